@@ -48,11 +48,12 @@ def test_the_computes_of_a_launcher_start_by_its_form(
     owner.sees("dialog", "with dock of its folder")
     owner.sees("dialog", "charged with 12 node hours")
     assert dialog.get_by_label("Computes").input_value() == "3"
+    assert owner.page.evaluate("document.activeElement.name") == "count", "a field that Enter sends"
     check_page(owner)
     dialog.get_by_label("Cluster").select_option("vc2")
     dialog.get_by_label("Computes").fill("9")
     start = dialog.get_by_role("button", name="Start")
-    start.click()
+    owner.page.keyboard.press("Enter")
     owner.sees("dialog [role=alert]", "you asked for 9 of the nodes of vc2, and 4 are available")
     dialog.get_by_label("Computes").fill("2")
     dialog.get_by_label("Walltime").fill("6")

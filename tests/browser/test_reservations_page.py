@@ -29,7 +29,11 @@ def test_a_week_shows_what_a_reservation_leaves_until_it_is_cancelled(
     owner.sees("#mine", "None that has not ended.")
     owner.sees("#sites", "It cannot be reserved at present.")
     assert owner.page.locator("td", has_text="48 CPUs").count() == 0
-    owner.page.get_by_role("button", name="Later week").click()
+    owner.page.get_by_role("button", name="Earlier week").click()
+    owner.sees("section:has-text('UCSD') td[colspan='24']", "past")
+    owner.page.locator("td", has_text="64 CPUs").first.wait_for(state="detached")
+    for _ in range(2):
+        owner.page.get_by_role("button", name="Later week").click()
     owner.page.get_by_role("button", name="Reserve UCSD").click()
     values = {
         "Cluster image": "dock6",
@@ -59,6 +63,7 @@ def test_a_week_shows_what_a_reservation_leaves_until_it_is_cancelled(
     owner.sees("section:has-text('UCSD') td[colspan='8']", "48 CPUs 188 GB")
     owner.sees("section:has-text('UCSD') td[colspan='10']", "64 CPUs 192 GB")
     owner.sees("#mine", "dock6 at UCSD")
+    owner.sees("#mine", f"{day} 10:00 UTC to {day} 18:00 UTC")
     check_page(owner, "reservations")
     owner.page.get_by_role("button", name="Cancel reservation").click()
     owner.confirm()

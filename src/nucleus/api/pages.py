@@ -8,6 +8,7 @@ import json
 import logging
 import string
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
@@ -47,6 +48,8 @@ _PAGE_POLICY = (
     "require-trusted-types-for 'script'; trusted-types 'none'"
 )
 _SHELL = string.Template((STATIC / "shell.html").read_text("utf-8"))
+_ZONE = str(Path("/etc/localtime").resolve()).partition("/zoneinfo/")[2] or "UTC"
+"""The site's time zone, by the name that browsers know."""
 Day = Annotated[date, Query(ge=date(2000, 1, 1), lt=date(2200, 1, 1))]
 _MAX_LAUNCHER_BYTES, _MAX_DOTS = 16 << 10, 50
 """Of a launcher.toml, and of a line of it: tomllib of Python 3.11 takes seconds for keys of many parts."""
@@ -63,7 +66,7 @@ def page(request: Request, title: str, body: str, script: str = "") -> Response:
     """A page in the shell of all, with nothing from elsewhere. `body` is HTML; `script` is the name of a module."""
     base = request.scope["state"]["base"]
     module = f'<script type="module" src="{base}/assets/{script}.js"></script>' if script else ""
-    text = _SHELL.substitute(title=html.escape(title), base=base, script=module, body=body)
+    text = _SHELL.substitute(title=html.escape(title), base=base, zone=_ZONE, script=module, body=body)
     policy = {"Content-Security-Policy": _PAGE_POLICY if script else _POLICY}
     return HTMLResponse(text, headers={**policy, "Cross-Origin-Opener-Policy": "same-origin"})
 

@@ -93,8 +93,7 @@ async function readCharges() {
   const now = new Date();
   const [begin, end] = [month, month + 1].map((each) => new Date(now.getFullYear(), now.getMonth() + each));
   const { content } = await ask('GET', `${path('usage')}?${new URLSearchParams({ from: begin.toISOString(), to: end.toISOString() })}`);
-  const named = new Date(Date.UTC(begin.getFullYear(), begin.getMonth()));
-  put(byId('month'), named.toLocaleDateString([], { month: 'long', year: 'numeric', timeZone: 'UTC' }));
+  put(byId('month'), new Date(Date.UTC(begin.getFullYear(), begin.getMonth())).toISOString().slice(0, 7));
   byId('later').disabled = month === 0;
   fillList(byId('charges'), content, (one) => [one.allocation, one.project, one.user, one.cluster].join('/'), (row, one) => fillTexts(row, [
     ['', one.allocation], ['', `${hours(one.charged_seconds / 60)} node hours`], ['soft', `${one.computesets} set${one.computesets === 1 ? '' : 's'} of ${one.cluster}`], ['soft', `started by ${one.user}`], ['soft', one.project && `project ${one.project}`],

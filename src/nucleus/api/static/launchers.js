@@ -41,8 +41,8 @@ function askFor(launcher, clusters, began) {
   const start = askerOnce();
   question({
     title: 'Start the computes of the launcher', text: element('div', {}, element('p', {}, aboutText(launcher)), cost), action: 'Start',
-    fields: [
-      { name: 'cluster', label: 'Cluster', input: cluster }, { name: 'count', label: 'Computes', input: count },
+    fields: [ // the first has the focus: Enter starts what the file asks for, and would open the list of a select
+      { name: 'count', label: 'Computes', input: count }, { name: 'cluster', label: 'Cluster', input: cluster },
       { name: 'walltime_mins', label: 'Walltime, as 90m, 6h or 2d', input: walltime }, { name: 'allocation', label: 'Allocation', input: allocation },
     ],
     act: async (values) => {

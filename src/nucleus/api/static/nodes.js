@@ -51,7 +51,6 @@ export function unchanged(known, readAgain, names = null) {
   } };
 }
 
-const SHORT = { month: 'short', day: 'numeric', hour: 'numeric', minute: '2-digit' };
 const addressesOf = (node) => [...new Set([node.pub_ip, ...node.interface.map((one) => one.ip)])].filter(Boolean).join(', ');
 
 function sizeOf(node) {
@@ -92,7 +91,7 @@ export function fillNode(row, isNew, shown) {
   fillTexts(row.querySelector('.about'), [
     [`power ${node.power}`, node.power === 'off' && node.state === 'nostate-error' ? 'off, never started' : node.power], ['soft', node === shown.cluster.frontend ? 'frontend' : ''], ['', addressesOf(node)], ['soft', sizeOf(node)], [disk.place === 'way' ? 'warn' : 'soft', disk.text],
     ['soft', node.active_computeset ? setText(node.active_computeset, node.active_computeset_state) : ''],
-    ['soft', driveText(node)], ['soft', switched ? `${doneText(switched)}${byText(switched)}, ${time(switched.ended, SHORT)}` : ''],
+    ['soft', driveText(node)], ['soft', switched ? `${doneText(switched)}${byText(switched)}, ${time(switched.ended)}` : ''],
     ['warn', node.admin_disabled ? 'disabled by an operator' : ''],
   ]);
   fillTexts(row.querySelector('.progress'), operation ? progressTexts(operation, shown.before) : []);

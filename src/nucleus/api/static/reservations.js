@@ -5,6 +5,7 @@ import { Refusal, ask, askerOnce, path } from './shared/requests.js';
 import { question } from './shared/question.js';
 
 const DAY = 86_400_000;
+const HOUR = 3_600_000;
 const MINUTE = 60_000;
 const HOURS = 24;
 const DAYS = 7;
@@ -16,7 +17,8 @@ let begin = Math.floor(Date.now() / DAY) * DAY;
 begin -= ((new Date(begin).getUTCDay() + 6) % DAYS) * DAY; // a week begins on Monday
 
 const dateOf = (moment) => new Date(moment).toISOString().slice(0, 10);
-const dayText = (moment) => new Date(moment).toLocaleDateString([], { weekday: 'short', day: 'numeric', month: 'short', timeZone: 'UTC' });
+const dayText = (moment) => `${new Date(moment).toLocaleDateString('en', { weekday: 'short', timeZone: 'UTC' })} ${dateOf(moment)}`;
+const utc = (moment) => time(moment, 'UTC'); // as the table and the questions have it
 
 function cancelButton(one) {
   const title = `Cancel reservation ${one.id}`;
@@ -30,7 +32,6 @@ function cancelButton(one) {
   return element('button', { type: 'button', class: 'destructive', onclick, hidden: !rights.includes('computeset'), 'aria-label': title }, 'Cancel');
 }
 
-// Times are in UTC, as those of the table.
 function reserve(site) {
   const day = dateOf(Math.max(begin, Date.now() + DAY));
   const make = askerOnce();
@@ -52,7 +53,7 @@ function reserve(site) {
       const [from, to] = [values.begin, values.end].map((text) => new Date(`${text}Z`).toISOString());
       const body = { ...values, site: site.name, begin: from, end: to, cpus: Number(values.cpus), memory_gb: Number(values.memory_gb) };
       const { content } = await make(path('reservation'), body);
-      say(`${site.name} is reserved from ${time(content.intervals[0].begin)} to ${time(content.intervals[0].end)}: reservation ${content.id}.`);
+      say(`${site.name} is reserved from ${utc(content.intervals[0].begin)} to ${utc(content.intervals[0].end)}: reservation ${content.id}.`);
       readSoon();
     },
   });
@@ -66,20 +67,22 @@ async function readMine() {
     const [first] = one.next;
     fillTexts(row, [
       ['', `${one.vc} at ${one.site}`], ['', first.state], ['', `${one.cpus} CPUs, ${one.memory_gb} GB`],
-      ['', `${time(first.begin)} to ${time(first.end)}`], ['soft', one.next.length > 1 ? `and ${one.next.length === 2 ? 'once' : `${one.next.length - 1} times`} more` : ''],
+      ['', `${utc(first.begin)} to ${utc(first.end)}`], ['soft', one.next.length > 1 ? `and ${one.next.length === 2 ? 'once' : `${one.next.length - 1} times`} more` : ''],
       ['soft', first.address && `${first.cluster}, ${first.address}`], ['soft', `reservation ${one.id} of ${one.owner}`], ['soft', first.reason],
     ]);
   }, 'None that has not ended.');
 }
 
-// A cell for each row of hours that have the same left.
-function cells(hours) {
+const pastHours = () => Math.floor((Date.now() - begin) / HOUR); // of the week
+
+// A cell for each row of hours that have the same left; nothing is left of those that are over.
+function cells(hours, past) {
   const made = [];
-  for (const [cpus, memory] of hours) {
-    const text = cpus && memory ? `${cpus} CPUs ${memory} GB` : 'full';
+  for (const [index, [cpus, memory]] of hours.entries()) {
+    const text = index < past ? 'past' : cpus && memory ? `${cpus} CPUs ${memory} GB` : 'full';
     const last = made.at(-1);
     if (last?.textContent === text) last.colSpan += 1;
-    else made.push(element('td', { class: text === 'full' ? 'full' : null }, text));
+    else made.push(element('td', { class: ['past', 'full'].includes(text) ? text : null }, text));
   }
   return made;
 }
@@ -87,7 +90,7 @@ function cells(hours) {
 function siteCard(site, index) {
   const head = element('tr', {}, element('th', { scope: 'col' }, 'Day'), ...Array.from({ length: HOURS }, (_, hour) => element('th', { scope: 'col' }, String(hour))));
   const rows = Array.from({ length: DAYS }, (_, day) => element('tr', {}, element('th', { scope: 'row' }, dayText(begin + day * DAY)),
-    ...cells(site.left.slice(day * HOURS, (day + 1) * HOURS))));
+    ...cells(site.left.slice(day * HOURS, (day + 1) * HOURS), pastHours() - day * HOURS)));
   const table = element('table', {}, element('thead', {}, head), element('tbody', {}, ...rows));
   const title = `site-${index}`;
   return element('section', { class: 'card', 'aria-labelledby': title }, element('h2', { id: title }, site.name),
@@ -101,7 +104,7 @@ let shown = '';
 async function readWeek() {
   const { content } = await ask('GET', `page/reservations/week?begin=${dateOf(begin)}`);
   put(byId('week'), `${dateOf(begin)} to ${dateOf(begin + (DAYS - 1) * DAY)}`);
-  const text = JSON.stringify([begin, content]);
+  const text = JSON.stringify([begin, pastHours(), content]);
   if (text === shown) return; // who reads a table stays where they are
   shown = text;
   byId('sites').replaceChildren(...(content.length ? content.map(siteCard) : [element('p', {}, 'There is no site to reserve.')]));

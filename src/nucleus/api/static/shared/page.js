@@ -54,7 +54,9 @@ export function fillTexts(row, texts) {
   });
 }
 
-export const time = (moment, parts = {}) => (moment ? new Date(moment).toLocaleString([], { timeZoneName: 'short', ...parts }) : 'never');
+// Such as 2026-11-29 14:30 UTC, whatever the browser's language: in the zone of the site, as its operators read it.
+const FORM = { year: 'numeric', month: '2-digit', day: '2-digit', hour: '2-digit', minute: '2-digit' };
+export const time = (moment, timeZone = document.documentElement.dataset.zone) => (moment ? new Date(moment).toLocaleString('sv-SE', { ...FORM, timeZoneName: 'short', timeZone }) : 'never');
 
 const AGAIN = 5000;
 
