@@ -122,11 +122,6 @@ def _code(error: Exception) -> int:
     return error_code(error) or CLOSED
 
 
-def is_lost(error: Exception) -> bool:
-    """Whether the connection cannot be used any more."""
-    return isinstance(error, OSError) or _code(error) in LOST | _UNREACHABLE
-
-
 def is_silent(error: Exception) -> bool:
     """Whether the server was silent for too long: it is stopped, or its disk is."""
     return isinstance(error, TimeoutError) or isinstance(error.__context__, TimeoutError)
@@ -163,3 +158,56 @@ def explain(error: Exception, settings: DatabaseSettings) -> RocksError:
     if code in BAD_VALUE:
         return UserError(f"the database refused a value: {message}")
     return ToolError(f"the database refused a statement: {message}")
+
+
+def open_connection(settings: DatabaseSettings, *, commits_itself: bool = False) -> Connection[Cursor]:
+    """A connection to the schema, as `connect` makes it. HostError, NoSchemaError."""
+    with explained(settings):
+        return connect(
+            settings, settings.name, silence_seconds=SILENCE_SECONDS, commits_itself=commits_itself
+        )
+
+
+def commit(connection: Connection[Cursor], settings: DatabaseSettings) -> None:
+    """Commit. SilentError and HostError: whether it was stored is not known; others as of `explain`."""
+    try:
+        connection.commit()
+    except DRIVER_ERRORS as error:
+        if is_silent(error):
+            raise SilentError(
+                "the database did not answer while a change was stored; whether it was stored is not known: look before"
+                " you repeat it"
+            ) from None
+        # the connection is lost: the server may have committed before its answer was
+        if isinstance(error, OSError) or _code(error) in LOST | _UNREACHABLE:
+            raise HostError(
+                f"lost the database {settings.name} at {settings.socket} while a change was stored; whether it was"
+                " stored is not known: look at what it concerns before you repeat it"
+            ) from None
+        raise explain(error, settings) from None
+
+
+def answers(connection: Connection[Cursor]) -> bool:
+    """Whether it can be used; one that was closed cannot. SilentError."""
+    try:
+        connection.ping(reconnect=False)
+        return True
+    except DRIVER_ERRORS as error:
+        if is_silent(error):
+            raise SilentError(SILENT) from None
+        return False
+
+
+def rolled_back(connection: Connection[Cursor]) -> bool:
+    """Whether the transaction was undone, and the connection can be used again."""
+    try:
+        connection.rollback()
+        return True
+    except DRIVER_ERRORS:
+        return False
+
+
+def end(connection: Connection[Cursor]) -> None:
+    """Close it, in whatever state it is."""
+    with contextlib.suppress(*DRIVER_ERRORS):
+        connection.close()

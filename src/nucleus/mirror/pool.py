@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING, Any
 from nucleus.mirror.columns import placeholders, to_json
 from nucleus.mirror.driver import (
     DRIVER_ERRORS,
-    SILENCE_SECONDS,
     SILENT,
     NoConnectionError,
     SilentError,
-    connect,
+    answers,
+    commit,
+    end,
     explain,
     explained,
-    is_lost,
-    is_silent,
+    open_connection,
+    rolled_back,
 )
 from rocks.core.errors import BusyError, HostError, RocksError, StateError
 
@@ -161,7 +162,7 @@ class Pool:
             with explained(self.settings):
                 connection.begin()
             yield Session(connection, self.settings)
-            _commit(connection, self.settings)
+            commit(connection, self.settings)
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Session]:
@@ -185,8 +186,8 @@ class Pool:
         except BaseException as error:
             if isinstance(error, SilentError):
                 self._note_silence()
-            if connection is not None and not _rolled_back(connection):
-                _end(connection)
+            if connection is not None and not rolled_back(connection):
+                end(connection)
                 connection = None
             raise
         finally:
@@ -197,7 +198,7 @@ class Pool:
     def close(self) -> None:
         """End the connections that nobody uses."""
         while self._free:
-            _end(self._free.pop()[0])
+            end(self._free.pop()[0])
 
     def _take(self) -> Connection[Cursor]:
         if self._is_silent:
@@ -205,9 +206,9 @@ class Pool:
         with contextlib.suppress(IndexError):
             while True:
                 connection, since = self._free.pop()
-                if time.monotonic() - since < IDLE_SECONDS or _answers(connection):
+                if time.monotonic() - since < IDLE_SECONDS or answers(connection):
                     return connection
-                _end(connection)
+                end(connection)
         return open_connection(self.settings, commits_itself=True)
 
     def _note_silence(self) -> None:
@@ -232,60 +233,10 @@ class Pool:
     def _is_still_silent(self) -> bool:
         with contextlib.suppress(HostError, StateError):  # one that is away says so at once
             try:
-                _end(open_connection(self.settings))
+                end(open_connection(self.settings))
             except SilentError:
                 return True
         return False
-
-
-def open_connection(settings: DatabaseSettings, *, commits_itself: bool = False) -> Connection[Cursor]:
-    """A connection to the schema, as `connect` makes it. HostError, NoSchemaError."""
-    with explained(settings):
-        return connect(
-            settings, settings.name, silence_seconds=SILENCE_SECONDS, commits_itself=commits_itself
-        )
-
-
-def _commit(connection: Connection[Cursor], settings: DatabaseSettings) -> None:
-    try:
-        connection.commit()
-    except DRIVER_ERRORS as error:
-        if is_silent(error):
-            raise SilentError(
-                "the database did not answer while a change was stored; whether it was stored is not known: look before"
-                " you repeat it"
-            ) from None
-        if is_lost(error):  # the server may have committed before its answer was lost
-            raise HostError(
-                f"lost the database {settings.name} at {settings.socket} while a change was stored; whether it was"
-                " stored is not known: look at what it concerns before you repeat it"
-            ) from None
-        raise explain(error, settings) from None
-
-
-def _answers(connection: Connection[Cursor]) -> bool:
-    """Whether it can be used; one that was closed cannot. SilentError."""
-    try:
-        connection.ping(reconnect=False)
-        return True
-    except DRIVER_ERRORS as error:
-        if is_silent(error):
-            raise SilentError(SILENT) from None
-        return False
-
-
-def _rolled_back(connection: Connection[Cursor]) -> bool:
-    """Whether the transaction was undone, and the connection can be used again."""
-    try:
-        connection.rollback()
-        return True
-    except DRIVER_ERRORS:
-        return False
-
-
-def _end(connection: Connection[Cursor]) -> None:
-    with contextlib.suppress(*DRIVER_ERRORS):
-        connection.close()
 
 
 class Guard:
@@ -298,7 +249,7 @@ class Guard:
 
     def __init__(self, settings: DatabaseSettings, name: str, lease_seconds: int = 60) -> None:
         self._settings = settings
-        self._name = name
+        self._name, self._lock = name, lock_name(settings, name)
         self.lease_seconds = lease_seconds
         """After so long without a word of the holder the server frees the lock."""
 
@@ -314,11 +265,11 @@ class Guard:
             session = Session(connection, self._settings)
             session.execute(f"SET SESSION wait_timeout = {self.lease_seconds}")
             if not session.value("SELECT GET_LOCK(%s, 0)", (self._lock,)):
-                _end(connection)
+                end(connection)
                 return False
             connection.commit()
         except BaseException:
-            _end(connection)
+            end(connection)
             raise
         self._connection = connection
         return True
@@ -340,7 +291,7 @@ class Guard:
         """Have `lease_seconds` begin anew, for a holder that writes nothing for long; `transaction` reports a loss."""
         if self._connection is not None:
             with contextlib.suppress(SilentError):
-                _answers(self._connection)
+                answers(self._connection)
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[Session]:
@@ -353,7 +304,7 @@ class Guard:
             raise BusyError(f"the lease of {self._name} was lost; another process may have it")
         try:
             yield Session(connection, self._settings)
-            _commit(connection, self._settings)
+            commit(connection, self._settings)
         except BaseException:
             with contextlib.suppress(*DRIVER_ERRORS):
                 connection.rollback()
@@ -366,11 +317,7 @@ class Guard:
             with contextlib.suppress(*DRIVER_ERRORS):
                 connection.rollback()  # before the next holder begins
                 connection.cursor().execute("DO RELEASE_LOCK(%s)", (self._lock,))
-            _end(connection)
-
-    @property
-    def _lock(self) -> str:
-        return lock_name(self._settings, self._name)
+            end(connection)
 
     def _is_held(self, connection: Connection[Cursor]) -> bool:
         try:

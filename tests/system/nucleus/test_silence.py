@@ -8,7 +8,7 @@ from nucleus.backends.executor import Answer
 from nucleus.backends.rocks import Rocks
 from nucleus.backends.simulator import Simulator
 from nucleus.configuration import Configuration, DatabaseSettings, PollSettings
-from nucleus.mirror import pool as pools
+from nucleus.mirror import driver
 from nucleus.mirror.pool import Guard, Pool
 from nucleus.poller.poller import Poller
 from nucleus.records import Node
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(autouse=True)
 def silence(monkeypatch: pytest.MonkeyPatch) -> None:
     """A longer limit than the questions of this case need."""
-    monkeypatch.setattr(pools, "SILENCE_SECONDS", 3.0)
+    monkeypatch.setattr(driver, "SILENCE_SECONDS", 3.0)
 
 
 def test_workers_go_on_when_the_database_answers_again(

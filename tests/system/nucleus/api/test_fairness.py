@@ -284,10 +284,10 @@ def test_a_database_that_does_not_answer(
     service: Client, pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """More requests than there are threads and connections are refused; then it goes on by itself."""
-    monkeypatch.setattr(pools, "SILENCE_SECONDS", patience(1))
+    monkeypatch.setattr(driver, "SILENCE_SECONDS", patience(1))
     opened: list[object] = []
     connect = driver.connect
-    monkeypatch.setattr(pools, "connect", lambda *a, **b: (opened.append(a), connect(*a, **b))[1])
+    monkeypatch.setattr(driver, "connect", lambda *a, **b: (opened.append(a), connect(*a, **b))[1])
     assert service.get("ann", "/v1/cluster").status_code == 200
 
     def ask(number: int) -> tuple[int, str, str]:
