@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import StateError
-from rocks.inventory.addresses import Address, choose_address, ssh_port
+from rocks.fleet.settings import HostAddress
+from rocks.inventory.addresses import choose_address, ssh_port
 from rocks.inventory.attributes.known import value_in
 from rocks.inventory.attributes.records import resolve_attributes
 from rocks.inventory.host_records import find_local_host
@@ -45,11 +46,11 @@ def private_address(database: Database, host: str) -> PrivateAddress:
     return found
 
 
-def host_addresses(database: Database, names: Sequence[str]) -> list[Address]:
+def host_addresses(database: Database, names: Sequence[str]) -> list[HostAddress]:
     """Address and SSH port of each named host, in the order of `names`; four statements for any number of hosts.
 
     The address is the one on the host's `primary_net` (an attribute, `private` by default), else that of any of its
-    interfaces, else None: the resolver then finds the host by its name. The port is the attribute `ssh_port`. Unknown
+    interfaces, else its name, by which the resolver then finds it. The port is the attribute `ssh_port`. Unknown
     names are omitted. An invalid port is the `problem` of its host.
     """
     if not names:
@@ -64,13 +65,13 @@ def host_addresses(database: Database, names: Sequence[str]) -> list[Address]:
     addresses = []
     for name in (true_names[name.lower()] for name in names if name.lower() in true_names):
         primary = value_in(attributes[name], "primary_net")
-        address = choose_address(interfaces.get(name.lower(), ()), primary)
+        address = choose_address(interfaces.get(name.lower(), ()), primary) or name
         port, problem = 0, ""
         try:
             port = ssh_port(name, attributes[name])
         except StateError as error:  # of this host alone: the others are reached
             problem = str(error)
-        addresses.append(Address(name, address, port, name.lower() == local, problem))
+        addresses.append(HostAddress(name, address, port, name.lower() == local, problem))
     return addresses
 
 

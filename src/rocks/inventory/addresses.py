@@ -1,27 +1,14 @@
-"""How a host is reached: its address, its port, and whether it is this machine. Pure."""
+"""How a host is reached: its address and its port. Pure."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from rocks.core.errors import StateError
 from rocks.inventory.attributes.known import value_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-
-
-class Address(NamedTuple):
-    """Where a host is reached: IPv4 address (None: by name), port of its SSH service, whether it is this machine.
-
-    `problem` is why it cannot be reached by SSH; empty when its attributes are valid.
-    """
-
-    name: str
-    address: str | None
-    port: int
-    is_local: bool
-    problem: str = ""
 
 
 def choose_address(addresses: Iterable[tuple[str, str]], primary_network: str) -> str | None:

@@ -10,8 +10,8 @@ from rocks.core.errors import BusyError, StateError
 from rocks.fleet.host_files import DEADLINE_SECONDS, read_files, replace_files
 from rocks.fleet.run_parallel import run_parallel
 from rocks.fleet.settings import FleetSettings
+from rocks.inventory.address_records import host_addresses
 from rocks.inventory.host_records import find_local_host
-from rocks.inventory.host_requests import fleet_addresses
 from rocks.inventory.loaded_host_records import which_are_vms
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def sync_files(
     local = "" if with_this_machine else (find_local_host(database) or "").lower()
     machines = {name.lower() for name in which_are_vms(database, names)}
     physical = [name for name in names if name.lower() not in machines | {local}]
-    hosts = {host.name: host for host in fleet_addresses(database, physical)}
+    hosts = {host.name: host for host in host_addresses(database, physical)}
     database.end_reading()
     for name in names:
         if name.lower() in machines:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rocks.core.errors import BugError, HostError, RocksError
 from rocks.fleet.agent_line import AnsweringError
 from rocks.fleet.fleet import Fleet
-from rocks.fleet.settings import FleetSettings, HostAddress
+from rocks.fleet.settings import FleetSettings
 from rocks.fleet.wire.errors import as_agent_error, as_exception, at_host
 from rocks.fleet.wire.facts import FactsRequest, Fence, HostFacts, LeaseEnd
 from rocks.fleet.wire.requests import OperationOutcome, PerformRequest
@@ -34,15 +34,7 @@ def open_fleet(database: Database, names: Sequence[str]) -> Fleet:
     While it waits for hosts no transaction is open, unless its caller has uncommitted changes. Names that are not in
     the database are left out. A host whose `ssh_port` is not a port fails when it is asked.
     """
-    return Fleet(fleet_addresses(database, names), FleetSettings(), database.end_reading)
-
-
-def fleet_addresses(database: Database, names: Sequence[str]) -> list[HostAddress]:
-    """The addresses by which a fleet reaches the named hosts; a host without an address is reached by its name."""
-    return [
-        HostAddress(found.name, found.address or found.name, found.port, found.is_local, found.problem)
-        for found in host_addresses(database, names)
-    ]
+    return Fleet(host_addresses(database, names), FleetSettings(), database.end_reading)
 
 
 def ask_each(

@@ -24,8 +24,8 @@ from rocks.fleet.openssh import arguments_on
 from rocks.fleet.run_parallel import run_parallel
 from rocks.fleet.settings import FleetSettings, HostAddress
 from rocks.install.boot.fact_records import boot_facts
+from rocks.inventory.address_records import host_addresses
 from rocks.inventory.host_records import local_host
-from rocks.inventory.host_requests import fleet_addresses
 from rocks.site.limits import LONGEST_CERTIFICATE_DAYS
 from rocks.storage.broker.broker import (
     BROKER_NAME,
@@ -91,7 +91,7 @@ def add_certificates(
             f"{', '.join(good)} has a certificate until {known[good[0]].expires:%Y-%m-%d}; to replace it: "
             f"rocks add host certificate {' '.join(good)} replace=yes"
         )
-    addresses = {host.name: host.address for host in fleet_addresses(database, names)}
+    addresses = {host.name: host.address for host in host_addresses(database, names)}
     for_installers: dict[str, list[str]] = {}
     for facts in boot_facts(database, names):
         for_installers.setdefault(facts.host, []).extend([facts.address] if facts.address else [])
@@ -137,7 +137,7 @@ def deploy_certificates(
     chosen = FleetSettings()
     without = hosts_without_right(database, names, broker_elsewhere(database))
     allowed = [name for name in names if name not in without]
-    hosts = {host.name: host for host in fleet_addresses(database, allowed)}
+    hosts = {host.name: host for host in host_addresses(database, allowed)}
     control = own_broker(database)
     database.commit()
     known = node_authority().certificates() if without else {}
@@ -219,7 +219,7 @@ def deploy_revocation_list(
         name for name in authority.certificates() if name not in without and authority.has_any_deployed(name)
     ]
     chosen = FleetSettings()
-    hosts = {host.name: host for host in fleet_addresses(database, names)} if names else {}
+    hosts = {host.name: host for host in host_addresses(database, names)} if names else {}
     database.commit()
     jobs = {name: partial(_deploy_list, host, chosen) for name, host in hosts.items()}
     with _locked(database, hosts) as deadlines:

@@ -18,7 +18,7 @@ from rocks.fleet.known_hosts import read_known_hosts
 from rocks.fleet.run_parallel import run_parallel
 from rocks.fleet.settings import FleetSettings
 from rocks.install.installation.installations import KEYS_LOCK, LOCK_SECONDS
-from rocks.inventory.host_requests import fleet_addresses
+from rocks.inventory.address_records import host_addresses
 from rocks.network.dns.name_records import load_site_names
 from rocks.site.host_lists import known_hosts_lines, names_of_hosts
 
@@ -64,7 +64,7 @@ def share_keys(
     StateError for a key that is not confirmed.
     """
     chosen = FleetSettings()
-    hosts = {host.name: host for host in fleet_addresses(database, names) if not host.is_local}
+    hosts = {host.name: host for host in host_addresses(database, names) if not host.is_local}
     database.commit()
     if hosts:
         ensure_own_key(chosen)

@@ -1,8 +1,8 @@
 """Addresses of hosts, from the real tables."""
 
 from rocks.database.connection import Database
+from rocks.fleet.settings import HostAddress
 from rocks.inventory.address_records import host_addresses
-from rocks.inventory.addresses import Address
 
 
 def fill(database: Database) -> None:
@@ -37,10 +37,10 @@ def fill(database: Database) -> None:
 def test_addresses_ports_and_this_machine(database: Database) -> None:
     fill(database)
     assert host_addresses(database, ["c3", "HEAD", "bare", "stranger", "c4"]) == [
-        Address("c3", "10.1.1.3", 2222, False),
-        Address("head", "203.0.113.1", 22, True),
-        Address("bare", None, 22, False),
-        Address("c4", "10.1.1.4", 22, False),
+        HostAddress("c3", "10.1.1.3", 2222, False),
+        HostAddress("head", "203.0.113.1", 22, True),
+        HostAddress("bare", "bare", 22, False),
+        HostAddress("c4", "10.1.1.4", 22, False),
     ]
     assert host_addresses(database, []) == []
 

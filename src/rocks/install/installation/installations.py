@@ -22,7 +22,7 @@ from rocks.install.profile_values import DEFAULT_ARCHITECTURE, DEFAULT_DISTRIBUT
 from rocks.install.rolls.content import INSTALLER, ROOT_ARCHIVE, ROOT_CHECKSUM
 from rocks.install.rolls.folders import distribution_folder
 from rocks.inventory import boot_records as boots
-from rocks.inventory.host_requests import fleet_addresses
+from rocks.inventory.address_records import host_addresses
 from rocks.inventory.records import PRIVATE_NETWORK
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ def take_report(database: Database, name: str, number: str, body: bytes, offer: 
 
 def _record_key(database: Database, name: str, text: str, fleet: FleetSettings) -> None:
     key = parse_host_key(text)
-    (address,) = fleet_addresses(database, [name])
+    (address,) = host_addresses(database, [name])
     if address.is_local:
         raise UserError(f"{name} is the frontend itself")
     database.lock(KEYS_LOCK, LOCK_SECONDS)  # hosts that are installed at once report at once

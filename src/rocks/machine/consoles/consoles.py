@@ -16,7 +16,8 @@ from rocks.fleet.settings import FleetSettings
 from rocks.fleet.tunnel import open_tunnel
 from rocks.fleet.wire.consoles import ConsoleLogRequest
 from rocks.fleet.wire.facts import ConsoleFact, ConsoleRequest
-from rocks.inventory.host_requests import contact_hosts, fleet_addresses, open_fleet
+from rocks.inventory.address_records import host_addresses
+from rocks.inventory.host_requests import contact_hosts, open_fleet
 from rocks.machine import records as table
 from rocks.machine.domain_states import ACTIVE_STATES
 from rocks.machine.leases import records as leases
@@ -160,7 +161,7 @@ def _runs(facts: HostFacts, name: str) -> bool:
 def find_console(database: Database, name: str) -> tuple[HostAddress, ConsoleFact]:
     """The host on which a machine runs, and its console there. StateError when it does not run."""
     place, answer = ask_running(database, name, ConsoleRequest(name))
-    address = fleet_addresses(database, [place])[0]
+    address = host_addresses(database, [place])[0]
     database.end_reading()  # a console stays open for hours
     return address, answer
 

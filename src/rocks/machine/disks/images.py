@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from rocks.core.errors import StateError, UserError
 from rocks.core.names import printable
 from rocks.fleet.settings import FleetSettings
+from rocks.inventory.address_records import host_addresses
 from rocks.inventory.disks.places import directory_of
-from rocks.inventory.host_requests import fleet_addresses
 from rocks.inventory.machine_locks import ensure_locked
 from rocks.library.received import store_received
 from rocks.library.streams import StoredDisk, receive_disk
@@ -60,7 +60,7 @@ def add_disk(
         raise StateError(
             f"{disk.path} is not in an image directory of {place.name}; see rocks list host image"
         )
-    (host,) = fleet_addresses(database, [place.name])
+    (host,) = host_addresses(database, [place.name])
     database.end_reading()  # hours, perhaps
     stored = StoredDisk(disk.path, directory, vm.uuid, new.max_bytes)
     return store_received(

@@ -16,7 +16,8 @@ from rocks.core.errors import HostError, RocksError, StateError
 from rocks.core.units import duration, size_text
 from rocks.fleet.settings import CannotAskError, FleetSettings
 from rocks.fleet.wire.live_moves import Arrive, Leave
-from rocks.inventory.host_requests import contact_hosts, fleet_addresses, open_fleet
+from rocks.inventory.address_records import host_addresses
+from rocks.inventory.host_requests import contact_hosts, open_fleet
 from rocks.inventory.machine_locks import ensure_locked
 from rocks.machine import records as table
 from rocks.machine.disks import copy_records as disk_copies
@@ -209,7 +210,7 @@ def _migrate(
 ) -> RocksError | None:
     """Have the agents move it; why it did not, as far as they know."""
     vm = way.vm
-    old, new = fleet_addresses(database, [way.source]) + fleet_addresses(database, [way.target.name])
+    old, new = host_addresses(database, [way.source]) + host_addresses(database, [way.target.name])
     move = vm.uuid.replace("-", "")
     began = awake = monotonic_seconds()
     database.end_reading()

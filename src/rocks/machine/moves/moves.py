@@ -18,8 +18,9 @@ from rocks.fleet.settings import FleetSettings
 from rocks.fleet.wire.disk_files import ImagesRequest
 from rocks.fleet.wire.disk_moves import moving_path
 from rocks.inventory import in_use_records as vm_inventory
+from rocks.inventory.address_records import host_addresses
 from rocks.inventory.disks.places import medium_of
-from rocks.inventory.host_requests import ask_each, contact_hosts, fleet_addresses, open_fleet
+from rocks.inventory.host_requests import ask_each, contact_hosts, open_fleet
 from rocks.inventory.loaded_host_records import mounts_of
 from rocks.inventory.machine_locks import ensure_locked
 from rocks.inventory.node_records import node_ids
@@ -264,7 +265,7 @@ def _copy(
     source = container_of(vm).name
     if fact is None:
         return [f"{move.path} is not on {source} yet: it is made at the next start"]
-    old, new = fleet_addresses(database, [source]) + fleet_addresses(database, [target.name])
+    old, new = host_addresses(database, [source]) + host_addresses(database, [target.name])
     disk = MovingDisk(
         move.path,
         move.directory,

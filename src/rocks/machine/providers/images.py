@@ -15,7 +15,7 @@ from rocks.core.units import size_text
 from rocks.fleet.run_parallel import run_parallel
 from rocks.fleet.settings import FleetSettings
 from rocks.fleet.wire.requests import base_path
-from rocks.inventory.host_requests import fleet_addresses
+from rocks.inventory.address_records import host_addresses
 from rocks.library.guest_images import (
     IMAGE_ATTRIBUTE,
     base_on,
@@ -138,7 +138,7 @@ class Images(Provider):
 
         library = library_folder(self.database)
         names = sorted({host for host, _ in self._missing})
-        hosts = {host.name: host for host in fleet_addresses(self.database, names)}
+        hosts = {host.name: host for host in host_addresses(self.database, names)}
         self.database.end_reading()
         settings = FleetSettings()
         jobs, seconds = {}, {}

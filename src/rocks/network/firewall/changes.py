@@ -10,9 +10,9 @@ from rocks.core.errors import RocksError, StateError, UserError
 from rocks.core.names import printable
 from rocks.fleet.run_parallel import run_parallel
 from rocks.fleet.settings import FleetSettings
+from rocks.inventory.address_records import host_addresses
 from rocks.inventory.addresses import ssh_port
 from rocks.inventory.host_records import find_local_host
-from rocks.inventory.host_requests import fleet_addresses
 from rocks.inventory.loaded_host_records import load_hosts, load_interfaces, which_are_vms
 from rocks.network.firewall import records as firewalls
 from rocks.network.firewall.deployment import APPLY_SECONDS, CONFIRM_SECONDS, load_rules, remove_rules
@@ -165,7 +165,7 @@ def sync_firewalls(
     database.lock_all([_lock_name(name) for name in names], seconds)
     try:
         firewalls_of = {one.host: one for one in host_firewalls(database, names)}
-        addresses = fleet_addresses(database, list(firewalls_of))
+        addresses = host_addresses(database, list(firewalls_of))
         database.commit()
         jobs = {host.name: partial(_bring, host, chosen, firewalls_of[host.name]) for host in addresses}
         deadlines = dict.fromkeys(jobs, seconds)

@@ -20,11 +20,12 @@ from rocks.fleet.wire.facts import ProbeFact, ProbeRequest
 from rocks.install.graph_checks import check_site_files
 from rocks.install.rolls.folders import distribution_folder
 from rocks.inventory import mac_pool
+from rocks.inventory.address_records import host_addresses
 from rocks.inventory.attributes.records import global_attributes, stored_names
 from rocks.inventory.attributes.rules import near_miss
 from rocks.inventory.host_commands import Limits, run_on_hosts
 from rocks.inventory.host_records import find_local_host
-from rocks.inventory.host_requests import ask_each, contact_hosts, fleet_addresses, open_fleet
+from rocks.inventory.host_requests import ask_each, contact_hosts, open_fleet
 from rocks.inventory.loaded_host_records import load_hosts, physical_hosts
 from rocks.inventory.machine_locks import lock_vms, unlock_vms
 from rocks.inventory.slurm_nodes import has_slurm, nodes_drained_by_hooks
@@ -177,7 +178,7 @@ def _key(database: Database, frontend: str, fleet: FleetSettings) -> Iterator[Si
     elif not exists:
         # a host without an address may be no more than a record yet
         host = next(
-            (one.name for one in fleet_addresses(database, others) if one.address != one.name), others[0]
+            (one.name for one in host_addresses(database, others) if one.address != one.name), others[0]
         )
         make = f"rocks sync host sharedkey {host} makes one, and installs it on the host"
         yield SiteCheck("key", MISSING, f"no host can be reached without {fleet.key_file}: {make}")

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rocks.core.errors import HostError, StateError, UserError
-from rocks.inventory.address_records import find_private_address
+from rocks.inventory.address_records import find_private_address, host_addresses
 from rocks.inventory.attributes.records import resolve_attributes
 from rocks.inventory.host_records import local_host
-from rocks.inventory.host_requests import fleet_addresses
 from rocks.inventory.loaded_host_records import load_hosts
 from rocks.inventory.records import PRIVATE_NETWORK
 from rocks.network.network_records import zone_of
@@ -47,7 +46,7 @@ def broker_address(database: Database, server: str) -> str:
     found = find_private_address(database, server)
     if found is not None:
         return found.address
-    return next((host.address for host in fleet_addresses(database, [server])), server)
+    return next((host.address for host in host_addresses(database, [server])), server)
 
 
 def open_storage(database: Database) -> StorageClient:
@@ -87,5 +86,5 @@ def open_transfer(database: Database, nas: str) -> tuple[str, int, ssl.SSLContex
         address = storage_address(nas, network)
     except HostError:
         # unknown to the name service: use the database
-        address = fleet_addresses(database, [nas])[0].address
+        address = host_addresses(database, [nas])[0].address
     return address, STREAM_PORT, client_context(Identity(pair, pair, folder / "ca.crt"))
