@@ -102,7 +102,7 @@ def write_files(folder: Path, contents: Mapping[str, Union[str, bytes]], *, mode
 def _would_write(folder: Path, contents: Mapping[str, Union[str, bytes]]) -> None:
     """In a dry run: print which of the files would get another content."""
     changed = [
-        str(folder / name) for name, content in contents.items() if not _contains(folder / name, content)
+        str(folder / name) for name, content in contents.items() if not has_content(folder / name, content)
     ]
     if changed:
         named = ", ".join(changed[:_FILES_NAMED])
@@ -110,7 +110,8 @@ def _would_write(folder: Path, contents: Mapping[str, Union[str, bytes]]) -> Non
         dry_run.would(dry_run.HERE, f"write {named}" + (f" and {more} more files" if more > 0 else ""))
 
 
-def _contains(path: Path, content: Union[str, bytes]) -> bool:
+def has_content(path: Path, content: Union[str, bytes]) -> bool:
+    """Whether the file has exactly this content, text as UTF-8; not one that cannot be read."""
     expected = content.encode("utf-8") if isinstance(content, str) else content
     try:
         return path.stat().st_size == len(expected) and path.read_bytes() == expected

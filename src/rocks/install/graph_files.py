@@ -240,12 +240,10 @@ def _is_variable(name: str, value: str) -> bool:
     return bool(_VARIABLE.fullmatch(name)) and not _HARMFUL.match(name) and "\0" not in value
 
 
-def _check_length(output: bytes) -> None:
-    """StateError for an output that is too long, while its program still runs."""
-    if len(output) > _LONGEST_BYTES:
-        raise StateError(
-            f"the output of <eval> has more than {_LONGEST_BYTES >> 20} MiB, too much for a profile"
-        )
+def _check_length(data: bytes, title: str = "the output of <eval>") -> None:
+    """StateError for a text that is too long: of a program, while it still runs."""
+    if len(data) > _LONGEST_BYTES:
+        raise StateError(f"{title} has more than {_LONGEST_BYTES >> 20} MiB, too much for a profile")
 
 
 def _bounded(path: Path) -> bytes:
@@ -261,8 +259,7 @@ def _bounded(path: Path) -> bytes:
 
 
 def _text(data: bytes, title: str) -> str:
-    if len(data) > _LONGEST_BYTES:
-        raise StateError(f"{title} has more than {_LONGEST_BYTES >> 20} MiB, too much for a profile")
+    _check_length(data, title)
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:

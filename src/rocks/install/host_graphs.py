@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import enum
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -24,22 +23,18 @@ if TYPE_CHECKING:
 _DOT_SECONDS = 120
 
 
-class PictureFormat(enum.Enum):
-    """What is printed: graphviz's language, or the picture that graphviz makes of it."""
-
-    DOT = "dot"
-    SVG = "svg"
-
-
 @dataclass(frozen=True)
 class PictureOptions:
-    """How a graph is drawn. `size` is width and height in inches; `arch` replaces that of the hosts."""
+    """How a graph is drawn. `size` is width and height in inches; `arch` replaces that of the hosts.
+
+    `is_svg`: as the picture that graphviz makes, and not in graphviz's language.
+    """
 
     base: Path | None = None
     arch: str = ""
     size: str = "100,100"
     is_landscape: bool = False
-    format: PictureFormat = PictureFormat.DOT
+    is_svg: bool = False
 
 
 def host_graph(
@@ -60,7 +55,7 @@ def host_graph(
     graph = graph_of(Library(options.base), graphs[0])
     roots = [(site.appliance.node, context) for site, context in zip(sites, contexts, strict=True)]
     text = digraph(graph, roots, options.size, options.is_landscape)
-    return text if options.format is PictureFormat.DOT else _picture(text)
+    return _picture(text) if options.is_svg else text
 
 
 def _for_arch(context: HostContext, arch: str) -> HostContext:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from rocks.core import dry_run
 from rocks.core.errors import HostError, StateError, UserError
-from rocks.core.files import PUBLIC, ensure_folders, remove_file, write_file, write_files
+from rocks.core.files import PUBLIC, ensure_folders, has_content, remove_file, write_file, write_files
 from rocks.install.boot.dnsmasq import BootPlaces, ServedHost, dnsmasq_hosts
 from rocks.install.boot.fact_records import boot_facts
 from rocks.install.boot.file_rules import is_for_our_installer, is_served, next_recipe
@@ -157,7 +157,7 @@ def _write_scripts(scripts: dict[str, str]) -> None:
     for old in folder.glob("*.ipxe"):
         if old.name not in scripts:
             remove_file(old)
-    changed = {name: text for name, text in scripts.items() if not _contains(folder / name, text)}
+    changed = {name: text for name, text in scripts.items() if not has_content(folder / name, text)}
     write_files(folder, changed, mode=PUBLIC)
 
 
@@ -166,20 +166,13 @@ def _write_hosts(path: Path, text: str) -> None:
     unread = path.with_name(
         "unread"
     )  # exists from before the change until dnsmasq is informed: a kill leaves it
-    if not _contains(path, text):
+    if not has_content(path, text):
         write_file(unread, "", mode=PUBLIC)
         write_file(path, text, mode=PUBLIC)
     elif not unread.exists():
         return
     _inform_dnsmasq()
     remove_file(unread)
-
-
-def _contains(path: Path, text: str) -> bool:
-    try:
-        return path.read_text("utf-8") == text
-    except (FileNotFoundError, UnicodeDecodeError):
-        return False
 
 
 def is_boot_service_running() -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from pathlib import Path
@@ -16,7 +15,7 @@ from rocks.install.graph.edges import read_graph
 from rocks.install.graph.records import HostContext, Source
 from rocks.install.graph_files import Library
 from rocks.install.rolls.description import RollDescription, RollId, read_description
-from rocks.install.rolls.manifest import MANIFEST, SIGNATURE
+from rocks.install.rolls.manifest import MANIFEST, SIGNATURE, file_sha256
 from rocks.install.section_checks import check_node_file
 
 if TYPE_CHECKING:
@@ -96,11 +95,7 @@ def check_installer(folder: Path, place: str) -> None:
         raise UserError(
             f"{place}: the folder {INSTALLER} has no {missing[0]}; make installer builds its files"
         )
-    try:
-        with (folder / INSTALLER / ROOT_ARCHIVE).open("rb") as archive:
-            expected = f"{hashlib.file_digest(archive, 'sha256').hexdigest()}  {ROOT_ARCHIVE}\n"
-    except OSError as error:
-        raise HostError(f"cannot read {error.filename}: {error.strerror}") from None
+    expected = f"{file_sha256(folder / INSTALLER / ROOT_ARCHIVE)}  {ROOT_ARCHIVE}\n"
     if _bytes(folder / INSTALLER / ROOT_CHECKSUM) != expected.encode():
         raise UserError(
             f"{place}: {INSTALLER}/{ROOT_CHECKSUM} is not the checksum of {ROOT_ARCHIVE}; make installer builds both"

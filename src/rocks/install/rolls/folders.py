@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from rocks.core import trees
 from rocks.core.errors import HostError, StateError
-from rocks.core.files import PUBLIC, ensure_folders, sync_folder, write_file
+from rocks.core.files import PUBLIC, ensure_folders, has_content, sync_folder, write_file
 from rocks.core.version import ROLL_NAME
 from rocks.install.rolls.content import COMMANDS
 from rocks.install.rolls.manifest import same_content
@@ -118,7 +118,7 @@ def _bring_files_up_to_date(root: Path, rows: Sequence[RollRow], gone: Sequence[
             ensure_folders(folder, 0o755)
         for name, row in named.items():
             text = f"# written by rocks enable roll\n{roll_path(root, row.roll).absolute() / COMMANDS}\n"
-            if not (folder / name).is_file() or (folder / name).read_text("utf-8") != text:
+            if not has_content(folder / name, text):
                 write_file(folder / name, text, mode=PUBLIC)
         for path in folder.glob("roll-*") if folder.is_dir() else ():
             if path.name not in named:

@@ -35,7 +35,9 @@ def is_safe_path(path: str) -> bool:
 
 def manifest_text(folder: Path) -> str:
     """The manifest of a folder as it is. UserError for a link or a file name that a roll cannot have."""
-    return "".join(f"{_digest(folder / path)}  {path}\n" for path in _files(folder) if path not in _UNLISTED)
+    return "".join(
+        f"{file_sha256(folder / path)}  {path}\n" for path in _files(folder) if path not in _UNLISTED
+    )
 
 
 def check_manifest(folder: Path, place: str) -> None:
@@ -47,7 +49,7 @@ def check_manifest(folder: Path, place: str) -> None:
             raise UserError(f"{place} is damaged: {path} of its manifest {MANIFEST} is missing; get it again")
         if path not in expected:
             raise UserError(f"{place} is altered: its manifest {MANIFEST} does not name {path}; get it again")
-        if _digest(folder / path) != expected[path]:
+        if file_sha256(folder / path) != expected[path]:
             raise UserError(
                 f"{place} is damaged: {path} has another checksum than in {MANIFEST}; get it again"
             )
@@ -104,7 +106,8 @@ def _raise(error: OSError) -> None:
     raise HostError(f"cannot read {error.filename}: {error.strerror}")
 
 
-def _digest(path: Path) -> str:
+def file_sha256(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal. HostError when it cannot be read."""
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

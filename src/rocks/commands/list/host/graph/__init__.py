@@ -49,22 +49,21 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Print the digraph or the picture."""
-        from rocks.install.host_graphs import PictureFormat, PictureOptions, host_graph
+        from rocks.install.host_graphs import PictureOptions, host_graph
 
         base, size = self.fillText("basedir", ""), self.fillText("size", "100,100")
         if not _SIZE.fullmatch(size):
             raise UserError(
                 f'size must be a width and a height in inches, such as 100,100, not "{printable(size)}"'
             )
-        try:
-            picture_format = PictureFormat(self.fillText("format", "dot"))
-        except ValueError:
-            raise UserError(f'format must be dot or svg, not "{printable(params["format"])}"') from None
+        form = self.fillText("format", "dot")
+        if form not in ("dot", "svg"):
+            raise UserError(f'format must be dot or svg, not "{printable(form)}"')
         options = PictureOptions(
             Path(base) if base else None,
             self.fillText("arch", ""),
             size,
             self.fillFlag("landscape"),
-            picture_format,
+            form == "svg",
         )
         self.addText(host_graph(self.db, self.getHostnames(args), options, with_profile=not args))
