@@ -33,6 +33,12 @@ def network_names(database: Database) -> list[str]:
     return [str(row[0]) for row in database.rows("SELECT name FROM subnets ORDER BY ID")]
 
 
+def is_on_network(database: Database, ip: str) -> bool:
+    """Whether a network has the IPv4 address."""
+    same = "INET_ATON(%s) & INET_ATON(netmask) = INET_ATON(subnet)"
+    return bool(database.rows(f"SELECT 1 FROM subnets WHERE {same} LIMIT 1", [ip]))
+
+
 def zone_of(database: Database, name: str) -> str:
     """The DNS zone of a network; '' when the network has no zone or does not exist."""
     networks = load_networks(database, [name])

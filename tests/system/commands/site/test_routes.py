@@ -105,6 +105,29 @@ def test_an_invalid_route_is_refused(two: Site) -> None:
             assert message in two.refused("add", *kind, "route", *members, *arguments)
 
 
+@pytest.mark.parametrize("scope", SCOPES)
+def test_a_gateway_on_no_network_is_named(two: Site, scope: str) -> None:
+    """The route is stored, and hosts leave it out until there is such a network."""
+    kind, members = SCOPES[scope]
+    ended = two.rocks("add", *kind, "route", *members, "192.168.99.0", "10.99.0.1", "netmask=255.255.255.0")
+    assert (ended.status, ended.err) == (
+        0,
+        "the gateway 10.99.0.1 is on no network of the site, and hosts leave the route out: rocks list network\n",
+    )
+    two.done("add", *kind, "route", *members, "192.168.98.0", "10.1.99.1", "netmask=255.255.255.0")
+    two.done("add network far 10.99.0.0 255.255.0.0")
+    two.done("add", *kind, "route", *members, "192.168.97.0", "10.99.0.1", "netmask=255.255.255.0")
+
+
+def test_a_device_in_place_of_a_gateway_names_its_network(two: Site) -> None:
+    for device in ("eth0", "ETH0"):
+        message = two.refused("add host route compute-0-0 192.168.7.0", device)
+        assert message == f'"{device}" is a device of compute-0-0: name its network instead, private'
+    two.done("add host interface compute-0-0 eth7")
+    assert 'unknown network "eth7"' in two.refused("add host route compute-0-0 192.168.7.0 eth7")
+    assert 'unknown network "eth0"' in two.refused("add route 192.168.7.0 eth0")
+
+
 def test_a_member_must_be_named_and_known(two: Site) -> None:
     route = ["10.2.0.0", "10.1.1.254"]
     for kind in ("os", "appliance", "host"):

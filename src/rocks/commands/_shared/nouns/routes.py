@@ -41,7 +41,7 @@ class RouteAddition(ScopeCommand):
     </arg>
     <arg type='string' name='gateway'>
     IPv4 address of the gateway, or the name of a network: then the route leads through the host's device on that
-    network. Alternative form: gateway=GATEWAY.
+    network. Hosts that reach no such gateway leave the route out. Alternative form: gateway=GATEWAY.
     </arg>
     <param type='string' name='netmask' default='255.255.255.255'>
     Netmask of the destination: 255.255.255.255 for one host, 0.0.0.0 for the default route.
@@ -65,7 +65,8 @@ class RouteAddition(ScopeCommand):
 
         names, (address, gateway) = self.requireArguments("address", "gateway")
         netmask = self.fillText("netmask", ONE_HOST)
-        add_route(self.db, self.scope, self.members(names), address, gateway, netmask)
+        if line := add_route(self.db, self.scope, self.members(names), address, gateway, netmask):
+            self.notify(line)
 
 
 class RouteRemoval(ScopeCommand):
