@@ -114,7 +114,7 @@ class Replay:
             is_first = change.path != path or (len(here) == 1 and is_of_new_frontend(here[0], self._local))
             if path == ("add", "host") and not here:
                 self._check_is_no_other(planned.arguments[0])
-            elif path == ("add", "host") or path[0] == "set" and not is_first:
+            elif path == ("add", "host") or (path[0] == "set" and not is_first):
                 check_changes_nothing(stated, here)
             self._apply(change)
             self.taken += 1
