@@ -55,9 +55,12 @@ def addresses() -> tuple[str, str]:
 def site_commands(machine: FrontendFacts, described: Described) -> list[Arguments]:
     """Commands that describe the site, in order; those whose object is in the database already are left out."""
     commands: list[Arguments] = []
-    for name, (subnet, netmask, _) in (("private", _PRIVATE), ("public", _PUBLIC)):
+    for name, (subnet, netmask, _), more in (
+        ("private", _PRIVATE, ("servedns=yes",)),
+        ("public", _PUBLIC, ()),
+    ):
         if name not in described.networks:
-            commands.append(("add", "network", name, f"subnet={subnet}", f"netmask={netmask}"))
+            commands.append(("add", "network", name, f"subnet={subnet}", f"netmask={netmask}", *more))
     if FRONTEND not in described.hosts:
         commands.append(
             ("add", "host", FRONTEND, "membership=Frontend", "rack=0", "rank=0", f"cpus={machine.cpus}")

@@ -17,6 +17,8 @@ def test_an_empty_database_gets_all_commands_in_a_valid_order() -> None:
     places = [next(at for at, line in enumerate(lines) if line.startswith(word)) for word in order]
     assert places == sorted(places)
     assert "add cluster 203.0.113.9 2 fe-name=vc1 cluster-naming=true" in lines
+    serving = [line.split()[2] for line in lines if line.startswith("add network") and "servedns=yes" in line]
+    assert serving == ["private"], "as rocks create site has it"
     assert "set host interface options head rockspriv0 novtap" in lines
     assert f"add host {FRONTEND} membership=Frontend rack=0 rank=0 cpus=2" in lines
 
