@@ -35,25 +35,28 @@ PROFILE_SECONDS = 3600.0
 """A first run installs packages."""
 
 THREADS = 32
-_LAST_LINES = 10
-"""What of a failed profile's errors is printed: the last one may say only where it ended."""
-
+_PRINTED_LINES = 30
 _CHANGED = "changed: "
 _LEFT = "left as it is: "
 """Beginnings of the lines in which a profile says what it does."""
 
 
 class SyncedProfile(NamedTuple):
-    """What was changed on a host, or left as it is, and what is left to do there."""
+    """What was changed on a host, or left as it is, and what is left to do there.
+
+    `printed` are the last lines before an error. Of a profile that failed, `is_complete` is false.
+    """
 
     changes: tuple[str, ...]
     warnings: tuple[str, ...]
+    printed: tuple[str, ...] = ()
+    is_complete: bool = True
 
 
 def sync_profiles(
     database: Database, hosts: Sequence[str]
 ) -> Iterator[tuple[str, SyncedProfile | RocksError]]:
-    """(host, its changes or its error), as the hosts end."""
+    """(host, its changes or its error), as the hosts end; of a profile that failed, its changes and then its error."""
     yield from _run_scripts(database, hosts, write_profile, PROFILE_SECONDS)
 
 
@@ -87,7 +90,8 @@ def _run_scripts(
     with open_fleet(database, list(scripts)) as fleet:
         database.commit()
         for result in fleet.run_scripts(scripts, seconds, threads=THREADS):
-            yield result.host, _outcome(result, seconds)
+            for outcome in _outcomes(result, seconds):
+                yield result.host, outcome
 
 
 def sync_rules(database: Database, hosts: Sequence[str]) -> Iterator[tuple[str, Loaded | RocksError]]:
@@ -117,16 +121,22 @@ def network_script(site: HostOfSite, library: Library) -> str:
     return shell_script(Profile(profile.host, nodes), shell_functions(), packaging, "rocks sync host network")
 
 
-def _outcome(result: CommandResult, seconds: float) -> SyncedProfile | RocksError:
+def _outcomes(result: CommandResult, seconds: float) -> Iterator[SyncedProfile | RocksError]:
     if result.state == "timeout":
-        return HostError(f"host {result.host} did not end within {seconds:g} s")
+        yield HostError(f"host {result.host} did not end within {seconds:g} s")
+        return
     if result.state != "done":
-        return HostError(f"host {result.host} cannot be asked: {result.message or result.state}")
+        yield HostError(f"host {result.host} cannot be asked: {result.message or result.state}")
+        return
     errors = [line for line in result.error_output.splitlines() if line.strip()]
-    if result.exit_status != 0:
-        plain = [line.removeprefix(f"Error: {result.host}: ") for line in errors[-_LAST_LINES:]]
-        *before, last = plain or [f"exit status {result.exit_status}"]
-        return HostError(f"host {result.host}: {last}" + "".join(f"\n  {line}" for line in before))
     lines = (line.removeprefix(f"{result.host}: ") for line in result.output.splitlines())
     changes = tuple(line.removeprefix(_CHANGED) for line in lines if line.startswith((_CHANGED, _LEFT)))
-    return SyncedProfile(changes, tuple(line.removeprefix(f"Warning: {result.host}: ") for line in errors))
+    begin = f"Warning: {result.host}: "
+    if result.exit_status == 0:
+        yield SyncedProfile(changes, tuple(line.removeprefix(begin) for line in errors))
+        return
+    last = errors.pop() if errors else f"exit status {result.exit_status}"
+    warnings = tuple(line.removeprefix(begin) for line in errors if line.startswith(begin))
+    printed = [line for line in errors if not line.startswith(begin)]
+    yield SyncedProfile(changes, warnings, tuple(printed[-_PRINTED_LINES:]), is_complete=False)
+    yield HostError(f"host {result.host}: {last.removeprefix(f'Error: {result.host}: ')}")

@@ -103,6 +103,8 @@ class FakeHost:
         """The standard input of each of them."""
         self.outputs: dict[str, bytes] = {}
         """Command line → what it prints."""
+        self.failures: dict[str, tuple[int, bytes]] = {}
+        """Command line → exit status, and what it prints on standard error."""
 
     def agent(self) -> Host:
         """A new agent; it replaces one that has died."""
@@ -144,7 +146,8 @@ class HostConnection:
         self._host.check_answers()
         self._host.commands.append(command)
         self._host.inputs.append(standard_input)
-        return CommandOutput(0, self._host.outputs.get(command, b""), b"")
+        exit_status, errors = self._host.failures.get(command, (0, b""))
+        return CommandOutput(exit_status, self._host.outputs.get(command, b""), errors)
 
     def close(self) -> None:
         """As `Connection.close`."""

@@ -2,6 +2,7 @@
 
 import rocks.commands
 from rocks.commands._shared.after_change import sync_config_after
+from rocks.commands._shared.synced_profiles import show_profile
 from rocks.core.errors import RocksError, without_errors
 from rocks.install.profile_sync import sync_networks, sync_rules
 
@@ -35,10 +36,7 @@ class Command(rocks.commands.Command):
         hosts = self.getSomeHostnames(args)
         failures: dict[str, RocksError] = {}
         for host, outcome in without_errors(sync_networks(self.db, hosts), failures):
-            for change in outcome.changes:
-                self.showLine(f"{host}: {change}")
-            for warning in outcome.warnings:
-                self.notify(f"Warning: {host}: {warning}")
+            show_profile(self, host, outcome)
         others = [host for host in hosts if host not in failures]
         for host, result in without_errors(sync_rules(self.db, others), failures):
             if result == "loaded":

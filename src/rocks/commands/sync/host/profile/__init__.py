@@ -1,6 +1,7 @@
 """`rocks sync host profile`"""
 
 import rocks.commands
+from rocks.commands._shared.synced_profiles import show_profile
 from rocks.core.errors import RocksError, without_errors
 from rocks.install.profile_sync import sync_profiles
 
@@ -28,8 +29,7 @@ class Command(rocks.commands.Command):
         hosts = self.getSomeHostnames(args)
         failures: dict[str, RocksError] = {}
         for host, outcome in without_errors(sync_profiles(self.db, hosts), failures):
-            for change in outcome.changes or ("unchanged",):
-                self.showLine(f"{host}: {change}")
-            for warning in outcome.warnings:
-                self.notify(f"Warning: {host}: {warning}")
+            if outcome.is_complete and not outcome.changes:
+                self.showLine(f"{host}: unchanged")
+            show_profile(self, host, outcome)
         self.endOutcomes(failures, len(hosts))
