@@ -276,7 +276,8 @@ class NasHandlers:
         return Facts(volume_guid=volume.guid)
 
     def _ensure_clone(self, effect: effects.EnsureClone) -> Facts:
-        self._pools.ensure_clone(effect.beside, f"{effect.volume}@{effect.snapshot}", effect.guid)
+        snapshot = f"{effect.volume}@{effect.snapshot}"
+        self._pools.ensure_clones({effect.beside: snapshot}, {snapshot: effect.guid}, {})
         return NOTHING
 
     def _ensure_restored(self, effect: effects.EnsureRestored) -> Facts:
@@ -297,7 +298,8 @@ class NasHandlers:
     def _promote(self, effect: effects.EnsureRestored) -> None:
         """Move the snapshot from the volume to its clone."""
         if _find(self._pools.read_history(effect.beside), effect.guid) is None:
-            self._pools.ensure_clone(effect.beside, f"{effect.volume}@{effect.snapshot}", effect.guid)
+            snapshot = f"{effect.volume}@{effect.snapshot}"
+            self._pools.ensure_clones({effect.beside: snapshot}, {snapshot: effect.guid}, {})
             self._pools.ensure_promoted(effect.beside, self._volume(effect.beside).guid)
 
     def _require_restored(self, effect: effects.EnsureRestored, name: str) -> None:

@@ -158,7 +158,8 @@ class Imports:
         self.check_complete(parent)
         fact = needed_volume(self._pools, parent)
         snapshot = self._snapshot(parent, fact, name_of_snapshot, request.zvol)
-        self._pools.ensure_clone(name, f"{parent}@{snapshot.name}", snapshot.guid)
+        full_name = f"{parent}@{snapshot.name}"
+        self._pools.ensure_clones({name: full_name}, {full_name: snapshot.guid}, {})
 
     def _snapshot(self, parent: str, fact: VolumeFact, name: str, zvol: str) -> SnapshotFact:
         if name:

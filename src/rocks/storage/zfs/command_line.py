@@ -134,9 +134,6 @@ class ZfsCommandLine:
         options = [*block_size, *VOLUME_OPTIONS, *reserve, *_options(properties)]
         zfs("create", "-s", *options, "-V", str(size_bytes), volume)
 
-    def clone(self, snapshot: str, volume: str) -> None:
-        zfs("clone", *VOLUME_OPTIONS, snapshot, volume)
-
     def clone_all(self, origins: Mapping[str, str], properties: Mapping[str, str]) -> None:
         """As `ZfsCommands.clone_all`; clones that are made at once share a transaction group of the pool."""
         options = [*VOLUME_OPTIONS, *_options(properties)]

@@ -79,9 +79,6 @@ class ZfsCommands(Protocol):
     ) -> None:
         """Create a sparse volume, which has these user properties from the beginning."""
 
-    def clone(self, snapshot: str, volume: str) -> None:
-        """Clone a snapshot."""
-
     def clone_all(self, origins: Mapping[str, str], properties: Mapping[str, str]) -> None:
         """Clone snapshots: volume → its snapshot; all get the properties. After an error some of them may exist."""
 

@@ -59,27 +59,6 @@ class VolumeOperations(PoolReading):
             lambda: self._commands.create(volume, size_bytes, block_bytes, reserve_bytes, properties), is_so
         )
 
-    def ensure_clone(self, volume: str, origin_snapshot: str, origin_guid: str) -> Change:
-        """Create the volume as a clone of a snapshot (full name)."""
-        check_volume(volume)
-
-        def is_so() -> bool:
-            fact = self._commands.read_volume(volume)
-            if fact is not None and fact.origin != origin_snapshot:
-                raise IncoherentError(f"{volume} exists and is not a clone of {origin_snapshot}")
-            return fact is not None
-
-        found = self.read_guids((origin_snapshot,)).get(origin_snapshot)
-        if found is not None:
-            check_guid(origin_snapshot, found, origin_guid)
-        if is_so():
-            return UNCHANGED
-        if found is None:
-            raise StateError(
-                f"there is no snapshot {origin_snapshot} to clone; it had the guid {origin_guid}"
-            )
-        return settle(lambda: self._commands.clone(origin_snapshot, volume), is_so)
-
     def ensure_clones(
         self, origins: Mapping[str, str], guids: Mapping[str, str], properties: Mapping[str, str]
     ) -> Tuple[str, ...]:

@@ -193,7 +193,7 @@ def test_no_change_is_destroyed_that_is_nowhere_else(world: World, monkeypatch: 
 def test_a_concurrent_process_was_faster(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is so when we come to do it is no error."""
     pools, (volume, guid) = world.pools, make_volume(world, "vm-vol")
-    for verb in ("create", "snapshot", "hold", "release", "bookmark", "destroy", "rename", "clone"):
+    for verb in ("create", "snapshot", "hold", "release", "bookmark", "destroy", "rename", "clone_all"):
         monkeypatch.setattr(world.verbs, verb, twice(getattr(world.verbs, verb)))
     assert not pools.ensure_volume(f"{world.here}/other-vol", SIZE, BLOCK).changed
     one = pools.ensure_snapshot(volume, guid, "one", {})
@@ -201,7 +201,7 @@ def test_a_concurrent_process_was_faster(world: World, monkeypatch: pytest.Monke
     assert not pools.ensure_released(volume, "one", one.guid, "step").changed
     pools.ensure_bookmark(volume, "one", one.guid, "cursor")
     assert [mark.name for mark in pools.read_history(volume).bookmarks] == ["cursor"]
-    assert not pools.ensure_clone(f"{world.here}/clone", f"{volume}@one", one.guid).changed
+    pools.ensure_clones({f"{world.here}/clone": f"{volume}@one"}, {f"{volume}@one": one.guid}, {})
     clone = pools.read_volume(f"{world.here}/clone")
     assert not pools.ensure_volume_gone(clone.name, clone.guid, may_lose_bytes=None).changed
     assert not pools.ensure_snapshot_gone(volume, "one", one.guid).changed
@@ -215,10 +215,12 @@ def test_clones(world: World) -> None:
     clone = f"{world.here}/vm-vol"
     world.write(golden, b"g" * BLOCK)
     base = take_snapshot(world, golden, "base")
-    refused(IncoherentError, "", pools.ensure_clone, clone, f"{golden}@base", OTHER_GUID)
-    refused(StateError, "no snapshot", pools.ensure_clone, clone, f"{golden}@nothing", OTHER_GUID)
-    changes_once(pools.ensure_clone, clone, f"{golden}@base", base.guid)
-    refused(IncoherentError, "is not a clone of", pools.ensure_clone, golden, f"{golden}@base", base.guid)
+    of_base, guids = {clone: f"{golden}@base"}, {f"{golden}@base": base.guid}
+    refused(IncoherentError, "", pools.ensure_clones, of_base, {f"{golden}@base": OTHER_GUID}, {})
+    nothing = f"{golden}@nothing"
+    refused(StateError, "no snapshot", pools.ensure_clones, {clone: nothing}, {nothing: OTHER_GUID}, {})
+    assert [pools.ensure_clones(of_base, guids, {}) for _ in range(2)] == [(clone,), ()]
+    refused(IncoherentError, "is not a clone of", pools.ensure_clones, {golden: f"{golden}@base"}, guids, {})
     fact = pools.read_volume(clone)
     assert fact.origin == f"{golden}@base"
     assert (fact.size_bytes, fact.block_bytes) == (SIZE, BLOCK) and fact.used_bytes < MAX_METADATA_BYTES

@@ -24,7 +24,7 @@ VOLUME = "tank/vm-vol"
 SIZE = 64 * 1024 * 1024
 VERBS = (
     "ensure_snapshot",
-    "ensure_clone",
+    "ensure_clones",
     "ensure_promoted",
     "ensure_renamed",
     "ensure_hold",
@@ -287,8 +287,8 @@ def test_a_restore_begun_again_from_its_first_effect_ends(calls: int) -> None:
 def test_a_later_restore_does_not_adopt_what_an_earlier_left() -> None:
     """The clone of one that was given up lies there, made of another snapshot."""
     site = Site()
-    site.pools.ensure_clone(f"{VOLUME}-restoring", f"{VOLUME}@old", site.snapshot("old").guid)
-    site.pools.ensure_clone(f"{VOLUME}-restoring-1", f"{VOLUME}@old", site.snapshot("old").guid)
+    clones = dict.fromkeys((f"{VOLUME}-restoring", f"{VOLUME}-restoring-1"), f"{VOLUME}@old")
+    site.pools.ensure_clones(clones, {f"{VOLUME}@old": site.snapshot("old").guid}, {})
     site.restore("middle")
     assert site.image.state == "unmapped" and site.outcomes[-1].family == "incoherent"
     assert site.fact(VOLUME).guid == site.guid

@@ -135,7 +135,7 @@ def test_for_a_destruction_by_force_all_are_released(nas: Nas) -> None:
     both = held(nas)
     held_snapshots.release_for_destruction(replace(image, state=LOCAL, owner="vmc-0-0"))
     held_snapshots.release_for_destruction(replace(image, volume_guid="1"))
-    nas.pools.ensure_clone("tank/other-vol", f"{VOLUME}@{FIRST}", first.guid)
+    nas.pools.ensure_clones({"tank/other-vol": f"{VOLUME}@{FIRST}"}, {f"{VOLUME}@{FIRST}": first.guid}, {})
     held_snapshots.release_for_destruction(image)
     clone = nas.pools.read_volume("tank/other-vol")
     nas.pools.ensure_volume_gone(clone.name, clone.guid)

@@ -28,19 +28,15 @@ class FakeVolumes(FakeReading):
         made.properties.update(properties)
         pool.volumes[volume] = made
 
-    def clone(self, snapshot: str, volume: str) -> None:
-        pool = self._new_name(volume)
-        found, origin = self._snapshot(snapshot), self._volume(snapshot.partition("@")[0])
-        made = Volume(volume, new_guid(), found.size_bytes, origin.block_bytes, origin=snapshot)
-        made.blocks = dict(found.blocks)
-        made.created_txg = pool.next_txg()
-        pool.volumes[volume] = made
-
     def clone_all(self, origins: Mapping[str, str], properties: Mapping[str, str]) -> None:
         for volume, snapshot in origins.items():
-            self.clone(snapshot, volume)
-            if properties:
-                self.set_values(volume, properties)
+            pool = self._new_name(volume)
+            found, origin = self._snapshot(snapshot), self._volume(snapshot.partition("@")[0])
+            made = Volume(volume, new_guid(), found.size_bytes, origin.block_bytes, origin=snapshot)
+            made.blocks = dict(found.blocks)
+            made.created_txg = pool.next_txg()
+            made.properties.update(properties)
+            pool.volumes[volume] = made
 
     def set_values(self, name: str, values: Mapping[str, str]) -> None:
         pool, volume = self.pool_of(name), self._volume(name)
