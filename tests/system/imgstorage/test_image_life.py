@@ -74,7 +74,7 @@ def test_transfer_of_an_image_that_is_given_up_ends_at_once(site: ImageSite) -> 
     site.wait_for_state(ZVOL, "seeding")
     transfers = site.nas.service._transfers
     site.wait_for(lambda: bool(transfers._open), "a transfer")
-    site.ask(wire.AbandonZvol(ZVOL, "the host has burned", force=True))
+    site.ask(wire.AbandonZvol(ZVOL, "the host has burned"))
     site.wait_for(lambda: not transfers._open, "the transfer's end", 5)
     assert site.row(ZVOL)["state"] == "unmapped"
 

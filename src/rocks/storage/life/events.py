@@ -110,13 +110,10 @@ class Retry(Request):
 class Abandon(Request):
     """An operator abandons the changes that only the owner host has.
 
-    The reason is recorded. `is_fenced`: the host is known to be off; otherwise `force` is needed. `standing` as in
-    Retry: the new epoch exceeds that of the volume too.
+    The reason is recorded. `standing` as in Retry: the new epoch exceeds that of the volume too.
     """
 
     reason: str
-    is_fenced: bool = False
-    force: bool = False
     standing: Optional[Grant] = None
 
 

@@ -170,9 +170,6 @@ HAS_UNRETURNED = Guard(
     "a host has unreturned changes, no force",
     lambda image, event, now: bool(image.unreturned_on()) and not event.force,
 )
-NOT_FENCED = Guard(
-    "neither fenced nor forced", lambda image, event, now: not (event.is_fenced or event.force)
-)
 HAS_DIRTY = Guard(
     "a host has unreturned changes",
     lambda image, event, now: any(copy.kind == "dirty" for copy in image.copies),

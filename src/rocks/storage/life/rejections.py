@@ -150,32 +150,11 @@ def format_text(template: str, image: Image, event: Any) -> str:
         dirty=dirty,
         dirty_pools=", ".join(_place(copy) for copy in image.copies if copy.kind == "dirty"),
         unreturned=", ".join(image.unreturned_on()),
-        lost=_what_is_lost(image, event),
     )
 
 
 def _place(copy: Copy) -> str:
     return f"{copy.host} (pool {copy.pool})" if copy.pool else copy.host
-
-
-def _what_is_lost(image: Image, event: Any) -> str:
-    """The loss by abandoning: the data that hosts have and the NAS lacks; by an older record also another host."""
-    standing = getattr(event, "standing", None)
-    if standing is None or standing.owner in (None, image.owner):
-        return _what_record_loses(image) or "no changes of a host"
-    by_volume = f"what was written on {standing.owner}, which has it by the volume"
-    return ", and ".join(filter(None, (_what_record_loses(image), by_volume)))
-
-
-def _what_record_loses(image: Image) -> str:
-    """The same by the record; empty without such data."""
-    if image.owner is None and not image.unreturned_on():
-        return ""
-    if image.owner is not None and not image.sync:
-        return f"writes of {image.owner} that have not reached the NAS"
-    hosts = image.owner or ", ".join(image.unreturned_on())
-    since = "" if image.base_name is None else f" since the snapshot {image.base_name}"
-    return f"what was written on {hosts}{since}"
 
 
 def _template(state: State, event: Type[Event]) -> Tuple[str, str]:

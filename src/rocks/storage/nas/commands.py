@@ -112,9 +112,7 @@ class Commands:
             ),
             wire.AbandonZvol: lambda request, op: self._take(
                 request.zvol,
-                events.Abandon(
-                    op, request.reason, request.is_fenced, request.force, self._standing(request.zvol)
-                ),
+                events.Abandon(op, request.reason, self._standing(request.zvol)),
             ),
             wire.RestoreZvol: self._restore,
         }

@@ -180,7 +180,7 @@ def _clean(storage: StorageClient, nas: str, row: ImageRow, watcher: Watcher) ->
 
 def _abandon(storage: StorageClient, nas: str, row: ImageRow, reason: str, watcher: Watcher) -> str:
     lost = _what_would_be_lost(storage, nas, row)
-    abandon = questions.question(nas, AbandonZvol(row.zvol, reason, force=True))
+    abandon = questions.question(nas, AbandonZvol(row.zvol, reason))
     storage.wait(abandon, MAP_SECONDS, watcher)
     if row.remotehost is None and row.peer is not None:
         return f"{nas}:{row.zvol} stays on {nas}; its move to {row.peer} is given up"

@@ -242,12 +242,11 @@ class RetryZvol(Asks[None]):
 
 @dataclass(frozen=True)
 class AbandonZvol(Asks[None]):
-    """Abandon the changes that only the image's host has. The reason is recorded."""
+    """Abandon the changes that only the image's host has. The reason is recorded. A NAS of 0.1 requires `force`."""
 
     zvol: str
     reason: str
-    is_fenced: bool = False
-    force: bool = False
+    force: bool = True
 
 
 @dataclass(frozen=True)

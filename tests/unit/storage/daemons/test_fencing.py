@@ -23,7 +23,7 @@ def test_f7_a_stale_host_may_send_nothing(site: DrivenSite) -> None:
     host.pools.write("tank/f7-vol", b"never seen", 4096)
     image = site.image("f7-vol")
     site.given_up.add("f7-vol")
-    site.ask(wire.AbandonZvol("f7-vol", "its host has burned", force=True))
+    site.ask(wire.AbandonZvol("f7-vol", "its host has burned"))
     site.map_local("f7-vol", OTHER_HOST)
     opening = write_opening(Opening(RETURN, image.image_id, image.epoch, "1"))
     with (
@@ -51,7 +51,7 @@ def test_what_arrives_while_its_image_is_given_up_does_not_stay(
     def give_up() -> None:
         if not given_up:
             given_up.append("late-vol")
-            event = Abandon("give-up", "its host has burned", is_fenced=False, force=True)
+            event = Abandon("give-up", "its host has burned")
             assert site.nas.service._engine.take(image.image_id, event) is None
             site.nas.jobs.perform()
             assert site.state("late-vol") == "unmapped"
@@ -86,7 +86,7 @@ def test_an_image_that_was_given_up_before_its_pull_was_accepted_can_be_unmapped
         site.send(wire.PullZvol("late-vol"))
         site.wait_for_state("late-vol", "blocked")
     site.given_up.add("late-vol")
-    site.ask(wire.AbandonZvol("late-vol", "its host has burned", force=True))
+    site.ask(wire.AbandonZvol("late-vol", "its host has burned"))
     site.map("late-vol", HOST, sync=False)
     site.unmap("late-vol")
     assert site.nas.pools.read("tank/late-vol", 5, 4096) == b"later"

@@ -159,7 +159,7 @@ class Life:
             self.given_up[host] = max(image.epoch, standing.epoch)
         self.guest.stop()
         self.site.given_up.add(ZVOL)
-        self.site.ask(wire.AbandonZvol(ZVOL, "it burns", is_fenced=True))
+        self.site.ask(wire.AbandonZvol(ZVOL, "it burns"))
         self.site.wait_for_state(ZVOL, UNMAPPED)
         found = content_of(self.site.nas.pools, VOLUME)
         assert found in self.guest.former, "the NAS has parts of different moments"

@@ -85,7 +85,7 @@ def test_the_name_of_an_image_that_was_given_up_is_used_again(site: DrivenSite, 
     if is_reinstalled:
         host.forget_records()
     host.start()
-    site.ask(wire.AbandonZvol("again-vol", "its host has burned", force=True))
+    site.ask(wire.AbandonZvol("again-vol", "its host has burned"))
     site.wait_for_state("again-vol", "unmapped")
     site.ask(wire.DelZvol("tank", "again-vol", force=True))
     site.wait_for(lambda: site.image("again-vol") is None, "gone")
@@ -102,7 +102,7 @@ def test_a_disk_in_use_of_an_image_that_was_given_up_is_not_removed(site: Driven
     host = site.map_local("again-vol")
     host.kernel.devices["again-vol-snap"].holders += 1
     site.given_up.add("again-vol")
-    site.ask(wire.AbandonZvol("again-vol", "its host has burned", force=True))
+    site.ask(wire.AbandonZvol("again-vol", "its host has burned"))
     site.wait_for_state("again-vol", "unmapped")
     site.ask(wire.DelZvol("tank", "again-vol", force=True))
     site.wait_for(lambda: site.image("again-vol") is None, "gone")

@@ -44,7 +44,7 @@ from tests.unit.storage.records import (
     refused,
 )
 
-GIVE_UP = Abandon("abandon-1", "it burns", force=True)
+GIVE_UP = Abandon("abandon-1", "it burns")
 
 
 # --- giving up -----------------------------------------------------------------------------------------------------
@@ -65,36 +65,6 @@ def test_a_lost_host_is_given_up_from_every_state(state: State) -> None:
     assert given_up.state == "unmapped" and given_up.abandon_reason == "it burns"
     assert [(outcome.op_id, outcome.family) for outcome in outcomes] == [("abandon-1", None)]
     assert after(given_up, replace(MAP, host="vmh2", lease_token=9)).state == "mapping"
-    fenced = Abandon("abandon-2", "it is off", is_fenced=True)
-    assert after(image, fenced).state == "blocked", "a host known to be off needs no force"
-
-
-@pytest.mark.parametrize("state", [*HOST_HAS_IT, "blocked"])
-def test_without_force_the_rejection_states_the_loss(state: State) -> None:
-    """And how to say it."""
-    rejection = refused(record(state), Abandon("abandon-1", "it burns"))
-    assert (
-        "force=yes reason=" in rejection.text
-        and HOST in rejection.text
-        and "giving it up loses w" in rejection.text
-    )
-    if state in ("mapped", "local", "returning"):
-        assert "since the snapshot img-1-1-" in rejection.text
-
-
-def test_the_loss_includes_that_of_the_host_that_the_volume_names() -> None:
-    """With older records it is another host, which must be powered off, too."""
-    standing = Grant(9, 1, "vmh2", "mapped")
-    lost = "what was written on vmh1 since the snapshot {}, and what was written on vmh2, which has it by the volume"
-    for state in ("local", "blocked"):
-        image = record(state)
-        text = refused(image, Abandon("abandon-1", "it burns", standing=standing)).text
-        assert f"giving it up loses {lost.format(image.base_name)}. Its host may" in text
-        text = refused(image, Abandon("abandon-1", "it burns", standing=replace(standing, owner=HOST))).text
-        assert f"since the snapshot {image.base_name}. Its host may" in text
-    free = replace(new_image(), state="blocked", blocked_from="unmapped")
-    text = refused(free, Abandon("abandon-1", "it burns", standing=standing)).text
-    assert "giving it up loses what was written on vmh2, which has it by the volume. Its host may" in text
 
 
 def test_operations_that_wait_for_an_abandoned_host_fail() -> None:
@@ -111,14 +81,13 @@ def test_changes_that_block_a_map_can_be_given_up() -> None:
     """Of a host that will never return; its copy is kept, and its next report changes nothing."""
     image = replace(new_image(), epoch=3, copies=(Copy("vmh2", "tank", "dirty", "900"),))
     assert "rocks clean host storagemap" in refused(image, MAP).text
-    assert "vmh2" in refused(image, Abandon("abandon-1", "it burns")).text
     decision = decided(image, GIVE_UP)
     given_up = decision.image
     assert given_up is not None and given_up.epoch == 4 and given_up.abandon_reason == "it burns"
     assert given_up.copies == (Copy("vmh2", "tank", "suspect", "900"),)
     assert [outcome.op_id for outcome in decision.outcomes] == ["abandon-1"]
     assert after(given_up, MAP).state == "mapping"
-    ahead = Abandon("abandon-2", "it burns", force=True, standing=Grant(9, 1, "vmh2", "mapped"))
+    ahead = Abandon("abandon-2", "it burns", standing=Grant(9, 1, "vmh2", "mapped"))
     assert after(image, ahead).epoch == 10, "above the grant on the volume, too"
     assert "no host has changes of it" in refused(new_image(), GIVE_UP).text
 

@@ -122,7 +122,7 @@ def test_giving_up_exceeds_the_epoch_of_the_volume(state: str, behind: int) -> N
     image = record(state)  # type: ignore[arg-type]
     standing = replace(STANDING, epoch=image.epoch + behind)
     blocked = after(image, events.Contradicted("they contradict each other"))
-    given_up = after(blocked, events.Abandon("abandon-1", "it burns", force=True, standing=standing))
+    given_up = after(blocked, events.Abandon("abandon-1", "it burns", standing=standing))
     assert given_up.epoch == standing.epoch + 1
     copy = given_up.copy_on("vmh2")
     assert copy is not None and copy.kind == "suspect"
@@ -132,13 +132,11 @@ def test_giving_up_exceeds_the_epoch_of_the_volume(state: str, behind: int) -> N
 
 
 def test_giving_up_that_meets_a_newer_epoch_can_be_repeated() -> None:
-    given_up = after(record("local"), events.Abandon("abandon-1", "it burns", force=True))
+    given_up = after(record("local"), events.Abandon("abandon-1", "it burns"))
     failed = decided(
         given_up, events.EffectFailed(given_up.work.work_id, 0, "incoherent", "the volume has epoch 9")
     )
     assert [(outcome.op_id, outcome.family) for outcome in failed.outcomes] == [("abandon-1", "incoherent")]
     assert failed.image is not None and failed.image.work is None
-    again = after(
-        failed.image, events.Abandon("abandon-2", "it burns", force=True, standing=replace(STANDING, epoch=9))
-    )
+    again = after(failed.image, events.Abandon("abandon-2", "it burns", standing=replace(STANDING, epoch=9)))
     assert again.epoch == 10

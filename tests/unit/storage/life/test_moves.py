@@ -99,11 +99,9 @@ def test_failures_of_the_hand_over() -> None:
 
 @pytest.mark.parametrize("is_blocked", [False, True])
 def test_other_nas_is_lost_for_good(is_blocked: bool) -> None:
-    """Only by force, with a new epoch; the volume is marked as usable again, under the image's id."""
+    """With a new epoch; the volume is marked as usable again, under the image's id."""
     image = failed(last_effect(handing_over()), "incoherent") if is_blocked else handing_over()
-    text = refused(image, Abandon("abandon-1", "burnt")).text
-    assert "nas-0-1 may have taken it over" in text and "force=yes" in text
-    given_up = after(image, Abandon("abandon-1", "burnt", force=True))
+    given_up = after(image, Abandon("abandon-1", "burnt"))
     assert given_up.work is not None
     grant = given_up.work.effects[0]
     assert isinstance(grant, effects.EnsureGrant)

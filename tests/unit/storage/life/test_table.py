@@ -31,7 +31,7 @@ SAMPLES: dict[type[Event], Event] = {
     events.Cancel: events.Cancel("cancel-2"),
     events.Configure: events.Configure("set-2", False),
     events.Retry: events.Retry("retry-2"),
-    events.Abandon: events.Abandon("abandon-2", "it burns", force=True),
+    events.Abandon: events.Abandon("abandon-2", "it burns"),
     events.CopyFound: events.CopyFound("vmh2", "tank", 0, "clean", "900"),
     events.StartSeed: events.StartSeed(),
     events.StartPull: events.StartPull(),

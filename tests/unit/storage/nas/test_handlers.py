@@ -315,7 +315,7 @@ def test_an_exchange_is_not_given_up_in_the_middle() -> None:
     site = Site()
     site.restore("old", Flaky(site.pools, 4, True, "incoherent"))
     assert site.image.state == "blocked" and site.pools.read_volume(VOLUME) is None
-    rejection = MACHINE.decide(site.image, Abandon("abandon-1", "it burns", force=True), site.now)
+    rejection = MACHINE.decide(site.image, Abandon("abandon-1", "it burns"), site.now)
     assert isinstance(rejection, Rejection) and "rocks clean host storagemap" in rejection.text
 
 

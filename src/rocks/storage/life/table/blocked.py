@@ -30,16 +30,6 @@ from rocks.storage.life.transitions import blocked, mapping, moves, removal, wri
 _WITH_A_COPY: Tuple[Stage, ...] = ("merging", "linear")
 _RECOVERY_STEPS: Tuple[Step, ...] = ("look", "attach_overlay", "attach_remote")
 
-_NOT_ABANDONED = (
-    "ZVol {image.zvol}: giving it up loses {lost}. Its host may still be writing; power it off, then repeat with "
-    'force=yes reason="…"'
-)
-
-_MOVE_NOT_ABANDONED = (
-    "ZVol {image.zvol}: {image.peer} may have taken it over and given it to a host. Power {image.peer} off for good, "
-    'then repeat with force=yes reason="…": the image is that of {image.nas} again'
-)
-
 _UNMAPPED_BY: Tuple[Tuple[State, Step], ...] = ((LOCAL, "detach"), (REMOTE, "drop"))
 """States without an open step: an unmap that was remembered begins it; in the others it waits for the open one."""
 
@@ -213,10 +203,7 @@ BLOCK: Tuple[Entry, ...] = (
         "run rocks clean host storagemap to go on",
         guards.EXCHANGING,
     ),
-    RejectionRow(BLOCKED, Abandon, _MOVE_NOT_ABANDONED, guards.was_in(MOVING) & guards.NOT_FENCED),
-    RejectionRow(MOVING, Abandon, _MOVE_NOT_ABANDONED, guards.NOT_FENCED),
     Row(MOVING, Abandon, BLOCKED, "a new epoch; it stays here", moves.abandon_move, starts="abandon"),
-    *(RejectionRow(state, Abandon, _NOT_ABANDONED, guards.NOT_FENCED) for state in (BLOCKED, *HOST_HAS_IT)),
     *(
         Row(
             state,
@@ -228,7 +215,6 @@ BLOCK: Tuple[Entry, ...] = (
         )
         for state in HOST_HAS_IT
     ),
-    RejectionRow(UNMAPPED, Abandon, _NOT_ABANDONED, guards.HAS_DIRTY & guards.NOT_FENCED),
     Row(UNMAPPED, Abandon, UNMAPPED, "such copies are suspect", blocked.abandon_copies, guards.HAS_DIRTY),
     Row(
         BLOCKED,
