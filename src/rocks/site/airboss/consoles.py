@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -34,7 +33,7 @@ class Consoles:
 
     def __init__(self, settings: Settings, log: Callable[[str], None]) -> None:
         self._settings, self._log = settings, log
-        self._shares, self._lock = Shares(_OF_ONE, _OF_ALL, "open consoles"), threading.Lock()
+        self._shares = Shares(_OF_ONE, _OF_ALL, "open consoles")
 
     def open(
         self, database: Database, name: str, cluster: str, fingerprint: str, is_serial: bool, call: OwnerCall
@@ -43,10 +42,8 @@ class Consoles:
 
         The stream ends when the cluster has that key or that machine no more.
         """
-        with self._lock:
-            self._shares.take(cluster)
         opened = ExitStack()
-        opened.callback(self._end, cluster)
+        opened.enter_context(self._shares.held(cluster))
         try:
             address, console = find_console(database, name)
             database.close()
@@ -76,10 +73,6 @@ class Consoles:
             self._log(f"console of {name} is closed: {error}")
             return False
         return any(key.cluster == cluster for key in keys) and any(one.name == name for one in machines)
-
-    def _end(self, cluster: str) -> None:
-        with self._lock:
-            self._shares.give_back(cluster)
 
 
 class ConsoleStream:

@@ -11,6 +11,7 @@ import os
 import queue
 import re
 import threading
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from rocks.core import process
@@ -63,7 +64,6 @@ class Power:
     def __init__(self, launcher: str) -> None:
         self._launcher = launcher
         self._shares = Shares(_COMMANDS_OF_ONE, _COMMANDS_AT_ONCE, "commands at work")
-        self._lock = threading.Lock()
 
     def check(self, database: Database, names: Sequence[str]) -> None:
         """StateError when the command would take a name for another host's, too."""
@@ -77,20 +77,18 @@ class Power:
 
         A command that takes longer than an answer may goes on (`begun`). StateError beyond the bounds.
         """
-        with self._lock:
-            self._shares.take(cluster)
+        share = ExitStack()
+        share.enter_context(self._shares.held(cluster))
         outcome: queue.SimpleQueue[set[str]] = queue.SimpleQueue()
 
         def work() -> None:
-            try:
+            with share:
                 outcome.put(self._run(tuple(names), action, call))
-            finally:
-                self._end(cluster)
 
         try:
             threading.Thread(target=work, daemon=True).start()
         except BaseException:
-            self._end(cluster)
+            share.close()
             raise
         try:
             failed = outcome.get(timeout=WAIT_SECONDS)
@@ -118,10 +116,6 @@ class Power:
         outcome = "done" if not failed else f"failed: {finished.error_text}"
         log_call(call, f"{outcome} (exit status {finished.exit_status})")
         return failed
-
-    def _end(self, cluster: str) -> None:
-        with self._lock:
-            self._shares.give_back(cluster)
 
 
 def _outside_of_unit() -> list[str]:

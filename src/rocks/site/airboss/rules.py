@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
@@ -10,7 +12,7 @@ from rocks.core.names import printable
 from rocks.inventory.mac_pool import mac_number
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 Refused = TypeVar("Refused")
 
@@ -212,20 +214,24 @@ class Shares:
     def __init__(self, of_each: int, of_all: int, what: str) -> None:
         self._of_each, self._of_all, self._what = of_each, of_all, what
         self._held: dict[str, int] = {}
+        self._lock = threading.Lock()
 
-    def take(self, cluster: str) -> None:
-        """One more for the cluster. StateError when it has all of its own, or nothing is left."""
-        held = self._held.get(cluster, 0)
-        if held >= self._of_each:
-            raise StateError(
-                f"the cluster has {held} {self._what}, no more are allowed at once; wait for one to end"
-            )
-        if sum(self._held.values()) >= self._of_all:
-            raise StateError(f"the site has no more {self._what} now; try again in a minute")
-        self._held[cluster] = held + 1
-
-    def give_back(self, cluster: str) -> None:
-        """One of the cluster's has ended."""
-        held = self._held.pop(cluster, 0) - 1
-        if held > 0:
-            self._held[cluster] = held
+    @contextmanager
+    def held(self, cluster: str) -> Iterator[None]:
+        """One more for the cluster, until the end. StateError when it has all of its own, or nothing is left."""
+        with self._lock:
+            held = self._held.get(cluster, 0)
+            if held >= self._of_each:
+                raise StateError(
+                    f"the cluster has {held} {self._what}, no more are allowed at once; wait for one to end"
+                )
+            if sum(self._held.values()) >= self._of_all:
+                raise StateError(f"the site has no more {self._what} now; try again in a minute")
+            self._held[cluster] = held + 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._held[cluster] -= 1
+                if not self._held[cluster]:
+                    del self._held[cluster]

@@ -257,13 +257,8 @@ class OwnerService:
     def _listed(self, database: Database, asked: _Asked) -> object:
         if not asked.request.status:
             return list_machines(database, asked.machines, False)
-        with self._lock:
-            self._questions.take(asked.cluster)
-        try:
+        with self._questions.held(asked.cluster):
             return list_machines(database, asked.machines, True)
-        finally:
-            with self._lock:
-                self._questions.give_back(asked.cluster)
 
     def _may_ask(self, rates: Rates, key: str) -> bool:
         with self._lock:
