@@ -38,7 +38,15 @@ class LinkPlans:
 
     def recall(self, name: str) -> Links:
         """The devices of a machine. IncoherentError for a plan that cannot be read."""
-        return self._read(name)
+        path = self._path(name)
+        value = read_json_record(path, _KIND)
+        if value is None:
+            return ()
+        try:
+            links: Links = decode_lenient(Links, value, "plan")
+        except IncoherentError as error:
+            raise damaged(path, _KIND, error) from None
+        return links
 
     def forget(self, name: str) -> None:
         """Remove the plan of a machine. HostError when that fails."""
@@ -62,27 +70,16 @@ class LinkPlans:
         errors = []
         for name in self.names():
             try:
-                found.update({link.device: link for link in self._read(name)})
+                found.update({link.device: link for link in self.recall(name)})
             except RocksError as error:
                 errors.append(error)
         return found, tuple(errors)
 
     def _is_stored(self, name: str, links: Links) -> bool:
         try:
-            return self._read(name) == links
+            return self.recall(name) == links
         except IncoherentError:
             return False
-
-    def _read(self, name: str) -> Links:
-        path = self._path(name)
-        value = read_json_record(path, _KIND)
-        if value is None:
-            return ()
-        try:
-            links: Links = decode_lenient(Links, value, "plan")
-        except IncoherentError as error:
-            raise damaged(path, _KIND, error) from None
-        return links
 
     def _path(self, name: str) -> Path:
         return self._folder / check_name(name)
