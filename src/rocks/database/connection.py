@@ -274,6 +274,15 @@ class Database:
         """
         self.lock_all([name], wait_seconds)
 
+    @contextmanager
+    def locked(self, name: str, wait_seconds: float) -> Iterator[None]:
+        """A section with the lock of that name. BusyError as of `lock`."""
+        self.lock(name, wait_seconds)
+        try:
+            yield
+        finally:
+            self.unlock(name)
+
     def lock_all(self, names: Iterable[str], wait_seconds: float) -> None:
         """Take all these locks or none, in an order that all commands share.
 
@@ -331,7 +340,7 @@ class Database:
             if mariadb.error_code(error) == mariadb.NO_SUCH_DATABASE:
                 raise versions.wrong_version(name, 0, needed) from None
             raise
-        found = _read_version(connection)
+        found = driver.read_version(connection)
         if found != needed:
             connection.close()
             raise versions.wrong_version(name, found, needed)
@@ -345,18 +354,6 @@ class Database:
             raise UserError(f"{error.object!r} is not valid text: give it in UTF-8") from None
         except driver.driver_errors() as error:
             raise driver.explain(error, self.settings, self._in_selector) from None
-
-
-def _read_version(connection: Connection[Cursor]) -> int:
-    """The schema's version; 0 where there is no schema. Raises PyMySQL's errors."""
-    cursor = connection.cursor()
-    try:
-        cursor.execute(versions.READ_VERSION)
-    except driver.driver_errors() as error:
-        if mariadb.error_code(error) == mariadb.NO_SUCH_TABLE:
-            return 0
-        raise
-    return int(cursor.fetchall()[0][0])
 
 
 class TracedDatabase(Database):

@@ -10,6 +10,7 @@ from rocks.core import mariadb
 from rocks.core.errors import BusyError, HostError, RocksError, ToolError, UserError
 from rocks.core.version import is_packaged
 from rocks.database.settings import EMBEDDED_SOCKET
+from rocks.database.versions import READ_VERSION
 
 if TYPE_CHECKING:
     from pymysql.connections import Connection as Connection  # noqa: TID251 - the one import of the driver
@@ -59,6 +60,18 @@ def open_connection(
         write_timeout=read_seconds,
     )
     return connection
+
+
+def read_version(connection: Connection[Cursor]) -> int:
+    """The schema's version; 0 where there is no schema. Raises PyMySQL's errors."""
+    cursor = connection.cursor()
+    try:
+        cursor.execute(READ_VERSION)
+    except driver_errors() as error:
+        if mariadb.error_code(error) == mariadb.NO_SUCH_TABLE:
+            return 0
+        raise
+    return int(cursor.fetchall()[0][0])
 
 
 def driver_errors() -> tuple[type[Exception], ...]:

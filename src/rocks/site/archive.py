@@ -99,11 +99,8 @@ def save_site(database: Database, passphrase: bytes, file: str | None) -> Path:
     if os.path.lexists(path):
         raise UserError(f"{path} exists; give another file")
     # the copies of two commands have one name: each would store what the other has just written
-    database.lock(_LOCK, _LOCK_SECONDS)
-    try:
+    with database.locked(_LOCK, _LOCK_SECONDS):
         collected = collect_site(database, now)
-    finally:
-        database.unlock(_LOCK)
     content = encrypt(collected, passphrase)
     try:
         if not file:

@@ -125,11 +125,8 @@ def _share(
         )
     recorded = False
     if key not in known:
-        database.lock(KEYS_LOCK, LOCK_SECONDS)  # hosts that are installed just now report their keys
-        try:
+        with database.locked(KEYS_LOCK, LOCK_SECONDS):  # hosts that are installed just now report their keys
             recorded = record_host_keys(settings.known_hosts_file, host, (key,))
-        finally:
-            database.unlock(KEYS_LOCK)
     installed = not accepts_own_key(host, settings)
     if installed:
         install_own_key(host, settings)

@@ -82,12 +82,9 @@ def sync_host_files(database: Database) -> int:
     Returns the number of served hosts. Two commands at once do it one after the other, each with what is committed
     then. HostError when a file cannot be written, StateError as of `served_hosts`.
     """
-    database.lock(LOCK, LOCK_SECONDS)
-    try:
+    with database.locked(LOCK, LOCK_SECONDS):
         hosts, scripts = served_hosts(database)
         _write(hosts, scripts)
-    finally:
-        database.unlock(LOCK)
     return len(hosts)
 
 

@@ -166,26 +166,24 @@ def _check_ipxe() -> None:
 def _write_all(database: Database, network: BootNetwork, notify: Callable[[str], None]) -> int:
     """Write everything that the service serves; returns the number of hosts. StateError without a certificate."""
     authority = node_authority().bundle(local_host(database)).authority
-    database.lock(LOCK, LOCK_SECONDS)
     try:
-        folder = tftp_folder()
-        for one in (folder, folder / FIRST_STAGE_FOLDER, run_folder()):
-            ensure_folders(one, _READABLE)
-        for name in (BIOS_PROGRAM, UEFI_PROGRAM):
-            _copy(_IPXE / name, folder / name)
-        write_file(folder / FIRST_SCRIPT, first_script(), mode=PUBLIC)
-        _copy_installer(
-            installer_folder(database, DEFAULT_DISTRIBUTION, ""), folder / FIRST_STAGE_FOLDER, notify
-        )
-        site = site_files(authority, int(utc_now().timestamp()))
-        write_file(folder / FIRST_STAGE_FOLDER / SITE_IMAGE, site, mode=PUBLIC)
-        write_file(run_folder() / "dnsmasq.conf", dnsmasq_configuration(network, places()), mode=PUBLIC)
+        with database.locked(LOCK, LOCK_SECONDS):
+            folder = tftp_folder()
+            for one in (folder, folder / FIRST_STAGE_FOLDER, run_folder()):
+                ensure_folders(one, _READABLE)
+            for name in (BIOS_PROGRAM, UEFI_PROGRAM):
+                _copy(_IPXE / name, folder / name)
+            write_file(folder / FIRST_SCRIPT, first_script(), mode=PUBLIC)
+            _copy_installer(
+                installer_folder(database, DEFAULT_DISTRIBUTION, ""), folder / FIRST_STAGE_FOLDER, notify
+            )
+            site = site_files(authority, int(utc_now().timestamp()))
+            write_file(folder / FIRST_STAGE_FOLDER / SITE_IMAGE, site, mode=PUBLIC)
+            write_file(run_folder() / "dnsmasq.conf", dnsmasq_configuration(network, places()), mode=PUBLIC)
     except OSError as error:
         raise HostError(
             f"the files of the boot service cannot be written: {error.strerror} ({error.filename})"
         ) from None
-    finally:
-        database.unlock(LOCK)
     return sync_host_files(database)
 
 

@@ -153,13 +153,11 @@ def _record_key(database: Database, name: str, text: str, fleet: FleetSettings) 
     (address,) = host_addresses(database, [name])
     if address.is_local:
         raise UserError(f"{name} is the frontend itself")
-    database.lock(KEYS_LOCK, LOCK_SECONDS)  # hosts that are installed at once report at once
     try:
-        record_host_keys(fleet.known_hosts_file, address, (key,))
+        with database.locked(KEYS_LOCK, LOCK_SECONDS):  # hosts that are installed at once report at once
+            record_host_keys(fleet.known_hosts_file, address, (key,))
     except OSError as error:
         raise HostError(f"cannot write {fleet.known_hosts_file}: {error.strerror}") from None
-    finally:
-        database.unlock(KEYS_LOCK)
 
 
 def _now() -> datetime:

@@ -107,11 +107,8 @@ def sync_names(database: Database) -> SyncedNames:
 def _locked(database: Database) -> Iterator[None]:
     """One command after the other writes names, each with what is committed then."""
     database.end_reading()
-    database.lock(LOCK, LOCK_SECONDS)
-    try:
+    with database.locked(LOCK, LOCK_SECONDS):
         yield
-    finally:
-        database.unlock(LOCK)
 
 
 def _sync_service(database: Database) -> SyncedNames:

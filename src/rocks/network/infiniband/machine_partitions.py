@@ -30,14 +30,11 @@ def join_partitions(database: Database, names: Sequence[str]) -> tuple[str, ...]
     machines = table.keyed_machines(database, names)
     if not machines:
         return ()
-    database.lock(table.LOCK, table.LOCK_SECONDS)
-    try:
+    with database.locked(table.LOCK, table.LOCK_SECONDS):
         machines = table.keyed_machines(database, names)
         table.give_guids(database, [machine.name for machine in machines if machine.guids is None])
         table.record_uses(database, {machine.name: machine.partition.pkey for machine in machines})
         database.commit()
-    finally:
-        database.unlock(table.LOCK)
     if not table.host_members(database):
         return ()  # none of these hosts is on the fabric
     return publish_if_changed(database)

@@ -174,8 +174,7 @@ def sync_partitions(database: Database, always: bool = True) -> SyncedPartitions
     One command at a time does this. StateError, ToolError or HostError when the file cannot be written or opensm cannot
     be signalled; the next call tries again.
     """
-    database.lock(table.LOCK, table.LOCK_SECONDS)
-    try:
+    with database.locked(table.LOCK, table.LOCK_SECONDS):
         attributes = _attributes(database)
         manager, path = _manager(attributes), attributes["ib_partitions_file"]
         partitions = _read_table(database, attributes)
@@ -191,8 +190,6 @@ def sync_partitions(database: Database, always: bool = True) -> SyncedPartitions
         return SyncedPartitions(
             path, changed, len({member.pkey for member in partitions.members}), len(partitions.members)
         )
-    finally:
-        database.unlock(table.LOCK)
 
 
 def publish_if_changed(database: Database) -> tuple[str, ...]:
