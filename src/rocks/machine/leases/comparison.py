@@ -68,14 +68,13 @@ def compare_leases(
     host does not answer; what the caller changed before is committed all the same.
     """
     database.commit()  # the caller's changes: none are open while hosts are waited for, and the rollback keeps them
-    database.lock(LOCK, LOCK_SECONDS)
-    try:
-        if only_when_due and is_current(database):
-            return  # another command has just done it
-        _compare(database, notify, off)
-    finally:
-        database.rollback()
-        database.unlock(LOCK)
+    with database.locked(LOCK, LOCK_SECONDS):
+        try:
+            if only_when_due and is_current(database):
+                return  # another command has just done it
+            _compare(database, notify, off)
+        finally:
+            database.rollback()
 
 
 def _compare(database: Database, notify: Callable[[str], None], off: Sequence[str]) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import stat
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import HostError, StateError
@@ -74,8 +73,11 @@ def present_epoch(database: Database) -> int:
 
 def read_record(database: Database) -> LeaseEpoch | None:
     """The state in the frontend's file; None without a file, and for one that is not readable as a record."""
+    from rocks.core.files import open_plain
+
     try:
-        found = json.loads(_read_file(_path(database)))
+        with open_plain(_path(database), os.O_NOFOLLOW) as file:
+            found = json.loads(file.read(_LONGEST_BYTES))
         return LeaseEpoch(str(found["identity"]), int(found["epoch"]), int(found["serial"]))
     except (OSError, ValueError, KeyError, TypeError, RecursionError, OverflowError):
         return None
@@ -84,15 +86,6 @@ def read_record(database: Database) -> LeaseEpoch | None:
 def is_current(database: Database) -> bool:
     """Whether the database follows the record; else it was restored from a copy, or is new here."""
     return read_epoch(database).follows(read_record(database))
-
-
-def _read_file(path: str) -> bytes:
-    """The beginning of a regular file. OSError, also for what is no file; a FIFO is not waited for."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError(f"{path} is not a file")
-        return file.read(_LONGEST_BYTES)
 
 
 def write_record(database: Database, state: LeaseEpoch) -> None:
@@ -154,13 +147,10 @@ def begin_epoch(database: Database, epoch: int, above_serial: int) -> LeaseEpoch
 
 def _record_progress(database: Database, state: LeaseEpoch) -> None:
     """Record a state unless another command has recorded a later one."""
-    database.lock(_LOCK, _LOCK_SECONDS)
-    try:
+    with database.locked(_LOCK, _LOCK_SECONDS):
         recorded = read_record(database)
         if recorded is None or state.follows(recorded):
             write_record(database, state)
-    finally:
-        database.unlock(_LOCK)
 
 
 _LOCK = "lease record"

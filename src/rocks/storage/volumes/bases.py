@@ -203,9 +203,8 @@ def _store(
 ) -> bool:
     """Have the base of the image in the pool; whether it was sent."""
     nas, zpool = place
-    lock = f"base {nas} {zpool}"  # of the pool: two images at once would both count its free space
-    database.lock_all([lock], TRANSFER_SECONDS)
-    try:
+    # of the pool: two images at once would both count its free space
+    with database.locked(f"base {nas} {zpool}", TRANSFER_SECONDS):
         request = wire.AddBase(zpool, source.digest, source.size_bytes, source.used_bytes, source.name)
         made = storage.ask(questions.question(nas, request), MAP_SECONDS)
         if made.complete:
@@ -233,5 +232,3 @@ def _store(
         finally:
             os.close(descriptor)
         return True
-    finally:
-        database.unlock(lock)
