@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING, NamedTuple
 
+from rocks.core.names import first_few
 from rocks.inventory.cluster_records import own_clusters
 from rocks.inventory.records import PRIVATE_NETWORK, Interface
 from rocks.machine.leases.plan import MOVING, RUNNING
@@ -16,9 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
     from rocks.database.connection import Database
-
-_NAMED = 3
-"""Machines that a line names."""
 
 
 class Carrier(NamedTuple):
@@ -209,9 +207,8 @@ def _carrier_line(one: Carrier, devices: Mapping[int, str], restore: str) -> str
         by_device.setdefault(devices.get(number), []).append(machine)
     for device, machines in by_device.items():
         names = list(dict.fromkeys(machines))
-        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
         becomes = "may not be connected at" if device is None else f"use {device} instead from"
-        users.append(f"{', '.join(names[:_NAMED])}{more}, which {becomes} their next start")
+        users.append(f"{first_few(names)}, which {becomes} their next start")
     return f"{one.iface} of {one.host} is used by {', and by '.join(users)}; to restore it: rocks {restore}"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rocks.core.errors import StateError
+from rocks.core.names import first_few
 from rocks.library.guest_images import (
     IMAGE_ATTRIBUTE,
     INSTANCE_ATTRIBUTE,
@@ -129,11 +130,10 @@ def check_origin(disk: DiskLocation, volume: str, origin: str, image: str) -> No
 def check_clones(disk: DiskLocation, volume: str, clones: Sequence[str]) -> None:
     """StateError when other images are clones of the machine's disk on a NAS: image storage would not destroy it."""
     if clones:
-        more = f" and {len(clones) - 1} more" if len(clones) > 1 else ""
         nas, name = disk.nas, clones[0].partition("/")[2]
         raise StateError(
-            f"the disk {nas}:{volume} of {disk.vm} stays, since {clones[0]}{more} is a clone of it: remove the machine "
-            f"of that first, or its image: {removal_command(nas, disk.zpool, name)} now=yes"
+            f"the disk {nas}:{volume} of {disk.vm} stays, since {first_few(clones, 1)} is a clone of it: remove the "
+            f"machine of that first, or its image: {removal_command(nas, disk.zpool, name)} now=yes"
         )
 
 

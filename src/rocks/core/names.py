@@ -10,7 +10,7 @@ passed as one argument.
 from __future__ import annotations
 
 import re
-from collections.abc import Container
+from collections.abc import Container, Sequence
 
 from rocks.core.errors import UserError
 from rocks.core.terminal import one_line
@@ -40,6 +40,12 @@ _RESERVED_NAMES = frozenset(("localhost", "select", "help", "null", "none"))
 def counted(count: int, noun: str) -> str:
     """`1 host`, `2 hosts`: for a message."""
     return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def first_few(names: Sequence[str], most: int = 3) -> str:
+    """The first names, for a message, and how many more there are: `a, b, c and 4 more`."""
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
 
 
 def printable(text: str) -> str:

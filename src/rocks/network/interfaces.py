@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import UserError
-from rocks.core.names import check_device, check_interface_name, check_plain_name, printable
+from rocks.core.names import check_device, check_interface_name, check_plain_name, first_few, printable
 from rocks.core.values import check_text, is_null
 from rocks.inventory.cluster_records import members, on_vlans, own_members, shared_machines
 from rocks.inventory.in_use_records import lock_inventory
@@ -228,15 +228,11 @@ def check_computes_are_not_left(
         if left:
             along = f", or with it (rocks set host interface vlan {frontend} COMPUTES IFACE VLAN)"
             raise UserError(
-                f"{frontend} is the frontend of a virtual cluster, and {_some(left)} on its VLAN "
+                f"{frontend} is the frontend of a virtual cluster, and {first_few(left)} on its VLAN "
                 f"{', '.join(map(str, sorted(vlans)))} would be of no cluster: give them another VLAN first"
                 f"{along if may_come_along else ' (rocks set host interface vlan COMPUTES IFACE VLAN)'}; rocks remove "
                 f"cluster {frontend} removes all"
             )
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def claim_frontends_vlan(database: Database, hosts: Sequence[str], vlan: int | None) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import StateError
+from rocks.core.names import first_few
 from rocks.inventory import cluster_records as clusters
 from rocks.inventory import node_records as nodes
 from rocks.inventory.host_records import find_local_host
@@ -69,7 +70,7 @@ def lock_hosts(database: Database, names: Sequence[str]) -> None:
     gone = [name for name in names if name not in left]
     if gone:
         others = "; repeat this with the other hosts, which rocks list host shows" if left else ""
-        raise StateError(f"another command has removed {_some(gone)} meanwhile{others}")
+        raise StateError(f"another command has removed {first_few(gone, _NAMED_AT_MOST)} meanwhile{others}")
     _check_unused(database, names)
 
 
@@ -120,7 +121,7 @@ def _check_unused(database: Database, names: Sequence[str]) -> None:
     if placed:
         host, machines = placed
         raise StateError(
-            f"host {host} is the container of {_some(machines)}: place each elsewhere with "
+            f"host {host} is the container of {first_few(machines, _NAMED_AT_MOST)}: place each elsewhere with "
             f"rocks set host vm {machines[0]} physnode=HOST, or remove them with rocks remove host vm "
             f"{_as_arguments(machines)}"
         )
@@ -136,7 +137,7 @@ def _check_unused(database: Database, names: Sequence[str]) -> None:
     if stored:
         nas, machines = stored
         raise StateError(
-            f"host {nas} is the NAS of disks of {_some(machines)}: move the images, then "
+            f"host {nas} is the NAS of disks of {first_few(machines, _NAMED_AT_MOST)}: move the images, then "
             f"rocks set host vm nas {_as_arguments(machines)} nas=NAS, or rocks remove host vm nas "
             f"{_as_arguments(machines)}"
         )
@@ -151,11 +152,6 @@ def _staying(pairs: Sequence[tuple[str, str]], leaving: set[str]) -> tuple[str, 
 def _as_arguments(names: Sequence[str]) -> str:
     """The same names, for a command line."""
     return " ".join([*names[:_NAMED_AT_MOST], *(["…"] if len(names) > _NAMED_AT_MOST else [])])
-
-
-def _some(names: Sequence[str]) -> str:
-    more = len(names) - _NAMED_AT_MOST
-    return ", ".join(names[:_NAMED_AT_MOST]) + (f" and {more} more" if more > 0 else "")
 
 
 def _machines_on(database: Database, hosts: Sequence[str]) -> list[tuple[str, str]]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rocks.commands._framework.plugins import VmPlugin, load_plugins_of
 from rocks.commands._shared.vm_hooks import PluginHook
 from rocks.core.errors import StateError, UserError
-from rocks.core.names import in_quotes, printable
+from rocks.core.names import first_few, in_quotes, printable
 from rocks.inventory.loaded_host_records import which_are_vms
 from rocks.inventory.machine_locks import lock_vms
 from rocks.machine.hooks import HookResult, load_changed
@@ -66,9 +66,8 @@ def remove_with_hooks(
 def _check_are_left(known: Sequence[str], left: Sequence[str]) -> None:
     gone = [name for name in known if name not in left]
     if gone:
-        more = f" and {len(gone) - 1} more" if len(gone) > 1 else ""
         raise StateError(
-            f"another command has removed {gone[0]}{more} meanwhile, and this one nothing; to remove the others, "
+            f"another command has removed {first_few(gone, 1)} meanwhile, and this one nothing; to remove the others, "
             "repeat it with what rocks list cluster and rocks list host vm show"
         )
 

@@ -6,6 +6,7 @@ import platform
 from typing import TYPE_CHECKING
 
 from rocks.core.check_lines import MISSING, OK, WRONG, SiteCheck
+from rocks.core.names import first_few
 from rocks.core.systemd_units import read_units
 from rocks.core.version import ROLL_NAME
 from rocks.database.settings import EMBEDDED_SOCKET
@@ -60,11 +61,10 @@ def _distribution(database: Database, rolls: list[tuple[str, str, str]]) -> Site
         return SiteCheck("distribution", MISSING, f"hosts have no source of packages: {build}")
     outdated = outdated_packages(folder, [roll_path(rolls_folder(database), roll) for roll in rolls])
     if outdated:
-        more = f" and {len(outdated) - 3} more" if len(outdated) > 3 else ""
         return SiteCheck(
             "distribution",
             WRONG,
-            f"other packages than in the enabled rolls ({', '.join(outdated[:3])}{more}): {build}",
+            f"other packages than in the enabled rolls ({first_few(outdated)}): {build}",
         )
     if any(name == OS_ROLL for name, _, _ in rolls) and not (folder / INSTALLER / "vmlinuz").is_file():
         return SiteCheck("distribution", WRONG, f"it has no installer, which the roll os brings: {build}")
