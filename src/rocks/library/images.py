@@ -84,7 +84,7 @@ def add_image(database: Database, added: AddedImage, progress: Callable[[str], N
         raise UserError(f"{printable(str(added.file))} is not the path of a file")
     files = find_parts(str(added.file))
     request = _with_checksums(request._replace(files=files), checksums, len(files))
-    _lock(database, added.name)
+    lock_images(database, [added.name])
     database.end_reading()  # an import may take hours
     return import_image(library, request, progress)
 
@@ -102,7 +102,7 @@ def _add_from_web(
     urls = read_urls(url)
     request = _with_checksums(request, checksums, len(urls))
     check_new(library, request.name)
-    _lock(database, request.name)
+    lock_images(database, [request.name])
     database.end_reading()  # a download may take hours
     files, stated = download_image(library, request.name, urls, request.max_bytes, progress, bool(checksums))
     request = request._replace(files=files, checksum=request.checksum or stated)
@@ -129,7 +129,7 @@ def _add_disk(
         if value is not None:
             raise UserError(f"give vm= or {name}=, not both")
     library = library_folder(database)
-    _lock(database, added.name)
+    lock_images(database, [added.name])
     new = NewImage(added.name, max_gb * BYTES_PER_GB, comment)
     return add_disk(database, library, new, str(added.vm), added.disk, progress)
 
@@ -148,7 +148,7 @@ def set_comment(database: Database, name: str, comment: str) -> None:
     """Give the image a comment. StateError when there is no such image, UserError for a text that is too long."""
     library = library_folder(database)
     check_image_name(name)
-    _lock(database, name)
+    lock_images(database, [name])
     image = existing_image(library, name)  # another command may just have replaced it
     write_record(library, image._replace(comment=_read_comment(comment)))
 
@@ -193,7 +193,7 @@ def remove_image(database: Database, name: str, notify: Callable[[str], None]) -
     """
     library = library_folder(database)
     check_image_name(name)
-    _lock(database, name)
+    lock_images(database, [name])
     image = find_image(library, name)
     if image is None:
         if not any(leftover.name == name for leftover in find_leftovers(library)):
@@ -229,10 +229,6 @@ def _check_no_drives(name: str, drives: Sequence[str]) -> None:
 
 def _first_of(names: Sequence[str]) -> str:
     return f"{', '.join(names[:5])}{' …' if len(names) > 5 else ''}"
-
-
-def _lock(database: Database, name: str) -> None:
-    lock_images(database, [name])
 
 
 def _with_checksums(request: ImportRequest, checksums: Sequence[str], count: int) -> ImportRequest:

@@ -114,14 +114,14 @@ def test_the_disk_of_a_machine_that_cannot_be_read_makes_no_image(vm_site: Site,
 
 def test_a_comment_is_for_the_image_that_is_there_now(vm_site: Site, library: Path, tmp_path: Path) -> None:
     """Another command has replaced the image while this one waited for its lock."""
-    lock = image_library._lock
+    lock = image_library.lock_images
 
-    def replaced(database: Database, name: str) -> None:
-        lock(database, name)
-        record = library / f"{name}.json"
+    def replaced(database: Database, names: list[str]) -> None:
+        lock(database, names)
+        record = library / f"{names[0]}.json"
         record.write_text(json.dumps(json.loads(record.read_text()) | {"digest": "0" * 64}))
 
-    vm_site.patch.setattr(image_library, "_lock", replaced)
+    vm_site.patch.setattr(image_library, "lock_images", replaced)
     vm_site.done("set image debian comment=new")
     record = json.loads((library / "debian.json").read_text())
     assert (record["comment"], record["digest"]) == ("new", "0" * 64)
