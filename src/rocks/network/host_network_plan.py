@@ -23,13 +23,15 @@ from rocks.network.device_options import (
     uses_dhcp,
 )
 from rocks.network.guest_connections import LONGEST_DEVICE_NAME, kernel_device
-from rocks.network.network_rules import DEFAULT_MTU_BYTES
+from rocks.network.network_rules import DEFAULT_MTU_BYTES, attribute_address
 from rocks.network.route_rules import ANYWHERE, Route, default_gateway, device_on
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from rocks.inventory.records import Host, Interface
+
+GATEWAY_ATTRIBUTE = "Kickstart_PrivateGateway"
 
 _DEVICE = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*", re.ASCII)
 _MAC = re.compile(r"(?:[0-9a-f]{2}:){5}[0-9a-f]{2}", re.ASCII)
@@ -110,7 +112,7 @@ def default_route(host: Host) -> tuple[str, str]:
     route = next((one.route for one in host.routes if _is_default(one.route)), None)
     if route is not None and not route.gateway:
         return "", device_on(host.interfaces, route.subnet)
-    gateway = route.gateway if route is not None else _gateway(host)
+    gateway = route.gateway if route is not None else private_gateway(host)
     if gateway in (one.ip for one in host.interfaces):
         gateway = ""
     return gateway, device_on(host.interfaces, primary_network(host))
@@ -124,7 +126,7 @@ def primary_network(host: Host) -> str:
 def _with_gateway(host: Host, planned: Sequence[_Planned]) -> list[_Planned]:
     """The device of the default route has its gateway; without a route that of the attribute is meant."""
     has_route = any(_is_default(one.route) for one in host.routes)
-    gateway = default_gateway(host.routes) if has_route else _gateway(host)
+    gateway = default_gateway(host.routes) if has_route else private_gateway(host)
     with_address = [place for place, (_, device) in enumerate(planned) if device.address]
     found = list(planned)
     for place in with_address if has_route else with_address[:1]:
@@ -198,7 +200,7 @@ def _device(host: Host, interface: Interface, bonds: Mapping[str | None, Interfa
         adapter,
         mac,
         "" if adapter == name else name,
-        "" if of_bond else _address(host, interface),
+        "" if of_bond or uses_dhcp(interface) else interface_address(interface),
         "",
         mtu_bytes,
         channel=_adapter(host, of_bond) if of_bond else "",
@@ -226,8 +228,9 @@ def _adapter(host: Host, interface: Interface) -> str:
     )
 
 
-def _address(host: Host, interface: Interface) -> str:
-    if not interface.ip or uses_dhcp(interface):
+def interface_address(interface: Interface) -> str:
+    """The address of an interface with its prefix length, '' for none. UserError when it is not valid."""
+    if not interface.ip:
         return ""
     try:
         return ipaddress.IPv4Interface(f"{interface.ip}/{interface.netmask}").with_prefixlen
@@ -235,19 +238,13 @@ def _address(host: Host, interface: Interface) -> str:
         raise UserError(
             f'the device {interface.device} has the address "{printable(interface.ip)}" with the netmask '
             f'"{printable(str(interface.netmask))}", which are not valid together: rocks set host interface ip '
-            f"{host.name} {interface.device}, rocks set network netmask"
+            f"{interface.host} {interface.device}, rocks set network netmask"
         ) from None
 
 
-def _gateway(host: Host) -> str:
-    text = host.attribute("Kickstart_PrivateGateway").strip()
-    try:
-        return str(ipaddress.IPv4Address(text)) if text else ""
-    except ValueError:
-        raise UserError(
-            f'the attribute Kickstart_PrivateGateway has "{printable(text)}", which is not an IPv4 address: '
-            "rocks set attr Kickstart_PrivateGateway ADDRESS"
-        ) from None
+def private_gateway(host: Host) -> str:
+    """The gateway of the network private, '' for none. UserError for an attribute that is no address."""
+    return attribute_address(GATEWAY_ATTRIBUTE, host.attribute(GATEWAY_ATTRIBUTE).strip())
 
 
 def _check_distinct(host: Host, devices: Sequence[HostDevice]) -> None:

@@ -120,3 +120,13 @@ def read_ipv4(name: str, text: str, example: str) -> ipaddress.IPv4Address:
         raise UserError(
             f'{name} "{printable(text)}" is not valid: it must be IPv4, such as {example}'
         ) from None
+
+
+def attribute_address(name: str, text: str) -> str:
+    """The IPv4 address in the value of an attribute, '' for ''; UserError for any other text."""
+    try:
+        return str(ipaddress.IPv4Address(text)) if text else ""
+    except ValueError:
+        raise UserError(
+            f'the attribute {name} has "{printable(text)}", which is not an IPv4 address: rocks set attr {name} …'
+        ) from None

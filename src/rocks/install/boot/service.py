@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import filecmp
 import gzip
-import hashlib
-import ipaddress
 import shutil
 import stat
 from pathlib import Path
@@ -36,12 +35,15 @@ from rocks.install.boot.files import (
 )
 from rocks.install.boot.ipxe import FIRST_STAGE_FOLDER, INSTALLER_IMAGE, KERNEL, SITE_IMAGE, first_script
 from rocks.install.installation.installations import installer_folder
+from rocks.install.installation.plan import name_servers
 from rocks.install.profile_values import DEFAULT_DISTRIBUTION
 from rocks.inventory.address_records import private_address
 from rocks.inventory.attributes.records import global_attributes, resolve_attribute
 from rocks.inventory.host_records import local_host
 from rocks.inventory.records import PRIVATE_NETWORK
+from rocks.network.host_network_plan import GATEWAY_ATTRIBUTE
 from rocks.network.network_records import load_networks
+from rocks.network.network_rules import attribute_address
 from rocks.storage.broker.broker import node_authority
 
 if TYPE_CHECKING:
@@ -126,24 +128,14 @@ def boot_network(database: Database) -> BootNetwork:
     attributes = global_attributes(database)
     (network,) = load_networks(database, [PRIVATE_NETWORK])
     database.end_reading()
-    servers = attributes.get("Kickstart_PrivateDNSServers", "").replace(",", " ").split()
     return BootNetwork(
         _device_with(address, name),
         address,
         netmask,
-        _checked_address("Kickstart_PrivateGateway", attributes.get("Kickstart_PrivateGateway", "").strip()),
-        [_checked_address("Kickstart_PrivateDNSServers", server) for server in servers],
+        attribute_address(GATEWAY_ATTRIBUTE, attributes.get(GATEWAY_ATTRIBUTE, "").strip()),
+        name_servers(attributes),
         network.mtu_bytes,
     )
-
-
-def _checked_address(attribute: str, text: str) -> str:
-    try:
-        return str(ipaddress.IPv4Address(text)) if text else ""
-    except ValueError:
-        raise StateError(
-            f'the attribute {attribute} has "{text[:40]}", which is not an IPv4 address: rocks set attr {attribute} …'
-        ) from None
 
 
 def _device_with(address: str, name: str) -> str:
@@ -203,16 +195,11 @@ def _copy_installer(source: Path, target: Path, notify: Callable[[str], None]) -
 
 def _copy(source: Path, target: Path) -> None:
     """Copy a file, unless the copy has the same content already."""
-    if target.is_file() and _digest(target) == _digest(source):
+    if target.is_file() and filecmp.cmp(source, target, shallow=False):
         return
     with source.open("rb") as old, draft(target, mode=PUBLIC) as new:
         while piece := old.read(_PIECE_BYTES):
             new.write(piece)
-
-
-def _digest(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").digest()
 
 
 def _read(path: Path) -> str | None:

@@ -5,7 +5,6 @@ Every problem of a host is found before an error is raised, and the error lists 
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from dataclasses import replace
 from functools import partial
@@ -16,7 +15,8 @@ from rocks.core.names import check_host_name, printable
 from rocks.core.values import TRUE_VALUES
 from rocks.install.installation.disks import DiskChoice, Partition, read_disks, read_partitions
 from rocks.network.device_options import boot_mac, is_bond
-from rocks.network.network_rules import DEFAULT_MTU_BYTES
+from rocks.network.host_network_plan import interface_address, private_gateway
+from rocks.network.network_rules import DEFAULT_MTU_BYTES, attribute_address
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 KERNEL_ARGUMENTS = "install_kernel_arguments"
+_NAME_SERVERS = "Kickstart_PrivateDNSServers"
 _MAX_INTERFACES = 16
 _MAX_NAME_SERVERS = 3
 _MAX_KEYS = 8
@@ -86,8 +87,8 @@ def plan_installation(host: Host, source: Source, domain: str = "") -> InstallPl
         host.name,
         found.read(lambda: _checked(_DOMAIN, "the domain", domain), "") if domain else "",
         found.read(lambda: _interfaces(host), ()),
-        found.read(lambda: _gateway(host), ""),
-        found.read(lambda: _name_servers(host), ()),
+        found.read(lambda: private_gateway(host), ""),
+        found.read(lambda: _few_name_servers(host), ()),
         found.read(lambda: _attribute(host, "install_disk", read_disks), ()),
         found.read(lambda: _attribute(host, "install_overwrite", _yes_or_no), False),
         found.read(lambda: _attribute(host, "install_partitions", read_partitions), ()),
@@ -167,41 +168,24 @@ def _adapter(host: Host, interface: Interface) -> Interface:
 def _interface(interface: Interface) -> PlannedInterface:
     device = _checked(_DEVICE, "the device", interface.device or "")
     mac = _checked(_MAC, f"the MAC address of {device}", (interface.mac or "").lower())
-    try:
-        address = ipaddress.IPv4Interface(f"{interface.ip}/{interface.netmask}")
-    except ValueError:
-        raise UserError(
-            f'the interface {device} has the address "{printable(str(interface.ip))}" with the netmask '
-            f'"{printable(str(interface.netmask))}", which are not valid together; correct them with '
-            "rocks set host interface ip and rocks set network netmask"
-        ) from None
-    return PlannedInterface(device, mac, address.with_prefixlen, interface.mtu_bytes or DEFAULT_MTU_BYTES)
+    address = interface_address(interface)
+    return PlannedInterface(device, mac, address, interface.mtu_bytes or DEFAULT_MTU_BYTES)
 
 
-def _gateway(host: Host) -> str:
-    text = host.attribute("Kickstart_PrivateGateway").strip()
-    return _address("Kickstart_PrivateGateway", text) if text else ""
+def name_servers(attributes: Mapping[str, str]) -> tuple[str, ...]:
+    """The name servers of hosts, by their attributes or the global ones. UserError for one that is no address."""
+    texts = attributes.get(_NAME_SERVERS, "").replace(",", " ").split()
+    return tuple(attribute_address(_NAME_SERVERS, text) for text in texts)
 
 
-def _name_servers(host: Host) -> tuple[str, ...]:
-    texts = host.attribute("Kickstart_PrivateDNSServers").replace(",", " ").split()
-    servers = tuple(_address("Kickstart_PrivateDNSServers", text) for text in texts)
+def _few_name_servers(host: Host) -> tuple[str, ...]:
+    servers = name_servers(host.attributes)
     if len(servers) > _MAX_NAME_SERVERS:
         raise UserError(
-            f"the attribute Kickstart_PrivateDNSServers has {len(servers)} name servers; at most "
-            f"{_MAX_NAME_SERVERS} are used by a system"
+            f"the attribute {_NAME_SERVERS} has {len(servers)} name servers; at most {_MAX_NAME_SERVERS} are used by a "
+            "system"
         )
     return servers
-
-
-def _address(attribute: str, text: str) -> str:
-    try:
-        return str(ipaddress.IPv4Address(text))
-    except ValueError:
-        raise UserError(
-            f'the attribute {attribute} has "{printable(text)}", which is not an IPv4 address; correct it with '
-            "rocks set attr"
-        ) from None
 
 
 def _attribute(host: Host, name: str, read: Callable[[str], _T]) -> _T:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from rocks.core.errors import StateError, UserError
 from rocks.install.installation.disks import read_disks, read_partitions
-from rocks.install.installation.plan import check_arguments
+from rocks.install.installation.plan import check_arguments, name_servers
 from rocks.network.host_network_plan import plan_devices
 
 if TYPE_CHECKING:
@@ -85,6 +85,7 @@ def _network(host: Host, packaging: str) -> Value:
     try:
         devices = plan_devices(host)
         device = next((one for one in devices if one.address), None)
+        servers = ",".join(name_servers(host.attributes))
     except UserError as error:
         return StateError(str(error))
     if device is None:
@@ -92,14 +93,7 @@ def _network(host: Host, packaging: str) -> Value:
     address = ipaddress.IPv4Interface(device.address)
     options = [f"--bootproto=static --ip={address.ip} --netmask={address.netmask}"]
     options += [f"--gateway={device.gateway}"] if device.gateway else []
-    servers = host.attribute("Kickstart_PrivateDNSServers").replace(",", " ").split()
-    try:
-        names = ",".join(str(ipaddress.IPv4Address(server)) for server in servers)
-    except ValueError:
-        return StateError(
-            f"the attribute Kickstart_PrivateDNSServers of host {host.name} is not a list of addresses"
-        )
-    options += [f"--nameserver={names}"] if names else []
+    options += [f"--nameserver={servers}"] if servers else []
     # a bond has the MAC addresses of its adapters; the profile sets it up
     mac = device.mac or next((one.mac for one in devices if one.channel == device.adapter), "")
     options += [f"--device={mac} --activate"] if packaging == "rpm" else []
