@@ -60,10 +60,10 @@ def sync_secrets(database: Database, names: Sequence[str]) -> Iterator[tuple[str
 
 def _values(database: Database, names: Sequence[str]) -> dict[str, dict[str, str]]:
     """Host, in lower case → attribute → value."""
-    common = {name: value for _, name, value, _ in read_global(database) if _is_for_hosts(name)}
+    common = {name: value for _, name, value, _ in read_global(database) if is_for_hosts(name)}
     found = {name.lower(): dict(common) for name in names}
     for host, name, value, _ in read_of_hosts(database, names):
-        if _is_for_hosts(name):
+        if is_for_hosts(name):
             of_host = found[host.lower()]
             for other in [one for one in of_host if one.lower() == name.lower()]:
                 del of_host[other]
@@ -71,7 +71,7 @@ def _values(database: Database, names: Sequence[str]) -> dict[str, dict[str, str
     return found
 
 
-def _is_for_hosts(name: str) -> bool:
+def is_for_hosts(name: str) -> bool:
     """Whether an attribute is for the hosts, and its name can be that of a file."""
     known = KNOWN.get(name.lower())
     return not (known and known.is_secret) and "/" not in name and name not in ("", ".", "..")

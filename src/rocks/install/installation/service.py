@@ -52,6 +52,7 @@ from rocks.inventory.host_records import find_local_host, local_host
 from rocks.machine.ended import read_names, take_ended
 from rocks.storage.broker.broker import node_authority
 from rocks.trust.handed_out_secrets import record_handed_out
+from rocks.trust.host_secrets import is_for_hosts
 from rocks.trust.secret_records import read_of_hosts
 from rocks.trust.x509 import has_address
 
@@ -287,13 +288,14 @@ def _file(site: HostOfSite, kind: str) -> str:
 
 
 def _secrets(database: Database, name: str) -> str:
-    """The host's own secret attributes, as lines of `name:value`. StateError when they were handed out before.
+    """The host's own secret attributes, as lines of `name:value`, without those that only the frontend uses.
 
-    They are recorded as handed out before they leave: a client that loses the answer gets no second one.
+    StateError when they were handed out before. They are recorded as handed out before they leave: a client that loses
+    the answer gets no second one.
     """
     rows = read_of_hosts(database, [name])
     record_handed_out(database.settings, name)
-    return "".join(f"{attribute}:{value}\n" for _, attribute, value, _ in rows)
+    return "".join(f"{attribute}:{value}\n" for _, attribute, value, _ in rows if is_for_hosts(attribute))
 
 
 def _refusal(request: Request, error: RocksError) -> Answer:
