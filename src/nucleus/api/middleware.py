@@ -11,12 +11,14 @@ import secrets
 import time
 from typing import TYPE_CHECKING, Any
 
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 from starlette.requests import Request
 
 from nucleus.api.access.credentials import without_secrets
 from nucleus.api.listening import forwarded
 from nucleus.api.problems import Problem, answer_of, limited
+from nucleus.api.service import admit_body
 from nucleus.limits import BODY_SECONDS, MAX_BODY_BYTES, REQUEST_SECONDS
 
 if TYPE_CHECKING:
@@ -119,6 +121,8 @@ class Middleware:
             return
         body = await read_body(receive, headers, self._space)
         scope["state"]["body"] = body
+        if len(body) > SMALL_BODY_BYTES:
+            await run_in_threadpool(admit_body, Request(scope), len(body))
         receive = _replay(body, receive)
         if path in _ENDLESS:
             await self._application(scope, receive, exchange.send)

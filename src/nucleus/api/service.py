@@ -46,6 +46,9 @@ _ATTEMPTS = 3
 LONG_SECONDS, SECONDS_OF_A_REQUEST = 0.01, 0.005
 """Of a processor: a question that takes longer counts as many requests. Lists of thousands of nodes take 0.1 s."""
 
+BODY_BYTES_OF_A_REQUEST = 16 << 10
+"""JSON of 1 MiB takes up to 0.3 s, of whatever it is."""
+
 Found = TypeVar("Found")
 
 
@@ -138,9 +141,24 @@ def address_of(request: Request, path: str) -> str:
 def identify(request: Request) -> Call:
     """The request of a caller who is known. Problem 401 for others, and 429 for too many of one."""
     service = service_of(request)
-    caller = service.authenticator.identify(request)
+    caller = request.scope["state"].get("caller") or service.authenticator.identify(request)
     service.request_rate.take(caller)
     return Call(request, service, caller)
+
+
+def admit_body(request: Request, size: int) -> None:
+    """Have a large body count as the requests whose processor it takes: it is read in the thread of all.
+
+    Problem 401 for one of a stranger, and 429 as of `Rate.check`; then it is not read.
+    """
+    service = service_of(request)
+    try:
+        caller = service.authenticator.identify(request)
+    except RocksError as error:
+        raise problem_of(error, request) from error
+    request.scope["state"]["caller"] = caller  # who has signed cannot be asked twice
+    service.request_rate.check(caller)
+    service.request_rate.charge(caller, size / BODY_BYTES_OF_A_REQUEST)
 
 
 Known = Annotated[Call, Depends(identify)]

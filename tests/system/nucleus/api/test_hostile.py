@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from nucleus.api.access.throttles import Rate
 from nucleus.api.middleware import HEADERS
 from nucleus.configuration import Configuration
 from nucleus.mirror import audit
@@ -200,6 +201,27 @@ def test_odd_json_is_refused_at_once(service: Client) -> None:
         answer = service.ask("ann", "POST", SETS, body=body, headers=JSON)
         assert answer.status_code in (400, 404, 413, 422), (kind, answer.text)
         assert len(answer.content) < 20_000 and answer.json()["code"] != "internal-error", kind
+
+
+def test_a_large_body_is_read_of_people_only_and_counts_as_many_requests(
+    service: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its JSON is read in the thread of all: four of them in a second would keep the others out."""
+    body = b'{"cluster": "' + b"x" * 900_000  # no JSON, which is seen by who reads it
+    wrong = {"Authorization": f"Bearer nuc_{'A' * 8}_{'B' * 43}"}
+    for headers in ({}, wrong):
+        answer = service.ask("", "POST", SETS, body=body, headers={**JSON, **headers})
+        assert answer.status_code == 401
+    known = service.application.state.service
+    known.request_rate = Rate("requests", 1 / 3600, 100)
+    answers = [service.ask("ann", "POST", SETS, body=body, headers=JSON) for _ in range(3)]
+    assert [one.status_code for one in answers] == [400, 400, 429]
+    asked, identify = list[object](), known.authenticator.identify
+    monkeypatch.setattr(
+        known.authenticator, "identify", lambda request: (asked.append(request), identify(request))[1]
+    )
+    assert service.ask("bob", "POST", SETS, body=body + b'"}', headers=JSON).status_code == 400
+    assert len(asked) == 1, "a signature is taken once"
 
 
 def test_a_cursor_of_other_characters_is_none(service: Client) -> None:
