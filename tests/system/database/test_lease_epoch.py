@@ -104,8 +104,9 @@ def test_a_record_that_is_a_fifo_is_not_waited_for(database: Database) -> None:
 def test_a_new_epoch_has_higher_tokens_and_another_identity(database: Database) -> None:
     grant(database)
     old = read_epoch(database)
-    new = begin_epoch(database, 3, above_serial=70)
+    begin_epoch(database, 3, above_serial=70)
     database.commit()
+    new = read_epoch(database)
     assert read_record(database) == new
     assert (new.epoch, new.serial) == (3, 71)
     assert new.identity != old.identity

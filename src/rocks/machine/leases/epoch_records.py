@@ -133,7 +133,7 @@ def count_grant(database: Database) -> LeaseEpoch:
     return state
 
 
-def begin_epoch(database: Database, epoch: int, above_serial: int) -> LeaseEpoch:
+def begin_epoch(database: Database, epoch: int, above_serial: int) -> None:
     """Begin an epoch under a new identity, which no copy has, in the caller's transaction; its commit records it."""
     database.execute("INSERT IGNORE INTO lease_epoch (ID, Identity) VALUES (1, '')")
     database.execute(
@@ -142,7 +142,6 @@ def begin_epoch(database: Database, epoch: int, above_serial: int) -> LeaseEpoch
     )
     state = read_epoch(database)
     database.after_commit(lambda: write_record(database, state))
-    return state
 
 
 def _record_progress(database: Database, state: LeaseEpoch) -> None:

@@ -10,7 +10,7 @@ from typing import BinaryIO, Callable, Iterator, NamedTuple, Tuple
 
 from rocks.core.clock import monotonic_seconds
 from rocks.core.errors import IncoherentError, UserError
-from rocks.core.image_blocks import data_blocks, send_blocks
+from rocks.core.image_blocks import data_blocks
 from rocks.storage import limits
 from rocks.storage.stream.frames import FrameWriter
 from rocks.storage.stream.lines import Opening, receive_line, send_line, write_opening
@@ -80,8 +80,8 @@ def send_file(file: BinaryIO, destination: Destination, context: ssl.SSLContext,
 
 def send_base(
     descriptor: int, destination: Destination, context: ssl.SSLContext, listener: Listener, used_bytes: int
-) -> str:
-    """Send the blocks of an image of the library to its base volume; returns the digest of what was sent.
+) -> None:
+    """Send the blocks of an image of the library to its base volume.
 
     The NAS computes the digest of what it has, and completes the base only with the right one: its error is raised.
     """
@@ -91,18 +91,12 @@ def send_base(
     with connect(context, destination.address, destination.port, destination.nas, opening) as connection:
         receive_line(connection.reader)
         frames = FrameWriter(connection.writer)
-
-        def sent() -> Iterator[Tuple[int, bytes]]:
-            for offset, block in data_blocks(descriptor):
-                frames.data(_OFFSET.pack(offset) + block)
-                listener(meter.add(len(block), monotonic_seconds()))
-                yield offset, block
-
-        content = send_blocks(os.fstat(descriptor).st_size, sent())
+        for offset, block in data_blocks(descriptor):
+            frames.data(_OFFSET.pack(offset) + block)
+            listener(meter.add(len(block), monotonic_seconds()))
         frames.end()
         while "complete" not in receive_line(connection.reader):
             pass  # the NAS says that it still reads
-    return content.digest
 
 
 def pieces(file: BinaryIO, size_bytes: int) -> Iterator[Tuple[int, bytes]]:

@@ -32,17 +32,17 @@ class FrameWriter:
     def __init__(self, target: BinaryIO) -> None:
         self._target = target
         self._frames = 0
-        self.bytes_done = 0
+        self._bytes = 0
 
     def data(self, payload: bytes) -> None:
         """Send a part of the stream, at most FRAME_BYTES long."""
         self._write(_DATA, payload)
         self._frames += 1
-        self.bytes_done += len(payload)
+        self._bytes += len(payload)
 
     def end(self) -> None:
         """State that the stream is complete: its program has succeeded."""
-        self._write(_END, _TOTALS.pack(self._frames, self.bytes_done))
+        self._write(_END, _TOTALS.pack(self._frames, self._bytes))
 
     def error(self, error: RocksError) -> None:
         """End the stream with the reason."""

@@ -18,8 +18,8 @@ _FINISH_SECONDS = 300.0
 _PRESERVE_SECONDS = 30.0
 
 
-def send_program(program: Transfer, writer: BinaryIO, bucket: Bucket, count: Count) -> int:
-    """Send the program's output, and the end only when the program has succeeded; returns the bytes of its stream.
+def send_program(program: Transfer, writer: BinaryIO, bucket: Bucket, count: Count) -> None:
+    """Send the program's output, and the end only when the program has succeeded.
 
     A failure of the program is sent to the far end, and raised here.
     """
@@ -39,21 +39,18 @@ def send_program(program: Transfer, writer: BinaryIO, bucket: Bucket, count: Cou
         raise
     finally:
         program.kill()
-    return frames.bytes_done
 
 
-def receive_program(reader: BinaryIO, program: Transfer, count: Count) -> int:
-    """Write the received stream into the program; returns the bytes of the stream. The program has succeeded then.
+def receive_program(reader: BinaryIO, program: Transfer, count: Count) -> None:
+    """Write the received stream into the program, which has succeeded then.
 
     After any failure the program's input ends early, and it preserves the received part for a later attempt.
     """
-    done = 0
     try:
         for payload in read_frames(reader):
             # before the write: the last part completes the stream, and `count` may still reject it
             count(len(payload))
             program.stream.write(payload)
-            done += len(payload)
         program.stream.close()
         program.finish(Deadline(_FINISH_SECONDS))
     except BrokenPipeError:
@@ -64,7 +61,6 @@ def receive_program(reader: BinaryIO, program: Transfer, count: Count) -> int:
         raise
     finally:
         program.kill()
-    return done
 
 
 def _preserve_part(program: Transfer) -> None:
