@@ -49,10 +49,9 @@ class ImagesRequest(Request[ImageFacts]):
 
 @dataclass(frozen=True)
 class ImageChange:
-    """Whether something changed, and how large the image was."""
+    """Whether something changed."""
 
     changed: bool
-    size_bytes: int = 0
 
 
 @dataclass(frozen=True)

@@ -24,8 +24,8 @@ _SEQUENCE = re.compile(
 """A control sequence of a terminal: of colours and the cursor, a title, a character set, or one letter."""
 
 
-def take_picture(database: Database, name: str, file: Path | None) -> int:
-    """Write a picture of the machine's screen, a PNG, to the file, or to standard output; returns its size in bytes.
+def take_picture(database: Database, name: str, file: Path | None) -> None:
+    """Write a picture of the machine's screen, a PNG, to the file, or to standard output.
 
     The file is only root's: passwords may be on a screen. StateError when the machine does not run or has no screen,
     UserError for a terminal as standard output, HostError for a file that cannot be written.
@@ -48,7 +48,6 @@ def take_picture(database: Database, name: str, file: Path | None) -> int:
         sys.stdout.flush()
         sys.stdout.buffer.write(picture)
         sys.stdout.buffer.flush()
-    return len(picture)
 
 
 def plain_line(line: str) -> str:

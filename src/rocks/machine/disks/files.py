@@ -96,8 +96,8 @@ def give_image(database: Database, host_name: str, path: str, name: str) -> None
     _ask(database, host, request)
 
 
-def remove_image(database: Database, host_name: str, path: str) -> int:
-    """Remove an image that is no machine's disk; returns its size in bytes. StateError when it is one's.
+def remove_image(database: Database, host_name: str, path: str) -> None:
+    """Remove an image that is no machine's disk. StateError when it is one's.
 
     The small disk for cloud-init of a removed machine, which has its secrets, goes with the disk that it is beside.
     An image at the place of a machine's disk that does not belong to that machine is not its disk: it never starts
@@ -119,7 +119,6 @@ def remove_image(database: Database, host_name: str, path: str) -> int:
         )
     _ask(database, host, RemoveImageRequest(path, _directory(host, path), fact.is_block, fact.machine, erase))
     disk_copies.forget_copy(database, host.name, path)
-    return fact.size_bytes
 
 
 def _is_disk_of(database: Database, name: str, fact: ImageFact) -> bool:

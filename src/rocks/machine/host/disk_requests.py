@@ -65,10 +65,10 @@ def give_image(host: Host, request: GiveImageRequest) -> ImageChange:
         device = _unused_device(host, request.path, request.owner)
         check_identity(device, request.path)
         host.image_owners.set_device(device.identity, request.path, request.machine)
-        return ImageChange(True, device.size_bytes)
+        return ImageChange(True)
     with unused_file(host, request.path, request.directory, request.owner) as (_, descriptor):
         give_file(descriptor, request.path, request.machine, host.image_owners)
-        return ImageChange(True, os.fstat(descriptor).st_size)
+        return ImageChange(True)
 
 
 def remove_image(host: Host, request: RemoveImageRequest) -> ImageChange:
@@ -80,14 +80,13 @@ def remove_image(host: Host, request: RemoveImageRequest) -> ImageChange:
         device = _unused_device(host, request.path, request.owner)
         erase_device(os.path.realpath(request.path), device.number, device.size_bytes, request.erase)
         host.image_owners.forget("device", device.identity)
-        return ImageChange(True, device.size_bytes)
+        return ImageChange(True)
     try:
-        with unused_file(host, request.path, request.directory, request.owner) as (folder, descriptor):
-            size_bytes = os.fstat(descriptor).st_size
+        with unused_file(host, request.path, request.directory, request.owner) as (folder, _):
             remove_file(folder, Path(request.path).name, request.path, request.erase)
             host.image_owners.forget("file", request.path)
             remove_drafts(Path(request.path))  # of copies whose agent was killed
-            return ImageChange(True, size_bytes)
+            return ImageChange(True)
     except FileNotFoundError:
         return ImageChange(False)
 
