@@ -52,7 +52,7 @@ def send_all(
     history = pools.read_history(volume)
     ours = [Point(point.name, point.guid, point.createtxg) for point in history.snapshots]
     ours += [Point(point.name, point.guid, point.createtxg, True) for point in history.bookmarks]
-    plan = plan_send(ours, _points(receiver), to_guid, _token(pools, receiver))
+    plan = plan_send(ours, points_of(receiver), to_guid, _token(pools, receiver))
     if isinstance(plan, Diverged):
         raise (BusyError if plan.waits else IncoherentError)(f"{volume}: {plan.text}")
     assert isinstance(plan, SendPlan)
@@ -78,7 +78,8 @@ def _spec(volume: str, step: SendStep) -> SendSpec:
     )
 
 
-def _points(receiver: Mapping[str, Any]) -> Sequence[Point]:
+def points_of(receiver: Mapping[str, Any]) -> Sequence[Point]:
+    """The receiver's snapshots, by its description. IncoherentError when that is invalid."""
     try:
         return [Point(str(name), str(guid), int(order)) for name, guid, order in receiver["points"]]
     except (KeyError, ValueError, TypeError):

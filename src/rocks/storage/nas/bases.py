@@ -17,6 +17,7 @@ from rocks.core.units import size_text
 from rocks.fleet.wire.codec import encode
 from rocks.storage.life.space import SEED_PERCENT
 from rocks.storage.limits import BLOCK_BYTES, DEVICE_SECONDS
+from rocks.storage.nas.handlers import needed_volume
 from rocks.storage.nas.imports import IMPORTING, Imports, rounded, write_pieces
 from rocks.storage.stream.lines import Opening, alive_reporter, send_line
 from rocks.storage.stream.transport import Connection
@@ -71,7 +72,7 @@ class Bases:
         self._pools.read_pool(request.zpool)
         if self.snapshot_of(name) is None:
             self._make(name, request)
-        made = self._fact(name)
+        made = needed_volume(self._pools, name)
         is_complete = self.snapshot_of(name) is not None
         return dict(encode(MadeBase(made.guid, made.size_bytes, is_complete)))
 
@@ -95,14 +96,14 @@ class Bases:
                 _SIZE: str(request.size_bytes),
                 _IMAGE: request.image,
             }
-            self._pools.ensure_properties(name, self._fact(name).guid, properties)
+            self._pools.ensure_properties(name, needed_volume(self._pools, name).guid, properties)
 
     def receive(self, connection: Connection, opening: Opening) -> None:
         """Write the content and read it back; with the right digest, the base is complete."""
         if connection.peer != self._frontend:
             raise UserError(f"{connection.peer} may not send images; only {self._frontend} may")
         with self._imports.alone(opening.image_id):
-            volume = self._fact(opening.image_id)
+            volume = needed_volume(self._pools, opening.image_id)
             if volume.guid != opening.to_guid or volume.property_value(IMPORTING) != "yes":
                 raise IncoherentError(f"{opening.image_id} is not the base of this transfer")
             try:
@@ -197,9 +198,3 @@ class Bases:
                     f"{clones[0].partition('/')[2]} now=yes)"
                 )
             self._destroy(found)
-
-    def _fact(self, name: str) -> VolumeFact:
-        found = self._pools.read_volume(name)
-        if found is None:
-            raise StateError(f"the volume {name} does not exist; repeat the command")
-        return found

@@ -8,12 +8,12 @@ from __future__ import annotations
 import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Callable, ContextManager, Dict, List, Mapping, Optional, Tuple, Union
+from typing import Callable, ContextManager, Dict, List, Optional, Tuple, Union
 
 from rocks.core.clock import Deadline, monotonic_seconds
 from rocks.core.errors import HostError, IncoherentError, StateError
 from rocks.fleet.wire.codec import encode
-from rocks.storage.exchange import HAND_OVER, MOVE, send_all
+from rocks.storage.exchange import HAND_OVER, MOVE, points_of, send_all
 from rocks.storage.life.effects import Effect, HandOver, SendToNas
 from rocks.storage.life.events import EffectDone, EffectFailed
 from rocks.storage.life.facts import Facts
@@ -185,7 +185,7 @@ class Moves:
 
         while True:
             theirs = receive_line(connection.reader)
-            there = _guids(theirs)
+            there = {point.guid for point in points_of(theirs)}
             missing = [one for one in snapshots if one.guid not in there]
             if not missing:
                 send_line(connection.writer, {"complete": True})
@@ -235,10 +235,3 @@ class Moves:
 def _size(snapshots: List[SnapshotFact], one: SnapshotFact) -> int:
     """The bytes of a snapshot's stream, about: the first is sent whole."""
     return one.referenced_bytes if one is snapshots[0] else one.written_bytes
-
-
-def _guids(theirs: Mapping[str, Any]) -> List[str]:
-    try:
-        return [str(guid) for _, guid, _ in theirs["points"]]
-    except (KeyError, ValueError, TypeError):
-        raise IncoherentError("the receiver of the transfer sent no valid description") from None

@@ -114,16 +114,6 @@ class NasStore(StoreFile):
         """All of them, by volume."""
         return [_image(*row) for row in self.rows("SELECT zvol, record FROM images ORDER BY zvol")]
 
-    def image(self, image_id: str) -> Optional[Image]:
-        """One of them; None when there is no record."""
-        found = self.rows("SELECT zvol, record FROM images WHERE image_id = ?", (image_id,))
-        return _image(*found[0]) if found else None
-
-    def image_of(self, zvol: str) -> Optional[Image]:
-        """The image of a volume name; None when there is no record."""
-        found = self.rows("SELECT zvol, record FROM images WHERE zvol = ?", (zvol,))
-        return _image(*found[0]) if found else None
-
     def save(self, image: Image) -> None:
         """Store the image."""
         record = json.dumps(numbered(encode(image)), separators=(",", ":"))
