@@ -10,8 +10,7 @@ from rocks.core.names import printable
 from rocks.inventory.attributes.secret_names import without_secrets
 from rocks.site.dumps.first_rows import FIRST_ATTRIBUTES, MADE_WITH_APPLIANCE
 from rocks.site.dumps.foreign_dump import store_boot_line
-from rocks.site.dumps.lines import command_texts, read_lines
-from rocks.site.dumps.plan import (
+from rocks.site.dumps.foreign_lines import (
     LOCAL,
     ONLY_ADDS,
     Planned,
@@ -22,13 +21,14 @@ from rocks.site.dumps.plan import (
     sole_values,
     what_is_stated,
 )
+from rocks.site.dumps.lines import command_texts, read_lines
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator, Sequence
 
     from rocks.commands._framework.base import Command
+    from rocks.site.dumps.foreign_lines import Stated
     from rocks.site.dumps.lines import DumpLine
-    from rocks.site.dumps.plan import Stated
 
 _MAX_CHARACTERS = 72
 """Characters of a line that a listing shows."""
