@@ -1,4 +1,4 @@
-"""The text for each event that has no row in the table, for every state; pure.
+"""The text for each event that has no row in the table, for every state, and for another machine's image; pure.
 
 The first words of some texts are an interface: existing programs match them.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Dict, Tuple, Type
 
-from rocks.core.errors import Code
+from rocks.core.errors import Code, StateError
 from rocks.storage.life import events
 from rocks.storage.life.events import Event
 from rocks.storage.life.image import Copy, Image, Rejection
@@ -151,6 +151,20 @@ def format_text(template: str, image: Image, event: Any) -> str:
         dirty_pools=", ".join(_place(copy) for copy in image.copies if copy.kind == "dirty"),
         unreturned=", ".join(image.unreturned_on()),
     )
+
+
+def check_machine(image: Image, machine: str) -> None:
+    """StateError for the image of another machine than that with this UUID; empty: of any.
+
+    A removed machine of the same name has left it, or a machine was made anew under its name.
+    """
+    if machine and image.machine not in ("", machine):
+        raise StateError(
+            f"ZVol {image.zvol} on {image.nas} belongs to another machine ({image.machine}), not to this one "
+            f"({machine}): remove it (rocks remove host storageimg {image.nas} {image.pool} {image.zvol}), or, if "
+            f"this is that machine made anew, give it the UUID (rocks set host vm HOST uuid={image.machine})",
+            code=Code.IMAGE_FOREIGN,
+        )
 
 
 def _place(copy: Copy) -> str:

@@ -11,13 +11,14 @@ from rocks.core.units import BYTES_PER_GIB
 from rocks.storage.life import events
 from rocks.storage.life.grants import Grant
 from rocks.storage.life.image import Image, Outcome, Rejection
+from rocks.storage.life.rejections import check_machine
 from rocks.storage.nas.arrivals import Arrivals
 from rocks.storage.nas.bases import Bases
 from rocks.storage.nas.clones import Clones
 from rocks.storage.nas.engine import Engine, now_seconds
 from rocks.storage.nas.exports import Exports
 from rocks.storage.nas.handlers import standing_grant
-from rocks.storage.nas.held_snapshots import HeldSnapshots, check_machine
+from rocks.storage.nas.held_snapshots import HeldSnapshots
 from rocks.storage.nas.image_records import ImageRecords
 from rocks.storage.nas.imports import Imports
 from rocks.storage.nas.presence import HostPresence

@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 from typing import Any, Callable, Mapping, Optional
 
-from rocks.core.errors import Code, StateError, UserError
+from rocks.core.errors import StateError, UserError
 from rocks.fleet.wire.codec import encode
 from rocks.storage.life.image import Image
 from rocks.storage.life.names import HOLD_TAG, has_automatic_name
+from rocks.storage.life.rejections import check_machine
 from rocks.storage.life.states import LOCAL, PULLING, UNMAPPED
 from rocks.storage.wire.hold_tags import read_tag
 from rocks.storage.wire.replies import HeldRow
@@ -35,20 +36,6 @@ def present_snapshot(pools: PoolDriver, volume: str, history: History) -> Option
     if newest is None or not has_automatic_name(newest.name):
         return None
     return None if pools.written_since(volume, newest.name, newest.guid) else newest
-
-
-def check_machine(image: Image, machine: str) -> None:
-    """StateError for the image of another machine than that with this UUID; empty: of any.
-
-    A removed machine of the same name has left it, or a machine was made anew under its name.
-    """
-    if machine and image.machine not in ("", machine):
-        raise StateError(
-            f"ZVol {image.zvol} on {image.nas} belongs to another machine ({image.machine}), not to this one "
-            f"({machine}): remove it (rocks remove host storageimg {image.nas} {image.pool} {image.zvol}), or, if "
-            f"this is that machine made anew, give it the UUID (rocks set host vm HOST uuid={image.machine})",
-            code=Code.IMAGE_FOREIGN,
-        )
 
 
 class HeldSnapshots:
