@@ -1,34 +1,23 @@
 """Every error that the system reports to a person, sorted by the person who can fix it.
 
-The table `FAMILIES` maps a family to an exit status, an HTTP status and whether a retry can help. The terminal, the
-agent's reply and the REST service all read this table. A program that distinguishes errors of one family compares their
-codes (`Code`), never their texts.
+A program that distinguishes errors of one family (`FAMILIES`) compares their codes (`Code`), never their texts.
 """
 
 from __future__ import annotations
 
 import enum
-from typing import Dict, Iterable, Iterator, NamedTuple, Optional, Tuple, TypeVar, Union
-
-
-class Family(NamedTuple):
-    """Consequences of an error: exit status of `rocks`, HTTP status, and whether a repetition can succeed."""
-
-    exit_status: int
-    http_status: int
-    retry: bool
-
+from typing import Dict, Iterable, Iterator, Optional, Tuple, TypeVar, Union
 
 FAMILIES = {
-    "user": Family(1, 400, False),
-    "state": Family(1, 409, False),
-    "busy": Family(1, 423, True),
-    "host": Family(1, 502, True),
-    "tool": Family(1, 500, False),
-    "incoherent": Family(1, 500, False),
-    "bug": Family(1, 500, False),
+    "user": False,
+    "state": False,
+    "busy": True,
+    "host": True,
+    "tool": False,
+    "incoherent": False,
+    "bug": False,
 }
-"""Family name → consequences. The name travels in an agent's reply."""
+"""Family name → whether a repetition can succeed. The name travels in an agent's reply."""
 
 EXIT_SOME_HOSTS_FAILED = 3
 """Exit status when a command was done on some hosts or virtual machines but not on all."""
@@ -106,16 +95,14 @@ class RocksError(Exception):
     """
 
     family = "bug"
+    exit_status = 1
+    """Of `rocks` for this error."""
+
     nothing_done = False
 
     def __init__(self, message: str = "", *, code: Optional[Code] = None) -> None:
         super().__init__(message)
         self.code = code
-
-    @property
-    def exit_status(self) -> int:
-        """Exit status of `rocks` for this error."""
-        return FAMILIES[self.family].exit_status
 
 
 class UserError(RocksError):

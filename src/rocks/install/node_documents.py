@@ -52,10 +52,7 @@ class DocumentOptions:
 class UnknownNodeError(UserError):
     """A graph or a node that no installed roll has; Rocks' commands end with the exit status 255."""
 
-    @property
-    def exit_status(self) -> int:
-        """Exit status of `rocks`."""
-        return 255
+    exit_status = 255
 
 
 def node_document(node: str, attributes: Mapping[str, str], options: DocumentOptions) -> str:

@@ -53,7 +53,7 @@ def has_no_more_tries(family: str, faults: int) -> bool:
     """
     if family == "incoherent":
         return True
-    return faults >= MAX_TRIES and not FAMILIES[family].retry
+    return faults >= MAX_TRIES and not FAMILIES[family]
 
 
 def next_pull(last_pull: int, period_seconds: Optional[int]) -> int:

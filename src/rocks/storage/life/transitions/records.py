@@ -98,7 +98,7 @@ def unmapped(image: Image) -> Image:
 def retried_later(image: Image, before: Image, event: Any, now: int) -> Image:
     """The record with one more failure than before, and the time of the next attempt."""
     tries = before.tries + 1
-    faults = before.faults + (0 if FAMILIES[event.family].retry else 1)
+    faults = before.faults + (0 if FAMILIES[event.family] else 1)
     return replace(image, tries=tries, faults=faults, retry_at=now + retry_delay(tries), reason=event.message)
 
 
