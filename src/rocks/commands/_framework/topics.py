@@ -30,6 +30,7 @@ TOPICS = {
     "migrate": ("move",),
     "network": ("add network", "list network", "set network", "list host interface", "sync host network"),
     "password": ("set sec_attr", "set host sec_attr", "list sec_attr"),
+    "pxe": ("set host boot", "discover host", "report host dhcpd", "start service boot", "list bootaction"),
     "quota": (
         "set host vm disk",
         "set host vm",
@@ -38,6 +39,7 @@ TOPICS = {
         "set host zvolattr",
     ),
     "reboot": ("stop host vm", "stop cluster", "set host power"),
+    "reinstall": ("set host boot", "set host power", "reinstall cluster"),
     "rename": ("set host name", "set host interface name"),
     "replace": ("evacuate host", "remove host", "add host"),
     "reset": ("stop host vm", "stop cluster"),
