@@ -41,6 +41,8 @@ PENDING, ENDED, UNKNOWN = "pending", "ended", "unknown"
 """Besides RUNNING, states of a job of the batch system; it is unknown while nobody answers who knows it."""
 
 TOO_FEW_HOSTS, HOSTS_AWAY = "not enough hosts are free", "hosts that it needs are not available"
+OTHERS_FIRST = "others are before it"
+SCHEDULER_AWAY = "the site's scheduler does not answer; it is asked again"
 """Why a computeset waits for hosts, in words for owners."""
 
 QUEUED, SUCCEEDED = "queued", "succeeded"

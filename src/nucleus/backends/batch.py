@@ -26,10 +26,8 @@ class NewJob(NamedTuple):
     excluded: tuple[str, ...] = ()
 
 
-OTHERS_FIRST = "others are before it"
 HOSTS_CHECKED = "its hosts are checked"
 """It has its hosts, which admit it in a moment."""
-SCHEDULER_AWAY = "the site's scheduler does not answer; it is asked again"
 
 
 class Job(NamedTuple):

@@ -13,10 +13,10 @@ import os
 import re
 from typing import TYPE_CHECKING
 
-from nucleus.backends.batch import HOSTS_CHECKED, OTHERS_FIRST, Charge, Job
+from nucleus.backends.batch import HOSTS_CHECKED, Charge, Job
 from nucleus.hostlists import expand
 from nucleus.records import Account
-from nucleus.states import ENDED, HOSTS_AWAY, PENDING, RUNNING, TOO_FEW_HOSTS, UNKNOWN
+from nucleus.states import ENDED, HOSTS_AWAY, OTHERS_FIRST, PENDING, RUNNING, TOO_FEW_HOSTS, UNKNOWN
 from rocks.core.errors import HostError, ToolError, UserError
 from rocks.core.names import printable
 from rocks.core.process import run

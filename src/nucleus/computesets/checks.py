@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from nucleus.backends.batch import SCHEDULER_AWAY
 from nucleus.computesets import lifecycle
 from nucleus.mirror import computesets, identity
 from nucleus.mirror.computesets import late_charges, nodes_without_job, uncharged_sets
@@ -14,7 +13,7 @@ from nucleus.mirror.hosts import nodes_without_host, recent_jobs, unavailable_no
 from nucleus.mirror.observations import SCHEDULER, database_now, record_source
 from nucleus.mirror.pool import logged
 from nucleus.records import Account, NewEvent
-from nucleus.states import ENDING
+from nucleus.states import ENDING, SCHEDULER_AWAY
 from rocks.core.errors import StateError
 
 if TYPE_CHECKING:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nucleus.backends.batch import OTHERS_FIRST, Batch, Job
+from nucleus.backends.batch import Batch, Job
 from nucleus.mirror import hosts
-from nucleus.states import ENDED, PENDING, TOO_FEW_HOSTS
+from nucleus.states import ENDED, OTHERS_FIRST, PENDING, TOO_FEW_HOSTS
 from rocks.core.errors import UserError
 
 if TYPE_CHECKING:

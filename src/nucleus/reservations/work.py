@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from nucleus.backends.batch import SCHEDULER_AWAY
 from nucleus.operations.causes import RefusedError
 from nucleus.operations.job import LaterError
 from nucleus.reservations import records, site
 from nucleus.reservations.reserve import scheduler_of
 from nucleus.reservations.site import LocalSite, RemoteSite
+from nucleus.states import SCHEDULER_AWAY
 from rocks.core.errors import HostError, RocksError, ToolError
 
 if TYPE_CHECKING:

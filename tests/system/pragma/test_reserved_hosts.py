@@ -13,13 +13,12 @@ from typing import Any
 import pytest
 
 from nucleus.backends import slurm
-from nucleus.backends.batch import SCHEDULER_AWAY
 from nucleus.configuration import BatchSettings
 from nucleus.mirror.pool import Pool
 from nucleus.reservations import reserve
 from nucleus.reservations.rules import Span
 from nucleus.reservations.slurm import SlurmReservations
-from nucleus.states import TOO_FEW_HOSTS
+from nucleus.states import SCHEDULER_AWAY, TOO_FEW_HOSTS
 from rocks.core.process import Finished
 from rocks.database.settings import Settings
 from tests.slurm_site import PARTITION, USER, SlurmSite, slurm_site
