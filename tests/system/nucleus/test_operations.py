@@ -335,8 +335,7 @@ def test_a_worker_that_is_killed_between_two_steps(
 def test_images_reach_the_library_and_drives(
     pool: Pool, simulator: Simulator, nodes: dict[str, Node], tmp_path: Path
 ) -> None:
-    file = tmp_path / "7.iso"
-    file.write_bytes(b"iso")
+    (file := tmp_path / "7.iso").write_bytes(b"iso")
     with pool.transaction() as session:
         session.execute("INSERT INTO user (username) VALUES ('ann')")
         user = session.last_id
@@ -372,8 +371,7 @@ def test_images_reach_the_library_and_drives(
 def test_images_that_the_library_refuses_leave_nothing_for_ever(
     pool: Pool, simulator: Simulator, tmp_path: Path
 ) -> None:
-    file = tmp_path / "7.iso"
-    file.write_bytes(b"iso")
+    (file := tmp_path / "7.iso").write_bytes(b"iso")
 
     def ask_image(kind: str, **arguments: object) -> Operation:
         with pool.transaction() as session:
