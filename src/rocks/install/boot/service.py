@@ -81,8 +81,10 @@ def start_boot_service(database: Database, notify: Callable[[str], None]) -> Non
     _check_ipxe()
     _write_all(database, network, notify)
     database.close()
-    # the program itself prints nothing here: its messages go to the system log
-    notify("dnsmasq runs here until Ctrl-C; in the background: systemctl start rocks-boot")
+    # the program itself prints nothing here: its messages go to the system log; 2.90 ignores SIGINT in the foreground
+    notify(
+        "dnsmasq runs here until Ctrl-\\, and ignores Ctrl-C; in the background: systemctl start rocks-boot"
+    )
     replace_this_process([program, "--keep-in-foreground", f"--conf-file={run_folder()}/dnsmasq.conf"])
 
 

@@ -6,11 +6,11 @@ import rocks.commands
 class Command(rocks.commands.Command):
     """
     Start the boot service: dnsmasq for DHCP and TFTP, on the device that has the frontend's address on the network
-    private, and on no other. It runs until it is interrupted. A physical host with an IP and a MAC address there gets
-    that address, and boots what its next boot is: its local disk, the installer, or another boot action. Other
-    machines get no answer. The installer's files are those of the distribution rocks-dist. It needs the packages
-    dnsmasq-base and ipxe, the certificate of the frontend, and its attribute boot_service, which states that the
-    network has no other DHCP server.
+    private, and on no other. It runs until a signal ends it; dnsmasq ignores Ctrl-C. A physical host with an IP and
+    a MAC address there gets that address, and boots what its next boot is: its local disk, the installer, or
+    another boot action. Other machines get no answer. The installer's files are those of the distribution
+    rocks-dist. It needs the packages dnsmasq-base and ipxe, the certificate of the frontend, and its attribute
+    boot_service, which states that the network has no other DHCP server.
 
     <example cmd='start service boot'>
     Serve the network private; the unit rocks-boot, which the frontend's profile enables, does so at each boot.
