@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import platform
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import unquote
 
 from rocks.core.check_lines import MISSING, OK, WRONG, SiteCheck
 from rocks.core.names import first_few
@@ -89,15 +90,24 @@ def check_services(database: Database, frontend: str) -> Iterator[SiteCheck]:
 
 
 def outdated_packages(folder: Path, rolls: Sequence[Path]) -> list[str]:
-    """Names of the deb packages that the distribution in `folder` lacks, or has with other content than these rolls.
+    """Names of the deb packages that the distribution in `folder` lacks, or has in another form than these rolls.
 
-    By names and sizes of files alone; empty for a distribution that was built of these rolls. OSError.
+    By names, versions and sizes of files alone; empty for a distribution that was built of these rolls. OSError.
     """
-    offered = {_name_and_size(path) for roll in rolls for path in (roll / DEBS).glob("*.deb")}
-    there = {_name_and_size(path) for path in (folder / DEBS).rglob("*.deb")}
-    missing = {name for name, _ in offered} - {name for name, _ in there}
-    return sorted(missing | {name for name, _ in there - offered})
+    offered = {_file(path) for roll in rolls for path in (roll / DEBS).glob("*.deb")}
+    there = {_file(path) for path in (folder / DEBS).rglob("*.deb")}
+    missing = {one.package for one in offered} - {one.package for one in there}
+    return sorted(missing | {one.package for one in there - offered})
 
 
-def _name_and_size(path: Path) -> tuple[str, int]:
-    return path.name.partition("_")[0], path.stat().st_size
+class _File(NamedTuple):
+    """What is known of a deb package without opening it; the version has no epoch, as in a distribution."""
+
+    package: str
+    version: str
+    size_bytes: int
+
+
+def _file(path: Path) -> _File:
+    package, _, rest = path.name.partition("_")
+    return _File(package, unquote(rest.partition("_")[0]).rpartition(":")[2], path.stat().st_size)

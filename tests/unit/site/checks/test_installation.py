@@ -79,3 +79,11 @@ def test_only_the_packages_of_the_rolls_are_current(tmp_path: Path) -> None:
         "the roll of its version is disabled"
     )
     assert installation_checks.outdated_packages(tmp_path / "absent", []) == []
+
+
+def test_another_version_of_the_same_size_is_another_package(tmp_path: Path) -> None:
+    """A roll was replaced by its next version, whose package is as long."""
+    roll, built = tmp_path / "roll", tmp_path / "rocks-dist"
+    _package(built / "Debian/pool", "a_1.0_all.deb")
+    _package(roll / "Debian", "a_1.1_all.deb")
+    assert installation_checks.outdated_packages(built, [roll]) == ["a"]
