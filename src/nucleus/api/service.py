@@ -47,7 +47,7 @@ LONG_SECONDS, SECONDS_OF_A_REQUEST = 0.01, 0.005
 """Of a processor: a question that takes longer counts as many requests. Lists of thousands of nodes take 0.1 s."""
 
 BODY_BYTES_OF_A_REQUEST = 16 << 10
-"""JSON of 1 MiB takes up to 0.3 s, of whatever it is."""
+"""A larger body counts as many requests: to read JSON of 1 MiB takes up to 0.3 s of a processor."""
 
 Found = TypeVar("Found")
 
@@ -147,7 +147,7 @@ def identify(request: Request) -> Call:
 
 
 def admit_body(request: Request, size: int) -> None:
-    """Have a large body count as the requests whose processor it takes: it is read in the thread of all.
+    """Count a large body as several requests: no other one is answered while its JSON is read.
 
     Problem 401 for one of a stranger, and 429 as of `Rate.check`; then it is not read.
     """

@@ -68,7 +68,7 @@ def _admit_user(given: Any, session: Session) -> str:
     session.update("user", {"is_active": given.action == "enable"}, id=user.id)
     record(session, f"{given.action}_user", user.username)
     if given.action == "enable":
-        return f"{user.username} is admitted, and needs a new token: nucleus token create {user.username}"
+        return f"{user.username} is admitted; a token: nucleus token create {user.username}"
     identity.revoke_credentials(session, user.id)
     return f"{user.username} is refused, and has no token any more{_sets_that_go_on(session, user)}"
 

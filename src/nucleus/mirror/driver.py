@@ -175,13 +175,13 @@ def commit(connection: Connection[Cursor], settings: DatabaseSettings) -> None:
     except DRIVER_ERRORS as error:
         if is_silent(error):
             raise SilentError(
-                "the database did not answer while a change was stored; whether it was stored is not known: look before"
-                " you repeat it"
+                "the database did not answer the commit of a change; whether it was stored is not known: look at what"
+                " it concerns before you repeat it"
             ) from None
         # the connection is lost: the server may have committed before its answer was
         if isinstance(error, OSError) or _code(error) in LOST | _UNREACHABLE:
             raise HostError(
-                f"lost the database {settings.name} at {settings.socket} while a change was stored; whether it was"
+                f"lost the database {settings.name} at {settings.socket} at the commit of a change; whether it was"
                 " stored is not known: look at what it concerns before you repeat it"
             ) from None
         raise explain(error, settings) from None

@@ -103,7 +103,7 @@ ann is a member of alpha
 root is a member of alpha
 ann is no member of alpha
 root is refused, and has no token any more
-root is admitted, and needs a new token: nucleus token create root
+root is admitted; a token: nucleus token create root
 root is refused, and has no token any more
 ann has acknowledged the responsibility for clusters
 """

@@ -32,7 +32,8 @@ _ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
 _TOKEN = re.compile(r"nuc_([0-9A-Za-z]{8})_([0-9A-Za-z]{43})")
 _SECRET = re.compile(r"(nuc_[0-9A-Za-z]{8})_[0-9A-Za-z]+")
 _PARAMETER = re.compile(r'\b(\w+)="([^"]*)"')
-"""From the first letter of a word only: else a long one of a stranger's takes a second, in which no thread runs."""
+"""Sought from the first letter of each word only: from every letter, a long header takes a second, in which no other
+thread runs."""
 
 _MAX_CHARACTERS = 8192
 

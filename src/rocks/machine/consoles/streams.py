@@ -25,7 +25,7 @@ _NO_ESCAPES = ("-o", "EscapeChar=none", "-o", "EnableEscapeCommandline=no")
 """ssh obeys escapes in what is typed on a terminal; `~C` opens ports of this machine."""
 
 _FIRST_LINES = 2
-"""Of virsh 9.0: to which machine it is connected, and how it is left."""
+"""What virsh 9.0 prints first: the name of the machine, and the key that ends the connection."""
 
 _LINES_SECONDS = 30.0
 _DISCARD_SECONDS = 0.5
