@@ -10,7 +10,6 @@ from rocks.inventory import node_records as nodes
 from rocks.inventory.attributes import records as attributes
 from rocks.inventory.attributes.rules import (
     OLD_SUFFIX,
-    check_is_no_column,
     check_name,
     check_value,
     is_known_secret,
@@ -52,7 +51,7 @@ def _other_selector(database: Database, name: str) -> str | None:
 
 
 def _check(database: Database, scope: str, name: str, value: str, may_be_near: bool) -> None:
-    """UserError for a name or a value that is not valid, for one that has no effect, or that the system could not read.
+    """UserError for a name or a value that is not valid, and for a value that the system could not read.
 
     So is, unless it may be, a new name that is nearly one that the system reads; a name that is stored already is the
     site's own. A secret is refused whatever its value: other users of the machine see a command line.
@@ -60,7 +59,6 @@ def _check(database: Database, scope: str, name: str, value: str, may_be_near: b
     from rocks.inventory.attributes.forms import check_form
 
     check_name(name)
-    check_is_no_column(name)
     if is_secret(name):
         where = "sec_attr" if scope == "global" else "host sec_attr HOST"
         raise UserError(

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import UserError
 from rocks.core.names import check_attribute_name, printable
-from rocks.core.version import rocks_version_attributes
 from rocks.inventory.attributes.known import KNOWN
 
 if TYPE_CHECKING:
@@ -16,16 +15,6 @@ SOURCE_LETTERS = {"global": "G", "os": "O", "appliance": "A", "host": "H"}
 """Scope → its letter in listings. No host belongs to the scope `rack`."""
 
 INTRINSIC = ("hostname", "rack", "rank", "appliance", "membership")
-_COLUMN_COMMANDS = {
-    "hostname": "set host name HOST NEW-NAME",
-    "rack": "set host rack HOST RACK",
-    "rank": "set host rank HOST RANK",
-    "appliance": "set host membership HOST MEMBERSHIP",
-    "membership": "set host membership HOST MEMBERSHIP",
-    "os": "add host HOST os=OS, for a new host",
-}
-"""Attribute that a host has as a column → the command that sets the column."""
-
 INTRINSIC_SOURCE = "I"
 FORCED_SOURCE = "G"
 OLD_SUFFIX = "_old"
@@ -73,14 +62,6 @@ def check_name(name: str) -> None:
         )
     if name.lower() == "help":
         raise UserError(f'attribute "{name}" is not valid: every command prints its help for that argument')
-
-
-def check_is_no_column(name: str) -> None:
-    """UserError for an attribute that hosts have as a column, or that the system sets: a stored value has no effect."""
-    if command := _COLUMN_COMMANDS.get(name.lower()):
-        raise UserError(f"{name} is a column of each host, and is not set as an attribute: rocks {command}")
-    if name.lower() in _FORCED:
-        raise UserError(f"the system sets the attribute {name} itself")
 
 
 def near_miss(name: str) -> str | None:
@@ -170,8 +151,6 @@ SECRETS = tuple(name for name, known in KNOWN.items() if known.is_secret)
 
 PROGRAMS = tuple(name for name, known in KNOWN.items() if known.is_program)
 """The known attributes that name a program which this system runs as root."""
-
-_FORCED = frozenset(rocks_version_attributes())
 
 _SPELLING = {name.lower(): name for name in (*KNOWN, *INTRINSIC)}
 

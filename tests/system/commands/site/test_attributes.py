@@ -72,29 +72,6 @@ def test_adding_an_existing_attribute_is_an_error(computes: Site, scope: str) ->
     )
 
 
-@pytest.mark.parametrize("scope", SCOPES)
-def test_what_a_host_has_as_a_column_is_no_attribute_to_set(computes: Site, scope: str) -> None:
-    """It was stored and listed, and the profile went by the column."""
-    arguments, members = SCOPES[scope]
-    for name, command in (
-        ("hostname", "set host name"),
-        ("rack", "set host rack"),
-        ("RANK", "set host rank"),
-        ("appliance", "set host membership"),
-        ("membership", "set host membership"),
-        ("os", "add host"),
-    ):
-        for verb in ("add", "set"):
-            message = computes.refused(
-                verb, *arguments, "attr", *members, f"attr={name}", "value=7", "force=yes"
-            )
-            assert message.startswith(f"{name} is a column of each host") and f": rocks {command} " in message
-    for name in ("rocks_version", "version"):
-        message = computes.refused("set", *arguments, "attr", *members, name, "7")
-        assert message == f"the system sets the attribute {name} itself"
-    computes.done("set", *arguments, "attr", *members, "rack_label", "north")
-
-
 def test_a_missing_argument_is_named(computes: Site) -> None:
     for scope, members in SCOPES.values():
         assert computes.refused("remove", *scope, "attr") == "missing attribute name"
