@@ -117,8 +117,10 @@ def start_service(
     name: str, pki: Path, environment: dict[str, str], errors: IO[bytes] | int, *arguments: str
 ) -> subprocess.Popen[bytes]:
     """`rocks start service NAME` as a process, with the authority of this test."""
+    # a build that a shell started in its background ignores SIGQUIT, and so would the service
     program = (
-        "import sys; from rocks.storage.broker import broker as message_broker; from rocks.cli.main import main; "
+        "import signal, sys; signal.signal(signal.SIGQUIT, signal.SIG_DFL); "
+        "from rocks.storage.broker import broker as message_broker; from rocks.cli.main import main; "
         f"message_broker.AUTHORITY_FOLDER = {str(pki)!r}; sys.exit(main(sys.argv[1:]))"
     )
     environment = {**os.environ, **environment, "PYTHONPATH": str(CHECKOUT / "src")}
