@@ -48,7 +48,7 @@ _PAGE_POLICY = (
     "require-trusted-types-for 'script'; trusted-types 'none'"
 )
 _SHELL = string.Template((STATIC / "shell.html").read_text("utf-8"))
-_ZONE = str(Path("/etc/localtime").resolve()).partition("/zoneinfo/")[2] or "UTC"
+_ZONE = str(Path("/etc/localtime").resolve()).partition("/zoneinfo/")[2].removeprefix("posix/") or "UTC"
 """The site's time zone, by the name that browsers know."""
 Day = Annotated[date, Query(ge=date(2000, 1, 1), lt=date(2200, 1, 1))]
 _MAX_LAUNCHER_BYTES, _MAX_DOTS = 16 << 10, 50

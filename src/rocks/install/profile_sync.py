@@ -42,7 +42,7 @@ _LEFT = "left as it is: "
 
 
 class SyncedProfile(NamedTuple):
-    """What was changed on a host, or left as it is, and what is left to do there.
+    """What was changed on a host, or left as it is, and what remains to be done there.
 
     `printed` are the last lines before an error. Of a profile that failed, `is_complete` is false.
     """

@@ -233,9 +233,11 @@ def test_two_rolls_with_the_same_command_are_not_enabled_together(
 def test_the_roll_of_these_programs_is_replaced_while_others_need_it(
     roll_site: Site, build_roll: BuildRoll, tmp_path: Path
 ) -> None:
-    """As the frontend's medium does with another build of the same version."""
+    """As the frontend's medium does with another build of the same version; its orders may contradict ours."""
     description = write_roll(tmp_path / "ours", ROLL_NAME)
     (tmp_path / f"ours/graphs/default/{ROLL_NAME}.xml").unlink()  # with conditions on names with dashes
+    order = '<graph><order head="base" tail="distribution"/></graph>'
+    (tmp_path / "ours/graphs/default/order.xml").write_text(order)
     for iso in (create_roll(description, tmp_path), build_roll("extra", needs=ROLL_NAME)):
         assert roll_site.rocks("add", "roll", str(iso)).status == 0
     roll_site.done("enable", "roll", ROLL_NAME, "extra")

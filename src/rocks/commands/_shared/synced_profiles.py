@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def show_profile(command: rocks.commands.Command, host: str, outcome: SyncedProfile) -> None:
-    """Print the changes of a host, what is left to do there, and what it printed before its error."""
+    """Print the changes of a host, what remains to be done there, and what it printed before its error."""
     for change in outcome.changes:
         command.showLine(f"{host}: {change}")
     for warning in outcome.warnings:

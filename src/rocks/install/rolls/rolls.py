@@ -261,13 +261,15 @@ def _nodes_without(root: Path) -> dict[str, Path]:
 
 
 def _check_order(root: Path, contents: Sequence[RollContent]) -> None:
-    """StateError for orders of nodes that make a cycle, alone or with those in use: no host would have a profile."""
+    """StateError for orders of nodes that make a cycle, alone or with those in use: no host would have a profile.
+
+    The roll of these programs is left out: its orders are ours, perhaps of another version.
+    """
     others = [
         one for one in Library().graph_files("default") if not one.place.startswith(f"{root.absolute()}/")
     ]
-    orders = [
-        order for graph in (read_graph(others), *(one.graph for one in contents)) for order in graph.orders
-    ]
+    graphs = [read_graph(others), *(one.graph for one in contents if one.description.roll.name != ROLL_NAME)]
+    orders = [order for graph in graphs for order in graph.orders]
     ordered_nodes((), orders, "", HostContext({}, {}, {}))
 
 
