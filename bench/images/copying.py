@@ -28,7 +28,7 @@ def measure(site: ImageSite) -> Found:
     site.add_clone(_VOLUME)
     ours, tls, plain, buffered = in_turns(
         [
-            lambda: _ours(site),
+            lambda: our_copy(site).rate,
             lambda: by_socat(site),
             lambda: by_socat(site, with_tls=False),
             lambda: by_socat(site, with_tls=False, buffer=f"mbuffer -q -s {BLOCK_BYTES} -m 32M | "),
@@ -52,7 +52,7 @@ def rate_of_one(site: ImageSite) -> float:
     """Bytes per second of one copy of an image that no guest uses, while nothing else is copied."""
     if site.state(_VOLUME) == "absent":
         site.add_clone(_VOLUME)
-    return _ours(site)
+    return our_copy(site).rate
 
 
 class Received(NamedTuple):
@@ -76,24 +76,25 @@ def received(site: ImageSite, volume: str, since: float) -> Received:
     raise ToolError(f"the daemon of {site.host.name} has not reported how long it received {volume}")
 
 
-def _ours(site: ImageSite) -> float:
+def our_copy(site: ImageSite, volume: str = _VOLUME) -> Received:
+    """Map an image that no guest uses, until it is local; then the host is as before."""
     begin = site.clock(site.host)
-    site.map(_VOLUME)
-    site.wait_until_local(site.host, _VOLUME)
-    copy = received(site, _VOLUME, begin)
-    site.unmap(_VOLUME)
-    forget_copy(site.host, _VOLUME)
-    return copy.rate
+    site.map(volume)
+    site.wait_until_local(site.host, volume)
+    copy = received(site, volume, begin)
+    site.unmap(volume)
+    forget_copy(site.host, volume)
+    return copy
 
 
-def by_socat(site: ImageSite, with_tls: bool = True, buffer: str = "") -> float:
+def by_socat(site: ImageSite, with_tls: bool = True, buffer: str = "", volume: str = _VOLUME) -> float:
     """The rate of the same snapshot, from the host's connection until its `zfs receive` has ended."""
-    start_sending(site, _VOLUME, with_tls, buffer)
+    start_sending(site, volume, with_tls, buffer)
     receive = (
         f"begin=$(date +%s.%N)\n{receiving(site, with_tls, buffer)}\nend=$(date +%s.%N)\necho $begin $end\n"
     )
     begin, end = site.host.run(["bash", "-e", "-o", "pipefail", "-c", receive], _SECONDS).text.split()
     forget_copy(site.host, REFERENCE)
     # The stream is counted when the clock has stopped: a program that counts takes its share of the one processor.
-    sent = site.nas.run(["bash", "-e", "-c", f"{snapshot_stream(_VOLUME)} | wc -c"], _SECONDS).text
+    sent = site.nas.run(["bash", "-e", "-c", f"{snapshot_stream(volume)} | wc -c"], _SECONDS).text
     return int(sent) / (float(end) - float(begin))

@@ -18,6 +18,7 @@ from bench.images import (
     memory,
     outage,
     returns,
+    sizes,
 )
 from bench.images.site import ImageSite
 from bench.table import Found
@@ -61,6 +62,13 @@ FIGURES = (
     Figure([("R15", outage.WHAT)], outage.measure, 300, cpus=1),
     Figure([("R29", many_starts.BYTES_WHAT), ("R29", many_starts.TIME_WHAT)], many_starts.measure, 3000),
     Figure([("R34", crashes.WHAT)], crashes.measure, 1800),
+    Figure([("R35", sizes.START_WHAT)], sizes.measure_starts, 2400, cpus=1),
+    Figure(
+        [("R35", what.format(way)) for way in sizes.WAYS for what in (sizes.RATE_WHAT, sizes.BYTES_WHAT)],
+        sizes.measure_copies,
+        1800,
+        cpus=1,
+    ),
     Figure([("R6", life.WHAT), ("R13", life.LOCAL_WHAT)], life.measure, 600),
     Figure([("R17", memory.WHAT.format("NAS")), ("R17", memory.WHAT.format("host"))], memory.measure, 300),
 )
