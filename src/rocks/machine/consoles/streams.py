@@ -79,7 +79,7 @@ def _wait_for_virsh(terminal: int) -> None:
     lines, deadline, poller = 0, Deadline(_LINES_SECONDS), select.poll()
     poller.register(terminal, select.POLLIN)
     with contextlib.suppress(OSError):
-        while lines < _FIRST_LINES and poller.poll((deadline.remaining_seconds() or 0.0) * 1000):
+        while lines < _FIRST_LINES and (left := deadline.remaining_seconds()) and poller.poll(left * 1000):
             lines += os.read(terminal, 1) == b"\n"
     time.sleep(_DISCARD_SECONDS)
 
