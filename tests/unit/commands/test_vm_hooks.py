@@ -123,6 +123,20 @@ def test_a_result_of_another_type_is_a_fault_of_the_plugin() -> None:
         assert '"allocate_forgetful"' in str(errors["vm-a"])
 
 
+class NarrowPlugin(rocks.commands.VmPlugin):
+    """A plugin whose author forgot the argument."""
+
+    module_name = "plugin_allocate_narrow"
+
+    def run_all(self) -> HookResult:  # type: ignore[override]
+        return HookResult()
+
+
+def test_a_plugin_that_cannot_be_called_is_named_by_its_own_file() -> None:
+    error = PluginHook(NarrowPlugin(COMMAND), COMMAND_PATH).run_all([A]).failed["vm-a"]
+    assert f"; {__file__}); its author must fix it" in str(error)
+
+
 def test_the_base_class_is_a_hook_that_does_nothing() -> None:
     plugin: VmHook = rocks.commands.VmPlugin(COMMAND)
     assert plugin.run_all([A]) == HookResult({}, ())

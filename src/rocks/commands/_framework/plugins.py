@@ -163,9 +163,8 @@ def call_plugin(plugin: Plugin, command_path: Sequence[str], call: Callable[[], 
     except (Exception, SystemExit) as error:
         from rocks.commands._framework.fault_place import author_place
 
-        place = (
-            author_place(error) or type(plugin).run.__code__.co_filename
-        )  # it did not begin: wrong arguments
+        # it did not begin: wrong arguments
+        place = author_place(error) or sys.modules[type(plugin).__module__].__file__
         raise BugError(
             f'the plugin "{plugin.provides()}" of "{" ".join(command_path)}" has a fault '
             f"({type(error).__name__}: {error}; {place}); its author must fix it"
