@@ -15,8 +15,8 @@ from rocks.core.errors import RocksError, StateError
 from rocks.core.names import counted
 from rocks.core.near_names import did_you_mean
 from rocks.install.graph.edges import read_graph
-from rocks.install.graph.node_order import ordered_nodes
-from rocks.install.graph.records import HEAD, TAIL, Graph, HostContext
+from rocks.install.graph.node_order import check_orders
+from rocks.install.graph.records import HEAD, TAIL, Graph
 from rocks.install.graph_files import CHANGING, Library, read_source
 from rocks.install.profiles import DEFAULT_GRAPH
 from rocks.install.section_checks import check_node_file
@@ -110,7 +110,7 @@ def _graph_file(library: Library, graph: str, path: Path, nodes: _Nodes) -> str:
         for name in {order.head, order.tail} - {HEAD, TAIL}:
             _check_known(name, order.place, nodes)
     try:
-        ordered_nodes((), _readable(library, graph).orders, "", HostContext({}, {}, {}))
+        check_orders(_readable(library, graph).orders)
     except StateError as error:
         if f"({path}" in str(error):
             raise  # a cycle of other files is no error of this one

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 from rocks.core.errors import StateError
 from rocks.install.graph.conditions import applies
-from rocks.install.graph.records import HEAD, TAIL
+from rocks.install.graph.records import HEAD, TAIL, HostContext, Selection
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
-    from rocks.install.graph.records import Edge, HostContext, Order
+    from rocks.install.graph.records import Edge, Order
 
 
 def reached_nodes(edges: Iterable[Edge], root: str, context: HostContext) -> list[str]:
@@ -61,6 +61,12 @@ def ordered_nodes(
         [name for name in sequence if name in last],
     )
     return [name for part in parts for name in part if name in names]
+
+
+def check_orders(orders: Iterable[Order]) -> None:
+    """StateError for rules that go in a circle on every host; those with conditions may exclude each other."""
+    always = [one for one in orders if all(selection == Selection() for selection in one.selections)]
+    ordered_nodes((), always, "", HostContext({}, {}, {}))
 
 
 def _beyond(start: str, steps: Mapping[str, set[str]]) -> set[str]:

@@ -21,8 +21,7 @@ from rocks.core.errors import HostError, StateError, UserError
 from rocks.core.names import is_like, printable
 from rocks.core.version import ROLL_NAME, rocks_version_attributes
 from rocks.install.graph.edges import read_graph
-from rocks.install.graph.node_order import ordered_nodes
-from rocks.install.graph.records import HostContext
+from rocks.install.graph.node_order import check_orders
 from rocks.install.graph_files import Library
 from rocks.install.rolls import signatures
 from rocks.install.rolls.content import COMMANDS, RollContent, check_installer, read_roll
@@ -269,8 +268,7 @@ def _check_order(root: Path, contents: Sequence[RollContent]) -> None:
         one for one in Library().graph_files("default") if not one.place.startswith(f"{root.absolute()}/")
     ]
     graphs = [read_graph(others), *(one.graph for one in contents if one.description.roll.name != ROLL_NAME)]
-    orders = [order for graph in graphs for order in graph.orders]
-    ordered_nodes((), orders, "", HostContext({}, {}, {}))
+    check_orders(order for graph in graphs for order in graph.orders)
 
 
 def _our_commands() -> frozenset[tuple[str, ...]]:

@@ -4,7 +4,7 @@ import pytest
 
 from rocks.core.errors import StateError
 from rocks.install.graph.edges import read_graph
-from rocks.install.graph.node_order import ordered_nodes, reached_nodes
+from rocks.install.graph.node_order import check_orders, ordered_nodes, reached_nodes
 from rocks.install.graph.records import Edge, Graph, Order, Selection
 from tests.unit.install.graph.hosts import context
 
@@ -106,3 +106,15 @@ def test_circular_rules_raise(rules: tuple[str, ...]) -> None:
     with pytest.raises(StateError, match="has a cycle: .* before ") as caught:
         order("a b", *rules)
     assert "a before" in str(caught.value) or "before a" in str(caught.value)
+
+
+def test_rules_for_different_hosts_are_no_circle() -> None:
+    both = '<order head="a" tail="b"{}/><order head="b" tail="a"{}/>'
+    conditions = [
+        (" cond=\"packaging != 'rpm'\"", " cond=\"packaging != 'deb'\""),
+        (' os="linux"', ' os="sunos"'),
+    ]
+    for one in conditions:
+        check_orders(read_graph([("g.xml", f"<graph>{both.format(*one)}</graph>".encode())]).orders)
+    with pytest.raises(StateError, match=r"has a cycle: .*\(g\.xml, line 1\)"):
+        check_orders(read_graph([("g.xml", f"<graph>{both.format('', '')}</graph>".encode())]).orders)
