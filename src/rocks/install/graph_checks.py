@@ -52,7 +52,7 @@ class _Nodes(NamedTuple):
 def check_site_files(database: Database, base: Path | None) -> list[FileCheck]:
     """Check the site's graph files, then its node files; `base` as in `Library`. No host is asked.
 
-    What is in a section is checked for the syntax of bash, with `x` for each entity; `eval` is not executed.
+    What is in a section is checked for the syntax of bash, whatever a host has; `eval` is not executed.
     """
     library = Library(base)
     appliances = load_appliances(database, names_like(database, "appliances", ())[0])

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from rocks.core.errors import StateError
 from rocks.core.process import run
-from rocks.install.graph.document import entity_names
 from rocks.install.graph.records import HostContext
 from rocks.install.graph.shell import is_for_bash, section_text
 from rocks.install.graph.tags import read_node
@@ -22,17 +21,34 @@ if TYPE_CHECKING:
 _ATTRIBUTES = {"os": "linux", "arch": "x86_64", "packaging": "deb"}
 """Those of the most hosts; parts with conditions on others are read with the profile of a host that has them."""
 
+_UNKNOWN = "unknown_value"
+"""In the place of what hosts have; an error that quotes it is no error of the file."""
+
 _BASH_SECONDS = 20
 _BASH_PLACE = re.compile(r"^\S*bash: (?=line )", re.MULTILINE)
 
 
 def check_node_file(frontend: Frontend, name: str, source: Source) -> None:
     """StateError, with file and line, for invalid XML, an unknown tag, a file to include that is not there, or a
-    section that bash cannot read. Each entity is `x`, and `eval` an empty text.
+    section that bash cannot read, whatever attributes a host has. No `eval` is executed.
     """
-    entities = {**dict.fromkeys(entity_names(source.data), "x"), **_ATTRIBUTES}
-    context = HostContext(_ATTRIBUTES, entities, {}, is_lenient=True, is_evaluated=False)
-    check_sections([read_node(name, source.place, source.data, context, frontend)])
+    errors: list[StateError] = []
+    for value in (
+        _UNKNOWN,
+        f"/{_UNKNOWN}",
+        "",
+    ):  # a word, a path; what bash cannot read with a word, it may without
+        context = HostContext(
+            _ATTRIBUTES, _ATTRIBUTES, {}, is_lenient=True, is_evaluated=False, unknown=value
+        )
+        try:
+            check_sections([read_node(name, source.place, source.data, context, frontend)])
+            return
+        except StateError as error:
+            errors.append(error)
+    for fault in errors[:2]:
+        if _UNKNOWN not in str(fault):
+            raise fault
 
 
 def check_sections(nodes: Iterable[Node]) -> None:

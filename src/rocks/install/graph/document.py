@@ -56,7 +56,7 @@ def parse_document(data: bytes, place: str, context: HostContext) -> etree._Elem
     values = {name.lower(): value for name, value in context.entities.items()}
     used = entity_names(data)
     if context.is_lenient:
-        values = {**dict.fromkeys(map(str.lower, used), ""), **values}
+        values = {**dict.fromkeys(map(str.lower, used), context.unknown), **values}
     names = {name for name in used if is_valid_xml(values.get(name.lower()))}
     # they are on the first line, also those of several lines, so that lines keep their numbers
     declarations = "".join(

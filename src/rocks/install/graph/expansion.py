@@ -83,7 +83,7 @@ class _Expansion:
 
     def __init__(self, place: str, roll: str, context: HostContext, frontend: Frontend | None) -> None:
         self._place, self._roll, self._context, self._frontend = place, roll, context, frontend
-        self._variables = Variables(context.entities)
+        self._variables = Variables(context.entities, context.unknown or None)
         self._depth = 0
         self._line: int | None = None
         """The line of the tag whose XML is being inserted."""
@@ -190,7 +190,7 @@ class _Expansion:
                 f"{where(element, self._place)}: shell of <eval> is sh, bash or python, not {shell!r}"
             )
         if not self._context.is_evaluated:
-            return ""
+            return self._context.unknown
         try:
             return self._needed(element).evaluate(shell, holder.text or "", self._context.attributes)
         except RocksError as error:
@@ -260,9 +260,13 @@ def _add_text(found: etree._Element, text: str | None) -> None:
 
 
 class Variables:
-    """The variables of one file, in the order in which its tags are read; the host's entities can be referred to."""
+    """The variables of one file, in the order in which its tags are read; the host's entities can be referred to.
 
-    def __init__(self, entities: Mapping[str, str]) -> None:
+    `unknown` is the value of all others; None: they are errors.
+    """
+
+    def __init__(self, entities: Mapping[str, str], unknown: str | None) -> None:
+        self._unknown = unknown
         self._entities = {name.lower(): value for name, value in entities.items()}
         self._values: dict[str, str] = {}
 
@@ -275,7 +279,7 @@ class Variables:
             self._values[name] = str(element.get("val"))
             return ""
         referenced = attribute(element, "ref") or name
-        value = self._values.get(referenced, self._entities.get(referenced.lower()))
+        value = self._values.get(referenced, self._entities.get(referenced.lower(), self._unknown))
         if value is None:
             raise StateError(f"<var>: {referenced} is neither a variable nor an attribute of the host")
         if element.get("ref") is None:

@@ -66,7 +66,8 @@ class HostContext:
     """A host as seen by graph and node files: its attributes and entities.
 
     `missing` says of a name why this host has no such entity. With `is_lenient`, an entity without a value is an
-    empty text. Without `is_evaluated`, the tags `eval` are empty texts.
+    empty text. Without `is_evaluated`, the tags `eval` are empty texts. `unknown` is a text in the place of these empty
+    ones, and of a variable without a value.
     """
 
     attributes: Mapping[str, str]
@@ -74,6 +75,7 @@ class HostContext:
     missing: Mapping[str, str]
     is_lenient: bool = False
     is_evaluated: bool = True
+    unknown: str = ""
 
 
 @dataclass(frozen=True)
