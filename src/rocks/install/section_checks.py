@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING
 
 from rocks.core.errors import StateError
@@ -61,7 +61,9 @@ def check_sections(nodes: Iterable[Node]) -> None:
 @lru_cache(maxsize=256)  # many hosts have the same sections
 def _fault(text: str) -> str:
     """Why bash cannot read the text; '' when it can."""
-    read = run(["bash", "-n"], deadline_seconds=_BASH_SECONDS, standard_input=text.encode())
-    if not read.exit_status:
+    check = partial(run, deadline_seconds=_BASH_SECONDS, standard_input=text.encode())
+    read = check(["bash", "-n"])
+    # a section may switch extglob on for its next lines, which here it does not
+    if not read.exit_status or not check(["bash", "-O", "extglob", "-n"]).exit_status:
         return ""
     return (_BASH_PLACE.sub("", read.error_text).strip().splitlines() or ["no message"])[0]

@@ -3,8 +3,8 @@
 import pytest
 
 from rocks.core.errors import StateError
-from rocks.install.graph.records import Source
-from rocks.install.section_checks import check_node_file
+from rocks.install.graph.records import Node, Section, Source, When
+from rocks.install.section_checks import check_node_file, check_sections
 from tests.unit.install.graph.hosts import SmallFrontend
 
 
@@ -49,3 +49,10 @@ def test_what_no_host_could_have_is_an_error(body: str, message: str) -> None:
     with pytest.raises(StateError, match=r"^n\.xml, line 2: ") as caught:
         check(body)
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text", ["shopt -s extglob\nrm -f /scratch/!(kept|lost+found)\n", "if !(false); then :; fi"]
+)
+def test_a_section_may_switch_patterns_of_bash_on(text: str) -> None:
+    check_sections([Node("n", "n.xml", sections=(Section(When.POST, (text,)),))])
