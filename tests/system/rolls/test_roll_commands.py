@@ -217,6 +217,36 @@ def test_a_roll_that_is_being_written_is_checked_with_what_it_belongs_to(
     assert "nodes/hello.xml: ok the node hello" in " ".join(checked.split())
 
 
+def test_a_node_may_include_what_a_needed_roll_brings(
+    roll_site: Site, build_roll: BuildRoll, tmp_path: Path
+) -> None:
+    """Built, added and enabled before that roll or together with it, as any other roll that needs one."""
+    for path, text in {
+        "shared-1.0-noarch/include/common.sh": "date",
+        "user-1.0-noarch/nodes/more.xml": '<kickstart><post><include file="common.sh"/></post></kickstart>',
+    }.items():
+        file = tmp_path / "sources" / path
+        file.parent.mkdir(parents=True)
+        file.write_text(text)
+    assert roll_site.rocks("add", "roll", str(build_roll("user", needs="shared"))).status == 0
+    assert roll_site.rocks("add", "roll", str(build_roll("shared"))).status == 0
+    roll_site.done("enable", "roll", "user", "shared")
+
+
+def test_the_nodes_of_a_roll_in_use_do_not_keep_others_from_a_change(
+    roll_site: Site, build_roll: BuildRoll, rolls_folder: Path
+) -> None:
+    """An earlier version may have enabled it."""
+    roll_site.rocks("add", "roll", str(build_roll()), str(build_roll("extra")))
+    roll_site.done("enable", "roll", "hello")
+    node = rolls_folder / "hello/1.0/noarch/nodes/hello.xml"
+    node.write_text("<kickstart><post>if true; then</post></kickstart>")
+    roll_site.done("enable", "roll", "extra")
+    roll_site.done("disable", "roll", "extra")
+    roll_site.done("disable", "roll", "hello")
+    assert "is damaged" in roll_site.refused("enable", "roll", "hello")
+
+
 def test_two_rolls_with_the_same_command_are_not_enabled_together(
     roll_site: Site, build_roll: BuildRoll, tmp_path: Path
 ) -> None:
@@ -233,11 +263,12 @@ def test_two_rolls_with_the_same_command_are_not_enabled_together(
 def test_the_roll_of_these_programs_is_replaced_while_others_need_it(
     roll_site: Site, build_roll: BuildRoll, tmp_path: Path
 ) -> None:
-    """As the frontend's medium does with another build of the same version; its orders may contradict ours."""
+    """As the frontend's medium does with another build or version: its orders and nodes need not fit ours."""
     description = write_roll(tmp_path / "ours", ROLL_NAME)
     (tmp_path / f"ours/graphs/default/{ROLL_NAME}.xml").unlink()  # with conditions on names with dashes
     order = '<graph><order head="base" tail="distribution"/></graph>'
     (tmp_path / "ours/graphs/default/order.xml").write_text(order)
+    (tmp_path / "ours/nodes/later.xml").write_text("<kickstart><of-a-later-version/></kickstart>")
     for iso in (create_roll(description, tmp_path), build_roll("extra", needs=ROLL_NAME)):
         assert roll_site.rocks("add", "roll", str(iso)).status == 0
     roll_site.done("enable", "roll", ROLL_NAME, "extra")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from rocks.core.dataclasses import dataclass
 from rocks.core.errors import HostError, UserError
 from rocks.core.names import printable
+from rocks.core.version import ROLL_NAME
 from rocks.install.graph.document import attribute, entity_names, parse_document, tag_of
 from rocks.install.graph.edges import read_graph
 from rocks.install.graph.records import HostContext, Source
@@ -50,11 +51,12 @@ class RollContent:
     packages: tuple[Path, ...]
 
 
-def read_roll(folder: Path, roll: RollId, place: str) -> RollContent:
+def read_roll(folder: Path, roll: RollId, place: str, *, is_in_use: bool = False) -> RollContent:
     """The content of a roll's folder. `place` names the roll in messages.
 
     UserError or StateError, with the file, for a description of another roll, a file where a roll has none, a command
-    that is not Python, and a node or graph that is not valid.
+    that is not Python, and a node or graph that is not valid. The content of nodes is not checked of a roll that is in
+    use, whose profiles show it, and of the roll of these programs: hosts get our nodes, perhaps of another version.
     """
     path = folder / f"roll-{roll.name}.xml"
     description = read_description(_bytes(path), f"{place}: {path.name}")
@@ -69,7 +71,7 @@ def read_roll(folder: Path, roll: RollId, place: str) -> RollContent:
         if name not in (path.name, MANIFEST, SIGNATURE) and not _belongs(name):
             raise UserError(f"{place}: {printable(name)} is in a place where a roll has no such file")
     nodes = frozenset(Path(name).stem for name in files if name.startswith(f"{NODES}/"))
-    library = _WithoutFrontend(folder)
+    library = None if is_in_use or roll.name == ROLL_NAME else _WithoutFrontend(folder, description)
     for node in sorted(nodes):
         check_node(folder / NODES / f"{node}.xml", f"{place}: {NODES}/{node}.xml", library)
     return RollContent(
@@ -105,20 +107,32 @@ def check_installer(folder: Path, place: str) -> None:
 class _WithoutFrontend(Library):
     """A roll's files, read on a machine that need not be the frontend which is to have them."""
 
+    def __init__(self, folder: Path, description: RollDescription) -> None:
+        super().__init__(folder)
+        self._needs_others = any(one.name != ROLL_NAME for one in description.requirements)
+
+    def included(self, name: str) -> str | None:
+        """As of `Library`; nothing for what a roll that is needed may bring, which need not be enabled yet."""
+        text = super().included(name)
+        return "" if text is None and self._needs_others else text
+
     def copied(self, path: str) -> bytes:
         """Nothing: the file is to be on the frontend."""
         return b""
 
 
-def check_node(path: Path, place: str, frontend: Frontend) -> None:
-    """StateError or UserError, with file and line, for a node file that is not valid for any host."""
+def check_node(path: Path, place: str, frontend: Frontend | None) -> None:
+    """StateError or UserError, with file and line, for a node file that is not valid for any host.
+
+    Without a frontend, for one that is no node file.
+    """
     data = _bytes(path)
     if not _NODE.fullmatch(path.name):
         raise UserError(f"{place}: {printable(path.stem)} cannot be the name of a node")
     root = _parse(data, place)
     if root.tag not in ("kickstart", "jumpstart"):
         raise UserError(f"{place} is not a node file: its root is <{tag_of(root)}> and not <kickstart>")
-    if root.tag == "kickstart":
+    if frontend is not None and root.tag == "kickstart":
         check_node_file(frontend, path.stem, Source(place, data))
 
 

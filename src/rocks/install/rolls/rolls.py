@@ -125,7 +125,7 @@ def enable_rolls(
             folder = _folder_of(root, roll)
             _take_over(folder, f"the roll {roll} in {folder}")
             verify_manifest(folder, f"the roll {roll}", signatures.KEYS_FOLDER, is_unsigned_allowed)
-        contents = [_content(root, roll) for roll in (*staying, *chosen)]
+        contents = [_content(root, roll, is_in_use=roll in staying) for roll in (*staying, *chosen)]
         check_needs([one.description for one in contents], {ROLL_NAME: rocks_version_attributes()["version"]})
         check_clashes(contents, _nodes_without(root), _our_commands())
         _check_order(root, contents)
@@ -236,8 +236,8 @@ def _check_unused(root: Path, new: dict[RollId, Path], known: dict[RollId, RollR
             )
 
 
-def _content(root: Path, roll: RollId) -> RollContent:
-    return read_roll(_folder_of(root, roll), roll, f"the roll {roll}")
+def _content(root: Path, roll: RollId, is_in_use: bool = True) -> RollContent:
+    return read_roll(_folder_of(root, roll), roll, f"the roll {roll}", is_in_use=is_in_use)
 
 
 def _folder_of(root: Path, roll: RollId) -> Path:
