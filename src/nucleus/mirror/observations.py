@@ -191,9 +191,11 @@ def _return_cluster(session: Session, frontend: str, values: Mapping[str, Any]) 
 
 
 def _free_cluster_name(session: Session, name: str, rocks_name: str) -> str:
-    """The name for a cluster, unless another one that is there has it."""
-    taken = session.row("SELECT 1 FROM cluster WHERE name = %s AND gone_at IS NULL", (name,))
-    return f"{rocks_name}-rocks" if taken else name
+    """The name for a cluster, or another one where one that is there has it."""
+    names = {str(one).lower() for one in session.column("SELECT name FROM cluster WHERE gone_at IS NULL")}
+    other = f"{rocks_name}-rocks"
+    possible = (name, other, *(f"{other}-{n}" for n in range(2, 1000)))
+    return next(free for free in possible if free.lower() not in names)
 
 
 def forget_rocks_names(session: Session, table: str, numbers: list[int]) -> None:

@@ -373,3 +373,17 @@ def test_large_texts_are_stored_one_by_one(poller: Poller, pool: Pool) -> None:
     with pool.transaction() as session:
         clusters.store_texts(session, found, "0" * 16, texts)
         assert clusters.read_texts(session, found[:1], "0" * 16) == {found[0].id: texts[found[0].id]}
+
+
+def test_a_cluster_gets_a_name_that_none_has_however_often_the_site_has_used_it(
+    poller: Poller, pool: Pool, simulator: Simulator
+) -> None:
+    """Clusters keep their names when the site renames them."""
+    poller.poll()
+    with pool.transaction() as session:
+        session.update("cluster", {"name": "vc9"}, rocks_name="vc1")
+        session.update("cluster", {"name": "vc9-rocks"}, rocks_name="vc2")
+    simulator.add_cluster("vc9", 1)
+    poller.poll()
+    of_site, nodes = read(pool)
+    assert set(of_site) == {"vc9", "vc9-rocks", "vc9-rocks-2"} and "vm-vc9-0" in nodes
