@@ -37,6 +37,9 @@ _INCLUDING = SELECTING | {"file", "mode"}
 _EVALUATING = SELECTING | {"shell", "mode"}
 _COPYING = SELECTING | {"src", "dst", "perms", "owner"}
 _DEEPEST = 16
+_MOST_BYTES, _BYTES_OF_A_TEXT = 16 << 20, 4 << 10
+"""Of all texts that are inserted into a node; each counts as so many more: few files can name each other endlessly."""
+
 _COPY_MARK = "ROCKS-COPY"
 VARIABLE_ATTRIBUTES = frozenset(("name", "val", "ref"))
 
@@ -84,7 +87,7 @@ class _Expansion:
     def __init__(self, place: str, roll: str, context: HostContext, frontend: Frontend | None) -> None:
         self._place, self._roll, self._context, self._frontend = place, roll, context, frontend
         self._variables = Variables(context.entities, context.unknown or None)
-        self._depth = 0
+        self._depth = self._inserted_bytes = 0
         self._line: int | None = None
         """The line of the tag whose XML is being inserted."""
 
@@ -151,6 +154,11 @@ class _Expansion:
 
     def _insert(self, element: etree._Element, text: str, found: etree._Element) -> None:
         """Add text, as it is or as XML, in the place of a tag."""
+        self._inserted_bytes += len(text) + _BYTES_OF_A_TEXT
+        if self._inserted_bytes > _MOST_BYTES:
+            raise StateError(
+                f"{where(element, self._place)}: the texts that are inserted into this node are too many, or too long"
+            )
         mode = attribute(element, "mode", "quote")
         if mode not in ("quote", "xml"):
             raise StateError(

@@ -64,6 +64,16 @@ def test_without_evaluation_eval_is_empty() -> None:
     assert (text_of(node), frontend.programs) == ("ac", [])
 
 
+def test_few_files_do_not_insert_each_other_endlessly() -> None:
+    ten = {f"a{n}": f'<include file="a{n + 1}" mode="xml"/>' * 10 for n in range(5)}
+    with pytest.raises(
+        StateError, match=r"^n\.xml, line 1: the texts that are inserted into this node are too many"
+    ):
+        read('<post><include file="a0" mode="xml"/></post>', SmallFrontend(**ten, a5="x"))
+    with pytest.raises(StateError, match="are too many, or too long"):
+        read("<post>" + '<include file="long"/>' * 17 + "</post>", SmallFrontend(long="x" * (1 << 20)))
+
+
 def test_included_files_are_text_or_tags_and_may_be_missing_for_sinclude() -> None:
     frontend = SmallFrontend(
         a="&hostname; <b>", x='<post>echo &hostname;</post><sinclude file="y" mode="xml"/>'
