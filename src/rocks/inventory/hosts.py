@@ -46,7 +46,7 @@ def add_host(database: Database, parameters: HostParameters) -> NewHost:
 
 
 def shared_place_lines(database: Database, names: Sequence[str]) -> list[str]:
-    """A line when one of the physical hosts has the rack and the rank of another one of its appliance."""
+    """A line for each of the physical hosts that has the rack and the rank of another one of its appliance."""
     return [
         f"host {name} has the rack {rack} and the rank {rank} of host {other} of the same appliance; to change it: "
         f"rocks set host rank {name} RANK"

@@ -102,17 +102,17 @@ def set_column(database: Database, names: Sequence[str], column: str, value: obj
 
 
 def shared_places(database: Database, names: Sequence[str]) -> list[tuple[str, str, int, int]]:
-    """(name, other host, rack, rank) of the named hosts whose place another host of their appliance has.
+    """(name, other host, rack, rank) of each named host whose place another host of their appliance has.
 
-    Virtual machines are left out: they have the place of their physical host.
+    Of named hosts with the same place the first is left out, and so are virtual machines, which have their host's.
     """
     rows = database.rows(
-        "SELECT n.Name, o.Name, n.Rack, n.Rank FROM nodes n JOIN memberships m ON m.ID = n.Membership"
-        " JOIN nodes o ON o.Rack = n.Rack AND o.Rank = n.Rank AND o.ID <> n.ID"
+        "SELECT n.Name, MIN(o.Name), n.Rack, n.Rank FROM nodes n JOIN memberships m ON m.ID = n.Membership"
+        " JOIN nodes o ON o.Rack = n.Rack AND o.Rank = n.Rank AND o.ID <> n.ID AND (o.ID < n.ID OR o.Name NOT IN %s)"
         " JOIN memberships p ON p.ID = o.Membership AND p.Appliance = m.Appliance"
         " LEFT JOIN vm_nodes v ON v.Node IN (n.ID, o.ID)"
-        " WHERE v.Node IS NULL AND n.Name IN %s ORDER BY n.ID, o.ID LIMIT 1",
-        [names],
+        " WHERE v.Node IS NULL AND n.Name IN %s GROUP BY n.ID ORDER BY n.ID",
+        [names, names],
     )
     return [(str(name), str(other), int(rack), int(rank)) for name, other, rack, rank in rows]
 

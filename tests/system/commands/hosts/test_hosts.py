@@ -190,7 +190,13 @@ def test_a_line_says_that_two_hosts_of_an_appliance_have_the_same_place(site: Si
         )
     site.done("set host rack compute-0-1 1")
     assert "of the same appliance" in site.rocks("set host rack compute-0-0 1").err
-    site.done("add host guest membership=Compute rack=0 rank=0 shared-place=yes")
+    several = site.rocks("set host rack nas-0-0 compute-0-1 other 2").err.splitlines()
+    assert [line.split()[1] for line in several] == ["compute-0-1", "other"], "nas-0-0 may keep the place"
+    again = site.rocks("set host rack compute-0-0 nas-0-0 2").err.splitlines()
+    assert [line.split()[1] for line in again] == ["compute-0-0", "nas-0-0"], (
+        "hosts that are not named have it, too"
+    )
+    site.done("add host guest membership=Compute rack=2 rank=0 shared-place=yes")
     (line,) = [line for line in site.done("dump host guest").splitlines() if "add host" in line]
     assert line.endswith(" shared-place=yes")
 
