@@ -112,7 +112,7 @@ def default_route(host: Host) -> tuple[str, str]:
     route = next((one.route for one in host.routes if _is_default(one.route)), None)
     if route is not None and not route.gateway:
         return "", device_on(host.interfaces, route.subnet)
-    gateway = route.gateway if route is not None else private_gateway(host)
+    gateway = host_gateway(host)
     if gateway in (one.ip for one in host.interfaces):
         gateway = ""
     return gateway, device_on(host.interfaces, primary_network(host))
@@ -126,12 +126,12 @@ def primary_network(host: Host) -> str:
 def _with_gateway(host: Host, planned: Sequence[_Planned]) -> list[_Planned]:
     """The device of the default route has its gateway; without a route that of the attribute is meant."""
     has_route = any(_is_default(one.route) for one in host.routes)
-    gateway = default_gateway(host.routes) if has_route else private_gateway(host)
+    gateway = host_gateway(host)
     with_address = [place for place, (_, device) in enumerate(planned) if device.address]
     found = list(planned)
     for place in with_address if has_route else with_address[:1]:
         interface, device = found[place]
-        if gateway and _is_on(device, gateway):
+        if gateway and is_on(device.address, gateway):
             found[place] = interface, device._replace(gateway=gateway)
             break
     return found
@@ -145,7 +145,7 @@ def _with_routes(host: Host, planned: Sequence[_Planned]) -> list[HostDevice]:
             continue
         for interface, device in planned:
             is_on_subnet = bool(route.subnet) and (interface.subnet or "").lower() == route.subnet.lower()
-            if device.address and (is_on_subnet or (route.gateway and _is_on(device, route.gateway))):
+            if device.address and (is_on_subnet or (route.gateway and is_on(device.address, route.gateway))):
                 routes.setdefault(device.name, []).append(_device_route(host, route))
                 break
     return [device._replace(routes=tuple(routes.get(device.name, ()))) for _, device in planned]
@@ -164,14 +164,14 @@ def _is_default(route: Route) -> bool:
     return (route.network, route.netmask) == (ANYWHERE, ANYWHERE)
 
 
-def _is_on(device: HostDevice, gateway: str) -> bool:
-    """Whether the gateway is another host on the device's network."""
-    own = _interface(device.address)
+def is_on(address: str, gateway: str) -> bool:
+    """Whether the gateway is another host on the network of a device with that address."""
+    own = _interface(address)
     try:
-        address = _gateway_address(gateway)
+        other = _gateway_address(gateway)
     except ValueError:
         return False
-    return address in own.network and address != own.ip
+    return other in own.network and other != own.ip
 
 
 def _is_ours(interface: Interface) -> bool:
@@ -242,8 +242,10 @@ def interface_address(interface: Interface) -> str:
         ) from None
 
 
-def private_gateway(host: Host) -> str:
-    """The gateway of the network private, '' for none. UserError for an attribute that is no address."""
+def host_gateway(host: Host) -> str:
+    """The gateway of the host's default route, else of the attribute, or ''. UserError for an invalid attribute."""
+    if any(_is_default(one.route) for one in host.routes):
+        return default_gateway(host.routes)
     return attribute_address(GATEWAY_ATTRIBUTE, host.attribute(GATEWAY_ATTRIBUTE).strip())
 
 

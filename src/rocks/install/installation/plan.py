@@ -15,7 +15,7 @@ from rocks.core.names import check_host_name, printable
 from rocks.core.values import TRUE_VALUES
 from rocks.install.installation.disks import DiskChoice, Partition, read_disks, read_partitions
 from rocks.network.device_options import boot_mac, is_bond
-from rocks.network.host_network_plan import interface_address, private_gateway
+from rocks.network.host_network_plan import host_gateway, interface_address, is_on
 from rocks.network.network_rules import DEFAULT_MTU_BYTES, attribute_address
 
 if TYPE_CHECKING:
@@ -83,11 +83,13 @@ def plan_installation(host: Host, source: Source, domain: str = "") -> InstallPl
     """The plan for a host. UserError with every problem of its records, its attributes and the source."""
     found = _Problems()
     found.read(lambda: check_host_name(host.name), None)
+    interfaces: tuple[PlannedInterface, ...] = found.read(lambda: _interfaces(host), ())
+    gateway = found.read(lambda: host_gateway(host), "")
     plan = InstallPlan(
         host.name,
         found.read(lambda: _checked(_DOMAIN, "the domain", domain), "") if domain else "",
-        found.read(lambda: _interfaces(host), ()),
-        found.read(lambda: private_gateway(host), ""),
+        interfaces,
+        gateway if interfaces and gateway and is_on(interfaces[0].address, gateway) else "",
         found.read(lambda: _few_name_servers(host), ()),
         found.read(lambda: _attribute(host, "install_disk", read_disks), ()),
         found.read(lambda: _attribute(host, "install_overwrite", _yes_or_no), False),

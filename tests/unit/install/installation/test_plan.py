@@ -8,6 +8,8 @@ from rocks.core.errors import UserError
 from rocks.install.installation.disks import DiskChoice, Partition, read_disks, read_partitions
 from rocks.install.installation.plan import InstallPlan, PlannedInterface, plan_installation
 from rocks.inventory.records import Host, Interface
+from rocks.network.host_network_plan import plan_devices
+from rocks.network.route_rules import ResolvedRoute, Route
 from tests.install_plans import HOST, SOURCE, SOURCE_KEY
 
 
@@ -43,6 +45,15 @@ def test_the_first_adapter_of_a_bond_has_its_address() -> None:
     bond = replace(first, device="bond0", mac=None, module="bonding")
     plan = plan_installation(replace(HOST, interfaces=(*members, bond)), SOURCE)
     assert plan.interfaces == (PlannedInterface("eth0", "52:54:00:00:00:09", "10.9.0.9/24", 1500),)
+
+
+def test_the_gateway_is_that_of_the_profile() -> None:
+    """The host's default route comes before the attribute, and a gateway on another network is not the first's."""
+    host = replace(HOST, routes=(ResolvedRoute(Route("0.0.0.0", "0.0.0.0", "10.9.0.254"), "H"),))
+    assert plan_installation(HOST, SOURCE).gateway == plan_devices(HOST)[0].gateway == "10.9.0.1"
+    assert plan_installation(host, SOURCE).gateway == plan_devices(host)[0].gateway == "10.9.0.254"
+    assert _plan(primary_net="storage").gateway == ""
+    assert _plan(Kickstart_PrivateGateway="10.9.0.9").gateway == "", "a host is not its own gateway"
 
 
 def test_overwrite_needs_the_word() -> None:
