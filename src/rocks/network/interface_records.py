@@ -20,7 +20,7 @@ _COLUMNS = frozenset(
 
 
 class InterfaceRow(NamedTuple):
-    """A stored interface, with its network; empty fields are None."""
+    """A stored interface, with its network, and the device of the bond whose adapter it is; empty fields are None."""
 
     id: int
     host: str
@@ -29,6 +29,7 @@ class InterfaceRow(NamedTuple):
     ip: str | None
     name: str | None
     subnet: Subnet | None
+    bond: str | None
 
 
 class NewInterface(NamedTuple):
@@ -69,12 +70,13 @@ def find_interfaces(database: Database, hosts: Sequence[str], key: str) -> list[
     is_mac = looks_like_mac(key)
     condition, value = ("i.MAC REGEXP %s", mac_pattern(key)) if is_mac else ("i.Device = %s", key)
     rows = database.rows(
-        "SELECT i.ID, n.Name, i.Device, i.MAC, i.IP, i.Name, s.name, s.subnet, s.netmask FROM networks i"
+        "SELECT i.ID, n.Name, i.Device, i.MAC, i.IP, i.Name, s.name, s.subnet, s.netmask, (SELECT MIN(b.Device) FROM"
+        " networks b WHERE b.Node = i.Node AND b.Device = i.Channel AND b.Module = 'bonding') FROM networks i"
         " JOIN nodes n ON n.ID = i.Node LEFT JOIN subnets s ON s.ID = i.Subnet"
         f" WHERE {condition} AND n.Name IN %s ORDER BY i.ID",
         [value, hosts],
     )
-    return [InterfaceRow(*(*row[:6], _subnet(row[6:]))) for row in rows]
+    return [InterfaceRow(*(*row[:6], _subnet(row[6:9]), row[9])) for row in rows]
 
 
 def set_column(database: Database, ids: Sequence[int], column: str, value: object) -> None:

@@ -133,9 +133,12 @@ OPTIONS_LONGEST = 128
 
 
 def set_ip(database: Database, host: str, iface: str, ip: str) -> None:
-    """Set the IPv4 address; UserError as of `check_usable_ip`."""
+    """Set the IPv4 address; UserError as of `check_usable_ip`, and for an adapter of a bond, which has the address."""
     lock_inventory(database)
     row = _one(database, host, iface)
+    if row.bond and not is_null(ip):
+        instead = f"rocks set host interface ip {host} {row.bond} {printable(ip)}"
+        raise UserError(f"{printable(iface)} is an adapter of {row.bond}, which has their address: {instead}")
     if not is_null(ip):
         check_usable_ip(database, ip, row.subnet, row.id)
     table.set_column(database, [row.id], "IP", None if is_null(ip) else ip)

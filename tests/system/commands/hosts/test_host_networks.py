@@ -168,6 +168,19 @@ def test_adapters_do_not_name_a_bond_that_is_removed(one: Site) -> None:
     assert cells(rows) == [["eth0", ""], ["eth1", ""]]
 
 
+def test_an_adapter_of_a_bond_gets_no_address(one: Site, tmp_path: Path) -> None:
+    """Also not from a dump that is older than the bond."""
+    one.done("add host bonded compute-0-0 channel=bond0 interfaces=eth0,eth1 ip=10.1.0.7 network=private")
+    (tmp_path / "dump").write_text("rocks set host interface ip compute-0-0 eth0 10.1.0.9\n")
+    one.done("set attr Kickstart_PrivateHostname compute-0-0")
+    loaded = one.rocks("load dump", str(tmp_path / "dump"))
+    assert loaded.status == 3 and "eth0 is an adapter of bond0" in loaded.out
+    refused = one.refused("set host interface ip compute-0-0 eth1 10.1.0.9")
+    assert "rocks set host interface ip compute-0-0 bond0 10.1.0.9" in refused
+    one.done("set host interface ip compute-0-0 eth0 NULL")
+    one.done("set host interface ip compute-0-0 bond0 10.1.0.9")
+
+
 def test_an_invalid_bond_changes_nothing(one: Site) -> None:
     one.done("add host interface compute-0-0 vlan7 vlan=7")
     for arguments, message in [
