@@ -8,9 +8,11 @@ change without its entry. Each entry also goes to the journal, with the digest t
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import struct
 import syslog
+import threading
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -94,16 +96,21 @@ class AuditRecord:
         """
         if not self._begun or self._is_complete():
             return
+        # Ctrl-C would leave the entry without an outcome; it interrupts the main thread only, which alone can ignore it
+        is_main = threading.current_thread() is threading.main_thread()
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN) if is_main else None
         try:
             if not self._database.is_connected:
                 self._database.close()  # a lost connection is not made again by itself
             self._database.at_next_commit(None)
             self._append()
             self._database.commit()
-        except (Exception, KeyboardInterrupt) as error:
-            # the driver may be missing, or Ctrl-C came a second time
+        except (Exception, KeyboardInterrupt) as error:  # the driver may be missing
             _roll_back(self._database)
             self._report_missing(error)
+        finally:
+            if before is not None:
+                signal.signal(signal.SIGINT, before)
 
     def fail(self, error: BaseException) -> None:
         """As `complete`, with an error as the outcome; the caller has rolled back."""

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import socket
 import time
 from collections.abc import Iterator, Mapping
@@ -18,7 +19,8 @@ from rocks.database.settings import Settings
 from rocks.database.versions import MIGRATIONS_FOLDER
 from rocks.trust import callers
 from rocks.trust.audit import AuditRecord, Event
-from rocks.trust.audit_log import LONGEST_ACTION
+from rocks.trust.audit_log import LONGEST_ACTION, Entry, Head
+from rocks.trust.audit_records import append_entry
 from tests.patience import patience
 from tests.system.commands.conftest import Site
 from tests.system.commands.test_commands_at_once import ends, start
@@ -297,6 +299,31 @@ def test_a_killed_command_has_an_entry_without_outcome(
     assert found == [(f"iterate host compute-0-0 {waiting}", None)]
     assert [row["number"] for row in events(site, "failed=yes")] == [2]
     assert site.done("check audit").startswith("2 entries, complete")
+
+
+@pytest.mark.parametrize(("command", "outcome"), [("true", (0, "")), ("interrupted", (130, "interrupted"))])
+def test_ctrl_c_while_the_outcome_is_written_does_not_lose_it(
+    site: Site, command: str, outcome: tuple[int, str]
+) -> None:
+    """Of a command that has ended, and of one that another Ctrl-C has interrupted."""
+
+    def append(database: Database, entry: Entry) -> Head:
+        if entry.concerns:
+            os.kill(os.getpid(), signal.SIGINT)
+        return append_entry(database, entry)
+
+    def interrupted(_: object) -> int:
+        raise KeyboardInterrupt
+
+    site.done("add host compute-0-0")
+    site.patch.setattr("rocks.trust.audit.append_entry", append)
+    if command == "interrupted":
+        site.patch.setattr("rocks.inventory.host_commands.run_interactively", interrupted)
+    ended = site.rocks("iterate host compute-0-0", command)
+    assert (ended.status, exits(site)[1:]) == (
+        outcome[0],
+        [(f"iterate host compute-0-0 {command}", *outcome)],
+    )
 
 
 def test_many_commands_at_once_keep_one_chain(site: Site, processes: dict[str, str]) -> None:
