@@ -8,6 +8,7 @@ host and runs no `eval`, so that it is quick enough between two edits; that is w
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -15,12 +16,14 @@ from rocks.core.errors import RocksError, StateError
 from rocks.core.names import counted
 from rocks.core.near_names import did_you_mean
 from rocks.install.graph.edges import read_graph
-from rocks.install.graph.node_order import check_orders
-from rocks.install.graph.records import HEAD, TAIL, Graph
+from rocks.install.graph.node_order import check_orders, reached_nodes
+from rocks.install.graph.records import HEAD, TAIL, Graph, HostContext
 from rocks.install.graph_files import CHANGING, Library, read_source
 from rocks.install.profiles import DEFAULT_GRAPH
-from rocks.install.section_checks import check_node_file
-from rocks.inventory.appliance_records import load_appliances
+from rocks.install.section_checks import check_node_file, created_files
+from rocks.inventory.appliance_records import Appliance, load_appliances
+from rocks.inventory.attributes.records import resolve_members
+from rocks.inventory.attributes.rules import Member
 from rocks.inventory.host_records import names_like
 
 if TYPE_CHECKING:
@@ -56,6 +59,8 @@ def check_site_files(database: Database, base: Path | None) -> list[FileCheck]:
     """
     library = Library(base)
     appliances = load_appliances(database, names_like(database, "appliances", ())[0])
+    as_hosts = [Member(one.name, one.os, one.name, one.membership, "", "", "x86_64") for one in appliances]
+    attributes = resolve_members(database, as_hosts)
     database.end_reading()  # bash may take its time
     site_graphs = library.site_graphs()
     graphs = {DEFAULT_GRAPH, *site_graphs, *(one.graph for one in appliances if one.graph)}
@@ -69,7 +74,11 @@ def check_site_files(database: Database, base: Path | None) -> list[FileCheck]:
         for name, paths in site_graphs.items()
         for path in paths
     ]
-    found += [_checked(path, partial(_node_file, library, path, nodes)) for path in library.site_nodes()]
+    own = library.site_nodes()
+    twice: dict[str, str] = {}
+    for one in appliances if own else ():
+        twice |= _created_twice(library, one, {name: it.value for name, it in attributes[one.name].items()})
+    found += [_checked(path, partial(_node_file, library, path, nodes, twice)) for path in own]
     misplaced = library.misplaced_site_files().items()
     return found + [FileCheck(str(path), WRONG, f"it is not read: {reason}") for path, reason in misplaced]
 
@@ -126,7 +135,23 @@ def _no_node(name: str, nodes: _Nodes, place: str = "") -> StateError:
     return StateError(f'{place}there is no node "{name}"; {did_you_mean(name, nodes.known)}'.rstrip("; "))
 
 
-def _node_file(library: Library, path: Path, nodes: _Nodes) -> str:
+def _created_twice(library: Library, appliance: Appliance, attributes: Mapping[str, str]) -> dict[str, str]:
+    """Node file → which file it creates that another node file of the appliance creates, too."""
+    found: dict[str, str] = {}
+    first: dict[str, tuple[str, str]] = {}
+    edges = _readable(library, appliance.graph or DEFAULT_GRAPH).edges
+    for name in reached_nodes(edges, appliance.node, HostContext(attributes, attributes, {})):
+        with suppress(RocksError):  # the check of that file reports it
+            for source in library.node_files(name):
+                for file in created_files(library, name, source, attributes):
+                    other, place = first.setdefault(file.path, (source.place, file.place))
+                    if other != source.place:
+                        both = f"{place}, and {file.place}, create {file.path}, and the later one stays"
+                        found[other] = found[source.place] = f"for the appliance {appliance.name}, {both}"
+    return found
+
+
+def _node_file(library: Library, path: Path, nodes: _Nodes, twice: Mapping[str, str]) -> str:
     """What a node file is. StateError for an error in it, and for one that no host can use."""
     prefix = next((prefix for prefix in CHANGING if path.name.startswith(prefix)), "")
     name = path.stem.removeprefix(prefix)
@@ -134,6 +159,8 @@ def _node_file(library: Library, path: Path, nodes: _Nodes) -> str:
         raise _no_node(name, nodes)
     library.node_files(name)
     check_node_file(library, name, read_source(path))
+    if str(path) in twice:
+        raise StateError(twice[str(path)])
     if prefix:
         return f"{'extends' if prefix == 'extend-' else 'replaces'} {nodes.known[name]}"
     if name not in nodes.included and name not in nodes.roots:

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 
 from rocks.core.errors import StateError
 from rocks.core.process import run
-from rocks.install.graph.records import HostContext
+from rocks.install.graph.document import entity_names
+from rocks.install.graph.records import File, FileMode, HostContext, When
 from rocks.install.graph.shell import is_for_bash, section_text
 from rocks.install.graph.tags import read_node
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from rocks.install.graph.expansion import Frontend
     from rocks.install.graph.records import Node, Source
@@ -49,6 +50,19 @@ def check_node_file(frontend: Frontend, name: str, source: Source) -> None:
     for fault in errors[:2]:
         if _UNKNOWN not in str(fault):
             raise fault
+
+
+def created_files(frontend: Frontend, name: str, source: Source, attributes: Mapping[str, str]) -> list[File]:
+    """The files that a node file creates, with a content, on hosts with these attributes. Errors as of reading it.
+
+    Any other entity is its own name, so that the paths of different files differ.
+    """
+    values = {**_ATTRIBUTES, **attributes}
+    entities = {**{entity: entity for entity in entity_names(source.data)}, **values}
+    context = HostContext(values, entities, {}, is_lenient=True, is_evaluated=False, unknown=_UNKNOWN)
+    sections = read_node(name, source.place, source.data, context, frontend).sections
+    files = (it for one in sections if one.when is not When.PRE for it in one.parts if isinstance(it, File))
+    return [file for file in files if file.mode is FileMode.CREATE and (file.text or file.command)]
 
 
 def check_sections(nodes: Iterable[Node]) -> None:

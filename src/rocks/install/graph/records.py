@@ -101,7 +101,8 @@ class File:
     """A file of a section. `text` is None when nothing is written but owner and permissions.
 
     With PIPE the text is a program through which `source`, or the file itself, goes. `command` gives the content
-    instead of a text. `permissions` are octal digits as stat prints them, `owner` is `user` or `user:group`.
+    instead of a text. `permissions` are octal digits as stat prints them, `owner` is `user` or `user:group`. `place` is
+    file and line, for messages.
     """
 
     path: str
@@ -113,6 +114,7 @@ class File:
     owner: str = ""
     is_expanded: bool = False
     keeps_original: bool = True
+    place: str = field(default="", compare=False)
 
 
 class When(enum.Enum):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rocks.core.errors import StateError
@@ -160,7 +161,7 @@ class _Reader:
     def _file(self, element: etree._Element) -> File:
         check_known_attributes(element, SELECTING | FILE_ATTRIBUTES, self._place)
         try:
-            return read_file(element, self._text(element))
+            return replace(read_file(element, self._text(element)), place=where(element, self._place))
         except StateError as error:
             raise StateError(f"{where(element, self._place)}: {error}") from None
 

@@ -258,3 +258,31 @@ def test_a_site_without_files_has_no_error(site: Site, tmp_path: Path) -> None:
     (tmp_path / "graphs/default").mkdir(parents=True)
     ended = site.rocks("check graph", f"basedir={tmp_path}")
     assert (ended.status, ended.err) == (0, "")
+
+
+def test_a_file_that_two_nodes_of_an_appliance_create_is_named_in_both(site: Site, graph: Path) -> None:
+    """Each run of the profile would write both; parts that are added, and other hosts' files, are no error."""
+    file = '<file name="/etc/motd"{}>{}</file>'
+    (graph / "nodes/b.xml").write_text(f"<kickstart><post>\n{file.format('', 'ours')}</post></kickstart>")
+    (graph / "graphs/default/roots.xml").write_text(
+        '<graph><edge from="compute" to="a"/><edge from="compute" to="c" os="sunos"/></graph>'
+    )
+    for name in ("compute", "c"):
+        (graph / f"nodes/{name}.xml").write_text("<kickstart/>")
+    own, other = graph / "site-nodes/extend-a.xml", graph / "site-nodes/extend-c.xml"
+    other.write_text(f"<kickstart>{file.format('', 'of no compute')}</kickstart>")
+    for attributes, text in ((' mode="append"', "more"), (' perms="0600"', ""), (' os="sunos"', "x")):
+        own.write_text(f"<kickstart>{file.format(attributes, text)}</kickstart>")
+        assert {result for result, _ in _checked(site, graph).values()} == {"ok"}, attributes
+    own.write_text(f"<kickstart>\n\n{file.format('', 'the site')}</kickstart>")
+    found = _checked(site, graph)
+    assert found["extend-c.xml"][0] == "ok" and found["extend-a.xml"][0] == "wrong"
+    assert found["extend-a.xml"][1] == (
+        f"for the appliance compute, {own}, line 3, and {graph}/nodes/b.xml, line 2, create /etc/motd, "
+        "and the later one stays"
+    )
+    own.write_text(f"<kickstart>{file.format('', '<eval>date</eval>')}</kickstart>")
+    assert _checked(site, graph)["extend-a.xml"][0] == "wrong", "its content is computed"
+    (graph / "nodes/b.xml").write_text("<kickstart/>")
+    (graph / "site-nodes/extend-b.xml").write_text(own.read_text())
+    assert [result for result, _ in _checked(site, graph).values()] == ["wrong", "wrong", "ok"]

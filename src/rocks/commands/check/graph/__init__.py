@@ -10,9 +10,9 @@ from rocks.install.graph_checks import OK, check_site_files
 class Command(rocks.commands.Command):
     """
     Check the site's own node and graph files, in /etc/rocks/site-nodes and /etc/rocks/site-graphs: XML, tags, included
-    files, the syntax of bash sections, edges and orders of nodes that do not exist, cyclic orders, and node files that
-    no host uses. Nothing is changed, and no host is asked. The exit status is not 0 if a file has an error. Files of
-    rolls were checked when they were enabled.
+    files, the syntax of bash sections, edges and orders of nodes that do not exist, cyclic orders, node files that no
+    host uses, and a file that two nodes of an appliance create. Nothing is changed, and no host is asked. The exit
+    status is not 0 if a file has an error. Files of rolls were checked when they were enabled.
 
     <param optional='1' type='string' name='basedir' default="the installed rolls and the site's own files in
           /etc/rocks" of='folder'>
