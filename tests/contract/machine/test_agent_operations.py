@@ -90,8 +90,7 @@ def test_facts_are_those_of_the_host(agent: Agent) -> None:
     image = agent.folder / "x.img"
     image.write_bytes(b"abc")
     facts = agent.ask(FactsRequest(disks=(str(image), "/no/such/disk")))
-    assert facts.kernel == os.uname().release and facts.cpus == os.cpu_count()
-    assert facts.accelerator == "tcg" and facts.has_8021q
+    assert facts.cpus == os.cpu_count() and facts.has_8021q
     assert [(disk.exists, disk.size_bytes) for disk in facts.disks] == [(True, 3), (False, 0)]
     assert [(domain.name, domain.state, domain.token) for domain in facts.domains] == [("a", "running", 7)]
 

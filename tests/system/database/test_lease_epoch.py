@@ -131,7 +131,7 @@ class Hosts:
                 answers[host] = BusyError("virtual machines are being started")
                 continue
             self.epochs[host] = max(seen, epoch)
-            fields = (host, "6.1", "x", 1, 1, True, True, "tcg", (), (), ())
+            fields = (1, 1, True, True, (), (), ())
             answers[host] = HostFacts(*fields, epoch=self.epochs[host])  # type: ignore[arg-type]
         return answers
 

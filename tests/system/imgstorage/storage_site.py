@@ -191,9 +191,7 @@ class PlayedHosts:
         found = tuple(DiskFact(disk.path, True, disk.is_block, 2**30, 2**40, 2**40) for disk in disks)
         state = self.domain
         domains = () if state is None else tuple(self._domain(*asked, state) for asked in self._asked.items())
-        return HostFacts(
-            "x", "6.1", "x86_64", self.memory_mb, 64, True, True, "kvm", domains, found, (), ended=ended
-        )
+        return HostFacts(self.memory_mb, 64, True, True, domains, found, (), ended=ended)
 
     def _domain(self, name: str, token: int | None, state: DomainState) -> DomainFact:
         return DomainFact(name, "u", state, token, 64, 1, False, True, False)

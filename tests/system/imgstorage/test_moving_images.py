@@ -74,7 +74,7 @@ class PlayedHosts:
         is_there = self.machine(host).dm_devices.read(self.device) is not None
         disks = (DiskFact(f"/dev/mapper/{self.device}", is_there, is_there, _GIB, 0, 0),)
         domains = (found,) if host == self.place else ()
-        return HostFacts("x", "6.1", "x86_64", 2**16, 64, True, True, "kvm", domains, disks, ())
+        return HostFacts(2**16, 64, True, True, domains, disks, ())
 
     def perform_operations(
         self,

@@ -204,7 +204,7 @@ def test_the_image_of_a_running_machine_stays_mapped(
     vm = storage.add_vm("restarted")
     mapped_lines(storage, vm)
     domain = DomainFact(vm, "u", "running", 1, 64, 1, False, True, False)
-    facts = HostFacts("vmc-0-0", "6.1", "x86_64", 1024, 4, True, True, "kvm", (domain,), (), ())
+    facts = HostFacts(1024, 4, True, True, (domain,), (), ())
     with monkeypatch.context() as patch:
         patch.setattr(host_requests, "contact_hosts", lambda *_: {HOST: facts})
         message = storage.refused(*STOP, vm, END)

@@ -53,9 +53,7 @@ class Host:
             )
         assert isinstance(request, FactsRequest)
         disks = tuple(DiskFact(path, path in self.disks, False, 0, 10**12, 10**12) for path in request.disks)
-        return HostFacts(
-            "vmh1", "6.1", "x86_64", 4096, 4, True, True, "tcg", self.domains, disks, (), epoch=3
-        )
+        return HostFacts(4096, 4, True, True, self.domains, disks, (), epoch=3)
 
 
 def test_every_call_of_an_agent_has_its_answer() -> None:

@@ -16,7 +16,7 @@ from rocks.fleet.wire.envelope import MAXIMUM_LINE_BYTES, write_error, write_rep
 from rocks.fleet.wire.errors import AgentError
 from rocks.fleet.wire.facts import ConsoleFact, ConsoleRequest
 
-FACT = ConsoleFact("/dev/pts/1", None)
+FACT = ConsoleFact("/var/log/vm.log")
 GOOD = write_reply(FACT)
 
 

@@ -29,7 +29,7 @@ def disk(path: str = IMAGE, **values: Any) -> DiskFact:
 
 def facts(*domains: DomainFact, disks: tuple[DiskFact, ...] = (disk(),), **values: Any) -> HostFacts:
     """A host of 8 GB and 4 CPUs."""
-    host = HostFacts("vmc-0-0", "6.1", "x86_64", 8192, 4, True, True, "tcg", domains, disks, fenced=())
+    host = HostFacts(8192, 4, True, True, domains, disks, fenced=())
     return replace(host, **values)
 
 

@@ -25,7 +25,7 @@ def domain(name: str, state: str, memory_mb: int = 1024, cpus: int = 2) -> Domai
 
 def facts(*domains: DomainFact) -> HostFacts:
     """The facts of a host with 8 processors and 16 GB."""
-    return HostFacts("h1", "6.1", "x86_64", 16000, 8, True, True, "kvm", tuple(domains), (), (), load=1.5)
+    return HostFacts(16000, 8, True, True, tuple(domains), (), (), load=1.5)
 
 
 H1 = facts(domain("vc1", "running"), domain("vm-vc1-0", "paused", 512, 1), domain("old", "shutoff", 4096))

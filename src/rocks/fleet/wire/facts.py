@@ -87,14 +87,10 @@ class HostFacts:
     unless the request asks for it.
     """
 
-    hostname: str
-    kernel: str
-    machine: str
     memory_mb: int
     cpus: int
     has_8021q: bool
     has_filters: bool
-    accelerator: Accelerator
     domains: Tuple[DomainFact, ...]
     disks: Tuple[DiskFact, ...]
     fenced: Tuple[str, ...]
@@ -124,10 +120,9 @@ class FactsRequest(Request[HostFacts]):
 class ConsoleFact:
     """Where to find the console of a running domain. None where the domain has none of that kind.
 
-    `serial_device` is a terminal, `log_path` its log. `vnc_socket` is a unix socket of the host.
+    `log_path` is the log of its serial line. `vnc_socket` is a unix socket of the host.
     """
 
-    serial_device: Optional[str]
     log_path: Optional[str]
     vnc_socket: Optional[str] = None
 

@@ -43,7 +43,6 @@ _NAMES = frozenset(
     (
         "name",
         "uuid",
-        "hostname",
         "kernel",
         "machine",
         "domain",
@@ -57,7 +56,7 @@ _NAMES = frozenset(
     + ("state", "family", "code", "fenced")
 )
 """Fields that are names or the like: printable, and not longer than `LONGEST_NAME`."""
-_PATHS = frozenset(("path", "folder", "serial_device", "log_path"))
+_PATHS = frozenset(("path", "folder", "log_path"))
 _COUNTS = frozenset(
     (
         "memory_mb",

@@ -1,4 +1,4 @@
-"""Facts of the machine: host name, kernel, memory and processors."""
+"""Facts of the machine: memory, processors and load."""
 
 from __future__ import annotations
 
@@ -12,9 +12,6 @@ from rocks.core.units import KIB_PER_MB
 class MachineFact(NamedTuple):
     """As reported by the kernel; `memory_mb` is MemTotal, `load` the load average of the last minute."""
 
-    hostname: str
-    kernel: str
-    machine: str
     memory_mb: int
     cpus: int
     load: float = 0.0
@@ -22,12 +19,8 @@ class MachineFact(NamedTuple):
 
 def read_machine() -> MachineFact:
     """The facts of this machine."""
-    names = os.uname()
     memory_kib = parse_memory_kib(Path("/proc/meminfo").read_text("ascii"))
     return MachineFact(
-        hostname=names.nodename,
-        kernel=names.release,
-        machine=names.machine,
         memory_mb=memory_kib // KIB_PER_MB,
         cpus=os.cpu_count() or 1,
         load=round(os.getloadavg()[0], 2),

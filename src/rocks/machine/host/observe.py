@@ -13,7 +13,6 @@ from rocks.machine.host.guest_functions import release_older_vfs
 from rocks.machine.host.guest_links import release_links
 from rocks.machine.host.host import Host
 from rocks.machine.host.host_facts import read_machine
-from rocks.machine.host.libvirt.accelerator import known_accelerator
 from rocks.machine.host.libvirt.driver import is_active, other_spelling
 from rocks.machine.host.libvirt.stop import ensure_fenced
 from rocks.machine.host.topology import read_shape
@@ -26,14 +25,10 @@ def observe(host: Host, paths: Iterable[str] = ()) -> HostFacts:
     """The facts of the host now, with the disks at the paths; nothing is changed."""
     machine = read_machine()
     return HostFacts(
-        hostname=machine.hostname,
-        kernel=machine.kernel,
-        machine=machine.machine,
         memory_mb=machine.memory_mb,
         cpus=machine.cpus,
         has_8021q=has_8021q(host.state_folder, lambda: host.links().has_8021q()),
         has_filters=has_filters(host.state_folder, lambda: host.filters().works()),
-        accelerator=known_accelerator(host.state_folder).accelerator,
         domains=host.domains().facts(),
         disks=tuple(map(read_disk, paths)),
         fenced=(),

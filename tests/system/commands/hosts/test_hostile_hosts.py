@@ -56,7 +56,7 @@ def honest(line: bytes) -> bytes:
     if isinstance(request, FactsRequest):
         disks = tuple(DiskFact(path, False, False, 0, 500 * GB, 400 * GB) for path in request.disks)
         fenced = tuple(fence.name for fence in request.fences)
-        return write_reply(HostFacts("h", "6.1", "x86_64", 65536, 16, True, True, "kvm", (), disks, fenced))
+        return write_reply(HostFacts(65536, 16, True, True, (), disks, fenced))
     if isinstance(request, PerformRequest):
         return write_reply(PerformReply(tuple(OperationOutcome(o.name, True) for o in request.operations)))
     if isinstance(request, SyncLinksRequest):

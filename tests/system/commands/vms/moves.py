@@ -49,4 +49,4 @@ def host_with(state: DomainState | None, remembered: int = 7) -> HostFacts:
     domain = DomainFact("web", "u", state or "shutoff", 7, 64, 1, False, True, False, ())
     domains = () if state is None else (domain,)
     known = (LeaseFact("web", remembered),)
-    return HostFacts("h", "6.1", "x86_64", 1, 1, True, True, "kvm", domains, (), (), leases=known)
+    return HostFacts(1, 1, True, True, domains, (), (), leases=known)

@@ -73,9 +73,7 @@ def host_facts() -> dict[str, Any]:
     """A reply of the facts call as parsed JSON."""
     domain = DomainFact("vm-a-0", "u", "running", 7, 1024, 2, False, True, False)
     disk = DiskFact("/x", True, False, 10, 100, 90)
-    facts: dict[str, Any] = encode(
-        HostFacts("h", "6.1", "x86_64", 2048, 4, True, True, "tcg", (domain,), (disk,), ("vm-a-0",))
-    )
+    facts: dict[str, Any] = encode(HostFacts(2048, 4, True, True, (domain,), (disk,), ("vm-a-0",)))
     return facts
 
 
@@ -88,7 +86,7 @@ def host_facts() -> dict[str, Any]:
         (lambda facts: facts.update(cpus=True), "field reply.cpus: expected a whole number, got True"),
         (lambda facts: facts.update(cpus=4.0), "field reply.cpus: expected a whole number"),
         (lambda facts: facts.update(has_8021q=1), "field reply.has_8021q: expected true or false"),
-        (lambda facts: facts.update(hostname=None), "field reply.hostname: expected text"),
+        (lambda facts: facts["disks"][0].update(path=None), r"field reply.disks\[0\].path: expected text"),
         (lambda facts: facts.update(domains={}), "field reply.domains: expected a list"),
         (lambda facts: facts.update(fenced=["a", 1]), r"field reply.fenced\[1\]: expected text, got 1"),
         (

@@ -44,7 +44,7 @@ def test_a_request_is_one_line_and_survives() -> None:
 
 def test_a_reply_survives() -> None:
     """It has the type of the table."""
-    fact = ConsoleFact("/dev/pts/1", None, "/vnc.sock")
+    fact = ConsoleFact(None, "/vnc.sock")
     assert read_reply(write_reply(fact), ASK) == fact
 
 

@@ -49,7 +49,7 @@ PAIRS: dict[str, tuple[Request[Any], Any]] = {
     "facts": (
         FactsRequest(("/d/vm-a.vda",), (Fence("vm-b", 3),)),
         HostFacts(
-            *("h", "6.1", "x86_64", 2048, 4, True, True, "tcg"),
+            *(2048, 4, True, True),
             domains=(DomainFact("vm-a", "u", "running", 7, 1024, 2, False, True, False),),
             disks=(DiskFact("/d/vm-a.vda", True, False, 10, 100, 90),),
             fenced=("vm-b",),
@@ -64,7 +64,7 @@ PAIRS: dict[str, tuple[Request[Any], Any]] = {
             )
         ),
     ),
-    "console": (ConsoleRequest("vm-a"), ConsoleFact("/dev/pts/1", "/log", "/vnc.sock")),
+    "console": (ConsoleRequest("vm-a"), ConsoleFact("/log", "/vnc.sock")),
     "documents": (DocumentsRequest(("<domain/>",)), DocumentsFact(("<domain type='qemu'/>",))),
     "probe": (ProbeRequest(), ProbeFact("kvm", "a guest booted", "6.1", True)),
     "infiniband": (

@@ -28,9 +28,7 @@ def domain(
 
 def facts(*domains: DomainFact, epoch: int = 0, leases: tuple[LeaseFact, ...] = ()) -> HostFacts:
     """The answer of a host."""
-    return HostFacts(
-        "h", "6.1", "x", 1, 1, True, True, "tcg", domains, (), (), (), epoch=epoch, leases=leases
-    )
+    return HostFacts(1, 1, True, True, domains, (), (), (), epoch=epoch, leases=leases)
 
 
 def held(name: str, token: int, host: str) -> Lease:

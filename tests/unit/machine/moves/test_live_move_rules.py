@@ -18,7 +18,7 @@ def host(state: DomainState | None, token: int = 7, remembered: int = 7) -> Host
     domain = DomainFact("g", "u", state or "shutoff", token, 64, 1, False, True, False, ())
     domains = () if state is None else (domain,)
     leases = (LeaseFact("g", remembered),)
-    return HostFacts("h", "6.1", "x86_64", 1, 1, True, True, "kvm", domains, (), (), leases=leases)
+    return HostFacts(1, 1, True, True, domains, (), (), leases=leases)
 
 
 @pytest.mark.parametrize(

@@ -14,10 +14,9 @@ _NETWORK = ("tcp", "udp")
 def console_of(domain: Element) -> ConsoleFact:
     """Where its consoles are; None for each kind that it does not have."""
     graphics = domain.find("devices/graphics[@type='vnc']")
-    serial = domain.find("devices/serial[@type='pty']")
+    log = domain.find("devices/serial[@type='pty']/log")
     return ConsoleFact(
-        serial_device=_attribute(serial, "source", "path"),
-        log_path=_attribute(serial, "log", "file"),
+        log_path=None if log is None else log.get("file"),
         vnc_socket=None if graphics is None else _socket(graphics),
     )
 
@@ -57,8 +56,3 @@ def _port(graphics: Element, key: str) -> Optional[int]:
     """A port in use; libvirt writes -1 for one that it has not chosen."""
     port = int(graphics.get(key, "-1"))
     return port if port > 0 else None
-
-
-def _attribute(parent: Optional[Element], child: str, name: str) -> Optional[str]:
-    element = None if parent is None else parent.find(child)
-    return None if element is None else element.get(name)

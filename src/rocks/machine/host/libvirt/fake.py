@@ -61,13 +61,11 @@ class FakeDomains:
     def console(self, name: str) -> ConsoleFact:
         with self._lock:
             domain = self._existing(name)
-            console = domain.document.console
             is_up = domain.state != "shutoff"
             graphics = domain.document.root.find("devices/graphics[@type='vnc']")
             is_socket = graphics is not None and graphics.find("listen[@type='socket']") is not None
             return ConsoleFact(
-                serial_device="/dev/pts/0" if console.log_path and is_up else None,
-                log_path=console.log_path,
+                log_path=domain.document.console.log_path,
                 vnc_socket=f"/var/lib/libvirt/qemu/domain-1-{name}/vnc.sock" if is_socket and is_up else None,
             )
 
