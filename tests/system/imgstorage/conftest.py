@@ -13,7 +13,7 @@ from rocks.machine import converge
 from rocks.machine import start as vm_start
 from rocks.storage import configuration
 from rocks.storage.broker.definitions import BrokerNode, definitions
-from rocks.storage.bus import Bus, Limits
+from rocks.storage.bus import Bus
 from rocks.storage.bus.service import Handler
 from rocks.trust.authority import Authority
 from rocks.trust.x509 import CertificateSpec
@@ -67,17 +67,17 @@ def closing() -> Iterator[Callable[[object], None]]:
 
 @pytest.fixture
 def started(real_broker: RealBroker, closing: Callable[[object], None]) -> Started:
-    """`started(node, queue, handler, **settings)`: a bus that is connected."""
+    """`started(node, queue, handler, **settings)`: a bus that is connected; a queue that is missing stays so."""
 
     def start(
         node: str,
         name: str | None = None,
         handler: Handler | None = None,
-        limits: Limits | None = None,
+        return_seconds: float = 0,
         **settings: object,
     ) -> Bus:
-        limits = limits or Limits(return_seconds=0)
-        bus = Bus(real_broker.settings(node, **settings), name, handler, limits=limits)
+        bus = Bus(real_broker.settings(node, **settings), name, handler)
+        bus.return_seconds = return_seconds
         closing(bus)
         bus.start()
         assert bus.wait_until_connected(120)

@@ -18,7 +18,7 @@ from rocks.storage.wire.messages import read_message, success_of, write_request
 from rocks.storage.wire.queues import host_queue, nas_queue
 from tests.patience import patience
 from tests.servers import free_port
-from tests.system.imgstorage.real_broker import RealBroker
+from tests.system.imgstorage.real_broker import RealBroker, answer_of
 from tests.unit.storage.memory_nodes import FRONTEND, HOSTS, NAS, MemoryHost, MemoryNas, MemoryNode
 from tests.waiting import wait_until
 
@@ -135,7 +135,7 @@ class ImageSite:
         thread = threading.get_ident()  # a connection is one thread's
         if thread not in self._askers:
             self._askers[thread] = Asker(self._broker.settings(FRONTEND))
-        delivery = self._askers[thread].ask(Question(queue, body), patience(deadline_seconds))
+        delivery = answer_of(self._askers[thread], Question(queue, body), patience(deadline_seconds))
         return success_of(read_message(delivery.body))
 
     def map(self, zvol: str, host: str = HOSTS[0], *, sync: bool = True, size: int = 1) -> str:

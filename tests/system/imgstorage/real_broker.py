@@ -10,7 +10,8 @@ from pathlib import Path
 
 from lab import broker
 from lab.broker import BrokerPlace
-from rocks.storage.bus import Bus, BusSettings, Delivery, Kind, Message
+from rocks.core.errors import RocksError
+from rocks.storage.bus import Asker, Bus, BusSettings, Delivery, Kind, Message, Question
 from rocks.storage.bus.secure import connect
 from rocks.storage.wire import queues
 from rocks.trust.authority import Authority
@@ -42,6 +43,14 @@ def answer_to(delivery: Delivery, body: bytes) -> Message:
     """A daemon's answer to a request."""
     assert delivery.reply_to is not None
     return Message(delivery.reply_to, body, Kind.REPLY, correlation_id=delivery.message_id)
+
+
+def answer_of(asker: Asker, question: Question, deadline_seconds: float) -> Delivery:
+    """The answer to one request; the error in its place is raised."""
+    ((_, answer),) = asker.ask_all({"": question}, deadline_seconds)
+    if isinstance(answer, RocksError):
+        raise answer
+    return answer
 
 
 @dataclass(frozen=True)

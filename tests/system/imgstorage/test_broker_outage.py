@@ -15,14 +15,13 @@ from rocks.storage.bus import (
     Asker,
     BrokerAwayError,
     Delivery,
-    Limits,
     Message,
     Question,
     QueueFullError,
 )
 from rocks.storage.wire import queues
 from tests.patience import patience
-from tests.system.imgstorage.real_broker import RealBroker, Started, answer_to
+from tests.system.imgstorage.real_broker import RealBroker, Started, answer_of, answer_to
 from tests.unit.storage.bus.test_outbox import Outbox
 from tests.waiting import wait_until
 
@@ -35,7 +34,7 @@ def test_a_killed_broker_restarts_with_all_messages(
     come: queue.Queue[Delivery] = queue.Queue()
     started(sleeper, queues.nas_queue(sleeper), come.put).close()
 
-    host = started("vmc-0-0", limits=Limits(return_seconds=8))
+    host = started("vmc-0-0", return_seconds=8)
     outbox = Outbox(tmp_path / "store", host)
     asked: queue.Queue[Delivery] = queue.Queue()
     daemon = started(nas, queues.nas_queue(nas), asked.put)
@@ -47,14 +46,15 @@ def test_a_killed_broker_restarts_with_all_messages(
 
     def ask() -> None:
         with Asker(real_broker.settings("head")) as asker:
-            answers.append(asker.ask(question, 600).body)  # a broker may need a minute to start
+            answers.append(answer_of(asker, question, 600).body)  # a broker may need a minute to start
 
     command = threading.Thread(target=ask)
     command.start()
     assert asked.get(timeout=120).body == b"map"
 
     broker.kill(real_broker.place)
-    wait_until(lambda: not host.is_connected and not daemon.is_connected, "a connection has not ended")
+    for bus in (host, daemon):
+        wait_until(lambda: not bus.wait_until_connected(0), "a connection has not ended")  # noqa: B023
     outbox.post(queues.nas_queue(sleeper), *(b"meanwhile %d" % number for number in range(3)))
     outbox.post(queues.nas_queue("nas-9-9"), b"to nobody")
     with pytest.raises(BrokerAwayError):
@@ -99,11 +99,10 @@ def test_a_stopped_broker_is_detected(real_broker: RealBroker, started: Started)
     assert process_id is not None
     os.kill(process_id, signal.SIGSTOP)
     try:
-        wait_until(lambda: not daemon.is_connected, "heartbeats that do not come were not noticed")
+        wait_until(lambda: not daemon.wait_until_connected(0), "heartbeats that do not come were not noticed")
         with pytest.raises(BusyError):
-            Asker(real_broker.settings("head", connect_deadline_seconds=1.0)).ask(
-                Question(queues.nas_queue(nas), b"1"), 5
-            )
+            asker = Asker(real_broker.settings("head", connect_deadline_seconds=1.0))
+            answer_of(asker, Question(queues.nas_queue(nas), b"1"), 5)
     finally:
         os.kill(process_id, signal.SIGCONT)
     assert daemon.wait_until_connected(120)

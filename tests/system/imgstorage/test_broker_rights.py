@@ -179,7 +179,7 @@ def test_a_revoked_certificate_is_rejected_at_once_and_a_deleted_user_is_disconn
     assert [one.node for one in real_broker.authority.settle(nas, issued.serial)] == [nas]
     real_broker.give_certificates()
     refused_to_open(old, "rejects the certificate of")
-    assert daemon.is_connected, "a list of revoked certificates ends no open connection"
+    assert daemon.wait_until_connected(0), "a list of revoked certificates ends no open connection"
 
     new = real_broker.folder / f"{nas}.new.pem"
     new.write_bytes(real_broker.authority.bundle(nas).pair)
@@ -187,7 +187,7 @@ def test_a_revoked_certificate_is_rejected_at_once_and_a_deleted_user_is_disconn
     link.open()
 
     broker.control(real_broker.place, "delete_user", nas)
-    wait_until(lambda: not daemon.is_connected)
+    wait_until(lambda: not daemon.wait_until_connected(0))
     with pytest.raises((BrokerAwayError, RefusedError)):
         link.publish(Message(VMC, b"1"))
     refused_to_open(_with(old, pair_file=str(new)), f"rejects {nas}")

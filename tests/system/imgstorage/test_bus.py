@@ -21,7 +21,6 @@ from rocks.storage.bus import (
     Bus,
     Delivery,
     Kind,
-    Limits,
     Message,
     NoAnswerError,
     Question,
@@ -30,7 +29,7 @@ from rocks.storage.bus import (
 from rocks.storage.bus.link import Link
 from rocks.storage.wire import queues
 from tests.patience import patience
-from tests.system.imgstorage.real_broker import RealBroker, Started, answer_to
+from tests.system.imgstorage.real_broker import RealBroker, Started, answer_of, answer_to
 from tests.waiting import wait_until
 
 SOURCES = Path(__file__).parents[3] / "src"
@@ -75,7 +74,7 @@ def test_a_queue_that_does_not_exist_is_an_error(real_broker: RealBroker, starte
     with pytest.raises(UndeliveredError, match="Message could not be delivered.*img-storage.host.vmc-9-9"):
         bus.publish(Message(queues.host_queue("vmc-9-9"), b"1"))
     with pytest.raises(UndeliveredError), Asker(real_broker.settings("head")) as asker:
-        asker.ask(Question(queues.host_queue("vmc-9-9"), b"1"), 10)
+        answer_of(asker, Question(queues.host_queue("vmc-9-9"), b"1"), 10)
 
 
 def test_the_unfinished_message_of_a_killed_daemon_is_delivered_again(
@@ -183,7 +182,7 @@ def test_a_message_that_kills_its_consumer_is_dead_lettered(real_broker: RealBro
 
 
 def test_unacknowledged_messages_are_limited(real_broker: RealBroker, started: Started) -> None:
-    """Two threads, four messages: the others stay in the broker until the handlers continue."""
+    """Sixteen: the others stay in the broker until the handler continues."""
     nas = real_broker.fresh_nas()
     go_on = threading.Event()
     at_work: queue.Queue[bytes] = queue.Queue()
@@ -192,16 +191,16 @@ def test_unacknowledged_messages_are_limited(real_broker: RealBroker, started: S
         at_work.put(delivery.body)
         go_on.wait(120)
 
-    taker = started(nas, queues.nas_queue(nas), handler, limits=Limits(prefetch=4, threads=2))
+    taker = started(nas, queues.nas_queue(nas), handler)
     bus = started("head")
-    for number in range(10):
+    for number in range(22):
         bus.publish(Message(queues.nas_queue(nas), b"%d" % number))
-    assert sorted(at_work.get(timeout=120) for _ in range(2)) == [b"0", b"1"]
-    wait_until(lambda: taker._work.qsize() == 2)
+    assert at_work.get(timeout=120) == b"0"
+    wait_until(lambda: taker._work.qsize() == 15)
     real_broker.wait_for(queues.nas_queue(nas), 6)  # prefetch bounds what lies in memory
     assert at_work.empty()
     go_on.set()
-    assert len([at_work.get(timeout=120) for _ in range(8)]) == 8
+    assert len([at_work.get(timeout=120) for _ in range(21)]) == 21
 
 
 def test_a_command_receives_its_answer(real_broker: RealBroker, started: Started) -> None:
@@ -220,7 +219,7 @@ def test_a_command_receives_its_answer(real_broker: RealBroker, started: Started
             if number:
                 real_broker.throw_out("head")
             question = Question(queues.nas_queue(nas), b"map")
-            answer = asker.ask(question, patience(60))
+            answer = answer_of(asker, question, patience(60))
             assert (answer.body, answer.sender, answer.kind) == (b"done", nas, Kind.REPLY)
             assert answer.correlation_id == question.message_id
 
@@ -234,10 +233,10 @@ def test_a_command_waits_until_its_deadline_and_may_repeat_the_request(
     with Asker(real_broker.settings("head")) as asker:
         begun = time.monotonic()
         with pytest.raises(NoAnswerError, match=question.message_id):
-            asker.ask(question, 0.5)
+            answer_of(asker, question, 0.5)
         assert time.monotonic() - begun > 0.4
         with pytest.raises(NoAnswerError):
-            asker.ask(question, 0.5)
+            answer_of(asker, question, 0.5)
     assert [inbox.next().message_id, inbox.next().message_id] == [question.message_id] * 2
 
 
@@ -253,7 +252,7 @@ def test_an_answer_of_another_node_is_discarded(real_broker: RealBroker, started
     meddler = threading.Thread(target=meddle)
     meddler.start()
     with Asker(real_broker.settings("head")) as asker, pytest.raises(NoAnswerError):
-        asker.ask(Question(queues.nas_queue(nas), b"map"), 1)
+        answer_of(asker, Question(queues.nas_queue(nas), b"map"), 1)
     meddler.join()
 
 
@@ -266,5 +265,5 @@ def test_nothing_is_sent_without_a_broker(real_broker: RealBroker, closing: Call
     with pytest.raises(BrokerAwayError, match="there is no connection to the message broker"):
         bus.publish(Message(queues.nas_queue("nas-0-0"), b"1"))
     with pytest.raises(BrokerAwayError, match="cannot reach the message broker at 127.0.0.1 port 1"):
-        Asker(nobody).ask(Question(queues.nas_queue("nas-0-0"), b"1"), 5)
+        answer_of(Asker(nobody), Question(queues.nas_queue("nas-0-0"), b"1"), 5)
     assert issubclass(BrokerAwayError, BusyError) and not issubclass(BrokerAwayError, ToolError)

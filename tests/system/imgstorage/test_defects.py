@@ -101,7 +101,7 @@ def test_f16_a_new_connection_to_the_broker_makes_no_more_threads(
     for _ in range(2):
         count = nas._bus._connection
         real_broker.throw_out(NAS, HOST)
-        site.wait_for(lambda: nas._bus._connection > count and nas._bus.is_connected, "connected again")  # noqa: B023
-        site.wait_for(lambda: host._bus.is_connected, "connected again")
+        site.wait_for(lambda: nas._bus._connection > count, "connected again")  # noqa: B023
+        assert nas._bus.wait_until_connected(120) and host._bus.wait_until_connected(120)
     assert named() == before
     site.unmap("f16-vol")

@@ -18,7 +18,7 @@ from rocks.site import certificates
 from rocks.storage.broker import broker as message_broker
 from rocks.storage.broker import checks as broker_checks
 from rocks.storage.broker.server import BrokerControl, BrokerSettings, read_broker_settings
-from rocks.storage.bus import Bus, BusSettings, Limits, Message, UndeliveredError
+from rocks.storage.bus import Bus, BusSettings, Message, UndeliveredError
 from rocks.storage.wire import queues
 from rocks.trust.authority import Authority
 from rocks.trust.x509 import CertificateSpec, has_address
@@ -51,7 +51,9 @@ class EmptyBroker:
         pair.write_bytes(message_broker.node_authority().bundle(node).pair)
         authority = str(self.place.pki_folder / "ca.crt")
         settings = BusSettings(node, self.place.address, self.place.port, "localhost", str(pair), authority)
-        return Bus(settings, queue_name, lambda _: None, limits=Limits(return_seconds=0))
+        bus = Bus(settings, queue_name, lambda _: None)
+        bus.return_seconds = 0
+        return bus
 
 
 @dataclass(frozen=True)
@@ -153,8 +155,8 @@ def test_users_follow_certificates_and_roles(
     failures: list[BusyError] = []
     removed = certificates.remove_certificates(database, ["vmc-0-0", "vmc-0-1"], failures.append)
     assert (list(removed), failures) == (["vmc-0-0"], [])
-    wait_until(lambda: not host.is_connected)
-    assert head.is_connected
+    wait_until(lambda: not host.wait_until_connected(0))
+    assert head.wait_until_connected(0)
     assert message_broker.sync_broker(database).users == ("head",)
 
 

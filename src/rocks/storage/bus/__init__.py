@@ -18,7 +18,7 @@ from rocks.storage.bus.link import (
     UndeliveredError,
 )
 from rocks.storage.bus.messages import Delivery, Kind, Message, new_message_id
-from rocks.storage.bus.service import Bus, Limits
+from rocks.storage.bus.service import Bus
 from rocks.storage.bus.settings import BusSettings
 
 __all__ = [
@@ -28,7 +28,6 @@ __all__ = [
     "BusSettings",
     "Delivery",
     "Kind",
-    "Limits",
     "Message",
     "NoAnswerError",
     "NotYetThereError",

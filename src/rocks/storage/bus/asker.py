@@ -73,18 +73,6 @@ class Asker:
         if link is not None:
             link.close()
 
-    def ask(self, question: Question, deadline_seconds: float) -> Delivery:
-        """The answer to one request.
-
-        BrokerAwayError when the broker cannot be reached at first, UndeliveredError when the queue does not exist,
-        NoAnswerError at the deadline.
-        """
-        for _, answer in self.ask_all({"": question}, deadline_seconds):
-            if isinstance(answer, RocksError):
-                raise answer
-            return answer
-        raise NoAnswerError("nothing was asked")
-
     def ask_all(
         self, questions: Mapping[str, Question], deadline_seconds: float
     ) -> Iterator[Tuple[str, Answer]]:

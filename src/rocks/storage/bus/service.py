@@ -1,6 +1,6 @@
-"""A daemon's end of the bus: one thread that owns the connection, a few that run the handler.
+"""A daemon's end of the bus: one thread that owns the connection, another that runs the handler.
 
-The connection's thread never runs a handler, so heartbeats are sent whatever handlers do. Other threads append their
+The connection's thread never runs the handler, so heartbeats are sent whatever it does. Other threads append their
 jobs to a list and wake the thread with a byte in a pipe: it waits for the pipe and for the broker at once.
 """
 
@@ -17,7 +17,7 @@ from collections import deque
 from dataclasses import field
 from typing import Any, Callable, Deque, List, Optional, Tuple
 
-from rocks.core.clock import Deadline, monotonic_seconds
+from rocks.core.clock import monotonic_seconds
 from rocks.core.dataclasses import dataclass
 from rocks.core.errors import BugError, BusyError, RocksError
 from rocks.storage.bus.backoff import Backoff
@@ -27,6 +27,10 @@ from rocks.storage.bus.settings import BusSettings
 
 _log = logging.getLogger(__name__)
 
+_PREFETCH = 16
+_MOST_WAITING = 1000
+"""Messages that wait to be sent."""
+
 _LONGEST_WAIT_SECONDS = 5.0
 _REQUEUED_AFTER_SECONDS = 900.0
 """RabbitMQ 3.10 ends a consumer that has an unacknowledged message for 30 minutes (consumer_timeout)."""
@@ -35,20 +39,6 @@ _CLOSING_SECONDS = 10.0
 _SAME_WARNING_SECONDS = 300.0
 
 Handler = Callable[[Delivery], None]
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Bounds of a bus.
-
-    Unacknowledged messages, threads of handlers, messages that wait to be sent; and for how many seconds after a
-    connection a missing queue may be that of a daemon that is still connecting (`NotYetThereError`).
-    """
-
-    prefetch: int = 16
-    threads: int = 1
-    waiting: int = 1000
-    return_seconds: float = 60.0
 
 
 @dataclass
@@ -80,9 +70,12 @@ class Bus:
 
     The handler returns when its effect is on disk; then the message is acknowledged. After a BusyError the handler gets
     the same message again a little later. After any other error the message becomes a dead letter, and the error is
-    logged. With one thread, messages arrive in order, except for repeated ones. `on_connected` is called in a
-    handler's thread after each connection to the broker.
+    logged. Messages arrive in order, except for repeated ones. `on_connected` is called in the handler's thread after
+    each connection to the broker.
     """
+
+    return_seconds = 60.0
+    """After a connection, a missing queue may be that of a daemon that is still connecting (`NotYetThereError`)."""
 
     def __init__(
         self,
@@ -90,13 +83,11 @@ class Bus:
         queue_name: Optional[str] = None,
         handler: Optional[Handler] = None,
         on_connected: Optional[Callable[[], None]] = None,
-        limits: Limits = Limits(),
     ) -> None:
         self._settings = settings
         self._queue_name = queue_name
         self._handler = handler
         self._on_connected = on_connected
-        self._limits = limits
         self._jobs: Deque[_Job] = deque()
         self._jobs_lock = threading.Lock()
         self._work: queue.SimpleQueue[Any] = queue.SimpleQueue()
@@ -111,36 +102,25 @@ class Bus:
         os.set_blocking(self._wake_read, False)
         os.set_blocking(self._wake_write, False)
         self._last_warning: Tuple[str, float] = ("", 0.0)
-        self._threads = [
-            threading.Thread(target=self._run_handlers, name=f"bus-handler-{number}", daemon=True)
-            for number in range(limits.threads)
-        ]
+        self._handlers = threading.Thread(target=self._run_handlers, name="bus-handler", daemon=True)
         self._thread = threading.Thread(target=self._run, name="bus", daemon=True)
 
     def start(self) -> None:
         """Start the threads, and return at once; the broker need not be reachable."""
-        for thread in (self._thread, *self._threads):
-            thread.start()
+        self._thread.start()
+        self._handlers.start()
 
     def close(self) -> None:
-        """Wait for running handlers, 10 s at most, acknowledge, and disconnect."""
+        """Wait for the running handler, 10 s at most, acknowledge, and disconnect."""
         if self._closing.is_set():
             return
         self._closing.set()
-        for _ in self._threads:
-            self._work.put(None)
-        deadline = Deadline(_CLOSING_SECONDS)
-        for thread in self._threads:
-            thread.join(deadline.remaining_seconds())
+        self._work.put(None)
+        self._handlers.join(_CLOSING_SECONDS)
         self._leaving.set()
         self._wake()
         self._thread.join(_CLOSING_SECONDS)
         self._fail_jobs(BrokerAwayError("this daemon is disconnecting from the message broker"))
-
-    @property
-    def is_connected(self) -> bool:
-        """Whether there is a connection to the broker, as far as is known."""
-        return self._connected.is_set()
 
     def wait_until_connected(self, deadline_seconds: float) -> bool:
         """Whether there is a connection to the broker within the time."""
@@ -157,16 +137,16 @@ class Bus:
                 raise BrokerAwayError(
                     f"there is no connection to the message broker at {self._settings.address}"
                 )
-            if len(self._jobs) >= self._limits.waiting:
+            if len(self._jobs) >= _MOST_WAITING:
                 raise BusyError(
-                    f"{self._limits.waiting} messages wait for the message broker, and no more may: rocks check site"
+                    f"{_MOST_WAITING} messages wait for the message broker, and no more may: rocks check site"
                 )
             self._jobs.append(job)
         self._wake()
         # earlier messages wait for their confirmations too; a broken connection fails all of them at once
         if not job.done.wait(self._settings.confirm_deadline_seconds * 2):
             raise BrokerAwayError("the message broker has not confirmed a message in time; it may have it")
-        is_new = monotonic_seconds() - self._connected_since < self._limits.return_seconds
+        is_new = monotonic_seconds() - self._connected_since < self.return_seconds
         if isinstance(job.error, UndeliveredError) and is_new:
             raise NotYetThereError(f"{job.error}; its daemon may be connecting")
         if job.error is not None:
@@ -197,7 +177,7 @@ class Bus:
         self._retries.clear()
         if self._queue_name is not None:
             link.ensure_daemon_queue(self._queue_name)
-            link.consume(self._queue_name, self._limits.prefetch, self._receiver(link))
+            link.consume(self._queue_name, _PREFETCH, self._receiver(link))
         _log.info("connected to the message broker at %s", self._settings.address)
         self._last_warning = ("", 0.0)
         self._connected_since = monotonic_seconds()
@@ -267,7 +247,7 @@ class Bus:
         while self._jobs:
             self._jobs.popleft().finish(error)
 
-    # the handlers' threads
+    # the handler's thread
 
     def _run_handlers(self) -> None:
         while True:

@@ -13,7 +13,7 @@ from rocks.core.errors import BugError, RocksError, UserError
 from rocks.fleet.host.records import record_names
 from rocks.fleet.wire.codec import encode
 from rocks.machine.host.libvirt.driver import DomainDriver
-from rocks.storage.bus import Bus, BusSettings, Delivery, Limits
+from rocks.storage.bus import Bus, BusSettings, Delivery
 from rocks.storage.configuration import Configuration
 from rocks.storage.daemon import when_recorded
 from rocks.storage.device_mapper.dm_devices import DmDevices
@@ -118,9 +118,7 @@ class HostService:
         # copies are read one by one; the start does not wait for that
         self._reports = threading.Thread(target=self._report_copies, name="copy reports", daemon=True)
         queue = host_queue(configuration.name)
-        self._bus = Bus(
-            bus_settings, queue, when_recorded(self._received), self._workers.posted.set, Limits()
-        )
+        self._bus = Bus(bus_settings, queue, when_recorded(self._received), self._workers.posted.set)
         self._outbox_sender = OutboxSender(self._bus, self._store, self._lost, self._workers.posted)
 
     def start(self) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Callable, ContextManager, NamedTuple, Optional
 
 from rocks.core.errors import IncoherentError, RocksError
-from rocks.storage.bus import Bus, BusSettings, Delivery, Limits
+from rocks.storage.bus import Bus, BusSettings, Delivery
 from rocks.storage.configuration import PORTAL_PORT, STREAM_PORT, Configuration, storage_address
 from rocks.storage.daemon import when_recorded
 from rocks.storage.iscsi_target.chap import ChapSecrets
@@ -98,9 +98,8 @@ class NasService:
         self._scheduler = Scheduler(self._engine, self._store, self._hosts, limits, self._presence.look)
         self._comparison = Comparison(self._engine, devices.pools, node, configuration.default_pool)
         self._snapshot_expiry = SnapshotExpiry(self._engine, devices.pools, self._comparison.go_on)
-        self._bus = Bus(
-            bus_settings, nas_queue(node), when_recorded(self._received), self._engine.posted.set, Limits()
-        )
+        received = when_recorded(self._received)
+        self._bus = Bus(bus_settings, nas_queue(node), received, self._engine.posted.set)
         self._outbox_sender = OutboxSender(self._bus, self._store, self._lost, self._engine.posted)
 
     def _create_engine(self, handlers: NasHandlers) -> None:
