@@ -53,12 +53,6 @@ class Places:
         self._displaceable: dict[object, tuple[str, socket.socket]] = {}
         self._readers: dict[object, _Reader] = {}
 
-    @property
-    def total(self) -> int:
-        """How many connections there are."""
-        with self._lock:
-            return self._connections.total()
-
     def take(self, request: socket.socket, address: str) -> tuple[bool, socket.socket | None]:
         """Whether the bounds allow one more connection of this address; and the one that is to end for it."""
         displaced = None

@@ -76,10 +76,6 @@ class HostStore(StoreFile):
             (copy.known.zvol, copy.image_id, *texts),
         )
 
-    def forget(self, zvol: str) -> None:
-        """Remove the record: the host has no part of that image."""
-        self.change("DELETE FROM copies WHERE zvol = ?", (zvol,))
-
     # --- guests that were paused for lack of free space
 
     def paused(self) -> Set[str]:

@@ -43,7 +43,7 @@ def test_connections_that_are_reset_before_their_handshake_free_their_places(pai
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             client.close()
             server.handle_request()
-            wait_until(lambda: server.places.total == 0)
+            wait_until(lambda: not server.places._connections)
         context = ssl.create_default_context()
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         thread = threading.Thread(target=server.handle_request)
@@ -55,7 +55,7 @@ def test_connections_that_are_reset_before_their_handshake_free_their_places(pai
         assert connection.getresponse().read() == b"x"
         connection.close()
         thread.join()
-        wait_until(lambda: server.places.total == 0)
+        wait_until(lambda: not server.places._connections)
     assert log == ["127.0.0.1 200 /x"]
 
 
@@ -96,7 +96,7 @@ def test_silent_connections_of_many_addresses_give_way(pair: bytes, is_secured: 
         connection.close()
         for one in silent:
             one.close()
-        wait_until(lambda: server.places.total == 0)
+        wait_until(lambda: not server.places._connections)
 
 
 def test_a_reader_that_takes_nothing_gives_way_and_one_that_reads_does_not(tmp_path: Path) -> None:
@@ -167,4 +167,4 @@ def test_a_head_without_an_end_is_refused(begin: bytes, endless: bytes) -> None:
                     client.sendall(part)
             assert b" 431 " in client.recv(100)
         thread.join()
-        wait_until(lambda: server.places.total == 0)
+        wait_until(lambda: not server.places._connections)

@@ -104,7 +104,7 @@ def test_a_listing_says_what_to_run_for_a_device_without_a_record(site: DrivenSi
     copy = records.copy("lost-vol")
     for lose, nas in (
         (lambda: records.keep(copy._replace(known=replace(copy.known, stage="none"))), NAS),
-        (lambda: records.forget("lost-vol"), "NAS"),
+        (lambda: records.change("DELETE FROM copies WHERE zvol = 'lost-vol'"), "NAS"),
     ):
         lose()
         note = site.ask(wire.ListDevices(), HOST)["body"]["lost-vol"]["note"]
