@@ -100,13 +100,14 @@ def find_unsaved(state_folder: Path) -> List[str]:
     An image is not mapped any more while that is done.
     """
     from rocks.storage.host.copies import retained_copies
-    from rocks.storage.zfs.pools import Pools
-    from rocks.storage.zfs.tool import zpool_names
+    from rocks.storage.zfs.command_line import ZfsCommandLine
+    from rocks.storage.zfs.driver import PoolDriver
 
     if not Place.MAPPED.below(state_folder).is_dir():
         return []
+    pools = PoolDriver(ZfsCommandLine())
     try:
-        copies = [copy for pool in zpool_names() for copy in retained_copies(Pools(), pool)]
+        copies = [copy for pool in pools.list_pools() for copy in retained_copies(pools, pool)]
     except (RocksError, OSError) as error:
         return [str(error)]
     return [f"changes of {copy.pool}/{copy.zvol}" for copy in copies if copy.kind == "dirty"]

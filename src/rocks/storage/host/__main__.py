@@ -11,7 +11,8 @@ from rocks.storage.daemon import Settings, run_daemon
 from rocks.storage.device_mapper.dm_devices import DmDevices
 from rocks.storage.host.service import Devices, HostService
 from rocks.storage.iscsi_initiator.sessions import Sessions
-from rocks.storage.zfs.pools import Pools
+from rocks.storage.zfs.command_line import ZfsCommandLine
+from rocks.storage.zfs.driver import PoolDriver
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -28,7 +29,8 @@ def program() -> int:
 
 
 def _make(settings: Settings) -> HostService:
-    devices = Devices(Pools(), Sessions(), DmDevices(), lambda: closing(Domains()))
+    pools = PoolDriver(ZfsCommandLine())
+    devices = Devices(pools, Sessions(), DmDevices(), lambda: closing(Domains()))
     return HostService(settings.configuration, devices, settings.bus, settings.identity)
 
 

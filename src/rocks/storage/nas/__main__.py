@@ -9,7 +9,8 @@ from rocks.storage.daemon import Settings, run_daemon
 from rocks.storage.iscsi_target.targets import Targets
 from rocks.storage.life.names import target_prefix
 from rocks.storage.nas.service import Devices, NasService
-from rocks.storage.zfs.pools import Pools
+from rocks.storage.zfs.command_line import ZfsCommandLine
+from rocks.storage.zfs.driver import PoolDriver
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -26,7 +27,8 @@ def program() -> int:
 
 
 def _make(settings: Settings) -> NasService:
-    devices = Devices(Pools(), Targets(target_prefix(settings.configuration.name)))
+    pools = PoolDriver(ZfsCommandLine())
+    devices = Devices(pools, Targets(target_prefix(settings.configuration.name)))
     return NasService(settings.configuration, devices, settings.bus, settings.identity)
 
 

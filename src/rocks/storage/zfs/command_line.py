@@ -161,8 +161,7 @@ class ZfsCommandLine:
         zfs_when_free("destroy", name)
 
     def snapshot(self, snapshot: str, properties: Mapping[str, str]) -> None:
-        options = [option for key, value in properties.items() for option in ("-o", f"{key}={value}")]
-        zfs("snapshot", *options, snapshot)
+        zfs("snapshot", *_options(properties), snapshot)
 
     def hold(self, snapshot: str, tag: str) -> None:
         zfs("hold", tag, snapshot)
@@ -194,7 +193,15 @@ class ZfsCommandLine:
         zfs("receive", "-A", volume, deadline_seconds=LONG_SECONDS)
 
     def wait_for_device(self, name: str, deadline: Deadline) -> str:
-        return wait_for_device(name, deadline)
+        """As `PoolDriver.wait_for_device`: once the device exists and belongs to that volume (no stale link)."""
+        path = device_path(name)
+        while device_name(path) != name:
+            if deadline.passed():
+                raise HostError(
+                    f"the device {path} did not appear: `udevadm settle` and the log of systemd-udevd may show why"
+                )
+            wait_seconds(_POLL_SECONDS)
+        return path
 
 
 def _send_arguments(spec: SendSpec) -> List[str]:
@@ -231,18 +238,6 @@ def _is_stream_empty(volume: str, snapshot_name: str) -> bool:
 def device_path(name: str) -> str:
     """The udev path of a volume's device, or of a visible snapshot's."""
     return f"{_FOLDER}/{name}"
-
-
-def wait_for_device(name: str, deadline: Deadline) -> str:
-    """The device path, once it exists and belongs to that volume (no stale link). HostError at the deadline."""
-    path = device_path(name)
-    while device_name(path) != name:
-        if deadline.passed():
-            raise HostError(
-                f"the device {path} did not appear: `udevadm settle` and the log of systemd-udevd may show why"
-            )
-        wait_seconds(_POLL_SECONDS)
-    return path
 
 
 def device_name(path: str) -> Optional[str]:

@@ -1,7 +1,7 @@
 """Operations on ZFS.
 
-`volumes.py`, `snapshots.py` and `streams.py` decide by the rules of `rules.py`, and act by `ZfsCommands`: in `pools.py`
-by the programs `zfs` and `zpool`, in `fake/pools.py` in memory.
+`volumes.py`, `snapshots.py` and `streams.py` decide by the rules of `rules.py`, and act by `ZfsCommands`: in
+`command_line.py` by the programs `zfs` and `zpool`, in `fake/pools.py` in memory.
 """
 
 from __future__ import annotations
@@ -16,5 +16,6 @@ class PoolDriver(VolumeOperations, SnapshotOperations, StreamOperations):
 
     Volumes are specified by full name (`tank/vm-vc1-0-vol`), snapshots and bookmarks of a volume by the part after `@`
     or `#`. Methods with a guid raise IncoherentError when the dataset of that name has another guid, and change
-    nothing. Every `ensure_` method is idempotent and tolerates a concurrent call with the same effect.
+    nothing. Every `ensure_` method is idempotent and tolerates a concurrent call with the same effect. Any thread may
+    use it.
     """

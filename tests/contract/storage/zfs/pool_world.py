@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from rocks.core.clock import Deadline
 from rocks.core.process import run, run_checked
+from rocks.storage.zfs.command_line import ZfsCommandLine
 from rocks.storage.zfs.commands import Transfer
 from rocks.storage.zfs.driver import PoolDriver
 from rocks.storage.zfs.facts import SnapshotFact
@@ -77,12 +78,9 @@ class RealWorld:
     """Below a file system of its own in the first pool of this machine."""
 
     def __init__(self) -> None:
-        from rocks.storage.zfs.pools import Pools
-
         pool = run_checked(["zpool", "list", "-H", "-o", "name"], deadline_seconds=_SECONDS).text.split()[0]
-        real = Pools()
-        self.pools: PoolDriver = real
-        self.verbs: Any = real._commands
+        self.verbs: Any = ZfsCommandLine()
+        self.pools = PoolDriver(self.verbs)
         self.here = f"{pool}/contract-{os.getpid()}"
         self._open: dict[str, int] = {}
         self._zfs("create", "-o", "canmount=off", "-o", "mountpoint=none", self.here)
