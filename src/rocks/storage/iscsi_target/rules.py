@@ -118,22 +118,6 @@ def missing_parts(
     return missing
 
 
-def removal_notes(spec: ExportSpec, config: Optional[TargetConfig]) -> Tuple[str, ...]:
-    """Notes on surplus objects that are removed."""
-    if config is None:
-        return ()
-    portal = Portal(spec.portal_address, spec.portal_port)
-    return (
-        *(f"{acl.initiator} no longer has access" for acl in config.acls if acl.initiator != spec.initiator),
-        *(
-            f"no longer listens on {found.address}:{found.port}"
-            for found in config.portals
-            if found != portal
-        ),
-        *(f"LUN {lun.number} was removed" for lun in config.luns if lun.number != 0),
-    )
-
-
 def check_backstore_unshared(target: str, backstores: Sequence[Backstore]) -> Optional[Backstore]:
     """The backstore of a target to remove; IncoherentError when another target uses it."""
     backstore = find_backstore(target, backstores)

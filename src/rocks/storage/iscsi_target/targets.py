@@ -33,7 +33,6 @@ from rocks.storage.iscsi_target.rules import (
     device_missing,
     find_backstore,
     missing_parts,
-    removal_notes,
     unused_backstores,
 )
 
@@ -47,9 +46,9 @@ class Targets:
     def ensure_export(self, spec: ExportSpec) -> Change:
         """Create or complete this export; the target is enabled last.
 
-        Surplus access list entries, portals and LUNs that are not in use are removed, with a note. IncoherentError when
-        the target has another device, serial or user; StateError when the device is missing or already exported;
-        UserError for invalid names, addresses or secrets.
+        Surplus access list entries, portals and LUNs that are not in use are removed. IncoherentError when the target
+        has another device, serial or user; StateError when the device is missing or already exported; UserError for
+        invalid names, addresses or secrets.
         """
         check_export(spec, self._prefix)
         with self._opened(f"export {spec.device_path} as {spec.target}") as library:
@@ -62,7 +61,7 @@ class Targets:
             if not self._has_address(spec.portal_address):
                 raise address_not_local(spec)
             self._complete(library, spec, config, find_backstore(spec.target, backstores))
-            return Change(True, removal_notes(spec, config))
+            return CHANGED
 
     def ensure_export_gone(self, target: str) -> Change:
         """Remove the target and its backstore; sessions are closed first.

@@ -15,7 +15,6 @@ from rocks.storage.iscsi_target.rules import (
     check_no_conflict,
     expected_acl,
     missing_parts,
-    removal_notes,
 )
 
 PREFIX = "iqn.2001-04.com.nas:"
@@ -46,7 +45,6 @@ OTHER = Acl("iqn.2024-01.org.rocks.lab:vmh2", None, (), False)
 def test_a_complete_export_lacks_nothing() -> None:
     """Whether somebody is logged in or not."""
     assert missing_parts(SPEC, CONFIG, (BACKSTORE,)) == []
-    assert removal_notes(SPEC, CONFIG) == ()
     check_no_conflict(SPEC, CONFIG, (BACKSTORE,))
 
 
@@ -81,20 +79,6 @@ def test_a_store_that_is_half_made_is_missed() -> None:
         check_no_conflict(SPEC, CONFIG, (backstore,))
         assert missing_parts(SPEC, CONFIG, (backstore,)) == ["backstore"]
     assert missing_parts(SPEC, None, ()) == ["target"]
-
-
-def test_excess_rules_are_reported() -> None:
-    """Each with its name."""
-    config = CONFIG._replace(
-        acls=(*CONFIG.acls, OTHER),
-        portals=(*CONFIG.portals, Portal("0.0.0.0", 3260)),
-        luns=(*CONFIG.luns, Lun(1, "x")),
-    )
-    assert removal_notes(SPEC, config) == (
-        f"{OTHER.initiator} no longer has access",
-        "no longer listens on 0.0.0.0:3260",
-        "LUN 1 was removed",
-    )
 
 
 @pytest.mark.parametrize(
