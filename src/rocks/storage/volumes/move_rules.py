@@ -92,10 +92,8 @@ def _check_idle(move: ImageMove, here: ImageRow) -> None:
     )
 
 
-def choose_pool(stated: str, present: str, pools: Sequence[str], nas: str) -> str:
-    """The pool on the other NAS: the stated one, that of the same name as now, or its only one."""
-    if stated:
-        return stated
+def choose_pool(present: str, pools: Sequence[str], nas: str) -> str:
+    """The pool on the other NAS: that of the same name as now, or its only one."""
     if present in pools:
         return present
     if len(pools) == 1:

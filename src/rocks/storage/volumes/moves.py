@@ -66,7 +66,7 @@ def move_image(
             move = begun._replace(zpool=zpool or begun.zpool)
         elif not zpool:
             present = here.zpool if here is not None else there.zpool if there is not None else ""
-            move = move._replace(zpool=choose_pool("", present, pools_of(server), target))
+            move = move._replace(zpool=choose_pool(present, pools_of(server), target))
         part = remaining_part(move, here, there, begun is not None and begun.target == move.target)
         if part == "send":
             if begun is not None and begun.target != move.target:

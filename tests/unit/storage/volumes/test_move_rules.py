@@ -69,12 +69,11 @@ def test_what_cannot_be_moved(here: ImageRow | None, there: ImageRow | None, tex
 
 
 def test_pool_on_the_other_nas() -> None:
-    """The stated one; that of the same name; the only one."""
-    assert choose_pool("fast", "tank", ["tank"], "nas-b") == "fast"
-    assert choose_pool("", "tank", ["fast", "tank"], "nas-b") == "tank"
-    assert choose_pool("", "tank", ["fast"], "nas-b") == "fast"
+    """That of the same name; the only one."""
+    assert choose_pool("tank", ["fast", "tank"], "nas-b") == "tank"
+    assert choose_pool("tank", ["fast"], "nas-b") == "fast"
     with pytest.raises(UserError, match="nas-b has the pools a, b: name one of them by zpool="):
-        choose_pool("", "tank", ["a", "b"], "nas-b")
+        choose_pool("tank", ["a", "b"], "nas-b")
 
 
 def test_disks_that_are_being_moved() -> None:

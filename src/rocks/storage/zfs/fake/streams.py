@@ -6,7 +6,6 @@ A stream can be cut at any byte. The complete records before are kept, as by `zf
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import struct
 from typing import Dict, Iterator, List, NamedTuple, Optional, Tuple
@@ -139,11 +138,3 @@ def decode_token(token: str) -> Tuple[TokenFact, int]:
         raise StateError(
             "the resume token is invalid: resume token is corrupt; discard the partial receive and send again"
         ) from None
-
-
-class CutStream(io.BytesIO):
-    """A stream that ends early, as when its sender is killed."""
-
-    def __init__(self, data: bytes, cut_after_bytes: Optional[int]) -> None:
-        self.is_cut = cut_after_bytes is not None and cut_after_bytes < len(data)
-        super().__init__(data[:cut_after_bytes])

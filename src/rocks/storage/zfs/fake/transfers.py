@@ -9,16 +9,16 @@ from rocks.core.clock import Deadline
 from rocks.core.errors import PoolFullError, RocksError, ToolError
 from rocks.storage.zfs.facts import ReceiveSpec
 from rocks.storage.zfs.fake.contents import Block, Partial, Pool, Snapshot, Volume, new_guid
-from rocks.storage.zfs.fake.streams import CutStream, Decoder, Header
+from rocks.storage.zfs.fake.streams import Decoder, Header
 
 
 class FakeSend:
-    """A `Transfer` that sends; its stream is read."""
+    """A `Transfer` that sends; its stream is read, and ends early when its sender is killed after those bytes."""
 
     def __init__(self, name: str, data: bytes, cut_after_bytes: Optional[int]) -> None:
         self._name = name
         self._length = len(data)
-        self._stream = CutStream(data, cut_after_bytes)
+        self._stream = io.BytesIO(data[:cut_after_bytes])
         self._was_killed = False
 
     @property
