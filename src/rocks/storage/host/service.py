@@ -21,6 +21,7 @@ from rocks.storage.host.copy_handlers import CopyHandlers, Handler
 from rocks.storage.host.copy_reports import recover_records, report_copies
 from rocks.storage.host.device_handlers import DeviceHandlers, read_start
 from rocks.storage.host.effects import HostEffect
+from rocks.storage.host.engine import HostEngine
 from rocks.storage.host.granted_image import GrantedImage
 from rocks.storage.host.guests import GuestState, guest_state
 from rocks.storage.host.heartbeats import Heartbeats
@@ -110,7 +111,7 @@ class HostService:
             ),
         )
         self._mapped = MappedRecords(store_path.parent / "mapped")
-        self._workers = HostWorkers(self._store, operations.do, self._mapped.write)
+        self._workers = HostWorkers(self._store, HostEngine(self._store, operations.do, self._mapped.write))
         self._watch = TempWriteWatch(self._store, devices.pools, devices.dm_devices, devices.open_domains)
         released = store_path.parent / "released"
         self._releases = ReleaseWatch(released, self._store, self._workers.posted, self._state_of)

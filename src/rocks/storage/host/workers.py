@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import Callable, Dict, Set
+from typing import Dict, Set
 
 from rocks.core.clock import Deadline, monotonic_seconds, wait_seconds
 from rocks.core.errors import HostError, IncoherentError, RocksError
 from rocks.storage.bus.backoff import Backoff
-from rocks.storage.host.engine import HostEngine, Perform
+from rocks.storage.host.engine import HostEngine
 from rocks.storage.host.request_messages import image_of
-from rocks.storage.store.host import CopyRecord, HostStore
+from rocks.storage.store.host import HostStore
 from rocks.storage.wire.messages import Message
 
 _log = logging.getLogger(__name__)
@@ -31,15 +31,9 @@ _QUIET_SECONDS = 120.0
 class HostWorkers:
     """Calls the engine for every image that has a request or a rebuild, until there is none."""
 
-    def __init__(
-        self,
-        store: HostStore,
-        perform: Perform,
-        publish: Callable[[CopyRecord], None] = lambda copy: None,
-    ) -> None:
-        """`publish` as of `HostEngine`."""
+    def __init__(self, store: HostStore, engine: HostEngine) -> None:
         self._store = store
-        self._engine = HostEngine(store, perform, publish)
+        self._engine = engine
         self._busy: Set[str] = set()
         self._again: Set[str] = set()
         self._lock = threading.Lock()

@@ -9,6 +9,7 @@ import pytest
 
 from rocks.core.errors import IncoherentError
 from rocks.fleet.wire.codec import decode_lenient, encode
+from rocks.storage.host.engine import HostEngine
 from rocks.storage.host.workers import HostWorkers
 from rocks.storage.life.events import Restarted
 from rocks.storage.life.facts import Facts
@@ -141,7 +142,8 @@ def test_a_request_of_another_release_is_answered(
 ) -> None:
     """As a failure that is tried again: the NAS reports it, instead of waiting in silence."""
     store = HostStore(tmp_path / "host.db")
-    workers = HostWorkers(store, lambda effect, image: pytest.fail("it performs nothing"))
+    engine = HostEngine(store, lambda effect, image: pytest.fail("it performs nothing"))
+    workers = HostWorkers(store, engine)
     fields = {"request": request_fields, "nas": "nas-0-0"}
     body = write_message(HOST_REQUEST, fields, op_id="1.3-4", image_id="1", epoch=3)
     workers.take(read_message(body), "nas-0-0", body)
