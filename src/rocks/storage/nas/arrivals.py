@@ -22,20 +22,18 @@ from rocks.storage.life.image import Copy, Image
 from rocks.storage.life.stream_bounds import largest_move_bytes
 from rocks.storage.limits import DEVICE_SECONDS
 from rocks.storage.nas.attributes import attribute_value
-from rocks.storage.nas.engine import Engine
 from rocks.storage.nas.handlers import NasHandlers
 from rocks.storage.nas.imports import OpenDevice
 from rocks.storage.nas.listing import ARRIVING
+from rocks.storage.nas.means import Means
 from rocks.storage.nas.move_lines import is_same_content
-from rocks.storage.nas.progress import ProgressBoard
 from rocks.storage.nas.sequences import grant_now
-from rocks.storage.store.nas import ATTRIBUTES, Arrival, NasStore
+from rocks.storage.store.nas import ATTRIBUTES, Arrival
 from rocks.storage.stream.lines import Opening, number, receive_line, send_line
 from rocks.storage.stream.pace import Meter
 from rocks.storage.stream.transport import Connection
 from rocks.storage.wire.replies import OperationRow
 from rocks.storage.wire.requests import AcceptZvol
-from rocks.storage.zfs.driver import PoolDriver
 from rocks.storage.zfs.facts import SnapshotFact, VolumeFact
 
 _log = logging.getLogger(__name__)
@@ -49,21 +47,9 @@ _LOOK_SECONDS = 0.05
 class Arrivals:
     """Expects images, receives them, takes them over. One connection for an image at a time."""
 
-    def __init__(
-        self,
-        pools: PoolDriver,
-        engine: Engine,
-        store: NasStore,
-        handlers: NasHandlers,
-        progress: ProgressBoard,
-        node: str,
-        open_device: OpenDevice,
-    ) -> None:
-        self._pools = pools
-        self._engine = engine
-        self._store = store
+    def __init__(self, means: Means, handlers: NasHandlers, node: str, open_device: OpenDevice) -> None:
+        self._pools, self._engine, self._store, self._progress = means
         self._handlers = handlers
-        self._progress = progress
         self._node = node
         self._open_device = open_device
         self._open: Dict[str, Connection] = {}

@@ -15,23 +15,22 @@ from rocks.storage.life.rejections import check_machine
 from rocks.storage.nas.arrivals import Arrivals
 from rocks.storage.nas.bases import Bases
 from rocks.storage.nas.clones import Clones
-from rocks.storage.nas.engine import Engine, now_seconds
+from rocks.storage.nas.engine import now_seconds
 from rocks.storage.nas.exports import Exports
 from rocks.storage.nas.handlers import standing_grant
 from rocks.storage.nas.held_snapshots import HeldSnapshots
 from rocks.storage.nas.image_records import ImageRecords
 from rocks.storage.nas.imports import Imports
+from rocks.storage.nas.means import Means
 from rocks.storage.nas.presence import HostPresence
-from rocks.storage.nas.progress import ProgressBoard
 from rocks.storage.nas.unknown_images import adopt, adopt_volume
 from rocks.storage.store.file import OutboxMessage
-from rocks.storage.store.nas import NasStore, Operation
+from rocks.storage.store.nas import Operation
 from rocks.storage.wire import requests as wire
 from rocks.storage.wire.actions import ACTIONS, action_of
 from rocks.storage.wire.base_names import is_base
 from rocks.storage.wire.messages import Message, read_request, write_error, write_success
 from rocks.storage.wire.replies import Fields
-from rocks.storage.zfs.driver import PoolDriver
 
 _log = logging.getLogger(__name__)
 
@@ -49,10 +48,7 @@ class Commands:
 
     def __init__(
         self,
-        store: NasStore,
-        engine: Engine,
-        pools: PoolDriver,
-        progress: ProgressBoard,
+        means: Means,
         imports: Imports,
         presence: HostPresence,
         arrivals: Arrivals,
@@ -60,18 +56,16 @@ class Commands:
         exports: Exports,
         site: Site,
     ) -> None:
+        self._pools, self._engine, self._store, _ = means
         self._arrivals = arrivals
         self._bases = bases
-        self._clones = Clones(pools, engine, imports, site.node)
-        self._held = HeldSnapshots(pools, self._adopted, self._clones.snapshot_of_now)
+        self._clones = Clones(self._pools, self._engine, imports, site.node)
+        self._held = HeldSnapshots(self._pools, self._adopted, self._clones.snapshot_of_now)
         self._imports = imports
-        self._store = store
-        self._engine = engine
-        self._pools = pools
         self._node = site.node
         self._frontend = site.frontend
         self._find_address = site.find_address
-        self._records = ImageRecords(store, engine, pools, progress, presence, arrivals, exports, site.node)
+        self._records = ImageRecords(means, presence, arrivals, exports, site.node)
         self._answers = self._answers_by_request()
         self._begins = self._begins_by_request()
 

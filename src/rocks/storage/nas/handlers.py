@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from typing import Callable, Dict, List, NamedTuple, Optional, Tuple, Type
+from typing import Callable, Dict, List, Optional, Tuple, Type
 
 from rocks.core.clock import Deadline
 from rocks.core.errors import BugError, IncoherentError, RocksError, StateError
 from rocks.core.units import size_text
 from rocks.storage.iscsi_target.chap import ChapSecrets
+from rocks.storage.iscsi_target.configuration import Portal
 from rocks.storage.iscsi_target.exports import ExportFact, ExportSpec
 from rocks.storage.iscsi_target.targets import Targets
 from rocks.storage.life import effects
@@ -26,13 +27,6 @@ from rocks.storage.zfs.names import AUTOMATIC_PROPERTY, OUR_PREFIX
 _log = logging.getLogger(__name__)
 
 _DEVICES = "/dev/zvol/"
-
-
-class Portal(NamedTuple):
-    """The iSCSI portal of a NAS: its address on the storage network only."""
-
-    address: str
-    port: int
 
 
 SecretsOf = Callable[[str], Optional[ChapSecrets]]

@@ -13,16 +13,13 @@ from rocks.storage.life.rejections import check_machine
 from rocks.storage.limits import DEFAULT_PULL_SECONDS
 from rocks.storage.nas.arrivals import Arrivals
 from rocks.storage.nas.attributes import attribute_value, global_value
-from rocks.storage.nas.engine import Engine
 from rocks.storage.nas.exports import Exports
 from rocks.storage.nas.handlers import standing_grant
 from rocks.storage.nas.listing import arrival_row, first_page, image_row, snapshot_row
+from rocks.storage.nas.means import Means
 from rocks.storage.nas.presence import HostPresence
-from rocks.storage.nas.progress import ProgressBoard
-from rocks.storage.store.nas import NasStore
 from rocks.storage.wire import requests as wire
 from rocks.storage.wire.replies import Fields
-from rocks.storage.zfs.driver import PoolDriver
 from rocks.storage.zfs.names import OUR_PREFIX
 
 _log = logging.getLogger(__name__)
@@ -35,20 +32,9 @@ class ImageRecords:
     """The images of this NAS as commands see them."""
 
     def __init__(
-        self,
-        store: NasStore,
-        engine: Engine,
-        pools: PoolDriver,
-        progress: ProgressBoard,
-        presence: HostPresence,
-        arrivals: Arrivals,
-        exports: Exports,
-        node: str,
+        self, means: Means, presence: HostPresence, arrivals: Arrivals, exports: Exports, node: str
     ) -> None:
-        self._store = store
-        self._engine = engine
-        self._pools = pools
-        self._progress = progress
+        self._pools, self._engine, self._store, self._progress = means
         self._presence = presence
         self._arrivals = arrivals
         self._exports = exports

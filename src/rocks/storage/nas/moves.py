@@ -21,15 +21,13 @@ from rocks.storage.life.image import Image, Work
 from rocks.storage.life.states import MOVING
 from rocks.storage.limits import DEVICE_SECONDS
 from rocks.storage.nas.attributes import bytes_per_second
-from rocks.storage.nas.engine import AGAIN_SECONDS, Engine, failed_effect
+from rocks.storage.nas.engine import AGAIN_SECONDS, failed_effect
 from rocks.storage.nas.imports import OpenDevice
+from rocks.storage.nas.means import Means
 from rocks.storage.nas.move_lines import is_same_content
-from rocks.storage.nas.progress import ProgressBoard
-from rocks.storage.store.nas import NasStore
 from rocks.storage.stream.lines import Opening, receive_line, send_line, write_opening
 from rocks.storage.stream.pace import Bucket, Meter
 from rocks.storage.stream.transport import Connection
-from rocks.storage.zfs.driver import PoolDriver
 from rocks.storage.zfs.facts import SnapshotFact
 
 _log = logging.getLogger(__name__)
@@ -71,19 +69,8 @@ class _Running:
 class Moves:
     """Performs the effects between NASes in threads of its own, and reports them to the engine."""
 
-    def __init__(
-        self,
-        pools: PoolDriver,
-        engine: Engine,
-        store: NasStore,
-        progress: ProgressBoard,
-        open_device: OpenDevice,
-        connect: Connect,
-    ) -> None:
-        self._pools = pools
-        self._engine = engine
-        self._store = store
-        self._progress = progress
+    def __init__(self, means: Means, open_device: OpenDevice, connect: Connect) -> None:
+        self._pools, self._engine, self._store, self._progress = means
         self._open_device = open_device
         self._connect = connect
         self._running: Dict[_Key, _Running] = {}

@@ -12,6 +12,7 @@ from rocks.storage.bus import Bus, BusSettings, Delivery
 from rocks.storage.configuration import PORTAL_PORT, STREAM_PORT, Configuration, storage_address
 from rocks.storage.daemon import when_recorded
 from rocks.storage.iscsi_target.chap import ChapSecrets
+from rocks.storage.iscsi_target.configuration import Portal
 from rocks.storage.iscsi_target.targets import Targets
 from rocks.storage.life import schedule
 from rocks.storage.life.effects import AskHost
@@ -24,9 +25,10 @@ from rocks.storage.nas.commands import Commands, Site
 from rocks.storage.nas.comparison import Comparison
 from rocks.storage.nas.engine import Engine
 from rocks.storage.nas.exports import Exports
-from rocks.storage.nas.handlers import NasHandlers, Portal
+from rocks.storage.nas.handlers import NasHandlers
 from rocks.storage.nas.host_requests import HostCorrespondence, event_of
 from rocks.storage.nas.imports import Imports, OpenDevice, open_device
+from rocks.storage.nas.means import Means
 from rocks.storage.nas.moves import Moves
 from rocks.storage.nas.presence import HostPresence
 from rocks.storage.nas.progress import ProgressBoard
@@ -128,16 +130,12 @@ class NasService:
         """What transfers images, and the commands, which begin imports and moves."""
         node, frontend = self._configuration.name, self._configuration.frontend_name
         pools, open_device = self._devices.pools, self._devices.open_device
-        self._arrivals = Arrivals(
-            pools, self._engine, self._store, handlers, self._progress, node, open_device
-        )
+        means = Means(pools, self._engine, self._store, self._progress)
+        self._arrivals = Arrivals(means, handlers, node, open_device)
         imports = Imports(pools, self._engine, frontend, open_device, self._arrivals.check_free)
         bases = Bases(pools, imports, frontend, node)
         self._commands = Commands(
-            self._store,
-            self._engine,
-            pools,
-            self._progress,
+            means,
             imports,
             self._presence,
             self._arrivals,
@@ -145,10 +143,8 @@ class NasService:
             self._exports,
             Site(node, frontend, lambda host: self._resolve(host, self._configuration.network)),
         )
-        self._transfers = NasTransfers(
-            pools, self._engine, self._store, self._hosts, self._progress, imports, bases, self._arrivals
-        )
-        self._moves = Moves(pools, self._engine, self._store, self._progress, open_device, self._connect)
+        self._transfers = NasTransfers(means, self._hosts, imports, bases, self._arrivals)
+        self._moves = Moves(means, open_device, self._connect)
 
     def start(self) -> None:
         """Compare records and volumes, restore the exports, go on with open work, and accept requests.

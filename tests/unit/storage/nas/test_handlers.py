@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from rocks.core.errors import CLASSES, IncoherentError, RocksError, StateError
+from rocks.storage.iscsi_target.configuration import Portal
 from rocks.storage.iscsi_target.fake import FakeTargets
 from rocks.storage.life import effects
 from rocks.storage.life.effects import AskHost
@@ -14,7 +15,7 @@ from rocks.storage.life.events import Abandon, Delete, EffectDone, EffectFailed,
 from rocks.storage.life.facts import Facts
 from rocks.storage.life.image import Decision, Image, Outcome, Rejection
 from rocks.storage.life.state_machine import is_ready
-from rocks.storage.nas.handlers import NasHandlers, Portal
+from rocks.storage.nas.handlers import NasHandlers
 from rocks.storage.nas.sequences import MACHINE
 from rocks.storage.zfs.fake.pools import FakePools
 from tests.unit.storage.records import MAP, NOW, decided
