@@ -100,7 +100,10 @@ def _submitted(_: str, context: Context, event: Event) -> Result:
     return SUBMITTED, context._replace(jobid=event.jobid, is_issued=True), []
 
 
-def _rejected(_: str, context: Context, event: Event) -> Result:
+def _rejected(state: str, context: Context, event: Event) -> Result:
+    """Unless an earlier submission is known, which was taken: then this is a late answer of another try."""
+    if context.jobid is not None:
+        return state, context, []
     return FAILED, context._replace(reason=context.reason or event.how, is_released=True), [Action("release")]
 
 
@@ -181,13 +184,11 @@ def _lost_running(_: str, context: Context, event: Event) -> Result:
     return _end(context._replace(job_gone=True), event.how or LOST, "poweroff")
 
 
-def _absent_created(state: str, context: Context, event: Event) -> Result:
-    """A submission has failed, or its answer was lost: what was not taken back is submitted again anyway."""
-    return _lost_early(state, context, event) if context.is_cancelled else (state, context, [])
+def _absent_early(state: str, context: Context, event: Event) -> Result:
+    """It never had hosts: its job is submitted again, by the same name, unless it was taken back.
 
-
-def _absent_submitted(state: str, context: Context, event: Event) -> Result:
-    """It never had hosts: its job is submitted again, by the same name, unless it was taken back."""
+    Of a set that is `created`, a submission has failed, or its answer was lost.
+    """
     if context.is_cancelled:
         return _lost_early(state, context, event)
     return state, context._replace(jobid=None), []
@@ -196,14 +197,6 @@ def _absent_submitted(state: str, context: Context, event: Event) -> Result:
 def _job_known(state: str, context: Context, event: Event) -> Result:
     """Submitted again, or allocated to a set which ends, or has ended: such a job is not used."""
     return state, context._replace(jobid=context.jobid or event.jobid), []
-
-
-def _rejected_again(state: str, context: Context, event: Event) -> Result:
-    return _rejected(state, context, event) if context.jobid is None else (state, context, [])
-
-
-def _absent_running(state: str, context: Context, event: Event) -> Result:
-    return _lost_running(state, context, event._replace(how=LOST))
 
 
 def _hosts_lost(state: str, context: Context, event: Event) -> Result:
@@ -300,10 +293,10 @@ TABLE: dict[tuple[str, str], Handler] = {
     (CREATED, "cancel"): _cancel_created,
     (CREATED, "nodes_gone"): _nodes_gone,
     (CREATED, "job_gone"): _lost_early,
-    (CREATED, ABSENT): _absent_created,
+    (CREATED, ABSENT): _absent_early,
     (SUBMITTED, "submit_ok"): _job_known,
-    (SUBMITTED, "submit_reject"): _rejected_again,
-    (SUBMITTED, ABSENT): _absent_submitted,
+    (SUBMITTED, "submit_reject"): _rejected,
+    (SUBMITTED, ABSENT): _absent_early,
     (SUBMITTED, "allocated"): _allocated,
     (SUBMITTED, "cancel"): _cancel_submitted,
     (SUBMITTED, "nodes_gone"): _nodes_gone,
@@ -312,7 +305,7 @@ TABLE: dict[tuple[str, str], Handler] = {
     (RUNNING, "cancel"): _cancel_running,
     (RUNNING, WALLTIME): _walltime,
     (RUNNING, "job_gone"): _lost_running,
-    (RUNNING, ABSENT): _absent_running,
+    (RUNNING, ABSENT): _lost_running,
     (RUNNING, "hosts_lost"): _hosts_lost,
     (RUNNING, "nodes_gone"): _nodes_gone,
     (RUNNING, "node_active"): _node_on,
