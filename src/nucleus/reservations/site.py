@@ -12,7 +12,7 @@ import shlex
 import socket
 from ipaddress import AddressValueError, IPv4Address
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 from nucleus.backends.rocks import SiteError
 from nucleus.reservations.rules import STOP_SECONDS
@@ -61,19 +61,6 @@ class Seen(NamedTuple):
         return all(state == "active" for state in self.states) and _has_ssh(self.address)
 
 
-class SiteConnection(Protocol):
-    """What is asked of the site where a cluster runs."""
-
-    def store_key(self, requested: Requested) -> str:
-        """Have the site know an owner's key; the path of its file there."""
-
-    def remove_key(self, requested: Requested) -> None:
-        """Remove that file, if it is there."""
-
-    def pragma(self, arguments: Sequence[str], more_seconds: float = 0.0) -> str:
-        """What a command of `pragma` prints. ToolError or HostError when it fails, or does not end in time."""
-
-
 class LocalSite:
     """This site; `folder`: where root takes the keys of owners from."""
 
@@ -81,7 +68,7 @@ class LocalSite:
         self.pragma, self._folder = rocks.pragma, Path(folder)
 
     def store_key(self, requested: Requested) -> str:
-        """As `SiteConnection.store_key`."""
+        """Have the site know an owner's key; the path of its file there."""
         path = self._key(requested)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -91,7 +78,7 @@ class LocalSite:
         return str(path)
 
     def remove_key(self, requested: Requested) -> None:
-        """As `SiteConnection.remove_key`."""
+        """Remove that file, if it is there."""
         self._key(requested).unlink(missing_ok=True)
 
     def _key(self, requested: Requested) -> Path:
@@ -105,17 +92,17 @@ class RemoteSite:
         self._login, self._seconds = login, command_seconds
 
     def store_key(self, requested: Requested) -> str:
-        """As `SiteConnection.store_key`: in the home of the remote user."""
+        """As `LocalSite.store_key`: in the home of the remote user."""
         path = _REMOTE_KEY.format(requested.request)
         self._ask(("tee", path), self._seconds, f"{requested.public_key}\n".encode())
         return path
 
     def remove_key(self, requested: Requested) -> None:
-        """As `SiteConnection.remove_key`."""
+        """As `LocalSite.remove_key`."""
         self._ask(("rm", "-f", _REMOTE_KEY.format(requested.request)), self._seconds)
 
     def pragma(self, arguments: Sequence[str], more_seconds: float = 0.0) -> str:
-        """As `SiteConnection.pragma`."""
+        """What a command of `pragma` prints. ToolError or HostError when it fails, or does not end in time."""
         return self._ask(("pragma", *arguments), self._seconds + more_seconds)
 
     def _ask(self, arguments: Sequence[str], seconds: float, standard_input: bytes = b"") -> str:
@@ -128,6 +115,10 @@ class RemoteSite:
             reason = one_line(finished.error_text)[-300:] or f"exit status {finished.exit_status}"
             raise HostError(f"{arguments[0]} failed at {self._login}: {reason}; try it by ssh as this user")
         return finished.text
+
+
+SiteConnection = LocalSite | RemoteSite
+"""What is asked of the site where a cluster runs: its keys of owners, and its `pragma`."""
 
 
 def boot(site: SiteConnection, requested: Requested, hosts: Sequence[str] = ()) -> None:
