@@ -99,7 +99,7 @@ def _print_status(configuration: Configuration) -> int:
     for node in nodes:
         _print_without_job(node)
     for one in reservations:
-        print(f"alarm: reservation {one.reservation} of {one.site} {one.what}")
+        print(f"alarm: {one}")
     for number in late:
         print(
             f"alarm: the images of computeset {number} are not written back in time; rocks list host storagemap"

@@ -347,29 +347,16 @@ def remove_site(session: Session, site_id: int) -> None:
     session.delete("reservation_site", id=site_id)
 
 
-class Alarm(NamedTuple):
-    """An interval that an operator must look at; `what` follows the number of its reservation in a sentence."""
-
-    reservation: int
-    site: str
-    what: str
-
-
-def alarms(session: Session) -> list[Alarm]:
-    """Intervals of the last day that have failed, and those that are still `stopping` after their end."""
+def alarms(session: Session) -> list[str]:
+    """A sentence for each interval of the last day that has failed, or that is still `stopping` after its end."""
     rows = session.rows(
         f"SELECT r.id, s.name, i.state, IFNULL(i.reason, '') {_FROM_INTERVALS} WHERE"
         " (i.state = %s AND i.ends_at > UTC_TIMESTAMP(3) - INTERVAL 1 DAY)"
         " OR (i.state = %s AND i.ends_at < UTC_TIMESTAMP(3)) ORDER BY i.id",
         (FAILED, STOPPING),
     )
+    late = "stays stopping after its end; journalctl -u rocks-nucleus.service says whether the site answers"
     return [
-        Alarm(
-            number,
-            site,
-            f"has failed: {reason}"
-            if state == FAILED
-            else "stays stopping after its end; journalctl -u rocks-nucleus.service says whether the site answers",
-        )
+        f"reservation {number} of {site} {f'has failed: {reason}' if state == FAILED else late}"
         for number, site, state, reason in rows
     ]
