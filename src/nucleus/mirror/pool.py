@@ -53,8 +53,6 @@ class Session:
     def __init__(self, connection: Connection[Cursor], settings: DatabaseSettings) -> None:
         self._connection = connection
         self.settings = settings
-        self.last_id = 0
-        """The number of the row that the last `execute` inserted; 0 when it inserted none."""
 
     def rows(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """The rows of a SELECT."""
@@ -75,17 +73,15 @@ class Session:
 
     def execute(self, sql: str, values: Sequence[Any] = ()) -> int:
         """Change something; the number of rows that were found (of an UPDATE) or inserted or deleted."""
-        cursor = self._run(sql, values)
-        self.last_id = cursor.lastrowid or 0
-        return cursor.rowcount
+        return self._run(sql, values).rowcount
 
     def insert(self, table: str, columns: Mapping[str, Any], how: str = "INSERT") -> int:
         """Insert a row: column → value; objects and lists as JSON. Its number, where the server gives one."""
         places = ", ".join(["%s"] * len(columns))
-        self.execute(
+        cursor = self._run(
             f"{how} INTO {table} ({', '.join(columns)}) VALUES ({places})", [*map(_stored, columns.values())]
         )
-        return self.last_id
+        return cursor.lastrowid or 0
 
     def update(self, table: str, columns: Mapping[str, Any], also: str = "", **key: Any) -> int:
         """Change columns, and what `also` says in SQL, of the rows with the key; how many there are.

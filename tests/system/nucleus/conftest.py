@@ -145,10 +145,7 @@ def add_cluster(session: Session, name: str, computes: int, project: str | None 
     if project is not None:
         session.execute("INSERT IGNORE INTO project (name) VALUES (%s)", (project,))
         project_id = (session.row("SELECT id FROM project WHERE name = %s", (project,)) or (0,))[0]
-    session.execute(
-        "INSERT INTO cluster (name, rocks_name, project_id) VALUES (%s, %s, %s)", (name, name, project_id)
-    )
-    number = session.last_id
+    number = session.insert("cluster", {"name": name, "rocks_name": name, "project_id": project_id})
     nodes = [(number, "frontend", name, name, "host-0", "nostate", None)]
     nodes += [
         (number, "compute", f"vm-{name}-{n}", f"vm-{name}-{n}", f"host-{n}", "nostate", "unmapped")

@@ -337,12 +337,8 @@ def test_images_reach_the_library_and_drives(
 ) -> None:
     (file := tmp_path / "7.iso").write_bytes(b"iso")
     with pool.transaction() as session:
-        session.execute("INSERT INTO user (username) VALUES ('ann')")
-        user = session.last_id
-        session.execute(
-            "INSERT INTO image (name, state, uploaded_by) VALUES ('a.iso', 'uploading', %s)", (user,)
-        )
-        number = session.last_id
+        user = session.insert("user", {"username": "ann"})
+        number = session.insert("image", {"name": "a.iso", "state": "uploading", "uploaded_by": user})
 
     def ask_image(kind: str, node: Node | None = None, **arguments: object) -> Operation:
         with pool.transaction() as session:

@@ -182,8 +182,8 @@ def test_a_machine_that_is_gone_and_comes_back_is_its_owners_if_it_is_the_same(
     """As while a dump is loaded into an empty database, where the machines get their UUIDs again."""
     poller.poll()
     with pool.transaction() as session:
-        session.execute("INSERT INTO project (name) VALUES ('alpha')")
-        session.execute("UPDATE cluster SET project_id = %s WHERE name = 'vc2'", (session.last_id,))
+        alpha = session.insert("project", {"name": "alpha"})
+        session.update("cluster", {"project_id": alpha}, name="vc2")
         session.execute("UPDATE node SET name = 'n0' WHERE name = 'vm-vc2-0'")
     gone = [simulator.guests.pop(name) for name in list(simulator.guests) if "vc2" in name]
     poller.poll()
