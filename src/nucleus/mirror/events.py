@@ -22,24 +22,20 @@ class Signal:
 
     def __init__(self) -> None:
         self._condition = threading.Condition()
-        self._number = 0
-
-    @property
-    def number(self) -> int:
+        self.number = 0
         """How often it was given; what `wait` takes."""
-        return self._number
 
     def give(self) -> None:
         """Wake all."""
         with self._condition:
-            self._number += 1
+            self.number += 1
             self._condition.notify_all()
 
     def wait(self, seen: int, seconds: float) -> int:
         """Wait until it was given more than `seen` times, or for so long; returns how often it was given."""
         with self._condition:
-            self._condition.wait_for(lambda: self._number != seen, seconds)
-            return self._number
+            self._condition.wait_for(lambda: self.number != seen, seconds)
+            return self.number
 
 
 NEWS = Signal()

@@ -68,17 +68,12 @@ class Job:
     """
 
     def __init__(self, tools: Tools, operation: Operation) -> None:
-        self.tools = tools
+        self.tools, self.rocks = tools, tools.rocks
         self.operation = operation
         self.node: Node | None = None
         self.cluster: Cluster | None = None
         self._uuid: str | None = None
         self._is_compared = False
-
-    @property
-    def rocks(self) -> Rocks:
-        """The site."""
-        return self.tools.rocks
 
     @property
     def target(self) -> Node:
