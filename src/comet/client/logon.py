@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 
 from comet.client.configuration import Endpoint, checked_token
@@ -12,11 +13,11 @@ from comet.client.records import bad_answer
 
 def logon(endpoint: Endpoint, password: str, timeout: float = 30) -> str:
     """The new token. AuthenticationError if the server does not take name and password; RefusedError as it says."""
-    connection = Connection(endpoint._replace(password=""), timeout)
     body = {"username": endpoint.username, "password": password}
     try:
-        path = connection.outer_path("rest-auth", "login", "")
-        found = decoded(connection.request("POST", path, body, repeat=False).body)
+        with contextlib.closing(Connection(endpoint._replace(password=""), timeout)) as connection:
+            path = connection.outer_path("rest-auth", "login", "")
+            found = decoded(connection.request("POST", path, body, repeat=False).body)
     except (AuthenticationError, RefusedError) as error:
         if error.slug == "quota-exceeded":
             ca = ("--cacert", endpoint.ca) if endpoint.ca else ()
@@ -29,8 +30,6 @@ def logon(endpoint: Endpoint, password: str, timeout: float = 30) -> str:
         raise AuthenticationError(
             f"the server does not take {endpoint.username} and this password: {error}"
         ) from error
-    finally:
-        connection.close()
     if not isinstance(found, dict) or not isinstance(found.get("key"), str):
         raise bad_answer("it has no token")
     return checked_token(found["key"])
@@ -38,8 +37,5 @@ def logon(endpoint: Endpoint, password: str, timeout: float = 30) -> str:
 
 def logoff(endpoint: Endpoint, timeout: float = 30) -> None:
     """End the endpoint's token."""
-    connection = Connection(endpoint, timeout)
-    try:
+    with contextlib.closing(Connection(endpoint, timeout)) as connection:
         connection.request("POST", connection.outer_path("rest-auth", "logout", ""), b"", repeat=False)
-    finally:
-        connection.close()

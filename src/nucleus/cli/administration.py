@@ -54,12 +54,8 @@ def declare(parser: argparse.ArgumentParser, actions: dict[str, Action]) -> None
 @contextlib.contextmanager
 def session_of(configuration: Configuration) -> Iterator[Session]:
     """One transaction, as this account comes to the schema."""
-    pool = Pool(database_of(configuration))
-    try:
-        with pool.transaction() as session:
-            yield session
-    finally:
-        pool.close()
+    with contextlib.closing(Pool(database_of(configuration))) as pool, pool.transaction() as session:
+        yield session
 
 
 def database_of(configuration: Configuration) -> DatabaseSettings:
