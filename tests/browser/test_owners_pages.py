@@ -46,7 +46,7 @@ def test_a_set_has_its_life_its_charges_and_its_history(site: Site, visit: Calla
     token = token_of(site, "ann")
     with site.pool.transaction() as session:
         project = identity.project_by_name(session, "alpha")
-        identity.set_limits(session, project.id, {"node_hours": 40})
+        session.update("project", {"limits": {"node_hours": 40}}, id=project.id)
         session.execute(
             "INSERT INTO computeset (cluster_id, project_id, name, account, node_count, walltime_minutes, state,"
             " requested_by, start_time, ended_at) SELECT id, project_id, 'old', 'alp1', 2, 360, 'completed', 'ann',"
@@ -99,7 +99,7 @@ def test_an_image_is_uploaded_goes_on_after_a_break_and_is_deleted(
     token = token_of(site, "ann")
     with site.pool.transaction() as session:
         number = identity.project_by_name(session, "alpha").id
-        identity.set_limits(session, number, {"image_bytes": 1 << 20})
+        session.update("project", {"limits": {"image_bytes": 1 << 20}}, id=number)
     owner = visit().open("images").sign_in(token)
     owner.sees("#images", "There are none.")
     for name, content, wrong in (
@@ -122,7 +122,7 @@ def test_an_image_is_uploaded_goes_on_after_a_break_and_is_deleted(
     owner.sees("#name-wrong", "delete images, or ask the site")
     check_page(owner)
     with site.pool.transaction() as session:
-        identity.set_limits(session, number, {})
+        session.update("project", {"limits": {}}, id=number)
     owner.page.set_input_files("#name", tmp_path / "debian.iso")
     sent: list[str] = []
 

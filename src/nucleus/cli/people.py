@@ -139,7 +139,7 @@ def _limit(given: Any, session: Session) -> str:
             limits[name] = int(value)
         else:
             raise UserError(f"{text!r}: a whole number or none is needed, as in {name}=10")
-    identity.set_limits(session, project.id, limits)
+    session.update("project", {"limits": limits}, id=project.id)
     record(session, "set_limits", project.name, " ".join(given.limit))
     return f"{project.name} has {_limits_text(limits) or 'no limits'}"
 

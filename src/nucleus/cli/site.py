@@ -160,7 +160,7 @@ def _remove_allocation(given: Any, session: Session) -> str:
             f"the allocation {name} stays: {', '.join(permitted)} may charge it; first, for each: nucleus allocation"
             f" permit {name} {permitted[0]} --remove"
         )
-    if not identity.remove_allocation(session, name):
+    if not session.delete("allocation", name=name):
         raise UserError(f"there is no allocation {printable(repr(name))}; nucleus allocation list")
     record(session, "remove_allocation", name)
     return f"removed {name}"

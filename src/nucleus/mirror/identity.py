@@ -156,24 +156,18 @@ def add_project(session: Session, name: str) -> int:
     return session.insert("project", {"name": name, "limits": FIRST_LIMITS})
 
 
-def set_limits(session: Session, project_id: int, limits: dict[str, int]) -> None:
-    """Replace the project's limits."""
-    session.update("project", {"limits": limits}, id=project_id)
-
-
 def add_allocation(session: Session, name: str) -> None:
     """Store an allocation. DuplicateError when the name is taken."""
     session.insert("allocation", {"name": name})
 
 
-def list_allocations(session: Session) -> list[tuple[str, str]]:
+def list_allocations(session: Session) -> list[tuple[Any, ...]]:
     """(allocation, its clusters) by name."""
-    rows = session.rows(
+    return session.rows(
         "SELECT a.name, IFNULL(GROUP_CONCAT(c.name ORDER BY c.name SEPARATOR ','), '') FROM allocation a"
         " LEFT JOIN cluster_allocation x ON x.allocation_id = a.id LEFT JOIN cluster c ON c.id = x.cluster_id"
         " GROUP BY a.id ORDER BY a.name"
     )
-    return [(name, clusters) for name, clusters in rows]
 
 
 def clusters_permitted(session: Session, name: str) -> list[str]:
@@ -183,11 +177,6 @@ def clusters_permitted(session: Session, name: str) -> list[str]:
         " JOIN allocation a ON a.id = x.allocation_id WHERE a.name = %s AND c.gone_at IS NULL ORDER BY c.name",
         (name,),
     )
-
-
-def remove_allocation(session: Session, name: str) -> bool:
-    """Forget the allocation; False when there is none of this name."""
-    return bool(session.delete("allocation", name=name))
 
 
 def set_allocation(session: Session, cluster_id: int, name: str, may_charge: bool) -> bool:

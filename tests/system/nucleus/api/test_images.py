@@ -157,7 +157,7 @@ def test_refused_images_leave_nothing(service: Client, pool: Pool, configuration
     with pool.transaction() as session:
         assert session.row("SELECT COUNT(*) FROM image") == (0,)
         project = identity.project_by_name(session, "alpha")
-        identity.set_limits(session, project.id, {"image_bytes": len(ISO) - 1})
+        session.update("project", {"limits": {"image_bytes": len(ISO) - 1}}, id=project.id)
     over = send(service, "a.iso", **MODERN)
     assert over.status_code == 403 and "images and unfinished uploads of the last day: " in over.text
     assert send(service, "a.iso", who="root").status_code == 204, "operators publish"

@@ -16,7 +16,7 @@ def limit(pool: Pool, **limits: int) -> None:
     """Set the limits of project alpha."""
     with pool.transaction() as session:
         project = identity.project_by_name(session, "alpha")
-        identity.set_limits(session, project.id, limits)
+        session.update("project", {"limits": limits}, id=project.id)
 
 
 @pytest.mark.parametrize(
