@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nucleus import records, states
-from nucleus.api import etags, models, representations
-from nucleus.api.etags import dumps
+from nucleus.api import models, representations
 from nucleus.api.representations import Freshness, cluster_json, text_of
-from nucleus.mirror import clusters
+from nucleus.mirror import clusters, columns
+from nucleus.mirror.columns import to_json
 from nucleus.records import SYSTEM
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ _OBSERVED, _STALE = "\x01observed\x01", "\x01stale\x01"
 _MARK = f'{json.dumps(_OBSERVED)},"stale":{json.dumps(_STALE)}'.encode("ascii")
 _MAX_BYTES = 64 << 20
 _AT_ONCE = 20
-_MODULES = (models, representations, states, records, etags, clusters)
+_MODULES = (models, representations, states, records, columns, clusters)
 _SOURCES = [__file__, *(str(one.__file__) for one in _MODULES)]
 _WRITTEN_BY = hashlib.sha256(b"".join(Path(one).read_bytes() for one in _SOURCES)).hexdigest()[:16]
 """Which sources a stored text is of: those of another version give other fields."""
@@ -103,7 +103,7 @@ def _written(session: Session, scope: Scope, missing: Sequence[Cluster]) -> dict
     interfaces = clusters.interfaces_of(session, scope, numbers)
     allocations = clusters.allocations_of(session, scope, numbers)
     return {
-        one.id: dumps(cluster_json(one, nodes[one.id], interfaces, allocations[one.id], _UNFILLED)).encode()
+        one.id: to_json(cluster_json(one, nodes[one.id], interfaces, allocations[one.id], _UNFILLED)).encode()
         for one in missing
     }
 

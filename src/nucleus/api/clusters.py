@@ -14,7 +14,7 @@ from starlette.responses import Response
 from comet.client.hostlists import natural_key
 from nucleus.api import models
 from nucleus.api.decorators import changes, reads, route, when_done
-from nucleus.api.etags import dumps, etag_of, is_unchanged, names_any, not_modified, require_match
+from nucleus.api.etags import etag_of, is_unchanged, names_any, not_modified, require_match
 from nucleus.api.paging import chosen, page_of, paged
 from nucleus.api.problems import Problem, conflict, invalid
 from nucleus.api.quotas import demand_few_renames
@@ -31,6 +31,7 @@ from nucleus.api.service import (
 )
 from nucleus.limits import MAX_PER_PAGE
 from nucleus.mirror import clusters, operations
+from nucleus.mirror.columns import to_json
 from nucleus.mirror.driver import DuplicateError
 from nucleus.states import is_image_free
 
@@ -86,7 +87,7 @@ def list_clusters(
     texts = call.service.cached_clusters.texts(question.session, question.scope, asked)
     body: bytes | str = b"[" + b",".join(texts) + b"]"
     if fields:
-        body = dumps(chosen(json.loads(body), fields))
+        body = to_json(chosen(json.loads(body), fields))
     return Response(body, 200, {**headers, "ETag": etag}, "application/json")
 
 
@@ -102,7 +103,7 @@ def _part_of(question: Reading, name: str, fields: str | None, what: object, pic
     text: bytes | str = texts[0]
     if pick is not None or fields:
         content = json.loads(text)
-        text = dumps(chosen(content if pick is None else pick(content), fields))
+        text = to_json(chosen(content if pick is None else pick(content), fields))
     if names_any(call.request):
         return not_modified(etag, headers)
     return Response(text, 200, {**headers, "ETag": etag}, "application/json")
@@ -250,7 +251,7 @@ def _rename(change: Change, name: str, requested: dict[str, str]) -> Response:
     if changed:
         clusters.bump_generation(change.session, [cluster.id])
         names = {before[number]: new for number, new in changed.items()}
-        change.note(cluster.name, before=dumps(names), after=None)
+        change.note(cluster.name, before=to_json(names), after=None)
         change.record_done(
             "rename", cluster, {"names": names}, next(iter(changed)) if len(changed) == 1 else None
         )

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from typing import TYPE_CHECKING
 
 from starlette.responses import Response
 
 from nucleus.api.problems import Problem
+from nucleus.mirror.columns import to_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,17 +62,12 @@ def not_modified(etag: str, headers: Mapping[str, str]) -> Response:
 
 def json_answer(content: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """A JSON body, written once."""
-    return Response(dumps(content), status, dict(headers or {}), "application/json")
-
-
-def dumps(content: object) -> str:
-    """Compact JSON."""
-    return json.dumps(content, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return Response(to_json(content), status, dict(headers or {}), "application/json")
 
 
 def conditional_json(request: Request, content: object, headers: Mapping[str, str] | None = None) -> Response:
     """200 with an ETag of the body, or 304: for answers that are small."""
-    text = dumps(content)
+    text = to_json(content)
     etag = etag_of(text)
     if is_unchanged(request, etag):
         return not_modified(etag, headers or {})

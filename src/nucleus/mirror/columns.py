@@ -79,7 +79,7 @@ def same_name(stored: str, given: str) -> bool:
 
 def to_json(value: Any) -> str:
     """Compact JSON."""
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
 def from_json(text: str | bytes | None) -> Any:
