@@ -238,7 +238,8 @@ async def console_socket(client: WebSocket, ticket: str) -> None:
     A page of another site does not use a ticket up: 403, foreign-page. 429 for one console too many.
     """
     service: Service = client.app.state.service
-    is_own = _is_own_page(client)
+    origin = client.headers.get("origin")  # other programs than browsers send none
+    is_own = origin is None or origin.partition("://")[2] == client.headers.get("host")
     used = await asyncio.to_thread(_use, service, ticket) if is_own else None
     if used is None:
         cause = _TICKET_USED if is_own else _FOREIGN_PAGE
@@ -250,12 +251,6 @@ async def console_socket(client: WebSocket, ticket: str) -> None:
             await _serve(client, service, used[0])
     except Problem as problem:
         await client.send_denial_response(answer_of(problem, client))
-
-
-def _is_own_page(client: WebSocket) -> bool:
-    """Whether the page is of this service; other programs than browsers send no Origin."""
-    origin = client.headers.get("origin")
-    return origin is None or origin.partition("://")[2] == client.headers.get("host")
 
 
 _TICKET_USED = ("ticket-used", "the ticket was used, is too old, or is none of yours; ask for another one")

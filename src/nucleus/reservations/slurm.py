@@ -66,7 +66,10 @@ class SlurmReservations:
             reserved = self._reserved()
             for number, span in spans.items():
                 if reserved.get(number, 0) < requested:
-                    raise _too_few(span)
+                    raise StateError(
+                        f"this site's scheduler has not enough free hosts from {span.begin:%Y-%m-%d %H:%M} to"
+                        f" {span.end:%H:%M} UTC; choose another time or fewer CPUs"
+                    )
         except RocksError:
             self.delete(spans)
             raise
@@ -140,10 +143,3 @@ class SlurmReservations:
         for line in finished.error_text.splitlines():
             if is_away(line) or not any(part in line for part in passes):
                 raise HostError(f"scontrol failed: {one_line(line)[:200]}; {_ADVICE}")
-
-
-def _too_few(span: Span) -> StateError:
-    return StateError(
-        f"this site's scheduler has not enough free hosts from {span.begin:%Y-%m-%d %H:%M} to {span.end:%H:%M} UTC;"
-        " choose another time or fewer CPUs"
-    )

@@ -161,9 +161,10 @@ class Authenticator:
 
     def _identify(self, sent: credentials.Sent) -> Caller | None:
         if isinstance(sent, SentAssertion):
-            claims = self._claims(
-                sent
-            )  # may ask the provider: not while a connection to the database is held
+            if self._verify_assertion is None:
+                raise refused("this site has no identity provider; make a token with `comet init`")
+            # may ask the provider: not while a connection to the database is held
+            claims = self._verify_assertion(sent.text, sent.nonce)
             with self._pool.transaction() as session:
                 return self._by_subject(session, claims)
         if isinstance(sent, SentToken):
@@ -227,11 +228,6 @@ class Authenticator:
         if found.token_id is not None:
             identity.note_use(session, found.token_id)
         return caller and caller._replace(method="signature")
-
-    def _claims(self, sent: SentAssertion) -> dict[str, str]:
-        if self._verify_assertion is None:
-            raise refused("this site has no identity provider; make a token with `comet init`")
-        return self._verify_assertion(sent.text, sent.nonce)
 
     def _by_subject(self, session: Session, claims: dict[str, str]) -> Caller | None:
         user = identity.user_by_subject(session, claims["iss"], claims["sub"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import fcntl
 import hashlib
 import os
 import re
@@ -166,8 +167,6 @@ class Receiver:
         `check` looks, under the lock, whether the offset is still what was recorded: another request may have ended
         since it was read.
         """
-        import fcntl
-
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._descriptor = os.open(
@@ -190,8 +189,6 @@ class Receiver:
     @staticmethod
     def has_open(path: Path) -> bool:
         """Whether a request has the file of an upload open."""
-        import fcntl
-
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
         except OSError:
@@ -236,9 +233,6 @@ class Receiver:
 
     def _write_waiting(self) -> None:
         block, self._waiting = bytes(self._waiting), bytearray()
-        self._write(block)
-
-    def _write(self, block: bytes) -> None:
         try:
             if shutil.disk_usage(self.path.parent).free < _RESERVE_BYTES:
                 raise unavailable("the site has no space for images now; report it to its operators")
