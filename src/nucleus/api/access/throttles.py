@@ -7,6 +7,7 @@ import math
 import threading
 import time
 from collections import Counter, OrderedDict
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Network, ip_address
 from typing import TYPE_CHECKING, TypeVar
 
@@ -21,6 +22,7 @@ MAX_FAILURES, MAX_FAILURES_OF_KIND = 10, 100
 _FAILURE_SECONDS = 60.0
 
 
+@dataclass
 class AtOnce:
     """What users have open of a kind: `max_of_one` of each, `max_of_all` together. `what` names them in refusals.
 
@@ -28,22 +30,14 @@ class AtOnce:
     a project. `of_group` names it in refusals.
     """
 
-    def __init__(
-        self,
-        what: str,
-        max_of_one: int,
-        max_of_all: int | None = None,
-        retry_seconds: int = 15,
-        of_group: str = "host",
-    ) -> None:
-        self._what = what
-        self._max_of_one = max_of_one
-        self._max_of_all = max_of_all
-        self._retry_seconds = retry_seconds
-        self._of_group = of_group
-        self._lock = threading.Lock()
-        self._open: Counter[int] = Counter()
-        self._of_groups: Counter[Hashable] = Counter()
+    what: str
+    max_of_one: int
+    max_of_all: int | None = None
+    retry_seconds: int = 15
+    of_group: str = "host"
+    _lock: threading.Lock = field(init=False, default_factory=threading.Lock)
+    _open: Counter[int] = field(init=False, default_factory=Counter)
+    _of_groups: Counter[Hashable] = field(init=False, default_factory=Counter)
 
     @property
     def count(self) -> int:
@@ -57,14 +51,14 @@ class AtOnce:
     def take(self, user_id: int, group: Hashable = None, max_of_group: int | None = None) -> None:
         """One more. Problem when that is too many; else `give_back` must follow."""
         with self._lock:
-            if self._open[user_id] >= self._max_of_one:
-                raise self._too_many(f"you have {self._max_of_one} {self._what}; end one first, or wait")
-            if self._max_of_all is not None and self._open.total() >= self._max_of_all:
+            if self._open[user_id] >= self.max_of_one:
+                raise self._too_many(f"you have {self.max_of_one} {self.what}; end one first, or wait")
+            if self.max_of_all is not None and self._open.total() >= self.max_of_all:
                 raise self._too_many(
-                    f"there are {self._max_of_all} {self._what} already, and no more are served; try again later"
+                    f"there are {self.max_of_all} {self.what} already, and no more are served; try again later"
                 )
             if max_of_group is not None and self._of_groups[group] >= max_of_group:
-                what = f"{self._what} of one {self._of_group}"
+                what = f"{self.what} of one {self.of_group}"
                 raise self._too_many(
                     f"there are {max_of_group} {what} already, and no more are served; try again later"
                 )
@@ -89,7 +83,7 @@ class AtOnce:
             self.give_back(user_id, group)
 
     def _too_many(self, detail: str) -> Problem:
-        return limited(detail, headers={"Retry-After": str(self._retry_seconds)})
+        return limited(detail, headers={"Retry-After": str(self.retry_seconds)})
 
 
 Value = TypeVar("Value")
