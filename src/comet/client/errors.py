@@ -98,14 +98,8 @@ _BY_SLUG = {
     "acknowledgement-needed": RefusedError,
     "bad-allocation": RefusedError,
     "key-reused": RefusedError,
-    "backend-unavailable": UnreachableError,
-    "unknown-cluster": NotFoundError,
-    "unknown-node": NotFoundError,
-    "unknown-image": NotFoundError,
-    "unknown-set": NotFoundError,
-    "unknown-site": NotFoundError,
-    "unknown-reservation": NotFoundError,
 }
+"""Of problems that mean something else than their status."""
 
 
 def error_of_answer(status: int, slug: str, message: str) -> CometError:
