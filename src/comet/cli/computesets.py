@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from datetime import datetime
 from typing import Any, Optional
@@ -150,7 +149,7 @@ def only_allocation(context: Context, cluster: str) -> Optional[str]:
     if len(allocations) < 2:
         return None
     listed = ", ".join(allocations)
-    if sys.stdin is None or not sys.stdin.isatty():
+    if not is_terminal():
         raise UsageError(f"cluster {cluster} has several allocations: choose one with --allocation: {listed}")
     chosen = ask(f"Charge which allocation ({listed})? ")
     if chosen not in allocations:

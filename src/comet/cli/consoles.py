@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from comet.cli.context import Context, signals_as_interrupts
 from comet.cli.output import show
-from comet.client.errors import TICKET_USED, RefusedError, UsageError
+from comet.client.errors import TICKET_USED, RefusedError
 
 if TYPE_CHECKING:
     from comet.client.websocket import WebSocket
@@ -41,8 +41,6 @@ def _attach(context: Context) -> int:
 
     The terminal is as before afterwards.
     """
-    if sys.stdin is None or sys.stdout is None:
-        raise UsageError("the serial console needs a terminal")
     try:
         web_socket = _open(context)
     except RefusedError as error:

@@ -189,17 +189,16 @@ def signals_as_interrupts() -> Iterator[None]:
 
 def is_terminal() -> bool:
     """Whether somebody at a terminal can answer a question."""
-    return sys.stdin is not None and sys.stdin.isatty()
+    return sys.stdin.isatty()
 
 
 def _is_read_by_somebody() -> bool:
-    return sys.stderr is not None and sys.stderr.isatty()
+    return sys.stderr.isatty()
 
 
 def warn(message: str) -> None:
     """Lines on standard error, made safe for a terminal, without the rest of very long words."""
-    if sys.stderr is not None:
-        sys.stderr.write("".join(shortened(line) + "\n" for line in message.splitlines()) or "\n")
+    sys.stderr.write("".join(shortened(line) + "\n" for line in message.splitlines()) or "\n")
 
 
 def ask(question: str) -> str:

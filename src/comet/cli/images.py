@@ -26,7 +26,7 @@ def show_images(context: Context) -> None:
 
 def upload(context: Context) -> None:
     seen = [-1]
-    visible = not context.option("quiet") and sys.stderr is not None and sys.stderr.isatty()
+    visible = not context.option("quiet") and sys.stderr.isatty()
 
     def progress(sent: int, total: int) -> None:
         percent = sent * 100 // max(total, 1)

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any, Optional
 
-from comet.cli.context import Context, answering, ask
+from comet.cli.context import Context, answering, ask, is_terminal
 from comet.cli.output import columns, safe, show
 from comet.client import configuration
 from comet.client.cache import Cache, default_path
@@ -133,7 +133,7 @@ def _given(context: Context, option: str, question: str, default: str) -> str:
     given = str(context.option(option) or "")
     if given:
         return given
-    if sys.stdin is None or not sys.stdin.isatty():
+    if not is_terminal():
         if default:
             return default
         raise UsageError(f"give --{option}: without a terminal nobody can answer")
@@ -164,8 +164,8 @@ def _token(context: Context, endpoint: Endpoint) -> str:
 def _password(endpoint: Endpoint) -> str:
     if "COMET_PASSWORD" in os.environ:
         return os.environ["COMET_PASSWORD"]
-    if sys.stdin is None or not sys.stdin.isatty():
-        line = sys.stdin.readline() if sys.stdin is not None else ""
+    if not is_terminal():
+        line = sys.stdin.readline()
         if line:
             return line.rstrip("\n")
         raise UsageError(

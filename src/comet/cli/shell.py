@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from comet.cli.commands import COMMANDS
-from comet.cli.context import Context, warn
+from comet.cli.context import Context, is_terminal, warn
 from comet.client.errors import AuthenticationError
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def shell(context: Context) -> int:
     """
     from comet.cli.main import run
 
-    interactive = sys.stdin is not None and sys.stdin.isatty()
+    interactive = is_terminal()
     status = 0
     passwords: dict[Endpoint, str] = {}
     for line in _lines(interactive):
@@ -53,7 +53,7 @@ def shell(context: Context) -> int:
 
 def _lines(interactive: bool) -> Iterator[str]:
     if not interactive:
-        yield from sys.stdin or ()
+        yield from sys.stdin
         return
     with contextlib.suppress(ImportError):
         import readline
