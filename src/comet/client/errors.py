@@ -54,10 +54,6 @@ class UnreachableError(CometError):
     exit_status = 6
 
 
-class NoCachedAnswerError(UnreachableError):
-    """`--cached`, and this was never asked before."""
-
-
 class WaitTimeoutError(CometError):
     """What was waited for did not happen in time; it goes on."""
 

@@ -14,7 +14,7 @@ from comet.client import configuration, records
 from comet.client.cache import Cache
 from comet.client.configuration import Endpoint
 from comet.client.connection import Answer, Connection, decoded
-from comet.client.errors import CometError, NoCachedAnswerError, UnreachableError, UsageError
+from comet.client.errors import CometError, UnreachableError, UsageError
 from comet.client.records import Operation
 
 _OPERATION = re.compile(r"[0-9A-Za-z]{1,64}")
@@ -67,7 +67,7 @@ class Requests:
         is_silent = known is not None and time.monotonic() < self._silent_at + _SILENCE_SECONDS
         try:
             if self.cached_only or is_silent:
-                raise NoCachedAnswerError(
+                raise UnreachableError(
                     f"{path} was not asked before, so the cache does not have it: leave out --cached"
                 )
             condition = {"If-None-Match": known.etag} if known and known.etag else None

@@ -72,10 +72,6 @@ logging.getLogger("uvicorn.error").addFilter(lambda record: record.msg != _NO_HA
 """uvicorn 0.54 (websockets_sansio_impl.py) logs it of each WebSocket that is refused with a body: of a used ticket."""
 
 
-class _TooLargeError(Exception):
-    """The request is beyond a bound; the parser ends with it."""
-
-
 class Connection(HttpToolsProtocol):
     """uvicorn's, which ends also when the headers of a request do not come, or do not end."""
 
@@ -167,7 +163,7 @@ class Connection(HttpToolsProtocol):
 
     def _end_parsing(self) -> None:
         self._is_too_large = True
-        raise _TooLargeError
+        raise ValueError("the request is beyond a bound")  # the parser ends with it
 
     def _end_answer(self) -> None:
         """Nothing more is written of the present answer; uvicorn ends only that to the last request which came."""

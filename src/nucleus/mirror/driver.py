@@ -57,19 +57,11 @@ DRIVER_ERRORS: tuple[type[Exception], ...] = (pymysql.err.Error, OSError)
 
 
 class DuplicateError(StateError):
-    """A row with this unique value is there already; `key` is the name of the index."""
-
-    def __init__(self, message: str, key: str) -> None:
-        super().__init__(message)
-        self.key = key
+    """A row with this unique value is there already."""
 
 
 class NoConnectionError(BusyError):
     """All connections of a pool are in use."""
-
-
-class NoSchemaError(StateError):
-    """There is no schema of Nucleus yet."""
 
 
 class SilentError(HostError):
@@ -152,16 +144,16 @@ def explain(error: Exception, settings: DatabaseSettings) -> RocksError:
     if code in LOCKED_OUT:
         return BusyError("another request holds the same rows of the database; repeat this one")
     if code == DUPLICATE:
-        return DuplicateError(f"it is there already: {message}", message.rpartition("for key ")[2].strip("'"))
+        return DuplicateError(f"it is there already: {message}")
     if code in (NO_SUCH_DATABASE, NO_SUCH_TABLE):
-        return NoSchemaError(f"{place} is not set up; run `nucleus setup` as root")
+        return StateError(f"{place} is not set up; run `nucleus setup` as root")
     if code in BAD_VALUE:
         return UserError(f"the database refused a value: {message}")
     return ToolError(f"the database refused a statement: {message}")
 
 
 def open_connection(settings: DatabaseSettings, *, commits_itself: bool = False) -> Connection[Cursor]:
-    """A connection to the schema, as `connect` makes it. HostError, NoSchemaError."""
+    """A connection to the schema, as `connect` makes it. HostError; StateError before there is one."""
     with explained(settings):
         return connect(
             settings, settings.name, silence_seconds=SILENCE_SECONDS, commits_itself=commits_itself
