@@ -19,7 +19,6 @@ from nucleus.cli.administration import (
     perform,
     print_table,
     record,
-    session_of,
     the_cluster,
     the_project,
     unique,
@@ -55,13 +54,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             help=f"only of computesets that {line}: a date, or a date and a time, in UTC",
         )
     parser.add_argument("--format", choices=("table", "json", "csv"), default="table", help="table")
+    parser.set_defaults(act=_print_usage)
 
 
 def run(given: argparse.Namespace, configuration: Configuration) -> int:
-    """Do the action, or print the usage. UserError for hosts of a site with Slurm, which are those of a partition."""
+    """Do the action. UserError for hosts of a site with Slurm, which are those of a partition."""
     batch = configuration.batch
-    if given.command == "usage":
-        return _print_usage(given, configuration)
     if given.command == "host" and batch.kind != "hosts":
         raise UserError(
             f"computesets get the hosts of the partition {batch.partition} of Slurm; change its nodes there"
@@ -301,12 +299,11 @@ def _verify_audit(_: Any, session: Session) -> None:
     )
 
 
-def _print_usage(given: argparse.Namespace, configuration: Configuration) -> int:
+def _print_usage(given: Any, session: Session) -> None:
     """Print a row for each allocation, project, user and cluster. UserError for a time that ends before it begins."""
     if given.begin is not None and given.end is not None and given.end <= given.begin:
         raise UserError("the time ends before it begins; choose a later --to")
-    with session_of(configuration) as session:
-        found = usage.charges(session, SYSTEM, given.begin, given.end)
+    found = usage.charges(session, SYSTEM, given.begin, given.end)
     rows = [(*one, f"{one.charged_seconds / 3600:.2f}") for one in found]
     if given.format == "json":
         print(json.dumps([{**one._asdict(), "node_hours": one.charged_seconds / 3600} for one in found]))
@@ -314,7 +311,6 @@ def _print_usage(given: argparse.Namespace, configuration: Configuration) -> int
         csv.writer(sys.stdout, lineterminator="\n").writerows([_USAGE, *rows])
     else:
         print_table([key.upper().replace("_", " ") for key in _USAGE], rows)
-    return 0
 
 
 def _moment(text: str) -> datetime:
