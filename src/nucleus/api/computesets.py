@@ -22,7 +22,7 @@ from nucleus.api.new_computesets import (
     walltime_of,
 )
 from nucleus.api.paging import Page, chosen, number_of, page_of, paged
-from nucleus.api.problems import Problem, conflict, forbidden, is_legacy
+from nucleus.api.problems import Problem, conflict, is_legacy
 from nucleus.api.quotas import demand_few_sets, demand_quota
 from nucleus.api.representations import Json, compute_json, computeset_json, freshness_of
 from nucleus.api.responsibility import demand_acknowledgement, demand_leader
@@ -148,8 +148,6 @@ def unknown_set(number: int | str) -> Problem:
 def start_computeset(change: Change, body: models.NewComputeset) -> Response:
     """Everything is checked before anything exists."""
     call, session = change.call, change.session
-    if body.hosts and not call.scope.is_operator:
-        raise forbidden("only operators choose the hosts; leave out hosts")
     if body.reservation:
         demand_reservation(call, body.reservation)
     cluster = find_cluster(change, body.cluster, lock=True)

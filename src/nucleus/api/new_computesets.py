@@ -58,13 +58,13 @@ def requested_nodes(
         hosts = [one.host for one in body.computes if isinstance(one, models.Host) and one.host]
     else:
         nodes = _free_nodes(change, cluster, int(body.count or 0), leaving)
+    if (hosts or body.hosts) and not change.scope.is_operator:
+        raise forbidden("only operators choose the hosts; leave out the hosts")
     if body.hosts:
         try:
             hosts = expand(body.hosts)
         except UserError as error:
             raise invalid(str(error), [("#/hosts", str(error))]) from None
-    if hosts and not change.scope.is_operator:
-        raise forbidden("only operators choose the hosts; leave out the hosts")
     if hosts and len(hosts) != len(nodes):
         raise invalid(f"hosts has {len(hosts)} names for {len(nodes)} nodes; it needs as many")
     if len({host.casefold() for host in hosts}) < len(hosts):
