@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import string
 import threading
 import time
 from datetime import datetime
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
     from nucleus.records import Scope
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-
+_BASE_32 = str.maketrans(_ALPHABET, string.digits + string.ascii_lowercase[:22])
+"""To the digits that `int` reads."""
 
 _lock = threading.Lock()
 _last = 0
@@ -30,7 +32,7 @@ def new_ulid(after: str | None = None) -> str:
     global _last
     number = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(os.urandom(10), "big")
     with _lock:
-        number = _last = max(number, _last + 1, _number_of(after) + 1 if after else 0)
+        number = _last = max(number, _last + 1, int(after.translate(_BASE_32), 32) + 1 if after else 0)
     return _text_of(number)
 
 
@@ -41,13 +43,6 @@ def oldest_ulid(seconds: int) -> str:
 
 def _text_of(number: int) -> str:
     return "".join(_ALPHABET[number >> shift & 31] for shift in range(125, -1, -5))
-
-
-def _number_of(ulid: str) -> int:
-    number = 0
-    for character in ulid:
-        number = number << 5 | _ALPHABET.index(character)
-    return number
 
 
 def visible(scope: Scope, column: str = "c.project_id") -> tuple[str, list[Any]]:
