@@ -24,8 +24,7 @@ POLLS_UNTIL_FOLLOWED = 5
 class Listed(NamedTuple):
     """What the commands listed; None where one failed or was not due.
 
-    `has_all_images`: every NAS answered. `vm_at` and `image_at`: when the commands of power and images began, and
-    `now`, all by the database's clock.
+    `has_all_images`: every NAS answered. `began`: when the commands did, and `now`, both by the database's clock.
     """
 
     members: list[Member] | None = None
@@ -34,8 +33,7 @@ class Listed(NamedTuple):
     machines: Mapping[str, Machine] | None = None
     images: Mapping[str, Image] | None = None
     has_all_images: bool = True
-    vm_at: datetime | None = None
-    image_at: datetime | None = None
+    began: datetime | None = None
     now: datetime | None = None
 
     @property
@@ -201,7 +199,7 @@ def _compare_clusters(
         if frontend in later or _is_half_listed(known, listed, frontend):
             continue
         cluster, node = known.clusters.get(frontend), known.nodes.get(frontend)
-        if node is not None and node.is_gone and _is_outdated(node, listed.vm_at, listed.now):
+        if node is not None and node.is_gone and _is_outdated(node, listed):
             continue  # it was removed after it was listed
         vlan = _vlan(listed, frontend, cluster.vlan if cluster else None)
         if cluster is None or (cluster.is_gone and not _has_returned(node, listed)):
@@ -233,7 +231,7 @@ def _compare_node(
     known: Known, listed: Listed, name: str, frontend: str, changes: Changes, macs: set[str]
 ) -> None:
     node = known.nodes.get(name)
-    if node is not None and node.is_gone and _is_outdated(node, listed.vm_at, listed.now):
+    if node is not None and node.is_gone and _is_outdated(node, listed):
         return  # it was removed after it was listed
     before = node.values if node is not None and not node.is_gone else None
     after = _listed_values(listed, name, frontend, before, node)
@@ -289,13 +287,13 @@ def _listed_values(
     machine = listed.machines.get(name) if listed.machines is not None else None
     if machine is not None:
         host, cpus, memory_mb, disk_gb, state, iso, uuid = machine
-        if _is_outdated(node, listed.vm_at, listed.now):
+        if _is_outdated(node, listed):
             host, state, iso = values.physical_host, values.state, values.iso
         values = values._replace(
             physical_host=host, cpus=cpus, memory_mb=memory_mb, disk_gb=disk_gb, state=state, iso=iso,
             uuid=uuid or values.uuid,
         )  # fmt: skip
-    if listed.images is not None and not _is_outdated(node, listed.image_at, listed.now):
+    if listed.images is not None and not _is_outdated(node, listed):
         image = listed.images.get(name)
         if image is not None:
             if (values.image_state, values.image_locked) != image:
@@ -307,12 +305,12 @@ def _listed_values(
     return values
 
 
-def _is_outdated(node: KnownNode | None, observed_at: datetime | None, now: datetime | None) -> bool:
+def _is_outdated(node: KnownNode | None, listed: Listed) -> bool:
     """Whether a command of the node began or ended after it was listed; one of the future does not count."""
-    if node is None or node.last_command_at is None or observed_at is None:
+    if node is None or node.last_command_at is None or listed.began is None:
         return False
     # a clock that was set back: the command would hold every poll off until the clock has caught up
-    return observed_at <= node.last_command_at and (now is None or node.last_command_at <= now)
+    return listed.began <= node.last_command_at and (listed.now is None or node.last_command_at <= listed.now)
 
 
 def _events(known: Known, node: KnownNode, changed: Mapping[str, Any]) -> list[NewEvent]:

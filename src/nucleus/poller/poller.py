@@ -55,12 +55,11 @@ def late_seconds(source: Source, settings: PollSettings) -> float:
 
 
 class Read(NamedTuple):
-    """How a command ended: its rows or its error, how long it took, and when it began by the database's clock."""
+    """How a command ended: its rows or its error, and how long it took."""
 
     rows: Rows | None
     error: str | None
     seconds: float
-    began: datetime
 
 
 class Poller:
@@ -129,7 +128,7 @@ class Poller:
                 began,
             )
             public = public_names(session) if commands.LIBRARY in due else set()
-        reads = self._read_all(due, began)
+        reads = self._read_all(due)
         changes, self._known = self._write_changes(self._known, reads, began, public)
         self._note(reads, changes)
         try:
@@ -146,7 +145,7 @@ class Poller:
         Returns that, and what is known afterwards. `before`: what was known when the commands `began`.
         """
         with self._guard.transaction() as session:
-            listed = _listed(reads)
+            listed = _listed(reads, began)
             since = min(observations.database_now(session), began) - _OVERLAP
             known = _known_again(session, before, listed, since)
             listed = _with_references(listed, references(session))
@@ -164,7 +163,8 @@ class Poller:
             hosts = hosts_of(known, listed)
             if hosts is not None:
                 record_hosts(session, LISTED, hosts)
-            events = [*changes.events, *self._record(session, reads, without_images(known, listed), public)]
+            unlisted = without_images(known, listed)
+            events = [*changes.events, *self._record(session, reads, began, unlisted, public)]
             # after all locks of rows: who has a cluster's row waits for this one
             append_events(session, events)
         return changes, after
@@ -189,14 +189,14 @@ class Poller:
         }
         return _merged(known, by_owners)
 
-    def _read_all(self, due: Iterable[Source], began: datetime) -> dict[Source, Read]:
+    def _read_all(self, due: Iterable[Source]) -> dict[Source, Read]:
         """Run them at the same time. A command may take longer than the lease lasts without a word of ours."""
-        running = {source: self._threads.submit(self._read, source, began) for source in due}
+        running = {source: self._threads.submit(self._read, source) for source in due}
         while wait(running.values(), self._guard.lease_seconds / 4).not_done:
             self._guard.keep()
         return {source: one.result() for source, one in running.items()}
 
-    def _read(self, source: Source, began: datetime) -> Read:
+    def _read(self, source: Source) -> Read:
         before = time.monotonic()
         try:
             rows = self._rocks.read(source)
@@ -206,14 +206,15 @@ class Poller:
                 )
             if not rows.is_complete and source is not commands.STORAGEMAP and source is not commands.VM:
                 raise ToolError(f"`rocks {' '.join(source.arguments)}` was not answered by all hosts")
-            return Read(rows, None, time.monotonic() - before, began)
+            return Read(rows, None, time.monotonic() - before)
         except RocksError as error:
-            return Read(None, str(error), time.monotonic() - before, began)
+            return Read(None, str(error), time.monotonic() - before)
 
     def _record(
         self,
         session: Session,
         reads: Mapping[Source, Read],
+        began: datetime,
         without: Collection[str],
         public: Collection[str],
     ) -> list[NewEvent]:
@@ -223,8 +224,7 @@ class Poller:
         """
         for source, read in reads.items():
             count = len(read.rows.content) if read.rows else 0
-            observations.record_source(session, source.name, read.seconds, read.began, count, read.error)
-        began = next(iter(reads.values())).began
+            observations.record_source(session, source.name, read.seconds, began, count, read.error)
         fresh = [
             kind
             for kind, sources in _KINDS.items()
@@ -284,7 +284,7 @@ class Poller:
         return min(max(due - now, 0.2), self._settings.power_seconds)
 
 
-def _listed(reads: Mapping[Source, Read]) -> Listed:
+def _listed(reads: Mapping[Source, Read], began: datetime) -> Listed:
     rows = {source: read.rows for source, read in reads.items() if read.rows is not None}
     content = {source: found.content for source, found in rows.items()}
     return Listed(
@@ -294,8 +294,7 @@ def _listed(reads: Mapping[Source, Read]) -> Listed:
         content.get(commands.VM),
         content.get(commands.STORAGEMAP),
         commands.STORAGEMAP not in rows or rows[commands.STORAGEMAP].is_complete,
-        reads[commands.VM].began if commands.VM in rows else None,
-        reads[commands.STORAGEMAP].began if commands.STORAGEMAP in rows else None,
+        began,
     )
 
 

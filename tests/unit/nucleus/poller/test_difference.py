@@ -25,7 +25,6 @@ _LISTED = Listed(
     True,
     _NOW,
     _NOW,
-    _NOW,
 )
 
 
@@ -42,7 +41,7 @@ def test_a_poll_that_sees_the_same_changes_nothing() -> None:
 
 
 def test_a_state_is_written_with_its_event_and_others_stay() -> None:
-    listed = Listed(machines={"vm-vc1-0": _MACHINE._replace(state="active")}, vm_at=_NOW, now=_NOW)
+    listed = Listed(machines={"vm-vc1-0": _MACHINE._replace(state="active")}, began=_NOW, now=_NOW)
     changes = compare(_KNOWN, listed)
     assert changes.nodes == {"vm-vc1-0": {"state": "active"}} and changes.touched == {"vc1"}
     assert [(e.type, e.target, e.old, e.new) for e in changes.events] == [
@@ -51,7 +50,7 @@ def test_a_state_is_written_with_its_event_and_others_stay() -> None:
 
 
 def test_what_was_listed_before_a_command_is_ignored_for_its_node() -> None:
-    listed = Listed(machines={"vm-vc1-0": _MACHINE._replace(state="active", cpus=4)}, vm_at=_NOW, now=_NOW)
+    listed = Listed(machines={"vm-vc1-0": _MACHINE._replace(state="active", cpus=4)}, began=_NOW, now=_NOW)
     for seconds, outdated in ((1, True), (0, True), (-1, False), (7200, False)):
         node = _NODE._replace(last_command_at=_NOW + timedelta(seconds=seconds))
         later = listed._replace(now=_NOW + timedelta(seconds=2))
@@ -116,7 +115,7 @@ def test_a_mac_that_two_machines_have_is_the_first_one_s() -> None:
 
 
 def test_an_image_that_no_nas_has_is_none_only_if_all_have_answered() -> None:
-    listed = Listed(images={}, image_at=_NOW, now=_NOW)
+    listed = Listed(images={}, began=_NOW, now=_NOW)
     assert compare(_KNOWN, listed).nodes["vm-vc1-0"] == {"image_state": None, "image_locked": None}
     assert not compare(_KNOWN, listed._replace(has_all_images=False)).nodes
 
