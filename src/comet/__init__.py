@@ -33,24 +33,15 @@ if TYPE_CHECKING:
 
 __version__ = "1.0.0"
 
-_HOMES = {
-    "Client": "comet.client.client",
-    "Comet": "comet.client.old_names",
-    "Cluster": "comet.client.old_names",
-    "expand_hostlist": "comet.client.hostlists",
-    "collect_hostlist": "comet.client.hostlists",
-    "walltime_to_minutes": "comet.client.durations",
-    "format_duration": "comet.client.durations",
-    "CometError": "comet.client.errors",
-    "UsageError": "comet.client.errors",
-    "AuthenticationError": "comet.client.errors",
-    "NotFoundError": "comet.client.errors",
-    "RefusedError": "comet.client.errors",
-    "UnreachableError": "comet.client.errors",
-    "WaitTimeoutError": "comet.client.errors",
-    "OperationFailedError": "comet.client.errors",
-    "SomeNodesFailedError": "comet.client.errors",
+_NAMES = {
+    "client": "Client",
+    "old_names": "Comet Cluster",
+    "hostlists": "expand_hostlist collect_hostlist",
+    "durations": "walltime_to_minutes format_duration",
+    "errors": "CometError UsageError AuthenticationError NotFoundError RefusedError UnreachableError"
+    " WaitTimeoutError OperationFailedError SomeNodesFailedError",
 }
+_HOMES = {name: f"comet.client.{module}" for module, names in _NAMES.items() for name in names.split()}
 
 __all__ = list(_HOMES)  # loaded at their first use: the program's start and completion need none of them
 
