@@ -300,10 +300,8 @@ class Client(Requests):
 
     def reserve(self, requested: Mapping[str, Any]) -> dict[str, Any]:
         """Reserve a site: the fields are those of POST /v1/reservation. What was made of it."""
-        found = decoded(self.change("POST", ("reservation",), _without_none(requested)).body)
-        if not isinstance(found, dict):
-            raise records.bad_answer("it has no reservation")
-        return found
+        answer = self.change("POST", ("reservation",), _without_none(requested))
+        return records.read_object(decoded(answer.body), "a reservation")
 
     def cancel_reservation(self, number: int) -> None:
         self.change("DELETE", ("reservation", number))
@@ -336,10 +334,8 @@ class Client(Requests):
         """A new token: it is in the answer's `token`, this once."""
         given = {"scopes": list(scopes) or None, "projects": list(projects) or None, "days": days}
         body = {"note": note, **_without_none(given)}
-        found = decoded(self.change("POST", ("token", ""), body).body)
-        if not isinstance(found, dict):
-            raise records.bad_answer("it has no token")
-        return found
+        answer = self.change("POST", ("token", ""), body)
+        return records.read_object(decoded(answer.body), "a token")
 
     def revoke_token(self, identifier: str) -> None:
         self.change("DELETE", ("token", identifier))

@@ -186,7 +186,7 @@ def bad_answer(what: str) -> UnreachableError:
 
 
 def read_cluster(document: Any) -> ClusterRecord:
-    it = _object(document, "a cluster")
+    it = read_object(document, "a cluster")
     name = _required(it, "name", str)
     frontend = it.get("frontend")
     return _record(
@@ -200,7 +200,7 @@ def read_cluster(document: Any) -> ClusterRecord:
 
 
 def read_node(document: Any, kind: str, cluster: str) -> Node:
-    it = _object(document, f"a {kind}")
+    it = read_object(document, f"a {kind}")
     return _record(
         Node,
         it,
@@ -209,7 +209,7 @@ def read_node(document: Any, kind: str, cluster: str) -> Node:
         power=_field(it, "power", str) or _power(_field(it, "state", str)),
         disk_state=_field(it, f"{kind}_state", str),
         interfaces=tuple(
-            _record(Interface, _object(entry, "an interface")) for entry in _list(it, "interface")
+            _record(Interface, read_object(entry, "an interface")) for entry in _list(it, "interface")
         ),
         computeset=_field(it, "active_computeset", int),
         computeset_state=_field(it, "active_computeset_state", str),
@@ -218,14 +218,14 @@ def read_node(document: Any, kind: str, cluster: str) -> Node:
 
 
 def read_computeset(document: Any) -> Computeset:
-    it = _object(document, "a computeset")
+    it = read_object(document, "a computeset")
     cluster = _required(it, "cluster", str)
     computes = tuple(read_node(compute, "compute", cluster) for compute in _list(it, "computes"))
     return _record(Computeset, it, computes=computes)
 
 
 def read_operation(document: Any) -> Operation:
-    it = _object(document, "an operation")
+    it = read_object(document, "an operation")
     error = it.get("error")
     if isinstance(error, dict):
         error = error.get("detail") or error.get("message") or error.get("title") or error
@@ -237,6 +237,12 @@ def read_operation(document: Any) -> Operation:
         error=None if error is None else str(error),
         document=it,
     )
+
+
+def read_object(document: Any, what: str) -> dict[str, Any]:
+    if not isinstance(document, dict):
+        raise bad_answer(f"{what} is not an object")
+    return document
 
 
 def read_list(document: Any, what: str) -> list[Any]:
@@ -256,12 +262,6 @@ def _target(document: dict[str, Any]) -> str:
 def _power(state: Optional[str]) -> str:
     known = {"active": "on", "paused": "paused", "crashed": "crashed"}
     return known.get(state or "", "off" if state in ("shutdown", "shutoff", "nostate") else "unknown")
-
-
-def _object(document: Any, what: str) -> dict[str, Any]:
-    if not isinstance(document, dict):
-        raise bad_answer(f"{what} is not an object")
-    return document
 
 
 def _list(document: dict[str, Any], name: str) -> Iterable[Any]:
