@@ -7,11 +7,11 @@ import json
 import threading
 from collections import OrderedDict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from nucleus import records, states
 from nucleus.api import models, representations
-from nucleus.api.representations import Freshness, cluster_json, text_of
+from nucleus.api.representations import cluster_json, text_of
 from nucleus.mirror import clusters, columns
 from nucleus.mirror.columns import to_json
 from nucleus.records import SYSTEM
@@ -19,10 +19,12 @@ from nucleus.records import SYSTEM
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from nucleus.api.representations import Freshness
     from nucleus.mirror.pool import Guard, Session
     from nucleus.records import Cluster, Scope
 
 _OBSERVED, _STALE = "\x01observed\x01", "\x01stale\x01"
+_UNFILLED = {"observed_at": _OBSERVED, "stale": _STALE}
 _MARK = f'{json.dumps(_OBSERVED)},"stale":{json.dumps(_STALE)}'.encode("ascii")
 _MAX_BYTES = 64 << 20
 _AT_ONCE = 20
@@ -106,17 +108,6 @@ def _written(session: Session, scope: Scope, missing: Sequence[Cluster]) -> dict
         one.id: to_json(cluster_json(one, nodes[one.id], interfaces, allocations[one.id], _UNFILLED)).encode()
         for one in missing
     }
-
-
-class _Unfilled(Freshness):
-    """Has the mark in the place of the moment, and of what follows it."""
-
-    @property
-    def fields(self) -> dict[str, Any]:
-        return {"observed_at": _OBSERVED, "stale": _STALE}
-
-
-_UNFILLED = _Unfilled(None, False, 0)
 
 
 def _stamp(freshness: Freshness) -> bytes:

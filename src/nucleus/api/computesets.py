@@ -59,7 +59,7 @@ def sets_json(one: Reading | Change, sets: Sequence[Computeset]) -> list[Json]:
     for found in sets:
         cluster = by_id.get(found.cluster_id)
         if cluster is not None:
-            freshness = freshness_of(cluster, call.service.configuration.poll, call.now)
+            freshness = freshness_of(cluster, call.service.configuration.poll, call.now).fields
             for number in nodes.keys() & set(found.node_ids) - shaped.keys():  # many sets had the same node
                 of_node = interfaces.get(number, ())
                 shaped[number] = compute_json(nodes[number], cluster.name, of_node, freshness)

@@ -81,8 +81,8 @@ def _value(value: Any) -> Any:
     return text_of(value) if isinstance(value, datetime) else value
 
 
-def frontend_json(node: Node, interfaces: Sequence[Interface], freshness: Freshness) -> Json:
-    """`models.Frontend`. The public interface is the first whose network is not `private`."""
+def frontend_json(node: Node, interfaces: Sequence[Interface], freshness: Json) -> Json:
+    """`models.Frontend`. The public interface is the first whose network is not `private`. `freshness`: its fields."""
     public = next((one for one in interfaces if one.subnet != "private"), None)
     return _node(
         models.Frontend, node, interfaces, freshness,
@@ -93,7 +93,7 @@ def frontend_json(node: Node, interfaces: Sequence[Interface], freshness: Freshn
     )  # fmt: skip
 
 
-def compute_json(node: Node, cluster: str, interfaces: Sequence[Interface], freshness: Freshness) -> Json:
+def compute_json(node: Node, cluster: str, interfaces: Sequence[Interface], freshness: Json) -> Json:
     """`models.Compute`."""
     return _node(
         models.Compute, node, interfaces, freshness,
@@ -105,7 +105,7 @@ def compute_json(node: Node, cluster: str, interfaces: Sequence[Interface], fres
 
 
 def _node(
-    shape: type[BaseModel], node: Node, interfaces: Sequence[Interface], freshness: Freshness, **computed: Any
+    shape: type[BaseModel], node: Node, interfaces: Sequence[Interface], freshness: Json, **computed: Any
 ) -> Json:
     """The private interface first: scripts of owners take the first."""
     return shaped(
@@ -117,7 +117,7 @@ def _node(
         power=power_of(node.state, has_host=node.physical_host is not None),
         iso=_owners_iso(node.iso),
         iso_active=_owners_iso(node.iso_active),
-        **freshness.fields,
+        **freshness,
         **computed,
     )
 
@@ -132,7 +132,7 @@ def cluster_json(
     nodes: Sequence[Node],
     of: Mapping[int, Sequence[Interface]],
     allocations: list[str],
-    freshness: Freshness,
+    freshness: Json,
 ) -> Json:
     """`models.Cluster`, of its nodes, the frontend first, and the interfaces of each."""
     frontend = next((node for node in nodes if node.kind == "frontend"), None)
@@ -146,7 +146,7 @@ def cluster_json(
             for node in nodes
             if node.kind != "frontend"
         ],
-        **freshness.fields,
+        **freshness,
     )
 
 

@@ -19,7 +19,7 @@ from nucleus.records import Cluster, Computeset, Interface, Node
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 SETTINGS = PollSettings(power_seconds=10, topology_seconds=60)
-FRESH = Freshness(NOW, False, 0)
+FRESH = Freshness(NOW, False, 0).fields
 FRONTEND = Node(
     1, 5, "frontend", "vc1", "vc1", "h1", 2, 2048, 36, "active", "mapped", False, None, None, None, None,
     "VM", None, None, False, None, None, None, None,
