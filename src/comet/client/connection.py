@@ -248,43 +248,18 @@ class Connection:
     def _send(
         self, method: str, path: str, body: Optional[bytes], headers: Mapping[str, str], patience: float
     ) -> http.client.HTTPResponse:
-        if self._open is None:
-            self._open = self._new()
-        connection = self._open
-        silence = threading.Timer(_SILENCE_SECONDS + patience, self._say_waiting)
-        silence.daemon = True
-        # a large body takes its time
-        if self.report_silence is not None and len(body or b"") < _LARGEST_ERROR:
-            silence.start()
-        try:
-            return self._answered(connection, method, path, body, headers, patience)
-        finally:
-            silence.cancel()
-
-    def _say_waiting(self) -> None:
-        report, self.report_silence = self.report_silence, None
-        if report is not None:
-            report(f"{self.endpoint.url} does not answer; waiting for it, {self.timeout:g} s at most")
-
-    def _answered(
-        self,
-        connection: http.client.HTTPConnection,
-        method: str,
-        path: str,
-        body: Optional[bytes],
-        headers: Mapping[str, str],
-        patience: float,
-    ) -> http.client.HTTPResponse:
         self._is_sent = False
-        if connection.sock is None:
-            connection.connect()
-        self._is_sent = True
-        connection.sock.settimeout(self.timeout + patience)
-        # also for a server that sends its headers one byte at a time
-        end = threading.Timer(4 * self.timeout + patience, _shut, (connection.sock,))
-        end.daemon = True
-        end.start()
-        try:
+        connection = self._open = self._open or self._new()
+        with contextlib.ExitStack() as timers:
+            # a large body takes its time
+            if self.report_silence is not None and len(body or b"") < _LARGEST_ERROR:
+                timers.enter_context(_timer(_SILENCE_SECONDS + patience, self._say_waiting))
+            if connection.sock is None:
+                connection.connect()
+            self._is_sent = True
+            connection.sock.settimeout(self.timeout + patience)
+            # also for a server that sends its headers one byte at a time
+            timers.enter_context(_timer(4 * self.timeout + patience, _shut, connection.sock))
             try:
                 connection.request(method, path, body, dict(headers))
             except (BrokenPipeError, ConnectionResetError):
@@ -292,8 +267,11 @@ class Connection:
                     raise
                 # a proxy that refuses a body ends before it has come: its answer is here already
             return connection.getresponse()
-        finally:
-            end.cancel()
+
+    def _say_waiting(self) -> None:
+        report, self.report_silence = self.report_silence, None
+        if report is not None:
+            report(f"{self.endpoint.url} does not answer; waiting for it, {self.timeout:g} s at most")
 
     def _new(self) -> http.client.HTTPConnection:
         if not self._secure:
@@ -342,6 +320,18 @@ def decoded(body: bytes, object_hook: Optional[Callable[[dict[str, Any]], Any]] 
 def _quoted(word: str) -> str:
     # a word of dots alone would be another path
     return word.replace(".", "%2E") if word.strip(".") == "" else quote(word, safe="")
+
+
+@contextlib.contextmanager
+def _timer(seconds: float, act: Callable[..., None], *arguments: Any) -> Iterator[None]:
+    """Act after so many seconds, unless the block has ended before."""
+    timer = threading.Timer(seconds, act, arguments)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _shut(connected: socket.socket) -> None:
