@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import csv
 import json
 import re
@@ -26,7 +25,6 @@ from nucleus.cli.administration import (
 from nucleus.cli.assignments import demand_nothing_of_others
 from nucleus.hostlists import expand
 from nucleus.mirror import audit, clusters, hosts, identity, operations, usage
-from nucleus.mirror.pool import Pool, Session
 from nucleus.records import SYSTEM
 from nucleus.reservations import mail, records
 from nucleus.states import PENDING
@@ -35,6 +33,7 @@ from rocks.core.names import counted, printable
 
 if TYPE_CHECKING:
     from nucleus.configuration import Configuration
+    from nucleus.mirror.pool import Session
 
 _USAGE = (*usage.Charge._fields, "node_hours")
 
@@ -289,8 +288,7 @@ def _list_audit(given: Any, session: Session) -> None:
 
 
 def _verify_audit(_: Any, session: Session) -> None:
-    with contextlib.closing(Pool(session.settings)) as pool:
-        found = list(audit.faults(pool))
+    found = list(audit.faults(session))
     if found:
         raise IncoherentError("; ".join(found[:5]))
     last = audit.newest(session, 1)

@@ -12,7 +12,7 @@ from nucleus.mirror.columns import columns_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from nucleus.mirror.pool import Pool, Session
+    from nucleus.mirror.pool import Session
 
 _FIRST = bytes(32)
 
@@ -88,14 +88,10 @@ def newest(session: Session, count: int) -> list[Row]:
     return rows(session, last or 0, count)
 
 
-def faults(pool: Pool) -> Iterator[str]:
+def faults(session: Session) -> Iterator[str]:
     """What is wrong with the chain, if anything: a row that was changed, removed or put in between."""
     previous, seq = _FIRST, 0
-    while True:
-        with pool.transaction() as session:
-            part = rows(session, seq)
-        if not part:
-            return
+    while part := rows(session, seq):
         for row in part:
             if row.previous_hash != previous:
                 yield f"row {row.seq} does not follow row {seq}: rows between them were removed or added"

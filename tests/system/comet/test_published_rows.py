@@ -20,4 +20,5 @@ def test_all_rows_of_the_published_table(day: Site) -> None:
         asked = ask_all(OldClient(day.service.url, "ann", token), "vc2", "vm-vc2-0", "vc1")
     assert [one.number for one in asked] == list(range(1, 35))
     assert [one for one in asked if one.code != one.expected or one.missing] == [], table(asked)
-    assert [row for row in audit.faults(day.pool) if "changed" in row or "removed" in row] == []
+    with day.pool.transaction() as session:
+        assert [row for row in audit.faults(session) if "changed" in row or "removed" in row] == []
