@@ -222,14 +222,11 @@ def log_in(request: HttpRequest, body: Login) -> Response:
 
 
 @route(router, "POST /rest-auth/logout", "logout", "Revoke the token of the request")
-def log_out(call: Known) -> Response:
+@changes("read", "logout")
+def log_out(change: Change) -> Response:
     """For the published client."""
-    _demand_switch(call.service.configuration.authentication.login)
-
-    def act(change: Change) -> Response:
-        if call.caller.token_id is not None:
-            identity.revoke_token(change.session, call.caller.token_id, call.caller.user.id)
-            change.note(call.caller.token_id)
-        return json_answer({"detail": "You are logged out."})
-
-    return changing(call, "read", "logout", act)
+    _demand_switch(change.call.service.configuration.authentication.login)
+    if change.caller.token_id is not None:
+        identity.revoke_token(change.session, change.caller.token_id, change.caller.user.id)
+        change.note(change.caller.token_id)
+    return json_answer({"detail": "You are logged out."})
