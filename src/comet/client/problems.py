@@ -11,16 +11,12 @@ from email.message import Message
 from email.utils import parsedate_to_datetime
 from typing import Any, Optional
 
-from comet.client.errors import NO_NUCLEUS, CometError, error_of_answer
+from comet.client.errors import NO_NUCLEUS, AuthenticationError, CometError, error_of_answer
 
 _SIGN_IN = (
     "Sign in again: comet init, or comet init --token-file=FILE with a new token of the site's operators"
 )
-_ADVICE = {
-    "401": _SIGN_IN,
-    "not-authenticated": _SIGN_IN,
-}
-"""What to do about problems of a server that states no remedy."""
+"""What to do about credentials that a server does not take."""
 
 _REMEDIES = {
     "list-projects": "List yours: comet ll",
@@ -88,7 +84,7 @@ def error_of(status: int, headers: Message, body: bytes) -> CometError:
             "a proxy before the server refuses a request of this size: report it to the site's operators"
         )
     error = error_of_answer(status, slug, message)
-    advice = remedy or _ADVICE.get(slug or str(status))
+    advice = remedy or (_SIGN_IN if isinstance(error, AuthenticationError) else "")
     if advice:
         error.args = (f"{message.rstrip('.')}. {advice}",)
     error.retry_after = _seconds_to_wait(headers)
