@@ -161,7 +161,6 @@ class Operation(NamedTuple):
     created: datetime
     started: datetime | None
     ended: datetime | None
-    not_before: datetime | None
     attempts: int
     worker: str | None
     generation: int

@@ -52,7 +52,6 @@ class KnownCluster(NamedTuple):
 class KnownNode(NamedTuple):
     """A node as the poller compares it; `cluster` is the cluster's name in Rocks."""
 
-    id: int
     name: str
     cluster: str
     values: NodeValues | None
@@ -114,7 +113,7 @@ def load_nodes(
     for rocks_name, number, name, cluster, missing, gone, commanded, *listed in rows:
         of_node = tuple(interfaces.get(number, ()))
         found[_shared(rocks_name)] = KnownNode(
-            number, _shared(name), _shared(cluster), NodeValues(*map(_shared, listed)), of_node, missing, bool(gone),
+            _shared(name), _shared(cluster), NodeValues(*map(_shared, listed)), of_node, missing, bool(gone),
             commanded,
         )  # fmt: skip
     return found
