@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nucleus.mirror.columns import placeholders
-from nucleus.mirror.operations import get_operation
+from nucleus.mirror.operations import find_operation
 from nucleus.mirror.pool import lock_name
+from nucleus.records import SYSTEM, Operation
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from nucleus.mirror.pool import Session
-    from nucleus.records import Operation
 
 WORKER_LOCK = "worker."
 """A worker holds the server's lock of this name and its own; it is free when the worker has ended."""
@@ -92,7 +92,7 @@ class Claimant:
             " WHERE id = %s AND state IN ('queued', 'running')",
             (self.name, row[0]),
         )
-        return get_operation(session, row[0]) if taken else None
+        return find_operation(session, SYSTEM, row[0]) if taken else None
 
     def begin(self, operation: Operation) -> None:
         """It is in hand until `end`."""

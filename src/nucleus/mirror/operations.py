@@ -14,7 +14,7 @@ from nucleus.mirror.columns import (
     to_json,
     visible,
 )
-from nucleus.records import JsonObject, NewOperation, Operation, Scope
+from nucleus.records import SYSTEM, JsonObject, NewOperation, Operation, Scope
 from nucleus.states import QUEUED, RUNNING, SUCCEEDED, outcome_of
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def insert_operation(session: Session, new: NewOperation) -> Operation:
     session.insert("operation", columns)
     if delay > 0:
         session.update("operation", {}, f"not_before = {_after(delay)}", id=columns["id"])
-    stored = get_operation(session, columns["id"])
+    stored = find_operation(session, SYSTEM, columns["id"])
     assert stored is not None
     return stored
 
@@ -79,7 +79,7 @@ def _find_equal(session: Session, new: NewOperation, arguments: str) -> Operatio
     )
     if not _lock_in(session, ["queued"], [found] if found else []):
         return None
-    return get_operation(session, found)
+    return find_operation(session, SYSTEM, found)
 
 
 def _lock_in(session: Session, states: Sequence[str], identifiers: Sequence[str]) -> list[tuple[str, str]]:
@@ -96,11 +96,6 @@ def _lock_in(session: Session, states: Sequence[str], identifiers: Sequence[str]
         [*identifiers, *states],
     )
     return [(identifier, state) for identifier, state in rows]
-
-
-def get_operation(session: Session, identifier: str) -> Operation | None:
-    """The operation: for workers."""
-    return _first(session, "WHERE o.id = %s", (identifier,))
 
 
 def states_of(session: Session, identifiers: Sequence[str]) -> dict[str, str]:

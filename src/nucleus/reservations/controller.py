@@ -13,7 +13,7 @@ from nucleus.computesets.timers import Clock
 from nucleus.mirror import operations
 from nucleus.mirror.events import WORK
 from nucleus.mirror.pool import logged
-from nucleus.records import NewOperation, Operation
+from nucleus.records import SYSTEM, NewOperation, Operation
 from nucleus.reservations import lifecycle, mail, records
 from nucleus.reservations.lifecycle import NOT_STARTED, TOO_LATE
 from nucleus.reservations.records import RUNNING
@@ -125,7 +125,7 @@ class Controller:
                 return
             notes, last = self._notes(one), None
             if _OPERATION in notes:
-                last = operations.get_operation(session, notes[_OPERATION])
+                last = operations.find_operation(session, SYSTEM, notes[_OPERATION])
             steps = (
                 lifecycle.TABLE.get((one.state, event)) for event in self._events(one, notes, last, is_gone)
             )

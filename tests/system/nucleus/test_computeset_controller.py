@@ -118,7 +118,7 @@ def test_a_start_that_its_owner_ends_is_cancelled_and_has_not_failed(
     turn()
     assert _state(pool, number) == ("cancelled", "user")
     with pool.transaction() as session:
-        ended = operations.get_operation(session, asked)
+        ended = operations.find_operation(session, SYSTEM, asked)
         found = events.events_after(session, SYSTEM, 0, types=["operation.state"])
     assert ended is not None and (ended.state, ended.error) == (
         "cancelled",
@@ -143,7 +143,7 @@ def test_starts_that_the_end_of_a_set_cancels_have_events(
     turn()
     with pool.transaction() as session:
         found = events.events_after(session, SYSTEM, 0, types=["operation.state"])
-        ended = operations.get_operation(session, starts[0][0])
+        ended = operations.find_operation(session, SYSTEM, starts[0][0])
     assert [(one.target, one.old, one.new) for one in found] == [
         (one, "queued", "cancelled") for (one,) in starts
     ]
@@ -192,12 +192,12 @@ def test_an_operation_whose_target_cannot_be_read_fails(
         node = compute_numbers(session, cluster_number)[0]
         asked = operations.insert_operation(session, NewOperation("poweron", "ann", cluster_number, node)).id
         session.execute("UPDATE operation SET state = 'running', worker = 'test', attempts = 1")
-        claimed = operations.get_operation(session, asked)
+        claimed = operations.find_operation(session, SYSTEM, asked)
     assert claimed is not None
     monkeypatch.setattr(clusters, "nodes_by_id", lambda *_: [][0])
     perform(Tools(pool, Rocks(Simulator(1), 60), WorkSettings(), threading.Event()), claimed)
     with pool.transaction() as session:
-        done = operations.get_operation(session, asked)
+        done = operations.find_operation(session, SYSTEM, asked)
     assert done is not None and (done.state, (done.error or {})["code"]) == ("failed", "bug")
 
 

@@ -42,7 +42,7 @@ def ask(pool: Pool, new: NewOperation) -> Operation:
 
 def look(pool: Pool, operation: Operation) -> Operation:
     with pool.transaction() as session:
-        found = operations.get_operation(session, operation.id)
+        found = operations.find_operation(session, SYSTEM, operation.id)
     assert found is not None
     return found
 

@@ -20,7 +20,7 @@ from nucleus.mirror import operations
 from nucleus.mirror.pool import Pool
 from nucleus.operations import worker
 from nucleus.operations.worker import Workers
-from nucleus.records import NewOperation, Operation
+from nucleus.records import SYSTEM, NewOperation, Operation
 from rocks.core.errors import HostError, ToolError
 from tests.servers import answering, connected_when_named
 from tests.system.nucleus.conftest import compute_numbers
@@ -146,7 +146,7 @@ def test_what_is_asked_for_while_the_executor_is_away_is_done_when_it_is_back(
 
     def now() -> Operation:
         with pool.transaction() as session:
-            found = operations.get_operation(session, asked.id)
+            found = operations.find_operation(session, SYSTEM, asked.id)
         assert found is not None
         return found
 

@@ -95,7 +95,7 @@ def look(pool: Pool, operation: Operation) -> Operation:
 
     def found() -> Operation | None:
         with suppress(HostError), pool.transaction() as session:
-            return operations.get_operation(session, operation.id)
+            return operations.find_operation(session, SYSTEM, operation.id)
         return None
 
     return wait_until(found, "the database does not answer")
