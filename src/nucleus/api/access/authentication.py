@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 import threading
 import time
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -67,19 +68,14 @@ class Caller(NamedTuple):
         return {name: number for number, name in self.user.projects.items() if number in self.scope.projects}
 
 
+@dataclass
 class Authenticator:
     """Checks credentials against the database, the site's passwords and the site's identity provider."""
 
-    def __init__(
-        self,
-        pool: Pool,
-        settings: AuthenticationSettings,
-        verify_assertion: Callable[[str, str], dict[str, str]] | None,
-    ) -> None:
-        self._pool = pool
-        self._settings = settings
-        self._verify_assertion = verify_assertion
-        self._failures = Failures()
+    pool: Pool
+    settings: AuthenticationSettings
+    verify_assertion: Callable[[str, str], dict[str, str]] | None
+    _failures: Failures = field(init=False, default_factory=Failures)
 
     def identify(self, request: Request) -> Caller:
         """The caller. Problem 401 without usable credentials; it states what is wrong where that helps nobody else."""
@@ -155,17 +151,17 @@ class Authenticator:
             return too_many
         target = target or credentials.without_secrets(request.url.path)
         entry = audit.Entry("", action, target, refusal.code, None, source, request_id(request))
-        with self._pool.transaction() as session:
+        with self.pool.transaction() as session:
             audit.record(session, entry)
         return refusal
 
     def _identify(self, sent: credentials.Sent) -> Caller | None:
         if isinstance(sent, SentAssertion):
-            if self._verify_assertion is None:
+            if self.verify_assertion is None:
                 raise refused("this site has no identity provider; make a token with `comet init`")
             # may ask the provider: not while a connection to the database is held
-            claims = self._verify_assertion(sent.text, sent.nonce)
-            with self._pool.transaction() as session:
+            claims = self.verify_assertion(sent.text, sent.nonce)
+            with self.pool.transaction() as session:
                 return self._by_subject(session, claims)
         if isinstance(sent, SentToken):
             return self._by_token(sent)
@@ -175,12 +171,12 @@ class Authenticator:
             return caller and caller._replace(method="basic")
         if isinstance(sent, SentPassword):
             return self._by_password(sent)
-        with self._pool.transaction() as session:
+        with self.pool.transaction() as session:
             return self._by_signature(session, sent)
 
     def _by_token(self, sent: SentToken, username: str | None = None) -> Caller | None:
         """Asks the database at every request: a token that is revoked ends with the next one."""
-        with self._pool.reading() as session:
+        with self.pool.reading() as session:
             found = identity.token_use(session, sent.id)
         if found is None or not hmac.compare_digest(sent.secret_sha256, found.secret_sha256):
             return None
@@ -188,15 +184,15 @@ class Authenticator:
         if caller is None or (username is not None and caller.actor != username):
             return None
         if found.is_unnoted:
-            with self._pool.transaction() as session:
+            with self.pool.transaction() as session:
                 identity.note_use(session, sent.id)
         return caller
 
     def _by_password(self, sent: SentPassword) -> Caller | None:
         """A user of the password file. The check is slow on purpose: no connection is held, and few are at once."""
-        if not self._settings.password_file:
+        if not self.settings.password_file:
             return None
-        passwords = _read(self._settings.password_file)
+        passwords = _read(self.settings.password_file)
         if not _PASSWORD_PLACES.acquire(blocking=False):
             raise unavailable(
                 "too many passwords are being checked; try again in a second, or use a token",
@@ -208,12 +204,12 @@ class Authenticator:
                     return None
         finally:
             _PASSWORD_PLACES.release()
-        with self._pool.transaction() as session:
+        with self.pool.transaction() as session:
             user = identity.user_by_name(session, sent.username)
         return _whole(user, "basic") if user and _is_same_name(user.username, sent.username) else None
 
     def _by_signature(self, session: Session, sent: SentSignature) -> Caller | None:
-        if not self._settings.signatures:
+        if not self.settings.signatures:
             raise refused("this site takes no signatures; make a token with `comet init`")
         found = identity.signature_key(session, sent.key_name)
         secret = None if found is None else credentials.unseal(found.secret, self.sealing_key())
@@ -242,7 +238,7 @@ class Authenticator:
 
     def sealing_key(self) -> bytes:
         """The key that the secrets of signatures are sealed with. Problem when the file has none."""
-        path = self._settings.sealing_key_file
+        path = self.settings.sealing_key_file
         key = _read(path).strip().encode("ascii", "replace")
         if not credentials.is_sealing_key(key):
             raise unavailable(
