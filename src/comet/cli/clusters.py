@@ -166,13 +166,10 @@ def export_nodes(context: Context) -> None:
     folder = Path(str(context.option("directory", ".")))
     for kind, text in texts.items():
         path = folder / f"{kind}_{cluster.name}.txt"
+        # set-up scripts read it: it has one line for each thing that it says
+        lines = "".join(safe(line) + "\n" for line in text.split("\n")[:-1])
         try:
-            replace_file(path, safe_lines(text), 0o644)
+            replace_file(path, lines, 0o644)
         except OSError as error:
             raise UsageError(f"{path} cannot be written: {error.strerror or error}") from error
         show(safe(str(path)))
-
-
-def safe_lines(text: str) -> str:
-    """A file that set-up scripts read has one line for each thing that it says."""
-    return "".join(safe(line) + "\n" for line in text.split("\n")[:-1])
