@@ -67,7 +67,6 @@ PROBLEMS = {
     "unknown-token": Kind(404, "There is no such token", "GET /v1/token lists yours."),
     "unknown-upload": Kind(404, "There is no such upload", "Begin again: POST /v1/image/upload."),
     "method-not-allowed": Kind(405, "This cannot be done here", "The header Allow has what can."),
-    "not-acceptable": Kind(406, "No such form of the answer", "Accept application/json."),
     "request-timeout": Kind(408, "The request did not arrive in time", "Send it again."),
     "ticket-used": Kind(
         403, "The ticket opens no console", "It opens one, once, within 30 seconds: ask for another ticket."
