@@ -195,9 +195,7 @@ _ENDING = ("poweroff", "shutdown")
 _END, _RESTART = "A set that ends already is not ended anew.", "The set goes on."
 
 
-def _declare(row: int) -> None:
-    action, summary = _SET_ACTIONS[row]
-
+def _declare(row: int, action: str, summary: str) -> None:
     def handler(change: Change, s: SetId) -> Response:
         return (_end if action in _ENDING else _restart)(change, s, action)
 
@@ -208,8 +206,8 @@ def _declare(row: int) -> None:
     )
 
 
-for _row in _SET_ACTIONS:
-    _declare(_row)
+for _row, _declared in _SET_ACTIONS.items():
+    _declare(_row, *_declared)
 
 
 def _end(change: Change, number: int, how: str) -> Response:
