@@ -32,7 +32,7 @@ class Number(NamedTuple):
 
 NUMBERS = (
     Number(_PRAGMA, "(Takes about 40 minutes to launch a 2-node cluster)", "scaled",
-           "one frontend without computes; ours is what the command adds to the second time, a bare boot",
+           "one frontend without computes; ours is what the command and the copy of the image add to a bare boot",
            ("R18", "the same, the first time")),
     Number(_PRAGMA, "Boots within 6 mins but takes 2.5 hours to sync images", "scaled",
            "the boot: a small Linux guest at the beginning of sparse images of the lab",
@@ -51,12 +51,12 @@ NUMBERS = (
            "images of 64 MiB, which a program reads; once it is local a disk reads nothing from the NAS (R13)",
            ("R29", "16 images mapped")),
     Number(_COMET, "VM images backed up in case the physical node crashes", "scaled",
-           "six ends of an emulated host, below a program that writes; the period is 10 s", ("R34", "age of a disk")),
+           "an emulated host is killed below a program that writes; the period is 10 s", ("R34", "age of a disk")),
     Number(_COMET, "can serve up to 140 new applicants", "simulated",
            "140 owners at once on one Nucleus; the site below it is played",
            ("R30", "140 owners at once: an answer")),
     Number(_COMET, "Over 15,000 SUs were used during 24 hours of activities", "simulated",
-           "seconds of nodes that do not compute; with the 24 cores of a node of Comet about a ninth of their SUs",
+           "seconds of nodes that do not compute; with the 24 cores of a node of Comet about a twelfth of their SUs",
            ("R27", "300 sets")),
     Number(_PRAGMA, "10 nodes, each node with 16 CPUs and 32 GB memory", "simulated",
            "ten hosts that are records only; `pragma boot` fills them: tests/system/pragma/test_boot.py"),
