@@ -139,7 +139,7 @@ class Bus:
                 )
             if len(self._jobs) >= _MOST_WAITING:
                 raise BusyError(
-                    f"{_MOST_WAITING} messages wait for the message broker, and no more may: rocks check site"
+                    f"{_MOST_WAITING} messages wait for the message broker, which is the limit: rocks check site"
                 )
             self._jobs.append(job)
         self._wake()
