@@ -8,7 +8,7 @@ from typing import Callable, Dict, FrozenSet, Optional, Tuple
 from rocks.core.errors import RocksError
 from rocks.core.periodic import PeriodicThread
 from rocks.storage.life.image import Image
-from rocks.storage.life.retention import Snapshot, expired
+from rocks.storage.life.snapshot_retention import Snapshot, expired
 from rocks.storage.life.states import LOCAL, PULLING, UNMAPPED
 from rocks.storage.nas.engine import Engine
 from rocks.storage.zfs.driver import PoolDriver

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from rocks.storage.life.retention import Snapshot, expired
+from rocks.storage.life.snapshot_retention import Snapshot, expired
 
 
 def test_f12_retention_touches_only_its_own() -> None:
