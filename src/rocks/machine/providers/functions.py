@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rocks.core.errors import RocksError
     from rocks.fleet.wire.facts import HostFacts
     from rocks.machine.leases.leases import Attempt
-    from rocks.network.sriov.plan import AssignedVf, Claimant
+    from rocks.network.sriov.function_choice import AssignedVf, Claimant
 
 
 class Functions(Provider):
@@ -29,7 +29,7 @@ class Functions(Provider):
         if not any(_functions(attempt) for attempt in attempts):
             return
         from rocks.network.sriov import records as table
-        from rocks.network.sriov.plan import plan_vfs
+        from rocks.network.sriov.function_choice import plan_vfs
 
         claimants = {attempt.vm.name: _claimant(attempt) for attempt in attempts}
         hosts = sorted({claimant.host for claimant in claimants.values() if claimant.requested})
@@ -54,7 +54,7 @@ def _functions(attempt: Attempt) -> list[VirtualFunction]:
 
 
 def _claimant(attempt: Attempt) -> Claimant:
-    from rocks.network.sriov.plan import Claimant
+    from rocks.network.sriov.function_choice import Claimant
 
     return Claimant(attempt.vm.name, container_of(attempt.vm).name, attempt.token, _functions(attempt))
 

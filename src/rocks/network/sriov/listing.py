@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from rocks.fleet.wire.facts import AdapterFact, VfFact
-    from rocks.network.sriov.plan import AdapterRow, AssignedVf
+    from rocks.network.sriov.function_choice import AdapterRow, AssignedVf
 
 NO_ANSWER = "no answer"
 ABSENT = "absent"

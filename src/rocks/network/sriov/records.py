@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rocks.network.sriov.plan import AdapterRow, AssignedVf
+from rocks.network.sriov.function_choice import AdapterRow, AssignedVf
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,7 +8,7 @@ from rocks.database.connection import Database
 from rocks.database.settings import Settings
 from rocks.machine.leases import records as leases
 from rocks.network.sriov import records as virtual_functions
-from rocks.network.sriov.plan import AssignedVf
+from rocks.network.sriov.function_choice import AssignedVf
 from tests.system.commands.conftest import Site
 
 MAC, OTHER_MAC = "52:54:00:aa:00:01", "52:54:00:aa:00:02"

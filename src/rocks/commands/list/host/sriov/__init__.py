@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import rocks.commands
 from rocks.network.sriov import records as virtual_functions
+from rocks.network.sriov.function_choice import AdapterRow
 from rocks.network.sriov.listing import VfRow, now_cells, vf_rows
-from rocks.network.sriov.plan import AdapterRow
 
 HEADER = ("host", "iface", "function", "vm", "mac")
 STATUS_HEADER = ("address", "vlan", "now")
@@ -49,7 +49,7 @@ class Command(rocks.commands.Command):
         self, rows: Sequence[VfRow], adapters: Sequence[AdapterRow]
     ) -> dict[VfRow, tuple[str | None, str | None, str]]:
         from rocks.core.errors import RocksError
-        from rocks.network.sriov.functions import ask_adapters  # hosts are reached by heavy libraries
+        from rocks.network.sriov.adapters import ask_adapters  # hosts are reached by heavy libraries
 
         answers = {}
         for host, answer in ask_adapters(self.db, sorted({adapter.host for adapter in adapters})).items():

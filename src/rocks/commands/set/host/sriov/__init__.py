@@ -1,7 +1,7 @@
 """`rocks set host sriov`"""
 
 from rocks.commands._shared.setters import InterfaceSetter
-from rocks.network.sriov.functions import set_vfs
+from rocks.network.sriov.adapters import set_vfs
 
 
 class Command(InterfaceSetter):

@@ -2,7 +2,7 @@
 
 import rocks.commands
 from rocks.core.errors import RocksError
-from rocks.network.sriov.functions import create_vfs
+from rocks.network.sriov.adapters import create_vfs
 
 
 class Command(rocks.commands.Command):

@@ -12,7 +12,7 @@ from rocks.inventory.loaded_host_records import which_are_vms
 from rocks.network.guest_connections import kernel_device
 from rocks.network.interfaces import find_rows
 from rocks.network.sriov import records as table
-from rocks.network.sriov.plan import MAX_VFS, vfs_left
+from rocks.network.sriov.function_choice import MAX_VFS, vfs_left
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
