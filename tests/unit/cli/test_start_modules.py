@@ -20,7 +20,11 @@ OF_FEW_STARTS = {
         "rocks.inventory.cluster_records",
     ),
     *("rocks.library.guest_seed", "rocks.machine.addition_plan", "rocks.machine.change_records"),
-    *("rocks.machine.disks.seeds", "rocks.machine.leases.comparison", "rocks.machine.leases.recovery"),
+    *(
+        "rocks.machine.disks.seeds",
+        "rocks.machine.leases.comparison",
+        "rocks.machine.leases.comparison_rules",
+    ),
     *("rocks.machine.moves.live_ends", "rocks.machine.placement.plan", "rocks.machine.placement.records"),
     *("rocks.network.infiniband.partition_records", "rocks.network.infiniband.partitions"),
     *("rocks.network.route_records", "rocks.network.sriov", "rocks.storage.client", "rocks.storage.wire"),

@@ -10,6 +10,21 @@ from rocks.inventory.host_records import find_local_host
 from rocks.inventory.host_requests import contact_hosts, open_fleet
 from rocks.inventory.loaded_host_records import record_memory
 from rocks.machine.leases import records as leases
+from rocks.machine.leases.comparison_records import (
+    all_leases,
+    all_machines,
+    containers_of_machines,
+    end_interrupted_starts,
+    hosts_with_machines,
+    record_found,
+)
+from rocks.machine.leases.comparison_rules import (
+    impossible_claim,
+    known_epoch,
+    knows_more,
+    next_epoch,
+    plan_recovery,
+)
 from rocks.machine.leases.epoch_records import (
     begin_epoch,
     forget_record,
@@ -18,28 +33,13 @@ from rocks.machine.leases.epoch_records import (
     read_record,
     reason_to_compare,
 )
-from rocks.machine.leases.recovery import (
-    impossible_claim,
-    known_epoch,
-    knows_more,
-    next_epoch,
-    plan_recovery,
-)
-from rocks.machine.leases.recovery_records import (
-    all_leases,
-    all_machines,
-    containers_of_machines,
-    end_interrupted_starts,
-    hosts_with_machines,
-    record_found,
-)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from rocks.database.connection import Database
     from rocks.inventory.records import Lease
-    from rocks.machine.leases.recovery import Recovery
+    from rocks.machine.leases.comparison_rules import Recovery
 
 LOCK = "lease epoch"
 LOCK_SECONDS = 60.0
