@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Tuple
 
-from rocks.storage.life import guards, recovery
+from rocks.storage.life import guards
 from rocks.storage.life.events import Abandon, Cancel, Contradicted, Retry, Unmap
 from rocks.storage.life.facts import Stage
 from rocks.storage.life.image import Step
@@ -25,7 +25,7 @@ from rocks.storage.life.states import (
     State,
 )
 from rocks.storage.life.table.rows import Entry, RejectionRow, Row, done, failed
-from rocks.storage.life.transitions import blocked, mapping, moves, removal, write_back
+from rocks.storage.life.transitions import blocked, lost_records, mapping, moves, removal, write_back
 
 _WITH_A_COPY: Tuple[Stage, ...] = ("merging", "linear")
 _RECOVERY_STEPS: Tuple[Step, ...] = ("look", "attach_overlay", "attach_remote")
@@ -40,7 +40,7 @@ _RECOVER: Tuple[Entry, ...] = (
         Retry,
         BLOCKED,
         "ask the host again",
-        recovery.look_again,
+        lost_records.look_again,
         guards.RECOVERING,
         starts="look",
     ),
@@ -49,7 +49,7 @@ _RECOVER: Tuple[Entry, ...] = (
         Retry,
         DELETING,
         "the volume says that it was removed, or moved to another NAS",
-        recovery.take_removed,
+        lost_records.take_removed,
         guards.DISAGREES & guards.STANDS_FREE & guards.STANDS_REMOVED,
         starts="mark",
     ),
@@ -58,7 +58,7 @@ _RECOVER: Tuple[Entry, ...] = (
         Retry,
         RETURNING,
         "the volume says that no host has it",
-        recovery.take_unmapped,
+        lost_records.take_unmapped,
         guards.DISAGREES & guards.STANDS_FREE,
         starts="leave",
     ),
@@ -67,7 +67,7 @@ _RECOVER: Tuple[Entry, ...] = (
         Retry,
         BLOCKED,
         "ask the host that the volume names",
-        recovery.begin_look,
+        lost_records.begin_look,
         guards.DISAGREES,
         starts="look",
     ),
@@ -76,7 +76,7 @@ _RECOVER: Tuple[Entry, ...] = (
         "look",
         SWITCHING,
         "it may still read from the NAS",
-        recovery.found_merging,
+        lost_records.found_merging,
         guards.found_stage("merging") & guards.HAS_BASE,
         "switch",
     ),
@@ -86,7 +86,7 @@ _RECOVER: Tuple[Entry, ...] = (
             "look",
             SWITCHING,
             "drop the export, merge what is left",
-            recovery.found_merging,
+            lost_records.found_merging,
             guards.found_stage(stage),
             "merge",
         )
@@ -97,7 +97,7 @@ _RECOVER: Tuple[Entry, ...] = (
         "look",
         BLOCKED,
         "restore the export",
-        recovery.found_disk,
+        lost_records.found_disk,
         guards.found_stage("overlay") & guards.HAS_BASE,
         "attach_overlay",
     ),
@@ -106,7 +106,7 @@ _RECOVER: Tuple[Entry, ...] = (
         "look",
         BLOCKED,
         "restore the export",
-        recovery.found_disk,
+        lost_records.found_disk,
         guards.found_stage("remote") & guards.HAS_INITIATOR,
         "attach_remote",
     ),
@@ -115,7 +115,7 @@ _RECOVER: Tuple[Entry, ...] = (
         "look",
         RETURNING,
         "end the grant",
-        recovery.found_nothing,
+        lost_records.found_nothing,
         guards.FOUND_NOTHING,
         "leave",
     ),
@@ -124,7 +124,7 @@ _RECOVER: Tuple[Entry, ...] = (
         "look",
         RETURNING,
         "back to the base",
-        recovery.found_unwanted_changes,
+        lost_records.found_unwanted_changes,
         guards.FOUND_COPY & guards.HAS_BASE & guards.TO_DISCARD,
         "discard",
     ),
@@ -133,11 +133,11 @@ _RECOVER: Tuple[Entry, ...] = (
         "look",
         RETURNING,
         "final snapshot, send",
-        recovery.found_changes,
+        lost_records.found_changes,
         guards.FOUND_COPY,
         "return",
     ),
-    done(BLOCKED, "look", BLOCKED, "needs operator action", recovery.found_contradiction),
+    done(BLOCKED, "look", BLOCKED, "needs operator action", lost_records.found_contradiction),
     *(
         done(
             BLOCKED,
