@@ -24,6 +24,7 @@ from rocks.core.errors import (
 )
 from rocks.core.files import file_error
 from rocks.fleet.wire.codec import encode
+from rocks.storage.host.crash_rules import rebuild_effects
 from rocks.storage.host.effects import (
     EnsureDeviceGone,
     EnsureSessionGone,
@@ -34,7 +35,7 @@ from rocks.storage.host.effects import (
 )
 from rocks.storage.host.granted_image import GrantedImage, granted_image
 from rocks.storage.host.request_messages import digest_of, image_id_of, numbers_of, request_of
-from rocks.storage.host.sequences import rebuild_effects, sequence_for
+from rocks.storage.host.sequences import sequence_for
 from rocks.storage.life.facts import NOTHING, Facts, Stage, laid_over
 from rocks.storage.life.host_image import HostImage, check_order, number_is_used
 from rocks.storage.life.image import Rejection
