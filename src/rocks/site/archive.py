@@ -24,7 +24,7 @@ from rocks.inventory.attributes.records import global_attributes
 from rocks.inventory.host_records import find_local_host
 from rocks.network.interface_records import list_interfaces
 from rocks.network.network_records import load_networks
-from rocks.site.answers import PRIVATE, PUBLIC, PUBLIC_NAMES, QUESTIONS
+from rocks.site.questions import PRIVATE, PUBLIC, PUBLIC_NAMES, QUESTIONS
 from rocks.trust.encrypted_file import encrypt
 
 if TYPE_CHECKING:

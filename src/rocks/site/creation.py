@@ -19,14 +19,14 @@ from rocks.network import network_records as subnets
 from rocks.network.interface_records import list_interfaces
 from rocks.network.interfaces import InterfaceParameters, add_interface
 from rocks.network.networks import add_network
-from rocks.site.answers import read_answers_text
+from rocks.site.questions import read_answers_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from rocks.database.connection import Database
     from rocks.inventory.records import Network
-    from rocks.site.answers import SitePlan
+    from rocks.site.questions import SitePlan
 
 _FRONTEND = "Kickstart_PrivateHostname"
 _MEMBERSHIP = "Frontend"

@@ -19,7 +19,7 @@ from rocks.database.connection import Database
 from rocks.database.settings import Settings
 from rocks.machine.leases.epoch_records import read_record
 from rocks.site import restore as site_restore
-from rocks.site.answers import SiteInterface, read_answers_text
+from rocks.site.questions import SiteInterface, read_answers_text
 from rocks.trust.encrypted_file import decrypt, encrypt
 from tests.system.commands.conftest import Site
 from tests.system.commands.site.saved.conftest import PASSPHRASE, Machine, save

@@ -5,7 +5,7 @@ import contextlib
 import pytest
 
 from rocks.core.errors import UserError
-from rocks.site.answers import QUESTIONS, SiteInterface, read_answers, read_answers_text
+from rocks.site.questions import QUESTIONS, SiteInterface, read_answers, read_answers_text
 
 PRIVATE = {
     "Kickstart_PrivateHostname": "head",
