@@ -8,9 +8,8 @@ from rocks.commands._framework.tree import longest_prefix, tree_folders
 from rocks.core.errors import StateError, UserError
 from rocks.core.names import printable
 from rocks.inventory.attributes.secret_names import without_secrets
-from rocks.site.dumps.first_rows import FIRST_ATTRIBUTES, MADE_WITH_APPLIANCE
-from rocks.site.dumps.foreign_dump import store_boot_line
-from rocks.site.dumps.foreign_lines import (
+from rocks.site.dump_loading.foreign_dump import store_boot_line
+from rocks.site.dump_loading.foreign_lines import (
     LOCAL,
     ONLY_ADDS,
     Planned,
@@ -21,14 +20,15 @@ from rocks.site.dumps.foreign_lines import (
     sole_values,
     what_is_stated,
 )
-from rocks.site.dumps.lines import command_texts, read_lines
+from rocks.site.dump_loading.lines import command_texts, read_lines
+from rocks.site.first_rows import FIRST_ATTRIBUTES, MADE_WITH_APPLIANCE
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator, Sequence
 
     from rocks.commands._framework.base import Command
-    from rocks.site.dumps.foreign_lines import Stated
-    from rocks.site.dumps.lines import DumpLine
+    from rocks.site.dump_loading.foreign_lines import Stated
+    from rocks.site.dump_loading.lines import DumpLine
 
 _MAX_CHARACTERS = 72
 """Characters of a line that a listing shows."""

@@ -14,7 +14,7 @@ from rocks.commands.dump import DumpPart
 from rocks.core.process import run
 from rocks.database.connection import Database
 from rocks.database.settings import Settings
-from rocks.site.dumps.first_rows import (
+from rocks.site.first_rows import (
     FIRST_APPLIANCES,
     FIRST_ATTRIBUTES,
     FIRST_BOOT_ACTIONS,

@@ -4,8 +4,8 @@ import rocks.commands
 from rocks.commands._shared.dump_replay import Replay
 from rocks.core.errors import EXIT_SOME_HOSTS_FAILED, StateError
 from rocks.inventory.host_records import find_local_host
-from rocks.site.dumps.foreign_dump import read_dump_file, write_files_of
-from rocks.site.dumps.lines import PROGRAM, read_lines
+from rocks.site.dump_loading.foreign_dump import read_dump_file, write_files_of
+from rocks.site.dump_loading.lines import PROGRAM, read_lines
 
 
 class Command(rocks.commands.Command):

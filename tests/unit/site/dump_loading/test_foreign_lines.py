@@ -6,7 +6,7 @@ from rocks.commands._framework.tree import OUR_TREE, longest_prefix
 from rocks.core.errors import UserError
 from rocks.inventory.attributes.known import KNOWN
 from rocks.inventory.attributes.rules import PROGRAMS
-from rocks.site.dumps.foreign_lines import (
+from rocks.site.dump_loading.foreign_lines import (
     FORMS,
     Stated,
     check_changes_nothing,

@@ -13,13 +13,13 @@ from rocks.install.boot.pxelinux import write_boot_files
 from rocks.inventory.host_records import find_local_host
 from rocks.inventory.hosts import INSTALL_RECIPE, RUN_RECIPE, set_next_boot, store_recipe
 from rocks.network.dns.changes import names_after_commit
-from rocks.site.dumps.foreign_lines import LOCAL
+from rocks.site.dump_loading.foreign_lines import LOCAL
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rocks.database.connection import Database
-    from rocks.site.dumps.foreign_lines import Planned
+    from rocks.site.dump_loading.foreign_lines import Planned
 
 _LARGEST_BYTES = 256 << 20
 

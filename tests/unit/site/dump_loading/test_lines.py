@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from rocks.core.errors import UserError
 from rocks.core.process import run
-from rocks.site.dumps import lines
-from rocks.site.dumps.lines import DumpLine, command_texts, read_lines
+from rocks.site.dump_loading import lines
+from rocks.site.dump_loading.lines import DumpLine, command_texts, read_lines
 from tests.generated import examples
 from tests.rocks_dump import quoted
 

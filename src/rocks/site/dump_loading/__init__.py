@@ -1,0 +1,1 @@
+"""`rocks load dump`: which lines of another frontend's dump are taken over, and as which commands."""

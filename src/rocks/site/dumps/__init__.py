@@ -1,1 +1,0 @@
-"""`rocks dump`: which lines there are, and which lines of another frontend are taken over."""
