@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from rocks.core.errors import StateError, UserError
 from rocks.core.terminal import one_line
 
+from .compute_cpus import FreeHost
 from .drivers import OFF
-from .placement import FreeHost
 from .site import rows
 
 if TYPE_CHECKING:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from rocks.core.errors import BusyError, RocksError, StateError, UserError
 from rocks.core.units import BYTES_PER_GB
 
+from .compute_cpus import plan_computes
 from .contextualisation import KEYS, vc_out_texts
 from .drivers import (
     DEFAULT_MEMORY_MB,
@@ -25,7 +26,6 @@ from .drivers import (
 )
 from .free_hosts import START_LOCK, ask_hosts, free_hosts, virtual_frontends
 from .interfaces import add_interfaces, read_interfaces
-from .placement import plan_computes
 from .repository import Images, library_images, read_request
 from .site import free_address, rows
 from .vc_in import DescriptionError, VolumeDisk
