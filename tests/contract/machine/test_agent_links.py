@@ -104,7 +104,7 @@ def test_a_guest_whose_filter_cannot_be_set_does_not_run(agent: Agent) -> None:
     agent.filters.missing.append("vnet1")
     assert "has no network device vnet1" in agent.error(networked("a")).message
     assert agent.state("a") is None
-    assert "ptrunk.7" not in agent.links.links and agent.host.link_plans.names() == ()
+    assert "ptrunk.7" not in agent.links.links and agent.host.stored_links.names() == ()
 
 
 def test_the_sites_own_devices_are_only_checked(agent: Agent) -> None:
@@ -155,12 +155,12 @@ def test_links_are_synchronised_with_the_plan(agent: Agent) -> None:
         "ptrunk.8": "removed",
         "ptrunk.9": "used",
     }
-    assert agent.host.link_plans.names() == ("a", "b", "moved")
+    assert agent.host.stored_links.names() == ("a", "b", "moved")
     agent.perform(StopDomain("moved", 7))
     # `a` runs: the frontend has read its records before it was started
     found = {o.device: o.result for o in agent.ask(SyncLinksRequest((), ())).outcomes}
     assert found == {"ptrunk.7": "kept", "ptrunk.6": "removed", "ptrunk.9": "used"}
-    assert agent.host.link_plans.names() == ("a",)
+    assert agent.host.stored_links.names() == ("a",)
 
 
 def test_a_damaged_plan_does_not_stop_the_synchronisation(agent: Agent) -> None:
@@ -174,7 +174,7 @@ def test_a_damaged_plan_does_not_stop_the_synchronisation(agent: Agent) -> None:
     assert {o.device: o.result for o in outcomes} == {"ptrunk.7": "kept", "b": "failed", "ptrunk.5": "used"}
     (error,) = [o.error for o in outcomes if o.error]
     assert "links/b, the network plan" in error.message and "missing" in error.message
-    assert agent.host.link_plans.names() == ("a",)
+    assert agent.host.stored_links.names() == ("a",)
     assert not [o for o in agent.ask(request).outcomes if o.error]
 
 
@@ -205,4 +205,4 @@ def test_a_fence_removes_the_devices_of_the_domain_that_it_ends(agent: Agent) ->
     agent.ask(FactsRequest(fences=(Fence("a", 7),)))
     assert "ptrunk.7" in agent.links.links
     agent.ask(FactsRequest(fences=(Fence("a", 8),)))
-    assert "ptrunk.7" not in agent.links.links and agent.host.link_plans.names() == ()
+    assert "ptrunk.7" not in agent.links.links and agent.host.stored_links.names() == ()

@@ -53,11 +53,11 @@ def test_an_incomplete_arrival_is_removed_with_its_devices(end: End) -> None:
     """The domain, its lease, its network devices and the plan to make them again at the next boot."""
     end.domains.begin_arrival(XML.format(7))
     end.host.links().ensure(VLAN)
-    end.host.link_plans.remember("g", (VLAN,))
+    end.host.stored_links.remember("g", (VLAN,))
     outcome = end.done(EndArrival("g", 7, autostart=True))
     assert outcome.changed and outcome.error is None
     assert end.domains.find("g") is None and end.host.leases.remembered("g") == 8
-    assert "ptrunk.7" not in end.links.links and end.host.link_plans.recall("g") == ()
+    assert "ptrunk.7" not in end.links.links and end.host.stored_links.recall("g") == ()
 
 
 @pytest.mark.parametrize("since", ["runs", "ended", "paused by its disk", "paused"])
@@ -79,10 +79,10 @@ def test_what_has_arrived_stays_whatever_happened_since(end: End, since: str) ->
 def test_another_domain_keeps_its_devices(end: End) -> None:
     """An end of another lease changes nothing of a machine that runs here since."""
     end.run(token=9)
-    end.host.link_plans.remember("g", (VLAN,))
+    end.host.stored_links.remember("g", (VLAN,))
     end.done(EndArrival("g", 7))
     assert end.domains.find("g").state == "running"
-    assert end.host.link_plans.recall("g") == (VLAN,)
+    assert end.host.stored_links.recall("g") == (VLAN,)
 
 
 def test_a_machine_that_leaves_does_not_start_with_its_host(end: End) -> None:
@@ -130,10 +130,10 @@ def test_the_end_of_a_departure_waits_for_the_agent_that_moves_it(
 def test_an_arriving_machine_keeps_its_devices_in_a_synchronisation(end: End) -> None:
     """Before libvirt has it, the plan stays that its agent made; the frontend names it as one that may run here."""
     end.host.links().ensure(VLAN)
-    end.host.link_plans.remember("g", (VLAN,))
+    end.host.stored_links.remember("g", (VLAN,))
     reply = sync_links(end.host, SyncLinksRequest((), ("g",)))
     assert [(one.device, one.result) for one in reply.outcomes] == [("ptrunk.7", "kept")]
-    assert end.host.link_plans.recall("g") == (VLAN,)
+    assert end.host.stored_links.recall("g") == (VLAN,)
 
 
 def test_nothing_arrives_when_the_locks_of_its_devices_have_ended(

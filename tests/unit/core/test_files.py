@@ -243,7 +243,7 @@ def _replaces(path: Path) -> bool:
         function.attr in ("mkstemp", "hardlink_to", "link_to")
         or (function.attr in ("link", "rename", "replace") and ast.unparse(function.value) == "os")
         or (function.attr in ("rename", "replace") and len(node.args) == 1 and not node.keywords)
-        and ast.unparse(function) != "host.link_plans.replace"
+        and ast.unparse(function) != "host.stored_links.replace"
         for node, function in functions
     )
 

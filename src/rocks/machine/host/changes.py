@@ -89,16 +89,16 @@ def _ensure_interfaces(
     host: Host, operation: ChangeDomain, live: DomainDocument, requested: DomainDocument
 ) -> Change:
     planned = tuple(link for link in operation.links if not is_of_site(link))
-    before = host.link_plans.recall(operation.name)
+    before = host.stored_links.recall(operation.name)
     notes: "tuple[str, ...]" = ()
     with links_locked(host, operation.links, shared=True):
-        host.link_plans.remember(
+        host.stored_links.remember(
             operation.name, tuple({link.device: link for link in (*before, *planned)}.values())
         )
         for link in operation.links:
             notes += host.links().ensure(link).notes
         change = ensure_interfaces(host.domains(), live, requested, partial(ensure_secured, host))
-    host.link_plans.remember(operation.name, planned)
+    host.stored_links.remember(operation.name, planned)
     unneeded = [link for link in before if link not in planned]
     with links_locked(host, unneeded, shared=False):
         for link in unneeded:

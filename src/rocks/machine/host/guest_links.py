@@ -16,10 +16,10 @@ from rocks.machine.domain_states import ACTIVE_STATES
 from rocks.machine.host.host import Host
 from rocks.machine.host.libvirt.domain_xml import DomainDocument
 from rocks.machine.host.libvirt.interface_xml import GuestInterface, SenderLimits
-from rocks.network.host.link_plans import Links
 from rocks.network.host.packet_filter.driver import FilterDriver, GuestDevice
 from rocks.network.host.packet_filter.programs import Rule, Sender, rules_for
 from rocks.network.host.rules import is_ours
+from rocks.network.host.stored_links import Links
 
 _LOCK_DEADLINE_SECONDS = 20.0
 _POLL_SECONDS = 0.5
@@ -37,8 +37,8 @@ def release_links(host: Host, name: str, links: Sequence[LinkSpec] = ()) -> Chan
     """Remove the network devices of a machine that nothing uses any more. A failure becomes a note."""
     changed = False
     try:
-        unneeded = {link.device: link for link in (*links, *host.link_plans.recall(name))}
-        host.link_plans.forget(name)
+        unneeded = {link.device: link for link in (*links, *host.stored_links.recall(name))}
+        host.stored_links.forget(name)
         with links_locked(host, tuple(unneeded.values()), shared=False):
             for link in unneeded.values():
                 changed = host.links().remove_if_unused(link).changed or changed
@@ -49,7 +49,7 @@ def release_links(host: Host, name: str, links: Sequence[LinkSpec] = ()) -> Chan
 
 def ensure_planned(host: Host, name: str) -> None:
     """Make the devices of a machine, which libvirt is about to start by itself, as at its last start by this system."""
-    links = host.link_plans.recall(name)
+    links = host.stored_links.recall(name)
     if any(not (_DEVICES / link.device).exists() for link in links):
         with links_locked(host, links, shared=True):
             for link in links:
@@ -61,7 +61,7 @@ def restore_links(host: Host, deadline_seconds: float) -> Tuple[List[str], List[
 
     Waits until the deadline for devices of the host that are not up yet.
     """
-    planned, unreadable = host.link_plans.all_links()
+    planned, unreadable = host.stored_links.all_links()
     made, errors = [], list(unreadable)
     deadline = Deadline(deadline_seconds)
     with links_locked(host, tuple(planned.values()), shared=True):
@@ -84,7 +84,7 @@ def sync_links(host: Host, request: SyncLinksRequest) -> SyncLinksReply:
         plans, damaged = _recalled(host, others)
         plans.update(given)
         planned = {link.device: link for links in plans.values() for link in links}
-        host.link_plans.replace(plans)
+        host.stored_links.replace(plans)
         outcomes = [_synchronised(host, link) for link in planned.values()]
         removed = host.links().remove_all_but(planned)
         remaining = [link.name for link in host.links().list() if is_ours(link)]
@@ -99,7 +99,7 @@ def _recalled(host: Host, names: Sequence[str]) -> Tuple[Dict[str, Links], List[
     plans, failed = {}, []
     for name in names:
         try:
-            plans[name] = host.link_plans.recall(name)
+            plans[name] = host.stored_links.recall(name)
         except RocksError as error:
             failed.append(LinkOutcome(name, "failed", as_agent_error(error)))
     return plans, failed

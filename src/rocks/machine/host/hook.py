@@ -47,7 +47,7 @@ def check_start(arguments: Sequence[str], xml: str, state_folder: Path) -> None:
         _restore_vfs(document, state_folder)
     if (
         Place.LINKS.below(state_folder) / document.name
-    ).exists():  # `network.host.link_plans` takes long to import
+    ).exists():  # `network.host.stored_links` takes long to import
         _ensure_devices(document, state_folder)
 
 

@@ -11,8 +11,8 @@ from rocks.machine.host.lease_epoch import LeaseEpoch
 from rocks.machine.host.leases import Leases
 from rocks.machine.host.libvirt.driver import DomainDriver
 from rocks.network.host.driver import LinkDriver
-from rocks.network.host.link_plans import LinkPlans
 from rocks.network.host.packet_filter.driver import FilterDriver
+from rocks.network.host.stored_links import StoredLinks
 from rocks.network.infiniband.host.driver import PkeyDriver
 from rocks.network.sriov.host.driver import VfDriver
 from rocks.network.sriov.host.records import VfRecords
@@ -46,7 +46,7 @@ class Host:
         self.leases = Leases(state_folder)
         self.image_owners = ImageOwners(state_folder)
         self.lease_epoch = LeaseEpoch(state_folder)
-        self.link_plans = LinkPlans(state_folder)
+        self.stored_links = StoredLinks(state_folder)
         self.assigned_vfs = VfRecords(state_folder)
         self.domains = _once(open_domains or _libvirt)
         """Raises HostError when libvirt does not answer."""

@@ -177,7 +177,7 @@ def _prepare(
 ) -> Prepared:
     """Create what the domain refers to, but its disks."""
     name = operation.name
-    host.link_plans.remember(name, tuple(link for link in operation.links if not is_of_site(link)))
+    host.stored_links.remember(name, tuple(link for link in operation.links if not is_of_site(link)))
     for link in operation.links:
         notes += host.links().ensure(link).notes
     if operation.restores:

@@ -12,7 +12,7 @@ from rocks.fleet.host.records import LONGEST_BYTES, read_cache
 from rocks.fleet.wire.network import LinkSpec
 from rocks.fleet.wire.requests import VfSpec
 from rocks.machine.host.files.owners import ImageOwners
-from rocks.network.host.link_plans import LinkPlans
+from rocks.network.host.stored_links import StoredLinks
 from rocks.network.sriov.host.records import AssignedVfs, VfRecords
 
 VF = VfSpec("eth0", 4, 1, "52:54:00:00:00:01")
@@ -78,7 +78,7 @@ def test_a_record_of_vfs(tmp_path: Path, damage: str) -> None:
 
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_network_plan(tmp_path: Path, damage: str) -> None:
-    plans = LinkPlans(tmp_path)
+    plans = StoredLinks(tmp_path)
     for name in ("a", "b"):
         plans.remember(name, (LINK,))
     path = tmp_path / "links" / "a"

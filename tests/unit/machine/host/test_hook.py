@@ -12,8 +12,8 @@ from rocks.machine.host import host
 from rocks.machine.host.hook import check_start, note_end
 from rocks.machine.host.leases import Leases
 from rocks.network.host.fake import FakeLinks
-from rocks.network.host.link_plans import LinkPlans
 from rocks.network.host.packet_filter.fake import FakeFilters
+from rocks.network.host.stored_links import StoredLinks
 from rocks.network.sriov.host.fake import FakeVfs
 from rocks.network.sriov.host.records import AssignedVfs, VfRecords
 
@@ -47,7 +47,7 @@ def test_no_start_without_devices_and_filter(tmp_path: Path, monkeypatch: pytest
     links, filters = FakeLinks(), FakeFilters()
     monkeypatch.setattr(host, "_netlink", lambda: links)
     monkeypatch.setattr(host, "_filters", lambda: filters)
-    LinkPlans(tmp_path).remember("a", (LinkSpec("p.7", "local_bridge", None, 7),))
+    StoredLinks(tmp_path).remember("a", (LinkSpec("p.7", "local_bridge", None, 7),))
     check_start(BEFORE, NETWORKED, tmp_path)
     assert "p.7" in links.links and filters.rules == {}
     execution = ["a", "start", "begin", "-"]

@@ -75,7 +75,7 @@ def prepare_arrival(
     if start.memory_reserve_mb is not None:
         needed_mb, reserve_mb = document.memory_mb, start.memory_reserve_mb
         stack.enter_context(memory_reserved(host, start.name, needed_mb, reserve_mb, "is not moved"))
-    host.link_plans.remember(start.name, tuple(link for link in start.links if not is_of_site(link)))
+    host.stored_links.remember(start.name, tuple(link for link in start.links if not is_of_site(link)))
     for link in start.links:
         host.links().ensure(link)
     if document.console.log_path is not None:

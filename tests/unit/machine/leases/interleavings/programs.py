@@ -217,7 +217,7 @@ class ModelHost:
             raise_to=lambda epoch: None, current=lambda: 0, admitted=lambda *_: nullcontext()
         )
         self.state_folder = Path("/nonexistent")
-        self.link_plans = SimpleNamespace(remember=lambda *_: None)
+        self.stored_links = SimpleNamespace(remember=lambda *_: None)
 
     def domains(self) -> ModelDomains:
         """libvirt."""

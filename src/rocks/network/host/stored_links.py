@@ -22,8 +22,8 @@ Links = Tuple[LinkSpec, ...]
 _KIND = RecordKind("the network plan of a machine", "run `rocks sync host vlan HOST` on the frontend")
 
 
-class LinkPlans:
-    """The plans of one host."""
+class StoredLinks:
+    """The devices of the guests of one host: the plan of each."""
 
     def __init__(self, state_folder: Path) -> None:
         self._folder = Place.LINKS.below(state_folder)
