@@ -1,4 +1,4 @@
-"""Single `zfs` commands as a Protocol, without checks: `volumes.py`, `snapshots.py`, `streams.py` decide about them.
+"""Single `zfs` commands as a Protocol, without checks: `volumes.py`, `snapshots.py`, `stream_operations.py` decide.
 
 Each raises ToolError with the message of `zfs`, BusyError when the dataset is in use, and StateError when the pool is
 missing or full.

@@ -1,13 +1,13 @@
 """Operations on ZFS.
 
-`volumes.py`, `snapshots.py` and `streams.py` decide by the rules of `rules.py`, and act by `ZfsCommands`: in
+`volumes.py`, `snapshots.py` and `stream_operations.py` decide by the rules of `rules.py`, and act by `ZfsCommands`: in
 `command_line.py` by the programs `zfs` and `zpool`, in `fake/pools.py` in memory.
 """
 
 from __future__ import annotations
 
 from rocks.storage.zfs.snapshots import SnapshotOperations
-from rocks.storage.zfs.streams import StreamOperations
+from rocks.storage.zfs.stream_operations import StreamOperations
 from rocks.storage.zfs.volumes import VolumeOperations
 
 
