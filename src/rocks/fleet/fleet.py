@@ -220,7 +220,7 @@ class Fleet:
 
     def _log_in(self, host: HostAddress, settings: FleetSettings) -> Connection:
         # paramiko takes 0.1 s to import; commands on this machine, or through a master, do not need it
-        from rocks.fleet.ssh import SshConnection
+        from rocks.fleet.paramiko_connection import SshConnection
 
         return SshConnection(
             host, settings, self._keyring.private_key(host.name), self._keyring.known_keys(host)
@@ -237,7 +237,7 @@ class _Keyring:
         self._known: dict[str, tuple[HostKey, ...]] | None = None
 
     def private_key(self, host: str) -> Any:
-        from rocks.fleet.ssh import load_private_key
+        from rocks.fleet.paramiko_connection import load_private_key
 
         with self._lock:
             if self._private_key is None:

@@ -16,14 +16,14 @@ from rocks.core.files import PUBLIC, draft, write_file
 from rocks.core.process import run_interactively
 from rocks.fleet.known_hosts import HostKey, read_known_hosts, record_host_keys
 from rocks.fleet.openssh import ssh_arguments_of_operator
-from rocks.fleet.settings import FleetSettings, HostAddress
-from rocks.fleet.ssh import (
+from rocks.fleet.paramiko_connection import (
     LoginRefusedError,
     SshConnection,
     load_private_key,
     presented_host_key,
     start_transport,
 )
+from rocks.fleet.settings import FleetSettings, HostAddress
 
 __all__ = [
     "HostKey",

@@ -39,7 +39,7 @@ class Way:
         if self.host.is_local:
             return LocalConnection(self.host, self.settings)
         from rocks.fleet.known_hosts import read_known_hosts
-        from rocks.fleet.ssh import SshConnection, load_private_key
+        from rocks.fleet.paramiko_connection import SshConnection, load_private_key
 
         known = read_known_hosts(self.settings.known_hosts_file).get(self.host.name, ())
         return SshConnection(self.host, self.settings, load_private_key(self.settings.key_file), known)
