@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from rocks.cluster.vlans import plan_networks
+from rocks.cluster.vlan_devices import plan_networks
 from rocks.core.errors import BusyError, HostError, RocksError, StateError
 from rocks.fleet.agent_line import AnsweringError
 from rocks.fleet.settings import CannotAskError

@@ -1,7 +1,7 @@
 """`rocks report host vlan`"""
 
 import rocks.commands
-from rocks.cluster.vlans import plan_networks, vlans_of
+from rocks.cluster.vlan_devices import plan_networks, vlans_of
 from rocks.inventory.loaded_host_records import which_are_vms
 from rocks.machine.records import load_vms
 from rocks.network.guest_connections import vlan_lines

@@ -1,7 +1,7 @@
 """`rocks sync host vlan`"""
 
 import rocks.commands
-from rocks.cluster.vlans import hosts_of, sync_vlans
+from rocks.cluster.vlan_devices import hosts_of, sync_vlans
 from rocks.core.errors import RocksError, without_errors
 from rocks.fleet.wire.errors import as_exception, at_host
 
