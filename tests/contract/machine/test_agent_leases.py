@@ -7,7 +7,7 @@ import pytest
 
 from rocks.fleet.wire.facts import FactsRequest, Fence, LeaseEnd
 from rocks.fleet.wire.requests import PauseDomain, ResumeDomain, StopDomain
-from rocks.machine.host import observe
+from rocks.machine.host import fences
 from tests.contract.agents import Agent, start
 
 
@@ -93,7 +93,7 @@ def test_a_restart_in_place_ends_no_lease(agent: Agent) -> None:
 
 def test_the_facts_end_leases_whose_domains_do_not_run(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
     """A domain that is not active is not enough: a late start would bring it up."""
-    monkeypatch.setattr(observe, "_FENCE_DEADLINE_SECONDS", 0.1)
+    monkeypatch.setattr(fences, "_DEADLINE_SECONDS", 0.1)
     agent.perform(start("a", 7), start("b", 7))
     agent.domains.destroy("b")
     ends = tuple(LeaseEnd(name, 7) for name in ("a", "b", "c", "busy"))

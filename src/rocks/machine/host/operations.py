@@ -36,6 +36,7 @@ from rocks.fleet.wire.requests import (
 from rocks.machine import operation_plan as plans
 from rocks.machine.host.changes import change_domain, change_facts, grow_disk
 from rocks.machine.host.disks import read_disk
+from rocks.machine.host.fences import keep_out
 from rocks.machine.host.frozen import freeze_guest, thaw_guest
 from rocks.machine.host.guest_functions import release_vfs
 from rocks.machine.host.guest_keys import release_partition
@@ -46,7 +47,6 @@ from rocks.machine.host.libvirt.device_xml import changed_lease
 from rocks.machine.host.libvirt.driver import other_spelling
 from rocks.machine.host.libvirt.stop import ensure_stopped
 from rocks.machine.host.moves.arriving_volumes import remove_placeholders
-from rocks.machine.host.observe import keep_out
 from rocks.machine.host.saves import forget_save, renew_identities, save_domain, save_facts
 from rocks.machine.host.snapshots import make_snapshot, observe_snapshot, restore_snapshot
 from rocks.machine.host.start import Turn, secure, start_domain, start_steps

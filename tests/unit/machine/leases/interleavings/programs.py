@@ -2,7 +2,7 @@
 
 Real: `machine.start`, `machine.power`, `machine.converge`, `machine.leases.leases`, `machine.leases.takeover`,
 `inventory.host_requests`, `machine.leases.plan`, `machine.spec`, `machine.start_plan`, `machine.operation_plan`,
-`agent.calls`, `machine.host.observe`, `operations`, `start`, the rules of `machine.host.leases`,
+`agent.calls`, `machine.host.fences`, `observe`, `operations`, `start`, the rules of `machine.host.leases`,
 `machine.host.libvirt.start` and `stop`. Stubs: the tables of leases, their epoch, the fleet, a host's lock and file of
 a lease, libvirt, and what has no part in leases (disks, links, VFs, partitions).
 """
@@ -24,7 +24,7 @@ from rocks.inventory.records import Host, Lease, VirtualMachine
 from rocks.machine import converge as vm_converge
 from rocks.machine import power as vm_power
 from rocks.machine import start as vm_start
-from rocks.machine.host import observe, operations
+from rocks.machine.host import fences, observe, operations
 from rocks.machine.host import start as host_start
 from rocks.machine.host.host_facts import MachineFact
 from rocks.machine.host.leases import Leases
@@ -264,8 +264,8 @@ def stubs() -> Iterator[None]:
         (observe, "read_machine", lambda: MachineFact(4096, 8)),
         (observe, "has_8021q", lambda *_: True),
         (observe, "has_filters", lambda *_: True),
-        (observe, "release_links", lambda *_: UNCHANGED),
-        (observe, "release_older_vfs", lambda *_: True),
+        (fences, "release_links", lambda *_: UNCHANGED),
+        (fences, "release_older_vfs", lambda *_: True),
         *((module, "release_links", lambda *_: UNCHANGED) for module in (operations, host_start)),
         (host_start, "memory_promised", lambda host, name, memory_mb, decide: nullcontext(decide({}))),
         (operations, "release_partition", lambda *_: ()),
