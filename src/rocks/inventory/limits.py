@@ -1,4 +1,4 @@
-"""Limits of CPUs and memory, and of waits for locks. Pure.
+"""Limits of CPUs and memory. Pure.
 
 The other limits of machines: `machine.limits`.
 """
@@ -13,6 +13,3 @@ DEFAULT_VM_CPUS = 1
 
 DEFAULT_MEMORY_RESERVE_MB = 256
 """The memory that is left to a host by default; attribute `vm_memory_reserve`."""
-
-LOCK_WAIT_SECONDS = 2.0
-"""How long a command waits for another one that changes the same machine, volume or image."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rocks.core.errors import BusyError, RocksError
-from rocks.inventory.limits import LOCK_WAIT_SECONDS
 from rocks.machine.leases import records as leases
 from rocks.machine.leases.plan import MOVING, move_was_interrupted
 
@@ -14,6 +13,9 @@ if TYPE_CHECKING:
 
     from rocks.database.connection import Database
     from rocks.inventory.records import Lease
+
+LOCK_WAIT_SECONDS = 2.0
+"""How long a command waits for another one that changes the same machine, volume or image."""
 
 
 def lock_vms(database: Database, names: Sequence[str], *, also_moving: bool = False) -> dict[str, RocksError]:

@@ -9,9 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rocks.core.errors import RocksError, StateError, UserError
-from rocks.inventory.limits import LOCK_WAIT_SECONDS
 from rocks.inventory.loaded_host_records import load_hosts
-from rocks.inventory.machine_locks import ensure_locked
+from rocks.inventory.machine_locks import LOCK_WAIT_SECONDS, ensure_locked
 from rocks.machine.leases import records as leases
 from rocks.storage.client import questions
 from rocks.storage.life.states import DELETING, MOVING
