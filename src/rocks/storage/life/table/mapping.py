@@ -21,7 +21,7 @@ from rocks.storage.life.states import (
 )
 from rocks.storage.life.table.rows import Entry, RejectionRow, Row, done, failed, retried
 from rocks.storage.life.transitions import blocked, mapping, write_back
-from rocks.storage.life.transitions.records import into
+from rocks.storage.life.transitions.record_changes import into
 
 
 def _attached(step: Step, state: State, back: Step) -> Tuple[Row, ...]:

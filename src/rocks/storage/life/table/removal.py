@@ -9,7 +9,7 @@ from rocks.storage.life.events import Delete, GraceOver, Grow, Map, Restore, Und
 from rocks.storage.life.states import DELETING, GROWING, RESTORING, UNMAPPED
 from rocks.storage.life.table.rows import Entry, RejectionRow, Row, done, failed, retried
 from rocks.storage.life.transitions import removal
-from rocks.storage.life.transitions.records import into
+from rocks.storage.life.transitions.record_changes import into
 
 DELETE_AND_RESTORE: Tuple[Entry, ...] = (
     RejectionRow(

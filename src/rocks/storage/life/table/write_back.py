@@ -20,7 +20,7 @@ from rocks.storage.life.states import (
 )
 from rocks.storage.life.table.rows import Entry, RejectionRow, Row, done, failed, retried
 from rocks.storage.life.transitions import blocked, write_back
-from rocks.storage.life.transitions.records import into
+from rocks.storage.life.transitions.record_changes import into
 
 PULL: Tuple[Entry, ...] = (
     RejectionRow(

@@ -10,7 +10,7 @@ from rocks.storage.life.events import Contradicted
 from rocks.storage.life.grants import Grant, is_recovering
 from rocks.storage.life.image import Decision, Image, Witness
 from rocks.storage.life.states import BLOCKED, RETURNING, UNMAPPED
-from rocks.storage.life.transitions.records import (
+from rocks.storage.life.transitions.record_changes import (
     REMEMBERED,
     enter,
     fresh,

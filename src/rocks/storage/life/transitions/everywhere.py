@@ -9,7 +9,7 @@ from rocks.storage.life.effects import EnsureGrant
 from rocks.storage.life.grants import is_recovering
 from rocks.storage.life.image import Decision, Image
 from rocks.storage.life.states import BLOCKED
-from rocks.storage.life.transitions.records import outcomes_of
+from rocks.storage.life.transitions.record_changes import outcomes_of
 
 
 def configure(image: Image, event: Any, now: int) -> Decision:

@@ -13,7 +13,7 @@ from rocks.storage.life.facts import CopyFact
 from rocks.storage.life.grants import SEQUENCE_GAP, Grant
 from rocks.storage.life.image import Decision, Image
 from rocks.storage.life.states import BLOCKED, DELETING, RETURNING, SWITCHING, State
-from rocks.storage.life.transitions.records import enter, exported, fresh, outcomes_of
+from rocks.storage.life.transitions.record_changes import enter, exported, fresh, outcomes_of
 
 
 def take_unmapped(image: Image, event: Any, now: int) -> Decision:

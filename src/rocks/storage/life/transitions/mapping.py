@@ -8,7 +8,7 @@ from typing import Any, Dict
 from rocks.storage.life import guards
 from rocks.storage.life.image import Decision, Image, Step
 from rocks.storage.life.states import LOCAL, MAPPED, MAPPING, REMOTE, SEEDING, SWITCHING, State
-from rocks.storage.life.transitions.records import (
+from rocks.storage.life.transitions.record_changes import (
     enter,
     exported,
     fresh,

@@ -9,7 +9,7 @@ from rocks.storage.life import names
 from rocks.storage.life.image import Decision, Image
 from rocks.storage.life.states import DELETING, MOVING
 from rocks.storage.life.transitions.blocked import begin_abandon
-from rocks.storage.life.transitions.records import enter, fresh, outcomes_of, unmapped, with_operation
+from rocks.storage.life.transitions.record_changes import enter, fresh, outcomes_of, unmapped, with_operation
 
 
 def begin_move(image: Image, event: Any, now: int) -> Decision:

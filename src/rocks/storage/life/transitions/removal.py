@@ -7,7 +7,7 @@ from typing import Any
 
 from rocks.storage.life.image import Decision, Image
 from rocks.storage.life.states import DELETING, GROWING, RESTORING
-from rocks.storage.life.transitions.records import enter, fresh, outcomes_of, unmapped
+from rocks.storage.life.transitions.record_changes import enter, fresh, outcomes_of, unmapped
 
 
 def begin_delete(image: Image, event: Any, now: int) -> Decision:

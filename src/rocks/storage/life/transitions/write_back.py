@@ -9,7 +9,7 @@ from rocks.storage.life import names
 from rocks.storage.life.events import Unmap
 from rocks.storage.life.image import Decision, Image
 from rocks.storage.life.states import LOCAL, MAPPED, PULLING, REMOTE, RETURNING
-from rocks.storage.life.transitions.records import (
+from rocks.storage.life.transitions.record_changes import (
     enter,
     fresh,
     outcomes_of,
