@@ -36,7 +36,7 @@ from rocks.storage.iscsi_initiator.rules import device_path_of
 from rocks.storage.life.facts import Facts
 from rocks.storage.life.names import guest_device
 from rocks.storage.mapped_volumes import MappedImage, forget_mapped, write_mapped
-from rocks.storage.outgoing import BROKER_SECONDS, OutboxSender
+from rocks.storage.outbox import BROKER_SECONDS, OutboxSender
 from rocks.storage.store.file import OutboxMessage
 from rocks.storage.store.host import CopyRecord, HostStore
 from rocks.storage.stream.revocation import RevocationWatch

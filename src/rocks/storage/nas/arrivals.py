@@ -16,7 +16,6 @@ from rocks.core.clock import Deadline, monotonic_seconds, wait_seconds
 from rocks.core.errors import BusyError, IncoherentError, PoolFullError, RocksError, StateError, UserError
 from rocks.core.units import size_text
 from rocks.fleet.wire.codec import decode_lenient
-from rocks.storage.exchange import Source, describe, receive_all
 from rocks.storage.life import effects, names
 from rocks.storage.life.image import Copy, Image
 from rocks.storage.life.stream_bounds import largest_move_bytes
@@ -32,6 +31,7 @@ from rocks.storage.store.nas import ATTRIBUTES, Arrival
 from rocks.storage.stream.lines import Opening, number, receive_line, send_line
 from rocks.storage.stream.pace import Meter
 from rocks.storage.stream.transport import Connection
+from rocks.storage.transfer_dialogue import Source, describe, receive_all
 from rocks.storage.wire.replies import OperationRow
 from rocks.storage.wire.requests import AcceptZvol
 from rocks.storage.zfs.facts import SnapshotFact, VolumeFact

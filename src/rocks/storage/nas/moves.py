@@ -13,7 +13,6 @@ from typing import Callable, ContextManager, Dict, List, Optional, Tuple, Union
 from rocks.core.clock import Deadline, monotonic_seconds
 from rocks.core.errors import HostError, IncoherentError, StateError
 from rocks.fleet.wire.codec import encode
-from rocks.storage.exchange import HAND_OVER, MOVE, points_of, send_all
 from rocks.storage.life.effects import Effect, HandOver, SendToNas
 from rocks.storage.life.events import EffectDone, EffectFailed
 from rocks.storage.life.facts import Facts
@@ -28,6 +27,7 @@ from rocks.storage.nas.move_lines import is_same_content
 from rocks.storage.stream.lines import Opening, receive_line, send_line, write_opening
 from rocks.storage.stream.pace import Bucket, Meter
 from rocks.storage.stream.transport import Connection
+from rocks.storage.transfer_dialogue import HAND_OVER, MOVE, points_of, send_all
 from rocks.storage.zfs.facts import SnapshotFact
 
 _log = logging.getLogger(__name__)

@@ -35,7 +35,7 @@ from rocks.storage.nas.progress import ProgressBoard
 from rocks.storage.nas.scheduler import Scheduler
 from rocks.storage.nas.snapshot_expiry import SnapshotExpiry
 from rocks.storage.nas.transfers import NasTransfers
-from rocks.storage.outgoing import BROKER_SECONDS, OutboxSender
+from rocks.storage.outbox import BROKER_SECONDS, OutboxSender
 from rocks.storage.store.file import OutboxMessage
 from rocks.storage.store.nas import NasStore
 from rocks.storage.stream.revocation import RevocationWatch

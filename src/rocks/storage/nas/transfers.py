@@ -11,17 +11,6 @@ from typing import Callable, Dict, NamedTuple, Optional, Tuple
 from rocks.core.clock import monotonic_seconds
 from rocks.core.errors import BugError, BusyError, IncoherentError, PoolFullError, RocksError, code_of
 from rocks.core.units import size_text
-from rocks.storage.exchange import (
-    CHECK,
-    HAND_OVER,
-    MOVE,
-    RETURN,
-    SEED,
-    Source,
-    describe,
-    receive_all,
-    send_all,
-)
 from rocks.storage.life.events import HostFailed
 from rocks.storage.life.fencing import check_stream
 from rocks.storage.life.image import Image, Work
@@ -37,6 +26,17 @@ from rocks.storage.nas.means import Means
 from rocks.storage.stream.lines import Opening, read_opening, receive_line, send_error, send_line
 from rocks.storage.stream.pace import Bucket, Meter
 from rocks.storage.stream.transport import Connection
+from rocks.storage.transfer_dialogue import (
+    CHECK,
+    HAND_OVER,
+    MOVE,
+    RETURN,
+    SEED,
+    Source,
+    describe,
+    receive_all,
+    send_all,
+)
 
 _log = logging.getLogger(__name__)
 

@@ -20,7 +20,7 @@ from rocks.storage.bus import (
 )
 from rocks.storage.bus.backoff import Backoff
 from rocks.storage.bus.messages import LARGEST_BODY_BYTES, InvalidMessageError, read_delivery
-from rocks.storage.outgoing import OutboxSender
+from rocks.storage.outbox import OutboxSender
 from rocks.storage.store.file import OutboxMessage, StoreFile
 from rocks.storage.wire import queues
 
