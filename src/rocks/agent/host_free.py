@@ -99,7 +99,7 @@ def find_unsaved(state_folder: Path) -> List[str]:
 
     An image is not mapped any more while that is done.
     """
-    from rocks.storage.host.copies import retained_copies
+    from rocks.storage.host.retained_copies import retained_copies
     from rocks.storage.zfs.command_line import ZfsCommandLine
     from rocks.storage.zfs.driver import PoolDriver
 

@@ -8,8 +8,8 @@ from typing import Callable, Dict, Optional, Type
 from rocks.core.errors import Code, IncoherentError, PoolFullError, RocksError, StateError, ToolError
 from rocks.core.units import size_text
 from rocks.storage.host import effects
-from rocks.storage.host.copies import IsOnNas, evict_copies, evictable_bytes
 from rocks.storage.host.granted_image import GrantedImage
+from rocks.storage.host.retained_copies import IsOnNas, evict_copies, evictable_bytes
 from rocks.storage.host.running_copies import RunningCopies
 from rocks.storage.host.transfers import HostTransfers
 from rocks.storage.life import names

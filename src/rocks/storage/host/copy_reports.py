@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Collection, Dict, FrozenSet, List, Mapping, Optional, Set, Tuple, TypeVar
 
 from rocks.core.errors import RocksError
-from rocks.storage.host.copies import (
+from rocks.storage.host.retained_copies import (
     RetainedCopy,
     checked_copy,
     copies_among,

@@ -28,8 +28,8 @@ from rocks.storage.host.heartbeats import Heartbeats
 from rocks.storage.host.listing import device_rows
 from rocks.storage.host.releases import ReleaseWatch
 from rocks.storage.host.stored_copies import StoredCopies
+from rocks.storage.host.temp_write_watch import TempWriteWatch
 from rocks.storage.host.transfers import HostTransfers
-from rocks.storage.host.watch import TempWriteWatch
 from rocks.storage.host.workers import HostWorkers
 from rocks.storage.iscsi_initiator.driver import SessionDriver
 from rocks.storage.iscsi_initiator.rules import device_path_of

@@ -7,7 +7,8 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from rocks.core.errors import BusyError, RocksError, StateError
 from rocks.fleet.wire.codec import encode
-from rocks.storage.host.copies import (
+from rocks.storage.host.copy_reports import report_copy
+from rocks.storage.host.retained_copies import (
     RetainedCopy,
     checked_copy,
     created_seconds,
@@ -16,7 +17,6 @@ from rocks.storage.host.copies import (
     quarantined_copies,
     retained_copies,
 )
-from rocks.storage.host.copy_reports import report_copy
 from rocks.storage.host.transfers import HostTransfers, Place
 from rocks.storage.store.host import HostStore
 from rocks.storage.wire.replies import CopyRow
