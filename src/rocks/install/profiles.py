@@ -32,7 +32,7 @@ from rocks.install.profile_values import (
     pool_values,
     split_values,
 )
-from rocks.install.rolls.served import Distributions
+from rocks.install.rolls.served_distribution import Distributions
 from rocks.install.section_checks import check_sections
 from rocks.inventory.addresses import choose_address
 from rocks.inventory.appliance_records import load_appliances

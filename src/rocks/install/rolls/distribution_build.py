@@ -20,14 +20,14 @@ from rocks.core.version import ROLL_NAME
 from rocks.install.rolls import signatures
 from rocks.install.rolls.content import DEBS, GRAPHS, INCLUDE, INSTALLER, NODES, RPMS
 from rocks.install.rolls.folders import sync_tree
-from rocks.install.rolls.packages import DEBIAN_ARCHITECTURES, newest_per_name, read_package
+from rocks.install.rolls.package_files import DEBIAN_ARCHITECTURES, newest_per_name, read_package
 from rocks.install.rolls.reproducible import run_tool
 from rocks.install.rolls.signatures import export_key, record_public_key, sign_file, sign_release
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from rocks.install.rolls.packages import Package
+    from rocks.install.rolls.package_files import Package
 
 BUILD = "build"
 """Folder of a distribution with nodes, graphs, include, site-nodes and site-graphs, for basedir= of commands."""

@@ -24,7 +24,7 @@ from rocks.install.rolls.content import (
 )
 from rocks.install.rolls.description import read_description
 from rocks.install.rolls.manifest import is_safe_path
-from rocks.install.rolls.packages import read_package
+from rocks.install.rolls.package_files import read_package
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,7 +12,7 @@ from rocks.core.errors import BusyError, RocksError, UserError
 from rocks.core.process import run_checked
 from rocks.install.rolls.description import Requirement, RollDescription, RollId, read_description
 from rocks.install.rolls.iso_build import create_roll
-from rocks.install.rolls.packages import Package, newest_per_name, read_package
+from rocks.install.rolls.package_files import Package, newest_per_name, read_package
 from rocks.install.rolls.versions import debian_key, rpm_key
 from tests.debs import make_deb
 from tests.rolls import write_roll
