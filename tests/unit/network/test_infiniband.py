@@ -15,7 +15,7 @@ from rocks.network.infiniband.adapter_comparison import (
     ports_of_facts,
 )
 from rocks.network.infiniband.guids import derive_guids, guid_text, read_guid
-from rocks.network.infiniband.partition_plan import (
+from rocks.network.infiniband.partition_rules import (
     Partition,
     PartitionMember,
     PartitionTable,

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from rocks.fleet.wire.infiniband import InfinibandFacts, PortFact, VfFact
 from rocks.network.infiniband.guids import guid_text
-from rocks.network.infiniband.partition_plan import Port
+from rocks.network.infiniband.partition_rules import Port
 from rocks.network.infiniband.pkeys import DEFAULT_PKEY, FULL_BIT, pkey_text
 
 OK, WRONG, UNKNOWN = "ok", "wrong", "unknown"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from rocks.database.sets import among, in_order
 from rocks.inventory.node_records import node_ids
 from rocks.network.infiniband.guids import Guids, derive_guids
-from rocks.network.infiniband.partition_plan import Partition, PartitionMember
+from rocks.network.infiniband.partition_rules import Partition, PartitionMember
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

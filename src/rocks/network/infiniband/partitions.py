@@ -11,7 +11,7 @@ from rocks.inventory.attributes.known import KNOWN, value_in
 from rocks.inventory.attributes.records import global_attributes
 from rocks.inventory.cluster_records import clusters_of
 from rocks.network.infiniband import partition_records as table
-from rocks.network.infiniband.partition_plan import (
+from rocks.network.infiniband.partition_rules import (
     DEFAULT_MEMBERSHIP_ATTRIBUTE,
     Partition,
     PartitionTable,

@@ -18,7 +18,7 @@ from rocks.network.infiniband.pkeys import DEFAULT_PKEY, pkey_text
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from rocks.network.infiniband.partition_plan import Partition, PartitionMember, PartitionTable
+    from rocks.network.infiniband.partition_rules import Partition, PartitionMember, PartitionTable
 
 BEGIN = "# rocks: begin"
 END = "# rocks: end"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rocks.database.sets import among
-from rocks.network.infiniband.partition_plan import Port
+from rocks.network.infiniband.partition_rules import Port
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

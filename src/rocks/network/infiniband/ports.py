@@ -17,14 +17,14 @@ from rocks.network.infiniband import port_records as ib_ports
 from rocks.network.infiniband import port_records as table
 from rocks.network.infiniband.adapter_comparison import Checked, check_host, ports_of_facts
 from rocks.network.infiniband.guids import guid_text, read_guid
-from rocks.network.infiniband.partition_plan import Port
+from rocks.network.infiniband.partition_rules import Port
 from rocks.network.infiniband.pkeys import FULL_BIT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from rocks.database.connection import Database
-    from rocks.network.infiniband.partition_plan import Port
+    from rocks.network.infiniband.partition_rules import Port
 
 
 def add_port(database: Database, host: str, device: str, guid: str, number: str = "1") -> None:
