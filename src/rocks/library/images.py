@@ -118,7 +118,7 @@ def _add_from_web(
 def _add_disk(
     database: Database, added: AddedImage, max_gb: int, comment: str, progress: Callable[[str], None]
 ) -> LibraryImage:
-    from rocks.machine.disks.images import NewImage, add_disk  # SSH, which imports of files do without
+    from rocks.machine.disks.image_of_disk import NewImage, add_disk  # SSH, which imports of files do without
 
     for name, value in (
         ("file", added.file),
