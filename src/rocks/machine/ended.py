@@ -13,7 +13,7 @@ from rocks.inventory.host_requests import contact_hosts, open_fleet
 from rocks.inventory.machine_locks import lock_vms
 from rocks.machine.leases import records as leases
 from rocks.machine.leases.plan import MOVING, RUNNING, STARTING, STOPPING
-from rocks.machine.moves.interrupted import GuestRunsError, end_interrupted
+from rocks.machine.moves.interrupted_moves import GuestRunsError, end_interrupted
 from rocks.network.infiniband.machine_partitions import leave_partitions
 
 if TYPE_CHECKING:

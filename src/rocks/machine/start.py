@@ -44,7 +44,7 @@ from rocks.machine.leases.plan import (
     holders_to_ask,
     leases_to_end,
 )
-from rocks.machine.moves.interrupted import end_interrupted
+from rocks.machine.moves.interrupted_moves import end_interrupted
 from rocks.machine.moves.live_move_rules import check_no_doubt, domain_on
 from rocks.machine.outcomes import Outcomes
 from rocks.machine.providers.provider import Questions

@@ -17,8 +17,7 @@ from rocks.machine import states as vm_states
 from rocks.machine.leases import records as leases
 from rocks.machine.leases.comparison_records import all_leases, hosts_with_machines, record_found
 from rocks.machine.leases.fence_command import Force
-from rocks.machine.moves import evacuation
-from rocks.machine.moves import interrupted as interrupted_moves
+from rocks.machine.moves import evacuation, interrupted_moves
 from rocks.machine.moves import live as live_moves
 from rocks.machine.moves import live_ends as live_move_ends
 from rocks.machine.moves.moves import MoveReporter
