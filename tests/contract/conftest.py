@@ -65,7 +65,7 @@ def libvirt_uri(machine: Machine) -> Iterator[str]:
 def ssh_settings(machine: Machine) -> Iterator[tuple[FleetSettings, sshd.SshServer]]:
     """A real sshd on loopback whose logins run inside the machine, and settings for the login."""
     need("sshd")
-    from rocks.fleet.keys import ensure_own_key
+    from rocks.fleet.first_contact import ensure_own_key
 
     folder = machine.folder / "keys"
     settings = FleetSettings(

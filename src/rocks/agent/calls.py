@@ -13,8 +13,8 @@ from rocks.machine.host.connections import read_network
 from rocks.machine.host.consoles import forget_machines, read_console, read_console_log, read_screen
 from rocks.machine.host.disk_requests import give_image, read_images, remove_image
 from rocks.machine.host.guest_functions import read_adapters
-from rocks.machine.host.guest_keys import read_infiniband
 from rocks.machine.host.guest_links import sync_links
+from rocks.machine.host.guest_partitions import read_infiniband
 from rocks.machine.host.host import Host
 from rocks.machine.host.libvirt.accelerator import probe_accelerator
 from rocks.machine.host.observe import read_facts

@@ -20,8 +20,8 @@ from rocks.library.guest_images import (
     check_disk_size,
     check_source_name,
 )
-from rocks.library.guest_seed import plan_addresses
 from rocks.library.library_folder import find_source, lock_images
+from rocks.library.seed_documents import plan_addresses
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from rocks.core.errors import StateError, UserError
 from rocks.core.files import open_plain
-from rocks.fleet.keys import ensure_own_key
+from rocks.fleet.first_contact import ensure_own_key
 from rocks.fleet.settings import FleetSettings
 from rocks.inventory.attributes.changes import set_attribute
 from rocks.inventory.attributes.records import global_attributes

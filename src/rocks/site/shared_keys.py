@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import HostError, RocksError, StateError
-from rocks.fleet.keys import (
+from rocks.fleet.first_contact import (
     accepts_own_key,
     ensure_own_key,
     fetch_host_key,

@@ -19,8 +19,8 @@ from lab.sshd import SshServer
 from rocks.core.errors import HostError
 from rocks.core.process import run_checked, start_with_pipes
 from rocks.fleet.agent_line import AnsweringError
+from rocks.fleet.first_contact import ensure_own_key
 from rocks.fleet.fleet import Fleet, FleetSettings, HostAddress
-from rocks.fleet.keys import ensure_own_key
 from rocks.fleet.known_hosts import parse_host_key, record_host_keys
 from rocks.fleet.paramiko_library import paramiko
 from rocks.fleet.wire.facts import ProbeFact, ProbeRequest

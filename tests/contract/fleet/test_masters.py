@@ -15,8 +15,8 @@ from lab.sshd import SshServer
 from rocks.core.clock import Deadline
 from rocks.core.errors import HostError
 from rocks.core.process import run_checked
+from rocks.fleet.first_contact import ensure_own_key
 from rocks.fleet.fleet import Fleet, FleetSettings, HostAddress
-from rocks.fleet.keys import ensure_own_key
 from rocks.fleet.masters import Masters
 from rocks.fleet.wire.facts import ProbeFact, ProbeRequest
 from tests.contract.ssh_hosts import known_host, ssh_server

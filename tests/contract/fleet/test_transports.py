@@ -241,7 +241,7 @@ def test_a_changed_key_raises_an_error(ssh_settings: tuple[FleetSettings, SshSer
 @pytest.mark.system
 def test_our_key_is_not_accepted(ssh_settings: tuple[FleetSettings, SshServer], tmp_path: Path) -> None:
     """The host knows another key."""
-    from rocks.fleet.keys import accepts_own_key, ensure_own_key
+    from rocks.fleet.first_contact import accepts_own_key, ensure_own_key
 
     settings, server = ssh_settings
     host = known_host(server, settings)

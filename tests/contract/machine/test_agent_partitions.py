@@ -9,7 +9,7 @@ from rocks.core.errors import StateError
 from rocks.fleet.host.state_folder import Place
 from rocks.fleet.wire.infiniband import InfinibandRequest, PartitionSpec
 from rocks.fleet.wire.requests import OperationOutcome, StartDomain, StopDomain
-from rocks.machine.host.guest_keys import restore_partition
+from rocks.machine.host.guest_partitions import restore_partition
 from rocks.machine.host.host import Host
 from rocks.network.infiniband.host.fake import FakePkeys
 from rocks.network.infiniband.host.pkeys import Pkeys

@@ -18,7 +18,7 @@ from lab import sshd
 from lab.namespace import Machine, Network
 from rocks.core.errors import RocksError
 from rocks.core.process import run_checked, start_with_pipes
-from rocks.fleet.keys import ensure_own_key
+from rocks.fleet.first_contact import ensure_own_key
 from rocks.fleet.known_hosts import parse_host_key, record_host_keys
 from rocks.fleet.settings import FleetSettings, HostAddress
 from rocks.network.firewall import changes as firewalls

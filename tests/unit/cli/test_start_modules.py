@@ -19,7 +19,7 @@ OF_FEW_STARTS = {
         "rocks.install",
         "rocks.inventory.cluster_records",
     ),
-    *("rocks.library.guest_seed", "rocks.machine.addition_plan", "rocks.machine.change_records"),
+    *("rocks.library.seed_documents", "rocks.machine.addition_plan", "rocks.machine.change_records"),
     *(
         "rocks.machine.disks.seeds",
         "rocks.machine.leases.comparison",

@@ -6,7 +6,7 @@ import pytest
 
 from pragma._shared.interfaces import choose_addresses, read_interfaces
 from rocks.core.errors import StateError, UserError
-from rocks.library.guest_seed import plan_addresses
+from rocks.library.seed_documents import plan_addresses
 
 
 @pytest.mark.parametrize("network", ["10.1.0.0/24", "10.1.0.0/16", "10.1.4.0/22"])

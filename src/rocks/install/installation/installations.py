@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.clock import utc_now
 from rocks.core.errors import HostError, StateError, UserError
-from rocks.fleet.keys import ensure_own_key, record_host_keys
+from rocks.fleet.first_contact import ensure_own_key, record_host_keys
 from rocks.fleet.known_hosts import parse_host_key
 from rocks.fleet.settings import FleetSettings
 from rocks.install.boot.ipxe import INSTALLER_IMAGE, KERNEL

@@ -13,8 +13,8 @@ from rocks.core import trees
 from rocks.core.errors import HostError, StateError
 from rocks.core.files import PUBLIC, ensure_folders, has_content, sync_folder, write_file
 from rocks.core.version import ROLL_NAME
+from rocks.install.rolls.checksums import same_content
 from rocks.install.rolls.content import COMMANDS
-from rocks.install.rolls.manifest import same_content
 from rocks.install.rolls.roll_records import RollRow, load_rolls
 from rocks.inventory.attributes.known import value_in
 from rocks.inventory.attributes.records import global_attributes

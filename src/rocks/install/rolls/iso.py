@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 
 from rocks.core.errors import HostError, StateError, ToolError, UserError
 from rocks.core.process import run
+from rocks.install.rolls.checksums import is_safe_path
 from rocks.install.rolls.description import RollId
-from rocks.install.rolls.manifest import is_safe_path
 from rocks.install.rolls.reproducible import ENVIRONMENT, set_modes_and_times
 
 if TYPE_CHECKING:

@@ -24,6 +24,7 @@ from rocks.install.graph.edges import read_graph
 from rocks.install.graph.node_order import check_orders
 from rocks.install.graph_files import Library
 from rocks.install.rolls import signatures
+from rocks.install.rolls.checksums import check_manifest, same_content, take_folder, take_over
 from rocks.install.rolls.content import COMMANDS, RollContent, check_installer, read_roll
 from rocks.install.rolls.description import NO_ARCHITECTURE, RollId
 from rocks.install.rolls.enabling_rules import (
@@ -42,7 +43,6 @@ from rocks.install.rolls.folders import (
     update_files_after_commit,
 )
 from rocks.install.rolls.iso import extract_roll, find_rolls
-from rocks.install.rolls.manifest import check_manifest, same_content, take_folder, take_over
 from rocks.install.rolls.roll_records import RollRow, delete_rolls, insert_rolls, load_rolls, update_enabled
 from rocks.install.rolls.signatures import verify_manifest
 

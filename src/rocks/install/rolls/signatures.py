@@ -18,7 +18,7 @@ from rocks.core.errors import HostError, StateError, UserError
 from rocks.core.files import PUBLIC, write_file
 from rocks.core.names import printable
 from rocks.core.process import run
-from rocks.install.rolls.manifest import MANIFEST, SIGNATURE
+from rocks.install.rolls.checksums import MANIFEST, SIGNATURE
 from rocks.install.rolls.reproducible import PATH
 
 if TYPE_CHECKING:

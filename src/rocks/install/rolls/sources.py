@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from rocks.core.errors import UserError
 from rocks.core.files import write_file
 from rocks.core.names import printable
+from rocks.install.rolls.checksums import is_safe_path
 from rocks.install.rolls.content import (
     COMMANDS,
     DEBS,
@@ -23,7 +24,6 @@ from rocks.install.rolls.content import (
     read_owner,
 )
 from rocks.install.rolls.description import read_description
-from rocks.install.rolls.manifest import is_safe_path
 from rocks.install.rolls.package_files import read_package
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from rocks.fleet.wire.requests import SeedSpec
 from rocks.inventory.cluster_records import own_members
 from rocks.inventory.disks.places import directory_of
 from rocks.library.guest_images import CLUSTER_KEY_ATTRIBUTE, not_in_image_directory, seed_path
-from rocks.library.guest_seed import VOLUME, GuestCluster, seed_documents
+from rocks.library.seed_documents import VOLUME, GuestCluster, seed_documents
 from rocks.machine import records as table
 from rocks.machine.domain.documents import connections_of
 from rocks.machine.spec import container_of

@@ -88,7 +88,7 @@ def restore_machine_partition(arguments: Sequence[str], state_folder: Path) -> N
         tuple(arguments[1:3]) == _BEFORE_START
         and (Place.PARTITIONS.below(state_folder) / arguments[0]).is_file()
     ):
-        from rocks.machine.host.guest_keys import restore_partition
+        from rocks.machine.host.guest_partitions import restore_partition
         from rocks.machine.host.host import Host
 
         restore_partition(Host(state_folder), arguments[0])

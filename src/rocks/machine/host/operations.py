@@ -39,8 +39,8 @@ from rocks.machine.host.disks import read_disk
 from rocks.machine.host.fences import keep_out
 from rocks.machine.host.frozen import freeze_guest, thaw_guest
 from rocks.machine.host.guest_functions import release_vfs
-from rocks.machine.host.guest_keys import release_partition
 from rocks.machine.host.guest_links import release_links
+from rocks.machine.host.guest_partitions import release_partition
 from rocks.machine.host.host import Host
 from rocks.machine.host.libvirt.change_plan import plan_change
 from rocks.machine.host.libvirt.device_xml import changed_lease

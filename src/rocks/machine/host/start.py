@@ -17,8 +17,8 @@ from rocks.machine.host.disks import check_path, ensure_disk, is_same
 from rocks.machine.host.files.growth import smaller_image_notes
 from rocks.machine.host.files.seeds import write_seed
 from rocks.machine.host.guest_functions import assign, check_vfs, release_vfs, vfs_locked
-from rocks.machine.host.guest_keys import ensure_partition, release_partition
 from rocks.machine.host.guest_links import ensure_secured, links_locked, release_links
+from rocks.machine.host.guest_partitions import ensure_partition, release_partition
 from rocks.machine.host.host import Host
 from rocks.machine.host.leases import check_name
 from rocks.machine.host.libvirt.accelerator import host_emulator, probe_accelerator

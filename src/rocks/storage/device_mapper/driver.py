@@ -1,4 +1,4 @@
-"""What `DmDevices` needs of a kernel as a Protocol: `kernel.py` is that of the host, `fake/` is one in memory."""
+"""What `DmDevices` needs of a kernel as a Protocol: `dm_devices.py` has that of the host, `fake/` is one in memory."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from rocks.commands._framework.base import Command
-from rocks.fleet import keys
+from rocks.fleet import first_contact
 from rocks.fleet.known_hosts import parse_host_key, record_host_keys
 from rocks.fleet.settings import FleetSettings, HostAddress
 from tests.patience import patience
@@ -74,7 +74,9 @@ def test_nothing_is_sent_to_a_key_that_nobody_confirmed(
 ) -> None:
     """One connection, which ends with the key exchange; no login, no program `ssh`, and no key is recorded."""
     reached.patch.setattr(
-        keys, "run_interactively", lambda *arguments, **more: pytest.fail("ssh asks for the password")
+        first_contact,
+        "run_interactively",
+        lambda *arguments, **more: pytest.fail("ssh asks for the password"),
     )
     listener = Listener((server[0].address, server[0].port))
     reached.done("set host attr compute-0-0 ssh_port", str(listener.port))

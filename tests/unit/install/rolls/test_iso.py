@@ -13,11 +13,11 @@ import pytest
 
 from rocks.core.errors import RocksError, ToolError, UserError
 from rocks.core.process import run_checked
+from rocks.install.rolls.checksums import MANIFEST, check_manifest, manifest_text
 from rocks.install.rolls.content import read_roll
 from rocks.install.rolls.description import RollId
 from rocks.install.rolls.iso import extract_roll, find_rolls, write_iso
 from rocks.install.rolls.iso_build import create_roll
-from rocks.install.rolls.manifest import MANIFEST, check_manifest, manifest_text
 from tests.rolls import write_roll
 from tests.waiting import wait_until
 

@@ -11,7 +11,7 @@ from lab.sshd import SshServer
 from rocks.core.errors import HostError
 from rocks.core.process import run_checked
 from rocks.fleet.connection import DownError
-from rocks.fleet.keys import (
+from rocks.fleet.first_contact import (
     accepts_own_key,
     ensure_own_key,
     fetch_host_key,

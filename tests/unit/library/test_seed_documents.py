@@ -11,7 +11,7 @@ from rocks.core.errors import StateError, UserError
 from rocks.core.public_keys import read_keys, read_new_keys
 from rocks.inventory.records import VirtualMachine
 from rocks.library.guest_images import seed_path
-from rocks.library.guest_seed import GuestCluster, plan_addresses, seed_documents
+from rocks.library.seed_documents import GuestCluster, plan_addresses, seed_documents
 from tests.unit.machines import PRIVATE, PUBLIC, interface, machine
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEpmvZ7QZ9bJc1bS7yXg0mB1hQdCkV2y3d5mYJ0Xh8aB owner@example.org"
