@@ -28,14 +28,19 @@ def convert_qcow2(source: Path, target: Path, max_bytes: int, progress: Progress
     """Write the disk of the qcow2 image as a raw file, without blocks of zeros. UserError when it is damaged."""
     check_space(target.parent)
     progress("checking the image")
-    checked = _run_tool(["qemu-img", "check", "-q", "-f", "qcow2", str(source)], max_bytes)
-    if checked.exit_status not in (0, 3):  # 3: clusters that are in use by nobody, which do no harm
-        raise UserError("qemu-img check finds errors in it; it may be cut off: fetch it again")
+    check_qcow2(source, max_bytes)
     if write_raw(
         source, target, max_bytes, _reporting(progress, lambda: check_space(target.parent))
     ).exit_status:
         check_space(target.parent)
         raise UserError("qemu-img cannot convert it; it may be damaged: fetch it again")
+
+
+def check_qcow2(source: Path, max_bytes: int) -> None:
+    """UserError when a qcow2 image is damaged; `qemu-img convert` reads what is cut off as zeros."""
+    checked = _run_tool(["qemu-img", "check", "-q", "-f", "qcow2", str(source)], max_bytes)
+    if checked.exit_status not in (0, 3):  # 3: clusters that are in use by nobody, which do no harm
+        raise UserError("qemu-img check finds errors in it; it may be cut off: fetch it again")
 
 
 def write_raw(

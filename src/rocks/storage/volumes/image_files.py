@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 from rocks.core.errors import HostError, StateError, ToolError, UserError
 from rocks.core.process import run
 from rocks.core.units import size_text
-from rocks.library.conversion import SpaceError, check_space, opened, write_raw
+from rocks.library.conversion import SpaceError, check_qcow2, check_space, opened, write_raw
 from rocks.library.headers import disk_format
 from rocks.library.safe_folders import open_folder
 
@@ -66,6 +66,10 @@ def as_raw(file: ImageFile, watch: Callable[[float], None] | None = None) -> Ite
         return
     own = _own_file(file.path)
     size_bytes = _virtual_size(ImageFile(own, file.format))
+    try:
+        check_qcow2(own, size_bytes)
+    except UserError as error:
+        raise UserError(f"{file.path} is not imported: {error}") from None
     folder = own.parent
 
     def watched(percent: float) -> None:
