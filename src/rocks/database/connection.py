@@ -43,7 +43,6 @@ class Database:
         self._after_commit: list[Callable[[], None]] = []
         self._at_next_commit: Callable[[], None] | None = None
         self._parts = 0
-        self._last_id = 0
         self._executed: Cursor | None = None
         self._has_changes = False
         self._is_begun = False
@@ -60,11 +59,6 @@ class Database:
         """Whether there is a connection, as far as is known without a question to the server."""
         return self._connection is not None and bool(self._connection.open)
 
-    @property
-    def last_id(self) -> int:
-        """The ID of the first row that the last `execute` or `insert_many` inserted; 0 when there is none."""
-        return self._last_id
-
     def rows(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """The rows of one SELECT; `%s` is the placeholder of a bound value; with values, `%%` is a plain `%`.
 
@@ -78,13 +72,12 @@ class Database:
         Commands of Rocks' rolls give it a SELECT, too, which is no change, and fetch its rows.
         """
         if has_empty_set(values):
-            self._last_id, self._executed = 0, None
+            self._executed = None
             return 0
         before, self._has_changes = self._has_changes, True
         cursor = self._run(sql, values)
         if cursor.description is not None:
             self._has_changes = before
-        self._last_id = cursor.lastrowid or 0
         self._executed = cursor
         return cursor.rowcount
 
@@ -109,7 +102,7 @@ class Database:
         """Insert all rows with one statement: `INSERT INTO t (a, b) VALUES` and rows of two values each.
 
         `sql_suffix` may specify what happens to an existing row. Returns the number of inserted rows; without
-        rows no statement is sent. `last_id` is the ID of the first row.
+        rows no statement is sent.
         """
         all_rows = [tuple(row) for row in rows]
         if not all_rows:
@@ -213,7 +206,6 @@ class Database:
         """
         self._after_commit = []
         self._at_next_commit = None
-        self._last_id = 0
         connection = self._connection
         try:
             if connection is not None and connection.open:

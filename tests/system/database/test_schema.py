@@ -9,12 +9,17 @@ from rocks.database.connection import Database
 from rocks.database.settings import Settings
 
 
+def last_id(database: Database) -> int:
+    """The ID of the row that the last statement has inserted."""
+    return int(database.rows("SELECT LAST_INSERT_ID()")[0][0])
+
+
 @pytest.fixture
 def host(database: Database) -> int:
     """ID of a host `h` with something in every table that belongs to it, and of a network `private` (ID 1)."""
     database.execute("INSERT INTO subnets (ID, name, dnszone) VALUES (1, 'private', 'local')")
     database.execute("INSERT INTO nodes (Name) VALUES ('h')")
-    node = database.last_id
+    node = last_id(database)
     database.execute(
         "INSERT INTO networks (Node, Device, MAC, IP, Subnet) VALUES (%s, 'e0', 'm', '1', 1)", (node,)
     )
@@ -125,7 +130,7 @@ def test_rows_of_a_network_are_deleted_with_it(database: Database, host: int) ->
 def test_attributes_are_deleted_with_their_member(database: Database) -> None:
     category = "SELECT ID FROM categories WHERE Name = 'host'"
     database.execute(f"INSERT INTO catindex (Name, Category) SELECT 'h', ID FROM ({category}) c")
-    member = database.last_id
+    member = last_id(database)
     database.execute(
         f"INSERT INTO attributes (Attr, Value, Category, Catindex) SELECT 'a', 'v', ID, %s FROM ({category}) c",
         (member,),
@@ -142,14 +147,14 @@ def test_membership_in_use_stays(database: Database, host: int) -> None:
 
 def add_vm(database: Database, name: str, container: int | None) -> int:
     database.execute("INSERT INTO nodes (Name) VALUES (%s)", (name,))
-    node = database.last_id
+    node = last_id(database)
     database.execute("INSERT INTO vm_nodes (Node, PhysNode) VALUES (%s, %s)", (node, container))
     return node
 
 
 def test_virtual_machine_outlives_its_container_but_not_unseen(database: Database, host: int) -> None:
     node = add_vm(database, "vm", host)
-    database.execute("INSERT INTO vm_disks (Vm_Node, Name) VALUES (%s, 'vm.vda')", (database.last_id,))
+    database.execute("INSERT INTO vm_disks (Vm_Node, Name) VALUES (%s, 'vm.vda')", (last_id(database),))
     database.execute("DELETE FROM nodes WHERE ID = %s", (host,))
     assert database.rows("SELECT PhysNode, Mem, Slice, Virt_Type, cdrom_path FROM vm_nodes") == [
         (None, 1024, 0, None, "")
@@ -165,7 +170,7 @@ def test_virtual_machine_outlives_its_container_but_not_unseen(database: Databas
 def test_disk_has_one_nas_and_its_row_is_deleted_with_it(database: Database) -> None:
     add_vm(database, "vm", None)
     database.execute("INSERT INTO vm_disks (Vm_Node, Name) SELECT ID, 'vm.vda' FROM vm_nodes")
-    disk = database.last_id
+    disk = last_id(database)
     database.execute("INSERT INTO img_nas_server (vm_disk_id) VALUES (%s)", (disk,))
     assert database.rows("SELECT vm_disk_id, nas_name, zpool_name FROM img_nas_server") == [(disk, "", "")]
     with pytest.raises(BusyError, match="Duplicate entry"):
