@@ -74,7 +74,7 @@ class AuditRecord:
     def begin(self) -> None:
         """The next commit will write the entry, and so will an `end_reading` before a host is asked."""
         self._begun = True
-        self._database.at_next_commit(self._append)
+        self._database.at_next_commit(self.add)
 
     @property
     def is_written(self) -> bool:
@@ -84,10 +84,6 @@ class AuditRecord:
     def set_outcome(self, exit_status: int) -> None:
         """The outcome, before the last commit: an entry that this commit writes has it."""
         self._outcome = (exit_status, "")
-
-    def add(self) -> None:
-        """Add the entry with its outcome to the open transaction, which the caller commits: for many events at once."""
-        self._append()
 
     def complete(self) -> None:
         """Write what is missing: the outcome, or the entry of an event that changed nothing in the database.
@@ -103,7 +99,7 @@ class AuditRecord:
             if not self._database.is_connected:
                 self._database.close()  # a lost connection is not made again by itself
             self._database.at_next_commit(None)
-            self._append()
+            self.add()
             self._database.commit()
         except (Exception, KeyboardInterrupt) as error:  # the driver may be missing
             _roll_back(self._database)
@@ -126,8 +122,8 @@ class AuditRecord:
     def _is_complete(self) -> bool:
         return self._first is not None and self._recorded == self._outcome
 
-    def _append(self) -> None:
-        """Add an entry to the transaction that is about to be committed."""
+    def add(self) -> None:
+        """Add the entry with its outcome to the open transaction, which the caller commits: for many events at once."""
         entry = self._entry()
         head = append_entry(self._database, entry)
         self._database.after_commit(lambda: self._note(entry, head))
@@ -191,8 +187,8 @@ def _roll_back(database: Database) -> None:
         pass  # a lost connection has rolled back everything
 
 
-def _send_entry(message: str, fields: Mapping[str, object], priority: int = _INFO) -> bool:
-    """Write an entry; names of fields are upper case. False where no journald receives it: syslog gets the message.
+def _send_entry(message: str, fields: Mapping[str, object], priority: int = _INFO) -> None:
+    """Write an entry; names of fields are upper case. Where no journald receives it, syslog gets the message.
 
     By journald's native protocol (systemd: "Native Journal Protocol").
     """
@@ -210,8 +206,6 @@ def _send_entry(message: str, fields: Mapping[str, object], priority: int = _INF
     except OSError:
         syslog.openlog(_IDENTIFIER, syslog.LOG_PID, syslog.LOG_AUTH)
         syslog.syslog(priority, message)
-        return False
-    return True
 
 
 def _field(name: str, value: str) -> bytes:

@@ -37,24 +37,6 @@ class AuditFilter(NamedTuple):
     """Only so many, the newest."""
 
 
-class RecordedEvent(NamedTuple):
-    """An entry with its outcome, which may come from a later entry."""
-
-    number: int
-    time: str
-    source: str
-    person: str
-    account: str
-    origin: str
-    action: str
-    exit_status: int | None
-    error: str
-    roll: str
-    version: str
-    ended: str
-    """When the outcome was recorded; '' while it is unknown."""
-
-
 def append_entry(database: Database, entry: Entry) -> Head:
     """Add an entry in the caller's transaction; returns its number and digest.
 
@@ -156,8 +138,12 @@ def copy_entries(database: Database, copy: Database) -> None:
         )
 
 
-def read_events(database: Database, which: AuditFilter) -> list[RecordedEvent]:
-    """Events with their outcomes, oldest first."""
+def read_events(database: Database, which: AuditFilter) -> list[tuple[object, ...]]:
+    """Events with their outcomes, which may come from later entries, oldest first.
+
+    (number, time, person, origin, exit status, error, action, when the outcome was recorded or '', source, account,
+    roll, version).
+    """
     clauses: list[str] = ["a.Concerns IS NULL"]
     values: list[Any] = []
     for column, operator, value in (
@@ -176,14 +162,15 @@ def read_events(database: Database, which: AuditFilter) -> list[RecordedEvent]:
         clauses.append("COALESCE(e.ExitStatus, a.ExitStatus, 1) <> 0")
     limit = "" if which.most is None else f" LIMIT {int(which.most)}"
     rows = database.rows(
-        "SELECT a.Number, CAST(a.Time AS CHAR), a.Source, a.Person, a.Account, a.Origin, a.Action,"
-        " COALESCE(e.ExitStatus, a.ExitStatus), IF(e.Number IS NULL, a.Error, e.Error), a.Roll, a.Version,"
-        " IF(e.Number IS NULL AND a.ExitStatus IS NULL, '', CAST(COALESCE(e.Time, a.Time) AS CHAR))"
+        "SELECT a.Number, CAST(a.Time AS CHAR), a.Person, a.Origin, COALESCE(e.ExitStatus, a.ExitStatus),"
+        " IF(e.Number IS NULL, a.Error, e.Error), a.Action,"
+        " IF(e.Number IS NULL AND a.ExitStatus IS NULL, '', CAST(COALESCE(e.Time, a.Time) AS CHAR)),"
+        " a.Source, a.Account, a.Roll, a.Version"
         " FROM sec_audit a LEFT JOIN sec_audit e ON e.Concerns = a.Number"
         f" WHERE {' AND '.join(clauses)} ORDER BY a.Number DESC{limit}",
         values,
     )
-    return [RecordedEvent(*row) for row in reversed(rows)]
+    return rows[::-1]
 
 
 def count_entries(database: Database) -> tuple[int, int]:

@@ -93,12 +93,9 @@ class Command(rocks.commands.Command):
             self.fillNumber("count"),
         )
         full = self.fillFlag("json") or bool(self.fillText("output-col"))
-        self.beginOutput()
-        for it in read_events(self.db, selected):
-            row = (it.time, it.person, it.origin, it.exit_status, it.error, it.action)
-            more = (it.ended, it.source, it.account, it.roll, it.version)
-            self.addOutput(it.number, row + (more if full else ()))
-        self.endOutput(header=HEADER if full else HEADER[:_IN_TERMINAL], trimOwner=False)
+        width = len(HEADER) if full else _IN_TERMINAL
+        rows = (row[:width] for row in read_events(self.db, selected))
+        self.addTable(HEADER[:width], rows, trimOwner=False)
 
 
 def _read_source(text: str) -> str:
