@@ -37,31 +37,40 @@ class EnsureVolume(VolumeEffect):
     guid: Optional[str] = None
 
 
-@tagged_as("EnsureLease")
 @dataclass(frozen=True)
-class EnsureGrant(VolumeEffect):
-    """The grant is set in the volume's properties, with all that a lost record can be made of again.
+class Grant:
+    """What a volume says about its image; `owner` None: no host has it.
 
-    IncoherentError when they have a higher epoch, or in the same epoch another owner than this one or `replaces`.
-    A missing volume is no error without an owner. With `only_on` nothing is done unless the volume has that guid:
-    foreign volumes are not changed. `persistent` is None in journals of earlier releases.
+    `persistent` is None on volumes, and in journals, of releases that did not write it.
     """
 
-    epoch: int
-    owner: Optional[str]
-    state: str
-    base_guid: Optional[str]
-    only_on: Optional[str] = None
+    epoch: int = 0
     sequence: int = 0
+    owner: Optional[str] = None
+    state: str = ""
     base_name: Optional[str] = None
+    base_guid: Optional[str] = None
     image_id: str = ""
     initiator: Optional[str] = None
     sync: bool = True
     remote_pool: Optional[str] = None
     lease_token: Optional[int] = None
     machine: str = ""
-    replaces: Optional[str] = None
     persistent: Optional[bool] = None
+
+
+@tagged_as("EnsureLease")
+@dataclass(frozen=True)
+class EnsureGrant(Grant, VolumeEffect):
+    """The grant is set in the volume's properties, with all that a lost record can be made of again.
+
+    IncoherentError when they have a higher epoch, or in the same epoch another owner than this one or `replaces`.
+    A missing volume is no error without an owner. With `only_on` nothing is done unless the volume has that guid:
+    foreign volumes are not changed.
+    """
+
+    only_on: Optional[str] = None
+    replaces: Optional[str] = None
 
 
 @tagged

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Optional
 
 from rocks.core.dataclasses import dataclass
+from rocks.storage.life.effects import Grant
 from rocks.storage.life.facts import NOTHING, Facts
-from rocks.storage.life.grants import Grant
 
 
 @dataclass(frozen=True)

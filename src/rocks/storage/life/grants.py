@@ -9,8 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Dict, Mapping, Optional
 
-from rocks.core.dataclasses import dataclass
-from rocks.storage.life.effects import EnsureGrant
+from rocks.storage.life.effects import EnsureGrant, Grant
 from rocks.storage.life.image import Image
 from rocks.storage.life.states import BLOCKED, DELETING, MAPPING, UNMAPPED
 
@@ -20,28 +19,6 @@ _LARGEST_EPOCH_DIGITS = 15
 SEQUENCE_GAP = 1_000_000
 """Added to the number of a volume's newest grant when a record is made from it: works that the lost record has numbered
 since are overtaken. It is more than one image can use in decades of pauses."""
-
-
-@dataclass(frozen=True)
-class Grant:
-    """What a volume says about its image; `owner` None: no host has it.
-
-    `persistent` is None on volumes of releases that did not write it.
-    """
-
-    epoch: int = 0
-    sequence: int = 0
-    owner: Optional[str] = None
-    state: str = ""
-    base_name: Optional[str] = None
-    base_guid: Optional[str] = None
-    image_id: str = ""
-    initiator: Optional[str] = None
-    sync: bool = True
-    remote_pool: Optional[str] = None
-    lease_token: Optional[int] = None
-    machine: str = ""
-    persistent: Optional[bool] = None
 
 
 def read_grant(properties: Mapping[str, str]) -> Grant:
@@ -64,7 +41,7 @@ def read_grant(properties: Mapping[str, str]) -> Grant:
     )
 
 
-def grant_properties(grant: EnsureGrant) -> Dict[str, str]:
+def grant_properties(grant: Grant) -> Dict[str, str]:
     """The properties of a grant, without their prefix."""
     found = {
         "epoch": str(grant.epoch),

@@ -9,7 +9,7 @@ from typing import Any, Callable, Dict, NamedTuple, Optional, Type
 from rocks.core.errors import CLASSES, BusyError, Code, RocksError, StateError, UserError
 from rocks.core.units import BYTES_PER_GIB
 from rocks.storage.life import events
-from rocks.storage.life.grants import Grant
+from rocks.storage.life.effects import Grant
 from rocks.storage.life.image import Image, Outcome, Rejection
 from rocks.storage.life.rejections import check_machine
 from rocks.storage.nas.arrivals import Arrivals

@@ -13,8 +13,9 @@ from rocks.storage.iscsi_target.configuration import Portal
 from rocks.storage.iscsi_target.exports import ExportFact, ExportSpec
 from rocks.storage.iscsi_target.targets import Targets
 from rocks.storage.life import effects
+from rocks.storage.life.effects import Grant
 from rocks.storage.life.facts import NOTHING, Facts, HistoryPoint
-from rocks.storage.life.grants import Grant, grant_properties, read_grant, why_refused
+from rocks.storage.life.grants import grant_properties, read_grant, why_refused
 from rocks.storage.life.names import HOLD_TAG, has_automatic_name, is_earlier_target
 from rocks.storage.life.space import nas_shortage
 from rocks.storage.limits import BLOCK_BYTES, DEVICE_SECONDS

@@ -271,11 +271,11 @@ def _grant(
     return effects.EnsureGrant(
         image.volume,
         image.epoch,
+        image.sequence,
         owner,
         state,
+        base_name,
         base_guid,
-        sequence=image.sequence,
-        base_name=base_name,
         image_id=image.image_id,
         initiator=image.initiator,
         sync=image.sync,

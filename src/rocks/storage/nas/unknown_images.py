@@ -7,8 +7,9 @@ import uuid
 from dataclasses import replace
 from typing import List, Optional, Sequence
 
+from rocks.storage.life.effects import Grant
 from rocks.storage.life.events import Retry
-from rocks.storage.life.grants import Grant, adopted
+from rocks.storage.life.grants import adopted
 from rocks.storage.life.image import Image
 from rocks.storage.life.states import UNMAPPED
 from rocks.storage.nas.engine import Engine

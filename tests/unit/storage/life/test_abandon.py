@@ -7,7 +7,7 @@ import pytest
 from rocks.storage.host import effects as host_effects
 from rocks.storage.host import sequences as host_sequences
 from rocks.storage.life import requests, schedule
-from rocks.storage.life.effects import AskHost
+from rocks.storage.life.effects import AskHost, Grant
 from rocks.storage.life.events import (
     Abandon,
     HostFailed,
@@ -20,7 +20,6 @@ from rocks.storage.life.events import (
     Unmap,
 )
 from rocks.storage.life.facts import CopyFact
-from rocks.storage.life.grants import Grant
 from rocks.storage.life.host_image import HostImage
 from rocks.storage.life.image import Copy, Image, Rejection
 from rocks.storage.life.states import HOST_HAS_IT, STATES, State

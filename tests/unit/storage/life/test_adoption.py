@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+from rocks.storage.life.effects import Grant
 from rocks.storage.life.events import Retry
-from rocks.storage.life.grants import SEQUENCE_GAP, Grant, adopted, read_grant
+from rocks.storage.life.grants import SEQUENCE_GAP, adopted, read_grant
 from rocks.storage.life.image import Image
 from tests.unit.storage.records import HOST, MAP, after, decided, refused
 

@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 
 from rocks.storage.life import events
-from rocks.storage.life.effects import EnsureGrant
-from rocks.storage.life.grants import Grant, disagreement, grant_properties, read_grant, why_refused
+from rocks.storage.life.effects import EnsureGrant, Grant
+from rocks.storage.life.grants import disagreement, grant_properties, read_grant, why_refused
 from rocks.storage.life.image import Image
 from rocks.storage.life.states import BLOCKED, UNMAPPED
 from tests.unit.storage.records import HOST, MAP, NOW, after, decided, leave_state, new_image, record, refused
@@ -104,7 +104,7 @@ def test_a_settled_contradiction_goes_on_where_it_was() -> None:
 
 def test_an_epoch_that_was_released_is_granted_to_nobody_again() -> None:
     """Within an epoch the owner changes once, to none: a host of that time may have changes."""
-    again = EnsureGrant("tank/vm-vol", 6, "vmh3", "mapping", "900", sequence=41, image_id="1")
+    again = EnsureGrant("tank/vm-vol", 6, 41, "vmh3", "mapping", base_guid="900", image_id="1")
     assert "epoch 6 (vmh3) in the records, epoch 6 (no host)" in str(
         why_refused(again, replace(STANDING, owner=None))
     )

@@ -328,4 +328,4 @@ def test_handlers_raise_errors_of_the_right_family() -> None:
     with pytest.raises(IncoherentError, match="has the guid"):
         site.operations().do(effects.EnsureVolume(VOLUME, SIZE, "7"))
     with pytest.raises(StateError):
-        site.operations().do(effects.EnsureGrant(VOLUME + "x", 1, "vmh1", "mapping", None))
+        site.operations().do(effects.EnsureGrant(VOLUME + "x", 1, 0, "vmh1", "mapping"))

@@ -6,8 +6,9 @@ from dataclasses import replace
 from typing import Any
 
 from rocks.storage.life import guards
+from rocks.storage.life.effects import Grant
 from rocks.storage.life.events import Contradicted
-from rocks.storage.life.grants import Grant, is_recovering
+from rocks.storage.life.grants import is_recovering
 from rocks.storage.life.image import Decision, Image, Witness
 from rocks.storage.life.states import BLOCKED, RETURNING, UNMAPPED
 from rocks.storage.life.transitions.record_changes import (

@@ -9,8 +9,9 @@ from dataclasses import replace
 from typing import Any
 
 from rocks.storage.life import names
+from rocks.storage.life.effects import Grant
 from rocks.storage.life.facts import CopyFact
-from rocks.storage.life.grants import SEQUENCE_GAP, Grant
+from rocks.storage.life.grants import SEQUENCE_GAP
 from rocks.storage.life.image import Decision, Image
 from rocks.storage.life.states import BLOCKED, DELETING, RETURNING, SWITCHING, State
 from rocks.storage.life.transitions.record_changes import enter, exported, fresh, outcomes_of
