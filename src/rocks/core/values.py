@@ -28,6 +28,15 @@ def read_number(name: str, text: str, lowest: int, highest: int = HIGHEST_NUMBER
     return int(text)
 
 
+def yes_or_no(name: str, text: str) -> bool:
+    """The boolean value of the parameter `name`; UserError for a text that means neither yes nor no."""
+    if text.lower() in TRUE_VALUES:
+        return True
+    if text.lower() in FALSE_VALUES:
+        return False
+    raise UserError(f'"{name}" must be yes or no, not "{printable(text)}"')
+
+
 def is_null(text: str) -> bool:
     """Whether `text` is NULL, in any case, which clears a column."""
     return text.lower() == "null"

@@ -14,10 +14,10 @@ from rocks.commands._framework.arguments import (
     bool2str,
     parse_arguments,
     str2bool,
-    yes_or_no,
 )
 from rocks.commands._framework.shell_quoting import INSTALLED_LAUNCHER, launcher, positional, quote
 from rocks.core.errors import UserError
+from rocks.core.values import yes_or_no
 
 PARAMETER = re.compile(r"[A-Za-z0-9_+-]+=")
 """The specification's own rule."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 from rocks.core.errors import UserError
 from rocks.core.names import printable
-from rocks.core.values import FALSE_VALUES, TRUE_VALUES
+from rocks.core.values import TRUE_VALUES, yes_or_no
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -63,15 +63,6 @@ def besides(from_end: Sequence[str]) -> str:
 def bool2str(value: object) -> str:
     """`yes` or `no`."""
     return "yes" if value else "no"
-
-
-def yes_or_no(name: str, text: str) -> bool:
-    """The boolean value of the parameter `name`; UserError for a text that means neither yes nor no."""
-    if text.lower() in TRUE_VALUES:
-        return True
-    if text.lower() in FALSE_VALUES:
-        return False
-    raise UserError(f'"{name}" must be yes or no, not "{printable(text)}"')
 
 
 class ArgumentValues:

@@ -8,12 +8,12 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from rocks.commands._framework.arguments import FIRST_PARAMETER, yes_or_no
+from rocks.commands._framework.arguments import FIRST_PARAMETER
 from rocks.commands._framework.common_arguments import COMMON
 from rocks.core.errors import BugError, UserError
 from rocks.core.names import printable
 from rocks.core.units import UNITS, in_unit
-from rocks.core.values import HIGHEST_NUMBER, read_number
+from rocks.core.values import HIGHEST_NUMBER, read_number, yes_or_no
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

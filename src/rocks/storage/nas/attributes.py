@@ -6,7 +6,7 @@ from typing import Optional, Union
 
 from rocks.core.errors import UserError
 from rocks.core.units import size_bytes
-from rocks.core.values import FALSE_VALUES, TRUE_VALUES
+from rocks.core.values import yes_or_no
 
 Value = Union[None, bool, int, str]
 
@@ -19,7 +19,7 @@ _LONGEST_PERIOD_SECONDS = 366 * 86400
 def attribute_value(name: str, text: Optional[str]) -> Value:
     """The value of an image's attribute; None clears it. UserError for an invalid one."""
     if name == "persistent":
-        return True if text is None else _flag(name, text)
+        return True if text is None else yes_or_no(name, text)
     if name in ("frequency", "nextsync"):
         return None if text is None else _seconds(name, text)
     if name in ("uploadspeed", "downloadspeed"):
@@ -59,11 +59,3 @@ def _seconds(name: str, text: str) -> int:
         what = f"seconds, 1 to {limit}" if name == "frequency" else "seconds since 1970"
         raise UserError(f"{name} is {text!r}; it must be {what}, or none")
     return int(text)
-
-
-def _flag(name: str, text: str) -> bool:
-    if text.lower() in TRUE_VALUES:
-        return True
-    if text.lower() in FALSE_VALUES:
-        return False
-    raise UserError(f"{name} is {text!r}; it must be yes or no")

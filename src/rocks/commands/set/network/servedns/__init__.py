@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from rocks.commands._framework.arguments import yes_or_no
 from rocks.commands._shared.setters import NetworkSetter
+from rocks.core.values import yes_or_no
 from rocks.database.connection import Database
 from rocks.network.networks import set_network_servedns
 

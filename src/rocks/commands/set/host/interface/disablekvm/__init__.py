@@ -1,7 +1,7 @@
 """`rocks set host interface disablekvm`"""
 
 import rocks.commands
-from rocks.commands._framework.arguments import yes_or_no
+from rocks.core.values import yes_or_no
 from rocks.network.interfaces import set_disabled
 
 RollName = "kvm"
