@@ -32,14 +32,6 @@ if TYPE_CHECKING:
 DEADLINE_SECONDS = 30.0
 
 
-class PresentedKey(NamedTuple):
-    """The key that a host presents: nothing proves yet that it is this host's."""
-
-    host: str
-    key_type: str
-    fingerprint: str
-
-
 class SharedKey(NamedTuple):
     """The result for a host: its host key, and which of the two keys were new to the other side."""
 
@@ -53,15 +45,15 @@ class SharedKey(NamedTuple):
 def share_keys(
     database: Database,
     names: Sequence[str],
-    confirm: Callable[[PresentedKey], bool],
+    confirm: Callable[[str, str, str], bool],
     replace: bool = False,
 ) -> Iterator[tuple[str, SharedKey | RocksError]]:
     """Record the host key of each host and install our key there; yields (host, result or error).
 
-    `confirm` decides about each key that is not recorded yet, before anything is sent to its host: the machine at the
-    address would get the password that OpenSSH's client asks for where our key is not accepted yet. This machine
-    itself is skipped. HostError for a host with another key than the recorded one, unless `replace` is true;
-    StateError for a key that is not confirmed.
+    `confirm` gets host, type and fingerprint of each key that is not recorded yet, and decides before anything is sent
+    to its host: the machine at the address would get the password that OpenSSH's client asks for where our key is not
+    accepted yet. This machine itself is skipped. HostError for a host with another key than the recorded one, unless
+    `replace` is true; StateError for a key that is not confirmed.
     """
     chosen = FleetSettings()
     hosts = {host.name: host for host in host_addresses(database, names) if not host.is_local}
@@ -104,7 +96,7 @@ def _share(
     database: Database,
     host: HostAddress,
     key: HostKey,
-    confirm: Callable[[PresentedKey], bool],
+    confirm: Callable[[str, str, str], bool],
     replace: bool,
     settings: FleetSettings,
 ) -> SharedKey:
@@ -116,7 +108,7 @@ def _share(
             f"({same_type[0].fingerprint}): if it was installed anew, accept the key with "
             f"rocks sync host sharedkey {host.name} replace=yes; otherwise another machine answers at {host.address}"
         )
-    if key not in known and not confirm(PresentedKey(host.name, key.get_name(), key.fingerprint)):
+    if key not in known and not confirm(host.name, key.get_name(), key.fingerprint):
         again = " replace=yes" if known else ""
         raise StateError(
             f"the key of host {host.name} ({key.get_name()} {key.fingerprint}) is not confirmed, so nothing was sent "

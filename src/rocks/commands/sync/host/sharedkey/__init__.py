@@ -3,7 +3,7 @@
 import rocks.commands
 from rocks.commands._framework.confirmation import confirm_line
 from rocks.core.errors import RocksError, StateError, UserError, without_errors
-from rocks.site.shared_keys import PresentedKey, SharedKey, share_keys
+from rocks.site.shared_keys import SharedKey, share_keys
 
 _FINGERPRINT = "SHA256:"
 
@@ -52,18 +52,18 @@ class Command(rocks.commands.Command):
             self.showNow(_lines(result))
         self.endOutcomes(failures, len(hosts))
 
-    def _is_confirmed(self, key: PresentedKey) -> bool:
-        if self._fingerprint and key.fingerprint != self._fingerprint:
+    def _is_confirmed(self, host: str, key_type: str, fingerprint: str) -> bool:
+        if self._fingerprint and fingerprint != self._fingerprint:
             raise StateError(
-                f"{key.host} presents {key.fingerprint} ({key.key_type}), which is not the given {self._fingerprint}; "
+                f"{host} presents {fingerprint} ({key_type}), which is not the given {self._fingerprint}; "
                 "nothing was sent to it. Another machine may answer at its address: rocks list host interface "
-                f"{key.host}"
+                f"{host}"
             )
         if self._fingerprint:
             return True
         return confirm_line(
             self,
-            f"{key.host} presents the key {key.key_type} {key.fingerprint}\n"
+            f"{host} presents the key {key_type} {fingerprint}\n"
             "Is this the fingerprint on its own console? [yes/no] ",
         )
 
