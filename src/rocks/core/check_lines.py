@@ -1,4 +1,4 @@
-"""A line of the report of `rocks check site`. Pure."""
+"""A line of the reports of `rocks check site` and other checks. Pure."""
 
 from __future__ import annotations
 

@@ -4,16 +4,10 @@ from dataclasses import replace
 
 import pytest
 
+from rocks.core.check_lines import OK, WRONG, SiteCheck
 from rocks.core.errors import StateError, UserError
 from rocks.fleet.wire.infiniband import InfinibandFacts, PortFact, VfFact
-from rocks.network.infiniband.adapter_comparison import (
-    OK,
-    UNKNOWN,
-    WRONG,
-    Checked,
-    check_host,
-    ports_of_facts,
-)
+from rocks.network.infiniband.adapter_comparison import UNKNOWN, check_host, ports_of_facts
 from rocks.network.infiniband.guids import derive_guids, guid_text, read_guid
 from rocks.network.infiniband.partition_rules import (
     Partition,
@@ -176,12 +170,12 @@ FACTS = InfinibandFacts((PORT,), (FUNCTION, FREE), ())
 
 def check(
     facts: InfinibandFacts, recorded: list[Port] = RECORDED, keys: tuple[int, ...] = (0x8002,)
-) -> list[Checked]:
+) -> list[SiteCheck]:
     """Two clusters, 2 and 3; vm-red-0 runs here under 2."""
     return check_host(facts, recorded, keys, {2, 3}, {"vm-red-0": 2})
 
 
-def wrong(lines: list[Checked]) -> list[str]:
+def wrong(lines: list[SiteCheck]) -> list[str]:
     return [f"{line.subject}: {line.detail}" for line in lines if line.result == WRONG]
 
 

@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import NamedTuple
 
+from rocks.core.check_lines import OK, WRONG, SiteCheck
 from rocks.fleet.wire.infiniband import InfinibandFacts, PortFact, VfFact
 from rocks.network.infiniband.guids import guid_text
 from rocks.network.infiniband.partition_rules import Port
 from rocks.network.infiniband.pkeys import DEFAULT_PKEY, FULL_BIT, pkey_text
 
-OK, WRONG, UNKNOWN = "ok", "wrong", "unknown"
-
-
-class Checked(NamedTuple):
-    """A line of the report: the subject, `OK`, `WRONG` or `UNKNOWN`, and the reason."""
-
-    subject: str
-    result: str
-    detail: str
+UNKNOWN = "unknown"
+"""Result of a line about what the host does not report."""
 
 
 def ports_of_facts(host: str, facts: InfinibandFacts) -> list[Port]:
@@ -32,7 +25,7 @@ def check_host(
     keys: Collection[int],
     all_keys: Collection[int],
     machines: Mapping[str, int],
-) -> list[Checked]:
+) -> list[SiteCheck]:
     """A line for each port and virtual function, and for each deviation from the kernel's documentation.
 
     `keys`: keys of the clusters that are placed on the host, with the bit of full members; `all_keys`: low bits of the
@@ -42,43 +35,45 @@ def check_host(
     found = [_port(port, known.pop((port.device, port.number), None), keys, all_keys) for port in facts.ports]
     for (device, number), guid in known.items():
         found.append(
-            Checked(f"{device} port {number}", WRONG, f"recorded as {guid_text(guid)}, but not present")
+            SiteCheck(f"{device} port {number}", WRONG, f"recorded as {guid_text(guid)}, but not present")
         )
     found += [_vf(vf, machines) for vf in facts.vfs]
-    found += [Checked("kernel's files", WRONG, line) for line in facts.departures]
+    found += [SiteCheck("kernel's files", WRONG, line) for line in facts.departures]
     if not facts.ports:
-        found.append(Checked("adapters", WRONG, "the host has no InfiniBand port"))
+        found.append(SiteCheck("adapters", WRONG, "the host has no InfiniBand port"))
     elif not facts.departures:
-        found.append(Checked("kernel's files", OK, "as documented"))
+        found.append(SiteCheck("kernel's files", OK, "as documented"))
     return found
 
 
-def _port(port: PortFact, recorded: int | None, keys: Collection[int], all_keys: Collection[int]) -> Checked:
+def _port(
+    port: PortFact, recorded: int | None, keys: Collection[int], all_keys: Collection[int]
+) -> SiteCheck:
     subject = f"{port.device} port {port.number}"
     guid = int(port.guid, 16)
     if recorded is None:
-        return Checked(subject, WRONG, f"{guid_text(guid)} is not recorded: rocks sync host ibport")
+        return SiteCheck(subject, WRONG, f"{guid_text(guid)} is not recorded: rocks sync host ibport")
     if recorded != guid:
-        return Checked(subject, WRONG, f"is {guid_text(guid)}, recorded as {guid_text(recorded)}")
+        return SiteCheck(subject, WRONG, f"is {guid_text(guid)}, recorded as {guid_text(recorded)}")
     if "ACTIVE" not in port.state:
-        return Checked(subject, WRONG, f"is {port.state}: no cable, or no subnet manager")
+        return SiteCheck(subject, WRONG, f"is {port.state}: no cable, or no subnet manager")
     missing = sorted(set(keys) - set(port.keys))
     foreign = sorted(key for key in port.keys if key not in keys and key & ~FULL_BIT in all_keys)
     if missing or foreign:
         faults = [f"lacks {pkey_text(key)}" for key in missing] + [f"has {pkey_text(key)}" for key in foreign]
-        return Checked(subject, WRONG, f"{', '.join(faults)}: rocks sync ib partitions")
-    return Checked(subject, OK, " ".join(pkey_text(key) for key in port.keys))
+        return SiteCheck(subject, WRONG, f"{', '.join(faults)}: rocks sync ib partitions")
+    return SiteCheck(subject, OK, " ".join(pkey_text(key) for key in port.keys))
 
 
-def _vf(vf: VfFact, machines: Mapping[str, int]) -> Checked:
+def _vf(vf: VfFact, machines: Mapping[str, int]) -> SiteCheck:
     subject = f"{vf.device} function {vf.address}"
     owner = f"of {vf.machine}" if vf.machine else "of no machine"
     if vf.keys is None:
-        return Checked(subject, UNKNOWN, f"{owner}; the host does not report the keys that its guest sees")
+        return SiteCheck(subject, UNKNOWN, f"{owner}; the host does not report the keys that its guest sees")
     keys = " ".join(pkey_text(key) for key in vf.keys) or "no key"
     own = machines.get(vf.machine)
     others = [key for key in vf.keys if key & ~FULL_BIT not in (own, DEFAULT_PKEY)]
     has_full_default = DEFAULT_PKEY | FULL_BIT in vf.keys
     if vf.machine and (others or has_full_default or own not in {key & ~FULL_BIT for key in vf.keys}):
-        return Checked(subject, WRONG, f"{owner} sees {keys}; start the machine again")
-    return Checked(subject, OK, f"{owner}: {keys}")
+        return SiteCheck(subject, WRONG, f"{owner} sees {keys}; start the machine again")
+    return SiteCheck(subject, OK, f"{owner}: {keys}")

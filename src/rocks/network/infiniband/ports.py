@@ -13,9 +13,8 @@ from rocks.fleet.wire.received import LONGEST_ADAPTER, MAX_PORTS
 from rocks.inventory.host_requests import ask_each
 from rocks.inventory.loaded_host_records import which_are_vms
 from rocks.network.infiniband import partition_records as partitions
-from rocks.network.infiniband import port_records as ib_ports
 from rocks.network.infiniband import port_records as table
-from rocks.network.infiniband.adapter_comparison import Checked, check_host, ports_of_facts
+from rocks.network.infiniband.adapter_comparison import check_host, ports_of_facts
 from rocks.network.infiniband.guids import guid_text, read_guid
 from rocks.network.infiniband.partition_rules import Port
 from rocks.network.infiniband.pkeys import FULL_BIT
@@ -23,6 +22,7 @@ from rocks.network.infiniband.pkeys import FULL_BIT
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from rocks.core.check_lines import SiteCheck
     from rocks.database.connection import Database
     from rocks.network.infiniband.partition_rules import Port
 
@@ -73,7 +73,7 @@ def record_ports(database: Database, hosts: Sequence[str]) -> Iterator[tuple[str
         if twice is not None:
             yield host, StateError(f"{host} reports the GUID {guid_text(twice)} for {guids[twice]} ports")
             continue
-        owners = ib_ports.owners_of_guids(database, list(guids))
+        owners = table.owners_of_guids(database, list(guids))
         others = sorted({owner for owner in owners.values() if owner != host})
         if others:
             yield (
@@ -83,15 +83,15 @@ def record_ports(database: Database, hosts: Sequence[str]) -> Iterator[tuple[str
                 ),
             )
             continue
-        ib_ports.delete_ports(database, [host])
-        ib_ports.insert_ports(database, ports)
+        table.delete_ports(database, [host])
+        table.insert_ports(database, ports)
         database.commit()  # the next host may take its time
         yield host, ports
 
 
 def check_infiniband(
     database: Database, hosts: Sequence[str], tried_vf: str = ""
-) -> Iterator[tuple[str, list[Checked] | RocksError]]:
+) -> Iterator[tuple[str, list[SiteCheck] | RocksError]]:
     """(host, its lines or error). With `tried_vf`, a free function of the one host is configured and restored."""
     if tried_vf and len(hosts) != 1:
         raise UserError("function= needs exactly one host")
@@ -107,4 +107,4 @@ def check_infiniband(
             for key, _, place in running
             if place.lower() == host.lower()
         }
-        yield host, check_host(answer, ib_ports.read_ports(database, [host]), keys, members, machines)
+        yield host, check_host(answer, table.read_ports(database, [host]), keys, members, machines)

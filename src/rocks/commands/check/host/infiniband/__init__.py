@@ -1,8 +1,8 @@
 """`rocks check host infiniband`"""
 
 import rocks.commands
+from rocks.core.check_lines import WRONG
 from rocks.core.errors import RocksError, StateError, without_errors
-from rocks.network.infiniband.adapter_comparison import WRONG
 from rocks.network.infiniband.ports import check_infiniband
 
 
