@@ -31,18 +31,6 @@ class HostSetter(Command):
             self.notify(line)
 
 
-class OneHostSetter(Command):
-    """Base of commands with one host and a value."""
-
-    argument: ClassVar[str]
-    apply: ClassVar[Callable[[Database, str, str], None]]
-
-    def run(self, params: dict[str, str], args: list[str]) -> None:
-        """Store the value."""
-        hosts, (value,) = self.requireArguments(self.argument)
-        type(self).apply(self.db, self.getOneHostname(hosts), value)
-
-
 class InterfaceSetter(Command):
     """Base of `set host interface X`: hosts, an interface and a value, stored for all hosts at once."""
 

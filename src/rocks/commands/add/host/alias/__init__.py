@@ -1,10 +1,10 @@
 """`rocks add host alias`"""
 
-from rocks.commands._shared.setters import OneHostSetter
+import rocks.commands
 from rocks.inventory.hosts import add_alias
 
 
-class Command(OneHostSetter):
+class Command(rocks.commands.Command):
     """
     Add an alias to a host.
 
@@ -25,5 +25,7 @@ class Command(OneHostSetter):
     <related>remove host alias</related>
     """
 
-    argument = "name"
-    apply = add_alias
+    def run(self, params: dict[str, str], args: list[str]) -> None:
+        """Store the alias."""
+        hosts, (alias,) = self.requireArguments("name")
+        add_alias(self.db, self.getOneHostname(hosts), alias)
