@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from rocks.core.errors import StateError
 from rocks.core.names import printable
@@ -46,8 +46,8 @@ def load_vms(database: Database, names: Sequence[str]) -> list[VirtualMachine]:
         [names],
     )
     check_all_are_vms(names, [str(row[0]) for row in rows])
-    machines = {str(row[0]): _VmColumns(*row[HOST_WIDTH:]) for row in rows}
-    containers = {str(vm.container) for vm in machines.values() if vm.container is not None}
+    machines = {str(row[0]): row[HOST_WIDTH:] for row in rows}
+    containers = {str(container) for _, container, *_ in machines.values() if container is not None}
     hosts = {host.name: host for host in bare_hosts(database, sorted(containers))}
     everyone = [*machines, *hosts]
     interfaces = load_interfaces(database, everyone)
@@ -55,7 +55,7 @@ def load_vms(database: Database, names: Sequence[str]) -> list[VirtualMachine]:
         name: {key: found.value for key, found in resolved.items()}
         for name, resolved in resolve_attributes(database, everyone).items()
     }
-    disks = _disks(database, [int(vm.id) for vm in machines.values()])
+    disks = _disks(database, [int(number) for number, *_ in machines.values()])
     gone = next((name for name in [*machines, *sorted(containers)] if name not in attributes), None)
     if gone is not None:  # each statement sees what others have committed
         raise StateError(f"host {gone} was removed meanwhile; repeat the command")
@@ -65,40 +65,28 @@ def load_vms(database: Database, names: Sequence[str]) -> list[VirtualMachine]:
 
     mounts = mounts_of(database, sorted(hosts))
     hosts = {name: replace(whole(host), mounts=mounts.get(name, ())) for name, host in hosts.items()}
-    found = []
-    for row in in_order(rows, names):
-        vm = machines[str(row[0])]
-        container = None if vm.container is None else hosts[str(vm.container)]
-        found.append(_machine(whole(host_of_row(row[:HOST_WIDTH])), container, vm, disks[int(vm.id)]))
-    return found
+    return [
+        _machine(whole(host_of_row(row[:HOST_WIDTH])), hosts, row[HOST_WIDTH:], disks)
+        for row in in_order(rows, names)
+    ]
 
 
-class _VmColumns(NamedTuple):
-    """What the statement of `load_vms` selects after `HOST_COLUMNS`, as the database returns it."""
-
-    id: Any
-    container: Any
-    doubted_host: Any
-    memory_mb: Any
-    slice: Any
-    virt_type: Any
-    cdrom_path: Any
-    uuid: Any
-    restoring: Any
-
-
-def _machine(host: Host, container: Host | None, vm: _VmColumns, disks: tuple[Disk, ...]) -> VirtualMachine:
+def _machine(
+    host: Host, containers: Mapping[str, Host], cells: Sequence[Any], disks: Mapping[int, tuple[Disk, ...]]
+) -> VirtualMachine:
+    """The machine of what the statement of `load_vms` selects after `HOST_COLUMNS`."""
+    number, container, doubted_host, memory_mb, slice_, virt_type, cdrom_path, uuid, restoring = cells
     return VirtualMachine(
         host=host,
-        container=container,
-        memory_mb=int(vm.memory_mb),
-        slice=int(vm.slice),
-        virt_type=vm.virt_type,
-        cdrom_path=vm.cdrom_path or "",
-        disks=disks,
-        uuid=str(vm.uuid),
-        doubted_host=vm.doubted_host,
-        restoring=vm.restoring,
+        container=None if container is None else containers[str(container)],
+        memory_mb=int(memory_mb),
+        slice=int(slice_),
+        virt_type=virt_type,
+        cdrom_path=cdrom_path or "",
+        disks=disks[int(number)],
+        uuid=str(uuid),
+        doubted_host=doubted_host,
+        restoring=restoring,
     )
 
 
