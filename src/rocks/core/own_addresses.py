@@ -10,11 +10,6 @@ from rocks.core.process import run_checked
 _IP_SECONDS = 10.0
 
 
-def devices_with(address: str) -> list[str]:
-    """The names of this machine's devices that have the IPv4 address. ToolError when ip(8) fails."""
-    return list(device_states(address))
-
-
 def device_states(address: str) -> dict[str, bool]:
     """Name of each device of this machine with the IPv4 address → whether it is up. ToolError when ip(8) fails."""
     with dry_run.question():

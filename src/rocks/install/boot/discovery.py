@@ -16,8 +16,8 @@ from rocks.core.clock import Deadline, monotonic_seconds
 from rocks.core.errors import BusyError, RocksError, StateError, UserError
 from rocks.core.names import printable
 from rocks.install.boot.files import (
+    dnsmasq_process,
     has_boot_service,
-    is_boot_service_running,
     sync_host_files,
     tftp_folder,
 )
@@ -240,7 +240,7 @@ def _next_name(database: Database, settings: DiscoverySettings) -> tuple[str, in
 
 def _faults(database: Database, distribution: str) -> Iterator[str]:
     """Why no host of a distribution would be installed now."""
-    if not is_boot_service_running():
+    if dnsmasq_process() is None:
         yield "no machine gets an address, since the boot service does not run: systemctl start rocks-boot"
     for fault in _installer_faults(database, distribution):
         yield f"no host can be installed yet: {fault}"

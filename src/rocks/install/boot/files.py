@@ -172,21 +172,16 @@ def _write_hosts(path: Path, text: str) -> None:
     remove_file(unread)
 
 
-def is_boot_service_running() -> bool:
-    """Whether dnsmasq of this service runs."""
-    return _dnsmasq() is not None
-
-
 def _inform_dnsmasq() -> None:
     """Let the running dnsmasq of this service read its hosts again; nothing when it does not run."""
-    number = _dnsmasq()
+    number = dnsmasq_process()
     if number is not None and not dry_run.would(dry_run.HERE, "have dnsmasq read its hosts again"):
         with contextlib.suppress(ProcessLookupError):
             os.kill(number, signal.SIGHUP)
 
 
-def _dnsmasq() -> int | None:
-    """The process number of this service's dnsmasq."""
+def dnsmasq_process() -> int | None:
+    """The process number of this service's dnsmasq; None when it does not run."""
     try:
         number = int(Path(places().process).read_text("ascii"))
         parts = Path(f"/proc/{number}/cmdline").read_bytes()[:_LONGEST_COMMAND_LINE].split(b"\0")

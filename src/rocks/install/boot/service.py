@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from rocks.core.clock import utc_now
 from rocks.core.errors import HostError, StateError
 from rocks.core.files import PUBLIC, draft, ensure_folders, remove_file, write_file
-from rocks.core.own_addresses import devices_with
+from rocks.core.own_addresses import device_states
 from rocks.core.process import replace_this_process
 from rocks.core.values import TRUE_VALUES
 from rocks.install.boot.dnsmasq import (
@@ -142,7 +142,7 @@ def boot_network(database: Database) -> BootNetwork:
 
 def _device_with(address: str, name: str) -> str:
     """The device of this machine that has the address, and no other machine's network."""
-    devices = devices_with(address)
+    devices = list(device_states(address))
     if len(devices) != 1:
         raise StateError(
             f"{'no device' if not devices else ' and '.join(devices)} of this machine has the address {address}, which "

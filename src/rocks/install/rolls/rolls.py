@@ -157,11 +157,6 @@ def remove_rolls(database: Database, names: Sequence[str], version: str, arch: s
         update_files_after_commit(database, root, chosen)
 
 
-def is_used_unsigned(folder: Path) -> bool:
-    """Whether the roll in a folder is there without a signature although the site has keys."""
-    return signatures.lacks_signature(folder, signatures.KEYS_FOLDER)
-
-
 def enabled_rolls(database: Database) -> list[tuple[str, str, str]]:
     """(name, version, architecture) of the enabled rolls."""
     return [row.roll for row in load_rolls(database) if row.is_enabled]

@@ -80,9 +80,9 @@ def verify_manifest(folder: Path, place: str, keys: Path, is_unsigned_allowed: b
     return f"signed by {_signer(folder, place, keys, ring)}"
 
 
-def lacks_signature(folder: Path, keys: Path) -> bool:
+def lacks_signature(folder: Path) -> bool:
     """Whether a roll's folder has no signature although the site has keys."""
-    return not (folder / SIGNATURE).is_file() and bool(_keyring(keys))
+    return not (folder / SIGNATURE).is_file() and bool(_keyring(KEYS_FOLDER))
 
 
 def sign_release(release: Path, gnupg_folder: Path) -> None:

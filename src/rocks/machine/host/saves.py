@@ -92,7 +92,7 @@ def check_saved_disks(host: Host, name: str) -> None:
         )
         raise StateError(f"the disk {path} of {name} {why}, so its guest would damage it; {discard}")
     for path in present:
-        if path in images and not _is_there(path):
+        if path in images and not Path(path).exists():
             raise StateError(
                 f"{name} stays saved: its disk {path} is not there yet. After a boot of this host, "
                 "rocks-imgstorage-host makes it again, and waits for the NAS where it needs that (journalctl -u "
@@ -134,10 +134,6 @@ def _has_own_device_now(host: Host, live: DomainDocument, disk: DiskIdentity) ->
 def forget_save(host: Host, name: str) -> None:
     """Remove the record of a save that is over."""
     remove_record(_record(host, name))
-
-
-def _is_there(device: str) -> bool:
-    return Path(device).exists()
 
 
 def _record(host: Host, name: str) -> Path:

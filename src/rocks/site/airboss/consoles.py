@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING
 
 from rocks.core.errors import RocksError, StateError
@@ -58,11 +59,7 @@ class Consoles:
             opened.close()
             raise
         opened.callback(log_call, call, "closed")
-
-        def is_still_allowed() -> bool:
-            return self._is_allowed(name, cluster, fingerprint)
-
-        return ConsoleStream(descriptor, is_still_allowed, opened)
+        return ConsoleStream(descriptor, partial(self._is_allowed, name, cluster, fingerprint), opened)
 
     def _is_allowed(self, name: str, cluster: str, fingerprint: str) -> bool:
         try:

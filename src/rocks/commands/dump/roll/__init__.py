@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import rocks.commands.dump
 from rocks.install.rolls.folders import roll_path, rolls_folder
 from rocks.install.rolls.roll_records import load_rolls
-from rocks.install.rolls.rolls import is_used_unsigned
+from rocks.install.rolls.signatures import lacks_signature
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -45,4 +45,4 @@ class Command(rocks.commands.dump.command):
 
 def _unsigned(folders: Iterable[Path]) -> list[str]:
     """The parameter without which the site's keys would reject one of the rolls."""
-    return ["unsigned=yes"] if any(is_used_unsigned(folder) for folder in folders) else []
+    return ["unsigned=yes"] if any(lacks_signature(folder) for folder in folders) else []
