@@ -325,6 +325,13 @@ def test_only_an_operator_gives_changes_up(storage: Storage) -> None:
     again = storage.done(*clean)
     assert "was blocked (" in again and f"discards all changes on {HOST} after 20" in again
     hold(storage, "lost-vol")
+    device = storage.images.hosts[HOST].kernel.devices["lost-vol-snap"]
+    device.holders += 1
+    for dry in ((), ("dry-run=yes",)):
+        refused = storage.refused(*clean, *why, *dry)
+        assert f"lost-vol stays on {HOST}, which answers: a program there uses the device" in refused
+    assert row(storage, "lost-vol")[5] == "blocked"
+    device.holders -= 1
     out = storage.done(*clean, *why)
     assert f"discarded: all changes on {HOST} after 20" in out and out.endswith("\nSuccess\n")
     assert row(storage, "lost-vol")[5] == "unmapped"

@@ -67,4 +67,6 @@ def _row(mapping: DmDeviceFact) -> DeviceRow:
     if usage is not None:
         fill = f"{usage.allocated_sectors}/{usage.total_sectors} {usage.metadata_sectors}"
         synced = fill if usage.state == "ok" else usage.state
-    return DeviceRow("sync", device=mapping.name, status=kind, size=size, synced=synced)
+    # an arriving guest has the placeholder open, and has written nothing
+    in_use = bool(mapping.open_count) and not isinstance(table, Placeholder)
+    return DeviceRow("sync", device=mapping.name, status=kind, size=size, synced=synced, in_use=in_use)

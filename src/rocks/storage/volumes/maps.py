@@ -19,9 +19,11 @@ from rocks.storage.volumes.moves import cancel_move
 from rocks.storage.volumes.places import check_pool_name
 from rocks.storage.volumes.sizes import read_size_gib
 from rocks.storage.volumes.volume_names import check_volume_name
-from rocks.storage.wire.requests import AbandonZvol, MapZvol, PullZvol, RetryZvol
+from rocks.storage.wire.requests import AbandonZvol, ListDevices, MapZvol, PullZvol, RetryZvol
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rocks.database.connection import Database
     from rocks.storage.client import Query, StorageClient, Watcher
     from rocks.storage.wire.replies import ImageRow
@@ -129,9 +131,11 @@ def clean_map(
 
     With a `reason`, changes that only the host has are discarded. `node_type` is accepted for old scripts and has no
     effect. StateError when the NAS has no such image or the image is not mapped, and while the memory of its machine is
-    saved, unless the image is only retried; BusyError during a transfer.
+    saved, unless the image is only retried; BusyError during a transfer, and with a `reason` while the host answers
+    that something uses the image.
     """
     check_volume_name(volume)
+    machines = [disk.vm for disk in disks_of(database, nas, volume)]
     saved = _error_if_saved(database, nas, volume)
     if node_type not in NODE_TYPES:
         raise UserError(f'nodetype "{node_type}" must be vmc or nas')
@@ -150,6 +154,7 @@ def clean_map(
         if saved is not None and (reason is not None or row.state != BLOCKED):
             raise saved
         if reason is not None:
+            _check_unused(storage, nas, row, machines)
             return _abandon(storage, nas, row, reason, watcher)
         return _clean(storage, nas, row, watcher)
 
@@ -176,6 +181,19 @@ def _clean(storage: StorageClient, nas: str, row: ImageRow, watcher: Watcher) ->
         )
     storage.wait(questions.unmap_image(nas, row.zvol), WRITE_BACK_SECONDS, watcher)
     return f"{nas}:{row.zvol} is unmapped from {row.remotehost}, with all its changes"
+
+
+def _check_unused(storage: StorageClient, nas: str, row: ImageRow, machines: Sequence[str]) -> None:
+    """BusyError when the image's host answers that the device is in use. One that does not answer may be lost."""
+    host = row.remotehost
+    if host is None:
+        return
+    devices = storage.ask_each({host: questions.question(host, ListDevices())})[host]
+    if isinstance(devices, RocksError) or row.zvol not in devices or not devices[row.zvol].in_use:
+        return
+    user = "".join(f"{vm} runs there, or " for vm in machines) + "a program there uses the device"
+    stop = "".join(f"run rocks stop host vm {vm} first, or " for vm in machines) + "end that program"
+    raise BusyError(f"{nas}:{row.zvol} stays on {host}, which answers: {user}; {stop}")
 
 
 def _abandon(storage: StorageClient, nas: str, row: ImageRow, reason: str, watcher: Watcher) -> str:

@@ -121,7 +121,10 @@ class HeldRow:
 
 @dataclass(frozen=True)
 class DeviceRow:
-    """A host's part of an image; `size` in GiB, `time` when it was queued, UNIX seconds. `note` is for people."""
+    """A host's part of an image; `size` in GiB, `time` when it was queued, UNIX seconds. `note` is for people.
+
+    `in_use`: a guest or a program has its device open; false also from a host of an older release.
+    """
 
     sync: str = ""
     target: Optional[str] = None
@@ -133,6 +136,7 @@ class DeviceRow:
     synced: Optional[str] = None
     time: Optional[int] = None
     note: Optional[str] = None
+    in_use: bool = False
 
 
 @dataclass(frozen=True)

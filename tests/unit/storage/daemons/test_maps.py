@@ -116,6 +116,20 @@ def test_a_listing_says_what_to_run_for_a_device_without_a_record(site: DrivenSi
     site.unmap("lost-vol")
 
 
+def test_a_listing_says_whether_a_guest_uses_the_device(site: DrivenSite) -> None:
+    host = site.map_local("used-vol")
+
+    def in_use() -> object:
+        return site.ask(wire.ListDevices(), HOST)["body"]["used-vol"]["in_use"]
+
+    device = host.kernel.devices["used-vol-snap"]
+    assert in_use() is False
+    device.holders = 1
+    assert in_use() is True
+    device.holders = 0
+    site.unmap("used-vol")
+
+
 def test_f17_a_listing_of_a_host_that_has_lost_a_device(site: DrivenSite) -> None:
     """The device was removed by hand: the others are listed."""
     host = site.map_local("f17-vol")

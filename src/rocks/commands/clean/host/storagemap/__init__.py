@@ -14,8 +14,9 @@ class Command(rocks.commands.Command):
     image back with its changes, and resumes a blocked operation where it stopped. No data is lost.
 
     With force=yes and a reason, the command discards changes that exist only on the host, for a host that will
-    not return; the image then has the content on the NAS. Without force, the command first reports what would
-    be lost. The copy on the host is never destroyed but quarantined.
+    not return; the image then has the content on the NAS. It is refused when the host answers that a guest or a
+    program uses the image: stop the machine first. Without force, the command first reports what would be lost.
+    The copy on the host is never destroyed but quarantined.
 
     <shared names='nas,volume'/>
     <param type='string' name='nodetype' default='none' values='vmc,nas'>
