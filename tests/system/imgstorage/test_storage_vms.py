@@ -76,7 +76,7 @@ def test_a_machine_gets_all_of_its_images_or_none(storage: Storage) -> None:
         f"Error: both is not started on {HOST}: Error when mapping zvol: already mapped: {OTHER} has"
         in ended.err
     )
-    assert "rocks stop host vm both terminate=true" in ended.err
+    assert f"rocks remove host storagemap {NAS} both-vol1" in ended.err
     assert ended.out == f"{NAS}:fine-vol mapped to {HOST}:/dev/mapper/fine-vol-snap\n"
     assert (owner(storage, "both-vol"), owner(storage, "both-vol1")) == (None, OTHER)
     assert storage.disks(both) == disks

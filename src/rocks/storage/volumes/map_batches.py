@@ -219,8 +219,9 @@ def _with_remedy(image: ImageSpec, error: RocksError) -> RocksError:
     if error.code is Code.IMAGE_MAPPED:
         return StateError(
             f"{image.vm} is not started on {image.host}: {error}; unmap it first with "
-            f"rocks stop host vm {image.vm} terminate=true, or, if that host will never return, discard its changes "
-            f"with rocks clean host storagemap {image.nas} {image.volume} force=yes reason=WHY"
+            f"rocks remove host storagemap {image.nas} {image.volume}, which writes its changes back, or, if that host "
+            f"will never return, discard them with rocks clean host storagemap {image.nas} {image.volume} force=yes "
+            "reason=WHY"
         )
     return error
 
