@@ -52,17 +52,19 @@ def sets_json(one: Reading | Change, sets: Sequence[Computeset]) -> list[Json]:
     if not sets:
         return []
     session, call, scope = one.session, one.call, one.scope
-    by_id = clusters.clusters_by_id(session, scope, {found.cluster_id for found in sets})
     nodes = clusters.nodes_by_id(session, scope, [number for found in sets for number in found.node_ids])
-    interfaces = clusters.interfaces_of(session, scope, sorted({node.cluster_id for node in nodes.values()}))
+    of_nodes = {node.cluster_id for node in nodes.values()}  # now; the cluster of a set may be gone
+    by_id = clusters.clusters_by_id(session, scope, {found.cluster_id for found in sets} | of_nodes)
+    interfaces = clusters.interfaces_of(session, scope, sorted(of_nodes))
+    poll = call.service.configuration.poll
+    freshness = {number: freshness_of(cluster, poll, call.now).fields for number, cluster in by_id.items()}
     answers, shaped = [], dict[int, Json]()
     for found in sets:
         cluster = by_id.get(found.cluster_id)
         if cluster is not None:
-            freshness = freshness_of(cluster, call.service.configuration.poll, call.now).fields
             for number in nodes.keys() & set(found.node_ids) - shaped.keys():  # many sets had the same node
-                of_node = interfaces.get(number, ())
-                shaped[number] = compute_json(nodes[number], cluster.name, of_node, freshness)
+                fields = freshness.get(nodes[number].cluster_id, freshness[cluster.id])
+                shaped[number] = compute_json(nodes[number], cluster.name, interfaces.get(number, ()), fields)
             computes = [shaped[number] for number in found.node_ids if number in shaped]
             if found.charged_seconds is None and call.service.configuration.batch.kind == "hosts":
                 so_far = found.charged_so_far_seconds  # of a batch system that the site has had

@@ -50,14 +50,17 @@ class Freshness(NamedTuple):
 
 
 def freshness_of(cluster: Cluster, settings: PollSettings, now: datetime) -> Freshness:
-    """Sources that have never answered make a cluster stale; a site without a NAS answers that it has no images."""
+    """Sources that have never answered make a cluster stale; a site without a NAS answers that it has no images.
+
+    A cluster that is gone is not stale: the site has answered that it is gone.
+    """
     known = (
         (cluster.observed_topology, settings.topology_seconds),
         (cluster.observed_power, settings.power_seconds),
         (cluster.observed_image, settings.power_seconds),
     )
     moments = [moment for moment, _ in known if moment is not None]
-    is_stale = any(
+    is_stale = cluster.gone_at is None and any(
         moment is None or (now - moment).total_seconds() > STALE_INTERVALS * interval
         for moment, interval in known
     )

@@ -363,3 +363,28 @@ def test_who_waits_for_operations_keeps_nobody_from_asking(
         assert service.ask("ann", "DELETE", f"/v1/operation/{identifier}").status_code == 204
         answers = [json.loads(one.getresponse().read()) for one in waiting]
     assert {one["state"] for one in answers} == {"cancelled"}
+
+
+def test_nodes_of_a_set_are_as_fresh_as_the_cluster_in_which_they_are(service: Client, pool: Pool) -> None:
+    """No poll confirms a cluster any more that is gone, but it may have left nodes to another."""
+    number = start(service, count=1).json()["id"]
+
+    def is_stale() -> bool:
+        (node,) = service.get("ann", f"{SETS}{number}").json()["computes"]
+        return bool(node["stale"])
+
+    assert not is_stale()
+    sql(pool, "UPDATE cluster SET observed_power = UTC_TIMESTAMP(3) - INTERVAL 100 SECOND WHERE name = 'vc2'")
+    assert is_stale()
+    sql(pool, "UPDATE cluster SET gone_at = UTC_TIMESTAMP(3) WHERE name = 'vc2'")
+    assert not is_stale()
+    sql(
+        pool,
+        "INSERT INTO cluster (name, rocks_name, project_id) SELECT 'new', 'new', project_id FROM cluster"
+        " WHERE name = 'vc2'",
+    )
+    sql(
+        pool,
+        "UPDATE node SET cluster_id = (SELECT id FROM cluster WHERE name = 'new') WHERE name LIKE 'vm-vc2-%'",
+    )
+    assert is_stale(), "the other one has not been seen yet"

@@ -63,6 +63,12 @@ def test_an_answer_is_as_old_as_its_oldest_source(ages: Any, is_stale: bool, age
     assert found.fields == {"observed_at": text_of(found.observed_at), "stale": is_stale}
 
 
+def test_a_cluster_that_is_gone_is_not_stale() -> None:
+    """No poll will confirm it again; computesets that have ended still list its nodes."""
+    found = freshness_of(cluster(3600, 3600, None)._replace(gone_at=NOW), SETTINGS, NOW)
+    assert not found.is_stale and found.observed_at == NOW - timedelta(hours=1)
+
+
 def test_a_cluster_has_its_frontend_with_the_public_interface_and_its_computes() -> None:
     found = cluster_json(cluster(0, 0, 0), [COMPUTE, FRONTEND], {1: (PRIVATE, PUBLIC)}, ["alp1"], FRESH)
     frontend, (compute,) = found["frontend"], found["computes"]
