@@ -12,7 +12,16 @@ from comet.client import records
 from comet.client.errors import RefusedError, UsageError
 from comet.client.files import replace_file
 from comet.client.hostlists import check_names, expand_hostlist, natural_key
-from comet.client.views import NODE_KEYS, export_files, macs, node_rows, row, set_text, summary
+from comet.client.views import (
+    NODE_KEYS,
+    export_files,
+    macs,
+    node_rows,
+    row,
+    set_text,
+    summary,
+    usual_interfaces,
+)
 
 _SUMMARY = columns(
     *("name", "project", "count", "nodes", "frontend", "state", "type", "allocations", "description"),
@@ -119,7 +128,7 @@ def node_info(context: Context) -> None:
         "host iso iso_active observed_at stale " + (_FRONTEND if node is None else _COMPUTE),
         admin_state=found.disk_state,
         mac=macs(found),
-        iface=[it.iface for it in found.interfaces],
+        iface=[it.iface for it in usual_interfaces(found)],
         active_computeset=found.computeset,
         active_computeset_state=found.computeset_state,
     )

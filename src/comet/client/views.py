@@ -7,7 +7,7 @@ from typing import Any
 
 from comet.client.errors import UsageError
 from comet.client.hostlists import collect_hostlist
-from comet.client.records import ClusterRecord, Computeset, Node
+from comet.client.records import ClusterRecord, Computeset, Interface, Node
 
 
 def row(record: Any, keys: str, **computed: Any) -> dict[str, Any]:
@@ -78,8 +78,12 @@ def node_row(node: Node, allocation: Any) -> dict[str, Any]:
 
 def macs(node: Node) -> list[str]:
     """A node's MAC addresses, the public one first."""
-    found = [it.mac for it in node.interfaces if it.mac]
-    return sorted(found, key=lambda mac: mac != node.pub_mac)
+    return [it.mac for it in usual_interfaces(node)]
+
+
+def usual_interfaces(node: Node) -> list[Interface]:
+    """A node's interfaces with a MAC address, the public one first."""
+    return sorted((it for it in node.interfaces if it.mac), key=lambda it: it.mac != node.pub_mac)
 
 
 def set_text(number: Any, state: Any) -> str:

@@ -22,6 +22,12 @@ def test_nodes_are_in_the_order_of_their_mac_addresses(comet: Comet) -> None:
     assert by_mac == [*expected[1:], "vc2"], "as its public address says"
 
 
+def test_node_info_has_mac_addresses_and_interfaces_in_one_order(comet: Comet) -> None:
+    """The public one first."""
+    (found,) = json.loads(comet("node", "info", "vc2", "--format=json").out)
+    assert (found["mac"], found["iface"]) == ("76:77:6e:90:00:01;76:77:6e:80:00:01", ["eth1", "eth0"])
+
+
 def test_columns_of_csv_are_those_of_the_interface(comet: Comet) -> None:
     """Those of this service alone come after them."""
     header = comet("cluster", "vc2", "--format=csv").out.partition("\n")[0]
