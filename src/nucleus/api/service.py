@@ -373,10 +373,7 @@ def known_power(node: Node) -> str:
 def unknown_node(cluster: str, name: str | None) -> Problem:
     """The refusal of a node that is not in the cluster."""
     if name is not None and name.casefold() == cluster.casefold():
-        return Problem(
-            "unknown-node",
-            f"{cluster} is the frontend: leave its name out, as in `comet power on {cluster}`, or name computes",
-        )
+        return Problem("unknown-node", f"{cluster} is the frontend: leave its name out, or name computes")
     what = "frontend" if name is None else f"node {name[:128]!r}"
     return Problem(
         "unknown-node", f"the cluster {cluster} has no {what}; `comet cluster {cluster}` lists its nodes"

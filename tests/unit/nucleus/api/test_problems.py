@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 from nucleus.api import models
 from nucleus.api.access import people
 from nucleus.api.problems import invalid_values
+from nucleus.api.service import unknown_node
 
 
 def _refusal(model: type[BaseModel], body: Any) -> dict[str, str]:
@@ -78,3 +79,9 @@ def test_a_refusal_says_what_is_right(model: type[BaseModel], body: Any, expecte
     found = _refusal(model, body)
     assert found == expected
     assert "constrained" not in json.dumps(found) and "pattern" not in json.dumps(found)
+
+
+def test_the_refusal_of_the_frontend_among_computes_advises_no_other_command() -> None:
+    """It is the same for powers, reads and names."""
+    refused = unknown_node("vc1", "VC1")
+    assert refused.detail == "vc1 is the frontend: leave its name out, or name computes"
