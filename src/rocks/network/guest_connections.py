@@ -228,10 +228,9 @@ def _what_is_missing(interface: Interface, container: Sequence[Interface]) -> st
                 else f"set host interface subnet {host} {found.device} {network}"
             )
             return f"its host has no interface for VLAN {interface.vlan}: rocks {give}{choice}"
-        network, choice = _networks_with_a_device(container)
         return (
             f"its host has no device on network {found.subnet}, which carries VLAN {interface.vlan}: "
-            f"rocks set host interface subnet {found.host} {found.device} {network}{choice}"
+            f"rocks add host interface {found.host} IFACE subnet={found.subnet}"
         )
     if interface.subnet:
         return f"its host has no interface for network {interface.subnet}"

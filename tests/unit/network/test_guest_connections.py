@@ -147,10 +147,11 @@ def test_why_an_interface_is_not_connected(values: dict[str, Any], reason: str) 
 
 
 def test_a_vlan_on_a_network_without_a_device_is_no_way_out() -> None:
+    """The network of the only other device may be the public one, where nobody's VLAN belongs."""
     carrier = [interface("eth0", **PRIVATE), interface("vlan4", vlan=4, subnet="optical")]
     reason = (
         "its host has no device on network optical, which carries VLAN 4: "
-        "rocks set host interface subnet vmc-0-0 vlan4 private"
+        "rocks add host interface vmc-0-0 IFACE subnet=optical"
     )
     assert connect([guest(vlan=4)], carrier) == [Unconnected("eth0", reason)]
 
