@@ -171,12 +171,18 @@ def set_rank(database: Database, names: Sequence[str], rank: str) -> list[str]:
 
 
 def set_membership(database: Database, names: Sequence[str], membership: str) -> list[str]:
-    """Set the membership of the hosts; returns lines as `shared_place_lines`."""
+    """Set the membership of the hosts; returns lines as `shared_place_lines`.
+
+    StateError, and no change, when this machine would no longer be a frontend.
+    """
     found = find_membership(membership, nodes.memberships(database))
     if found is None:
         raise UserError(
             f'invalid membership "{printable(membership)}": rocks list membership shows valid ones'
         )
+    local = find_local_host(database)
+    if local in names and found.appliance != "frontend":
+        raise StateError(f"host {local} is the frontend of the site, and stays one: name the other hosts")
     lock_inventory(database)
     nodes.set_column(database, names, "Membership", found.id)
     return shared_place_lines(database, names)

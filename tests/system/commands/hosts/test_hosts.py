@@ -76,6 +76,15 @@ def test_set_host_columns(three: Site) -> None:
     )
 
 
+def test_the_frontend_of_the_site_stays_one(vm_site: Site) -> None:
+    before = vm_site.contents()
+    for names in ("head", "vmc-0-0 head"):
+        refusal = vm_site.refused(f"set host membership {names} Compute")
+        assert "head is the frontend of the site, and stays one: name the other hosts" in refusal
+    vm_site.done("set host membership head Frontend")
+    assert vm_site.contents() == before
+
+
 def test_set_host_refuses(three: Site) -> None:
     for arguments, message in (
         (["cpus", "compute-0-0", "0"], 'cpus "0" must be an integer from 1 to 4096'),

@@ -25,7 +25,8 @@ def set_and_claim(database: Database, names: Sequence[str], membership: str) -> 
 
 class Command(HostSetter):
     """
-    Change the membership of hosts. The frontend of a virtual cluster stays one while computes are on its VLAN.
+    Change the membership of hosts. The frontend of the site stays one, that of a virtual cluster while computes are on
+    its VLAN.
 
     <shared command='set host rack' names='host'/>
     <arg type='string' name='membership'>
