@@ -99,7 +99,7 @@ def _unless_demo(database: Database, check: _Check) -> Iterator[SiteCheck]:
     """The lines of the check; on a demo's site, which installs no hosts, none of them is a fault."""
     is_demo = global_attributes(database).get("site_demo") == "yes"
     for line in check():
-        yield SiteCheck(line.subject, OK, "not in a demo") if is_demo and line.result != OK else line
+        yield SiteCheck(line.subject, OK, "not needed in a demo") if is_demo and line.result != OK else line
 
 
 def _restore(database: Database) -> Iterator[SiteCheck]:

@@ -48,7 +48,7 @@ def test_check_of_a_new_site(rocks_of_new_machine: CommandLine, answers: Path, o
     rocks("set attr vm_fliter off force=yes")
     lines = {line.split(":")[0]: line for line in rocks("check site").out.splitlines()}
     for subject in ("clock", "roll os", "distribution"):
-        assert " ok " in lines[subject] and "not in a demo" in lines[subject]
+        assert " ok " in lines[subject] and "not needed in a demo" in lines[subject]
     assert " wrong " in lines["attribute vm_fliter"] and "vm_filter" in lines["attribute vm_fliter"]
 
 
