@@ -111,8 +111,13 @@ def _restore(database: Database) -> Iterator[SiteCheck]:
 
 
 def _interfaces(database: Database, frontend: str) -> Iterator[SiteCheck]:
-    rows = [row for row in list_interfaces(database, [frontend]) if row[4]]
+    listed = list_interfaces(database, [frontend])
+    rows = [row for row in listed if row[4]]
     database.end_reading()
+    with_device = {row[1] for row in listed if not str(row[2]).startswith("vlan")}
+    for missing in dict.fromkeys(row[1] for row in listed if row[1] and row[1] not in with_device):
+        add = f"rocks add host interface {frontend} DEVICE ip=ADDRESS subnet={missing}"
+        yield SiteCheck(f"network {missing}", MISSING, f"no device on it, and VLANs that need one: {add}")
     if not rows:
         add = f"rocks add host interface {frontend} DEVICE ip=ADDRESS subnet=private"
         yield SiteCheck("frontend", MISSING, f"no address: {add}")

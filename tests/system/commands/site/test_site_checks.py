@@ -108,6 +108,21 @@ def test_an_address_of_the_frontend_on_no_network_is_a_line(vm_site: Site) -> No
     assert "rocks set network netmask public NETMASK" in checked
 
 
+def test_a_network_of_vlans_without_an_interface_of_the_frontend_is_a_line(vm_site: Site) -> None:
+    """The VLANs cannot leave the frontend, so its machines start without that interface."""
+
+    def about() -> list[str]:
+        lines = vm_site.rocks("check site").out.splitlines()
+        return [" ".join(line.split()) for line in lines if line.startswith("network ")]
+
+    for vlan in (101, 102):
+        vm_site.done(f"add host interface head vlan{vlan} subnet=private vlan={vlan}")
+    assert about() == []
+    assert vm_site.rocks("remove host interface head eth0").status == 0
+    remedy = "rocks add host interface head DEVICE ip=ADDRESS subnet=private"
+    assert about() == [f"network private: missing no device on it, and VLANs that need one: {remedy}"]
+
+
 def test_the_key_is_made_with_the_site_and_checked(
     rocks_of_new_machine: CommandLine, answers: Path, key_file: Path
 ) -> None:
