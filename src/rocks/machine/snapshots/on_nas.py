@@ -19,6 +19,7 @@ from rocks.machine.moves.moving_volumes import Watching, pull_each
 from rocks.machine.spec import container_of
 from rocks.storage.bus import NoAnswerError
 from rocks.storage.client import questions
+from rocks.storage.life.names import is_former
 from rocks.storage.life.states import BLOCKED, LOCAL, PULLING, REMOTE, RETURNING, UNMAPPED
 from rocks.storage.limits import MAP_SECONDS
 from rocks.storage.volumes.access import open_storage
@@ -258,6 +259,7 @@ def restore(
         failed = [error for error in answers.values() if isinstance(error, RocksError)]
         is_certain = not any(isinstance(error, NoAnswerError) for error in failed)
         is_unchanged = is_certain and len(failed) == len(parts) and _are_at_rest(storage, images)
+        former = [] if failed or dry_run.is_on() else [_former_content(storage, part) for part in parts]
     if failed:
         what = "is not restored"
         if is_unchanged:
@@ -270,9 +272,17 @@ def restore(
     _record(database, vm, None)
     if dry_run.is_on():
         return ()
-    disks = ", ".join(f"{part.disk.nas}:{volume_name(vm.name, part.disk.number)}" for part in parts)
     with_it = f", with the later snapshots {', '.join(later)}" if later else ""
-    return (f"the former content of {disks} stays on the NAS, as VOLUME-before-NUMBER{with_it}",)
+    return (f"the former content of {vm.name} stays as {', '.join(former)}{with_it}",)
+
+
+def _former_content(storage: StorageClient, part: Part) -> str:
+    """NAS, pool and volume of what the disk had until now; without its number when the NAS does not say it."""
+    clones: tuple[str, ...] = ()
+    with contextlib.suppress(RocksError):  # the restore itself has succeeded
+        clones = storage.ask(questions.snapshots_of(part.disk.nas, part.volume.partition("/")[2])).clones
+    numbers = [int(clone.rpartition("-")[2]) for clone in clones if is_former(part.volume, clone)]
+    return f"{part.disk.nas}:{part.volume}-before-{max(numbers, default='NUMBER')}"
 
 
 def end_restoration(database: Database, vm: VirtualMachine, snapshot: str) -> tuple[str, ...]:
