@@ -61,7 +61,7 @@ def test_image_is_copied_to_its_host_and_written_back(images: ImageSite) -> None
     refused = site.rocks("remove", "host", "storageimg", NAS, "tank", VOLUME, "now=yes")
     assert (
         refused.exit_status != 0
-        and "it is part of the snapshot counting of its machine" in refused.error_text
+        and 'it is part of the snapshot "counting" of its machine' in refused.error_text
     )
     restored = site.rocks("restore", *snapshot)
     assert restored.exit_status == 0, restored.error_text

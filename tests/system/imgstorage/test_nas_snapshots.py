@@ -358,10 +358,10 @@ def test_a_disk_with_snapshots_is_not_destroyed_by_mistake(agent: Agent) -> None
     snap(storage, "held", "monday")
     stop(agent, "held")
     refused = storage.rocks("remove", "host", "storageimg", NAS, "tank", "held-vol", "now=yes")
-    assert refused.status == 1 and "it is part of the snapshot monday of its machine" in refused.err
-    assert "rocks remove host vm snapshot HOST monday" in refused.err
+    assert refused.status == 1 and 'it is part of the snapshot "monday" of its machine' in refused.err
+    assert 'rocks remove host vm snapshot MACHINE "monday"' in refused.err
     refused = storage.rocks("remove", "host", "storageimg", NAS, "tank", "held-vol", "force=yes")
-    assert refused.status == 1 and "the snapshot monday" in refused.err
+    assert refused.status == 1 and 'the snapshot "monday"' in refused.err
     storage.images.wait_for_state("held-vol", "unmapped")
     assert listed(storage, "held") == [["monday", NAS, "1", "complete", "yes"]]
     storage.done("remove", "host", "storageimg", NAS, "tank", "held-vol", "now=yes", "force=yes")

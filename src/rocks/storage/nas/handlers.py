@@ -361,7 +361,7 @@ def _holders(snapshot: SnapshotFact) -> List[str]:
     names = dict.fromkeys(tag.snapshot for tag in held.values() if tag is not None)
     return [
         *(
-            f"it is part of the snapshot {name} of its machine: rocks remove host vm snapshot HOST {name}"
+            f'it is part of the snapshot "{name}" of its machine: rocks remove host vm snapshot MACHINE "{name}"'
             for name in names
         ),
         *(f"{snapshot.name} is held by {hold}" for hold, tag in held.items() if tag is None),
