@@ -241,17 +241,17 @@ def _no_answer(query: Query[Any], question: Question, deadline_seconds: float) -
 
 
 def _why_no_queue(query: Query[Any]) -> str:
-    """The reason, and the commands that start image storage on the node.
+    """The reason, and the commands that start image storage on the node. A mistyped host is not made a NAS.
 
     The frontend is a host of images only where an attribute says so: tools that prepare images need that.
     """
     node = query.node
     is_nas = query.queue == queues.nas_queue(node)
-    usual, attribute = ("NAS appliance", "nas") if is_nas else ("VM container", "vm")
+    frontend = f"vm-container; the frontend after rocks set host attr {node} img_storage_vm true"
+    usual = "NASes (nas)" if is_nas else f"VM containers ({frontend})"
     return (
-        f"image storage has never run on {node}, or the broker has lost the queue. If {node} is no {usual}, run "
-        f"rocks set host attr {node} img_storage_{attribute} true and rocks sync broker; then rocks sync host profile "
-        f"{node}, which starts image storage there"
+        f"image storage has never run on {node}, or the broker has lost the queue: rocks list host appliance shows "
+        f"which hosts are {usual}. If {node} is one, run rocks sync broker, then rocks sync host profile {node}"
     )
 
 

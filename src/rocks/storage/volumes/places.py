@@ -61,15 +61,15 @@ def check_nas(host: Host) -> None:
     if host.attribute("img_storage_nas"):
         if host.is_true("img_storage_nas"):
             return
-        reason = "its attribute img_storage_nas is not true"
+        reason = "its attribute img_storage_nas is not true: rocks set host attr"
     elif host.appliance.lower() == NAS_APPLIANCE:
         return
     else:
-        reason = "it has neither the attribute img_storage_nas nor the membership NAS Appliance"
-    raise StateError(
-        f"host {host.name} is not a NAS: {reason}; make it one with "
-        f"rocks set host attr {host.name} img_storage_nas true, or name another host"
-    )
+        reason = (
+            "it has neither the attribute img_storage_nas nor the membership NAS Appliance; it is a "
+            f"{host.appliance}, and rocks list host appliance shows which hosts are NASes (nas)"
+        )
+    raise StateError(f"host {host.name} is not a NAS: {reason}")
 
 
 def pools_of(nas: Host) -> list[str]:

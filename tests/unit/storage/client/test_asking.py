@@ -57,14 +57,21 @@ def test_all_messages_of_each_nas_make_one_list(monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize(
-    ("query", "attribute"), [(initiator_of("head"), "img_storage_vm"), (images_of("head"), "img_storage_nas")]
+    ("query", "kind"), [(initiator_of("head"), "VM containers"), (images_of("head"), "NASes")]
 )
 def test_a_node_without_a_daemon_is_named_with_what_starts_one(
-    monkeypatch: pytest.MonkeyPatch, query: Query[object], attribute: str
+    monkeypatch: pytest.MonkeyPatch, query: Query[object], kind: str
 ) -> None:
-    """Tools map volumes to the frontend, which has no daemon of a host unless the site says so."""
+    """Tools map volumes to the frontend, which has no daemon of a host unless the site says so.
+
+    A host with another purpose, whose name was given by mistake, is not to be made a NAS.
+    """
     monkeypatch.setattr(asking, "Asker", lambda _settings: NoQueues())
     with pytest.raises(HostError, match="image storage has never run on head") as raised:
         StorageClient(BusSettings("frontend", "192.0.2.1")).ask(query)
-    for command in (f"set host attr head {attribute} true", "sync broker", "sync host profile head"):
-        assert f"rocks {command}" in str(raised.value)
+    text = str(raised.value)
+    assert f"rocks list host appliance shows which hosts are {kind}" in text
+    for command in ("sync broker", "sync host profile head"):
+        assert f"rocks {command}" in text
+    assert ("rocks set host attr head img_storage_vm true" in text) == (kind == "VM containers")
+    assert "img_storage_nas" not in text

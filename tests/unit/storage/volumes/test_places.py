@@ -59,8 +59,11 @@ def test_a_nas_is_one_by_its_attribute_else_by_its_appliance() -> None:
         check_nas(nas(img_storage_nas="false"))
     with pytest.raises(
         StateError, match="neither the attribute img_storage_nas nor the membership NAS Appliance"
-    ):
-        check_nas(nas("compute"))
+    ) as refused:
+        check_nas(nas("vm-container"))
+    text = str(refused.value)
+    assert "it is a vm-container, and rocks list host appliance shows which hosts are NASes" in text
+    assert "set host attr" not in text, "a mistyped name would make a NAS of a VM container"
 
 
 def test_pools_of_a_nas_are_named_once_each() -> None:
