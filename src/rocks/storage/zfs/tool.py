@@ -111,12 +111,12 @@ def zfs_finished(*arguments: str) -> Finished:
 
 
 def zpool_health(pool: str) -> str:
-    """The health of the pool. StateError when this machine does not have it."""
+    """The health of the pool. StateError, which names this machine to a reader on another, when it has no such pool."""
     finished = _run("zpool", ("list", "-H", "-o", "health", pool), COMMAND_SECONDS)
     if finished.exit_status != 0:
         raise StateError(
-            f"this machine has no ZFS pool {pool}: `zpool list` shows imported pools, `zpool import` others "
-            f"({one_line(finished.error_text)})"
+            f"{os.uname().nodename} has no ZFS pool {pool}: there, `zpool list` shows imported pools, `zpool import` "
+            f"others ({one_line(finished.error_text)})"
         )
     return finished.text.strip()
 
