@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from rocks.core import dry_run
 from rocks.core.clock import Deadline, wait_seconds
-from rocks.core.errors import BusyError, StateError, UserError
+from rocks.core.errors import BusyError, HostError, StateError, UserError
 from rocks.inventory.attributes.known import KNOWN
 from rocks.inventory.attributes.records import resolve_attributes
 from rocks.storage.client import questions
@@ -57,9 +57,12 @@ def import_image(
         request = AddZvol(zpool, volume, size_bytes, importing=True)
         made = storage.ask(questions.question(nas, request), MAP_SECONDS)
         destination = Destination(nas, address, port, f"{zpool}/{volume}", made.guid, made.size_bytes)
-        return send_file(
-            raw, destination, context, lambda progress: watcher.progress(transfer_line(volume, progress))
-        )
+        try:
+            return send_file(
+                raw, destination, context, lambda progress: watcher.progress(transfer_line(volume, progress))
+            )
+        except HostError as error:
+            raise HostError(f"import of {nas}:{zpool}/{volume}: {error}; repeat the same command") from None
 
 
 def _converting(volume: str, watcher: Watcher) -> Callable[[float], None] | None:
