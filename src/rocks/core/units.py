@@ -52,9 +52,11 @@ def in_unit(name: str, text: str, unit: str) -> str:
 
 
 def size_text(size_bytes: int) -> str:
-    """What is measured, for a person: `36.0 GiB`; below one GiB in MiB, for example `1.5 MiB`."""
+    """What is measured, for a person: `36.0 GiB`; below one GiB in MiB, for example `1.5 MiB`; never `0.0 MiB`."""
     if size_bytes >= BYTES_PER_GIB:
         return f"{size_bytes / BYTES_PER_GIB:.1f} GiB"
+    if size_bytes < BYTES_PER_MIB // 20:
+        return f"{size_bytes} bytes"
     return f"{size_bytes / BYTES_PER_MIB:.1f} MiB"
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from rocks.core.errors import UserError
-from rocks.core.units import gigabytes, in_unit
+from rocks.core.units import gigabytes, in_unit, size_text
 
 
 @pytest.mark.parametrize(
@@ -56,4 +56,14 @@ def test_a_small_disk_has_a_size_that_is_not_zero() -> None:
         "95.4 MiB",
         "0.1 GB",
         "36.0 GB",
+    ]
+
+
+def test_what_is_too_small_for_mib_has_its_bytes() -> None:
+    """A text as "0.0 MiB are free, and 0.0 MiB are needed" reads as if it fitted."""
+    assert [size_text(size) for size in (0, 52_427, 52_429, 3 * 2**30)] == [
+        "0 bytes",
+        "52427 bytes",
+        "0.1 MiB",
+        "3.0 GiB",
     ]

@@ -106,7 +106,7 @@ DISK = DiskSpec("/images/a", "raw", 1, False)
             Observed(RUNS, save=FREE._replace(devices=("/dev/x",))),
             "/dev/x is a device",
         ),
-        (SaveDomain("a", 5, 64), Observed(RUNS, save=FREE._replace(free_bytes=0)), "0.0 MiB free"),
+        (SaveDomain("a", 5, 64), Observed(RUNS, save=FREE._replace(free_bytes=0)), "0 bytes free"),
         (
             GrowDisk("a", DISK, 5),
             Observed(SAVED, {"/images/a": disk(exists=True)}),

@@ -196,7 +196,7 @@ def test_disks_that_are_there_or_can_be_made(text: str, fact: DiskFact, expected
             disk(free_bytes=LEAST_FREE_BYTES - 1),
             "has 1024.0 MiB free; the minimum is 1.0 GiB",
         ),
-        (f"file:{IMAGE},vda,virtio", disk(exists=True, free_bytes=0), "has 0.0 MiB free"),
+        (f"file:{IMAGE},vda,virtio", disk(exists=True, free_bytes=0), "has 0 bytes free"),
         (
             f"file:{IMAGE},vda,virtio",
             disk(exists=True, is_block=True),
