@@ -45,7 +45,7 @@ def read_image_file(path: str, stated: str) -> ImageFile:
         raise UserError(f"file={path} is not a file on this machine")
     chosen = stated or FORMATS.get(file.suffix.lstrip("."), "")
     if chosen not in FORMATS.values():
-        raise UserError(f"the format of {path} is not clear from its name: give format=raw or format=qcow2")
+        raise UserError(f"the format of {path} is unclear or not imported: give format=raw or format=qcow2")
     if chosen == "raw" and not stated:
         _check_raw(file)
     return ImageFile(file, chosen)
