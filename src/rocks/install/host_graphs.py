@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rocks.database.connection import Database
-    from rocks.install.graph.records import HostContext
 
 _DOT_SECONDS = 120
 
@@ -48,7 +47,8 @@ def host_graph(
     sites = load_sites(database, names, with_profile)
     if not sites:
         raise StateError("there is no host with a profile, whose graph could be drawn; see rocks add host")
-    contexts = [_for_arch(host_context(site), options.arch) for site in sites]
+    arch = {"arch": options.arch} if options.arch else {}
+    contexts = [replace(own, attributes={**own.attributes, **arch}) for own in map(host_context, sites)]
     graphs = sorted({context.attributes["graph"] for context in contexts})
     if len(graphs) > 1:
         raise UserError(f"the hosts are of the graphs {', '.join(graphs)}: name hosts of one of them")
@@ -56,10 +56,6 @@ def host_graph(
     roots = [(site.appliance.node, context) for site, context in zip(sites, contexts, strict=True)]
     text = digraph(graph, roots, options.size, options.is_landscape)
     return _picture(text) if options.is_svg else text
-
-
-def _for_arch(context: HostContext, arch: str) -> HostContext:
-    return replace(context, attributes={**context.attributes, "arch": arch}) if arch else context
 
 
 def _picture(text: str) -> str:

@@ -98,7 +98,7 @@ def neighbour_mac(table: str, address: str) -> str:
 
 def is_attached(table: str, address: str) -> bool:
     """Whether an address is reached without a gateway, by the text of /proc/net/route; a default route never counts."""
-    asked, found = _number(address), []
+    asked, found = int.from_bytes(bytes(int(part) for part in address.split(".")), "big"), []
     for line in table.splitlines()[1:]:
         columns = line.split()
         if len(columns) < 8:
@@ -108,10 +108,6 @@ def is_attached(table: str, address: str) -> bool:
             # 0x2: by a gateway; 0x200: rejected
             found.append((-mask, int(columns[6]), not int(columns[3], 16) & 0x202))
     return min(found)[2] if found else False
-
-
-def _number(address: str) -> int:
-    return int.from_bytes(bytes(int(part) for part in address.split(".")), "big")
 
 
 def _swapped(text: str) -> int:

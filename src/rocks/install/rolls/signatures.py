@@ -50,7 +50,7 @@ def sign_manifest(folder: Path, key: str, epoch: int) -> None:
     time, for kinds of keys whose signatures have no random part (RSA, Ed25519). UserError when gpg cannot sign with the
     key.
     """
-    gnupg_folder = _user_gnupg_folder()
+    gnupg_folder = os.environ.get("GNUPGHOME") or str(Path(os.environ.get("HOME", "/root"), ".gnupg"))
     moment = max([epoch, *_key_times(key, gnupg_folder)])
     signature = folder / SIGNATURE
     arguments = ["--armor", "--detach-sign", "--output", str(signature), str(folder / MANIFEST)]
@@ -159,10 +159,6 @@ def _key_times(key: str, gnupg_folder: str) -> list[int]:
             "gpg --quick-gen-key makes one"
         )
     return times
-
-
-def _user_gnupg_folder() -> str:
-    return os.environ.get("GNUPGHOME") or str(Path(os.environ.get("HOME", "/root"), ".gnupg"))
 
 
 def _keyring(keys: Path) -> bytes:

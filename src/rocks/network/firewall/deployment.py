@@ -158,12 +158,12 @@ def load_rules(
     again = f"it loads the earlier ones again, {rollback_seconds} s after it got the new ones"
     if confirmed.exit_status not in (0, _SSH_FAILED):
         raise HostError(
-            f"the new firewall rules of host {host.name} are not those of its next boot ({_last_line(confirmed)}): "
+            f"the new firewall rules of host {host.name} are not those of its next boot ({_printed(confirmed)[-1]}): "
             f"{again}; run the command again when that is repaired"
         )
     if confirmed.exit_status != 0:
         raise HostError(
-            f"host {host.name} is not reached with the new firewall rules ({_last_line(confirmed)}): "
+            f"host {host.name} is not reached with the new firewall rules ({_printed(confirmed)[-1]}): "
             f"{again}; rocks report host firewall {host.name} shows which rule may refuse SSH"
         )
     return "unchanged" if applied.text.strip() == "unchanged" else "loaded"
@@ -203,15 +203,11 @@ def _check(host: HostAddress, finished: Finished) -> None:
             f"sync host profile {host.name})"
         )
     if finished.exit_status == _SSH_FAILED and not host.is_local:
-        raise HostError(f"the firewall rules of host {host.name} were not sent: {_last_line(finished)}")
+        raise HostError(f"the firewall rules of host {host.name} were not sent: {_printed(finished)[-1]}")
     raise StateError(
-        f"host {host.name} refuses the firewall rules, its earlier ones stay: {_first_line(finished)}"
+        f"host {host.name} refuses the firewall rules, its earlier ones stay: {_printed(finished)[0]}"
     )
 
 
-def _first_line(finished: Finished) -> str:
-    return (finished.error_text or "the program printed nothing").splitlines()[0]
-
-
-def _last_line(finished: Finished) -> str:
-    return (finished.error_text or "the program printed nothing").splitlines()[-1]
+def _printed(finished: Finished) -> list[str]:
+    return (finished.error_text or "the program printed nothing").splitlines()

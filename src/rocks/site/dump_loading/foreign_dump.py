@@ -69,7 +69,8 @@ def store_boot_line(database: Database, planned: Planned) -> bool:
     ):
         return False
     _check_known(given, ("action",))
-    hosts = [_name_of(database, planned.arguments[0])]
+    name = planned.arguments[0]
+    hosts = [(find_local_host(database) or name) if name.lower() == LOCAL else name]
     if planned.path[-1] == "boot":
         set_next_boot(database, hosts, given["action"])
     else:
@@ -82,10 +83,6 @@ def write_files_of(database: Database, hosts: Sequence[str]) -> None:
     """Write the boot files of the hosts, and the names when the transaction is committed."""
     write_boot_files(database, hosts)
     names_after_commit(database)
-
-
-def _name_of(database: Database, host: str) -> str:
-    return (find_local_host(database) or host) if host.lower() == LOCAL else host
 
 
 def _check_known(given: dict[str, str], names: Sequence[str]) -> None:

@@ -69,15 +69,12 @@ def _component_sql(component: str, drops_tables: bool) -> str:
     dropped = (
         [f"DROP TABLE IF EXISTS {name};" for name in reversed(_MADE.findall(text))] if drops_tables else []
     )
-    return "".join(line + "\n" for line in [*_guarded(dropped), text.rstrip("\n")])
+    if dropped:  # whatever refers to the tables
+        dropped = ["SET FOREIGN_KEY_CHECKS = 0;", *dropped, "SET FOREIGN_KEY_CHECKS = 1;"]
+    return "".join(line + "\n" for line in [*dropped, text.rstrip("\n")])
 
 
 def _texts(component: str) -> Iterator[str]:
     for path in sorted(Path(MIGRATIONS_FOLDER).glob("[0-9]*.sql")):
         if (int(path.name[:4]) <= _LAST_OF_BASE) is (component == BASE):
             yield path.read_text("utf-8")
-
-
-def _guarded(statements: list[str]) -> list[str]:
-    """Statements that remove tables, whatever refers to them."""
-    return ["SET FOREIGN_KEY_CHECKS = 0;", *statements, "SET FOREIGN_KEY_CHECKS = 1;"] if statements else []
