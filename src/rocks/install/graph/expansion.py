@@ -37,7 +37,7 @@ _INCLUDING = SELECTING | {"file", "mode"}
 _EVALUATING = SELECTING | {"shell", "mode"}
 _COPYING = SELECTING | {"src", "dst", "perms", "owner"}
 _DEEPEST = 16
-_MOST_BYTES, _BYTES_OF_A_TEXT = 16 << 20, 4 << 10
+_MAX_INSERTED_BYTES, _BYTES_OF_A_TEXT = 16 << 20, 4 << 10
 """Of all texts that are inserted into a node; each counts as so many more: few files can name each other endlessly."""
 
 _COPY_MARK = "ROCKS-COPY"
@@ -155,7 +155,7 @@ class _Expansion:
     def _insert(self, element: etree._Element, text: str, found: etree._Element) -> None:
         """Add text, as it is or as XML, in the place of a tag."""
         self._inserted_bytes += len(text) + _BYTES_OF_A_TEXT
-        if self._inserted_bytes > _MOST_BYTES:
+        if self._inserted_bytes > _MAX_INSERTED_BYTES:
             raise StateError(
                 f"{where(element, self._place)}: the texts that are inserted into this node are too many, or too long"
             )

@@ -28,7 +28,7 @@ from rocks.storage.bus.settings import BusSettings
 _log = logging.getLogger(__name__)
 
 _PREFETCH = 16
-_MOST_WAITING = 1000
+_MAX_WAITING = 1000
 """Messages that wait to be sent."""
 
 _LONGEST_WAIT_SECONDS = 5.0
@@ -137,9 +137,9 @@ class Bus:
                 raise BrokerAwayError(
                     f"there is no connection to the message broker at {self._settings.address}"
                 )
-            if len(self._jobs) >= _MOST_WAITING:
+            if len(self._jobs) >= _MAX_WAITING:
                 raise BusyError(
-                    f"{_MOST_WAITING} messages wait for the message broker, which is the limit: rocks check site"
+                    f"{_MAX_WAITING} messages wait for the message broker, which is the limit: rocks check site"
                 )
             self._jobs.append(job)
         self._wake()
