@@ -168,6 +168,6 @@ def test_a_full_file_system_leaves_no_file(
     target.mkdir()
     full = os.statvfs_result((4096, 4096, 1000, 0, 0, 0, 0, 0, 0, 255))
     monkeypatch.setattr(os, "statvfs", lambda path: full)
-    with pytest.raises(RocksError, match=r"has 0\.0 MiB free, and .* are needed; give a file on another"):
+    with pytest.raises(RocksError, match=r"has 0 bytes free, and .* are needed; give a file on another"):
         saved(library, image, target / "saved", format_name)
     assert list(target.iterdir()) == []

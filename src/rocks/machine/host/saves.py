@@ -92,7 +92,7 @@ def check_saved_disks(host: Host, name: str) -> None:
         )
         raise StateError(f"the disk {path} of {name} {why}, so its guest would damage it; {discard}")
     for path in present:
-        if path in images and not Path(path).exists():
+        if path in images and not _is_there(path):
             raise StateError(
                 f"{name} stays saved: its disk {path} is not there yet. After a boot of this host, "
                 "rocks-imgstorage-host makes it again, and waits for the NAS where it needs that (journalctl -u "
@@ -160,3 +160,7 @@ def _states(host: Host, paths: Iterable[str]) -> Dict[str, List[Union[str, int]]
             raise HostError(f"the disk {path} cannot be read: {explain(error, Path(path))}") from None
         found[path] = [status.st_ino, status.st_size, status.st_mtime_ns]
     return found
+
+
+def _is_there(device: str) -> bool:
+    return Path(device).exists()

@@ -30,7 +30,10 @@ def plan_pci_devices(
         usable = [
             address
             for address in addresses
-            if address not in holders and _is_usable(found.get(address), groups)
+            if address not in holders
+            and (fact := found.get(address)) is not None
+            and fact.group is not None
+            and fact.group not in groups
         ]
         if len(usable) < number:
             raise _too_few(vm, name, number, addresses, found, holders, groups)
@@ -48,10 +51,6 @@ def _pool(vm: ShapeRequest, pool: str) -> tuple[str, tuple[str, ...]]:
         f"{listed}; declare it (rocks set host attr {vm.host} vm_pci_pools {pool}:ADDRESS,ADDRESS), or choose "
         f"another host (rocks set host vm {vm.name} physnode=HOST)"
     )
-
-
-def _is_usable(fact: PciFact | None, groups: Mapping[int | None, str]) -> bool:
-    return fact is not None and fact.group is not None and fact.group not in groups
 
 
 def _too_few(

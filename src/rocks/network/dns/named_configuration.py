@@ -66,13 +66,9 @@ def named_configuration(service: NameService) -> str:
             f'zone "{name}" {{ type primary; file "{path}"; allow-update {{ none; }}; }};'
             for name, path in service.zones
         ),
-        *_included(service.additions),
+        *([f"// SHA-256 {added.digest}", f'include "{added.path}";'] if (added := service.additions) else []),
     ]
     return "".join(line + "\n" for line in lines)
-
-
-def _included(additions: Additions | None) -> list[str]:
-    return [f"// SHA-256 {additions.digest}", f'include "{additions.path}";'] if additions else []
 
 
 def resolver_configuration(searched: Sequence[str], servers: Sequence[str]) -> str:

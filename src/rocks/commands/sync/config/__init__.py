@@ -3,6 +3,7 @@
 import rocks.commands
 from rocks.commands._shared.synced_names import show_synced
 from rocks.install.boot.service import how_to_begin, sync_config
+from rocks.inventory.attributes.records import global_attributes
 from rocks.inventory.host_records import find_local_host
 from rocks.network.dns.service import sync_names
 
@@ -34,7 +35,9 @@ class Command(rocks.commands.Command):
         self.runPlugins()
         show_synced(self, sync_names(self.db))
         synced = sync_config(self.db, self.notify)
-        if synced is None:
+        if synced is None and global_attributes(self.db).get("site_demo") == "yes":
+            self.notify("a demo has no boot service, and needs none")
+        elif synced is None:
             begin = how_to_begin(find_local_host(self.db) or "FRONTEND")
             self.notify(f"this machine has no boot service; to begin one: {begin}")
         elif synced.needs_restart:
