@@ -190,8 +190,8 @@ def test_a_machine_that_is_not_on_the_network_private_serves_nothing(
     assert ended.status == 0 and STATE in ended.err
     assert not folders[0].exists()
     vm_site.done("set attr site_demo yes")
-    shown = vm_site.rocks("sync config").err
-    assert "a demo has no boot service" in shown and STATE not in shown, "it would change the machine below"
+    printed = vm_site.rocks("sync config").err
+    assert "a demo has no boot service" in printed and STATE not in printed, "it would change the machine below"
 
 
 @pytest.mark.parametrize("value", ["", "no", "maybe"])
