@@ -191,7 +191,7 @@ def test_a_machine_that_is_not_on_the_network_private_serves_nothing(
     assert not folders[0].exists()
     vm_site.done("set attr site_demo yes")
     printed = vm_site.rocks("sync config").err
-    assert "a demo has no boot service" in printed and STATE not in printed, "it would change the machine below"
+    assert "a demo has no boot service" in printed and STATE not in printed, "it changed this machine"
 
 
 @pytest.mark.parametrize("value", ["", "no", "maybe"])
