@@ -16,7 +16,7 @@ from rocks.machine import records as table
 from rocks.machine.converge import Asked, Verb, converge
 from rocks.machine.domain.documents import connections_of, describe_vms
 from rocks.machine.domain.domain import with_lease
-from rocks.machine.leases.plan import RUNNING, SAVED, must_be_restored
+from rocks.machine.leases.plan import RUNNING, SAVED, STOPPING, must_be_restored
 from rocks.machine.outcomes import Outcomes
 from rocks.machine.spec import container_of, links_of, memory_reserve_mb, unconnected_notes
 from rocks.network.filter_plan import plan_filter
@@ -137,6 +137,8 @@ def check_place(vm: VirtualMachine, lease: Lease) -> None:
     if lease.state == SAVED:
         raise must_be_restored(lease)
     if lease.state != RUNNING:
+        verb = "stop" if lease.state == STOPPING else "start"
         raise StateError(
-            f"{vm.name} is {lease.state}: repeat the command when that has ended (rocks list host vm lease)"
+            f"{vm.name} is {lease.state}, by a command that was interrupted or gave up: rocks {verb} host vm {vm.name} "
+            "completes that; then repeat the command"
         )

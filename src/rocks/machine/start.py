@@ -37,6 +37,7 @@ from rocks.machine.leases.leases import (
 )
 from rocks.machine.leases.plan import (
     RUNNING,
+    STARTING,
     AskHolder,
     continues,
     disk_keys,
@@ -61,7 +62,7 @@ if TYPE_CHECKING:
     from rocks.fleet.wire.facts import HostFacts
     from rocks.fleet.wire.requests import OperationOutcome, StartDomain
     from rocks.inventory.host_requests import Progress
-    from rocks.inventory.records import VirtualMachine
+    from rocks.inventory.records import Lease, VirtualMachine
     from rocks.machine.domain.documents import FiltersOf
     from rocks.machine.hooks import VmHook
     from rocks.machine.leases.plan import DiskKey
@@ -109,7 +110,7 @@ def start_vms(
         database.rollback()
         off = [attempt for attempt in attempts if attempt.is_certainly_off]
         release_unused(database, attempts)
-        _record_running(database, attempts)
+        _record_running(database, [attempt.vm for attempt in attempts if attempt.notes is not None])
         database.commit()
         _undo_hooks(off, hooks)
     warnings = leave_partitions(database) if any(_may_leave_a_host(attempt) for attempt in attempts) else ()
@@ -370,9 +371,19 @@ def _operation(database: Database, attempt: Attempt, hooks: StartHooks) -> Start
     return replace(attempt.request, xml=with_lease(lines, attempt.token, spec.network, vm.uuid))
 
 
-def _record_running(database: Database, attempts: Sequence[Attempt]) -> None:
+def settle_start(database: Database, vm: VirtualMachine, lease: Lease, facts: HostFacts) -> Lease:
+    """The lease of a locked machine: running when its guest runs after an interrupted start. Commits."""
+    domain = domain_on(facts, vm.name)
+    runs = domain is not None and domain.state in GUEST_RUNS and domain.token == lease.token
+    if lease.state != STARTING or not runs:
+        return lease
+    _record_running(database, [vm])
+    database.commit()
+    return replace(lease, state=RUNNING)
+
+
+def _record_running(database: Database, running: Sequence[VirtualMachine]) -> None:
     """Record the running machines; a frontend whose installer was started boots from its disk the next time."""
-    running = [attempt.vm for attempt in attempts if attempt.notes is not None]
     leases.set_state(database, [vm.name for vm in running], RUNNING)
     installing = [vm.name for vm in running if vm.host.install_action == INSTALL_FRONTEND]
     if installing:

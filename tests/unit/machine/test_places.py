@@ -25,6 +25,13 @@ def test_a_machine_that_may_run_elsewhere_is_stopped_first() -> None:
         check_place(machine(), Lease("web", 7, "vmc-0-1", "running"))
 
 
+@pytest.mark.parametrize(("state", "verb"), [("starting", "start"), ("stopping", "stop")])
+def test_what_completes_an_interrupted_command_is_named(state: str, verb: str) -> None:
+    """The machine is locked, so that no command is at work on it."""
+    with pytest.raises(StateError, match=f"web is {state}, .*: rocks {verb} host vm web completes that"):
+        check_place(machine(), Lease("web", 7, "vmc-0-0", state))
+
+
 def test_a_domain_of_another_program_is_ended_where_it_is() -> None:
     with pytest.raises(StateError, match="virsh destroy web on its host, then rocks start host vm web"):
         changed_lease(parse_domain("<domain type='kvm'><name>web</name></domain>"))

@@ -34,6 +34,7 @@ from rocks.machine.leases.plan import RUNNING, SAVED
 from rocks.machine.moves.live_move_rules import check_no_doubt
 from rocks.machine.running_changes import check_place
 from rocks.machine.spec import container_of, disk_spec
+from rocks.machine.start import settle_start
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -183,7 +184,7 @@ def _check_runs(database: Database, vm: VirtualMachine, lease: Lease) -> None:
         raise HostError(f"{vm.name}: its host {host} does not answer ({answer})")
     runs = is_active(answer, vm.name)
     if runs:
-        check_place(vm, lease)
+        check_place(vm, settle_start(database, vm, lease, answer))
     if lease.state == SAVED:
         raise StateError(
             f"{vm.name} is saved on {lease.host}, with its disks mapped there: continue it (rocks restore host vm "
