@@ -42,8 +42,9 @@ class ProgressBoard:
             row,
             percent=round(progress.percent, 1),
             bytes=progress.bytes_done,
-            rate=round(progress.rate),
+            rate=round(progress.rate) or None,
             eta=None if left is None else round(left),
+            reason="",  # that of an earlier attempt
         )
 
     def rows_without(self, named: Collection[str], images: Iterable[Image]) -> List[OperationRow]:

@@ -8,6 +8,9 @@ from typing import NamedTuple
 _RATE_SECONDS = 10.0
 """Period over which the rate is averaged, approximately."""
 
+_FULL_SECONDS = 1.0
+"""What is sent before that fills buffers, and says nothing of the rate."""
+
 _BURST_SECONDS = 0.25
 
 
@@ -49,7 +52,7 @@ class Bucket:
 
 
 class Progress(NamedTuple):
-    """The progress of a transfer. `rate` in bytes per second; `seconds_left` is None while it is unknown."""
+    """The progress of a transfer. `rate` in bytes per second, 0 and `seconds_left` None while they are unknown."""
 
     bytes_done: int
     bytes_total: int
@@ -68,17 +71,22 @@ class Meter:
     def __init__(self, bytes_total: int, now: float) -> None:
         self._total = bytes_total
         self._done = 0
-        self._seen_at = now
+        self._began_at = self._counted_from = self._seen_at = now
         self._rate = 0.0
-        self._is_first = True
+
+    def reach(self, done_bytes: int, now: float) -> Progress:
+        """As `add`, by the bytes until now."""
+        return self.add(max(0, done_bytes - self._done), now)
 
     def add(self, size_bytes: int, now: float) -> Progress:
         """Add the bytes; returns the progress."""
-        elapsed = max(now - self._seen_at, 1e-6)
-        weight = 1.0 if self._is_first else min(1.0, elapsed / _RATE_SECONDS)
-        self._rate += weight * (size_bytes / elapsed - self._rate)
-        self._is_first = False
-        self._seen_at = now
         self._done += size_bytes
+        if now - self._began_at < _FULL_SECONDS:
+            self._counted_from = now
+        else:
+            elapsed = now - self._seen_at
+            period = max(elapsed, min(_RATE_SECONDS, now - self._counted_from))
+            self._rate += (size_bytes - self._rate * elapsed) / period
+        self._seen_at = now
         left = max(0, self._total - self._done)
         return Progress(self._done, self._total, self._rate, left / self._rate if self._rate > 0 else None)

@@ -47,3 +47,14 @@ def test_progress_has_percent_rate_and_time_left() -> None:
     assert progress.rate == pytest.approx(100.0)
     assert progress.seconds_left == pytest.approx(5.0)
     assert meter.add(900, 6.0).percent == 100.0
+
+
+def test_what_buffers_take_at_once_is_no_rate() -> None:
+    """Four megabytes are gone in a moment; then the network takes 400,000 bytes a second, as the rate says at once."""
+    meter = Meter(40_000_000, 0.0)
+    for part in range(4):
+        assert meter.add(1_000_000, part / 1000)[2:] == (0.0, None)
+    for part in range(1, 20):
+        progress = meter.add(1_000_000, part * 2.5)
+        assert progress.rate == pytest.approx(400_000, rel=0.01)
+    assert progress.seconds_left == pytest.approx(42.5, rel=0.01)
