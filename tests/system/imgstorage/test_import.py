@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -39,16 +39,28 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def send(site: ImageSite, file: Path, broker: RealBroker, tmp_path: Path, node: str = FRONTEND) -> str:
+def send(
+    site: ImageSite,
+    file: Path,
+    broker: RealBroker,
+    tmp_path: Path,
+    node: str = FRONTEND,
+    listener: Callable[[Progress], object] = lambda progress: None,
+) -> str:
     """Make the volume and import the file, as that node."""
     made = site.ask(wire.AddZvol("tank", ZVOL, SIZE, importing=True))
     destination = Destination(
         NAS, "127.0.0.1", site.nas.stream_port, f"tank/{ZVOL}", made["guid"], made["size_bytes"]
     )
     seen: list[Progress] = []
+
+    def listen(progress: Progress) -> None:
+        seen.append(progress)
+        listener(progress)
+
     context = client_context(Machine(node, tmp_path / "client", broker).identity)
     with file.open("rb") as content:
-        digest = send_file(content, destination, context, seen.append)
+        digest = send_file(content, destination, context, listen)
     assert seen[-1].percent == 100.0
     return digest
 
@@ -77,6 +89,30 @@ def test_interrupted_import_is_unusable_until_it_is_repeated(
     assert site.nas.pools.read(f"tank/{ZVOL}", 15, 1_000_000) == bytes(15)
     with pytest.raises(StateError, match="exists already"):
         site.ask(wire.AddZvol("tank", ZVOL, SIZE, importing=True))
+
+
+def test_an_import_is_listed_until_it_is_complete(
+    site: ImageSite, file: Path, real_broker: RealBroker, tmp_path: Path
+) -> None:
+    """Its progress while it runs, and a note also when it was broken off, and after a removal that is undone."""
+    rows: list[Mapping[str, object]] = []
+
+    def is_listed() -> bool:
+        rows.extend(site.ask(wire.ListOperations())["body"])
+        return bool(rows)
+
+    def look(progress: Progress) -> None:
+        if progress.percent == 100.0:  # the NAS has the first part, and waits for the end
+            site.wait_for(is_listed, "listed")
+
+    site.ask(wire.AddZvol("tank", ZVOL, SIZE, importing=True))
+    assert "its import is not complete" in str(site.row(ZVOL)["reason"])
+    site.ask(wire.DelZvol("tank", ZVOL, grace_seconds=3600))
+    site.ask(wire.UndeleteZvol(ZVOL))
+    assert "its import is not complete" in str(site.row(ZVOL)["reason"])
+    send(site, file, real_broker, tmp_path, listener=look)
+    assert {(row["image"], row["phase"], row["action"]) for row in rows} == {(ZVOL, "importing", "importing")}
+    assert site.row(ZVOL)["reason"] == "" and site.ask(wire.ListOperations())["body"] == []
 
 
 def test_only_the_frontend_may_import(

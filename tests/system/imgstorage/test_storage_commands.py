@@ -13,6 +13,7 @@ from rocks.storage.bus import Asker
 from rocks.storage.client import asking
 from rocks.storage.life.events import Contradicted
 from rocks.storage.life.image import Copy
+from rocks.storage.wire import requests as wire
 from tests.patience import patience
 from tests.system.imgstorage.image_site import NAS
 from tests.system.imgstorage.storage_site import ADD, HOST, OTHER, REMOVE, Storage, interrupt
@@ -97,6 +98,15 @@ def test_a_destroyed_image_is_gone(storage: Storage) -> None:
     assert storage.images.nas.pools.read_volume("tank/doomed-vol") is None
     assert "ZVol doomed-vol not found in database" in storage.refused(*remove)
     assert "doomed-vol" not in storage.done(*LIST)
+
+
+def test_an_unfinished_import_is_restored_as_one(storage: Storage) -> None:
+    storage.images.ask(wire.AddZvol("tank", "half-vol", 2**20, importing=True))
+    (row,) = (line for line in storage.done(*LIST).splitlines() if "half-vol" in line)
+    assert row.endswith("its import is not complete; wait for it, or repeat `rocks add host storageimg`")
+    storage.done("remove", "host", "storageimg", NAS, "tank", "half-vol")
+    done = storage.done("restore", "host", "storageimg", NAS, "half-vol")
+    assert done.startswith(f"{NAS}:half-vol restored, but its import is not complete; ")
 
 
 def test_a_removed_image_is_restored_until_its_grace_has_ended(storage: Storage) -> None:

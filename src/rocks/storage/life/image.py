@@ -143,6 +143,7 @@ class Image:
     those among them with another cause than an unreachable machine; `machine` is the UUID of the machine that it
     belongs to, empty until the first map for one; `reason` is why the image is blocked or waits, `abandon_reason` why
     an operator last abandoned the changes of a host: no listing has it.
+    `importing`: its content is to come from a file, and is not complete.
     `disagrees`: it is blocked because the volume has another grant, or because the host has gone further than the
     record.
     `peer` is the NAS to which the image is being moved, or to which it was moved: then this is the record of the former
@@ -161,6 +162,7 @@ class Image:
     sequence: int = 0
     size_bytes: int = 0
     volume_guid: Optional[str] = None
+    importing: bool = False
     persistent: bool = True
     sync: bool = True
     owner: Optional[str] = None

@@ -18,7 +18,7 @@ from rocks.fleet.wire.codec import encode
 from rocks.storage.life.space import SEED_PERCENT
 from rocks.storage.limits import BLOCK_BYTES, DEVICE_SECONDS
 from rocks.storage.nas.handlers import needed_volume
-from rocks.storage.nas.imports import IMPORTING, Imports, rounded, write_pieces
+from rocks.storage.nas.imports import IMPORTING, Imports, is_importing, rounded, write_pieces
 from rocks.storage.stream.lines import Opening, alive_reporter, send_line
 from rocks.storage.stream.transport import Connection
 from rocks.storage.wire.base_names import SNAPSHOT, base_volume, is_base
@@ -104,7 +104,7 @@ class Bases:
             raise UserError(f"{connection.peer} may not send images; only {self._frontend} may")
         with self._imports.alone(opening.image_id):
             volume = needed_volume(self._pools, opening.image_id)
-            if volume.guid != opening.to_guid or volume.property_value(IMPORTING) != "yes":
+            if volume.guid != opening.to_guid or not is_importing(volume):
                 raise IncoherentError(f"{opening.image_id} is not the base of this transfer")
             try:
                 self._fill(connection, volume)
@@ -119,7 +119,8 @@ class Bases:
         path = self._pools.wait_for_device(volume.name, Deadline(DEVICE_SECONDS))
         with self._imports.open_device(path) as device:
             send_line(connection.writer, {"ready": True})
-            write_pieces(connection, device, volume)
+            for _ in write_pieces(connection, device, volume):
+                pass
             device.seek(0)
             found = send_blocks(int(size), blocks_read(_reading(connection, device), int(size)))
         if found.digest != digest:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Callable, Dict, Optional, Set, Tuple
 
 from rocks.core.clock import utc_now
@@ -115,6 +116,13 @@ class Engine:
                 for image in images:
                     self._store.save(image)
             self._images.update((image.image_id, image) for image in images)
+
+    def end_import(self, zvol: str) -> None:
+        """Record that the content of an image is complete."""
+        with self._lock:
+            image = self.image_of(zvol)
+            if image is not None:
+                self.add(replace(image, importing=False))
 
     def take(self, image_id: str, event: Event, now: Optional[int] = None) -> Optional[Rejection]:
         """Decide, record and wake a worker; returns the rejection, if any. `now` is UNIX time."""

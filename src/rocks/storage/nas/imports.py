@@ -11,18 +11,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Callable, Iterator, Mapping, Set, Tuple, cast
 
-from rocks.core.clock import Deadline
+from rocks.core.clock import Deadline, monotonic_seconds
 from rocks.core.errors import BusyError, IncoherentError, StateError, ToolError, UserError
 from rocks.storage.life.states import DELETING
 from rocks.storage.limits import BLOCK_BYTES, DEVICE_SECONDS
-from rocks.storage.nas.engine import Engine
 from rocks.storage.nas.handlers import needed_volume
+from rocks.storage.nas.means import Means
 from rocks.storage.stream.frames import read_frames
 from rocks.storage.stream.lines import Opening, alive_reporter, receive_line, send_line
+from rocks.storage.stream.pace import Meter
 from rocks.storage.stream.transport import Connection
 from rocks.storage.wire.base_names import is_base
 from rocks.storage.wire.requests import AddZvol
-from rocks.storage.zfs.driver import PoolDriver
 from rocks.storage.zfs.facts import SnapshotFact, VolumeFact
 
 IMPORT = "import"
@@ -49,16 +49,14 @@ class Imports:
 
     def __init__(
         self,
-        pools: PoolDriver,
-        engine: Engine,
+        means: Means,
         frontend: str,
         open_device: OpenDevice = open_device,
         check_free: Callable[[str], None] = lambda zvol: None,
     ) -> None:
         """`check_free` raises StateError for the name of an image that is being moved to this NAS."""
         self._check_free = check_free
-        self._pools = pools
-        self._engine = engine
+        self._pools, self._engine, _, self._progress = means
         self._frontend = frontend
         self.open_device = open_device
         self._running: Set[str] = set()
@@ -72,7 +70,7 @@ class Imports:
         if is_base(request.zvol):
             raise UserError(f"{request.zvol} is the name of a base of an image; give another")
         self.check_new(request.zvol)
-        if found is not None and not (request.importing and found.property_value(IMPORTING) == "yes"):
+        if found is not None and not (request.importing and is_importing(found)):
             raise StateError(
                 f"ZVol {request.zvol} exists already in {request.zpool}; remove it first, or use another name"
             )
@@ -104,7 +102,7 @@ class Imports:
 
     def check_complete_fact(self, volume: VolumeFact) -> None:
         """As `check_complete`, of a volume that was read."""
-        if volume.property_value(IMPORTING) == "yes":
+        if is_importing(volume):
             raise StateError(
                 f"the import of {volume.name} is not complete; wait for it, or repeat `rocks add host storageimg`"
             )
@@ -114,19 +112,32 @@ class Imports:
         if connection.peer != self._frontend:
             raise UserError(f"{connection.peer} may not import images; only {self._frontend} may")
         volume = needed_volume(self._pools, opening.image_id)
-        if volume.guid != opening.to_guid or volume.property_value(IMPORTING) != "yes":
+        if volume.guid != opening.to_guid or not is_importing(volume):
             raise IncoherentError(f"{opening.image_id} is not the volume of this import")
         path = self._pools.wait_for_device(volume.name, Deadline(DEVICE_SECONDS))
         with self.alone(volume.name):
-            with self.open_device(path) as device:
+            with self.open_device(path) as device, self._reporting(volume) as report:
                 send_line(connection.writer, {"ready": True})
-                write_pieces(connection, device, volume)
+                for end in write_pieces(connection, device, volume):
+                    report(end)
                 device.seek(0)
                 digest = read_digest(device, volume.size_bytes, alive_reporter(connection.writer))
                 send_line(connection.writer, {"digest": digest})
             if receive_line(connection.reader).get("agreed") is True:
                 self._pools.ensure_properties(volume.name, volume.guid, {IMPORTING: "no"})
+                self._engine.end_import(volume.name.partition("/")[2])
                 send_line(connection.writer, {"complete": True})
+
+    @contextmanager
+    def _reporting(self, volume: VolumeFact) -> Iterator[Callable[[int], None]]:
+        """A function that reports the progress by the end of each part, until the end of the `with`."""
+        image = self._engine.image_of(volume.name.partition("/")[2])
+        image_id = "" if image is None else image.image_id
+        meter = Meter(volume.size_bytes, monotonic_seconds())
+        try:
+            yield lambda end: self._progress.report(image_id, meter.reach(end, monotonic_seconds()))
+        finally:
+            self._progress.end(image_id)
 
     @contextmanager
     def alone(self, volume: str) -> Iterator[None]:
@@ -181,8 +192,13 @@ def rounded(size_bytes: int) -> int:
     return -(-size_bytes // BLOCK_BYTES) * BLOCK_BYTES
 
 
-def write_pieces(connection: Connection, device: IO[bytes], volume: VolumeFact) -> None:
-    """Write the content to the disk, a part at a time: the last of it must not take long, when nothing is sent."""
+def is_importing(volume: VolumeFact) -> bool:
+    """Whether its content is not complete."""
+    return volume.property_value(IMPORTING) == "yes"
+
+
+def write_pieces(connection: Connection, device: IO[bytes], volume: VolumeFact) -> Iterator[int]:
+    """Write the content to the disk, flushed at times: at its end nothing is sent; yields the end of each part."""
     unflushed_bytes = 0
     for offset, data in map(_offset_of, read_frames(connection.reader)):
         if offset + len(data) > volume.size_bytes:
@@ -193,6 +209,7 @@ def write_pieces(connection: Connection, device: IO[bytes], volume: VolumeFact) 
         if unflushed_bytes >= _FLUSH_BYTES:
             put_on_disk(device)
             unflushed_bytes = 0
+        yield offset + len(data)
     put_on_disk(device)
 
 

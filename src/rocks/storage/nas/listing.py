@@ -27,6 +27,8 @@ from rocks.storage.zfs.facts import SnapshotFact
 _LOCKED = (MAPPING, MAPPED, SEEDING, SWITCHING, RETURNING, RESTORING, MOVING, GROWING)
 """States that the listing calls locked: a map is rejected, an unmap waits."""
 
+IMPORTING = "its import is not complete; wait for it, or repeat `rocks add host storageimg`"
+
 ARRIVING = "arriving"
 """In the place of a state, for an image that is not of this NAS yet."""
 
@@ -61,7 +63,7 @@ def image_row(
         locked=image.zvol if image.state in _LOCKED else None,
         size_bytes=image.size_bytes,
         persistent=image.persistent,
-        reason=image.reason or export_failure,
+        reason=image.reason or export_failure or (IMPORTING if image.importing else ""),
         due_at=image.due_at if image.state == DELETING and image.work is None else None,
         silent_seconds=None if silent_seconds is None else round(silent_seconds),
         image_id=image.image_id,

@@ -34,7 +34,7 @@ class ProgressBoard:
             progress = None if image is None else self._entries.get(image.image_id)
         row = OperationRow(operation, action, zvol)
         if image is not None:
-            row = replace(row, host=image.owner or image.peer, phase=image.state, reason=image.reason)
+            row = replace(row, host=image.owner or image.peer, phase=_phase(image), reason=image.reason)
         if progress is None:
             return row
         left = progress.seconds_left
@@ -52,7 +52,11 @@ class ProgressBoard:
         with self._lock:
             running = set(self._entries)
         return [
-            self.row("-", image.state, image.zvol, image)
+            self.row("-", _phase(image), image.zvol, image)
             for image in images
             if image.image_id in running and image.zvol not in named
         ]
+
+
+def _phase(image: Image) -> str:
+    return "importing" if image.importing else image.state

@@ -132,7 +132,7 @@ class NasService:
         pools, open_device = self._devices.pools, self._devices.open_device
         means = Means(pools, self._engine, self._store, self._progress)
         self._arrivals = Arrivals(means, handlers, node, open_device)
-        imports = Imports(pools, self._engine, frontend, open_device, self._arrivals.check_free)
+        imports = Imports(means, frontend, open_device, self._arrivals.check_free)
         bases = Bases(pools, imports, frontend, node)
         self._commands = Commands(
             means,

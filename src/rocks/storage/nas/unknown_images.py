@@ -14,6 +14,7 @@ from rocks.storage.life.image import Image
 from rocks.storage.life.states import UNMAPPED
 from rocks.storage.nas.engine import Engine
 from rocks.storage.nas.handlers import standing_grant
+from rocks.storage.nas.imports import is_importing
 from rocks.storage.zfs.driver import PoolDriver
 from rocks.storage.zfs.facts import VolumeFact
 
@@ -35,7 +36,7 @@ def adopt_volume(engine: Engine, node: str, volume: VolumeFact, is_new: bool = F
     if known is None:
         _add(engine, node, volume)
     elif is_new or known.volume_guid is None:
-        record_guid(engine, known, volume.guid)
+        record_guid(engine, known, volume.guid, is_importing(volume))
 
 
 def adopt_clones(engine: Engine, node: str, volumes: Sequence[VolumeFact]) -> None:
@@ -50,10 +51,10 @@ def adopt_clones(engine: Engine, node: str, volumes: Sequence[VolumeFact]) -> No
     engine.add(*images)
 
 
-def record_guid(engine: Engine, image: Image, guid: Optional[str]) -> None:
+def record_guid(engine: Engine, image: Image, guid: Optional[str], importing: bool = False) -> None:
     """Have the record name the volume with that guid, or none; only of an image that no host has had."""
     if not image.epoch and image.owner is None and image.state == UNMAPPED and image.volume_guid != guid:
-        engine.add(replace(image, volume_guid=guid))
+        engine.add(replace(image, volume_guid=guid, importing=importing))
 
 
 def adopt_owned(engine: Engine, node: str, volumes: Sequence[VolumeFact]) -> None:
@@ -70,7 +71,7 @@ def _add(engine: Engine, node: str, volume: VolumeFact) -> Image:
     standing = standing_grant(volume)
     zpool, _, zvol = volume.name.partition("/")
     new_id = str(uuid.uuid4())
-    image = adopted(node, zpool, zvol, standing, new_id, volume.guid)
+    image = replace(adopted(node, zpool, zvol, standing, new_id, volume.guid), importing=is_importing(volume))
     if engine.image(image.image_id) is not None:
         # the former volume of an image that was restored has the id of the present one
         image = adopted(node, zpool, zvol, replace(standing, image_id=""), new_id, volume.guid)

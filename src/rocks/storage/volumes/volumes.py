@@ -133,11 +133,12 @@ def remove_image(
     )
 
 
-def undelete_image(database: Database, nas: str, volume: str) -> None:
-    """Restore an image that was removed. StateError unless it is in its grace period."""
+def undelete_image(database: Database, nas: str, volume: str) -> str:
+    """Restore a removed image; returns why it cannot be used, '' if it can. StateError unless in its grace period."""
     check_volume_name(volume)
     with open_storage(database) as storage:
         storage.ask(questions.question(nas, UndeleteZvol(volume)), MAP_SECONDS)
+        return next((row.reason for row in storage.ask(questions.images_of(nas)) if row.zvol == volume), "")
 
 
 def remove_copy(database: Database, host: str, volume: str, force: bool) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
+from unittest.mock import MagicMock
 
 import pytest
 
@@ -11,6 +12,8 @@ from rocks.storage.life.image import Image
 from rocks.storage.nas.clones import Clones
 from rocks.storage.nas.engine import Engine
 from rocks.storage.nas.imports import IMPORTING, Imports
+from rocks.storage.nas.means import Means
+from rocks.storage.nas.progress import ProgressBoard
 from rocks.storage.store.nas import NasStore
 from rocks.storage.wire.base_names import SNAPSHOT, base_snapshot, base_volume
 from rocks.storage.wire.requests import CloneZvols, FreezeZvols, NewClone
@@ -44,7 +47,8 @@ class Nas:
     def __init__(self) -> None:
         self.pools, self.records = FakePools(), Records()
         engine = cast("Engine", self.records)
-        self.clones = Clones(self.pools, engine, Imports(self.pools, engine, "head"), "nas-0-0")
+        means = Means(self.pools, engine, MagicMock(), ProgressBoard())
+        self.clones = Clones(self.pools, engine, Imports(means, "head"), "nas-0-0")
         self.make(base_volume(DIGEST), SNAPSHOT)
 
     def make(self, zvol: str, snapshot: str = "") -> str:

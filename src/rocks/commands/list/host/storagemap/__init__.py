@@ -14,7 +14,7 @@ class Command(HostListing):
     deleting (removed, until its grace period ends), restoring, moving (to another NAS), arriving (from another
     NAS), growing (its volume gets a larger size). Time is how long ago the transfer was queued, nextsync the time of
     the next one; locked is True while the image cannot be mapped. The note states why it is blocked or waits, for
-    example for free space in the pool of its NAS, and how much of it.
+    example for free space in the pool of its NAS, and how much of it, or that its import is not complete.
 
     <arg optional='1' type='string' name='nas' repeat='1' default='all'>
     NASes, by name or any other selector. A site without a NAS has an empty list.

@@ -37,8 +37,9 @@ class Command(rocks.commands.Command):
         nas, volume = storage_arguments(self, ("nas", "volume"))
         snapshot = self.fillText("snap", "")
         if not snapshot:
-            undelete_image(self.db, nas, volume)
-            self.addText(f"{nas}:{volume} restored\nSuccess\n")
+            reason = undelete_image(self.db, nas, volume)
+            self.addLine(f"{nas}:{volume} restored{reason and f', but {reason}'}")
+            self.addText("Success\n")
             return
         with StorageProgress(self) as progress:
             restore_image(self.db, nas, volume, snapshot, progress)
