@@ -54,6 +54,9 @@ DEVICE_SECONDS = 30.0
 QUICK_SECONDS = 20.0
 """How long a command waits for what a daemon answers at once."""
 
+SILENT_SECONDS = 10.0
+"""After which a command that waits for such an answer says so."""
+
 MAP_SECONDS = 300.0
 """How long a command waits for a device: a new volume, an export, a login."""
 

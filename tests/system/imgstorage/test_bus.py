@@ -26,6 +26,7 @@ from rocks.storage.bus import (
     Question,
     UndeliveredError,
 )
+from rocks.storage.bus import asker as bus_asker
 from rocks.storage.bus.link import Link
 from rocks.storage.wire import queues
 from tests.patience import patience
@@ -254,6 +255,24 @@ def test_an_answer_of_another_node_is_discarded(real_broker: RealBroker, started
     with Asker(real_broker.settings("head")) as asker, pytest.raises(NoAnswerError):
         answer_of(asker, Question(queues.nas_queue(nas), b"map"), 1)
     meddler.join()
+
+
+def test_a_silent_node_is_named_once_while_a_command_waits(
+    real_broker: RealBroker,
+    started: Started,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Where it should answer at once; an operation may take its time."""
+    monkeypatch.setattr(bus_asker, "SILENT_SECONDS", 0.1)
+    nas = real_broker.fresh_nas()
+    started(nas, queues.nas_queue(nas), Inbox())
+    with Asker(real_broker.settings("head")) as asker:
+        for at_once in (False, True):
+            assert not caplog.messages
+            with pytest.raises(NoAnswerError):
+                answer_of(asker, Question(queues.nas_queue(nas), b"map", at_once), 3)
+    assert caplog.messages == [f"{nas} has not answered for 0.1 s; waiting up to 3 s"]
 
 
 def test_nothing_is_sent_without_a_broker(real_broker: RealBroker, closing: Callable[[object], None]) -> None:

@@ -6,7 +6,7 @@ import logging
 import secrets
 from collections import deque
 from dataclasses import field
-from typing import Any, Deque, Dict, Iterator, Mapping, Optional, Tuple, Union
+from typing import Any, Deque, Dict, Iterable, Iterator, Mapping, Optional, Tuple, Union
 
 from rocks.core import clock
 from rocks.core.clock import Deadline, wait_seconds
@@ -23,6 +23,7 @@ from rocks.storage.bus.messages import (
     read_delivery,
 )
 from rocks.storage.bus.settings import BusSettings
+from rocks.storage.limits import SILENT_SECONDS
 from rocks.storage.wire import queues
 
 _log = logging.getLogger(__name__)
@@ -43,6 +44,8 @@ class Question:
 
     to: str
     body: bytes
+    at_once: bool = False
+    """The daemon answers it at once: a person reads it when it does not."""
     message_id: str = field(default_factory=new_message_id)
 
 
@@ -94,8 +97,11 @@ class Asker:
                 raise
             self._connect()  # the broker ends a connection that was idle: nobody sent heartbeats
             yield from self._send(open_ones, is_first=True)
-        backoff = Backoff()
+        backoff, silent = Backoff(), Deadline(SILENT_SECONDS)
         while open_ones and not deadline.passed():
+            if silent.passed():
+                silent = Deadline(None)
+                _report_silent(open_ones.values(), deadline_seconds)
             try:
                 yield from self._listen(open_ones, deadline)
             except BrokerAwayError as error:
@@ -178,6 +184,11 @@ class Asker:
                 del open_ones[key]
                 yield key, answer
         link.send_heartbeat()
+
+
+def _report_silent(open_ones: Iterable[Question], seconds: float) -> None:
+    for node in sorted({queues.queue_node(one.to) or one.to for one in open_ones if one.at_once}):
+        _log.warning("%s has not answered for %g s; waiting up to %g s", node, SILENT_SECONDS, seconds)
 
 
 def _answered(message: Any, open_ones: Mapping[str, Question]) -> Optional[Tuple[str, Delivery]]:

@@ -111,7 +111,7 @@ class StorageClient:
         answers: Answers[Answer] = {}
         asked: Dict[str, Query[Answer]] = dict(queries)
         while asked:
-            questions = _questions(asked, seconds)
+            questions = _questions(asked, seconds, at_once=True)
             followed: Dict[str, Query[Answer]] = {}
             self._before_waiting()
             for key, answer in self._asker.ask_all(questions, seconds):
@@ -147,17 +147,16 @@ class StorageClient:
         answers: Answers[Answer] = {}
         deadline = Deadline(deadline_seconds)
         is_first = True
+        display = watcher if watcher is not None and watcher.displays_progress else None
         try:
             while len(answers) < len(questions) and not deadline.passed():
                 still_open = {key: one for key, one in questions.items() if key not in answers}
-                looking = (
-                    watcher if watcher is not None and watcher.displays_progress and not is_first else None
-                )
                 round_seconds = deadline.remaining_seconds() or 0.0
-                if looking is not None or (is_first and (taken or watcher)):
+                is_short = is_first and bool(taken or watcher)
+                if display is not None or is_short:
                     round_seconds = min(_LOOK_SECONDS, round_seconds)
                 try:
-                    self._round(queries, still_open, round_seconds, answers, looking)
+                    self._round(queries, still_open, round_seconds, answers, display, looks=not is_short)
                 except BrokerAwayError:
                     if is_first:
                         raise
@@ -182,25 +181,31 @@ class StorageClient:
         round_seconds: float,
         answers: Answers[Answer],
         watcher: Optional[Watcher],
+        looks: bool,
     ) -> None:
-        """Send the requests, or repeat them, which makes no difference; and ask the NASes for the progress."""
-        nodes = sorted({queries[key].node for key in still_open}) if watcher is not None else []
-        looks = {f"{_LOOK}{node}": operations_of(node) for node in nodes}
+        """Send the requests, or repeat them, which makes no difference; with `looks` ask the NASes for the progress."""
+        nodes = sorted({queries[key].node for key in still_open}) if looks else []
+        asked = {f"{_LOOK}{node}": operations_of(node) for node in nodes}
         self._before_waiting()
         for key, answer in self._asker.ask_all(
-            {**still_open, **_questions(looks, round_seconds)}, round_seconds
+            {**still_open, **_questions(asked, round_seconds, at_once=True)}, round_seconds
         ):
-            if key in looks:
+            if key in asked:
                 if watcher is not None and isinstance(answer, Delivery):
-                    _show(looks[key], answer, [queries[one].zvol for one in still_open], watcher)
+                    _show(asked[key], answer, [queries[one].zvol for one in still_open], watcher)
+                elif watcher is not None and isinstance(answer, NoAnswerError):
+                    watcher.progress(f"{asked[key].node} does not answer; waiting")
             elif not isinstance(answer, NoAnswerError):
                 _put(answers, key, queries[key], still_open[key], answer, round_seconds)
 
 
-def _questions(queries: Mapping[str, Query[Any]], deadline_seconds: float) -> Dict[str, Question]:
+def _questions(
+    queries: Mapping[str, Query[Any]], deadline_seconds: float, at_once: bool = False
+) -> Dict[str, Question]:
     until = int((utc_now().timestamp() + deadline_seconds) * 1000)
     return {
-        key: Question(one.queue, write_request(one.request, deadline=until)) for key, one in queries.items()
+        key: Question(one.queue, write_request(one.request, deadline=until), at_once)
+        for key, one in queries.items()
     }
 
 

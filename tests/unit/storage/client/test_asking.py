@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from rocks.core.errors import HostError, StateError
-from rocks.storage.bus import BusSettings, Delivery, Kind, Question, UndeliveredError
+from rocks.storage.bus import BusSettings, Delivery, Kind, NoAnswerError, Question, UndeliveredError
 from rocks.storage.client import StorageClient, asking
-from rocks.storage.client.questions import Query, images_of, initiator_of
+from rocks.storage.client.questions import Query, images_of, initiator_of, unmap_image
 from rocks.storage.nas.listing import first_page
 from rocks.storage.wire.messages import read_message, write_error, write_success
 
@@ -75,3 +77,32 @@ def test_a_node_without_a_daemon_is_named_with_what_starts_one(
         assert f"rocks {command}" in text
     assert ("rocks set host attr head img_storage_vm true" in text) == (kind == "VM containers")
     assert "img_storage_nas" not in text
+
+
+class Silent:
+    """In place of a broker whose NASes are silent."""
+
+    def __init__(self) -> None:
+        self.asked: dict[str, bool] = {}
+
+    def ask_all(
+        self, questions: Mapping[str, Question], _seconds: float
+    ) -> Iterator[tuple[str, NoAnswerError]]:
+        for key, question in questions.items():
+            self.asked[read_message(question.body).action] = question.at_once
+            yield key, NoAnswerError("nothing")
+
+
+@pytest.mark.parametrize("is_terminal", [False, True])
+def test_a_wait_for_an_operation_distinguishes_a_silent_nas_from_a_busy_one(
+    monkeypatch: pytest.MonkeyPatch, is_terminal: bool
+) -> None:
+    """It also asks what is answered at once; a terminal shows that this is not."""
+    asker, lines = Silent(), list[str]()
+    watcher = SimpleNamespace(displays_progress=is_terminal, progress=lines.append)
+    monkeypatch.setattr(asking, "Asker", lambda _settings: asker)
+    client = StorageClient(BusSettings("frontend", "192.0.2.1"))
+    with pytest.raises(NoAnswerError):
+        client.wait(unmap_image("nas-0", "vol"), 0.05, cast("Any", watcher))
+    assert asker.asked == {"unmap_zvol": False, "list_operations": True}
+    assert set(lines) == ({"nas-0 does not answer; waiting"} if is_terminal else set())
