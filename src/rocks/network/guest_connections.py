@@ -221,7 +221,7 @@ def _what_is_missing(interface: Interface, container: Sequence[Interface]) -> st
         found = next((i for i in container if i.is_vlan and i.vlan == interface.vlan), None)
         if found is None or found.subnet is None:
             host = container[0].host if container else "HOST"
-            network, choice = _networks_with_a_device(container)
+            network, choice = _carrying_network(interface, container)
             give = (
                 f"add host interface {host} vlan{interface.vlan} subnet={network} vlan={interface.vlan}"
                 if found is None
@@ -237,16 +237,20 @@ def _what_is_missing(interface: Interface, container: Sequence[Interface]) -> st
     return "it is on no network and on no VLAN"
 
 
-def _networks_with_a_device(container: Sequence[Interface]) -> tuple[str, str]:
-    """The network that can carry VLANs of the host, for a command; `NETWORK` and the choice, unless it is one."""
+def _carrying_network(interface: Interface, container: Sequence[Interface]) -> tuple[str, str]:
+    """The network for a command that lets the VLAN out of the host; `NETWORK` and the choice, unless it is one.
+
+    The public network carries only VLANs of interfaces that are on it themselves: those of clusters are private.
+    """
     found = list(dict.fromkeys(i.subnet for i in container if i.subnet and i.device and not i.is_vlan))
+    found = [one for one in found if one.lower() != "public" or one == interface.subnet]
     if len(found) == 1:
         return found[0], ""
     return (
         "NETWORK",
         f", where NETWORK is {' or '.join(found)}"
         if found
-        else ", where NETWORK is that of a device of the host",
+        else ", where NETWORK is that of a device of the host, and not public",
     )
 
 

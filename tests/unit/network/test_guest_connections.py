@@ -163,10 +163,21 @@ def test_interfaces_without_a_network_are_on_no_network_together() -> None:
         "its host has no interface for VLAN 4: rocks set host interface subnet vmc-0-0 vlan4 NETWORK, where "
     )
     assert connect([guest(vlan=4)], carrier) == [
-        Unconnected("eth0", f"{reason}NETWORK is that of a device of the host")
+        Unconnected("eth0", f"{reason}NETWORK is that of a device of the host, and not public")
     ]
-    two = [interface("eth0", **PRIVATE), interface("eth1", **PUBLIC), interface("vlan4", vlan=4)]
-    assert connect([guest(vlan=4)], two) == [Unconnected("eth0", f"{reason}NETWORK is private or public")]
+    two = [interface("eth0", **PRIVATE), interface("eth1", subnet="optical"), interface("vlan4", vlan=4)]
+    assert connect([guest(vlan=4)], two) == [Unconnected("eth0", f"{reason}NETWORK is private or optical")]
+
+
+def test_a_private_vlan_is_not_advised_for_the_public_network() -> None:
+    """A frontend whose private interface is gone has the public network alone."""
+    public = [interface("eth1", **PUBLIC)]
+    no_entry = "its host has no interface for VLAN 4: rocks add host interface vmc-0-0 vlan4 subnet="
+    choice = "NETWORK vlan=4, where NETWORK is that of a device of the host, and not public"
+    assert connect([guest(vlan=4, **PRIVATE)], public) == [Unconnected("eth0", no_entry + choice)]
+    both = [*public, interface("eth0", **PRIVATE)]
+    assert connect([guest(vlan=4)], both) == [Unconnected("eth0", f"{no_entry}private vlan=4")]
+    assert connect([guest(vlan=4, **PUBLIC)], public) == [Unconnected("eth0", f"{no_entry}public vlan=4")]
 
 
 def test_a_second_device_on_a_network_serves_nobody() -> None:
