@@ -23,7 +23,7 @@ def test_the_frontend_of_the_site_stays(vm_site: Site, selector: str) -> None:
 
 def test_a_frontend_of_another_name_stays(vm_site: Site) -> None:
     """Without the attribute that names it, the only physical host of that appliance is the frontend."""
-    vm_site.done("remove attr Kickstart_PrivateHostname")
+    vm_site.change("DELETE FROM attributes WHERE Attr = 'Kickstart_PrivateHostname'")
     assert "host head is the frontend of the site" in vm_site.refused("remove host head vmc-0-0")
 
 

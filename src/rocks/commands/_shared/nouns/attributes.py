@@ -63,6 +63,21 @@ class AttributeCommand(ScopeCommand):
             raise UserError("missing attribute name")
         return name
 
+    def check_frontend(self, attribute: str, name: str) -> None:
+        """UserError where the site has physical frontends, and it would name none; a dump names it before."""
+        from rocks.inventory.attributes.rules import known_spelling
+        from rocks.inventory.cluster_records import hosts_of_appliance
+
+        if self.scope != "global" or known_spelling(attribute) != "Kickstart_PrivateHostname":
+            return
+        known = [host for host, is_virtual in hosts_of_appliance(self.db, "frontend") if not is_virtual]
+        if known and name.lower() not in (host.lower() for host in known):
+            what = f"{printable(name)} is not" if name else "by this attribute programs find"
+            raise UserError(
+                f"{what} the frontend of this site, which is {' or '.join(known)}: rocks set attr "
+                f"Kickstart_PrivateHostname {known[0]}; rocks set host name {known[0]} NAME renames it"
+            )
+
 
 class AttributeSetter(AttributeCommand):
     """`set … attr`: members, a name and a value."""
@@ -108,6 +123,7 @@ class AttributeSetter(AttributeCommand):
             raise UserError("missing value of attribute")
         self.check_named(names)
         members = self.members_to_change(names, attribute)
+        self.check_frontend(attribute, value)
         self._check_with_hosts(attribute, value)
         self._check_with_rolls(attribute, value)
         self.store(members, attribute, value)
@@ -120,8 +136,6 @@ class AttributeSetter(AttributeCommand):
             from rocks.machine.placement.cpu_models import check_cpu_model
 
             check_cpu_model(self.db, value)
-        elif known_spelling(attribute) == "Kickstart_PrivateHostname" and self.scope == "global":
-            self._check_frontend(value)
 
     def _note_absent_image(self, attribute: str, name: str) -> None:
         """A line where the library lacks the image: it may be added later, as after a dump was loaded."""
@@ -148,17 +162,6 @@ class AttributeSetter(AttributeCommand):
 
         for plugin in load_plugins_of(self, _HOOKED, not_loaded=not_loaded):
             run_plugin(plugin, _HOOKED, attribute, value)
-
-    def _check_frontend(self, name: str) -> None:
-        """UserError where the site has physical frontends, and the name is another one; a dump names it before."""
-        from rocks.inventory.cluster_records import hosts_of_appliance
-
-        known = [host for host, is_virtual in hosts_of_appliance(self.db, "frontend") if not is_virtual]
-        if known and name.lower() not in (host.lower() for host in known):
-            raise UserError(
-                f"{printable(name)} is not the frontend of this site, which is {' or '.join(known)}: rocks set attr "
-                f"Kickstart_PrivateHostname {known[0]}; rocks set host name {known[0]} NAME renames it"
-            )
 
     def store(self, members: Sequence[str], attribute: str, value: str) -> None:
         """Set the attribute of the members."""
@@ -248,6 +251,7 @@ class AttributeRemoval(AttributeCommand):
         names, attribute = self.fillArgument("attr")
         attribute = self.check_attribute_name(attribute)
         members = self.members_to_change(names, attribute)
+        self.check_frontend(attribute, "")
         if not remove_attribute(self.db, self.scope, members, attribute):
             self._note_missing(members, attribute)
 
