@@ -73,7 +73,7 @@ def attributes_page() -> str:
         f"the letter of its scope. Scopes, from low to high precedence: {scopes}. Intrinsic attributes",
         f"(`{INTRINSIC_SOURCE}`) have the lowest precedence: {', '.join(f'`{name}`' for name in INTRINSIC)}. Forced",
         f"attributes (`{FORCED_SOURCE}`) have the highest: {forced}. `arch` is forced where the architecture of the",
-        "node is known.",
+        "node is known. `rocks set … attr` refuses these names, except `arch`.",
         "",
         f"`rocks set … attr` stores the previous value as the attribute with the suffix `{OLD_SUFFIX}`. Attribute",
         "names are case-insensitive. You may define any other attribute; the kickstart graph can use it. A name that",

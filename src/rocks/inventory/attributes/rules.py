@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import UserError
 from rocks.core.names import check_attribute_name, printable
+from rocks.core.version import rocks_version_attributes
 from rocks.inventory.attributes.known import KNOWN
 
 if TYPE_CHECKING:
@@ -15,6 +16,8 @@ SOURCE_LETTERS = {"global": "G", "os": "O", "appliance": "A", "host": "H"}
 """Scope → its letter in listings. No host belongs to the scope `rack`."""
 
 INTRINSIC = ("hostname", "rack", "rank", "appliance", "membership")
+SYSTEM_SET = (*INTRINSIC, *rocks_version_attributes())
+"""The attributes that no command sets."""
 INTRINSIC_SOURCE = "I"
 FORCED_SOURCE = "G"
 OLD_SUFFIX = "_old"
@@ -60,6 +63,9 @@ def check_name(name: str) -> None:
         raise UserError(
             f'attribute "{printable(name)}" is not valid: it must be 1 to {NAME_LONGEST} characters'
         )
+    if name.lower() in SYSTEM_SET:
+        remedy = "; of a host, rocks set host name, rack, rank or membership" * (name.lower() in INTRINSIC)
+        raise UserError(f"the system sets the attribute {name} itself{remedy}")
     if name.lower() == "help":
         raise UserError(f'attribute "{name}" is not valid: every command prints its help for that argument')
 

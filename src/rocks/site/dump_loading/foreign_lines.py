@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import UserError
 from rocks.core.names import printable
-from rocks.inventory.attributes.rules import INTRINSIC, OLD_SUFFIX, PROGRAMS
+from rocks.inventory.attributes.rules import OLD_SUFFIX, PROGRAMS, SYSTEM_SET
 from rocks.inventory.attributes.secret_names import is_secret, text_without_secrets, without_secrets
 from rocks.network.interface_rules import looks_like_mac
 
@@ -24,9 +24,7 @@ if TYPE_CHECKING:
 
 LOCAL = "localhost"
 """The frontend itself, in a dump."""
-_FORCED = frozenset(
-    (*INTRINSIC, "os", "arch", "rocks_release", "rocks_version", "rocks_version_major", "version")
-)
+_FORCED = frozenset((*SYSTEM_SET, "os", "arch"))
 _XML = re.compile(r"(kvm_device_\d+|hvm_features)(_old)?", re.IGNORECASE)
 _CPU_XML = re.compile(r"cpu_mode(_old)?", re.IGNORECASE)
 _WRITTEN = ("ib_partitions_file",)

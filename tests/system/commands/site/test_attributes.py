@@ -301,6 +301,23 @@ def test_the_attribute_of_the_frontend_names_a_physical_frontend(site: Site) -> 
     assert stored(site, "Kickstart_PrivateHostname") == [("global", "global", "HEAD")]
 
 
+def test_what_the_system_sets_itself_is_refused_in_every_scope(computes: Site) -> None:
+    """It had no effect, or another one than the command that is meant."""
+    for command in (
+        "set attr",
+        "add os attr linux",
+        "set appliance attr compute",
+        "set host attr compute-0-0",
+    ):
+        assert (
+            computes.refused(f"{command} rocks_version 9")
+            == "the system sets the attribute rocks_version itself"
+        )
+        error = computes.refused(f"{command} Hostname foo force=yes")
+        remedy = "of a host, rocks set host name, rack, rank or membership"
+        assert error == f"the system sets the attribute Hostname itself; {remedy}"
+
+
 def read_by_shell(lines: str) -> list[list[str]]:
     """The arguments of each command line, as /bin/sh parses them."""
     reader = "p() { printf '%s\\0' $# \"$@\"; }\n"
