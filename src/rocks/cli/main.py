@@ -176,17 +176,22 @@ def _run_command(command_class: type[Command], arguments: list[str], shared: Dat
             shared.check_connection()
             _check_shared(command, arguments)
         run_command(command, arguments, stream=True)
-        is_changing = command.db.has_changes
+        before, is_changing = command.db.commits, command.db.has_changes
         _commit(command)
     except (Exception, KeyboardInterrupt) as error:
         interrupt = interrupt_of(error)
         if interrupt is not None:
+            advice = command.AdviceAfterInterrupt
+            if command.DoneByCommit and not is_changing:
+                advice = "nothing was changed"
+            elif command.DoneByCommit and command.db.commits > before:
+                advice = command.DoneByCommit
             if shared:
                 shared.close()  # at once: a reply may be on its way, which the next command would take for its own
             _roll_back(command.db)
             if command.audit_record is not None:
                 command.audit_record.fail(interrupt)
-            raise KeyboardInterrupt(*filter(None, [command.AdviceAfterInterrupt])) from None
+            raise KeyboardInterrupt(*filter(None, [advice])) from None
         # if the only commit fails, nothing is done of what the output says
         is_undone = is_changing and command.db.commits == commits
         _roll_back(command.db)
@@ -200,7 +205,10 @@ def _run_command(command_class: type[Command], arguments: list[str], shared: Dat
         return _report_error(found, command_class)
     finally:
         (command.db.end_command if shared else command.db.close)()
-    write_pieces(_ended(command.takeOutput()))
+    try:
+        write_pieces(_ended(command.takeOutput()))
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(*filter(None, [command.DoneByCommit])) from None
     return command.exit_status
 
 

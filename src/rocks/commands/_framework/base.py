@@ -54,6 +54,8 @@ class Command(ArgumentValues, NameExpansion):
     AdviceForTooMany = "quote a value that contains blanks"
     AdviceAfterInterrupt = ""
     """What shows, after Ctrl-C, what the command had begun: an end of the message about the interrupt."""
+    DoneByCommit = ""
+    """What is true after the commit of a command that contacts no host, for it; before that, nothing was changed."""
 
     run_line: Callable[[Sequence[str]], int] | None = None
     """Runs another command line, in a transaction of its own but on this command's connection; returns its exit status.

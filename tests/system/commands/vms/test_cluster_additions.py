@@ -28,6 +28,30 @@ def use_vlans(site: Site, *vlans: int) -> None:
         site.done("add host interface vmc-0-1", f"vlan{vlan}", f"vlan={vlan}", "subnet=private")
 
 
+@pytest.mark.parametrize(
+    ("place", "advice", "is_added"),
+    [
+        ("rocks.machine.change_records.claim_vlan", "nothing was changed", False),
+        ("rocks.trust.audit.append_entry", "rocks list cluster shows whether the cluster was added", False),
+        ("rocks.database.connection.Database._do_after_commit", "the cluster was added", True),
+        ("rocks.commands.add.cluster.Command.takeOutput", "the cluster was added", True),
+    ],
+)
+def test_an_interrupt_says_whether_the_cluster_was_added(
+    vm_site: Site, place: str, advice: str, is_added: bool
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with vm_site.patch.context() as patch:
+        patch.setattr(place, interrupted)
+        ended = vm_site.rocks(*ADD, IP, "1")
+    assert ended.status == 130
+    begin = "interrupted; operations that a host has begun continue there; "
+    assert ended.err.startswith(f"{begin}{advice}") and ended.err.count("\n") == 1
+    assert bool(machines(vm_site)) == is_added
+
+
 def test_the_specifications_example(vm_site: Site) -> None:
     use_vlans(vm_site, 2, 3)
     assert vm_site.done(*ADD, IP, "3") == (

@@ -88,6 +88,9 @@ class Command(rocks.commands.Command):
     <related>remove cluster</related>
     """
 
+    AdviceAfterInterrupt = "rocks list cluster shows whether the cluster was added"
+    DoneByCommit = "the cluster was added"
+
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Add the cluster and print the names of its machines."""
         _, (ip, computes) = self.splitArguments(("ip", "num-computes"))
