@@ -36,9 +36,9 @@ from rocks.machine.maxima import (
     MAX_MEMORY_ATTRIBUTE,
     Placed,
     check_maximum,
-    too_high_memory_maximum,
     too_many_cpus,
     too_much_memory,
+    unfit_memory_maximum,
 )
 from rocks.machine.moves.live_move_rules import check_no_doubt
 from rocks.machine.outcomes import Outcomes
@@ -189,7 +189,7 @@ def _vlan_lines(database: Database, name: str) -> list[str]:
 
 
 def size_warnings(database: Database, names: Sequence[str], running: Collection[str] = ()) -> list[str]:
-    """As `warn_of_sizes`, of these machines, and of maxima of memory that their hosts cannot give.
+    """As `warn_of_sizes`, of these machines, and of maxima of memory that are too low or that hosts cannot give.
 
     The hosts of those that run say themselves whether they have the CPUs.
     """
@@ -200,8 +200,7 @@ def size_warnings(database: Database, names: Sequence[str], running: Collection[
         vm.name: (line,)
         for vm in vms
         if vm.container is not None
-        and vm.container.name in available
-        and (line := too_high_memory_maximum(vm, available[vm.container.name])) is not None
+        and (line := unfit_memory_maximum(vm, available.get(vm.container.name))) is not None
     }
     return [
         *_cpu_warnings([vm for vm in placed if vm.name not in running]),

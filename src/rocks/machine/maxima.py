@@ -78,10 +78,15 @@ def too_much_memory(machines: Sequence[Placed], available_mb: int) -> str | None
     )
 
 
-def too_high_memory_maximum(vm: VirtualMachine, available_mb: int) -> str | None:
-    """The warning about a maximum of memory that the physical host can never give; None for others."""
-    most = max_memory_mb(vm)
-    if vm.container is None or most <= available_mb or most == vm.memory_mb:
+def unfit_memory_maximum(vm: VirtualMachine, available_mb: int | None) -> str | None:
+    """The warning about a maximum of memory below what the machine has, or more than its host has; None for others."""
+    most, stated_mb = max_memory_mb(vm), _number(vm, MAX_MEMORY_ATTRIBUTE)
+    if 0 < stated_mb < vm.memory_mb:
+        return (
+            f"maxmem={stated_mb} is no maximum for {vm.name}, and has no effect: mem is {vm.memory_mb}; rocks set host "
+            f"vm {vm.name} maxmem={vm.memory_mb}, or more"
+        )
+    if vm.container is None or available_mb is None or most <= available_mb or most == vm.memory_mb:
         return None
     return (
         f"{vm.name} may get up to {most} MB of memory while it runs, and the host {vm.container.name} had "

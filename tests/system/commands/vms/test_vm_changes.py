@@ -31,7 +31,24 @@ def test_a_maximum_is_at_least_what_each_machine_has(samples: Site) -> None:
     assert "at most 255 CPUs" in samples.refused("set host cpus web-a 256")
     assert "from 1 to 255" in samples.refused("set host vm web-a cpus=256")
     samples.done("set host vm web-a cpus=2 maxcpus=3")
-    samples.done("set host vm web-a mem=8192")  # more than the maximum: from its next start
+
+
+def test_more_than_the_maximum_is_a_warning_wherever_it_is_stated(samples: Site) -> None:
+    """The machine starts with it, from then on; its maximum means nothing."""
+    samples.done("set host vm web-a mem=1024 maxmem=2048")
+    warning = (
+        "Warning: maxmem=2048 is no maximum for web-a, and has no effect: mem is 8192; rocks set host vm web-a "
+        "maxmem=8192, or more\n"
+    )
+    for command in ("set host vm web-a mem=8192", "set host attr web-a kvm_max_memory 2048"):
+        ended = samples.rocks(command)
+        assert (ended.status, ended.err) == (0, warning), command
+    samples.done("set host vm web-a maxmem=8192")
+    added = samples.rocks("set appliance attr compute kvm_max_memory 512")
+    assert (added.status, added.err) == (0, "")
+    added = samples.rocks("add host vm vmc-0-0 compute name=late mem=1024")
+    assert added.status == 0 and "maxmem=512 is no maximum for late" in added.err
+    samples.done("add host vm vmc-0-0 compute name=less mem=512")
 
 
 def test_more_cpus_than_the_host_has_by_its_record_are_a_warning(vm_site: Site) -> None:

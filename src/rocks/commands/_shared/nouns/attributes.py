@@ -128,6 +128,7 @@ class AttributeSetter(AttributeCommand):
         self._check_with_rolls(attribute, value)
         self.store(members, attribute, value)
         self._note_absent_image(attribute, value)
+        self._note_low_maximum(members, attribute)
 
     def _check_with_hosts(self, attribute: str, value: str) -> None:
         from rocks.inventory.attributes.rules import known_spelling
@@ -149,6 +150,16 @@ class AttributeSetter(AttributeCommand):
             find_source(self.db, name)
         except RocksError as error:
             self.notify(f"no disk is made from this vm_image now: {error}")
+
+    def _note_low_maximum(self, members: Sequence[str], attribute: str) -> None:
+        from rocks.inventory.attributes.rules import known_spelling
+
+        if self.scope == "host" and known_spelling(attribute) == "kvm_max_memory":
+            from rocks.inventory.loaded_host_records import which_are_vms
+            from rocks.machine.changes import size_warnings
+
+            for line in size_warnings(self.db, which_are_vms(self.db, members), members):
+                self.notify(f"Warning: {line}")
 
     def _check_with_rolls(self, attribute: str, value: str) -> None:
         """The errors of other rolls, which know the form of their attributes: hooks of `set attr`, in all scopes.

@@ -31,7 +31,7 @@ class Command(rocks.commands.Command):
     of the disk that it replaces as the same device, else 36. Of a disk on a NAS the number is GiB.
     </param>
     <param type='int' name='mem' default='unchanged' unit='MB'>
-    Memory.
+    Memory. A line warns of more than maxmem.
     </param>
     <param type='int' name='cpus' default='unchanged' range='1..255' unit='CPUs'>
     Number of CPUs. A line warns of more than the physical host has by its record (rocks set host cpus).
