@@ -332,15 +332,25 @@ def _accept_any_text() -> None:
 
 
 def _become_root(arguments: Sequence[str], stays: bool) -> int:
-    """Run the command line by sudo: in place of this process, or, if this one `stays`, in another."""
+    """Run the command line by sudo: in place of this process, or, if this one `stays`, in another.
+
+    A message of sudo's own does not say what is needed: a line of ours is before it, and before it asks for a password.
+    """
     from rocks.core import process
     from rocks.core.errors import ToolError
+    from rocks.core.version import guide_page
 
     launcher = os.environ.get("ROCKS_LAUNCHER") or os.path.abspath(sys.argv[0])
     sudo = ["sudo", "--", launcher, *arguments]
+    needs_root = f'"rocks {" ".join(arguments)}" requires root, and '
     try:
+        if process.run(["sudo", "-n", "-l", *sudo[1:]], deadline_seconds=60).exit_status:
+            roles = f"or have root give you a role ({guide_page('site.md')})"
+            write_message(
+                one_line(f"{needs_root}sudo runs it for you with a password at most: run it as root, {roles}")
+            )
         if stays:
             return process.run_interactively(sudo)
         process.replace_this_process(sudo)
     except ToolError as error:
-        raise UserError(f'"rocks {" ".join(arguments)}" requires root, and {error}; run it as root') from None
+        raise UserError(f"{needs_root}{error}; run it as root") from None

@@ -131,7 +131,8 @@ def test_list_help_leaves_out_what_the_caller_may_not_run(program: Program) -> N
 
 
 def test_an_ordinary_user_is_sent_through_sudo_with_the_same_arguments(program: Program) -> None:
-    program.add_program("sudo", f"printf '<%s>\\n' \"$@\" > {program.folder}/words; exit 7\n")
+    write = f"printf '<%s>\\n' \"$@\" > {program.folder}/words; exit 7"
+    program.add_program("sudo", f"[ \"$1 $2\" = '-n -l' ] && exit\n{write}\n")
     (program.folder / "words").touch()
     os.chown(program.folder / "words", ORDINARY_USER, ORDINARY_USER)
     ended = program.run("add attr", "a b", "x 'y\" $z;", "", user=ORDINARY_USER)
@@ -139,6 +140,19 @@ def test_an_ordinary_user_is_sent_through_sudo_with_the_same_arguments(program: 
     assert (program.folder / "words").read_text() == (
         "<-->\n</opt/rocks/bin/rocks>\n<add attr>\n<a b>\n<x 'y\" $z;>\n<>\n"
     )
+
+
+def test_a_line_of_ours_says_what_is_needed_before_sudo_refuses(program: Program) -> None:
+    program.add_program("sudo", 'echo "sudo: a password is required for $*" >&2; exit 1\n')
+    ended = program.run("add", "attr", "a", "1", user=ORDINARY_USER)
+    ours, its = ended.stderr.splitlines()
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ours.startswith(
+        '"rocks add attr a 1" requires root, and sudo runs it for you with a password at most: run it as '
+        "root, or have root give you a role (/"
+    )
+    assert ours.endswith("/guide/site.md)")
+    assert its == "sudo: a password is required for -- /opt/rocks/bin/rocks add attr a 1"
 
 
 def test_without_sudo_the_error_requires_root(program: Program) -> None:
