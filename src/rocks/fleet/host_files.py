@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import tarfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
@@ -151,7 +151,10 @@ def replace_files(
     `locks` are those of shadow-utils, such as `passwd`. BusyError, and no change, when a file has changed or a lock is
     held there; HostError for all else, after which some of the changes may be made.
     """
-    if _would_replace(host, found, changes):
+    if dry_run.is_on():
+        for change in changes:
+            verb = "remove" if change.content is None else "change" if change.path in found else "write"
+            dry_run.would(host.name, f"{verb} {change.path}")
         return
     arguments = [" ".join(locks)]
     contents: dict[str, bytes] = {}
@@ -166,16 +169,7 @@ def replace_files(
         seen.add(change.path)
         arguments += [change.path, digest, f"{change.mode:o}", number]
     what = ", ".join(dict.fromkeys(change.path for change in changes[:5]))
-    _run(host, settings, _REPLACE, arguments, _archive(contents), f"cannot be written ({what})")
-
-
-def _would_replace(host: HostAddress, found: Mapping[str, bytes], changes: Sequence[FileChange]) -> bool:
-    """In a dry run: print each change."""
-    if dry_run.is_on():
-        for change in changes:
-            verb = "remove" if change.content is None else "change" if change.path in found else "write"
-            dry_run.would(host.name, f"{verb} {change.path}")
-    return dry_run.is_on()
+    _run(host, settings, _REPLACE, arguments, files_archive(contents), f"cannot be written ({what})")
 
 
 def _run(
@@ -222,11 +216,12 @@ def _is_asked(path: str, paths: Sequence[str]) -> bool:
     return ".." not in pure.parts and any(path == one or PurePosixPath(one) in pure.parents for one in paths)
 
 
-def _archive(contents: Mapping[str, bytes]) -> bytes:
+def files_archive(contents: Mapping[str, bytes], public: Collection[str] = ()) -> bytes:
+    """An archive for tar; only root can read a file of it that is not among the `public` ones."""
     target = io.BytesIO()
     with tarfile.open(fileobj=target, mode="w", format=tarfile.USTAR_FORMAT) as archive:
         for name, content in contents.items():
             entry = tarfile.TarInfo(name)
-            entry.size, entry.mode = len(content), 0o600
+            entry.size, entry.mode = len(content), 0o644 if name in public else 0o600
             archive.addfile(entry, io.BytesIO(content))
     return target.getvalue()

@@ -9,8 +9,6 @@ short-lived certificates, which make storage depend on a daily job.
 from __future__ import annotations
 
 import contextlib
-import io
-import tarfile
 from collections.abc import Mapping
 from datetime import timedelta
 from functools import partial
@@ -20,6 +18,7 @@ from rocks.core import dry_run
 from rocks.core.clock import utc_now
 from rocks.core.errors import BusyError, HostError, RocksError, StateError, UserError
 from rocks.core.process import run
+from rocks.fleet.host_files import files_archive
 from rocks.fleet.openssh import arguments_on
 from rocks.fleet.run_parallel import run_parallel
 from rocks.fleet.settings import FleetSettings, HostAddress
@@ -36,7 +35,7 @@ from rocks.storage.broker.broker import (
     own_broker,
 )
 from rocks.storage.volumes.nodes import hosts_without_right
-from rocks.trust.x509 import CertificateInfo, CertificateSpec, read_certificate
+from rocks.trust.x509 import CertificateInfo, CertificateSpec, read_certificates
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
@@ -82,7 +81,12 @@ def add_certificates(
     if not 1 <= days <= LONGEST_CERTIFICATE_DAYS:
         raise UserError(f"days must be from 1 to {LONGEST_CERTIFICATE_DAYS}, not {days}")
     check_not_broker_name(list(names))
-    _check_rights(database, names)
+    without = hosts_without_right(database, names, broker_elsewhere(database))
+    if without:
+        raise StateError(
+            f"no certificate is issued: {'; '.join(f'{name} {reason}' for name, reason in without.items())}; "
+            "name physical hosts: rocks add host certificate HOST"
+        )
     authority = node_authority()
     known = authority.certificates()
     good = [name for name in names if name in known and known[name].expires > utc_now() + _SOON]
@@ -91,24 +95,14 @@ def add_certificates(
             f"{', '.join(good)} has a certificate until {known[good[0]].expires:%Y-%m-%d}; to replace it: "
             f"rocks add host certificate {' '.join(good)} replace=yes"
         )
-    addresses = {host.name: host.address for host in host_addresses(database, names)}
-    for_installers: dict[str, list[str]] = {}
-    for facts in boot_facts(database, names):
-        for_installers.setdefault(facts.host, []).extend([facts.address] if facts.address else [])
+    # an address that equals the name stands for one that is not known
+    addresses = {
+        one.name: [one.address] * (one.address != one.name) for one in host_addresses(database, names)
+    }
+    for facts in boot_facts(database, names):  # those for the installer
+        addresses[facts.host] += [facts.address] if facts.address else []
     authority.ensure(f"Image storage of {local_host(database)}")
-    return [
-        authority.issue(_certificate_spec(name, [addresses[name], *for_installers.get(name, ())], days))
-        for name in names
-    ]
-
-
-def _check_rights(database: Database, names: Sequence[str]) -> None:
-    without = hosts_without_right(database, names, broker_elsewhere(database))
-    if without:
-        raise StateError(
-            f"no certificate is issued: {'; '.join(f'{name} {reason}' for name, reason in without.items())}; "
-            "name physical hosts: rocks add host certificate HOST"
-        )
+    return [authority.issue(CertificateSpec(name, [name], addresses[name], days)) for name in names]
 
 
 def list_certificates(database: Database, names: Sequence[str] | None) -> list[ListedCertificate]:
@@ -248,17 +242,12 @@ def _deploy_list(host: HostAddress, settings: FleetSettings) -> None:
     deploy(host, settings, {"revoked.pem": node_authority().bundle(host.name).revoked}, NODE_FOLDER)
 
 
-def _certificate_spec(name: str, addresses: Sequence[str], days: int) -> CertificateSpec:
-    """For the host's name and addresses; an address that equals the name stands for one that is not known."""
-    return CertificateSpec(name, [name], [one for one in addresses if one != name], days)
-
-
 def _deploy(host: HostAddress, settings: FleetSettings) -> list[CertificateInfo]:
     authority = node_authority()
     bundle = authority.bundle(host.name)
     files = {"ca.crt": bundle.authority, "revoked.pem": bundle.revoked, "node.pem": bundle.pair}
     deploy(host, settings, files, NODE_FOLDER)
-    return authority.settle(host.name, read_certificate(bundle.pair).serial)
+    return authority.settle(host.name, read_certificates(bundle.pair)[0].serial)
 
 
 def _state(certificate: CertificateInfo, is_deployed: bool) -> str:
@@ -278,18 +267,8 @@ def deploy(host: HostAddress, settings: FleetSettings, files: Mapping[str, bytes
     if dry_run.would(host.name, f"write {', '.join(files)} in {folder}"):
         return
     arguments = arguments_on(host, settings, ["sh", "-c", _SCRIPT, "sh", folder, *files])
-    finished = run(arguments, deadline_seconds=DEADLINE_SECONDS, standard_input=_archive(files))
+    data = files_archive(files, public=("ca.crt", "revoked.pem"))
+    finished = run(arguments, deadline_seconds=DEADLINE_SECONDS, standard_input=data)
     if finished.exit_status != 0:
         reason = (finished.error_text or "the script printed nothing").splitlines()[-1]
         raise HostError(f"{', '.join(files)} cannot be deployed to host {host.name}: {reason}")
-
-
-def _archive(files: Mapping[str, bytes]) -> bytes:
-    target = io.BytesIO()
-    with tarfile.open(fileobj=target, mode="w", format=tarfile.USTAR_FORMAT) as archive:
-        for name, data in files.items():
-            entry = tarfile.TarInfo(name)
-            entry.size = len(data)
-            entry.mode = 0o600 if name == "node.pem" else 0o644
-            archive.addfile(entry, io.BytesIO(data))
-    return target.getvalue()

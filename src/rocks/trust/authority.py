@@ -32,6 +32,7 @@ _DEPLOYED = "carried"
 
 _FOLDERS = ("nodes", "old", _DEPLOYED)
 _DEPLOYED_LIST = f"{_DEPLOYED}.list"
+_AUTHORITY_DAYS = 30 * 365
 LONGEST_NAME = 64
 """X.520's limit for a common name."""
 
@@ -55,7 +56,7 @@ class Authority:
         with self._locked():
             if (self._folder / "ca.crt").exists():
                 return False
-            pair = x509.create_authority(name[:LONGEST_NAME], utc_now())
+            pair = x509.create_authority(name[:LONGEST_NAME], utc_now(), _AUTHORITY_DAYS)
             write_file(self._folder / "ca.key", pair.key)
             write_file(self._folder / "revoked.pem", x509.create_revoked_list(pair, [], utc_now()))
             self.list_deployed(self.list_digest())  # nothing is in it
@@ -86,7 +87,7 @@ class Authority:
             if newest.exists():
                 self._preserve_old(spec.node, newest.read_bytes())
             write_file(newest, pair.certificate + pair.key)
-            return x509.read_certificate(pair.certificate)
+            return x509.read_certificates(pair.certificate)[0]
 
     def settle(self, node: str, serial: int) -> list[CertificateInfo]:
         """The certificate with this number is deployed: revoke those before it. Returns the revoked certificates.

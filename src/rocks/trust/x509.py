@@ -16,7 +16,6 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-_AUTHORITY_DAYS = 30 * 365
 _BACKDATED = timedelta(hours=24)
 """Clocks of newly installed nodes may be slow."""
 
@@ -56,13 +55,13 @@ class CertificateSpec(NamedTuple):
     is_service: bool = False
 
 
-def create_authority(name: str, now: datetime) -> Pair:
-    """An authority that may sign certificates of nodes, and no other authorities."""
+def create_authority(name: str, now: datetime, days: int) -> Pair:
+    """An authority that may sign certificates of nodes, and no other authorities; valid for so many days."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = _name(name)
     identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
     builder = (
-        _builder(subject, subject, key, now, _AUTHORITY_DAYS)
+        _builder(subject, subject, key, now, days)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(_usage(is_authority=True), critical=True)
         .add_extension(identifier, critical=False)
@@ -109,11 +108,6 @@ def create_revoked_list(authority: Pair, revoked: Iterable[tuple[int, datetime]]
         entry = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(when).build()
         builder = builder.add_revoked_certificate(entry)
     return builder.sign(_load_key(authority.key), hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
-
-
-def read_certificate(pem: bytes) -> CertificateInfo:
-    """The content of a certificate. ValueError when it is invalid."""
-    return _info(x509.load_pem_x509_certificate(pem))
 
 
 def read_certificates(pem: bytes) -> list[CertificateInfo]:

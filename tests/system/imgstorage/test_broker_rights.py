@@ -140,7 +140,7 @@ def test_a_certificate_of_another_authority_is_rejected(
 ) -> None:
     """Also with the same name; and a node does not connect to a broker of another authority."""
     folder = tmp_path_factory.mktemp("pki")
-    theirs = x509.create_authority("the tests' authority", utc_now())
+    theirs = x509.create_authority("the tests' authority", utc_now(), 3650)
     pair = x509.sign(theirs, CertificateSpec("vmc-0-0", ["vmc-0-0"], [], 1), utc_now())
     (folder / "pair.pem").write_bytes(pair.certificate + pair.key)
     (folder / "ca.crt").write_bytes(theirs.certificate)

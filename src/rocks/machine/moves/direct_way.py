@@ -21,7 +21,7 @@ def direct_way(new: HostAddress) -> DirectWay | None:
     except ValueError:
         return None
     now = utc_now()
-    authority = create_authority("move", now)
+    authority = create_authority("move", now, days=1)
     pair = sign(authority, CertificateSpec("move", [new.name], [], days=1), now)
     return DirectWay(
         new.name, new.address, (pair.key + pair.certificate).decode(), authority.certificate.decode()

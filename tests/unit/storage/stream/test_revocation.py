@@ -17,7 +17,7 @@ NOW = datetime.datetime(2026, 5, 4, tzinfo=datetime.UTC)
 @pytest.mark.parametrize("count", [0, 1, 3, 300])
 def test_all_listed_serial_numbers_are_read(count: int) -> None:
     """Numbers of any length, also those whose first bit is set."""
-    authority = x509.create_authority("ours", NOW)
+    authority = x509.create_authority("ours", NOW, 3650)
     serials = [2**159 - 1, 1, 2**127, *(random_serial_number() for _ in range(count))][:count]
     pem = x509.create_revoked_list(authority, [(serial, NOW) for serial in serials], NOW)
     assert {serial for serial, _ in x509.read_revoked_list(pem)} == set(serials)
@@ -27,7 +27,7 @@ def test_all_listed_serial_numbers_are_read(count: int) -> None:
 @pytest.mark.parametrize("cut", [0, 40, 200])
 def test_an_incomplete_list_is_an_error(cut: int) -> None:
     """Empty, or cut."""
-    pem = x509.create_revoked_list(x509.create_authority("ours", NOW), [(7, NOW)], NOW)
+    pem = x509.create_revoked_list(x509.create_authority("ours", NOW, 3650), [(7, NOW)], NOW)
     with pytest.raises(IncoherentError, match="revocation list is damaged"):
         revoked_serials(pem[:cut])
 
