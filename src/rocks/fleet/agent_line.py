@@ -61,7 +61,7 @@ class AgentLine:
         deadline = Deadline(deadline_seconds)
         waits_seconds = min(RECEIPT_SECONDS, deadline_seconds)
         if self._read:
-            raise self._out_of_step()
+            raise self._too_much("more than was asked")
         try:
             receipt = Deadline(waits_seconds)
             with contextlib.suppress(BrokenPipeError):  # the agent has ended already; its output is the reply
@@ -95,7 +95,7 @@ class AgentLine:
                 raise self._ended(b"")
             self._read += chunk
             if len(self._read) > MAXIMUM_LINE_BYTES:
-                raise self._endless()
+                raise self._too_much(f"more than {MAXIMUM_LINE_BYTES} bytes without a line end")
         line = bytes(self._read[:end])
         del self._read[: end + 1]
         return line
@@ -111,17 +111,9 @@ class AgentLine:
         kind = AnsweringError if exit_status in range(_OF_SSH) else HostError
         return kind(f"the agent on host {self._name} ended{status} without an answer{output}")
 
-    def _out_of_step(self) -> HostError:
-        """Nothing that arrives before a request is an answer to it."""
+    def _too_much(self, what: str) -> HostError:
+        """Nothing that arrives before a request, or has no end, is an answer to it."""
         self.close()
         return AnsweringError(
-            f"the agent on host {self._name} sent more than was asked, beginning with "
-            f"{printable_bytes(bytes(self._read[:80]))}"
-        )
-
-    def _endless(self) -> HostError:
-        self.close()
-        return AnsweringError(
-            f"the agent on host {self._name} sent more than {MAXIMUM_LINE_BYTES} bytes without a line end, "
-            f"beginning with {printable_bytes(bytes(self._read[:80]))}"
+            f"the agent on host {self._name} sent {what}, beginning with {printable_bytes(bytes(self._read[:80]))}"
         )

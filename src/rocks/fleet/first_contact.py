@@ -14,26 +14,15 @@ from rocks.core import dry_run
 from rocks.core.errors import HostError
 from rocks.core.files import PUBLIC, draft, write_file
 from rocks.core.process import run_interactively
-from rocks.fleet.known_hosts import HostKey, read_known_hosts, record_host_keys
+from rocks.fleet.known_hosts import HostKey, read_known_hosts
 from rocks.fleet.openssh import ssh_arguments_of_operator
 from rocks.fleet.paramiko_connection import (
     LoginRefusedError,
     SshConnection,
     load_private_key,
-    presented_host_key,
     start_transport,
 )
 from rocks.fleet.settings import FleetSettings, HostAddress
-
-__all__ = [
-    "HostKey",
-    "accepts_own_key",
-    "ensure_own_key",
-    "fetch_host_key",
-    "install_own_key",
-    "known_host_keys",
-    "record_host_keys",
-]
 
 # the host's sh runs this, whatever the login shell is; the key is on standard input
 _INSTALL_SCRIPT = (
@@ -65,7 +54,7 @@ def fetch_host_key(host: HostAddress, settings: FleetSettings) -> HostKey:
     """
     transport = start_transport(host, settings, ("ssh-ed25519",))
     try:
-        return presented_host_key(transport)
+        return transport.get_remote_server_key()
     finally:
         transport.close()
 

@@ -71,7 +71,9 @@ class Fleet:
         self._before_waiting = before_waiting
         self._settings = settings or FleetSettings()
         self._addresses = {address.name: address for address in addresses}
-        self._keyring = _Keyring(self._settings)
+        self._lock = threading.Lock()
+        self._private_key: Any = None
+        self._known: dict[str, tuple[HostKey, ...]] | None = None
         self._masters = Masters(self._settings)
         self._sessions = {
             name: Session(address, self._settings, partial(self._connect, address, self._settings))
@@ -182,12 +184,6 @@ class Fleet:
         for session in self._sessions.values():
             session.close()
 
-    def _session(self, name: str) -> Session:
-        session = self._sessions.get(name)
-        if session is None:
-            raise BugError(f"host {name} is not in this fleet; please report this")
-        return session
-
     def _opening_seconds(self) -> float:
         settings = self._settings
         return settings.connect_deadline_seconds + settings.login_deadline_seconds + _MARGIN_SECONDS
@@ -195,10 +191,14 @@ class Fleet:
     def _run(
         self, name: str, command: str, timeout_seconds: float | None, standard_input: bytes
     ) -> CommandResult:
-        if dry_run.would(name, f"run {_for_people(standard_input.decode() or command)}"):
+        text = standard_input.decode() or command
+        lines = text.count("\n") + 1
+        if dry_run.would(name, f"run {text}" if lines == 1 else f"run a script of {lines} lines"):
             return CommandResult(name, 0, "", "", "done", "")
         settings = self._settings._replace(connect_deadline_seconds=_BANNER_DEADLINE_SECONDS)
-        connection = self._connect(self._session(name).address, settings)
+        if name not in self._addresses:
+            raise BugError(f"host {name} is not in this fleet; please report this")
+        connection = self._connect(self._addresses[name], settings)
         try:
             end = connection.run(command, timeout_seconds, standard_input)
         finally:
@@ -220,43 +220,15 @@ class Fleet:
 
     def _log_in(self, host: HostAddress, settings: FleetSettings) -> Connection:
         # paramiko takes 0.1 s to import; commands on this machine, or through a master, do not need it
-        from rocks.fleet.paramiko_connection import SshConnection
-
-        return SshConnection(
-            host, settings, self._keyring.private_key(host.name), self._keyring.known_keys(host)
-        )
-
-
-class _Keyring:
-    """The private key of this machine and the public keys of the hosts, read once."""
-
-    def __init__(self, settings: FleetSettings) -> None:
-        self._settings = settings
-        self._lock = threading.Lock()
-        self._private_key: Any = None
-        self._known: dict[str, tuple[HostKey, ...]] | None = None
-
-    def private_key(self, host: str) -> Any:
-        from rocks.fleet.paramiko_connection import load_private_key
-
-        with self._lock:
-            if self._private_key is None:
-                self._private_key = load_private_key(self._settings.key_file, host)
-            return self._private_key
-
-    def known_keys(self, host: HostAddress) -> tuple[HostKey, ...]:
         from rocks.fleet.known_hosts import read_known_hosts
+        from rocks.fleet.paramiko_connection import SshConnection, load_private_key
 
-        with self._lock:
+        with self._lock:  # the key of this machine and those of the hosts are read once
+            if self._private_key is None:
+                self._private_key = load_private_key(settings.key_file, host.name)
             if self._known is None:
-                self._known = read_known_hosts(self._settings.known_hosts_file)
-            return self._known.get(host.name, ())
-
-
-def _for_people(command: str) -> str:
-    """A command line for people; of a script its length."""
-    lines = command.count("\n") + 1
-    return command if lines == 1 else f"a script of {lines} lines"
+                self._known = read_known_hosts(settings.known_hosts_file)
+        return SshConnection(host, settings, self._private_key, self._known.get(host.name, ()))
 
 
 def _unknown(name: str) -> HostError:

@@ -25,6 +25,8 @@ _ENDED_BY_SIGNAL = 255
 """As the program `ssh`; the library does not report the signal."""
 
 _FAILURES = (paramiko.SSHException, EOFError, OSError)
+_RSA = ("rsa-sha2-512", "rsa-sha2-256")
+"""The signatures of keys of the type ssh-rsa."""
 
 _SOCKETS, _PACKET_FILTER = "ss -s", "nft list ruleset"
 _OF_THIS_MACHINE = {
@@ -187,7 +189,7 @@ def start_transport(
 
 def check_host_key(host: HostAddress, transport: paramiko.Transport, known: tuple[HostKey, ...]) -> None:
     """AnsweringError unless the host presents a known key."""
-    presented = presented_host_key(transport)
+    presented = transport.get_remote_server_key()  # verified by the key exchange
     if presented in known:
         return
     expected = " or ".join(f"{key.fingerprint} ({key.get_name()})" for key in known)
@@ -196,11 +198,6 @@ def check_host_key(host: HostAddress, transport: paramiko.Transport, known: tupl
         f"({presented.get_name()}). Compare with what `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` prints on "
         f"its own console; if the host was installed anew, run `rocks sync host sharedkey {host.name} replace=yes`"
     )
-
-
-def presented_host_key(transport: paramiko.Transport) -> HostKey:
-    """The host key, verified by the key exchange."""
-    return transport.get_remote_server_key()
 
 
 class _ChannelStream:
@@ -263,14 +260,10 @@ def _connect(host: HostAddress, settings: FleetSettings, deadline: Deadline) -> 
 def _choose_algorithms(transport: paramiko.Transport, key_types: Collection[str]) -> None:
     # the types of the known keys first, as OpenSSH does: a host with several keys then presents a known one
     options = transport.get_security_options()
-    preferred = {name for key_type in key_types for name in _signatures(key_type)}
+    preferred = {name for kind in key_types for name in (_RSA if kind == "ssh-rsa" else (kind,))}
     options.key_types = sorted(options.key_types, key=lambda name: name not in preferred)
     # X25519 is cheap, and every OpenSSH since 6.5 supports it; the hybrid exchanges cost a wrong guess
     options.kex = sorted(options.kex, key=lambda name: not name.startswith("curve25519"))
-
-
-def _signatures(key_type: str) -> tuple[str, ...]:
-    return ("rsa-sha2-512", "rsa-sha2-256") if key_type == "ssh-rsa" else (key_type,)
 
 
 def _collect(channel: paramiko.Channel, deadline: Deadline) -> CommandOutput:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from tempfile import TemporaryDirectory
 
 from rocks.core.clock import Deadline
 from rocks.core.errors import HostError
@@ -70,7 +69,13 @@ def open_tunnel(host: HostAddress, far_end: str, runtime_folder: str) -> Iterato
     Closed and removed afterwards, also the tunnel when this process is killed. HostError when it cannot be opened.
     """
     settings = FleetSettings()
-    with _folder(runtime_folder) as folder:
+    try:
+        new = TemporaryDirectory(prefix="rocks-console-", dir=runtime_folder, ignore_cleanup_errors=True)
+    except OSError as error:
+        raise HostError(
+            f"cannot make a folder in {runtime_folder} of this machine: {error.strerror}"
+        ) from None
+    with new as folder:  # of mode 0700
         tunnel = Tunnel(host, far_end, f"{folder}/socket", settings)
         try:
             tunnel.wait_until_open(
@@ -79,15 +84,3 @@ def open_tunnel(host: HostAddress, far_end: str, runtime_folder: str) -> Iterato
             yield tunnel
         finally:
             tunnel.close()
-
-
-@contextmanager
-def _folder(parent: str) -> Iterator[str]:
-    try:
-        folder = tempfile.mkdtemp(prefix="rocks-console-", dir=parent)  # of mode 0700
-    except OSError as error:
-        raise HostError(f"cannot make a folder in {parent} of this machine: {error.strerror}") from None
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)

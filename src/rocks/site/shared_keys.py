@@ -12,9 +12,8 @@ from rocks.fleet.first_contact import (
     fetch_host_key,
     install_own_key,
     known_host_keys,
-    record_host_keys,
 )
-from rocks.fleet.known_hosts import read_known_hosts
+from rocks.fleet.known_hosts import read_known_hosts, record_host_keys
 from rocks.fleet.run_parallel import run_parallel
 from rocks.fleet.settings import FleetSettings
 from rocks.install.installation.installations import KEYS_LOCK, LOCK_SECONDS

@@ -17,9 +17,8 @@ from rocks.fleet.first_contact import (
     fetch_host_key,
     install_own_key,
     known_host_keys,
-    record_host_keys,
 )
-from rocks.fleet.known_hosts import parse_host_key
+from rocks.fleet.known_hosts import parse_host_key, record_host_keys
 from rocks.fleet.settings import FleetSettings, HostAddress
 from tests.contract.outcomes import refused
 from tests.patience import patience

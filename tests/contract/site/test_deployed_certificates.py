@@ -8,8 +8,7 @@ import pytest
 from lab.namespace import Machine
 from lab.sshd import SshServer
 from rocks.core.errors import HostError
-from rocks.fleet.first_contact import record_host_keys
-from rocks.fleet.known_hosts import parse_host_key
+from rocks.fleet.known_hosts import parse_host_key, record_host_keys
 from rocks.fleet.settings import FleetSettings, HostAddress
 from rocks.site.certificates import deploy
 

@@ -22,7 +22,7 @@ from rocks.fleet.https.connection_places import Bounds, Places
 from rocks.fleet.https.request_handler import RequestHandler
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from rocks.fleet.https.messages import Answer, Request
 
@@ -168,17 +168,10 @@ def _cut(connection: socket.socket) -> None:
 def _context(pair: bytes) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    with _memory_file(pair) as path:
-        context.load_cert_chain(path)
-    return context
-
-
-@contextlib.contextmanager
-def _memory_file(data: bytes) -> Iterator[str]:
-    """A path by which this process reads the data; the key is in no file."""
-    descriptor = os.memfd_create("certificate")
+    descriptor = os.memfd_create("certificate")  # the key is in no file
     try:
-        os.write(descriptor, data)
-        yield f"/proc/self/fd/{descriptor}"
+        os.write(descriptor, pair)
+        context.load_cert_chain(f"/proc/self/fd/{descriptor}")
     finally:
         os.close(descriptor)
+    return context

@@ -116,7 +116,9 @@ def check_reply(request: Request[Any], reply: Any) -> None:
     elif isinstance(request, AdaptersRequest) and isinstance(reply, AdapterFacts):
         _check_same("adapters", [a.device for a in request.adapters], [a.device for a in reply.adapters])
     elif isinstance(request, DocumentsRequest) and isinstance(reply, DocumentsFact):
-        _check_as_many("documents", len(request.documents), len(reply.documents))
+        asked, answered = len(request.documents), len(reply.documents)
+        if asked != answered:
+            raise IncoherentError(f"field reply.result.documents: {answered} for the {asked} of the request")
     elif isinstance(request, InfinibandRequest) and isinstance(reply, InfinibandFacts):
         for port in reply.ports:
             _check_port(port)
@@ -218,11 +220,6 @@ def _check_port(port: PortFact) -> None:
         raise IncoherentError(f"field reply.result.ports: {port.number} is no port of an adapter")
     if not _GUID.fullmatch(port.guid):
         raise IncoherentError(f"field reply.result.ports: not a GUID: {ascii(port.guid[:80])}")
-
-
-def _check_as_many(what: str, asked: int, answered: int) -> None:
-    if asked != answered:
-        raise IncoherentError(f"field reply.result.{what}: {answered} for the {asked} of the request")
 
 
 def _check_same(what: str, asked: Sequence[str], answered: Sequence[str]) -> None:
