@@ -68,12 +68,9 @@ def find_in_index(command_path: Sequence[str]) -> IndexedCommand | None:
 
 def _entry(line: str) -> tuple[str, IndexedCommand]:
     name, must_be_root, *fields = line.rstrip("\n").split("\t")
-    taken = [_taken(*fields[i : i + _FIELDS]) for i in range(0, len(fields), _FIELDS)]
+    taken = []
+    for i in range(0, len(fields), _FIELDS):
+        kind, argument, type_, optional, repeat, values, *others = fields[i : i + _FIELDS]
+        only = tuple(values.split(",")) if values else ()
+        taken.append(Taken(kind, argument, type_, optional == "1", repeat == "1", only, *others))
     return name, IndexedCommand(must_be_root == "1", taken)
-
-
-def _taken(
-    kind: str, name: str, type_: str, optional: str, repeat: str, values: str, *of_default_range: str
-) -> Taken:
-    only = tuple(values.split(",")) if values else ()
-    return Taken(kind, name, type_, optional == "1", repeat == "1", only, *of_default_range)

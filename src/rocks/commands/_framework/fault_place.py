@@ -29,6 +29,12 @@ def author_place(error: BaseException) -> str:
     return found
 
 
+def named_fault(error: BaseException) -> str:
+    """The kind and text of an error, and its place in another roll's code; a SyntaxError names its place itself."""
+    place = "" if isinstance(error, SyntaxError) else author_place(error)
+    return f"{type(error).__name__}: {error}{f' ({place})' if place else ''}"
+
+
 def _is_authors(name: str) -> bool:
     from rocks.commands._framework.tree import OUR_TREE, tree_folders
 

@@ -207,14 +207,6 @@ def _origin(plugin: Plugin) -> str:
     return "one of the command's own" if isinstance(plugin, BuiltinPlugin) else f"{plugin.module_name}.py"
 
 
-def _line(error: BaseException) -> str:
-    """The line of the plugin's file; a SyntaxError names it itself."""
-    from rocks.commands._framework.fault_place import author_place
-
-    place = "" if isinstance(error, SyntaxError) else author_place(error)
-    return f" ({place})" if place else ""
-
-
 def _load(command: Command, path: str, package: str) -> Plugin:
     import importlib.util
 
@@ -228,8 +220,10 @@ def _load(command: Command, path: str, package: str) -> Plugin:
         spec.loader.exec_module(module)
         plugin_class = module.Plugin
     except (Exception, SystemExit) as error:
+        from rocks.commands._framework.fault_place import named_fault
+
         raise BugError(
-            f"the plugin {path} cannot be loaded: {type(error).__name__}: {error}{_line(error)}; its author must fix it"
+            f"the plugin {path} cannot be loaded: {named_fault(error)}; its author must fix it"
         ) from error
     plugin_class.module_name = stem
     plugin: Plugin = plugin_class(command)

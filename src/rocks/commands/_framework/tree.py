@@ -191,11 +191,9 @@ def _import(name: str, command_path: Sequence[str], trees: Sequence[str]) -> Mod
     try:
         return importlib.import_module(name)
     except Exception as error:
-        from rocks.commands._framework.fault_place import author_place
+        from rocks.commands._framework.fault_place import named_fault
 
-        place = "" if isinstance(error, SyntaxError) else author_place(error)
-        why = f"{type(error).__name__}: {error}{f' ({place})' if place else ''}"
-        raise _cannot_load(command_path, trees, why) from error
+        raise _cannot_load(command_path, trees, named_fault(error)) from error
 
 
 def _cannot_load(command_path: Sequence[str], trees: Sequence[str], why: str) -> BugError:

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 from rocks.commands._framework.arguments import FIRST_PARAMETER
 from rocks.commands._framework.base import Command
-from rocks.commands._shared.nouns.scopes import ScopeCommand
+from rocks.commands._shared.nouns.scopes import ScopeCommand, members_of
 from rocks.core.errors import UserError
 from rocks.core.names import printable
 from rocks.network.firewall.rules import ALL, SCOPES, FirewallRule
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
 _REQUIRED = ("rulename", "service", "chain", "action", "protocol")
 
@@ -46,12 +46,7 @@ class FirewallCommand(Command):
             if name.lower() != "global":
                 raise UserError("the scope global has no other member than global")
             return ["global"]
-        expansions: dict[str, Callable[[Sequence[str]], list[str]]] = {
-            "appliance": self.getApplianceNames,
-            "host": self.getHostnames,
-            "os": self.getOSNames,
-        }
-        return expansions[scope]([name])
+        return members_of(self, scope, [name])
 
     def named_members(self, args: Sequence[str]) -> tuple[str, list[str]]:
         """(scope, its members) for a change: global without a scope; UserError for a scope without a member."""

@@ -62,14 +62,7 @@ class ScopeCommand(Command):
     def members(self, names: Sequence[str]) -> list[str]:
         """The members of the scope that match `names`; the global scope has one, of that name."""
         self.check_named(names)
-        if self.scope == "global":
-            return ["global"]
-        expansions: dict[str, Callable[[Sequence[str]], list[str]]] = {
-            "appliance": self.getApplianceNames,
-            "host": self.getHostnames,
-            "os": self.getOSNames,
-        }
-        return expansions[self.scope](names)
+        return ["global"] if self.scope == "global" else members_of(self, self.scope, names)
 
     def check_named(self, names: Sequence[str]) -> None:
         """UserError when no member is named, but must be."""
@@ -84,6 +77,16 @@ class ScopeCommand(Command):
         # a host may have it from a wider scope
         whose = f" of {printable(', '.join(members))}" if scope_name and members else ""
         self.notify(f"no {self.scope} {what}{whose}: {hint}rocks list {scope_name}{noun} shows all")
+
+
+def members_of(command: Command, scope: str, names: Sequence[str]) -> list[str]:
+    """The members of another scope than the global one that match `names`."""
+    expansions: dict[str, Callable[[Sequence[str]], list[str]]] = {
+        "appliance": command.getApplianceNames,
+        "host": command.getHostnames,
+        "os": command.getOSNames,
+    }
+    return expansions[scope](names)
 
 
 def _filled(text: str, scope: str, texts: Mapping[str, Texts], arguments: str) -> str:

@@ -1,7 +1,7 @@
 """`rocks sync config`"""
 
 import rocks.commands
-from rocks.commands._shared.synced_names import show_synced
+from rocks.commands._shared.synced_files import show_synced
 from rocks.install.boot.service import how_to_begin, sync_config
 from rocks.inventory.attributes.records import global_attributes
 from rocks.inventory.host_records import find_local_host

@@ -1,8 +1,7 @@
 """`rocks sync dns`"""
 
 import rocks.commands
-from rocks.commands._shared.synced_files import show_hosts
-from rocks.commands._shared.synced_names import show_synced
+from rocks.commands._shared.synced_files import show_hosts, show_synced
 from rocks.network.dns.service import sync_names, sync_names_of_hosts
 
 

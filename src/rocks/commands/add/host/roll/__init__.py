@@ -1,6 +1,6 @@
 """`rocks add host roll`"""
 
-from rocks.commands._shared.host_rolls import HostRollCommand
+from rocks.commands._shared.rolls import HostRollCommand
 from rocks.install.rolls.host_rolls import add_host_rolls
 
 

@@ -1,6 +1,6 @@
 """`rocks remove host roll`"""
 
-from rocks.commands._shared.host_rolls import HostRollCommand
+from rocks.commands._shared.rolls import HostRollCommand
 from rocks.install.rolls.host_rolls import remove_host_rolls
 
 

@@ -1,6 +1,6 @@
 """`rocks set host roll`"""
 
-from rocks.commands._shared.host_rolls import HostRollCommand
+from rocks.commands._shared.rolls import HostRollCommand
 from rocks.install.rolls.host_rolls import set_host_rolls
 
 

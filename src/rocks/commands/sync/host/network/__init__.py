@@ -2,7 +2,7 @@
 
 import rocks.commands
 from rocks.commands._shared.after_change import sync_config_after
-from rocks.commands._shared.synced_profiles import show_profile
+from rocks.commands._shared.synced_files import show_profile
 from rocks.core.errors import RocksError, without_errors
 from rocks.install.profile_sync import sync_networks, sync_rules
 

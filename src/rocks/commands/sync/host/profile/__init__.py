@@ -1,7 +1,7 @@
 """`rocks sync host profile`"""
 
 import rocks.commands
-from rocks.commands._shared.synced_profiles import show_profile
+from rocks.commands._shared.synced_files import show_profile
 from rocks.core.errors import RocksError, without_errors
 from rocks.install.profile_sync import sync_profiles
 
