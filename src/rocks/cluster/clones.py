@@ -11,6 +11,7 @@ cluster` is refused, not left out silently.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.cluster.clusters import ClusterParameters, add_cluster
@@ -121,10 +122,7 @@ def clone_clusters(
     copied = attributes.read_attributes(
         database, "host", [shape.frontend.name, *(vm.name for vm in shape.computes)]
     )
-
-    def add() -> list[Clone]:
-        return _add(database, parameters, shape, names, present, addresses, known, copied)
-
+    add = partial(_add, database, parameters, shape, names, present, addresses, known, copied)
     clones = add()
     new = _nas_clones(shape, clones) if shape.disks else []
     if new:

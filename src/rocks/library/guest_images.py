@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import Code, StateError, UserError
-from rocks.core.names import printable
+from rocks.core.names import first_few, printable
 from rocks.core.units import UNITS, size_text
 from rocks.fleet.wire.requests import BASE_FOLDER, SEED_SUFFIX, BaseImage
 from rocks.inventory.disks.places import directory_of, image_directories
@@ -70,7 +70,7 @@ def check_no_users(name: str, users: Sequence[str]) -> None:
     if users:
         raise StateError(
             f"the image {name} is not removed, since disks are made from it (attribute {IMAGE_ATTRIBUTE}): those of "
-            f"{', '.join(users[:5])}{' …' if len(users) > 5 else ''}; remove these machines, or "
+            f"{first_few(users, 5)}; remove these machines, or "
             f"rocks remove host attr {users[0]} {IMAGE_ATTRIBUTE}",
             code=Code.LIBRARY_IMAGE_IN_USE,
         )

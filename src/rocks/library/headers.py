@@ -6,7 +6,7 @@ import codecs
 import os
 import struct
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from rocks.core.errors import UserError
 
@@ -59,12 +59,6 @@ _KNOWN_FEATURES = 0b11011
 
 _CORRUPT, _EXTERNAL_DATA = 0b10, 0b100
 _DATA_FILE_NAME = 0x44415441
-
-
-class Qcow2(NamedTuple):
-    """The header of a qcow2 image that refers to no other file: the size of its disk in bytes."""
-
-    size_bytes: int
 
 
 def reader_of(descriptor: int) -> ReadAt:
@@ -122,8 +116,8 @@ def _is_text(start: bytes) -> bool:
     return "\n" in text and all(one.isprintable() or one in "\n\r\t\f" for one in text)
 
 
-def read_qcow2(read_at: ReadAt) -> Qcow2:
-    """The header of a qcow2 image. UserError when it is damaged, encrypted, or refers to another file."""
+def qcow2_size(read_at: ReadAt) -> int:
+    """The bytes of a qcow2 image's disk. UserError when it is damaged, encrypted, or refers to another file."""
     data = read_at(0, 72)
     if len(data) < 72:
         raise UserError("it ends within its header")
@@ -150,7 +144,7 @@ def read_qcow2(read_at: ReadAt) -> Qcow2:
     )
     if fault:
         raise UserError(f"{fault}; make it whole: qemu-img convert -O qcow2 FILE NEW")
-    return Qcow2(size)
+    return int(size)
 
 
 def _read_features(read_at: ReadAt) -> tuple[int, int]:

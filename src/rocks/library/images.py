@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import Code, HostError, StateError, UserError
-from rocks.core.names import printable
+from rocks.core.names import first_few, printable
 from rocks.core.units import BYTES_PER_GB
 from rocks.core.values import read_number
 from rocks.inventory.attributes.records import members_with_values
@@ -209,8 +209,8 @@ def remove_image(database: Database, name: str, notify: Callable[[str], None]) -
             check_no_users(name, users)
             _check_no_drives(name, drives)
         notify(
-            f"{name} was damaged, and is removed although {_first_of([*users, *drives])} may need it; to add it again: "
-            f"rocks add image {name} file=…"
+            f"{name} was damaged, and is removed although {first_few([*users, *drives], 5)} may need it; to add it "
+            f"again: rocks add image {name} file=…"
         )
     remove_image_files(library, name)
     remove_leftover(library, name)
@@ -221,14 +221,10 @@ def remove_image(database: Database, name: str, notify: Callable[[str], None]) -
 def _check_no_drives(name: str, drives: Sequence[str]) -> None:
     if drives:
         raise StateError(
-            f"the image {name} is not removed: it is in the CD drive of {_first_of(drives)}; take it out first: "
+            f"the image {name} is not removed: it is in the CD drive of {first_few(drives, 5)}; take it out first: "
             f"rocks set host vm cdrom {drives[0]} eject",
             code=Code.LIBRARY_IMAGE_IN_USE,
         )
-
-
-def _first_of(names: Sequence[str]) -> str:
-    return f"{', '.join(names[:5])}{' …' if len(names) > 5 else ''}"
 
 
 def _with_checksums(request: ImportRequest, checksums: Sequence[str], count: int) -> ImportRequest:

@@ -18,7 +18,7 @@ from rocks.core.image_blocks import BLOCK_BYTES, Content, content_of, data_block
 from rocks.core.terminal import one_line
 from rocks.core.units import BYTES_PER_GB, BYTES_PER_SECTOR, gigabytes
 from rocks.library.conversion import SpaceError, SpaceWatch, check_space, convert_qcow2
-from rocks.library.headers import FileKind, ReadAt, kind_of, read_qcow2, reader_of
+from rocks.library.headers import FileKind, ReadAt, kind_of, qcow2_size, reader_of
 from rocks.library.progress import Meter, Progress
 from rocks.library.records import (
     ImageFormat,
@@ -273,7 +273,7 @@ def _check_plain(kind: FileKind, size: int, read_at: ReadAt, request: ImportRequ
     """UserError for what is not of the stated format, is empty, refers to other files, or is too large."""
     if request.format is not None and request.format != kind:
         raise UserError(f"it is {_named(kind)}, not {_named(request.format)}")
-    size_bytes = read_qcow2(read_at).size_bytes if kind == "qcow2" else size
+    size_bytes = qcow2_size(read_at) if kind == "qcow2" else size
     if size_bytes > request.max_bytes:
         raise _too_large(gigabytes(size_bytes), request.max_bytes)
     if size_bytes == 0:

@@ -12,8 +12,8 @@ import io
 import os
 import stat
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import HostError, UserError
@@ -241,22 +241,15 @@ class SequentialReader(io.RawIOBase):
         return len(data)
 
 
-class _reading:  # noqa: N801 - used as a function
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
     """An error of the operating system on this file is one of the source."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if isinstance(error, OSError):
-            raise SourceError(f"{self._path} cannot be read: {error.strerror}") from None
-        if isinstance(error, HostError) and not isinstance(error, SourceError):
-            raise _changed(self._path) from None
+    try:
+        yield
+    except OSError as error:
+        raise SourceError(f"{path} cannot be read: {error.strerror}") from None
+    except HostError as error:
+        raise error if isinstance(error, SourceError) else _changed(path) from None
 
 
 def _identity(path: Path, status: os.stat_result) -> Identity:

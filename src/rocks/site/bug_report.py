@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 import shutil
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import rocks
@@ -48,10 +47,9 @@ def _or_reason(read: Callable[[], str]) -> str:
 
 def _system() -> str:
     try:
-        lines = Path("/etc/os-release").read_text("utf-8", "replace").splitlines()
+        return platform.freedesktop_os_release()["PRETTY_NAME"]
     except OSError:
         return "unknown"
-    return next((line[12:].strip('"') for line in lines if line.startswith("PRETTY_NAME=")), "unknown")
 
 
 def _rolls(database: Database) -> str:

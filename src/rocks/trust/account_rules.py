@@ -67,7 +67,8 @@ def chosen_accounts(passwd: str, shadow: str, group: str, login_definitions: str
         else:
             people[name] = (name, "x", *fields[2:])
     hashes = _table(shadow, 9)
-    secrets = {name: _locked_if_open(hashes.get(name, (name, _LOCKED, *[""] * 7))) for name in people}
+    found = {name: hashes.get(name, (name, _LOCKED, *[""] * 7)) for name in people}
+    secrets = {name: (name, fields[1] or _LOCKED, *fields[2:]) for name, fields in found.items()}
     members = {name: (*fields[:3], _only(fields[3], people)) for name, fields in groups.items()}
     return Accounts(people, secrets, members, tuple(problems))
 
@@ -117,10 +118,6 @@ def _table(text: str, count: int) -> dict[str, tuple[str, ...]]:
         if len(fields) == count and fields[0] and not fields[0].startswith(("#", "+", "-")):
             found.setdefault(fields[0], fields)
     return found
-
-
-def _locked_if_open(fields: tuple[str, ...]) -> tuple[str, ...]:
-    return (fields[0], fields[1] or _LOCKED, *fields[2:])
 
 
 def _only(members: str, people: Mapping[str, object]) -> str:

@@ -7,6 +7,7 @@ change without its entry. Each entry also goes to the journal, with the digest t
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -90,7 +91,7 @@ class AuditRecord:
 
         Where that is impossible, the journal has it; no error is raised, since the changes are done.
         """
-        if not self._begun or self._is_complete():
+        if not self._begun or (self.is_written and self._recorded == self._outcome):
             return
         # Ctrl-C would leave the entry without an outcome; it interrupts the main thread only, which alone can ignore it
         is_main = threading.current_thread() is threading.main_thread()
@@ -102,7 +103,8 @@ class AuditRecord:
             self.add()
             self._database.commit()
         except (Exception, KeyboardInterrupt) as error:  # the driver may be missing
-            _roll_back(self._database)
+            with contextlib.suppress(RocksError):  # a lost connection has rolled back everything
+                self._database.rollback()
             self._report_missing(error)
         finally:
             if before is not None:
@@ -118,9 +120,6 @@ class AuditRecord:
         else:
             self._outcome = (BugError().exit_status, BugError.family)
         self.complete()
-
-    def _is_complete(self) -> bool:
-        return self._first is not None and self._recorded == self._outcome
 
     def add(self) -> None:
         """Add the entry with its outcome to the open transaction, which the caller commits: for many events at once."""
@@ -178,13 +177,6 @@ class AuditRecord:
             "ROCKS_ROLL": event.roll,
             "ROCKS_VERSION": event.version,
         }
-
-
-def _roll_back(database: Database) -> None:
-    try:
-        database.rollback()
-    except RocksError:
-        pass  # a lost connection has rolled back everything
 
 
 def _send_entry(message: str, fields: Mapping[str, object], priority: int = _INFO) -> None:

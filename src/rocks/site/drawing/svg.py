@@ -55,7 +55,8 @@ class Box(NamedTuple):
 def topology_svg(site: Topology, by_rack: bool | None = None) -> str:
     """The document. `by_rack` None draws racks where the site has more than `MAX_HOSTS` hosts."""
     networks = {network.name: _colour(number, 70) for number, network in enumerate(site.networks)}
-    clusters = {name: _colour(number, 85) for number, name in enumerate(_cluster_names(site))}
+    named = dict.fromkeys([*site.vlans, *(machine.cluster for machine in site.machines if machine.cluster)])
+    clusters = {name: _colour(number, 85) for number, name in enumerate(named)}
     root = etree.Element(f"{{{NAMESPACE}}}svg", nsmap={None: NAMESPACE})  # type: ignore[dict-item]
     _add(root, "style", _STYLE)
     y = _MARGIN
@@ -83,12 +84,6 @@ def topology_svg(site: Topology, by_rack: bool | None = None) -> str:
     root.set("height", str(y + _MARGIN))
     text: bytes = etree.tostring(root, xml_declaration=True, encoding="UTF-8", pretty_print=True)
     return text.decode("utf-8")
-
-
-def _cluster_names(site: Topology) -> list[str]:
-    return list(
-        dict.fromkeys([*site.vlans, *(machine.cluster for machine in site.machines if machine.cluster)])
-    )
 
 
 def _colour(number: int, lightness: int) -> str:
