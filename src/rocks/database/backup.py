@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 from rocks.core.errors import HostError, ToolError
 from rocks.core.files import draft, explain
 from rocks.core.process import check_exit, run, run_checked
-from rocks.database import driver
-from rocks.database.driver import CHARACTER_SET, COLLATION
+from rocks.database.driver import CHARACTER_SET, COLLATION, run_once
 
 if TYPE_CHECKING:
     from rocks.database.settings import Settings
@@ -57,22 +56,15 @@ def copy_database(settings: Settings, folder: Path, name: str) -> Path:
 
 def has_schema(settings: Settings) -> bool:
     """Whether the server has a schema of the name that the settings have."""
-    connection = driver.open_connection(settings, None)
-    cursor = connection.cursor()
-    cursor.execute("SELECT 1 FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = %s", (settings.database,))
-    found = cursor.fetchall()
-    connection.close()
-    return bool(found)
+    named = "SELECT 1 FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = %s"
+    return bool(run_once(settings, named, (settings.database,)))
 
 
 def load_copy(settings: Settings, sql: bytes) -> None:
     """Give the schema of the settings the content of a copy, SQL of `copy_database`, in place of what it had."""
     name = settings.database
-    connection = driver.open_connection(settings, None)
-    cursor = connection.cursor()
-    cursor.execute(f"DROP DATABASE IF EXISTS {name}")
-    cursor.execute(f"CREATE DATABASE {name} CHARACTER SET {CHARACTER_SET} COLLATE {COLLATION}")
-    connection.close()
+    run_once(settings, f"DROP DATABASE IF EXISTS {name}")
+    run_once(settings, f"CREATE DATABASE {name} CHARACTER SET {CHARACTER_SET} COLLATE {COLLATION}")
     # without commands of the client's own in the text
     run_checked(
         ["mariadb", "--no-defaults", *place_of(settings), "--binary-mode", name],

@@ -74,6 +74,16 @@ def read_version(connection: Connection[Cursor]) -> int:
     return int(cursor.fetchall()[0][0])
 
 
+def run_once(settings: Settings, sql: str, values: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
+    """The rows of one statement, on a connection of its own that has no database. Raises PyMySQL's errors."""
+    connection = open_connection(settings, None)
+    cursor = connection.cursor()
+    cursor.execute(sql, values)
+    rows = list(cursor.fetchall())
+    connection.close()
+    return rows
+
+
 def driver_errors() -> tuple[type[Exception], ...]:
     """The classes of PyMySQL's errors."""
     return (sys.modules["pymysql"].err.Error,) if "pymysql" in sys.modules else ()

@@ -150,7 +150,9 @@ def _migrate(
     _check_unchanged(steps, started)
     copy_path = None
     if before > 0:
-        copy_path = copy_database(settings, backup_folder, _copy_name(database, settings.database, before))
+        moment = database.rows("SELECT DATE_FORMAT(UTC_TIMESTAMP(3), '%Y%m%dT%H%i%s.%fZ')")[0][0]
+        name = f"{settings.database}-version-{before}-{moment}.sql"
+        copy_path = copy_database(settings, backup_folder, name)
         report(f"copy of the database{' before the upgrade' if before < newest else ''}: {copy_path}")
         report(f"to restore it: {restore_command(settings, copy_path)}")
     for step in steps[before:]:
@@ -211,11 +213,6 @@ def _check_unchanged(steps: Sequence[Migration], started: dict[int, tuple[int, s
                 f"migration {step.version:04} was begun by another version of these programs;"
                 " finish it with that version, or restore the copy from before the migration"
             )
-
-
-def _copy_name(database: Database, schema: str, version: int) -> str:
-    moment = database.rows("SELECT DATE_FORMAT(UTC_TIMESTAMP(3), '%Y%m%dT%H%i%s.%fZ')")[0][0]
-    return f"{schema}-version-{version}-{moment}.sql"
 
 
 def _perform(database: Database, step: Migration, done: int) -> None:

@@ -202,12 +202,8 @@ def _replace(path: Path, text: str) -> None:
 
 def _is_active() -> bool:
     with dry_run.question():
-        return (
-            run(
-                ("systemctl", "is-active", "--quiet", "slurmctld.service"), deadline_seconds=_SECONDS
-            ).exit_status
-            == 0
-        )
+        answer = run(("systemctl", "is-active", "--quiet", "slurmctld.service"), deadline_seconds=_SECONDS)
+    return answer.exit_status == 0
 
 
 def _gone_nodes(old: str, text: str) -> frozenset[str]:
@@ -215,12 +211,9 @@ def _gone_nodes(old: str, text: str) -> frozenset[str]:
     former = node_names(old)
     if _is_active() and not includes_files(text):  # a node of an included file would seem to be gone
         try:
+            ask = ("sinfo", "--noheader", "--all", "--Node", "--format=%N")
             with dry_run.question():
-                former |= {
-                    *run_checked(
-                        ("sinfo", "--noheader", "--all", "--Node", "--format=%N"), deadline_seconds=_SECONDS
-                    ).text.split()
-                }
+                former |= {*run_checked(ask, deadline_seconds=_SECONDS).text.split()}
         except ToolError as error:
             raise HostError(
                 f"the nodes of the running slurmctld are not known ({error}): repeat this when `sinfo` answers"
@@ -248,10 +241,9 @@ def _free(gone: Collection[str]) -> None:
             change = drain_command(",".join(other), "rocks sync slurm")
             if not dry_run.would(dry_run.HERE, f"run `{shlex.join(change)}`"):
                 run_checked(change, deadline_seconds=_SECONDS)
+        ask = ("squeue", "--noheader", f"--nodelist={nodes}", "--format=%i %N")
         with dry_run.question():
-            jobs = run_checked(
-                ("squeue", "--noheader", f"--nodelist={nodes}", "--format=%i %N"), deadline_seconds=_SECONDS
-            ).text.strip()
+            jobs = run_checked(ask, deadline_seconds=_SECONDS).text.strip()
     except ToolError as error:
         raise HostError(
             f"whether {nodes} still have jobs is not known ({error}): systemctl start slurmctld, then repeat this. If "

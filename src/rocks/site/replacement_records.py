@@ -11,9 +11,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import StateError
-from rocks.database import driver
 from rocks.database.backup import load_copy
 from rocks.database.connection import Database
+from rocks.database.driver import run_once
 from rocks.database.migrate import bring_up_to_date, read_version
 from rocks.database.versions import newest_version
 from rocks.machine.leases import records as leases
@@ -83,22 +83,17 @@ def exchange_rows(database: Database, loaded: Loaded) -> tuple[str, ...]:
 
 def drop_beside(settings: Settings) -> None:
     """Remove the database of a copy, also one that a killed restore has left."""
-    connection = driver.open_connection(settings, None)
-    connection.cursor().execute(f"DROP DATABASE IF EXISTS {settings.database}_restored")
-    connection.close()
+    run_once(settings, f"DROP DATABASE IF EXISTS {settings.database}_restored")
 
 
 def _tables(settings: Settings, name: str) -> list[str]:
-    connection = driver.open_connection(settings, None)
-    cursor = connection.cursor()
-    cursor.execute(
+    rows = run_once(
+        settings,
         "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s AND TABLE_TYPE = 'BASE TABLE'"
         " ORDER BY 1",
         (name,),
     )
-    found = [str(row[0]) for row in cursor.fetchall()]
-    connection.close()
-    return found
+    return [str(row[0]) for row in rows]
 
 
 def _columns(database: Database, table: str, with_row_numbers: bool) -> list[str]:
