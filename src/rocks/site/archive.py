@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.clock import utc_now
 from rocks.core.errors import HostError, StateError, UserError
-from rocks.core.files import draft, ensure_folders, explain, file_error
+from rocks.core.files import draft, explain, file_error
+from rocks.core.names import printable
 from rocks.core.version import rocks_version_attributes
 from rocks.database.backup import BACKUP_FOLDER, copy_database, has_schema
 from rocks.database.versions import newest_version
@@ -101,18 +102,20 @@ def save_site(database: Database, passphrase: bytes, file: str | None) -> Path:
     # the copies of two commands have one name: each would store what the other has just written
     with database.locked(_LOCK, _LOCK_SECONDS):
         collected = collect_site(database, now)
-    content = encrypt(collected, passphrase)
+    write_new_file(path, encrypt(collected, passphrase))
+    return path
+
+
+def write_new_file(path: Path, content: str | bytes) -> None:
+    """Write a file that only its owner reads. UserError when there is one, HostError when it cannot be written."""
     try:
-        if not file:
-            ensure_folders(path.parent, 0o700)
         with draft(path, replace=False) as new:
             new.write(content)
-    except FileExistsError:  # of a command that began in the same second
-        raise UserError(f"{path} exists; give another file") from None
+    except FileExistsError:
+        raise UserError(f"{printable(str(path))} exists; give another file") from None
     except (OSError, ValueError) as error:
         reason = explain(error, path) if isinstance(error, OSError) else error
-        raise HostError(f"cannot write {path}: {reason}") from None
-    return path
+        raise HostError(f"cannot write {printable(str(path))}: {reason}") from None
 
 
 def unsaved_links() -> list[Path]:

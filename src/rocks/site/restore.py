@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from rocks.core.clock import utc_now
 from rocks.core.errors import HostError, RocksError, StateError, UserError
-from rocks.core.files import draft, ensure_folders, explain, file_error, sync_folder, write_file
+from rocks.core.files import ensure_folders, file_error, sync_folder, write_file
 from rocks.core.names import printable
 from rocks.core.terminal import one_line
 from rocks.database.backup import copy_database, has_schema
@@ -59,19 +59,6 @@ def read_saved_site(file: str, passphrase: bytes) -> SavedSite:
         return read_site(decrypt(read_bounded(Path(file)), passphrase))
     except UserError as error:
         raise UserError(f"{printable(file)} is not restored: {error}") from None
-
-
-def write_answers(saved: SavedSite, file: str) -> None:
-    """Write the answers of the site into a new file. UserError when it exists."""
-    path = Path(file)
-    try:
-        with draft(path, replace=False) as new:
-            new.write(saved.answers)
-    except FileExistsError:
-        raise UserError(f"{printable(file)} exists; give another file") from None
-    except (OSError, ValueError) as error:
-        reason = explain(error, path) if isinstance(error, OSError) else error
-        raise HostError(f"cannot write {printable(file)}: {reason}") from None
 
 
 def restore_site(

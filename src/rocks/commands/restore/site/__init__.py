@@ -1,8 +1,11 @@
 """`rocks restore site`"""
 
+from pathlib import Path
+
 import rocks.commands
 from rocks.commands._shared.passphrases import read_passphrase
-from rocks.site.restore import read_saved_site, restore_site, write_answers
+from rocks.site.archive import write_new_file
+from rocks.site.restore import read_saved_site, restore_site
 
 
 class Command(rocks.commands.Command):
@@ -46,7 +49,7 @@ class Command(rocks.commands.Command):
         overwrite, answers = self.fillFlag("overwrite"), self.fillText("answers")
         saved = read_saved_site(args[0], read_passphrase(self, is_new=False))
         if answers is not None:
-            write_answers(saved, answers)
+            write_new_file(Path(answers), saved.answers)
             self.addText(f"the answers of {saved.frontend}: {answers}\n")
             return
         restore_site(self.db, saved, args[0], overwrite, self.notify)
