@@ -20,7 +20,7 @@ from rocks.inventory.in_use_records import lock_inventory, unlock_inventory
 from rocks.inventory.limits import MAX_CPUS, MAX_VM_CPUS
 from rocks.inventory.loaded_host_records import which_are_vms
 from rocks.inventory.machine_locks import ensure_locked
-from rocks.inventory.new_host_parameters import NewHost, find_membership, plan_host
+from rocks.inventory.new_host_parameters import NewHost, existing_membership, plan_host
 from rocks.machine import records as table
 from rocks.machine.leases import records as leases
 from rocks.machine.unknown_machines import check_names_are_not_held
@@ -175,11 +175,7 @@ def set_membership(database: Database, names: Sequence[str], membership: str) ->
 
     StateError, and no change, when this machine would no longer be a frontend.
     """
-    found = find_membership(membership, nodes.memberships(database))
-    if found is None:
-        raise UserError(
-            f'invalid membership "{printable(membership)}": rocks list membership shows valid ones'
-        )
+    found = existing_membership(membership, nodes.memberships(database))
     local = find_local_host(database)
     if local in names and found.appliance != "frontend":
         raise StateError(f"host {local} is the frontend of the site, and stays one: name the other hosts")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from rocks.core.errors import StateError, UserError
@@ -18,16 +19,6 @@ class InstallingHost(NamedTuple):
     next_boot: str | None
 
 
-class Client(NamedTuple):
-    """A machine that asks: its IPv4 address, the MAC address that the kernel of the frontend has for it ('' for none),
-    and those that its installer states.
-    """
-
-    address: str
-    neighbour_mac: str
-    stated_macs: tuple[str, ...]
-
-
 HIGHEST_PORT_OF_ROOT = 1023
 
 
@@ -40,32 +31,36 @@ def check_port_of_root(port: int) -> None:
         )
 
 
-def identify(client: Client, host: InstallingHost | None) -> InstallingHost:
-    """The host that the client is. UserError for an unknown client, or one with another host's address.
+def identify(
+    address: str, neighbour: str, stated: Iterable[str], host: InstallingHost | None
+) -> InstallingHost:
+    """The host that asks. UserError for an unknown machine, or one with another host's address.
 
+    `neighbour` is the MAC address that the kernel of the frontend has for it ('' for none), `stated` are those that its
+    installer states.
     Nothing of the database is in the text for an unknown client.
     """
     if host is None:
         raise UserError(
-            f"no host has the address {client.address} on the network private; on the frontend: "
+            f"no host has the address {address} on the network private; on the frontend: "
             "rocks list host interface"
         )
     known = {_normal(mac) for mac in host.macs}
     if not known:
         raise UserError(
-            f"the host with the address {client.address} has no MAC address in the database; on the frontend: "
+            f"the host with the address {address} has no MAC address in the database; on the frontend: "
             "rocks set host interface mac"
         )
-    found = [_normal(client.neighbour_mac)] if client.neighbour_mac else []
-    stated = [_normal(mac) for mac in client.stated_macs]
+    found = [_normal(neighbour)] if neighbour else []
+    stated = [_normal(mac) for mac in stated]
     if not found and not stated:
         raise UserError(
-            f"the MAC address of {client.address} is not known: it is behind a router, and its installer does not "
+            f"the MAC address of {address} is not known: it is behind a router, and its installer does not "
             "state it; add inst.ks.sendmac to the arguments of the installer's kernel"
         )
     if (found and known.isdisjoint(found)) or (stated and known.isdisjoint(stated)):
         raise UserError(
-            f"the address {client.address} belongs to a host with another MAC address than "
+            f"the address {address} belongs to a host with another MAC address than "
             f"{', '.join(dict.fromkeys((*found, *stated)))}; on the frontend: rocks list host interface"
         )
     return host

@@ -31,7 +31,6 @@ from rocks.install.installation.installations import (
 )
 from rocks.install.installation.records import find_installation
 from rocks.install.installation.rules import (
-    Client,
     InstallingHost,
     check_is_to_be_installed,
     check_port_of_root,
@@ -48,7 +47,7 @@ from rocks.install.rolls.content import DEBS, INSTALLER, RPMS
 from rocks.install.rolls.distribution_build import KEY
 from rocks.install.rolls.folders import distribution_folder
 from rocks.inventory.address_records import private_address
-from rocks.inventory.host_records import find_local_host, local_host
+from rocks.inventory.host_records import local_host
 from rocks.machine.ended import read_names, take_ended
 from rocks.storage.broker.broker import node_authority
 from rocks.trust.handed_out_secrets import record_handed_out
@@ -58,8 +57,6 @@ from rocks.trust.x509 import has_address
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-
-    from rocks.install.profiles import HostOfSite
 
 DEFAULT_PORT, FIRST_STAGE_PORT = 443, 80
 _ALL_ADDRESSES = "0.0.0.0"
@@ -107,11 +104,7 @@ def create_service(
     installation; both return at once. Each request has a connection of its own to the
     database. HostError when the address and port are not free.
     """
-    name = find_local_host(database)
-    if name is None:
-        raise StateError(
-            "this machine is not in the database, and has no certificate: rocks set attr Kickstart_PrivateHostname NAME"
-        )
+    name = local_host(database)
     bundle = node_authority().bundle(name)
     offered = address if address not in ("", _ALL_ADDRESSES) else private_address(database, name).address
     if not address and not has_address(bundle.pair, offered):
@@ -178,8 +171,8 @@ def answer_request(
 
 
 def _identified(database: Database, request: Request, mac: str) -> InstallingHost:
-    client = Client(request.address, mac, stated_macs(request.headers))
-    return identify(client, _host_at(database, request.address))
+    host = _host_at(database, request.address)
+    return identify(request.address, mac, stated_macs(request.headers), host)
 
 
 def _asked(path: str) -> tuple[str | None, str]:
@@ -278,10 +271,8 @@ def _text(database: Database, name: str, kind: str, offer: Offer) -> str:
     if kind == "secrets":
         return _secrets(database, name)
     (site,) = load_sites(database, [name])
-    return installation_plan(database, site, offer) if kind == "plan" else _file(site, kind)
-
-
-def _file(site: HostOfSite, kind: str) -> str:
+    if kind == "plan":
+        return installation_plan(database, site, offer)
     if kind == "profile":
         return write_profile(site, Library())
     return installer_file(profile_of_document(site_document(site, DocumentOptions())), kind)

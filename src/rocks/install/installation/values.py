@@ -35,7 +35,9 @@ def installer_values(host: Host, packaging: str) -> dict[str, Value]:
         drive = _drive(host)
         for number, text in enumerate(_parts(host, drive), 1):
             parts[f"install_part_{number}"] = text
-        disks: dict[str, Value] = {"install_drive": drive, "install_bootloader": _boot_loader(host, drive)}
+        arguments = check_arguments(host.attribute("install_kernel_arguments"))
+        loader = f"--location=mbr --boot-drive={drive}" + (f' --append="{arguments}"' if arguments else "")
+        disks: dict[str, Value] = {"install_drive": drive, "install_bootloader": loader}
     except (UserError, StateError) as error:
         reason = StateError(str(error))
         disks = {"install_drive": reason, "install_bootloader": reason}
@@ -73,11 +75,6 @@ def _part(partition: Partition, drive: str) -> str:
     size = f" --size={partition.size_mib or 1024}"
     grow = " --grow" if partition.size_mib is None else ""
     return f"{place}{kind}{size}{grow} --ondisk={drive}"
-
-
-def _boot_loader(host: Host, drive: str) -> str:
-    arguments = check_arguments(host.attribute("install_kernel_arguments"))
-    return f"--location=mbr --boot-drive={drive}" + (f' --append="{arguments}"' if arguments else "")
 
 
 def _network(host: Host, packaging: str) -> Value:

@@ -24,7 +24,7 @@ from rocks.fleet.https.messages import RETRY_AFTER_SECONDS, Answer, Request
 from rocks.fleet.https.server import HttpsServer
 from rocks.inventory.address_records import private_address
 from rocks.inventory.attributes.records import resolve_attribute
-from rocks.inventory.host_records import find_local_host
+from rocks.inventory.host_records import local_host
 from rocks.library.guest_media import EMPTY
 from rocks.machine.disks.cdrom import Medium, set_cdrom
 from rocks.site.airboss import records as table
@@ -89,11 +89,7 @@ def create_service(
     `address` empty: that of the frontend on the network private. `launcher` is the program `rocks`. HostError when
     address and port are not free.
     """
-    name = find_local_host(database)
-    if name is None:
-        raise StateError(
-            "this machine is not in the database, and has no certificate: rocks set attr Kickstart_PrivateHostname NAME"
-        )
+    name = local_host(database)
     bundle = node_authority().bundle(name)
     place = address or private_address(database, name).address
     settings = database.settings

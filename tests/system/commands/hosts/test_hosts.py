@@ -93,7 +93,7 @@ def test_set_host_refuses(three: Site) -> None:
         (["cpus"], "must supply cpus"),
         (["rack", "compute-0-0", "-1"], 'rack "-1" must be'),
         (["rank", "compute-0-0", "1e3"], 'rank "1e3" must be'),
-        (["membership", "compute-0-0", "cook"], 'invalid membership "cook"'),
+        (["membership", "compute-0-0", "cook"], "Membership cook is not valid."),
         (["name", "compute-0-0", "HEAD"], "Node HEAD already exists."),
         (["name", "compute-0-0", "login"], "can not be equal to an appliance name."),
         (["name", "compute", "new"], "must supply only one host"),
