@@ -127,9 +127,8 @@ def clone_clusters(
     new = _nas_clones(shape, clones) if shape.disks else []
     if new:
         database.rollback()
-        vm_inventory.unlock_inventory(
-            database
-        )  # a NAS may take minutes, and other commands wait for the lock
+        # a NAS may take minutes, and other commands wait for the lock
+        vm_inventory.unlock_inventory(database)
         create_volumes(database, shape.disks, new, progress)
         vm_inventory.lock_inventory(database)
         if set(members(database, names)) != set(present):
@@ -158,7 +157,8 @@ def _add(
         if name in present:
             frontend = known[name]
             lacks_keys = not frontend.host.attribute(KEYS_ATTRIBUTE)
-            clones.append(Clone(name, _public_address(frontend), None, lacks_keys))
+            address = next((one.ip for one in frontend.host.interfaces if one.ip and not one.vlan), "")
+            clones.append(Clone(name, address, None, lacks_keys))
             continue
         try:
             cluster = add_cluster(
@@ -288,10 +288,6 @@ def _addresses(
     used = [*inventory.ips, *inventory.reserved_ips]
     found = next_addresses(subnet, used, len(missing), 1, parameters.addresses[0])
     return dict(zip(missing, found, strict=True))
-
-
-def _public_address(vm: VirtualMachine) -> str:
-    return next((i.ip for i in vm.host.interfaces if i.ip and not i.vlan), "") or ""
 
 
 def _cluster_parameters(

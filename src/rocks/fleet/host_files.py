@@ -129,11 +129,8 @@ def read_files(host: HostAddress, settings: FleetSettings, paths: Sequence[str])
                 content = archive.extractfile(entry) if entry.isreg() else None
                 if content is not None and _is_asked(f"/{entry.name}", paths):
                     found[f"/{entry.name}"] = content.read()
-    except (
-        tarfile.TarError,
-        ValueError,
-        OverflowError,
-    ) as error:  # tarfile has none for a number that is none
+    except (tarfile.TarError, ValueError, OverflowError) as error:
+        # the last two for a number that is none
         if output:
             raise HostError(f"host {host.name} sent files that cannot be read: {error}") from None
     return found

@@ -39,10 +39,8 @@ class LocalConnection:
     def run(self, command: str, timeout_seconds: float | None, standard_input: bytes = b"") -> CommandOutput:
         """As `Connection.run`; the shell is bash."""
         stream, deadline = PipeStream([_SHELL, "-c", command]), Deadline(timeout_seconds)
-        with contextlib.suppress(
-            OSError
-        ):  # it ended before it read all, or the time is over: `collect` reports it
-            stream.send(standard_input, deadline)
+        with contextlib.suppress(OSError):
+            stream.send(standard_input, deadline)  # what ended early, or took too long, `collect` reports
         stream.close()
         return stream.collect(deadline)
 

@@ -210,9 +210,8 @@ class _ChannelStream:
             self._channel.sendall(data)
         except TimeoutError:
             raise
-        except (
-            OSError
-        ) as error:  # Paramiko's for a channel that the other side has closed has no type of its own
+        except OSError as error:
+            # Paramiko's for a channel that the other side has closed has no type of its own
             raise BrokenPipeError(str(error)) from None
 
     def receive(self, deadline: Deadline) -> bytes:

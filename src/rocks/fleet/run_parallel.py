@@ -99,9 +99,8 @@ class _Pool(Generic[Result]):
             deadline_seconds = self._deadline_seconds[name]
             if deadline_seconds is not None:
                 self._ends[name] = monotonic_seconds() + deadline_seconds
-                self._done.put(
-                    (name, _STARTED)
-                )  # wakes the reader of results, which then knows this deadline
+                # wakes the reader of results, which then knows this deadline
+                self._done.put((name, _STARTED))
             self._done.put((name, _outcome(name, job)))
 
     def _wait_for_turn(self) -> None:

@@ -34,11 +34,8 @@ def check_node_file(frontend: Frontend, name: str, source: Source) -> None:
     section that bash cannot read, whatever attributes a host has. No `eval` is executed.
     """
     errors: list[StateError] = []
-    for value in (
-        _UNKNOWN,
-        f"/{_UNKNOWN}",
-        "",
-    ):  # a word, a path; what bash cannot read with a word, it may without
+    # a word, a path; what bash cannot read with a word, it may without
+    for value in (_UNKNOWN, f"/{_UNKNOWN}", ""):
         context = HostContext(
             _ATTRIBUTES, _ATTRIBUTES, {}, is_lenient=True, is_evaluated=False, unknown=value
         )

@@ -99,11 +99,8 @@ def _read_sums(urls: Sequence[str]) -> dict[str, str]:
     for sums in dict.fromkeys(map(_sums_url, urls)):
         try:
             text = fetch(sums, _MAX_SUMS_BYTES).decode("utf-8", "replace")
-        except (
-            MissingFileError,
-            ForbiddenFileError,
-        ):  # stores of objects answer so to a file that is missing
-            continue
+        except (MissingFileError, ForbiddenFileError):
+            continue  # stores of objects forbid a file that is missing
         stated = {match[2]: match[1].lower() for line in text.splitlines() if (match := _SUM.fullmatch(line))}
         for url in urls:
             if _sums_url(url) == sums and _base_name(url) in stated:

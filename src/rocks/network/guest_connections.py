@@ -280,9 +280,5 @@ def _line(link: LinkSpec) -> str:
         f"[ -e /sys/class/net/{device} ] || {{ {make} && {silence}; "
         f"ip link set {device}{mtu} arp off alias rocks:{link.vlan} up; }}"
     )
-    return line + _long_name(link)
-
-
-def _long_name(link: LinkSpec) -> str:
     long = long_vlan_name(link.parent, link.vlan) if link.parent is not None else link.device
-    return "" if long == link.device else f"  # {long}"
+    return line if long == link.device else f"{line}  # {long}"

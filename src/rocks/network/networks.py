@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rocks.core.errors import UserError
 from rocks.inventory.in_use_records import lock_inventory
@@ -19,7 +19,7 @@ from rocks.network.network_rules import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from rocks.database.connection import Database
     from rocks.inventory.records import Network
@@ -47,12 +47,12 @@ def add_network(database: Database, network: Network) -> None:
 
 def set_network_subnet(database: Database, names: Sequence[str], subnet: str) -> None:
     """Set the first address of the networks; UserError unless it and all interfaces fit the netmasks."""
-    _set_addresses(database, names, "subnet", subnet, lambda network: replace(network, subnet=subnet))
+    _set_addresses(database, names, "subnet", subnet)
 
 
 def set_network_netmask(database: Database, names: Sequence[str], netmask: str) -> None:
     """Set the netmask of the networks; UserError unless their subnets and all interfaces fit it."""
-    _set_addresses(database, names, "netmask", netmask, lambda network: replace(network, netmask=netmask))
+    _set_addresses(database, names, "netmask", netmask)
 
 
 def set_network_mtu(database: Database, names: Sequence[str], mtu: str) -> None:
@@ -76,21 +76,19 @@ def set_network_servedns(database: Database, names: Sequence[str], serves_dns: b
     subnets.set_column(database, names, "servedns", serves_dns)
 
 
-def _set_addresses(
-    database: Database, names: Sequence[str], column: str, value: str, changed: Callable[[Network], Network]
-) -> None:
+def _set_addresses(database: Database, names: Sequence[str], column: str, value: str) -> None:
     lock_inventory(database)
     subnets.lock_networks(database, names)
     interfaces = subnets.interfaces_on(database, names)
     networks = subnets.load_networks(database, subnets.network_names(database))
     set_names = {name.lower() for name in names}
-    after = [changed(network) if network.name.lower() in set_names else network for network in networks]
-    for network in networks:
-        if network.name.lower() not in set_names:
-            continue
-        check_no_overlap(changed(network), after)
+    new: dict[str, Any] = {column: value}
+    changed = [replace(one, **new) for one in networks if one.name.lower() in set_names]
+    others = [one for one in networks if one.name.lower() not in set_names]
+    for network in changed:
+        check_no_overlap(network, [*others, *changed])
         on_network = [(host, ip) for name, host, ip in interfaces if name == network.name and ip]
-        check_interfaces_fit(changed(network), on_network)
+        check_interfaces_fit(network, on_network)
     subnets.set_column(database, names, column, value)
 
 

@@ -6,6 +6,7 @@ The names of the questions are those of the global attributes that keep the answ
 from __future__ import annotations
 
 import ipaddress
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.dataclasses import dataclass
@@ -50,10 +51,6 @@ class SitePlan:
     attributes: dict[str, str]
 
 
-def _any_netmask(text: str) -> None:
-    read_addresses("0.0.0.0", text)
-
-
 def _name_servers(text: str) -> None:
     for address in text.split(","):
         check_ip(address.strip())
@@ -64,7 +61,9 @@ def _network_questions(name: str, zone: str) -> tuple[Question, ...]:
     return (
         Question(f"{prefix}Interface", f"device of the {name} network", None, check_device),
         Question(f"{prefix}Address", f"address of the frontend on the {name} network", None, check_ip),
-        Question(f"{prefix}Netmask", f"netmask of the {name} network", None, _any_netmask),
+        Question(
+            f"{prefix}Netmask", f"netmask of the {name} network", None, partial(read_addresses, "0.0.0.0")
+        ),
         Question(f"{prefix}DNSDomain", f"DNS domain of the {name} network", zone, check_zone),
     )
 

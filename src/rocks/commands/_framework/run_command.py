@@ -126,7 +126,9 @@ def _begin_record(command: Command, texts: Sequence[str]) -> AuditRecord | None:
 
     Only root can write into the audit log; the system log has the calls of others.
     """
-    if os.geteuid() != 0 or not is_audited(command) or _is_only_tried(command, texts):
+    # the framework's own dry runs do not come here
+    is_tried = command.HandlesDryRun and str2bool(parse_arguments(list(texts)).parameters.get("dry-run"))
+    if os.geteuid() != 0 or not is_audited(command) or is_tried:
         return None
     from rocks import __version__
     from rocks.commands._framework.shell_quoting import quote
@@ -150,11 +152,6 @@ def _begin_record(command: Command, texts: Sequence[str]) -> AuditRecord | None:
     )
     record.begin()
     return record
-
-
-def _is_only_tried(command: Command, texts: Sequence[str]) -> bool:
-    """Whether it is a dry run that the command does itself; the framework's own dry runs do not come here."""
-    return command.HandlesDryRun and str2bool(parse_arguments(list(texts)).parameters.get("dry-run"))
 
 
 def _without_secrets(command: Command, texts: Sequence[str]) -> list[str]:

@@ -22,9 +22,8 @@ def quote(text: str) -> str:
 
     Not `shlex.quote`: the specification (CLI §2.3, dump) prescribes backslashes.
     """
-    if text and _PLAIN.issuperset(
-        text
-    ):  # at once: the dump of a large site has tens of millions of characters
+    # at once: the dump of a large site has tens of millions of characters
+    if is_plain(text):
         return text
     return "".join(map(_quoted, text)) or "''"
 

@@ -180,9 +180,8 @@ class Replay:
 
     def _lines_of_this_site(self) -> Iterator[Planned]:
         """The present site as the lines of a dump."""
-        appliances = self._command.command(
-            "dump appliance"
-        )  # the whole dump lacks those of every new database
+        # the whole dump lacks those of every new database
+        appliances = self._command.command("dump appliance")
         lines = list(read_lines(appliances + self._command.command("dump")))
         yield from self._planned(lines, self._same_lines)
         yield from self._firewall_rules()

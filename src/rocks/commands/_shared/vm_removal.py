@@ -40,9 +40,8 @@ def remove_with_hooks(
     for error in lock_vms(command.db, names).values():
         raise error
     try:
-        machines = load_vms(
-            command.db, names
-        )  # as the last command on them left them: from here on they stay so
+        # as the last command on them left them: from here on they stay so
+        machines = load_vms(command.db, names)
     except StateError:
         _check_are_left(known, which_are_vms(command.db, names))
         raise

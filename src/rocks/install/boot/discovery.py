@@ -98,7 +98,8 @@ def discover_hosts(
             notify(f"Warning: {fault}")
         notify(f"waiting for new machines on {device}; Ctrl-C ends it")
         while not deadline.passed() and added != settings.max_hosts:
-            mac = _next_machine(requests, deadline)
+            left = deadline.remaining_seconds()
+            mac = requests.next(_WAIT_SECONDS if left is None else min(left, _WAIT_SECONDS))
             if mac is None or mac in known:
                 continue
             try:
@@ -134,12 +135,6 @@ def _begin(database: Database) -> str:
         ) from None
     sync_host_files(database)  # a killed run may have left a host without its files
     return device
-
-
-def _next_machine(requests: NetworkBoots, deadline: Deadline) -> str | None:
-    """The MAC address of a machine that asks; None when none has asked for a moment."""
-    left = deadline.remaining_seconds()
-    return requests.next(_WAIT_SECONDS if left is None else min(left, _WAIT_SECONDS))
 
 
 def _check_all_found(settings: DiscoverySettings, added: int) -> None:

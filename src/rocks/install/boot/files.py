@@ -160,9 +160,8 @@ def _write_scripts(scripts: dict[str, str]) -> None:
 
 def _write_hosts(path: Path, text: str) -> None:
     """Write the hosts, and inform dnsmasq of what was written since it was last informed; its user reads the file."""
-    unread = path.with_name(
-        "unread"
-    )  # exists from before the change until dnsmasq is informed: a kill leaves it
+    # exists from before the change until dnsmasq is informed: a kill leaves it
+    unread = path.with_name("unread")
     if not has_content(path, text):
         write_file(unread, "", mode=PUBLIC)
         write_file(path, text, mode=PUBLIC)

@@ -27,10 +27,7 @@ def add_key(database: Database, host: str, given: str, description: str | None) 
     UserError, and no change, for a text that is no key, a file that cannot be read, a key that is too weak, and one
     that the host has.
     """
-    from rocks.site.airboss.keys import (
-        rsa_bits,  # their libraries take 0.1 s to load
-        to_pem,
-    )
+    from rocks.site.airboss.keys import rsa_bits, to_pem  # their libraries take 0.1 s to load
 
     key = to_pem(_text(given))
     if len(key) > _LONGEST:

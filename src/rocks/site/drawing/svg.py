@@ -61,7 +61,9 @@ def topology_svg(site: Topology, by_rack: bool | None = None) -> str:
     _add(root, "style", _STYLE)
     y = _MARGIN
     for network in site.networks:
-        _bar(root, y, networks[network.name], f"{network.name}  {network.address}")
+        colour = networks[network.name]
+        _add(root, "rect", x=_MARGIN, y=y, width=_WIDTH - 2 * _MARGIN, height=18, rx=3, fill=colour)
+        _text(root, f"{network.name}  {network.address}", _MARGIN + 8, y + 13, _WIDTH - 4 * _MARGIN)
         y += 24
     stored = _stored_disks(site)
     boxes = _nas_boxes(site, stored, networks, clusters)
@@ -223,11 +225,6 @@ def _draw(root: etree._Element, box: Box, x: int, y: int, height: int) -> None:
         if colour:
             _add(group, "rect", x=x + 4, y=top, width=_BOX - 8, height=_LINE - 2, rx=2, fill=colour)
         _text(group, text, x + 8, top + 11, _BOX - 16)
-
-
-def _bar(root: etree._Element, y: int, colour: str, text: str) -> None:
-    _add(root, "rect", x=_MARGIN, y=y, width=_WIDTH - 2 * _MARGIN, height=18, rx=3, fill=colour)
-    _text(root, text, _MARGIN + 8, y + 13, _WIDTH - 4 * _MARGIN)
 
 
 def _text(parent: etree._Element, text: str, x: int, y: int, width: int, kind: str = "") -> None:
