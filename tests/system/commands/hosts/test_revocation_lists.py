@@ -117,6 +117,9 @@ def test_a_list_that_was_read_later_is_brought_later(vm_site: Site, pki: Path, d
     brought: list[int] = []
 
     def deploy(host: HostAddress, settings: FleetSettings, files: Mapping[str, bytes], folder: str) -> None:
+        # the certificate of the other host is revoked meanwhile: only the first command may deploy there
+        if host.name != "head":
+            return
         if not begun.is_set():
             begun.set()
             assert may_go_on.wait(patience(60))
@@ -136,4 +139,4 @@ def test_a_list_that_was_read_later_is_brought_later(vm_site: Site, pki: Path, d
     may_go_on.set()
     first.join()
     second.join()
-    assert brought[-1] == 1 and brought == sorted(brought)
+    assert brought == [0, 1]
