@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Optional, Protocol, Tuple
+from typing import NamedTuple, Optional, Protocol, Set, Tuple
 
 from rocks.core.dataclasses import dataclass
 from rocks.fleet.host.change import Change
@@ -66,3 +66,6 @@ class SessionDriver(Protocol):
 
     def read_sessions(self) -> Tuple[SessionFact, ...]:
         """All iSCSI sessions of this host, of any origin, sorted by target."""
+
+    def used_targets(self) -> Set[str]:
+        """The targets whose disks something uses; asks no NAS."""

@@ -50,6 +50,9 @@ class FakeSessions:
     def read_sessions(self) -> Tuple[SessionFact, ...]:
         return tuple(self._fact(self._sessions[target]) for target in sorted(self._sessions))
 
+    def used_targets(self) -> Set[str]:
+        return {fact.target for fact in self.read_sessions() if fact.device_path in self.users}
+
     def ensure_session(self, spec: SessionSpec) -> SessionFact:
         check_session(spec)
         existing = self._sessions.get(spec.target)

@@ -8,7 +8,7 @@ Protocol in memory.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import List, Tuple
+from typing import List, Set, Tuple
 
 from rocks.core.clock import Deadline, wait_seconds
 from rocks.core.errors import IncoherentError, RocksError, ToolError
@@ -37,7 +37,7 @@ from rocks.storage.iscsi_initiator.rules import (
     no_disk,
     parse_initiator,
 )
-from rocks.storage.iscsi_initiator.users import find_users
+from rocks.storage.iscsi_initiator.users import find_used, find_users
 from rocks.storage.iscsi_target.names import check_iscsi_name
 
 _INITIATOR_FILE = Path("/etc/iscsi/initiatorname.iscsi")
@@ -58,6 +58,12 @@ class Sessions:
 
     def read_sessions(self) -> Tuple[SessionFact, ...]:
         return tuple(session.fact for session in read_kernel_sessions())
+
+    def used_targets(self) -> Set[str]:
+        sessions = read_kernel_sessions()
+        return find_used(
+            {one.fact.target: one.disk_folder for one in sessions if one.disk_folder is not None}
+        )
 
     def ensure_session(self, spec: SessionSpec) -> SessionFact:
         check_session(spec)

@@ -6,7 +6,7 @@ import errno
 import os
 import stat
 from pathlib import Path
-from typing import List, Optional, Set
+from typing import List, Mapping, Optional, Set, Tuple
 
 from rocks.core.files import text_if_readable
 
@@ -16,13 +16,23 @@ _PROCESSES = Path("/proc")
 def find_users(disk_folder: Path, may_open: bool) -> List[str]:
     """Descriptions of the users; empty when unused. `disk_folder` is below /sys/block.
 
-    `may_open`: open the disk to detect exclusive use by the kernel, such as a mount; this can block while the NAS is
-    down.
+    `may_open`: open the disk to detect other exclusive use by the kernel, such as swap space; this can block while the
+    NAS is down.
     """
-    users = _holders(disk_folder) + _processes(disk_folder)
+    numbers = _numbers(disk_folder)
+    users = _holders(disk_folder) + _processes(numbers) + _mounts(numbers)
     if not users and may_open and _is_claimed(disk_folder.name):
-        users.append("the kernel (mounted, or as swap space)")
+        users.append("the kernel (mounted elsewhere, or as swap space)")
     return users
+
+
+def find_used(disks: Mapping[str, Path]) -> Set[str]:
+    """The names of the disks that have users, as `find_users` finds them without opening them; one look for all."""
+    opened: Set[Optional[str]] = {number for number, _ in _mounted()}
+    for process in _PROCESSES.iterdir() if disks else ():
+        if process.name.isdigit():
+            opened |= _open_devices(process)
+    return {name for name, folder in disks.items() if _holders(folder) or _numbers(folder) & opened}
 
 
 def _holders(disk_folder: Path) -> List[str]:
@@ -36,25 +46,38 @@ def _holders(disk_folder: Path) -> List[str]:
     return found
 
 
-def _processes(disk_folder: Path) -> List[str]:
+def _numbers(disk_folder: Path) -> Set[Optional[str]]:
+    """`major:minor` of the disk and of its partitions."""
+    places = (disk_folder / "dev", *disk_folder.glob(f"{disk_folder.name}*/dev"))
+    return {text_if_readable(place) for place in places}
+
+
+def _mounts(numbers: Set[Optional[str]]) -> List[str]:
+    """Where the disk or a partition of it is mounted."""
+    return [f"the mount at {place}" for number, place in _mounted() if number in numbers]
+
+
+def _mounted() -> List[Tuple[str, str]]:
+    """Device and place of each mount (proc(5): /proc/pid/mountinfo)."""
+    lines = map(str.split, text_if_readable(_PROCESSES / "self/mountinfo").splitlines())
+    return [(line[2], line[4]) for line in lines]
+
+
+def _processes(numbers: Set[Optional[str]]) -> List[str]:
     """Processes that have opened the disk or a partition of it."""
-    numbers = {
-        text_if_readable(disk_folder / "dev"),
-        *(text_if_readable(part) for part in disk_folder.glob(f"{disk_folder.name}*/dev")),
-    }
     found = []
     for process in _PROCESSES.iterdir():
-        if process.name.isdigit() and _has_open(process, numbers):
+        if process.name.isdigit() and numbers & _open_devices(process):
             found.append(f"process {process.name} ({text_if_readable(process / 'comm')})")
     return sorted(found)
 
 
-def _has_open(process: Path, numbers: Set[str]) -> bool:
+def _open_devices(process: Path) -> Set[Optional[str]]:
     try:
         links = list((process / "fd").iterdir())
     except OSError:
-        return False
-    return any(_device_number(link) in numbers for link in links)
+        return set()
+    return {_device_number(link) for link in links}
 
 
 def _device_number(link: Path) -> Optional[str]:

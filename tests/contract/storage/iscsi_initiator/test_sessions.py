@@ -67,7 +67,9 @@ def test_a_disk_goes_once(world: HostWorld) -> None:
 def test_a_disk_in_use_does_not_go(world: HostWorld) -> None:
     """The error names the user of the device."""
     spec, fact = attached(world)
+    assert world.sessions.used_targets() == set()
     world.open(fact.device_path)
+    assert world.sessions.used_targets() == {spec.target}
     with pytest.raises(
         StateError, match=rf"the disk of {spec.target} is in use by process \d+ \(.*\); release it"
     ):

@@ -130,6 +130,22 @@ def test_a_listing_says_whether_a_guest_uses_the_device(site: DrivenSite) -> Non
     site.unmap("used-vol")
 
 
+def test_a_listing_says_whether_a_guest_uses_the_disk_on_its_nas(site: DrivenSite) -> None:
+    """Of an image that is not copied to the host, which is the default."""
+    site.map("far-vol", sync=False)
+    sessions = site.hosts[HOST].sessions
+
+    def in_use() -> object:
+        return site.ask(wire.ListDevices(), HOST)["body"]["far-vol"]["in_use"]
+
+    (session,) = sessions.read_sessions()
+    assert in_use() is False
+    sessions.users[session.device_path] = "process 7 (qemu)"
+    assert in_use() is True
+    sessions.users.clear()
+    site.unmap("far-vol")
+
+
 def test_f17_a_listing_of_a_host_that_has_lost_a_device(site: DrivenSite) -> None:
     """The device was removed by hand: the others are listed."""
     host = site.map_local("f17-vol")

@@ -7,7 +7,7 @@ import pytest
 from rocks.core.errors import IncoherentError, StateError
 from rocks.storage.iscsi_initiator.listing import parse_serial, read_kernel_sessions
 from rocks.storage.iscsi_initiator.rules import check_one_session, parse_initiator
-from rocks.storage.iscsi_initiator.users import find_users
+from rocks.storage.iscsi_initiator.users import find_used, find_users
 
 TARGET = "iqn.2001-04.com.nas:vm1-vol.3"
 PAGE = b"\x00\x80\x00\x110123456789abcdef\x00"
@@ -94,6 +94,16 @@ def test_devices_above_a_disk_use_it(tmp_path: Path) -> None:
     write(disk / "sdc1/dev", "8:33\n")
     (disk / "sdc1/holders/md0").mkdir(parents=True)
     assert find_users(disk, may_open=False) == ["the device vm1-vol-origin", "the device md0"]
+    assert find_used({"a": disk}) == {"a"}
+
+
+def test_a_mounted_disk_is_used(tmp_path: Path) -> None:
+    """Nobody has it open then but the kernel."""
+    number, _, place = Path("/proc/self/mountinfo").read_text("utf-8").splitlines()[0].split()[2:5]
+    write(tmp_path / "sdc/dev", f"{number}\n")
+    write(tmp_path / "sdd/dev", "259:7777\n")
+    assert f"the mount at {place}" in find_users(tmp_path / "sdc", may_open=False)
+    assert find_used({"a": tmp_path / "sdc", "b": tmp_path / "sdd"}) == {"a"}
 
 
 def test_the_name_of_this_host() -> None:
