@@ -137,13 +137,11 @@ def with_boot_flags(attributes: Mapping[str, str], flags: str) -> Mapping[str, s
 def _interfaces(host: Host) -> tuple[PlannedInterface, ...]:
     """The interfaces that have a device, a MAC address and an IP address; that on the primary network is first.
 
-    An adapter has the address of its bond until the profile has set up the bond.
+    An adapter has the address of its bond, and none of its own, until the profile has set up the bond.
     """
-    complete = [
-        i
-        for i in map(partial(_adapter, host), host.interfaces)
-        if i.device and i.mac and i.ip and not i.is_vlan
-    ]
+    bonds = {one.device for one in host.interfaces if is_bond(one) and one.ip}
+    own = [one for one in host.interfaces if is_bond(one) or one.channel not in bonds]
+    complete = [i for i in map(partial(_adapter, host), own) if i.device and i.mac and i.ip and not i.is_vlan]
     if not complete:
         raise UserError(
             f"it has no interface with a device, a MAC address and an IP address; add them with "

@@ -47,6 +47,16 @@ def test_the_first_adapter_of_a_bond_has_its_address() -> None:
     assert plan.interfaces == (PlannedInterface("eth0", "52:54:00:00:00:09", "10.9.0.9/24", 1500),)
 
 
+def test_an_address_of_an_adapter_is_not_beside_that_of_its_bond() -> None:
+    """It had one before it got a bond; the profile leaves it out."""
+    first, second = HOST.interfaces
+    bond = replace(first, device="bond0", mac=None, module="bonding", ip="10.9.0.7")
+    members = [replace(one, channel="bond0") for one in (first, second)]
+    host = replace(HOST, interfaces=(*members, bond))
+    addresses = [one.address for one in plan_installation(host, SOURCE).interfaces]
+    assert addresses == [one.address for one in plan_devices(host) if one.address] == ["10.9.0.7/24"]
+
+
 def test_the_gateway_is_that_of_the_profile() -> None:
     """The host's default route comes before the attribute, and a gateway on another network is not the first's."""
     host = replace(HOST, routes=(ResolvedRoute(Route("0.0.0.0", "0.0.0.0", "10.9.0.254"), "H"),))
