@@ -259,7 +259,10 @@ def restore(
         failed = [error for error in answers.values() if isinstance(error, RocksError)]
         is_certain = not any(isinstance(error, NoAnswerError) for error in failed)
         is_unchanged = is_certain and len(failed) == len(parts) and _are_at_rest(storage, images)
-        former = [] if failed or dry_run.is_on() else [_former_content(storage, part) for part in parts]
+        former: list[str] = []
+        if not failed:
+            _record(database, vm, None)  # before the questions, during which the command may be ended
+            former = [] if dry_run.is_on() else [_former_content(storage, part) for part in parts]
     if failed:
         what = "is not restored"
         if is_unchanged:
@@ -269,7 +272,6 @@ def restore(
         else:
             what = "is perhaps not restored, or in part: repeat the command, before which it does not start"
         raise CLASSES[failed[0].family](f"{vm.name} {what}: {failed[0]}", code=failed[0].code)
-    _record(database, vm, None)
     if dry_run.is_on():
         return ()
     with_it = f", with the later snapshots {', '.join(later)}" if later else ""

@@ -13,6 +13,7 @@ SEED_FOLDER = ".seed"
 ARRIVING_FOLDER = ".arriving"
 _SNAPSHOT = re.compile(r"img-\d+-\d+-\d{8}T\d{6}Z\Z")
 _QUARANTINED = re.compile(r"-quarantine-\d+(?:-\d+)?\Z")
+_EPOCH = re.compile(r"[0-9]{1,18}")
 _AUTHORITY = re.compile(r"[^a-z0-9.-]")
 
 
@@ -109,7 +110,7 @@ def before_volume(volume: str, epoch: int) -> str:
 def is_former(volume: str, other: str) -> bool:
     """Whether the other volume is a former content of this one, by its name."""
     begin = before_volume(volume, 0)[:-1]
-    return other.startswith(begin) and other[len(begin) :].isdigit()
+    return other.startswith(begin) and _EPOCH.fullmatch(other, len(begin)) is not None
 
 
 def cursor_bookmark(guid: str, host: str) -> str:
