@@ -112,7 +112,7 @@ def write_new_file(path: Path, content: str | bytes) -> None:
         with draft(path, replace=False) as new:
             new.write(content)
     except FileExistsError:
-        raise UserError(f"{printable(str(path))} exists; give another file") from None
+        raise UserError(f"{path} exists; give another file") from None
     except (OSError, ValueError) as error:
         reason = explain(error, path) if isinstance(error, OSError) else error
         raise HostError(f"cannot write {printable(str(path))}: {reason}") from None
