@@ -221,9 +221,10 @@ def test_a_node_may_include_what_a_needed_roll_brings(
     roll_site: Site, build_roll: BuildRoll, tmp_path: Path
 ) -> None:
     """Built, added and enabled before that roll or together with it, as any other roll that needs one."""
+    section = 'if true; then\n<include file="common.sh"/>\nfi'
     for path, text in {
         "shared-1.0-noarch/include/common.sh": "date",
-        "user-1.0-noarch/nodes/more.xml": '<kickstart><post><include file="common.sh"/></post></kickstart>',
+        "user-1.0-noarch/nodes/more.xml": f"<kickstart><post>{section}</post></kickstart>",
     }.items():
         file = tmp_path / "sources" / path
         file.parent.mkdir(parents=True)

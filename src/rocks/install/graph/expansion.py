@@ -205,7 +205,7 @@ class _Expansion:
             raise StateError(f"{where(element, self._place)}: {error}") from None
 
     def _included(self, element: etree._Element, name: str, is_required: bool) -> str:
-        """The text of an included file; '' for a missing one that is not required."""
+        """The text of an included file; '' for a missing one that is not required, or what is unknown in its place."""
         if not name:
             raise StateError(f"{where(element, self._place)}: <{tag_of(element)}> needs the name of a file")
         try:
@@ -217,7 +217,7 @@ class _Expansion:
                 f"{where(element, self._place)}: there is no file {name} in the folders include beside the nodes; "
                 "its roll must bring it"
             )
-        return text or ""
+        return text or self._context.unknown
 
     def _copied(self, element: etree._Element) -> etree._Element:
         """A tag `file` whose content is the bytes of a file of this machine."""
