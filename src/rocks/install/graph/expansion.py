@@ -38,7 +38,7 @@ _EVALUATING = SELECTING | {"shell", "mode"}
 _COPYING = SELECTING | {"src", "dst", "perms", "owner"}
 _DEEPEST = 16
 _MAX_INSERTED_BYTES, _BYTES_OF_A_TEXT = 16 << 20, 4 << 10
-"""Of all texts that are inserted into a node; each counts as so many more: few files can name each other endlessly."""
+"""Of all texts that are inserted into a node; included ones count as more: few files can name each other endlessly."""
 
 _COPY_MARK = "ROCKS-COPY"
 VARIABLE_ATTRIBUTES = frozenset(("name", "val", "ref"))
@@ -154,11 +154,7 @@ class _Expansion:
 
     def _insert(self, element: etree._Element, text: str, found: etree._Element) -> None:
         """Add text, as it is or as XML, in the place of a tag."""
-        self._inserted_bytes += len(text) + _BYTES_OF_A_TEXT
-        if self._inserted_bytes > _MAX_INSERTED_BYTES:
-            raise StateError(
-                f"{where(element, self._place)}: the texts that are inserted into this node are too many, or too long"
-            )
+        self._count(element, _BYTES_OF_A_TEXT)
         mode = attribute(element, "mode", "quote")
         if mode not in ("quote", "xml"):
             raise StateError(
@@ -171,6 +167,7 @@ class _Expansion:
             raise StateError(
                 f"{where(element, self._place)}: inserted texts insert others, more than {_DEEPEST} deep"
             )
+        self._count(element, len(text))
         place = f"{where(element, self._place)}, its text"
         inserted = parse_document(f"<rocks>{text}</rocks>".encode(), place, self._context)
         before, self._line = self._line, self._line or _line_of(element)
@@ -179,8 +176,16 @@ class _Expansion:
         self._depth -= 1
         self._line = before
 
+    def _count(self, element: etree._Element, inserted_bytes: int) -> None:
+        self._inserted_bytes += inserted_bytes
+        if self._inserted_bytes > _MAX_INSERTED_BYTES:
+            raise StateError(
+                f"{where(element, self._place)}: the texts that are inserted into this node are too many, or too long"
+            )
+
     def _fitting(self, element: etree._Element, text: str) -> str:
-        """The text for a tag. StateError for a character that XML cannot contain."""
+        """The text for a tag. StateError for a character that XML cannot contain, and for too much text."""
+        self._count(element, len(text))
         unfit = unfit_character(text)
         if unfit:
             raise StateError(f"{where(element, self._place)}: its text has {unfit}, which XML cannot contain")

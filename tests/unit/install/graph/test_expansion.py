@@ -74,6 +74,13 @@ def test_few_files_do_not_insert_each_other_endlessly() -> None:
         read("<post>" + '<include file="long"/>' * 17 + "</post>", SmallFrontend(long="x" * (1 << 20)))
 
 
+@pytest.mark.parametrize("tag", ['<file name="/a" include="long"/>', '<var name="long"/>'])
+def test_a_long_text_is_not_repeated_endlessly(tag: str) -> None:
+    long = "x" * (1 << 20)
+    with pytest.raises(StateError, match="are too many, or too long"):
+        read(f'<var name="long" val="{long}"/><post>{tag * 17}</post>', SmallFrontend(long=long))
+
+
 def test_included_files_are_text_or_tags_and_may_be_missing_for_sinclude() -> None:
     frontend = SmallFrontend(
         a="&hostname; <b>", x='<post>echo &hostname;</post><sinclude file="y" mode="xml"/>'
