@@ -35,6 +35,9 @@ class Code(str, enum.Enum):
     POOL_FULL = "pool_full"
     """A pool has no space for the operation."""
 
+    POOL_MISSING = "pool_missing"
+    """The machine has no such pool."""
+
     HOST_FULL = "host_full"
     """The host has too little left of what the machine needs: memory, cores, devices."""
 

@@ -13,7 +13,7 @@ from tests.generated import examples
 from tests.servers import free_port
 from tests.system.commands.conftest import Site
 from tests.system.imgstorage.image_site import NAS
-from tests.system.imgstorage.storage_site import ADD, HOST, OTHER, Storage
+from tests.system.imgstorage.storage_site import ADD, HOST, OTHER, START, Storage
 
 MAP = ("host", "storagemap")
 NO_VOLUME = "ZVol none-vol not found in database"
@@ -190,3 +190,15 @@ def test_the_attribute_names_the_brokers_host(
     monkeypatch.delenv("ROCKS_BROKER_ADDRESS")
     vm_site.done("set", "attr", "RABBITMQ_Server", "127.0.0.1")
     assert "there is no queue" in vm_site.refused("list", "host", "storagemap", OTHER)
+
+
+def test_the_start_of_a_machine_whose_pool_is_missing_names_all_that_it_takes(storage: Storage) -> None:
+    vm = storage.add_vm("poolless")
+    storage.done("set", "host", "vm", "nas", vm, f"nas={NAS}", "zpool=nope")
+    ended = storage.rocks(*START, vm)
+    assert ended.status == 1
+    message = ended.err.strip().removeprefix("Error: ")
+    assert message.startswith(
+        f"poolless is not started on {HOST}: its disk is to be in the pool nope of {NAS}, which is not there: "
+    )
+    assert message.endswith(f"rocks set host vm nas poolless nas={NAS} zpool=POOL names another")

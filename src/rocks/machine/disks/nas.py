@@ -16,6 +16,7 @@ from rocks.storage.volumes.move_checks import check_no_moves
 from rocks.storage.volumes.move_records import read_moves
 from rocks.storage.volumes.move_rules import check_not_moving
 from rocks.storage.volumes.places import (
+    check_has_pool,
     check_nas,
     check_not_running,
     check_pool_name,
@@ -38,8 +39,8 @@ def set_vm_nas(database: Database, names: Sequence[str], nas: str, zpool: str, i
 
     Without `zpool` each disk gets one of the NAS's `img_zpools`. Takes effect at the next start; a constant number of
     statements. UserError for an invalid parameter; StateError for a host that is not a NAS or not a virtual machine,
-    has no such disk, or may be running while its disk would leave a NAS; BusyError while another command changes a
-    machine. Nothing is changed then.
+    has no such pool or disk, or may be running while its disk would leave a NAS; BusyError while another command
+    changes a machine. Nothing is changed then.
     """
     number = read_number("index", index, 0)
     if zpool:
@@ -53,6 +54,8 @@ def set_vm_nas(database: Database, names: Sequence[str], nas: str, zpool: str, i
         after = [disk._replace(nas="", zpool="") for disk in before]
     elif zpool:
         after = [disk._replace(nas=server.name, zpool=zpool) for disk in before]
+        if after != before:
+            check_has_pool(server, zpool)
     else:
         after = place_disks(before, server.name, pools, secrets.randbelow)
     check_not_moving(before, read_moves(database))

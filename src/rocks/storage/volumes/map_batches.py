@@ -223,6 +223,13 @@ def _with_remedy(image: ImageSpec, error: RocksError) -> RocksError:
             f"will never return, discard them with rocks clean host storagemap {image.nas} {image.volume} force=yes "
             "reason=WHY"
         )
+    if error.code is Code.POOL_MISSING:
+        index = f" index={image.number}" if image.number else ""
+        return StateError(
+            f"{image.vm} is not started on {image.host}: its disk is to be in the pool {image.zpool} of {image.nas}, "
+            f"which is not there: {error}. rocks set host vm nas {image.vm} nas={image.nas} zpool=POOL{index} "
+            "names another"
+        )
     return error
 
 

@@ -74,8 +74,7 @@ def check_nas(host: Host) -> None:
 
 def pools_of(nas: Host) -> list[str]:
     """The pools in the attribute img_zpools of the NAS. StateError when it is empty or has an invalid name."""
-    names = dict.fromkeys(name.strip() for name in nas.attribute("img_zpools").split(","))
-    pools = [name for name in names if name]
+    pools = _named_pools(nas)
     if not pools:
         raise StateError(
             f"there is no zpool to choose: {nas.name} has no attribute img_zpools; set it with "
@@ -89,6 +88,22 @@ def pools_of(nas: Host) -> list[str]:
                 f"the attribute img_zpools of {nas.name} is not valid: {error}; correct it, or give zpool="
             ) from None
     return pools
+
+
+def check_has_pool(nas: Host, zpool: str) -> None:
+    """StateError when the NAS has the attribute img_zpools, and the pool is not in it."""
+    pools = _named_pools(nas)
+    if pools and zpool not in pools:
+        raise StateError(
+            f"{nas.name} has no pool {zpool} for images, but {', '.join(pools)} (its attribute img_zpools): give one "
+            f"of these, or, if {zpool} exists there, run rocks set host attr {nas.name} img_zpools "
+            f"{','.join([*pools, zpool])} first"
+        )
+
+
+def _named_pools(nas: Host) -> list[str]:
+    names = dict.fromkeys(name.strip() for name in nas.attribute("img_zpools").split(","))
+    return [name for name in names if name]
 
 
 def disks_numbered(disks: Iterable[DiskLocation], names: Sequence[str], number: int) -> list[DiskLocation]:

@@ -10,7 +10,7 @@ import re
 from typing import Dict, Optional, Sequence, Tuple
 
 from rocks.core.clock import Deadline, wait_seconds
-from rocks.core.errors import BusyError, HostError, PoolFullError, RocksError, StateError, ToolError
+from rocks.core.errors import BusyError, Code, HostError, PoolFullError, RocksError, StateError, ToolError
 from rocks.core.process import Finished, LateError, run
 from rocks.storage.zfs.silent_pools import SilentPools
 
@@ -116,7 +116,8 @@ def zpool_health(pool: str) -> str:
     if finished.exit_status != 0:
         raise StateError(
             f"{os.uname().nodename} has no ZFS pool {pool}: there, `zpool list` shows imported pools, `zpool import` "
-            f"others ({one_line(finished.error_text)})"
+            f"others ({one_line(finished.error_text)})",
+            code=Code.POOL_MISSING,
         )
     return finished.text.strip()
 

@@ -58,10 +58,23 @@ def test_without_a_pool_every_one_of_the_attribute_may_result(images: Site) -> N
 
 
 def test_a_disk_on_the_nas_remains_in_its_pool_when_it_is_set_again(images: Site) -> None:
+    images.done("set host attr nas-0-0 img_zpools elsewhere")
+    images.done(*SET, "web", "nas=nas-0-0", "zpool=elsewhere")
+    images.done("set host attr nas-0-0 img_zpools tank")
     images.done(*SET, "web", "nas=nas-0-0", "zpool=elsewhere")
     for _ in range(5):
         images.done(*SET, "web", "nas=nas-0-0")
     assert locations(images) == [("web", "vda", "nas-0-0", "elsewhere")]
+
+
+def test_a_pool_that_the_nas_does_not_have_for_images_is_refused(images: Site) -> None:
+    """With the pools that it has; a NAS without the attribute, or with an invalid one, gets any."""
+    assert images.refused(*SET, "web", "nas=nas-0-0", "zpool=nope") == (
+        "nas-0-0 has no pool nope for images, but tank, fast (its attribute img_zpools): give one of these, or, if "
+        "nope exists there, run rocks set host attr nas-0-0 img_zpools tank,fast,nope first"
+    )
+    images.done(*SET, "web", "nas=nas-0-1", "zpool=nope")
+    assert locations(images) == [("web", "vda", "nas-0-1", "nope")]
 
 
 def test_any_host_with_the_attribute_is_a_nas(images: Site) -> None:

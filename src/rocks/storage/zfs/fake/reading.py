@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from rocks.core.clock import Deadline
-from rocks.core.errors import HostError, StateError, ToolError
+from rocks.core.errors import Code, HostError, StateError, ToolError
 from rocks.storage.zfs.facts import BookmarkFact, History, PoolFact, SnapshotFact, VolumeFact
 from rocks.storage.zfs.fake.contents import Pool, Snapshot, Volume
 from rocks.storage.zfs.fake.streams import encode_token
@@ -88,7 +88,8 @@ class FakeReading:
         pool = self.pools.get(name.split("/")[0].split("@")[0])
         if pool is None or not pool.is_imported:
             raise StateError(
-                f"this machine has no ZFS pool {name.split('/')[0]}: `zpool list` shows imported pools"
+                f"this machine has no ZFS pool {name.split('/')[0]}: `zpool list` shows imported pools",
+                code=Code.POOL_MISSING,
             )
         return pool
 

@@ -22,7 +22,7 @@ class Command(rocks.commands.Command):
     </param>
     <param type='string' name='zpool' default="the pool of a disk that is on the NAS; for another disk a random
           pool of the NAS's attribute img_zpools" of='zpool'>
-    The pool.
+    The pool: one of the NAS's attribute img_zpools, if that is set, or the present one of the disk.
     </param>
     <param type='int' name='index' default='0' unit='none'>
     Number of the disk; 0 is the first.
