@@ -6,9 +6,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from rocks.core.units import BYTES_PER_GIB
 from rocks.storage.broker import broker as message_broker
 from rocks.storage.broker.server import BrokerSettings
-from rocks.storage.client import asking
+from rocks.storage.client import asking, importing
 from tests.generated import examples
 from tests.servers import free_port
 from tests.system.commands.conftest import Site
@@ -190,6 +191,23 @@ def test_the_attribute_names_the_brokers_host(
     monkeypatch.delenv("ROCKS_BROKER_ADDRESS")
     vm_site.done("set", "attr", "RABBITMQ_Server", "127.0.0.1")
     assert "there is no queue" in vm_site.refused("list", "host", "storagemap", OTHER)
+
+
+def test_an_image_that_its_pool_can_never_hold_is_refused_before_it_is_read(
+    storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the rule of growing: a sparse volume may exceed what is free, but not so far."""
+    monkeypatch.setattr(importing, "send_file", lambda *arguments: pytest.fail("the file was read"))
+    huge = tmp_path / "huge.raw"
+    with huge.open("wb") as file:
+        file.truncate(2000 * BYTES_PER_GIB)
+    add = ("add", "host", "storageimg", NAS, "tank", "huge")
+    for source in (f"file={huge}", "size=2000"):
+        message = storage.refused(*add, source)
+        assert message.startswith("the volume tank/huge of 2000.0 GiB is not made: the NAS's pool has ")
+        assert " free and " in message and " are needed: " in message
+    assert storage.images.nas.pools.read_volume("tank/huge") is None
+    storage.done(*add, "size=200")
 
 
 def test_the_start_of_a_machine_whose_pool_is_missing_names_all_that_it_takes(storage: Storage) -> None:

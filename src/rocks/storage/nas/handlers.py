@@ -80,7 +80,7 @@ class NasHandlers:
                     f"the volume {effect.volume} does not exist and the request has no size for a new one"
                 )
             # before there is a volume that no host gets
-            _check_space(f"the volume {effect.volume} is not made", pool, effect.size_bytes)
+            check_space(f"the volume {effect.volume} is not made", pool, effect.size_bytes)
             self._pools.ensure_volume(effect.volume, effect.size_bytes, BLOCK_BYTES)
         volume = self._volume(effect.volume)
         return Facts(
@@ -324,7 +324,7 @@ class NasHandlers:
             )
         if volume.size_bytes < size_bytes:
             pool = self._pools.read_pool(effect.volume.partition("/")[0])
-            _check_space(f"the volume {effect.volume} does not grow", pool, size_bytes)
+            check_space(f"the volume {effect.volume} does not grow", pool, size_bytes)
             self._pools.ensure_size(effect.volume, volume.guid, size_bytes)
         return Facts(size_bytes=size_bytes, volume_guid=volume.guid)
 
@@ -342,7 +342,7 @@ def needed_volume(pools: PoolDriver, name: str) -> VolumeFact:
     return volume
 
 
-def _check_space(outcome: str, pool: PoolFact, size_bytes: int) -> None:
+def check_space(outcome: str, pool: PoolFact, size_bytes: int) -> None:
     """StateError, which begins with the outcome, when the pool has no space for the changes of such a volume."""
     shortage = nas_shortage(pool.free_bytes, pool.size_bytes, size_bytes)
     if shortage is not None:

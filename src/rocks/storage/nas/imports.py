@@ -13,9 +13,10 @@ from typing import IO, Any, Callable, Iterator, Mapping, Set, Tuple, cast
 
 from rocks.core.clock import Deadline, monotonic_seconds
 from rocks.core.errors import BusyError, IncoherentError, StateError, ToolError, UserError
+from rocks.core.units import size_text
 from rocks.storage.life.states import DELETING
 from rocks.storage.limits import BLOCK_BYTES, DEVICE_SECONDS
-from rocks.storage.nas.handlers import needed_volume
+from rocks.storage.nas.handlers import check_space, needed_volume
 from rocks.storage.nas.means import Means
 from rocks.storage.stream.frames import read_frames
 from rocks.storage.stream.lines import Opening, alive_reporter, receive_line, send_line
@@ -63,9 +64,12 @@ class Imports:
         self._lock = threading.Lock()
 
     def add(self, request: AddZvol) -> Mapping[str, Any]:
-        """Make the volume; returns its guid and size. StateError when it exists, except for an interrupted import."""
+        """Make the volume; returns its guid and size. StateError when it exists, except for an interrupted import.
+
+        StateError also when the pool has no space for the changes of a volume of its size, as at a map and a growth.
+        """
         name = f"{request.zpool}/{request.zvol}"
-        self._pools.read_pool(request.zpool)
+        pool = self._pools.read_pool(request.zpool)
         found = self._pools.read_volume(name)
         if is_base(request.zvol):
             raise UserError(f"{request.zvol} is the name of a base of an image; give another")
@@ -74,6 +78,12 @@ class Imports:
             raise StateError(
                 f"ZVol {request.zvol} exists already in {request.zpool}; remove it first, or use another name"
             )
+        if request.origin is None:
+            # ZFS frees later what the rest of an interrupted import has
+            free_bytes = pool.free_bytes + (0 if found is None else found.used_bytes)
+            size_bytes = rounded(request.size_bytes)
+            outcome = f"the volume {name} of {size_text(size_bytes)} is not made"
+            check_space(outcome, pool._replace(free_bytes=free_bytes), size_bytes)
         if found is not None:
             # the rest of an interrupted import, possibly of another file: none of it is used
             with self.alone(name):
