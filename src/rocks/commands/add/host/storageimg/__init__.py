@@ -21,7 +21,7 @@ class Command(rocks.commands.Command):
     is named raw but has the header of another format is rejected unless format is given. The transfer omits
     holes. Afterwards the NAS reads the image back; no host can use it until the digests match. Repeat the
     command to complete an interrupted import. A volume whose pool lacks the space that growing to its size needs
-    is refused before the file is read.
+    is refused: a raw file is not read then, and a qcow2 file is checked and converted first.
 
     <shared names='nas'/>
     <arg type='string' name='zpool' of='zpool'>
