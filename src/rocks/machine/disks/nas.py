@@ -16,7 +16,6 @@ from rocks.storage.volumes.move_checks import check_no_moves
 from rocks.storage.volumes.move_records import read_moves
 from rocks.storage.volumes.move_rules import check_not_moving
 from rocks.storage.volumes.places import (
-    check_has_pool,
     check_nas,
     check_not_running,
     check_pool_name,
@@ -24,6 +23,7 @@ from rocks.storage.volumes.places import (
     is_nowhere,
     place_disks,
     pools_of,
+    unlisted_pool,
 )
 
 if TYPE_CHECKING:
@@ -34,13 +34,13 @@ if TYPE_CHECKING:
     from rocks.storage.volumes.places import DiskLocation
 
 
-def set_vm_nas(database: Database, names: Sequence[str], nas: str, zpool: str, index: str) -> None:
+def set_vm_nas(database: Database, names: Sequence[str], nas: str, zpool: str, index: str) -> str | None:
     """Record that disk number `index` of each machine is on the host `nas` in `zpool`; `none`: on no NAS.
 
-    Without `zpool` each disk gets one of the NAS's `img_zpools`. Takes effect at the next start; a constant number of
-    statements. UserError for an invalid parameter; StateError for a host that is not a NAS or not a virtual machine,
-    has no such pool or disk, or may be running while its disk would leave a NAS; BusyError while another command
-    changes a machine. Nothing is changed then.
+    Without `zpool` each disk gets one of the NAS's `img_zpools`; returns the warning about another one. Takes effect at
+    the next start; a constant number of statements. UserError for an invalid parameter; StateError for a host that is
+    not a NAS or not a virtual machine, has no such disk, or may be running while its disk would leave a NAS; BusyError
+    while another command changes a machine. Nothing is changed then.
     """
     number = read_number("index", index, 0)
     if zpool:
@@ -54,13 +54,12 @@ def set_vm_nas(database: Database, names: Sequence[str], nas: str, zpool: str, i
         after = [disk._replace(nas="", zpool="") for disk in before]
     elif zpool:
         after = [disk._replace(nas=server.name, zpool=zpool) for disk in before]
-        if after != before:
-            check_has_pool(server, zpool)
     else:
         after = place_disks(before, server.name, pools, secrets.randbelow)
     check_not_moving(before, read_moves(database))
     _check_not_running(database, [old for old, new in zip(before, after, strict=True) if old != new])
     table.put_disks(database, after)
+    return unlisted_pool(server, zpool) if server is not None and zpool and after != before else None
 
 
 def remove_vm_nas(database: Database, names: Sequence[str]) -> None:

@@ -90,15 +90,15 @@ def pools_of(nas: Host) -> list[str]:
     return pools
 
 
-def check_has_pool(nas: Host, zpool: str) -> None:
-    """StateError when the NAS has the attribute img_zpools, and the pool is not in it."""
+def unlisted_pool(nas: Host, zpool: str) -> str | None:
+    """The warning about a pool that is not in the attribute img_zpools of the NAS; None without the attribute."""
     pools = _named_pools(nas)
-    if pools and zpool not in pools:
-        raise StateError(
-            f"{nas.name} has no pool {zpool} for images, but {', '.join(pools)} (its attribute img_zpools): give one "
-            f"of these, or, if {zpool} exists there, run rocks set host attr {nas.name} img_zpools "
-            f"{','.join([*pools, zpool])} first"
-        )
+    if not pools or zpool in pools:
+        return None
+    return (
+        f"{nas.name} has no pool {zpool} for images, but {', '.join(pools)} (its attribute img_zpools): set one of "
+        f"these, or, if {zpool} exists there, run rocks set host attr {nas.name} img_zpools {','.join([*pools, zpool])}"
+    )
 
 
 def _named_pools(nas: Host) -> list[str]:

@@ -22,7 +22,7 @@ class Command(rocks.commands.Command):
     </param>
     <param type='string' name='zpool' default="the pool of a disk that is on the NAS; for another disk a random
           pool of the NAS's attribute img_zpools" of='zpool'>
-    The pool: one of the NAS's attribute img_zpools, if that is set, or the present one of the disk.
+    The pool. A line warns of one that is not in the NAS's attribute img_zpools, if that is set.
     </param>
     <param type='int' name='index' default='0' unit='none'>
     Number of the disk; 0 is the first.
@@ -48,4 +48,6 @@ class Command(rocks.commands.Command):
         names = self.getSomeHostnames(args)
         nas = self.fillText("nas", "")
         server = nas if not nas or is_nowhere(nas) else self.getOneHostname([nas])
-        set_vm_nas(self.db, names, server, self.fillText("zpool", ""), self.fillText("index", "0"))
+        warning = set_vm_nas(self.db, names, server, self.fillText("zpool", ""), self.fillText("index", "0"))
+        if warning is not None:
+            self.notify(f"Warning: {warning}")
