@@ -1,24 +1,16 @@
-"""What image storage is asked in a dry run: whether the image is as the change needs it; the change is printed."""
+"""What image storage is asked in a dry run: whether it would refuse the change, which is printed."""
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, Mapping, Optional, Tuple, Type
+from typing import Any, Callable, Dict, Mapping, Optional, Type
 
 from rocks.core import dry_run
-from rocks.core.errors import BugError, Code, StateError
+from rocks.core.errors import BugError
 from rocks.core.units import size_text
-from rocks.storage.client.questions import Query, images_of, question
+from rocks.storage.client.questions import Query, question
 from rocks.storage.wire import requests as wire
-from rocks.storage.wire.base_names import is_base
-from rocks.storage.wire.replies import (
-    BaseRow,
-    HeldRow,
-    ImageAttributes,
-    ImageRow,
-    MadeBase,
-    MadeClones,
-    MadeVolume,
-)
+from rocks.storage.wire.messages import write_request
+from rocks.storage.wire.replies import HeldRow, ImageAttributes, MadeBase, MadeClones, MadeVolume
 
 Ask = Callable[[Query[Any]], Any]
 """Sends a question and returns the answer; raises the error."""
@@ -59,56 +51,24 @@ _STEPS: Dict[Type[Any], Callable[[Any], str]] = {
     wire.DelCopy: lambda it: f"destroy the copy {it.volume}",
 }
 
-_NEEDS_NO_IMAGE = (
-    wire.MapZvol,
-    wire.AddZvol,
-    wire.AddBase,
-    wire.CloneZvols,
-    wire.FreezeZvols,
-    wire.AcceptZvol,
-    wire.SetAttrs,
-    wire.DelAttrs,
-    wire.DelCopy,
-)
-_NEEDS_MAPPED = (wire.UnmapZvol, wire.PullZvol)
-_NEEDS_UNMAPPED = (wire.DelZvol, wire.RestoreZvol, wire.MoveZvol, wire.GrowZvol)
+_UNCHECKED = (wire.MapZvol, wire.CloneZvols, wire.FreezeZvols, wire.DelCopy)
+"""What may need an earlier step of the same dry run, which the NAS does not know; and what only a host knows."""
 
 
 def dry_answer(query: Query[Any], ask: Ask) -> Any:
     """The answer to a request that changes something, as if it had succeeded; `ask` sends a question.
 
-    StateError where the daemon would refuse the request for the present state of the image; UnknownReplyError where
-    what follows depends on the change.
+    The error with which the NAS would refuse the request; UnknownReplyError where what follows depends on the change.
     """
     request = query.request
     step = _STEPS.get(type(request))
     if step is None:
         raise BugError(f"a dry run does not know the request {type(request).__name__}; please report this")
-    if isinstance(request, wire.DelZvol) and is_base(request.zvol):
-        _check_base(query.node, request, ask(question(query.node, wire.ListBases())))
-    elif not isinstance(request, _NEEDS_NO_IMAGE):
-        _check_image(query.zvol, request, ask(images_of(query.node)))
+    is_completion = isinstance(request, wire.HoldSnapshot) and request.guid  # of a snapshot that is not made
+    if not isinstance(request, _UNCHECKED) and not is_completion:
+        ask(question(query.node, wire.CheckRequest(write_request(request).decode())))
     dry_run.would(query.node, step(request))
     return _answer(query.node, request)
-
-
-def _check_base(node: str, request: wire.DelZvol, rows: Tuple[BaseRow, ...]) -> None:
-    name = f"{request.zpool}/{request.zvol}"
-    row = next((row for row in rows if (row.zpool, row.zvol) == (request.zpool, request.zvol)), None)
-    if row is None:
-        raise StateError(f"there is no base {name} on {node}; rocks list image bases=yes shows all")
-    if row.clones:
-        raise StateError(f"{name} is not destroyed: {row.clones} disks are clones of it")
-
-
-def _check_image(zvol: str, request: Any, rows: Tuple[ImageRow, ...]) -> None:
-    row: Optional[ImageRow] = next((row for row in rows if row.zvol == zvol), None)
-    if row is None:
-        raise StateError(f"ZVol {zvol} not found in database", code=Code.IMAGE_UNKNOWN)
-    if isinstance(request, _NEEDS_MAPPED) and row.remotehost is None:
-        raise StateError(f"ZVol {zvol} is not mapped", code=Code.IMAGE_NOT_MAPPED)
-    if isinstance(request, _NEEDS_UNMAPPED) and row.remotehost is not None:
-        raise StateError(f"ZVol {zvol} is mapped to {row.remotehost}", code=Code.IMAGE_MAPPED)
 
 
 def _answer(node: str, request: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import uuid
+from contextlib import suppress
 from typing import Any, Callable, Dict, NamedTuple, Optional, Type
 
 from rocks.core.errors import CLASSES, BusyError, Code, RocksError, StateError, UserError
@@ -23,13 +24,14 @@ from rocks.storage.nas.image_records import ImageRecords
 from rocks.storage.nas.imports import Imports
 from rocks.storage.nas.means import Means
 from rocks.storage.nas.presence import HostPresence
+from rocks.storage.nas.refusals import CHECK, FirstChangeError
 from rocks.storage.nas.unknown_images import adopt, adopt_volume
 from rocks.storage.store.file import OutboxMessage
 from rocks.storage.store.nas import Operation
 from rocks.storage.wire import requests as wire
 from rocks.storage.wire.actions import ACTIONS, action_of
 from rocks.storage.wire.base_names import is_base
-from rocks.storage.wire.messages import Message, read_request, write_error, write_success
+from rocks.storage.wire.messages import Message, read_message, read_request, write_error, write_success
 from rocks.storage.wire.replies import Fields
 
 _log = logging.getLogger(__name__)
@@ -55,7 +57,10 @@ class Commands:
         bases: Bases,
         exports: Exports,
         site: Site,
+        checking: Callable[[], Commands],
     ) -> None:
+        """`checking` makes an object of this class that ends at the first change (`refusals`)."""
+        self._checking = checking
         self._pools, self._engine, self._store, _ = means
         self._arrivals = arrivals
         self._bases = bases
@@ -80,6 +85,7 @@ class Commands:
             wire.HoldSnapshot: self._held.hold,
             wire.ReleaseSnapshot: self._held.release,
             wire.AcceptZvol: self._accept,
+            wire.CheckRequest: self._check,
             wire.ListZvols: self._records.list_zvols,
             wire.GetZvolAttrs: self._records.get_zvol_attrs,
             wire.SetZvolAttrs: self._records.set_zvol_attrs,
@@ -307,6 +313,17 @@ class Commands:
         return image
 
     # --- answered now
+
+    def _check(self, request: wire.CheckRequest) -> Fields:
+        """Raise the error with which the request would be refused."""
+        asked = read_request(read_message(request.message.encode()), "nas")
+        checking = self._checking()
+        with suppress(FirstChangeError):
+            if type(asked) in checking._begins:
+                checking._begins[type(asked)](asked, CHECK)
+            else:
+                checking._answers[type(asked)](asked)
+        return {}
 
     def _add(self, request: wire.AddZvol) -> Fields:
         made = self._imports.add(request)

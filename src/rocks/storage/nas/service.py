@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import uuid
 from pathlib import Path
-from typing import Callable, ContextManager, NamedTuple, Optional
+from typing import Callable, ContextManager, NamedTuple, Optional, Tuple
 
 from rocks.core.errors import IncoherentError, RocksError
 from rocks.storage.bus import Bus, BusSettings, Delivery
@@ -32,6 +32,7 @@ from rocks.storage.nas.means import Means
 from rocks.storage.nas.moves import Moves
 from rocks.storage.nas.presence import HostPresence
 from rocks.storage.nas.progress import ProgressBoard
+from rocks.storage.nas.refusals import UnchangedEngine, end, unchanged
 from rocks.storage.nas.scheduler import Scheduler
 from rocks.storage.nas.snapshot_expiry import SnapshotExpiry
 from rocks.storage.nas.transfers import NasTransfers
@@ -128,23 +129,32 @@ class NasService:
 
     def _create_transfers(self, handlers: NasHandlers) -> None:
         """What transfers images, and the commands, which begin imports and moves."""
-        node, frontend = self._configuration.name, self._configuration.frontend_name
-        pools, open_device = self._devices.pools, self._devices.open_device
-        means = Means(pools, self._engine, self._store, self._progress)
-        self._arrivals = Arrivals(means, handlers, node, open_device)
-        imports = Imports(means, frontend, open_device, self._arrivals.check_free)
-        bases = Bases(pools, imports, frontend, node)
-        self._commands = Commands(
-            means,
-            imports,
-            self._presence,
-            self._arrivals,
-            bases,
-            self._exports,
-            Site(node, frontend, lambda host: self._resolve(host, self._configuration.network)),
-        )
+        open_device = self._devices.open_device
+        means = Means(self._devices.pools, self._engine, self._store, self._progress)
+        self._commands, self._arrivals, imports, bases = self._create_commands(means, handlers)
         self._transfers = NasTransfers(means, self._hosts, imports, bases, self._arrivals)
         self._moves = Moves(means, open_device, self._connect)
+
+    def _create_commands(
+        self, means: Means, handlers: NasHandlers
+    ) -> Tuple[Commands, Arrivals, Imports, Bases]:
+        node, frontend = self._configuration.name, self._configuration.frontend_name
+        arrivals = Arrivals(means, handlers, node, self._devices.open_device)
+        imports = Imports(means, frontend, self._devices.open_device, arrivals.check_free)
+        bases = Bases(means.pools, imports, frontend, node)
+        site = Site(node, frontend, lambda host: self._resolve(host, self._configuration.network))
+        commands = Commands(
+            means, imports, self._presence, arrivals, bases, self._exports, site, self._create_checking
+        )
+        return commands, arrivals, imports, bases
+
+    def _create_checking(self) -> Commands:
+        """Commands that end before their first change."""
+        pools, targets = unchanged(self._devices.pools), unchanged(self._devices.targets)
+        handlers = NasHandlers(pools, targets, Portal(self._address, PORTAL_PORT), secrets_of=end)
+        engine = UnchangedEngine(self._engine, handlers.do)
+        means = Means(pools, engine, unchanged(self._store), self._progress)
+        return self._create_commands(means, handlers)[0]
 
     def start(self) -> None:
         """Compare records and volumes, restore the exports, go on with open work, and accept requests.

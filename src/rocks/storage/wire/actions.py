@@ -72,6 +72,7 @@ ACTIONS: Dict[str, Action] = {
         Action("accept_zvol", "nas", requests.AcceptZvol, "zvol_accepted", read_nothing, "again"),
         Action("move_zvol", "nas", requests.MoveZvol, "zvol_moved", read_nothing, "once"),
         Action("grow_zvol", "nas", requests.GrowZvol, "zvol_grown", read_nothing, "once"),
+        Action("check_request", "nas", requests.CheckRequest, "request_checked", read_nothing, "reads"),
         Action("list_zvols", "nas", requests.ListZvols, "zvol_list", partial(read_rows, ImageRow), "reads"),
         Action(
             "get_zvol_attrs", "nas", requests.GetZvolAttrs, "get_zvol_attrs", read_image_attributes, "reads"

@@ -164,6 +164,13 @@ class MoveZvol(Asks[None]):
 
 
 @dataclass(frozen=True)
+class CheckRequest(Asks[None]):
+    """Whether the NAS would refuse a request (its message) from its own records; nothing is changed."""
+
+    message: str
+
+
+@dataclass(frozen=True)
 class ListZvols(Asks[Tuple[replies.ImageRow, ...]]):
     """Images of the NAS by name, from the first one behind `after`; as many as fit into a message. `more` in the answer
     states that there are others."""

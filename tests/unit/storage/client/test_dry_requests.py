@@ -1,6 +1,5 @@
 """What image storage is asked in a dry run, and what is answered in its place."""
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,16 +9,21 @@ from rocks.core.errors import Code, StateError
 from rocks.storage.client import Query, questions
 from rocks.storage.client.dry_requests import _STEPS, dry_answer
 from rocks.storage.wire.actions import ACTIONS
-from rocks.storage.wire.replies import ImageRow, MadeVolume
-from rocks.storage.wire.requests import AddZvol, DelZvol, MapZvol, SetZvolAttrs
-
-FREE = ImageRow("free", "tank", "idle", "", remotehost=None)
-MAPPED = ImageRow("mapped", "tank", "local", "", remotehost="vmh1")
+from rocks.storage.wire.messages import read_message, read_request
+from rocks.storage.wire.replies import HeldRow, MadeVolume
+from rocks.storage.wire.requests import AddZvol, CheckRequest, DelZvol, HoldSnapshot, MapZvol, SetZvolAttrs
 
 
-def ask(query: Query[Any]) -> Any:
-    assert query.is_reading
-    return (FREE, MAPPED)
+def ask(query: Query[Any]) -> None:
+    """As a NAS that refuses what concerns the image `mapped`."""
+    assert query.is_reading and isinstance(query.request, CheckRequest)
+    request = read_request(read_message(query.request.message.encode()), "nas")
+    if request.zvol == "mapped":
+        raise StateError("ZVol mapped is mapped to vmh1", code=Code.IMAGE_MAPPED)
+
+
+def ask_nothing(query: Query[Any]) -> None:
+    raise AssertionError(query)
 
 
 def test_every_request_that_changes_something_has_its_step() -> None:
@@ -33,39 +37,43 @@ def test_every_request_that_changes_something_has_its_step() -> None:
 
 def test_a_map_is_printed_and_its_device_taken_as_made(lines: list[str]) -> None:
     request = MapZvol("tank", "a-vol", "vmh1", "pool", 36, True, "iqn.x")
-    device = dry_answer(questions.question("nas-0-0", request), ask)
+    device = dry_answer(questions.question("nas-0-0", request), ask_nothing)
     assert lines == ["nas-0-0: would map the image a-vol to vmh1, and copy it there"]
     assert dry_run.is_assumed("vmh1", device)
 
 
-@pytest.mark.parametrize(
-    ("make", "code"),
-    [
-        (lambda: questions.unmap_image("nas", "absent"), Code.IMAGE_UNKNOWN),
-        (lambda: questions.unmap_image("nas", "free"), Code.IMAGE_NOT_MAPPED),
-        (lambda: questions.question("nas", DelZvol("tank", "mapped")), Code.IMAGE_MAPPED),
-        (lambda: questions.cancel_image("nas", "absent"), Code.IMAGE_UNKNOWN),
-    ],
-)
-def test_an_image_that_is_not_as_needed_is_refused_as_by_its_nas(
-    lines: list[str], make: Callable[[], Query[None]], code: Code
-) -> None:
-    with pytest.raises(StateError) as refused:
-        dry_answer(make(), ask)
-    assert refused.value.code is code
+def test_what_the_nas_refuses_is_not_printed(lines: list[str]) -> None:
+    for query in (
+        questions.unmap_image("nas", "mapped"),
+        questions.question("nas", DelZvol("tank", "mapped")),
+    ):
+        with pytest.raises(StateError) as refused:
+            dry_answer(query, ask)
+        assert refused.value.code is Code.IMAGE_MAPPED
     assert lines == []
+
+
+def test_a_snapshot_that_the_same_dry_run_would_make_is_not_asked_for(lines: list[str]) -> None:
+    made = dry_answer(questions.question("nas", HoldSnapshot("free", "tank", ("a",), False)), ask)
+    assert isinstance(made, HeldRow)
+    completed = HoldSnapshot("free", "tank", ("b",), False, made.guid)
+    dry_answer(questions.question("nas", completed), ask_nothing)
+    assert lines == [
+        "nas: would have a snapshot of the image free, and hold it",
+        "nas: would complete the snapshot of the image free",
+    ]
 
 
 def test_removals_and_settings_are_printed(lines: list[str]) -> None:
     assert dry_answer(questions.question("nas", DelZvol("tank", "free", grace_seconds=7200)), ask) is None
-    assert dry_answer(questions.unmap_image("nas", "mapped"), ask) is None
+    assert dry_answer(questions.unmap_image("nas", "other"), ask) is None
     found = dry_answer(questions.question("nas", SetZvolAttrs("free", (("persistent", "no"),))), ask)
     assert found.persistent is False
     made = dry_answer(questions.question("nas", AddZvol("tank", "new", 7)), ask)
     assert isinstance(made, MadeVolume)
     assert lines == [
         "nas: would destroy the image free in 2 hours",
-        "nas: would unmap the image mapped, and write its changes back",
+        "nas: would unmap the image other, and write its changes back",
         "nas: would set persistent=no of the image free",
         "nas: would make the volume tank/new",
     ]

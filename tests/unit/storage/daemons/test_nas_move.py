@@ -13,6 +13,7 @@ from rocks.storage.nas.engine import Engine
 from rocks.storage.store.file import RecordsError
 from rocks.storage.stream.lines import Opening, receive_line, write_opening
 from rocks.storage.wire import requests as wire
+from tests.unit.storage.daemons.checks import check
 from tests.unit.storage.daemons.driven_site import DrivenSite
 from tests.unit.storage.daemons.nodes import HOSTS, NAS, OTHER_NAS, NasNode
 
@@ -240,6 +241,7 @@ def test_cancelled_move_leaves_the_image_here(site: DrivenSite) -> None:
     accept(site)
     move = site.send(wire.MoveZvol(ZVOL, OTHER_NAS, "tank"))
     site.wait_for(lambda: listed_state(site, NAS) == "moving", "moving")
+    assert check(site, wire.CancelZvol(ZVOL)) == "", "the end of the other operation is no refusal"
     site.ask(wire.CancelZvol(ZVOL))
     with pytest.raises(RocksError, match="was cancelled by a command"):
         site.answer(move)

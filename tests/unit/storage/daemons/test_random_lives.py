@@ -17,6 +17,7 @@ from rocks.storage.nas.scheduler import Scheduler
 from rocks.storage.wire import requests as wire
 from rocks.storage.wire.messages import read_message, success_of
 from tests.generated import examples
+from tests.unit.storage.daemons.checks import check
 from tests.unit.storage.daemons.driven_site import REPLIES, DrivenSite
 from tests.unit.storage.daemons.guests import CHUNKS, VOLUME, ZVOL, Guest, content_of
 from tests.unit.storage.daemons.nodes import FRONTEND, HOSTS, Node
@@ -96,6 +97,8 @@ class Life:
     # --- the frontend
 
     def send(self, kind: str, request: Any, host: str = "") -> None:
+        if self.site.nas.service is not None:
+            check(self.site, request)
         self.asked[self.site.send(request)] = (kind, host)
 
     def map(self, host: str) -> None:

@@ -39,6 +39,7 @@ REQUESTS = [
     wire.DelZvol("tank", "a-vol", force=True, with_snapshots=True),
     wire.UndeleteZvol("a-vol"),
     wire.GrowZvol("tank", "a-vol", 50 * 2**30, "11111111-uuid"),
+    wire.CheckRequest('{"v": 1}'),
     wire.ListCopies(),
     wire.DelCopy("tank/a-vol", force=True),
     wire.ListZvols(),
@@ -168,9 +169,8 @@ def test_what_a_request_does_is_declared_once() -> None:
         effect: {action.name for action in ACTIONS.values() if action.effect == effect}
         for effect in ("reads", "again", "in time", "once")
     }
-    assert {name for name in ACTIONS if name.startswith(("list_", "get_"))} | {"op_status"} == by_effect[
-        "reads"
-    ]
+    reading = {name for name in ACTIONS if name.startswith(("list_", "get_"))}
+    assert reading | {"op_status", "check_request"} == by_effect["reads"]
     assert by_effect["again"] == {
         *("add_zvol", "accept_zvol", "set_zvol_attrs", "set_attrs", "del_attrs", "del_copy"),
     }
