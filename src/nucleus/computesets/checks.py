@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 
 from nucleus.computesets import lifecycle
 from nucleus.mirror import computesets, identity
-from nucleus.mirror.computesets import late_charges, nodes_without_job, uncharged_sets
-from nucleus.mirror.events import NEWS, append_events
-from nucleus.mirror.hosts import nodes_without_host, recent_jobs, unavailable_nodes
+from nucleus.mirror.computesets import uncharged_sets
+from nucleus.mirror.hosts import recent_jobs
 from nucleus.mirror.observations import SCHEDULER, database_now, record_source
 from nucleus.mirror.pool import logged
-from nucleus.records import Account, NewEvent
+from nucleus.records import Account
 from nucleus.states import ENDING, SCHEDULER_AWAY
 from rocks.core.errors import StateError
 
@@ -65,42 +64,6 @@ def _is_off(one: Computeset) -> bool:
     members = lifecycle.from_json_object(one.context, one.node_ids).members
     ends = one.state == ENDING or one.cancel_requested is not None
     return ends and all(member.is_free and not member.is_on for member in members)
-
-
-class Alarms:
-    """Machines without a job, nodes that are no hosts or get no jobs, late charges: each with an event at both ends."""
-
-    def __init__(self, guard: Guard) -> None:
-        self._guard = guard
-        self._alarms: dict[int | str, NewEvent] = {}
-
-    def check(self) -> None:
-        """Compare what is wrong now with what was wrong before."""
-        with self._guard.transaction() as session:
-            alarms = _alarms(session)
-            begun = [alarm for key, alarm in alarms.items() if key not in self._alarms]
-            ended = [alarm for key, alarm in self._alarms.items() if key not in alarms]
-            append_events(session, [*begun, *(one._replace(old=one.new, new=None) for one in ended)])
-        self._alarms = alarms
-        for event in begun:
-            _LOG.error("%s: %s", event.target, event.new)
-        if begun or ended:
-            NEWS.give()
-
-
-def _alarms(session: Session) -> dict[int | str, NewEvent]:
-    found: dict[int | str, NewEvent] = {}
-    for node in nodes_without_job(session):  # it is reported only: who started it may have had a reason
-        found[node.id] = NewEvent(
-            "alarm", node.target, None, "vm-on-without-job", node.project_id, node.cluster_id
-        )
-    for name in nodes_without_host(session):
-        found[name] = NewEvent("alarm", name, None, "node-without-host")
-    for name, _ in unavailable_nodes(session):
-        found[f"node {name}"] = NewEvent("alarm", name, None, "node-unavailable")
-    for number in late_charges(session):
-        found[f"computeset {number}"] = NewEvent("alarm", str(number), None, "computeset-without-charge")
-    return found
 
 
 class Scheduler:

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 from comet.client.hostlists import collect_hostlist
 from nucleus.backends.batch import HOSTS_CHECKED, Job, NewJob
 from nucleus.computesets import lifecycle
-from nucleus.computesets.checks import Alarms, Scheduler, store_charges
+from nucleus.computesets.alarms import Alarms
+from nucleus.computesets.checks import Scheduler, store_charges
 from nucleus.computesets.lifecycle import Action, Event
 from nucleus.computesets.performing import STARTS, perform_actions
 from nucleus.computesets.seen import (

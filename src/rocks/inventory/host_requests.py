@@ -14,7 +14,7 @@ from rocks.fleet.wire.facts import FactsRequest, Fence, HostFacts, LeaseEnd
 from rocks.fleet.wire.requests import OperationOutcome, PerformRequest
 from rocks.inventory.address_records import host_addresses
 from rocks.machine.leases import records as leases
-from rocks.machine.leases.epoch_records import present_epoch
+from rocks.machine.leases.epoch import present_epoch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence

@@ -32,7 +32,7 @@ from rocks.inventory.slurm_configuration import (
     node_names,
     slurm_configuration,
 )
-from rocks.inventory.slurm_nodes import configuration_file, drain_command, drained_nodes
+from rocks.inventory.slurm_drains import configuration_file, drain_command, drained_nodes
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from rocks.core.errors import StateError
 from rocks.machine.leases import records as leases
-from rocks.machine.leases.epoch_records import read_record, reason_to_add_nothing
+from rocks.machine.leases.epoch import read_record, reason_to_add_nothing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

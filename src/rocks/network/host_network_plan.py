@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import UserError
@@ -22,24 +21,19 @@ from rocks.network.device_options import (
     is_unreported,
     uses_dhcp,
 )
+from rocks.network.gateway_rules import host_gateway, is_default, is_on, primary_network
 from rocks.network.guest_connections import LONGEST_DEVICE_NAME, kernel_device
-from rocks.network.network_rules import DEFAULT_MTU_BYTES, attribute_address
-from rocks.network.route_rules import ANYWHERE, Route, default_gateway, device_on
+from rocks.network.network_rules import DEFAULT_MTU_BYTES
+from rocks.network.route_rules import Route
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from rocks.inventory.records import Host, Interface
 
-GATEWAY_ATTRIBUTE = "Kickstart_PrivateGateway"
-
 _DEVICE = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*", re.ASCII)
 _MAC = re.compile(r"(?:[0-9a-f]{2}:){5}[0-9a-f]{2}", re.ASCII)
 _MTU_BYTES = range(576, 65536)
-
-# each is asked for once for each route
-_interface = lru_cache(ipaddress.IPv4Interface)
-_gateway_address = lru_cache(ipaddress.IPv4Address)
 
 
 class DeviceRoute(NamedTuple):
@@ -104,28 +98,9 @@ def unreachable_routes(host: Host, devices: Sequence[HostDevice]) -> list[Route]
     ]
 
 
-def default_route(host: Host) -> tuple[str, str]:
-    """(gateway, device) of a host's default route, each '' when there is none; no host is its own gateway.
-
-    The device is that on the primary network, or that of a route through a network.
-    """
-    route = next((one.route for one in host.routes if _is_default(one.route)), None)
-    if route is not None and not route.gateway:
-        return "", device_on(host.interfaces, route.subnet)
-    gateway = host_gateway(host)
-    if gateway in (one.ip for one in host.interfaces):
-        gateway = ""
-    return gateway, device_on(host.interfaces, primary_network(host))
-
-
-def primary_network(host: Host) -> str:
-    """The network that names the host: the attribute `primary_net`, or private."""
-    return host.attribute("primary_net")
-
-
 def _with_gateway(host: Host, planned: Sequence[_Planned]) -> list[_Planned]:
     """The device of the default route has its gateway; without a route that of the attribute is meant."""
-    has_route = any(_is_default(one.route) for one in host.routes)
+    has_route = any(is_default(one.route) for one in host.routes)
     gateway = host_gateway(host)
     with_address = [place for place, (_, device) in enumerate(planned) if device.address]
     found = list(planned)
@@ -141,7 +116,7 @@ def _with_routes(host: Host, planned: Sequence[_Planned]) -> list[HostDevice]:
     """The devices with the routes that lead through them; a route through none of them does not apply to the host."""
     routes: dict[str, list[DeviceRoute]] = {}
     for route, _ in host.routes:
-        if _is_default(route) and route.gateway:
+        if is_default(route) and route.gateway:
             continue
         for interface, device in planned:
             is_on_subnet = bool(route.subnet) and (interface.subnet or "").lower() == route.subnet.lower()
@@ -158,20 +133,6 @@ def _device_route(host: Host, route: Route) -> DeviceRoute:
         raise UserError(
             f"a route of host {host.name} is not valid: {error}; rocks list host route {host.name}"
         ) from None
-
-
-def _is_default(route: Route) -> bool:
-    return (route.network, route.netmask) == (ANYWHERE, ANYWHERE)
-
-
-def is_on(address: str, gateway: str) -> bool:
-    """Whether the gateway is another host on the network of a device with that address."""
-    own = _interface(address)
-    try:
-        other = _gateway_address(gateway)
-    except ValueError:
-        return False
-    return other in own.network and other != own.ip
 
 
 def _is_ours(interface: Interface) -> bool:
@@ -240,13 +201,6 @@ def interface_address(interface: Interface) -> str:
             f'"{printable(str(interface.netmask))}", which are not valid together: rocks set host interface ip '
             f"{interface.host} {interface.device}, rocks set network netmask"
         ) from None
-
-
-def host_gateway(host: Host) -> str:
-    """The gateway of the host's default route, else of the attribute, or ''. UserError for an invalid attribute."""
-    if any(_is_default(one.route) for one in host.routes):
-        return default_gateway(host.routes)
-    return attribute_address(GATEWAY_ATTRIBUTE, host.attribute(GATEWAY_ATTRIBUTE).strip())
 
 
 def _check_distinct(host: Host, devices: Sequence[HostDevice]) -> None:

@@ -8,11 +8,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rocks.database.sets import among, in_order
+from rocks.network.gateway_rules import default_gateway
 from rocks.network.route_rules import (
     Route,
     RouteOwner,
     StoredRoute,
-    default_gateway,
     resolve_routes,
     route_place,
 )

@@ -143,11 +143,3 @@ def device_on(interfaces: Iterable[Interface], subnet: str) -> str:
         if one.device and not one.is_vlan and (one.subnet or "").lower() == subnet.lower()
     )
     return next(on_network, "")
-
-
-def default_gateway(routes: Iterable[ResolvedRoute]) -> str:
-    """The gateway of the default route; '' when there is none, or none by a gateway."""
-    found = (
-        one.route.gateway for one in routes if (one.route.network, one.route.netmask) == (ANYWHERE, ANYWHERE)
-    )
-    return next(found, "")

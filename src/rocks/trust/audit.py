@@ -21,7 +21,7 @@ from rocks import __version__
 from rocks.core.errors import BugError, RocksError, code_of
 from rocks.core.terminal import one_line
 from rocks.core.version import ROLL_NAME
-from rocks.trust.audit_log import Entry, Head
+from rocks.trust.audit_entries import Entry, Head
 from rocks.trust.audit_records import append_entry
 
 if TYPE_CHECKING:

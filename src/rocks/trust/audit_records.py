@@ -6,7 +6,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rocks.core.errors import BusyError, IncoherentError, ToolError
-from rocks.trust.audit_log import START, Entry, Head, StoredEntry, added_again, fit
+from rocks.trust.audit_entries import START, Entry, Head, StoredEntry, added_again, fit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

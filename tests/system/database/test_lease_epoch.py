@@ -12,8 +12,7 @@ from rocks.database.settings import Settings
 from rocks.fleet.wire.facts import HostFacts
 from rocks.fleet.wire.leases import EPOCH_TOKENS
 from rocks.machine.leases import comparison
-from rocks.machine.leases.epoch import ensure_epoch
-from rocks.machine.leases.epoch_records import begin_epoch, read_epoch, read_record
+from rocks.machine.leases.epoch import begin_epoch, ensure_epoch, read_epoch, read_record
 from rocks.machine.leases.records import take_leases
 
 REQUEST = {"web": ("vmc-0-0", ())}

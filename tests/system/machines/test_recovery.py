@@ -8,7 +8,7 @@ from rocks.core.errors import BusyError
 from rocks.database.connection import Database
 from rocks.machine import ended as ended_machines
 from rocks.machine import start
-from rocks.machine.leases.epoch_records import forget_record
+from rocks.machine.leases.epoch import forget_record
 from tests.system.machines.site import HEAD, NEW, OLD, MachineSite
 
 EPOCH = 2**32

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from rocks.core.process import run
-from rocks.inventory.slurm_nodes import drain_nodes, nodes_drained_by_hooks
+from rocks.inventory.slurm_drains import drain_nodes, nodes_drained_by_hooks
 from tests.patience import patience
 from tests.slurm_site import ACCOUNT, HOSTS, PARTITION, SlurmSite
 from tests.waiting import wait_until

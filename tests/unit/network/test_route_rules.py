@@ -7,13 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rocks.core.errors import UserError
+from rocks.network.gateway_rules import default_gateway
 from rocks.network.host_network_plan import DeviceRoute, plan_devices, unreachable_routes
 from rocks.network.route_rules import (
     ResolvedRoute,
     Route,
     RouteOwner,
     StoredRoute,
-    default_gateway,
     read_destination,
     resolve_routes,
 )

@@ -15,7 +15,8 @@ from rocks.core.names import check_host_name, printable
 from rocks.core.values import TRUE_VALUES
 from rocks.install.installation.disks import DiskChoice, Partition, read_disks, read_partitions
 from rocks.network.device_options import boot_mac, is_bond
-from rocks.network.host_network_plan import host_gateway, interface_address, is_on
+from rocks.network.gateway_rules import host_gateway, is_on
+from rocks.network.host_network_plan import interface_address
 from rocks.network.network_rules import DEFAULT_MTU_BYTES, attribute_address
 
 if TYPE_CHECKING:

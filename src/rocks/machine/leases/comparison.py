@@ -25,7 +25,7 @@ from rocks.machine.leases.comparison_rules import (
     next_epoch,
     plan_recovery,
 )
-from rocks.machine.leases.epoch_records import (
+from rocks.machine.leases.epoch import (
     begin_epoch,
     forget_record,
     is_current,

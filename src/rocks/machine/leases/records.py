@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from rocks.core.errors import StateError
 from rocks.inventory.records import Lease
-from rocks.machine.leases.epoch_records import LeaseEpoch, count_grant
+from rocks.machine.leases.epoch import LeaseEpoch, count_grant
 from rocks.machine.leases.plan import RUNNING, STARTING, HeldLease
 from rocks.machine.placement.shapes import TABLES as PLACEMENTS
 

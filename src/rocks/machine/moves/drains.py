@@ -13,7 +13,7 @@ from rocks.core.clock import Deadline, wait_seconds
 from rocks.core.errors import BusyError, Code, HostError, RocksError, StateError, UserError
 from rocks.inventory.host_requests import contact_hosts, open_fleet
 from rocks.inventory.loaded_host_records import load_hosts, physical_hosts, which_are_vms
-from rocks.inventory.slurm_nodes import drain_nodes
+from rocks.inventory.slurm_drains import drain_nodes
 from rocks.machine import records as table
 from rocks.machine.leases import records as leases
 from rocks.machine.leases.epoch import ensure_epoch

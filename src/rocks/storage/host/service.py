@@ -18,14 +18,15 @@ from rocks.storage.configuration import Configuration
 from rocks.storage.daemon import when_recorded
 from rocks.storage.device_mapper.dm_devices import DmDevices
 from rocks.storage.host.copy_handlers import CopyHandlers, Handler
-from rocks.storage.host.copy_reports import recover_records, report_copies
+from rocks.storage.host.copy_reports import report_copies
 from rocks.storage.host.device_handlers import DeviceHandlers, read_start
+from rocks.storage.host.device_listing import device_rows
 from rocks.storage.host.effects import HostEffect
 from rocks.storage.host.engine import HostEngine
 from rocks.storage.host.granted_image import GrantedImage
 from rocks.storage.host.guests import GuestState, guest_state
 from rocks.storage.host.heartbeats import Heartbeats
-from rocks.storage.host.listing import device_rows
+from rocks.storage.host.lost_records import recover_records
 from rocks.storage.host.releases import ReleaseWatch
 from rocks.storage.host.stored_copies import StoredCopies
 from rocks.storage.host.temp_write_watch import TempWriteWatch

@@ -17,11 +17,11 @@ from rocks.storage.nas.arrivals import Arrivals
 from rocks.storage.nas.bases import Bases
 from rocks.storage.nas.clones import Clones
 from rocks.storage.nas.engine import now_seconds
-from rocks.storage.nas.exports import Exports
 from rocks.storage.nas.handlers import standing_grant
 from rocks.storage.nas.held_snapshots import HeldSnapshots
 from rocks.storage.nas.image_records import ImageRecords
 from rocks.storage.nas.imports import Imports
+from rocks.storage.nas.lost_exports import Exports
 from rocks.storage.nas.means import Means
 from rocks.storage.nas.presence import HostPresence
 from rocks.storage.nas.refusals import CHECK, FirstChangeError

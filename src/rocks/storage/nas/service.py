@@ -24,10 +24,10 @@ from rocks.storage.nas.bases import Bases
 from rocks.storage.nas.commands import Commands, Site
 from rocks.storage.nas.comparison import Comparison
 from rocks.storage.nas.engine import Engine
-from rocks.storage.nas.exports import Exports
 from rocks.storage.nas.handlers import NasHandlers
 from rocks.storage.nas.host_requests import HostCorrespondence, event_of
 from rocks.storage.nas.imports import Imports, OpenDevice, open_device
+from rocks.storage.nas.lost_exports import Exports
 from rocks.storage.nas.means import Means
 from rocks.storage.nas.moves import Moves
 from rocks.storage.nas.presence import HostPresence

@@ -9,7 +9,7 @@ from typing import Any, List, Mapping, NamedTuple, Optional, Set
 
 from rocks.fleet.wire.codec import decode_lenient, encode
 from rocks.storage.life.host_image import HostImage
-from rocks.storage.life.record_version import numbered, unnumbered
+from rocks.storage.life.record_format import numbered, unnumbered
 from rocks.storage.store.file import OutboxMessage, StoreFile
 from rocks.storage.wire.messages import HOST_NEWS, write_message
 from rocks.storage.wire.queues import nas_queue

@@ -17,7 +17,7 @@ from rocks.core.dataclasses import dataclass
 from rocks.fleet.wire.codec import decode_lenient, encode
 from rocks.storage.iscsi_target.chap import ChapSecrets
 from rocks.storage.life.image import Image
-from rocks.storage.life.record_version import numbered, unnumbered
+from rocks.storage.life.record_format import numbered, unnumbered
 from rocks.storage.store.file import OutboxMessage, StoreFile
 
 _TABLES = """

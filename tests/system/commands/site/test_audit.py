@@ -19,7 +19,7 @@ from rocks.database.settings import Settings
 from rocks.database.versions import MIGRATIONS_FOLDER
 from rocks.trust import callers
 from rocks.trust.audit import AuditRecord, Event
-from rocks.trust.audit_log import LONGEST_ACTION, Entry, Head
+from rocks.trust.audit_entries import LONGEST_ACTION, Entry, Head
 from rocks.trust.audit_records import append_entry
 from tests.patience import patience
 from tests.system.commands.conftest import Site

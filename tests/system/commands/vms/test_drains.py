@@ -13,7 +13,7 @@ import rocks.commands.drain.host as drain_command
 from rocks.core.errors import BusyError, HostError, RocksError, StateError
 from rocks.database.connection import Database
 from rocks.inventory import machine_locks as vm_locks
-from rocks.inventory import slurm_nodes
+from rocks.inventory import slurm_drains
 from rocks.inventory.records import VirtualMachine
 from rocks.machine.moves import drains as host_drains
 from rocks.machine.moves import live_drains
@@ -81,7 +81,7 @@ def test_the_sites_slurm_gives_the_host_to_no_job(vm_site: Site, tmp_path: Path)
         "nodename=vmc-0-1",
     ]
     program.write_text(f'#!/bin/sh\necho "$*" >>{calls}\nexec sleep 600\n', "ascii")
-    vm_site.patch.setattr(slurm_nodes, "_SECONDS", patience(0.5))  # in which the program begins
+    vm_site.patch.setattr(slurm_drains, "_SECONDS", patience(0.5))  # in which the program begins
     silent = vm_site.rocks("remove host compute-0-8 compute-0-9")
     assert silent.status == 0 and "compute-0-9" not in vm_site.rocks("list host").out
     for number in (8, 9):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from rocks.core.units import BYTES_PER_GIB
-from rocks.storage.host.copy_reports import recover_records
+from rocks.storage.host.lost_records import recover_records
 from rocks.storage.life.facts import Stage
 from rocks.storage.life.host_image import HostImage
 from rocks.storage.life.names import target_name, unit_serial

@@ -15,7 +15,7 @@ from rocks.storage.life.events import Restarted
 from rocks.storage.life.facts import Facts
 from rocks.storage.life.host_image import HostImage
 from rocks.storage.life.image import Decision, Image
-from rocks.storage.life.record_version import RECORD_VERSION
+from rocks.storage.life.record_format import RECORD_VERSION
 from rocks.storage.life.requests import HostRequest
 from rocks.storage.life.states import STATES
 from rocks.storage.nas.host_requests import event_of

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import rocks.commands
 from rocks.inventory.loaded_host_records import which_are_vms
-from rocks.inventory.slurm_nodes import drain_nodes, has_slurm
+from rocks.inventory.slurm_drains import drain_nodes, has_slurm
 
 
 class Plugin(rocks.commands.Plugin):

@@ -3,7 +3,7 @@
 import rocks.commands
 from rocks.commands._shared.file_blocks import add_file_block
 from rocks.core.errors import RocksError, UserError
-from rocks.network.host_network_plan import default_route, primary_network
+from rocks.network.gateway_rules import default_route, primary_network
 from rocks.network.host_network_records import load_host_networks
 from rocks.network.network_records import load_networks, network_names
 from rocks.network.sysconfig import NETWORK, network_lines

@@ -1,4 +1,4 @@
-"""A host's listing of images, in the shape of the specification (§2.4)."""
+"""A host's listing of the devices of images, in the shape of the specification (§2.4)."""
 
 from __future__ import annotations
 

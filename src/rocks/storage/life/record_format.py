@@ -1,4 +1,4 @@
-"""The version of stored records; pure."""
+"""The format number of stored records; pure."""
 
 from __future__ import annotations
 
