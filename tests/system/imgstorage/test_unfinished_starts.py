@@ -11,6 +11,7 @@ import pytest
 from rocks.core.errors import HostError, RocksError, StateError, ToolError
 from rocks.fleet.wire.facts import DomainState
 from rocks.machine import start as vm_start
+from rocks.machine.leases import records as leases
 from rocks.storage.client import questions
 from rocks.storage.life.events import Unmap
 from rocks.storage.volumes import map_batches, map_waits
@@ -29,6 +30,10 @@ from tests.system.imgstorage.storage_site import (
     mapped_lines,
     owner,
 )
+from tests.system.imgstorage.test_nas_snapshots import REMOVE_IT, Agent, agent, guests, run, snap
+from tests.system.imgstorage.test_nas_snapshots import stop as stop_guest
+
+__all__ = ["agent", "guests"]
 
 
 def test_a_host_that_cannot_take_the_image_leaves_none_mapped(
@@ -277,3 +282,15 @@ def test_an_interrupt_ends_the_waiting(storage: Storage, monkeypatch: pytest.Mon
     way.may_go.set()
     storage.images.wait_for_state("torn-vol", "unmapped")
     assert storage.lease("torn")[0] == "released"
+
+
+def test_a_snapshot_settles_the_start_of_a_guest_that_runs(agent: Agent) -> None:
+    """A start gave up before its guest ran; its host has the guest under the lease of that start."""
+    storage = agent.guests.storage
+    run(agent, "settled")
+    leases.set_state(storage.cluster.database, ["settled"], "starting")
+    storage.cluster.database.commit()
+    snap(storage, "settled", "first")
+    assert agent.guests.lease("settled").state == "running"
+    storage.done(*REMOVE_IT, "settled", "first")
+    stop_guest(agent, "settled")
