@@ -14,7 +14,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from rocks.cluster.clusters import ClusterParameters, add_cluster
+from rocks.cluster.addition import ClusterParameters, add_cluster
 from rocks.cluster.images import NO_IMAGE
 from rocks.cluster.limits import COMPUTE_CPUS, COMPUTE_MEMORY_MB
 from rocks.cluster.volume_clones import NasClone, create_volumes, disks_on_nas, record_places
@@ -43,7 +43,7 @@ from rocks.network.route_records import default_gateways
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
-    from rocks.cluster.clusters import NewCluster
+    from rocks.cluster.addition import NewCluster
     from rocks.database.connection import Database
     from rocks.inventory.records import VirtualMachine
     from rocks.storage.volumes.places import DiskLocation

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import rocks
-from rocks.cluster import clusters
+from rocks.cluster import addition
 from rocks.cluster.images import ClusterImages
 from rocks.database.connection import Database
 from rocks.inventory.attributes.changes import add_attribute, set_attribute
@@ -336,7 +336,7 @@ def test_an_image_is_not_removed_under_a_cluster_that_is_being_added(
     """The removal begins when the images of the cluster were read, and before anything of it is stored."""
     vm_site.done("add image debian", f"file={disk}")
     removals: list[tuple[int, str]] = []
-    read = clusters.read_images
+    read = addition.read_images
 
     def read_then_remove(*given: Any) -> ClusterImages:
         found = read(*given)
@@ -344,7 +344,7 @@ def test_an_image_is_not_removed_under_a_cluster_that_is_being_added(
         removals.extend(ends([start(processes, "remove", "image", "debian")]))
         return found
 
-    vm_site.patch.setattr(clusters, "read_images", read_then_remove)
+    vm_site.patch.setattr(addition, "read_images", read_then_remove)
     added = vm_site.rocks("add cluster 203.0.113.30 1", *CLUSTER, "fe-name=one", "image=debian")
     assert added.status == 0, added.err
     ((status, error),) = removals

@@ -61,17 +61,17 @@ def place_disk(
     `outcome` is what messages say of the machine.
     """
     if disk.is_mapped:
-        return _with(made, is_mapped=True)
+        return replace(made, is_mapped=True)
     if disk.is_block:
         if not is_allowed_device(container, disk.path):
             raise _no_device(
                 vm, container, f"its disk, the device {disk.path},", _disk_there(vm, disk), outcome
             )
-        return _with(made, machine=vm.uuid)
+        return replace(made, machine=vm.uuid)
     directory = directory_of(container, disk.path)
     if directory is None:
         raise _no_directory(vm, container, f"its disk {disk.path}", _disk_there(vm, disk), outcome)
-    return _with(made, machine=vm.uuid, directory=directory)
+    return replace(made, machine=vm.uuid, directory=directory)
 
 
 def medium_of(vm: VirtualMachine, container: Host, outcome: str = _NOT_STARTED) -> tuple[DiskSpec, ...]:
@@ -87,7 +87,7 @@ def medium_of(vm: VirtualMachine, container: Host, outcome: str = _NOT_STARTED) 
     directory = directory_of(container, path)
     if directory is None:
         raise _no_directory(vm, container, f"its CD image {path}", _cd_there(vm), outcome)
-    return (_with(made, directory=directory),)
+    return (replace(made, directory=directory),)
 
 
 def with_image_remedy(
@@ -134,10 +134,6 @@ def another_disk(vm: VirtualMachine, disk: Disk | None) -> str:
 
 def _cd_there(vm: VirtualMachine) -> str:
     return f"Give it a CD there: rocks set host vm cdrom {vm.name} cdrom=…"
-
-
-def _with(made: DiskSpec, **changes: object) -> DiskSpec:
-    return replace(made, **changes)  # type: ignore[arg-type]
 
 
 def _no_directory(vm: VirtualMachine, container: Host, what: str, remedy: str, outcome: str) -> StateError:
