@@ -20,8 +20,8 @@ class Command(rocks.commands.Command):
     The format of a file is determined by its name or by the parameter format, never by its content. A file that
     is named raw but has the header of another format is rejected unless format is given. The transfer omits
     holes. Afterwards the NAS reads the image back; no host can use it until the digests match. Repeat the
-    command to complete an interrupted import. A volume whose pool lacks the space that growing to its size needs
-    is refused: a raw file is not read then, and a qcow2 file is checked and converted first.
+    command to complete an interrupted import. A volume is refused if its pool lacks the space that growing to
+    its size needs: before a raw file is read, but after a qcow2 file is checked and converted.
 
     <shared names='nas'/>
     <arg type='string' name='zpool' of='zpool'>

@@ -9,8 +9,8 @@ RollName = "img-storage"
 class Command(HostListing):
     """
     List the operations in progress on NASes: number (- for a transfer without a command), image, host, state,
-    and progress as percentage, bytes transferred, rate and remaining time. After a resumption percentage and bytes
-    are of the rest. The reason explains why an operation waits.
+    and progress as percentage, bytes transferred, rate and remaining time. Percentage and bytes of a resumed
+    transfer count only the rest. The reason explains why an operation waits.
 
     <arg type='string' name='nas' repeat='1'>
     NASes, by name or any other selector.
