@@ -346,9 +346,8 @@ def _become_root(arguments: Sequence[str], stays: bool) -> int:
     try:
         if process.run(["sudo", "-n", "-l", *sudo[1:]], deadline_seconds=60).exit_status:
             roles = f"or have root give you a role ({guide_page('site.md')})"
-            write_message(
-                one_line(f"{needs_root}sudo runs it for you with a password at most: run it as root, {roles}")
-            )
+            remedy = f"give your password if sudo asks for it, run it as root, {roles}"
+            write_message(one_line(f"{needs_root}you have no role for it: {remedy}"))
         if stays:
             return process.run_interactively(sudo)
         process.replace_this_process(sudo)

@@ -148,8 +148,8 @@ def test_a_line_of_ours_says_what_is_needed_before_sudo_refuses(program: Program
     ours, its = ended.stderr.splitlines()
     assert (ended.returncode, ended.stdout) == (1, "")
     assert ours.startswith(
-        '"rocks add attr a 1" requires root, and sudo runs it for you with a password at most: run it as '
-        "root, or have root give you a role (/"
+        '"rocks add attr a 1" requires root, and you have no role for it: give your password if sudo asks for it, '
+        "run it as root, or have root give you a role (/"
     )
     assert ours.endswith("/guide/site.md)")
     assert its == "sudo: a password is required for -- /opt/rocks/bin/rocks add attr a 1"
