@@ -294,7 +294,7 @@ def test_the_attribute_of_the_frontend_names_a_physical_frontend(site: Site) -> 
     site.done("set attr Kickstart_PrivateHostname HEAD")
     error = site.refused("remove attr kickstart_privatehostname")
     assert error.startswith(
-        "by this attribute programs find the frontend of this site, which is head: rocks set attr"
+        "kickstart_privatehostname is not removed: it names the frontend of this site, which is head: rocks set attr"
     )
     site.done("set appliance attr compute Kickstart_PrivateHostname head")
     site.done("remove appliance attr compute Kickstart_PrivateHostname")  # nothing reads it there

@@ -72,7 +72,7 @@ class AttributeCommand(ScopeCommand):
             return
         known = [host for host, is_virtual in hosts_of_appliance(self.db, "frontend") if not is_virtual]
         if known and name.lower() not in (host.lower() for host in known):
-            what = f"{printable(name)} is not" if name else "by this attribute programs find"
+            what = f"{printable(name)} is not" if name else f"{attribute} is not removed: it names"
             raise UserError(
                 f"{what} the frontend of this site, which is {' or '.join(known)}: rocks set attr "
                 f"Kickstart_PrivateHostname {known[0]}; rocks set host name {known[0]} NAME renames it"
