@@ -32,9 +32,8 @@ def check_addition(database: Database, names: Sequence[str]) -> None:
     After a restore such machines may have no lease here, so nothing is added before the hosts were asked.
     One statement.
     """
-    recorded = read_record(
-        database
-    )  # first: who grants a lease meanwhile commits, and writes the record after that
+    # first: who grants a lease meanwhile commits, and writes the record after that
+    recorded = read_record(database)
     present, unknown = leases.held_by_unknown(database)
     _check_names(unknown, names)
     reason = reason_to_add_nothing(database, present, recorded)

@@ -45,9 +45,8 @@ def check_start(arguments: Sequence[str], xml: str, state_folder: Path) -> None:
     _check_lease(document, state_folder)
     if vf_addresses(document):
         _restore_vfs(document, state_folder)
-    if (
-        Place.LINKS.below(state_folder) / document.name
-    ).exists():  # `network.host.stored_links` takes long to import
+    # `network.host.stored_links` takes long to import
+    if (Place.LINKS.below(state_folder) / document.name).exists():
         _ensure_devices(document, state_folder)
 
 

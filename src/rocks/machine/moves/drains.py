@@ -85,9 +85,8 @@ def drain_host(database: Database, drain: Drain, means: Means) -> Outcomes:
     outcomes = Outcomes()
     capacities = capacities_of(database, drain.host, drain.targets, outcomes) if drain.targets else []
     database.end_reading()
-    drain_nodes(
-        [drain.host], "rocks drain host", means.reporter.notify
-    )  # else Slurm gives the free host to the next job
+    # else Slurm gives the free host to the next job
+    drain_nodes([drain.host], "rocks drain host", means.reporter.notify)
     _stop(database, [name for name in held if name.lower() not in recorded], drain, outcomes)
     _leave_saved(drain, [lease.name for lease in found if lease.state == SAVED], outcomes)
     for name in names:

@@ -88,8 +88,7 @@ class Comparison:
         if text is not None and not image.disagrees:
             _log.error("%s: %s", image.volume, text)
             self._engine.take(image.image_id, Contradicted(text))
-        if (
-            persistent != image.persistent
-        ):  # afterwards: it wakes a worker, which goes on with the step of the record
+        # afterwards: it wakes a worker, which goes on with the step of the record
+        if persistent != image.persistent:
             _log.warning("%s: persistent is %s, as the volume says", image.volume, persistent)
             self._engine.take(image.image_id, Configure("", persistent))

@@ -225,9 +225,8 @@ class NasTransfers:
         def count(part_bytes: int, total_bytes: int) -> None:
             nonlocal meter
             now = self._allowed(opening, peer)
-            self._open[image.image_id].bucket.set_rate(
-                self._rate(now, opening.purpose)
-            )  # it may have been changed
+            # it may have been changed
+            self._open[image.image_id].bucket.set_rate(self._rate(now, opening.purpose))
             if bucket is not None:
                 bucket.pause(bucket.take(part_bytes, monotonic_seconds()))
                 self._allowed(opening, peer)

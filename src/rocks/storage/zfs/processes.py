@@ -13,9 +13,8 @@ from rocks.core.process import start_with_pipes
 from rocks.storage.zfs.tool import one_line, plain_environment, zfs_error
 
 _F_SETPIPE_SZ = 1031  # linux/fcntl.h; the module has it from Python 3.10
-_PIPE_BYTES = (
-    1 << 20
-)  # the limit for unprivileged processes; with the default of 64 KiB the processes alternate too often
+# the limit for unprivileged processes; with the default of 64 KiB the processes alternate too often
+_PIPE_BYTES = 1 << 20
 _POLL_SECONDS = 0.02
 _DEATH_SECONDS = 60.0  # a receive can be killed only between two transaction groups
 

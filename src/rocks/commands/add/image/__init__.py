@@ -80,10 +80,9 @@ class Command(rocks.commands.Command):
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Import the file, and print the image's size."""
         from rocks.core.units import gigabytes, size_text
-        from rocks.library.images import (
-            AddedImage,
-            add_image,
-        )  # hashing and qemu-img, only needed here
+
+        # hashing and qemu-img, only needed here
+        from rocks.library.images import AddedImage, add_image
 
         if len(args) != 1:
             self.abort("must supply the name of one image")

@@ -86,9 +86,8 @@ def detach_disk(domains: DomainDriver, name: str, path: str) -> Change:
     live = domains.document(name)
     disk = disk_of(live, path)
     if disk is not None:
-        domains.forget_device(
-            name, text_of(disk)
-        )  # before: a guest that is slow releases it when nobody waits
+        # before: a guest that is slow releases it when nobody waits
+        domains.forget_device(name, text_of(disk))
         domains.detach(name, text_of(disk))
         _wait_until(
             lambda: disk_of(domains.document(name), path) is None,

@@ -237,9 +237,8 @@ def _sockets(move: str) -> Iterator[Path]:
     folder = _RUN_FOLDER / f"{SOCKETS}{move}"
     try:
         owner = _QEMU_FOLDER.stat()  # libvirt gives it to the user of its QEMU
-        shutil.rmtree(
-            folder, ignore_errors=True
-        )  # of an attempt that was killed: the caller has the machine's lock
+        # of an attempt that was killed: the caller has the machine's lock
+        shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(0o700)
         os.chown(folder, owner.st_uid, owner.st_gid)
     except OSError as error:
