@@ -63,12 +63,8 @@ def machines_to_stop(
     `removed` are names that hold a lease without a machine in the database: their domains are stopped on the hosts of
     their leases.
     """
-    return [*table.load_vms(database, names), *map(_removed_machine, removed)]
-
-
-def _removed_machine(name: str) -> VirtualMachine:
-    """What is left of a machine: its name."""
-    return VirtualMachine(Host(name, "", "", 0, None, None, is_virtual=True), None, 0, 0)
+    left = [Host(name, "", "", 0, None, None, is_virtual=True) for name in removed]
+    return [*table.load_vms(database, names), *(VirtualMachine(host, None, 0, 0) for host in left)]
 
 
 def stop_machines(

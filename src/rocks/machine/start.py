@@ -113,17 +113,14 @@ def start_vms(
         _record_running(database, [attempt.vm for attempt in attempts if attempt.notes is not None])
         database.commit()
         _undo_hooks(off, hooks)
-    warnings = leave_partitions(database) if any(_may_leave_a_host(attempt) for attempt in attempts) else ()
+    # where the membership of a host in a partition may be unneeded now
+    has_left = any(attempt.error is not None or isinstance(attempt.step, AskHolder) for attempt in attempts)
+    warnings = leave_partitions(database) if has_left else ()
     return Outcomes(
         {attempt.vm.name: attempt.notes for attempt in attempts if attempt.notes is not None},
         {attempt.vm.name: attempt.error for attempt in attempts if attempt.error is not None},
         warnings,
     )
-
-
-def _may_leave_a_host(attempt: Attempt) -> bool:
-    """Whether the membership of a host in a partition may be unneeded now."""
-    return attempt.error is not None or isinstance(attempt.step, AskHolder)
 
 
 def _allocate(database: Database, attempts: Sequence[Attempt], hooks: Sequence[VmHook]) -> None:

@@ -9,7 +9,7 @@ import socket
 import sys
 import threading
 from pathlib import Path
-from typing import Callable, NamedTuple, Protocol
+from typing import Callable, NamedTuple, Protocol, Sequence
 
 from rocks.core.errors import BusyError, RocksError
 from rocks.core.files import file_error
@@ -71,8 +71,11 @@ def when_recorded(handle: Callable[[Delivery], None]) -> Callable[[Delivery], No
     return wait_or_handle
 
 
-def run_daemon(make: Callable[[Settings], Service]) -> int:
+def run_daemon(program: str, arguments: Sequence[str], make: Callable[[Settings], Service]) -> int:
     """Run a service until SIGTERM or SIGINT; returns the exit status, 1 when it could not start."""
+    if arguments:
+        print(f"usage: {program}, without arguments", file=sys.stderr)
+        return 1
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     ending = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

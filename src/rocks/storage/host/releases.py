@@ -21,7 +21,7 @@ from rocks.core.periodic import PeriodicThread
 from rocks.fleet.host.records import RecordKind, read_text_record, record_names, remove_record
 from rocks.fleet.host.state_folder import ensure_folder
 from rocks.storage.host.guests import GuestState
-from rocks.storage.store.host import CopyRecord, HostStore
+from rocks.storage.store.host import HostStore
 
 _log = logging.getLogger(__name__)
 
@@ -73,7 +73,9 @@ class ReleaseWatch(PeriodicThread):
         self._failures = failures
 
     def _take(self, name: str) -> None:
-        images = [copy for copy in self._store.copies() if self._is_of(copy, name)]
+        disk = re.compile(re.escape(name) + r"-vol[0-9]*")
+        mapped = [copy for copy in self._store.copies() if copy.known.stage != "none"]
+        images = [copy for copy in mapped if disk.fullmatch(copy.known.zvol)]
         note = self._folder / name
         seen = _file_of(note)
         state = self._state_of(name) if images else "off"
@@ -91,11 +93,6 @@ class ReleaseWatch(PeriodicThread):
             _log.info("%s has ended: its images are written back", name)
         if _file_of(note) == seen:  # it may have been started meanwhile, and have ended again
             remove_record(note)
-
-    def _is_of(self, copy: CopyRecord, machine: str) -> bool:
-        return copy.known.stage != "none" and bool(
-            re.fullmatch(re.escape(machine) + r"-vol[0-9]*", copy.known.zvol)
-        )
 
 
 def _file_of(note: Path) -> Optional[Tuple[int, int]]:

@@ -74,7 +74,8 @@ class StateMachine:
     def _take_result(self, image: Image, event: Result, now_seconds: int) -> Union[Decision, Rejection]:
         work = image.work
         if work is None or _is_overtaken(image, work, event):
-            return _overtaken(image, event)
+            text = f"ZVol {image.zvol}: work {event.work_id} is not open (any more)"
+            return Rejection("state", text, is_stale=True)
         # the host rejects the newest request because of what it has done since: the record is older than the host's
         if isinstance(event, HostFailed) and event.code == Code.HOST_AHEAD.value:
             text = f"{event.host} has gone further than the NAS's records: {event.message}"
@@ -138,9 +139,3 @@ def _checked(row: Row, decision: Decision) -> Decision:
             f"the row {row.state} {row.event.__name__} leads to {state}, not to {row.to}; please report this"
         )
     return decision
-
-
-def _overtaken(image: Image, event: Result) -> Rejection:
-    return Rejection(
-        "state", f"ZVol {image.zvol}: work {event.work_id} is not open (any more)", is_stale=True
-    )

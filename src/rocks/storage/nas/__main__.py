@@ -15,10 +15,7 @@ from rocks.storage.zfs.driver import PoolDriver
 
 def main(arguments: Sequence[str]) -> int:
     """Run until SIGTERM; returns the exit status."""
-    if arguments:
-        print("usage: rocks-imgstorage-nas, without arguments", file=sys.stderr)
-        return 1
-    return run_daemon(_make)
+    return run_daemon("rocks-imgstorage-nas", arguments, _make)
 
 
 def program() -> int:

@@ -231,11 +231,9 @@ class Arrivals:
                 return
             self._check_space(arrival, number(following, "bytes"))
             send_line(connection.writer, {"ready": True})
-            source = Source(connection.peer, largest_move_bytes(stated_bytes, self._present_bytes(volume)))
+            present_bytes = sum(one.written_bytes for one in self._pools.read_history(volume).snapshots)
+            source = Source(connection.peer, largest_move_bytes(stated_bytes, present_bytes))
             receive_all(self._pools, volume, connection.reader, source, count)
-
-    def _present_bytes(self, volume: str) -> int:
-        return sum(one.written_bytes for one in self._pools.read_history(volume).snapshots)
 
     def _compare(self, connection: Connection, opening: Opening, arrival: Arrival) -> None:
         name = names.arriving_volume(arrival.pool, arrival.zvol)

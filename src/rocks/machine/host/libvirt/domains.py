@@ -229,9 +229,7 @@ class Domains:
             self._existing(name).blockResize(path, size_bytes, libvirt.VIR_DOMAIN_BLOCK_RESIZE_BYTES)
 
     def has_agent(self, name: str) -> bool:
-        with libvirt_errors(f"report the XML of {name}"):
-            return parse_domain(self._existing(name).XMLDesc()).has_agent
-        return False
+        return self.document(name).has_agent
 
     def freeze(self, name: str) -> Optional[str]:
         return guest_agent.freeze(self._existing(name))
