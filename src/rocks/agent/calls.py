@@ -7,7 +7,6 @@ from typing import Any, Callable, Dict
 
 from rocks.fleet.wire.calls import call_of, reply_deadline_seconds
 from rocks.fleet.wire.envelope import read_request, write_error, write_reply
-from rocks.fleet.wire.facts import ProbeFact, ProbeRequest
 from rocks.fleet.wire.request import Request
 from rocks.machine.host.connections import read_network
 from rocks.machine.host.consoles import forget_machines, read_console, read_console_log, read_screen
@@ -27,11 +26,6 @@ def answer(host: Host, request: Request[Any]) -> Any:
     return HANDLERS[call_of(request).name](host, request)
 
 
-def read_probe(host: Host, request: ProbeRequest) -> ProbeFact:
-    """Whether guests run under KVM on this host."""
-    return probe_accelerator(host.state_folder)
-
-
 HANDLERS: Dict[str, Callable[[Host, Any], Any]] = {
     "facts": read_facts,
     "perform": perform,
@@ -39,7 +33,7 @@ HANDLERS: Dict[str, Callable[[Host, Any], Any]] = {
     "screen": read_screen,
     "console_log": read_console_log,
     "forget_machines": forget_machines,
-    "probe": read_probe,
+    "probe": lambda host, request: probe_accelerator(host.state_folder),
     "documents": adapt_documents,
     "infiniband": read_infiniband,
     "adapters": read_adapters,

@@ -50,11 +50,6 @@ class Node(NamedTuple):
     has_job: bool
 
 
-def has_libvirt() -> bool:
-    """Whether this host can have machines. A missing Python module proves nothing: an upgrade may have removed it."""
-    return any(Path(daemon).exists() for daemon in _DAEMONS)
-
-
 def find_use(state_folder: Path) -> List[str]:
     """What this host has of virtual machines, for a log; empty when it is free."""
     from rocks.machine.host.memory_promises import starts_in_progress
@@ -71,7 +66,8 @@ def find_use(state_folder: Path) -> List[str]:
 
 
 def _machines() -> List[str]:
-    if not has_libvirt():
+    # a missing Python module proves nothing: an upgrade may have removed it
+    if not any(Path(daemon).exists() for daemon in _DAEMONS):
         return [f"process {number} of QEMU" for number in _emulators()]
     from rocks.machine.host.libvirt.domains import Domains
 

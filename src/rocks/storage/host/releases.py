@@ -20,7 +20,7 @@ from rocks.core.errors import RocksError
 from rocks.core.periodic import PeriodicThread
 from rocks.fleet.host.records import RecordKind, read_text_record, record_names, remove_record
 from rocks.fleet.host.state_folder import ensure_folder
-from rocks.storage.host.guests import GuestState
+from rocks.storage.host.guests import GuestState, machine_of
 from rocks.storage.store.host import HostStore
 
 _log = logging.getLogger(__name__)
@@ -73,9 +73,8 @@ class ReleaseWatch(PeriodicThread):
         self._failures = failures
 
     def _take(self, name: str) -> None:
-        disk = re.compile(re.escape(name) + r"-vol[0-9]*")
         mapped = [copy for copy in self._store.copies() if copy.known.stage != "none"]
-        images = [copy for copy in mapped if disk.fullmatch(copy.known.zvol)]
+        images = [copy for copy in mapped if machine_of(copy.known.zvol) == name]
         note = self._folder / name
         seen = _file_of(note)
         state = self._state_of(name) if images else "off"

@@ -17,8 +17,7 @@ from rocks.storage.volumes.access import open_storage
 from rocks.storage.volumes.machine_locks import disks_of, lock_machine_of
 from rocks.storage.volumes.moves import cancel_move
 from rocks.storage.volumes.places import check_pool_name
-from rocks.storage.volumes.sizes import read_size_gib
-from rocks.storage.volumes.volume_names import check_volume_name
+from rocks.storage.volumes.volume_names import check_volume_name, read_size_gib
 from rocks.storage.wire.requests import AbandonZvol, ListDevices, MapZvol, PullZvol, RetryZvol
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Names of volumes on NASes. Pure. Source: img-storage specification §1.2."""
+"""Names and sizes of volumes on NASes. Pure. Source: img-storage specification §1.2."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import re
 
 from rocks.core.errors import UserError
 from rocks.core.names import printable
+from rocks.core.values import read_number
+from rocks.storage.limits import LARGEST_VOLUME_GIB
 
 _VOLUME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,200}\Z")
 
@@ -27,3 +29,8 @@ def check_volume_name(name: str) -> None:
             f'volume "{printable(name)}" is not valid: it must be a letter or a digit, then up to 200 letters, digits, '
             "or any of _.:-"
         )
+
+
+def read_size_gib(text: str) -> int:
+    """The size of a volume in GiB. UserError for text that is none."""
+    return read_number("size", text, 1, LARGEST_VOLUME_GIB, "GiB")
