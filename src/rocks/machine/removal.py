@@ -27,7 +27,7 @@ from rocks.machine.leases.plan import SAVED, place_of
 from rocks.machine.outcomes import Outcomes
 from rocks.machine.power import stop_machines
 from rocks.storage.volumes.machine_locks import lock_for_removal
-from rocks.storage.volumes.move_checks import check_no_moves
+from rocks.storage.volumes.move_records import check_no_moves
 from rocks.storage.volumes.place_records import disk_locations
 from rocks.storage.volumes.volume_names import volume_name
 

@@ -202,7 +202,7 @@ def check_no_mapped_images(database: Database, names: Sequence[str]) -> list[str
         return []
     from rocks.storage.client import questions
     from rocks.storage.volumes.access import open_storage
-    from rocks.storage.volumes.move_checks import check_no_moves
+    from rocks.storage.volumes.move_records import check_no_moves
 
     check_no_moves(database, disks)
     nases = sorted({disk.nas for disk in disks})

@@ -18,7 +18,7 @@ from rocks.machine.leases.plan import SAVED
 from rocks.storage.client import questions
 from rocks.storage.limits import MAP_SECONDS
 from rocks.storage.volumes.access import open_storage
-from rocks.storage.volumes.move_checks import check_no_moves
+from rocks.storage.volumes.move_records import check_no_moves
 from rocks.storage.volumes.volume_names import volume_name
 from rocks.storage.wire.requests import GrowZvol
 

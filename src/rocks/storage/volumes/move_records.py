@@ -1,13 +1,16 @@
-"""Rows of `img_moves`: images that are being moved from one NAS to another."""
+"""Rows of `img_moves`: images that are being moved from one NAS to another; loads nothing of image storage."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rocks.storage.volumes.move_rules import ImageMove
+from rocks.storage.volumes.move_rules import ImageMove, check_not_moving
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rocks.database.connection import Database
+    from rocks.storage.volumes.places import DiskLocation
 
 
 def read_moves(database: Database) -> list[ImageMove]:
@@ -16,6 +19,12 @@ def read_moves(database: Database) -> list[ImageMove]:
         "SELECT nas_name, zvol, target_name, target_zpool FROM img_moves ORDER BY nas_name, zvol"
     )
     return [ImageMove(*row) for row in rows]
+
+
+def check_no_moves(database: Database, disks: Sequence[DiskLocation]) -> None:
+    """StateError when the image of one of the disks is being moved; one statement, none without a disk on a NAS."""
+    if any(disk.nas for disk in disks):
+        check_not_moving(disks, read_moves(database))
 
 
 def put_move(database: Database, move: ImageMove) -> None:
