@@ -335,9 +335,9 @@ class CopyHandlers:
     def _roll_back(self, effect: effects.RollBack, image: GrantedImage) -> Facts:
         """The snapshot of a pull that was cut is discarded, too."""
         name = _volume(effect)
-        snapshots = self._pools.read_history(name).snapshots
-        base = next((one for one in snapshots if one.guid == effect.guid), None)
-        for later in snapshots:
+        history = self._pools.read_history(name)
+        base = history.of_guid(effect.guid)
+        for later in history.snapshots:
             if base is not None and later.createtxg > base.createtxg:
                 self._drop_automatic(name, later)
         newest = self._require_newest(name, effect.guid)

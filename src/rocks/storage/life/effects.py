@@ -1,4 +1,4 @@
-"""The effects of the NAS, as data: journalled in the image's record, then performed by `nas.handlers`.
+"""The effects of the NAS, as data: journalled in the image's record, then performed by handlers (`nas.service`).
 
 An effect reads the present state, changes it where necessary and reads it again, so repeating it changes nothing.
 Objects are identified by guid and epoch: the same name with another identity raises IncoherentError.

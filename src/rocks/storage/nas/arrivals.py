@@ -21,7 +21,7 @@ from rocks.storage.life.image import Copy, Image
 from rocks.storage.life.stream_bounds import largest_move_bytes
 from rocks.storage.limits import DEVICE_SECONDS
 from rocks.storage.nas.attributes import attribute_value
-from rocks.storage.nas.handlers import NasHandlers
+from rocks.storage.nas.engine import Perform
 from rocks.storage.nas.imports import OpenDevice
 from rocks.storage.nas.listing import ARRIVING
 from rocks.storage.nas.means import Means
@@ -47,9 +47,9 @@ _LOOK_SECONDS = 0.05
 class Arrivals:
     """Expects images, receives them, takes them over. One connection for an image at a time."""
 
-    def __init__(self, means: Means, handlers: NasHandlers, node: str, open_device: OpenDevice) -> None:
+    def __init__(self, means: Means, perform: Perform, node: str, open_device: OpenDevice) -> None:
         self._pools, self._engine, self._store, self._progress = means
-        self._handlers = handlers
+        self._perform = perform
         self._node = node
         self._open_device = open_device
         self._open: Dict[str, Connection] = {}
@@ -276,8 +276,8 @@ class Arrivals:
             final_guid=newest.guid,
             copies=copies,
         )
-        self._handlers.do(effects.EnsureOnlyHold(name, newest.name, newest.guid, volume.guid))
-        self._handlers.do(grant_now(image))
+        self._perform(effects.EnsureOnlyHold(name, newest.name, newest.guid, volume.guid))
+        self._perform(grant_now(image))
         self._store_attributes(arrival.zvol, described.get("attributes"))
         return image
 

@@ -17,8 +17,8 @@ from rocks.core.units import size_text
 from rocks.fleet.wire.codec import encode
 from rocks.storage.life.space import SEED_PERCENT
 from rocks.storage.limits import BLOCK_BYTES, DEVICE_SECONDS
-from rocks.storage.nas.handlers import needed_volume
 from rocks.storage.nas.imports import IMPORTING, Imports, is_importing, rounded, write_pieces
+from rocks.storage.nas.volume_handlers import needed_volume
 from rocks.storage.stream.lines import Opening, alive_reporter, send_line
 from rocks.storage.stream.transport import Connection
 from rocks.storage.wire.base_names import SNAPSHOT, base_volume, is_base

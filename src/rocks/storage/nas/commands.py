@@ -17,7 +17,6 @@ from rocks.storage.nas.arrivals import Arrivals
 from rocks.storage.nas.bases import Bases
 from rocks.storage.nas.clones import Clones
 from rocks.storage.nas.engine import now_seconds
-from rocks.storage.nas.handlers import standing_grant
 from rocks.storage.nas.held_snapshots import HeldSnapshots
 from rocks.storage.nas.image_records import ImageRecords
 from rocks.storage.nas.imports import Imports
@@ -26,6 +25,7 @@ from rocks.storage.nas.means import Means
 from rocks.storage.nas.presence import HostPresence
 from rocks.storage.nas.refusals import CHECK, FirstChangeError
 from rocks.storage.nas.unknown_images import adopt, adopt_volume
+from rocks.storage.nas.volume_handlers import standing_grant
 from rocks.storage.store.file import OutboxMessage
 from rocks.storage.store.nas import Operation
 from rocks.storage.wire import requests as wire

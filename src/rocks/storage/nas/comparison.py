@@ -11,8 +11,8 @@ from rocks.storage.life.events import Configure, Contradicted
 from rocks.storage.life.grants import disagreement
 from rocks.storage.life.image import Image
 from rocks.storage.nas.engine import Engine
-from rocks.storage.nas.handlers import standing_grant
 from rocks.storage.nas.unknown_images import adopt_owned
+from rocks.storage.nas.volume_handlers import standing_grant
 from rocks.storage.zfs.driver import PoolDriver
 from rocks.storage.zfs.facts import VolumeFact
 from rocks.storage.zfs.pool_reads import PoolReads

@@ -13,11 +13,11 @@ from rocks.storage.life.rejections import check_machine
 from rocks.storage.limits import DEFAULT_PULL_SECONDS
 from rocks.storage.nas.arrivals import Arrivals
 from rocks.storage.nas.attributes import attribute_value, global_value
-from rocks.storage.nas.handlers import standing_grant
 from rocks.storage.nas.listing import arrival_row, first_page, image_row, snapshot_row
 from rocks.storage.nas.lost_exports import Exports
 from rocks.storage.nas.means import Means
 from rocks.storage.nas.presence import HostPresence
+from rocks.storage.nas.volume_handlers import standing_grant
 from rocks.storage.wire import requests as wire
 from rocks.storage.wire.replies import Fields
 from rocks.storage.zfs.names import OUR_PREFIX

@@ -14,8 +14,8 @@ from rocks.storage.life.effects import EnsureExport, EnsureExportGone
 from rocks.storage.life.grants import is_recovering
 from rocks.storage.life.names import is_target_of
 from rocks.storage.nas import sequences
-from rocks.storage.nas.engine import Engine
-from rocks.storage.nas.handlers import NasHandlers, SecretsOf
+from rocks.storage.nas.engine import Engine, Perform
+from rocks.storage.nas.export_handlers import SecretsOf
 from rocks.storage.zfs.tool import COMMAND_SECONDS, pool_of
 
 _log = logging.getLogger(__name__)
@@ -27,12 +27,10 @@ _ROUND_SECONDS = 60.0
 class Exports(PeriodicThread):
     """Restores the exports first; then those that LIO loses, and those of a missing pool when the pool appears."""
 
-    def __init__(
-        self, engine: Engine, handlers: NasHandlers, targets: Targets, secrets_of: SecretsOf
-    ) -> None:
+    def __init__(self, engine: Engine, perform: Perform, targets: Targets, secrets_of: SecretsOf) -> None:
         super().__init__("exports", AGAIN_SECONDS, self.look, "the exports were not compared with LIO's")
         self._engine = engine
-        self._handlers = handlers
+        self._perform = perform
         self._targets = targets
         self._secrets_of = secrets_of
         self.failures: Dict[str, str] = {}
@@ -99,7 +97,7 @@ class Exports(PeriodicThread):
 
     def _drop(self, target: str) -> None:
         try:
-            self._handlers.do(EnsureExportGone(target))
+            self._perform(EnsureExportGone(target))
         except RocksError as error:
             _log.error("the export %s, which is no longer needed, stays: %s", target, error)
 
@@ -141,7 +139,7 @@ class Exports(PeriodicThread):
             try:
                 if pool in left_out:
                     raise StateError(left_out[pool])
-                self._handlers.do(export)
+                self._perform(export)
             except RocksError as error:
                 if deadline.passed():
                     left_out[pool] = str(error)

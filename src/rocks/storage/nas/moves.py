@@ -185,12 +185,13 @@ class Moves:
             )
 
     def _up_to(self, volume: str, guid: str) -> List[SnapshotFact]:
-        snapshots = self._pools.read_history(volume).snapshots
-        if not any(one.guid == guid for one in snapshots):
+        history = self._pools.read_history(volume)
+        last = history.of_guid(guid)
+        if last is None:
             raise StateError(
                 f"{volume} has no snapshot {guid} any more, with which its move began: end the move, then move it again"
             )
-        return list(snapshots[: [one.guid for one in snapshots].index(guid) + 1])
+        return list(history.snapshots[: history.snapshots.index(last) + 1])
 
     def _compare(self, connection: Connection, image: Image, size_bytes: int, guid: str) -> None:
         path = self._pools.wait_for_device(image.volume, Deadline(DEVICE_SECONDS))

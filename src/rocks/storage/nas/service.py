@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 import uuid
 from pathlib import Path
-from typing import Callable, ContextManager, NamedTuple, Optional, Tuple
+from typing import Callable, ContextManager, Dict, NamedTuple, Optional, Tuple
 
-from rocks.core.errors import IncoherentError, RocksError
+from rocks.core.errors import BugError, IncoherentError, RocksError
 from rocks.storage.bus import Bus, BusSettings, Delivery
 from rocks.storage.configuration import PORTAL_PORT, STREAM_PORT, Configuration, storage_address
 from rocks.storage.daemon import when_recorded
@@ -15,16 +15,17 @@ from rocks.storage.iscsi_target.chap import ChapSecrets
 from rocks.storage.iscsi_target.configuration import Portal
 from rocks.storage.iscsi_target.targets import Targets
 from rocks.storage.life import schedule
-from rocks.storage.life.effects import AskHost
+from rocks.storage.life.effects import AskHost, Effect
 from rocks.storage.life.events import HostFailed, Restarted, Unmap
+from rocks.storage.life.facts import Facts
 from rocks.storage.life.fencing import check_speaker
 from rocks.storage.life.image import Image, Work
 from rocks.storage.nas.arrivals import Arrivals
 from rocks.storage.nas.bases import Bases
 from rocks.storage.nas.commands import Commands, Site
 from rocks.storage.nas.comparison import Comparison
-from rocks.storage.nas.engine import Engine
-from rocks.storage.nas.handlers import NasHandlers
+from rocks.storage.nas.engine import Engine, Perform
+from rocks.storage.nas.export_handlers import ExportHandlers, SecretsOf
 from rocks.storage.nas.host_requests import HostCorrespondence, event_of
 from rocks.storage.nas.imports import Imports, OpenDevice, open_device
 from rocks.storage.nas.lost_exports import Exports
@@ -35,7 +36,9 @@ from rocks.storage.nas.progress import ProgressBoard
 from rocks.storage.nas.refusals import UnchangedEngine, end, unchanged
 from rocks.storage.nas.scheduler import Scheduler
 from rocks.storage.nas.snapshot_expiry import SnapshotExpiry
+from rocks.storage.nas.snapshot_handlers import SnapshotHandlers
 from rocks.storage.nas.transfers import NasTransfers
+from rocks.storage.nas.volume_handlers import VolumeHandlers
 from rocks.storage.outbox import BROKER_SECONDS, OutboxSender
 from rocks.storage.store.file import OutboxMessage
 from rocks.storage.store.nas import NasStore
@@ -92,11 +95,10 @@ class NasService:
         self._identity = identity
         self._revocations = RevocationWatch(identity.authority)
         self._server: Optional[StreamServer] = None
-        handlers = NasHandlers(
-            devices.pools, devices.targets, Portal(self._address, PORTAL_PORT), self._secrets_of
-        )
-        self._create_engine(handlers)
-        self._create_transfers(handlers)
+        portal = Portal(self._address, PORTAL_PORT)
+        perform = NasHandlers(devices.pools, devices.targets, portal, self._secrets_of).do
+        self._create_engine(perform)
+        self._create_transfers(perform)
         limits = schedule.Limits(configuration.transfers, configuration.transfers)
         self._scheduler = Scheduler(self._engine, self._store, self._hosts, limits, self._presence.look)
         self._comparison = Comparison(self._engine, devices.pools, node, configuration.default_pool)
@@ -105,7 +107,7 @@ class NasService:
         self._bus = Bus(bus_settings, nas_queue(node), received, self._engine.posted.set)
         self._outbox_sender = OutboxSender(self._bus, self._store, self._lost, self._engine.posted)
 
-    def _create_engine(self, handlers: NasHandlers) -> None:
+    def _create_engine(self, perform: Perform) -> None:
         """What keeps the records of images and carries out their steps."""
         self._hosts = HostCorrespondence(
             self._store,
@@ -118,28 +120,26 @@ class NasService:
         )
         self._engine = Engine(
             self._store,
-            handlers.do,
+            perform,
             self._ask_host,
             lambda image, outcome: self._commands.publish(image, outcome),
             self._changed,
             lambda image, work, effect: self._moves.begin(image, work, effect),
             self._hosts.secrets_of,
         )
-        self._exports = Exports(self._engine, handlers, self._devices.targets, self._secrets_of)
+        self._exports = Exports(self._engine, perform, self._devices.targets, self._secrets_of)
 
-    def _create_transfers(self, handlers: NasHandlers) -> None:
+    def _create_transfers(self, perform: Perform) -> None:
         """What transfers images, and the commands, which begin imports and moves."""
         open_device = self._devices.open_device
         means = Means(self._devices.pools, self._engine, self._store, self._progress)
-        self._commands, self._arrivals, imports, bases = self._create_commands(means, handlers)
+        self._commands, self._arrivals, imports, bases = self._create_commands(means, perform)
         self._transfers = NasTransfers(means, self._hosts, imports, bases, self._arrivals)
         self._moves = Moves(means, open_device, self._connect)
 
-    def _create_commands(
-        self, means: Means, handlers: NasHandlers
-    ) -> Tuple[Commands, Arrivals, Imports, Bases]:
+    def _create_commands(self, means: Means, perform: Perform) -> Tuple[Commands, Arrivals, Imports, Bases]:
         node, frontend = self._configuration.name, self._configuration.frontend_name
-        arrivals = Arrivals(means, handlers, node, self._devices.open_device)
+        arrivals = Arrivals(means, perform, node, self._devices.open_device)
         imports = Imports(means, frontend, self._devices.open_device, arrivals.check_free)
         bases = Bases(means.pools, imports, frontend, node)
         site = Site(node, frontend, lambda host: self._resolve(host, self._configuration.network))
@@ -151,10 +151,10 @@ class NasService:
     def _create_checking(self) -> Commands:
         """Commands that end before their first change."""
         pools, targets = unchanged(self._devices.pools), unchanged(self._devices.targets)
-        handlers = NasHandlers(pools, targets, Portal(self._address, PORTAL_PORT), secrets_of=end)
-        engine = UnchangedEngine(self._engine, handlers.do)
+        perform = NasHandlers(pools, targets, Portal(self._address, PORTAL_PORT), secrets_of=end).do
+        engine = UnchangedEngine(self._engine, perform)
         means = Means(pools, engine, unchanged(self._store), self._progress)
-        return self._create_commands(means, handlers)[0]
+        return self._create_commands(means, perform)[0]
 
     def start(self) -> None:
         """Compare records and volumes, restore the exports, go on with open work, and accept requests.
@@ -269,3 +269,21 @@ class NasService:
     def _secrets_of(self, target: str) -> Optional[ChapSecrets]:
         image = next((one for one in self._engine.images() if one.target == target), None)
         return None if image is None else self._hosts.secrets_of(image)
+
+
+class NasHandlers:
+    """Performs every effect except AskHost and those between two NASes. Repeating one changes nothing."""
+
+    def __init__(self, pools: PoolDriver, targets: Targets, portal: Portal, secrets_of: SecretsOf) -> None:
+        self._handlers: Dict[type, Callable[..., Facts]] = {
+            **VolumeHandlers(pools).handlers,
+            **SnapshotHandlers(pools).handlers,
+            **ExportHandlers(pools, targets, portal, secrets_of).handlers,
+        }
+
+    def do(self, effect: Effect) -> Facts:
+        """Perform one effect and return its facts. RocksError when it fails."""
+        handler = self._handlers.get(type(effect))
+        if handler is None:
+            raise BugError(f"the NAS has no handler for {type(effect).__name__}; please report this")
+        return handler(effect)

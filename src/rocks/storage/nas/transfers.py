@@ -124,7 +124,7 @@ class NasTransfers:
         volume = self._pools.read_volume(image.volume)
         if volume is None or image.volume_guid not in (None, volume.guid):
             return False
-        return any(one.guid == opening.to_guid for one in self._pools.read_history(image.volume).snapshots)
+        return self._pools.read_history(image.volume).of_guid(opening.to_guid) is not None
 
     def end_rejected(self, image_id: str) -> None:
         """The image has changed: its transfer ends at once if it is no longer allowed. A partial receive stays."""

@@ -13,8 +13,8 @@ from rocks.storage.life.grants import adopted
 from rocks.storage.life.image import Image
 from rocks.storage.life.states import UNMAPPED
 from rocks.storage.nas.engine import Engine
-from rocks.storage.nas.handlers import standing_grant
 from rocks.storage.nas.imports import is_importing
+from rocks.storage.nas.volume_handlers import standing_grant
 from rocks.storage.zfs.driver import PoolDriver
 from rocks.storage.zfs.facts import VolumeFact
 

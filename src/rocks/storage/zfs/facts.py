@@ -85,6 +85,10 @@ class History(NamedTuple):
         """The snapshot of that name."""
         return next((snapshot for snapshot in self.snapshots if snapshot.name == name), None)
 
+    def of_guid(self, guid: str) -> Optional[SnapshotFact]:
+        """The snapshot of that guid."""
+        return next((snapshot for snapshot in self.snapshots if snapshot.guid == guid), None)
+
     def bookmark(self, name: str) -> Optional[BookmarkFact]:
         """The bookmark of that name."""
         return next((bookmark for bookmark in self.bookmarks if bookmark.name == name), None)

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from rocks.core.errors import RocksError, ToolError
-from rocks.storage.nas.handlers import NasHandlers
+from rocks.storage.nas.service import NasHandlers
 from rocks.storage.wire import requests as wire
 from tests.unit.storage.daemons.checks import check
 from tests.unit.storage.daemons.driven_site import DrivenSite

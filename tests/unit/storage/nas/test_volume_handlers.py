@@ -15,8 +15,8 @@ from rocks.storage.life.events import Abandon, Delete, EffectDone, EffectFailed,
 from rocks.storage.life.facts import Facts
 from rocks.storage.life.image import Decision, Image, Outcome, Rejection
 from rocks.storage.life.state_machine import is_ready
-from rocks.storage.nas.handlers import NasHandlers
 from rocks.storage.nas.sequences import MACHINE
+from rocks.storage.nas.service import NasHandlers
 from rocks.storage.zfs.fake.pools import FakePools
 from tests.unit.storage.records import MAP, NOW, decided
 from tests.waiting import step_until
