@@ -12,10 +12,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rocks.core.dataclasses import dataclass
-from rocks.core.errors import StateError, UserError
+from rocks.core.errors import UserError
 from rocks.core.names import printable
 from rocks.core.values import read_number
-from rocks.fleet.wire.disk_moves import moving_path
 from rocks.inventory import in_use_records as vm_inventory
 from rocks.inventory import node_records as nodes
 from rocks.inventory.attributes.changes import set_attribute
@@ -27,6 +26,7 @@ from rocks.machine import records as table
 from rocks.machine.addition_plan import check_container
 from rocks.machine.change_records import HostVlan
 from rocks.machine.disks.copy_records import read_copies
+from rocks.machine.disks.copy_rules import check_no_copies, check_no_doubt
 from rocks.machine.disks.specification import read_disk, split_disks
 from rocks.machine.disks.unchanged_images import image_lines
 from rocks.machine.leases.records import read_leases
@@ -40,7 +40,6 @@ from rocks.machine.maxima import (
     too_much_memory,
     unfit_memory_maximum,
 )
-from rocks.machine.moves.live_move_rules import check_no_doubt
 from rocks.machine.outcomes import Outcomes
 from rocks.machine.spec import LOCAL_TRANSPORT, memory_reserve_mb
 from rocks.machine.unknown_machines import check_names_are_not_held
@@ -158,9 +157,11 @@ def _set_vm(database: Database, name: str, changes: VmChanges) -> tuple[str, ...
     _check_maxima(vm, changes)
     _check_slice(database, vm, changes, target.name if target is not None else None)
     disks = _plan_disks(vm, changes)
-    if vm.container is not None and (target is not None or disks is not None):
-        check_no_doubt(vm)
-    check_no_copies(database, vm, target, disks)
+    if target is not None or disks is not None:
+        if vm.container is not None:
+            check_no_doubt(vm)
+        new_disks = vm.disks if disks is None else disks
+        check_no_copies(vm, target or vm.container, new_disks, read_copies(database, name))
     vm_changes.update_vm(database, name, columns)
     if disks is not None:
         vm_changes.replace_disks(database, name, disks)
@@ -275,22 +276,6 @@ def _target(database: Database, name: str, container: str) -> Host:
     is_there = any(vm.container is not None and vm.container.name == target.name for vm in vms)
     check_container(target, may_lack_kvm=is_there or not vms)
     return target
-
-
-def check_no_copies(
-    database: Database, vm: VirtualMachine, target: Host | None, disks: Sequence[Disk] | None
-) -> None:
-    """StateError when a disk would be a copy that a move made or left: its content is incomplete or old."""
-    container = target if target is not None else vm.container
-    if container is None or (target is None and disks is None):
-        return
-    paths = {disk.path for disk in (vm.disks if disks is None else disks)}
-    for copy in read_copies(database, vm.name):
-        if copy.host == container.name and paths & {copy.path, moving_path(copy.path)}:
-            raise StateError(
-                f"{copy.path} on {copy.host} is a copy of the disk of {vm.name} that a move made or left, and may be "
-                f"old or incomplete; rocks move host vm {vm.name} {copy.host} moves the present disk there"
-            )
 
 
 def _check_slice(database: Database, vm: VirtualMachine, changes: VmChanges, target: str | None) -> None:

@@ -22,6 +22,7 @@ from rocks.inventory.machine_locks import lock_vms
 from rocks.inventory.records import Host, VirtualMachine
 from rocks.machine import records as table
 from rocks.machine.converge import Asked, Verb, converge, running_place
+from rocks.machine.disks.copy_rules import check_no_doubt
 from rocks.machine.domain.documents import connections_of
 from rocks.machine.leases import records as leases
 from rocks.machine.leases.epoch import try_epoch
@@ -29,7 +30,6 @@ from rocks.machine.leases.fence_command import Force
 from rocks.machine.leases.plan import MOVING, RUNNING, SAVED, STOPPING, must_be_restored
 from rocks.machine.leases.takeover import abort_moves, take_over_vms
 from rocks.machine.limits import SHUTDOWN_SECONDS
-from rocks.machine.moves.live_move_rules import check_no_doubt
 from rocks.machine.outcomes import Outcomes
 from rocks.machine.spec import links_of
 from rocks.network.infiniband.machine_partitions import leave_partitions

@@ -20,6 +20,7 @@ from rocks.inventory.machine_locks import lock_vms
 from rocks.library.guest_media import with_medium_remedy
 from rocks.machine import records as table
 from rocks.machine.converge import Asked, Settler, ask_hosts
+from rocks.machine.disks.copy_rules import check_no_doubt
 from rocks.machine.domain.documents import INSTALL_FRONTEND, boots_installer, connections_of, describe_vms
 from rocks.machine.domain.domain import with_lease
 from rocks.machine.domain_states import GUEST_RUNS, is_active
@@ -46,7 +47,7 @@ from rocks.machine.leases.plan import (
     leases_to_end,
 )
 from rocks.machine.moves.interrupted_moves import end_interrupted
-from rocks.machine.moves.live_move_rules import check_no_doubt, domain_on
+from rocks.machine.moves.live_move_rules import domain_on
 from rocks.machine.outcomes import Outcomes
 from rocks.machine.providers.provider import Questions
 from rocks.machine.providers.table import PROVIDERS

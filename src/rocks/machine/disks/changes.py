@@ -18,14 +18,14 @@ from rocks.inventory.host_requests import contact_hosts, notes_of, open_fleet, p
 from rocks.inventory.machine_locks import ensure_locked
 from rocks.machine import change_records as vm_changes
 from rocks.machine import records as table
-from rocks.machine.changes import check_no_copies
+from rocks.machine.disks.copy_records import read_copies
+from rocks.machine.disks.copy_rules import check_no_copies, check_no_doubt
 from rocks.machine.disks.owner_records import machine_with_disk, shared_disk_note
 from rocks.machine.disks.specification import read_disk
 from rocks.machine.domain.disks import VIRTIO
 from rocks.machine.leases import records as leases
 from rocks.machine.leases.plan import place_of
 from rocks.machine.limits import DEFAULT_DISK_GB, LARGEST_DISK_GB
-from rocks.machine.moves.live_move_rules import check_no_doubt
 from rocks.machine.running_changes import change_request, check_place, settled_change
 from rocks.machine.spec import container_of, disk_spec
 from rocks.machine.start_plan import check_disk, smaller_image
@@ -65,7 +65,7 @@ def add_disk(
         )
     disk = disk if known is None else known
     _check_disk_place(vm, lease, disk)
-    check_no_copies(database, vm, None, [disk])
+    check_no_copies(vm, vm.container, [disk], read_copies(database, name))
     changed = vm if known is not None else replace(vm, disks=(*vm.disks, disk))
     if lease is None:
         notes = shared_disk_note(database, vm, disk)

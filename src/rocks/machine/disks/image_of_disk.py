@@ -13,8 +13,8 @@ from rocks.inventory.machine_locks import ensure_locked
 from rocks.library.received import store_received
 from rocks.library.streams import StoredDisk, receive_disk
 from rocks.machine import records as table
+from rocks.machine.disks.copy_rules import check_no_doubt
 from rocks.machine.leases import records as leases
-from rocks.machine.moves.live_move_rules import check_no_doubt
 from rocks.machine.spec import container_of
 from rocks.storage.volumes import place_records as image_places
 

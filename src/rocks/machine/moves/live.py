@@ -22,6 +22,7 @@ from rocks.inventory.machine_locks import ensure_locked
 from rocks.machine import records as table
 from rocks.machine.disks import copy_records as disk_copies
 from rocks.machine.disks.copy_records import DiskCopy
+from rocks.machine.disks.copy_rules import check_no_doubt
 from rocks.machine.disks.seeds import create_seeds
 from rocks.machine.domain.documents import connections_of, describe_vms
 from rocks.machine.domain.domain import with_lease
@@ -31,7 +32,7 @@ from rocks.machine.leases.epoch import ensure_epoch
 from rocks.machine.leases.plan import MOVING, disk_keys
 from rocks.machine.moves.direct_way import detour_line, direct_way
 from rocks.machine.moves.live_ends import RefusedError, settle
-from rocks.machine.moves.live_move_rules import check_no_doubt, domain_on
+from rocks.machine.moves.live_move_rules import domain_on
 from rocks.machine.moves.live_streams import move_live
 from rocks.machine.moves.move_rules import check_live, check_other_host
 from rocks.machine.moves.moves import (

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rocks.core.errors import RocksError, StateError
+from rocks.core.errors import RocksError
 from rocks.machine.domain_states import GUEST_RUNS, is_active
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from rocks.fleet.wire.facts import DomainFact, HostFacts
-    from rocks.inventory.records import Lease, VirtualMachine
+    from rocks.inventory.records import Lease
 
 
 def domain_on(answer: HostFacts | RocksError, name: str) -> DomainFact | None:
@@ -19,33 +19,6 @@ def domain_on(answer: HostFacts | RocksError, name: str) -> DomainFact | None:
     if isinstance(answer, RocksError):
         return None
     return next((domain for domain in answer.domains if domain.name.lower() == name.lower()), None)
-
-
-def check_no_doubt(vm: VirtualMachine) -> None:
-    """StateError while the machine's disks are not decided (decision 176), or are restored in part."""
-    if vm.restoring is not None:
-        raise StateError(
-            f"{vm.name} cannot be used: its disks are those of the snapshot {vm.restoring} in part, since a restore "
-            f"was interrupted. Repeat it: rocks restore host vm snapshot {vm.name} {vm.restoring}; or, to use them "
-            f"as they are, of different moments: rocks remove host vm snapshot {vm.name} {vm.restoring}"
-        )
-    if vm.doubted_host is not None:
-        here = None if vm.container is None else vm.container.name
-        raise StateError(f"{vm.name} cannot be used: {doubt_line(vm.name, here, vm.doubted_host)}")
-
-
-def doubt_line(name: str, host: str | None, doubted_host: str) -> str:
-    """Where the current disks of the machine may be, and the commands that decide it."""
-    keep = (
-        f"; or, to keep those of {host} and lose what was written on {doubted_host}: rocks move host vm {name} {host} "
-        "disks=there"
-        if host
-        else ""
-    )
-    return (
-        f"its current disks may be on {doubted_host}, since its live migration to that host was given up by force. To "
-        f"use them, when {doubted_host} is back: rocks move host vm {name} {doubted_host} disks=there{keep}"
-    )
 
 
 def is_off_on_both(

@@ -30,13 +30,13 @@ from rocks.machine import records as table
 from rocks.machine.changes import host_vlans
 from rocks.machine.disks import copy_records as disk_copies
 from rocks.machine.disks.copy_records import DiskCopy
+from rocks.machine.disks.copy_rules import check_no_doubt
 from rocks.machine.disks.files import remove_files
 from rocks.machine.domain.documents import connections_of
 from rocks.machine.leases import records as leases
 from rocks.machine.leases.epoch import ensure_epoch
 from rocks.machine.machines import load_containers
 from rocks.machine.moves.disk_streams import MovingDisk, move_disk
-from rocks.machine.moves.live_move_rules import check_no_doubt
 from rocks.machine.moves.move_rules import (
     check_is_off,
     check_no_snapshots,

@@ -27,11 +27,11 @@ from rocks.fleet.wire.snapshot_names import (
 from rocks.inventory.host_requests import ask_each, contact_hosts, notes_of, open_fleet, perform_one
 from rocks.inventory.machine_locks import ensure_locked
 from rocks.machine import records as table
+from rocks.machine.disks.copy_rules import check_no_doubt
 from rocks.machine.disks.files import folders_of, remove_files
 from rocks.machine.domain_states import is_active
 from rocks.machine.leases import records as leases
 from rocks.machine.leases.plan import RUNNING, SAVED
-from rocks.machine.moves.live_move_rules import check_no_doubt
 from rocks.machine.running_changes import check_place
 from rocks.machine.spec import container_of, disk_spec
 from rocks.machine.start import settle_start
