@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
 import traceback
 from dataclasses import replace
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple, Union
 
-from rocks.core.errors import RocksError, StateError
+from rocks.core.errors import RocksError
 from rocks.core.files import file_error
 from rocks.fleet.host.change import CHANGED, UNCHANGED, Change
 from rocks.fleet.wire.errors import AgentError, as_agent_error
 from rocks.fleet.wire.facts import DomainFact
-from rocks.fleet.wire.network import LinkSpec
 from rocks.fleet.wire.requests import (
     ChangeDomain,
     EndArrival,
@@ -38,18 +36,14 @@ from rocks.machine.host.changes import change_domain, change_facts, grow_disk
 from rocks.machine.host.disks import read_disk
 from rocks.machine.host.fences import keep_out
 from rocks.machine.host.frozen import freeze_guest, thaw_guest
-from rocks.machine.host.guest_functions import release_vfs
-from rocks.machine.host.guest_links import release_links
-from rocks.machine.host.guest_partitions import release_partition
 from rocks.machine.host.host import Host
 from rocks.machine.host.libvirt.change_plan import plan_change
 from rocks.machine.host.libvirt.device_xml import changed_lease
 from rocks.machine.host.libvirt.driver import other_spelling
-from rocks.machine.host.libvirt.stop import ensure_stopped
-from rocks.machine.host.moves.arriving_volumes import remove_placeholders
-from rocks.machine.host.saves import forget_save, renew_identities, save_domain, save_facts
+from rocks.machine.host.saves import renew_identities, save_domain, save_facts
 from rocks.machine.host.snapshots import make_snapshot, observe_snapshot, restore_snapshot
 from rocks.machine.host.start import Turn, secure, start_domain, start_steps
+from rocks.machine.host.stop import end_domain, restart_guest
 from rocks.machine.limits import LOCK_SECONDS
 from rocks.machine.operation_plan import Observed, OperationPlan
 
@@ -143,8 +137,8 @@ def _do(host: Host, operation: Operation, turn: Turn) -> Change:
         steps, notes = _admit_and_plan(host, operation, host.leases.admit)
         if isinstance(operation, EndDeparture):
             return _stay(host, operation, bool(steps)) if operation.resumes else UNCHANGED
-        if _ends(operation):  # without a domain its lease ends
-            change = _end(host, operation)
+        if isinstance(operation, StopDomain) and operation.ends_domain:  # without a domain its lease ends
+            change = end_domain(host, operation)
             # the caller releases the lease of the machine, however its name is spelled
             return change if other is None else _do(host, replace(operation, name=other), turn)
         if isinstance(operation, ChangeDomain):  # links may differ where the domain does not
@@ -185,11 +179,6 @@ def _ends(operation: Operation) -> bool:
     return isinstance(operation, StopDomain) and operation.ends_domain
 
 
-def _restart(host: Host, operation: StopDomain) -> Change:
-    (host.domains().reset if operation.action == "reset" else host.domains().reboot)(operation.name)
-    return CHANGED
-
-
 def _pause(host: Host, operation: PauseDomain) -> Change:
     host.domains().suspend(operation.name)
     return CHANGED
@@ -212,34 +201,6 @@ def _stay(host: Host, operation: EndDeparture, is_paused: bool) -> Change:
     return change
 
 
-def _end(host: Host, operation: Any) -> Change:
-    """End the domain and its lease: no start under it, or under an older one, is admitted afterwards.
-
-    Without a domain there is nothing to end, whichever later lease or epoch the host has seen: no start is in progress,
-    since the caller holds the lock of the machine.
-    """
-    name = operation.name
-
-    def end_lease(token: int) -> None:
-        host.leases.end(name, token)
-
-    disks: Tuple[str, ...] = ()
-    with contextlib.suppress(StateError):  # there is no domain, or it ends by itself just now
-        disks = host.domains().document(name).disks
-    change = ensure_stopped(host.domains(), operation, end_lease)
-    forget_save(host, name)
-    with contextlib.suppress(RocksError):  # image storage uses or replaces one that stays
-        remove_placeholders(host, disks)
-    return _with_devices_released(host, name, change, operation.links)
-
-
-def _with_devices_released(host: Host, name: str, change: Change, links: Tuple[LinkSpec, ...] = ()) -> Change:
-    """Release the devices of an ended domain; returns both changes as one."""
-    removed = release_links(host, name, links)
-    notes = release_partition(host, name) + release_vfs(host, name)
-    return Change(change.changed or removed.changed, change.notes + removed.notes + notes)
-
-
 class _Row(NamedTuple):
     """The plan of an operation, and what the host does when it has steps; the caller holds the machine's lock.
 
@@ -260,7 +221,7 @@ _OPERATIONS: Dict[type, _Row] = {
     RestoreSnapshot: _Row(plans.plan_restore, restore_snapshot),
     ResumeDomain: _Row(plans.plan_resume, _resume),
     SaveDomain: _Row(plans.plan_save, save_domain),
-    StopDomain: _Row(plans.plan_stop, _restart),  # a reboot or reset; other stops end the lease, by `_end`
+    StopDomain: _Row(plans.plan_stop, restart_guest),  # other stops end the lease, too, by `end_domain`
     ThawGuest: _Row(plans.plan_thaw, thaw_guest),
 }
 """A new operation is its request, its plan, and a row here; `_observed` reads what the plan needs besides the domain.
