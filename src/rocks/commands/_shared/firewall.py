@@ -1,4 +1,4 @@
-"""Families of firewall commands: which members of which scope, given as SCOPE=MEMBER, and what a rule is made of."""
+"""Families of firewall commands: which members of which scope, given as SCOPE=MEMBER; listed rules."""
 
 from __future__ import annotations
 
@@ -9,12 +9,10 @@ from rocks.commands._framework.base import Command
 from rocks.commands._shared.nouns.scopes import ScopeCommand, members_of
 from rocks.core.errors import UserError
 from rocks.core.names import printable
-from rocks.network.firewall.rules import ALL, SCOPES, FirewallRule
+from rocks.network.firewall.rules import ALL, SCOPES, FirewallRule, read_rule
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-_REQUIRED = ("rulename", "service", "chain", "action", "protocol")
 
 
 class FirewallCommand(Command):
@@ -59,30 +57,7 @@ class FirewallCommand(Command):
 
     def given_rule(self, scope: str) -> FirewallRule:
         """The rule that the parameters describe. UserError for a missing one."""
-        network, output_network = self.fillTexts("network", "output-network")
-        missing = [name for name in _REQUIRED if not self.fillText(name)]
-        if not network and not output_network:
-            missing.append("network or output-network")
-        if missing:
-            raise UserError(f"must supply {', '.join(missing)}")
-        return FirewallRule(
-            self.fillText("rulename", ""),
-            self.fillText("service", ""),
-            self.fillText("protocol", ""),
-            self.fillText("chain", ""),
-            self.fillText("action", ""),
-            network=_network(network),
-            output_network=_network(output_network),
-            flags=self.fillText("flags", ""),
-            comment=self.fillText("comment", ""),
-            source=self.fillText("rulesrc", "custom"),
-            scope=scope,
-        )
-
-
-def _network(text: str | None) -> str:
-    """The name of a network; '' for all."""
-    return "" if not text or text.lower() == ALL else text
+        return read_rule(self._parameters, scope)
 
 
 class LegacyFirewallAddition(ScopeCommand, FirewallCommand):

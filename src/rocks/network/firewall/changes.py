@@ -24,13 +24,8 @@ from rocks.network.firewall.nft_rules import (
     firewall_file,
     no_firewall,
 )
-from rocks.network.firewall.rules import (
-    check_rule_name,
-    checked_rule,
-    closed_networks,
-)
+from rocks.network.firewall.rules import check_networks, check_rule_name, checked_rule, closed_networks
 from rocks.network.network_records import network_names
-from rocks.network.network_rules import unknown_network
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -67,10 +62,7 @@ def port_of_service(name: str, protocol: str) -> int | None:
 def add_rule(database: Database, rule: FirewallRule, members: Sequence[str]) -> None:
     """Add the rule to all members of its scope; UserError, and no change, when it is not valid or one has its name."""
     rule = checked_rule(rule, port_of_service)
-    known = {name.lower(): name for name in network_names(database)}
-    for network in (rule.network, rule.output_network):
-        if network and network.lower() not in known:
-            raise unknown_network(network, known.values())
+    check_networks(rule, network_names(database))
     check_renders(rule, port_of_service)
     having = firewalls.members_with_rule(database, rule.name, rule.scope, members)
     if having or firewalls.insert_rule(database, rule, members) < len(members):

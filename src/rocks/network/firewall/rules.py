@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from rocks.core.errors import UserError
 from rocks.core.names import printable
 from rocks.core.values import check_text
+from rocks.network.network_rules import unknown_network
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -53,6 +54,7 @@ PROTOCOLS = {
 
 WITH_PORTS = ("tcp", "udp", "sctp", "dccp", "udplite")
 
+_REQUIRED = ("rulename", "service", "chain", "action", "protocol")
 _NAME_LONGEST, _TEXT_LONGEST = 128, 256
 _WORD = re.compile(r"[A-Za-z][A-Za-z0-9_.+-]{0,62}", re.ASCII)
 _HIGHEST_PORT = 65535
@@ -86,6 +88,38 @@ class Selection(NamedTuple):
     scope: str
     member: str
     precedence: int
+
+
+def read_rule(given: Mapping[str, str], scope: str) -> FirewallRule:
+    """The rule that the parameters of a command describe, for one network or two. UserError for a missing one."""
+    networks = [given.get(name, "") for name in ("network", "output-network")]
+    missing = [name for name in _REQUIRED if not given.get(name)]
+    if not any(networks):
+        missing.append("network or output-network")
+    if missing:
+        raise UserError(f"must supply {', '.join(missing)}")
+    network, output_network = ("" if text.lower() == ALL else text for text in networks)
+    return FirewallRule(
+        given["rulename"],
+        given["service"],
+        given["protocol"],
+        given["chain"],
+        given["action"],
+        network=network,
+        output_network=output_network,
+        flags=given.get("flags", ""),
+        comment=given.get("comment", ""),
+        source=given.get("rulesrc", SOURCES[0]),
+        scope=scope,
+    )
+
+
+def check_networks(rule: FirewallRule, names: Iterable[str]) -> None:
+    """UserError unless the networks of the rule have such names."""
+    known = {name.lower(): name for name in names}
+    for network in (rule.network, rule.output_network):
+        if network and network.lower() not in known:
+            raise unknown_network(network, known.values())
 
 
 def checked_rule(rule: FirewallRule, port_of: PortOf) -> FirewallRule:

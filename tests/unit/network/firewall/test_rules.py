@@ -4,7 +4,15 @@ import pytest
 
 from rocks.core.errors import UserError
 from rocks.network.firewall.changes import port_of_service
-from rocks.network.firewall.rules import FirewallRule, Selection, checked_rule, closed_networks, resolve_rules
+from rocks.network.firewall.rules import (
+    FirewallRule,
+    Selection,
+    check_networks,
+    checked_rule,
+    closed_networks,
+    read_rule,
+    resolve_rules,
+)
 
 
 def rule(name: str = "A1", **fields: str) -> FirewallRule:
@@ -19,6 +27,22 @@ def checked(one: FirewallRule) -> FirewallRule:
 def test_case_of_fixed_texts_does_not_count() -> None:
     given = rule(service="ALL", protocol="TCP", chain="input", action="Accept", source="SYSTEM")
     assert checked(given) == rule(service="all", source="system")
+
+
+GIVEN = {"rulename": "A1", "service": "22", "protocol": "tcp", "chain": "INPUT", "action": "ACCEPT"}
+
+
+def test_a_rule_needs_a_network() -> None:
+    """One that comes in, one that goes out, or all; they must be there."""
+    assert read_rule({**GIVEN, "network": "ALL"}, "os") == rule(scope="os")
+    assert read_rule({**GIVEN, "output-network": "public"}, "os") == rule(scope="os", output_network="public")
+    with pytest.raises(UserError, match="must supply network or output-network$"):
+        read_rule({**GIVEN, "network": ""}, "os")
+    with pytest.raises(UserError, match="must supply rulename, network or output-network"):
+        read_rule({**GIVEN, "rulename": ""}, "os")
+    check_networks(rule(network="Private"), ["private"])
+    with pytest.raises(UserError, match='unknown network "privat"; .*private'):
+        check_networks(rule(output_network="privat"), ["private"])
 
 
 @pytest.mark.parametrize("service", ["ssh", "22", "0:65535", "all", "nat"])
