@@ -107,6 +107,15 @@ def slurm_configuration(frontend: str, address: str, nodes: Sequence[SlurmNode],
     return text + partition + site_lines
 
 
+def check_named_once(nodes: Sequence[SlurmNode], site_lines: str, site_file: str) -> None:
+    """StateError for a node of the site's lines that is one of the database, too: slurmctld does not start then."""
+    for name in sorted(node_names(site_lines) & {node.name for node in nodes}):
+        raise StateError(
+            f"{site_file} has a line NodeName for {name}, which has one of the database, and slurmctld does not start "
+            "with two: remove it there"
+        )
+
+
 def node_names(text: str) -> frozenset[str]:
     """The nodes of a text of `slurm_configuration`; the site's lines may have lists of them as `a[1-3,07],login`."""
     return frozenset(

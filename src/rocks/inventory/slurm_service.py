@@ -28,6 +28,7 @@ from rocks.inventory.records import PRIVATE_NETWORK
 from rocks.inventory.slurm_configuration import (
     MARK,
     SlurmNode,
+    check_named_once,
     includes_files,
     node_names,
     slurm_configuration,
@@ -90,14 +91,10 @@ def load_configuration(database: Database) -> tuple[str, tuple[str, ...]]:
         if host.name != frontend
     ]
     database.end_reading()
-    names, site_file = [node.name for node in nodes], configuration_file().parent / "site.conf"
+    site_file = configuration_file().parent / "site.conf"
     site_lines = _read(site_file)
-    for name in sorted(node_names(site_lines) & {*names}):
-        raise StateError(
-            f"{site_file} has a line NodeName for {name}, which has one of the database, and slurmctld does not start "
-            "with two: remove it there"
-        )
-    return slurm_configuration(frontend, address, nodes, site_lines), tuple(names)
+    check_named_once(nodes, site_lines, str(site_file))
+    return slurm_configuration(frontend, address, nodes, site_lines), tuple(node.name for node in nodes)
 
 
 def _own_address(hosts: Sequence[Host], frontend: str, interfaces: Sequence[Interface]) -> str:

@@ -3,7 +3,13 @@
 import pytest
 
 from rocks.core.errors import StateError
-from rocks.inventory.slurm_configuration import MARK, SlurmNode, node_names, slurm_configuration
+from rocks.inventory.slurm_configuration import (
+    MARK,
+    SlurmNode,
+    check_named_once,
+    node_names,
+    slurm_configuration,
+)
 
 COMPUTE = SlurmNode("compute-0-0", None, 8, has_machines=False)
 CONTAINER = SlurmNode("vmc-0-0", "10.1.0.2", 16, has_machines=True)
@@ -46,3 +52,11 @@ def test_nodes_of_the_sites_lines_are_read_as_slurm_reads_them() -> None:
         *("r1n0x", "r1n1x", "r2n0x", "r2n1x", "broken[1-", "odd[a-b]"),
     }
     assert len(found) < 70_000, "a slip of the pen does not take all memory"
+
+
+def test_a_node_of_the_database_is_none_of_the_sites_lines() -> None:
+    check_named_once([COMPUTE, CONTAINER], "NodeName=extra[1-3]\n", "/etc/slurm/site.conf")
+    with pytest.raises(
+        StateError, match=r"^/etc/slurm/site.conf has a line NodeName for compute-0-0, .*: remove it"
+    ):
+        check_named_once([CONTAINER, COMPUTE], "NodeName=compute-0-[0-9] CPUs=1\n", "/etc/slurm/site.conf")
