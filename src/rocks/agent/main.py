@@ -218,7 +218,7 @@ def _links() -> int:
 
 
 def _ended() -> int:
-    from rocks.machine.host.ended import report_ends
+    from rocks.machine.host.end_reports import report_ends
 
     for line in report_ends(state_folder()):
         print(line)

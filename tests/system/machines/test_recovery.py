@@ -6,8 +6,7 @@ import pytest
 
 from rocks.core.errors import BusyError
 from rocks.database.connection import Database
-from rocks.machine import ended as ended_machines
-from rocks.machine import start
+from rocks.machine import ended_machines, start
 from rocks.machine.leases.epoch import forget_record
 from tests.system.machines.site import HEAD, NEW, OLD, MachineSite
 

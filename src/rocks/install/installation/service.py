@@ -16,7 +16,7 @@ from rocks.fleet.https.messages import RETRY_AFTER_SECONDS, Answer, Request
 from rocks.fleet.https.served_files import file_answer, open_below
 from rocks.fleet.https.server import HttpsServer
 from rocks.fleet.settings import FleetSettings
-from rocks.fleet.wire.ended import ENDED_PATH
+from rocks.fleet.wire.end_reports import ENDED_PATH
 from rocks.install.boot.fact_records import MACS
 from rocks.install.boot.files import tftp_folder
 from rocks.install.boot.ipxe import FIRST_STAGE, FIRST_STAGE_FOLDER, FIRST_STAGE_PATH, KERNEL
@@ -48,7 +48,7 @@ from rocks.install.rolls.distribution_build import KEY
 from rocks.install.rolls.folders import distribution_folder
 from rocks.inventory.address_records import private_address
 from rocks.inventory.host_records import local_host
-from rocks.machine.ended import read_names, take_ended
+from rocks.machine.ended_machines import read_names, take_ended
 from rocks.storage.broker.broker import node_authority
 from rocks.trust.handed_out_secrets import record_handed_out
 from rocks.trust.host_secrets import is_for_hosts

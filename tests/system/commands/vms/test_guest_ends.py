@@ -11,8 +11,8 @@ from rocks.database.connection import Database
 from rocks.fleet.wire.facts import HostFacts
 from rocks.install.installation.service import create_service
 from rocks.inventory.machine_locks import lock_vms
-from rocks.machine import ended as ended_machines
-from rocks.machine.host.ended import report_ends
+from rocks.machine import ended_machines
+from rocks.machine.host.end_reports import report_ends
 from tests.servers import answering
 from tests.system.commands.conftest import Site
 

@@ -10,7 +10,7 @@ from rocks.fleet.agent_line import AnsweringError
 from rocks.fleet.settings import CannotAskError
 from rocks.fleet.wire.facts import HostFacts
 from rocks.fleet.wire.requests import OperationOutcome
-from rocks.machine import ended as ended_machines
+from rocks.machine import ended_machines
 from rocks.machine import power as vm_power
 from rocks.machine import start as vm_start
 from rocks.machine import states as vm_states

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rocks.core import process
 from rocks.core.errors import RocksError, UserError
-from rocks.fleet.wire.ended import MAX_NAMES
+from rocks.fleet.wire.end_reports import MAX_NAMES
 from rocks.inventory.host_requests import contact_hosts, open_fleet
 from rocks.inventory.machine_locks import lock_vms
 from rocks.machine.leases import records as leases

@@ -16,7 +16,7 @@ from rocks.core.errors import HostError, UserError
 from rocks.core.files import explain
 from rocks.core.settings_file import read_settings_text
 from rocks.fleet.host.state_folder import Place
-from rocks.fleet.wire.ended import ENDED_PATH, MAX_NAMES
+from rocks.fleet.wire.end_reports import ENDED_PATH, MAX_NAMES
 
 SETTINGS_FOLDER = Path("/etc/rocks")
 _NETWORK_FOLDER = Path("/sys/class/net")

@@ -3,7 +3,7 @@
 import queue
 from pathlib import Path
 
-from rocks.machine.ended import Termination
+from rocks.machine.ended_machines import Termination
 
 SECONDS = 30
 
