@@ -27,8 +27,8 @@ from rocks.machine.addition_plan import check_container
 from rocks.machine.change_records import HostVlan
 from rocks.machine.disks.copy_records import read_copies
 from rocks.machine.disks.copy_rules import check_no_copies, check_no_doubt
+from rocks.machine.disks.disk_change_notes import image_lines
 from rocks.machine.disks.specification import read_disk, split_disks
-from rocks.machine.disks.unchanged_images import image_lines
 from rocks.machine.leases.records import read_leases
 from rocks.machine.limits import DEFAULT_DISK_GB, LARGEST_DISK_GB, LARGEST_MEMORY_MB, LEAST_MEMORY_MB
 from rocks.machine.maxima import (
