@@ -5,7 +5,7 @@ from typing import cast
 import pytest
 
 from rocks.commands._framework.base import Command
-from rocks.commands._framework.names import NameExpansion
+from rocks.commands._framework.name_expansion import NameExpansion
 from rocks.core.errors import BugError, UserError
 from rocks.database.connection import Database
 

@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from rocks.commands._framework.arguments import ArgumentValues, str2bool
-from rocks.commands._framework.names import NameExpansion
+from rocks.commands._framework.name_expansion import NameExpansion
 from rocks.commands._framework.output import (
     TerminalText,
     terminal_columns,

@@ -15,7 +15,7 @@ from importlib.machinery import PathFinder
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from rocks.commands._framework.names import READING
+from rocks.commands._framework.name_expansion import READING
 from rocks.core.errors import BugError
 from rocks.core.trees import other_trees
 
