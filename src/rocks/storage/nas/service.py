@@ -22,7 +22,7 @@ from rocks.storage.life.fencing import check_speaker
 from rocks.storage.life.image import Image, Work
 from rocks.storage.nas.arrivals import Arrivals
 from rocks.storage.nas.bases import Bases
-from rocks.storage.nas.commands import Commands, Site
+from rocks.storage.nas.command_requests import Commands, Site
 from rocks.storage.nas.comparison import Comparison
 from rocks.storage.nas.engine import Engine, Perform
 from rocks.storage.nas.export_handlers import ExportHandlers, SecretsOf

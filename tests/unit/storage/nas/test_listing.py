@@ -14,7 +14,7 @@ from rocks.storage.life.states import (
     UNMAPPED,
     State,
 )
-from rocks.storage.nas.commands import Commands
+from rocks.storage.nas.command_requests import Commands
 from rocks.storage.nas.listing import image_row
 from rocks.storage.wire.actions import ACTIONS
 
