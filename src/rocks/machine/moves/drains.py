@@ -55,7 +55,7 @@ class Drain(NamedTuple):
     live: bool = False
 
 
-class Means(NamedTuple):
+class DrainCallbacks(NamedTuple):
     """What a drain needs of its command: how moves report, how machines are started, and the packet filters."""
 
     reporter: MoveReporter
@@ -63,7 +63,7 @@ class Means(NamedTuple):
     filters_of: FiltersOf
 
 
-def drain_host(database: Database, drain: Drain, means: Means) -> Outcomes:
+def drain_host(database: Database, drain: Drain, callbacks: DrainCallbacks) -> Outcomes:
     """Stop the running machines of the host; with targets, move all of them, and start those that ran.
 
     With `live`, those that can be moved while they run are not stopped; of one that cannot, a line says why. One whose
@@ -76,7 +76,7 @@ def drain_host(database: Database, drain: Drain, means: Means) -> Outcomes:
     """
     check_physical(database, drain.host)
     if drain.targets:
-        ensure_epoch(database, means.reporter.notify)  # what was stopped could not start again
+        ensure_epoch(database, callbacks.reporter.notify)  # what was stopped could not start again
     names = table.names_in(database, drain.host)
     recorded = {name.lower() for name in names}
     found = leases.leases_of_hosts(database, [drain.host])
@@ -86,16 +86,18 @@ def drain_host(database: Database, drain: Drain, means: Means) -> Outcomes:
     capacities = capacities_of(database, drain.host, drain.targets, outcomes) if drain.targets else []
     database.end_reading()
     # else Slurm gives the free host to the next job
-    drain_nodes([drain.host], "rocks drain host", means.reporter.notify)
+    drain_nodes([drain.host], "rocks drain host", callbacks.reporter.notify)
     _stop(database, [name for name in held if name.lower() not in recorded], drain, outcomes)
     _leave_saved(drain, [lease.name for lease in found if lease.state == SAVED], outcomes)
     for name in names:
         if name in outcomes.failed or name in outcomes.done:
             continue
-        capacities = _drain_one(database, name, name.lower() in running, drain, means, capacities, outcomes)
+        capacities = _drain_one(
+            database, name, name.lower() in running, drain, callbacks, capacities, outcomes
+        )
         failed = outcomes.failed.get(name)
         if drain.live and failed is not None and failed.code is Code.IMAGES_FOLLOW:
-            means.reporter.notify("No other machine is moved: its images could not follow it either")
+            callbacks.reporter.notify("No other machine is moved: its images could not follow it either")
             return outcomes
     if not drain.targets:
         _count_stopped_by_others(database, drain, outcomes)
@@ -107,7 +109,7 @@ def _drain_one(
     name: str,
     was_running: bool,
     drain: Drain,
-    means: Means,
+    callbacks: DrainCallbacks,
     capacities: list[Capacity],
     outcomes: Outcomes,
 ) -> list[Capacity]:
@@ -118,28 +120,30 @@ def _drain_one(
     if lease is None:
         if was_running:
             outcomes.done[name] = (_OFF_BY_NOW.format(name),)
-        return _move(database, name, capacities, outcomes, means.reporter) if drain.targets else capacities
+        return (
+            _move(database, name, capacities, outcomes, callbacks.reporter) if drain.targets else capacities
+        )
     if lease.state == SAVED:
         _leave_saved(drain, [name], outcomes)
         return capacities
     why = ""
     if drain.live:
         capacities, why = move_live(
-            database, name, drain.host, capacities, outcomes, means.reporter, means.filters_of
+            database, name, drain.host, capacities, outcomes, callbacks.reporter, callbacks.filters_of
         )
         if not why:
             return capacities
     if drain.targets and not _can_leave(database, name, drain.host, capacities, outcomes):
         return capacities
     if why:
-        means.reporter.notify(f"{name} is stopped for its move: {why}")
+        callbacks.reporter.notify(f"{name} is stopped for its move: {why}")
     if not _stop(database, [name], drain, outcomes):
         return capacities
     if dry_run.is_on():
         return _would_move(database, name, drain.host, capacities, outcomes)
     if drain.targets:
-        capacities = _move(database, name, capacities, outcomes, means.reporter)
-        _start_again(database, name, drain.host, means.start, outcomes)
+        capacities = _move(database, name, capacities, outcomes, callbacks.reporter)
+        _start_again(database, name, drain.host, callbacks.start, outcomes)
     return capacities
 
 

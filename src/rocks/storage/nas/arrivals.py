@@ -21,10 +21,10 @@ from rocks.storage.life.image import Copy, Image
 from rocks.storage.life.stream_bounds import largest_move_bytes
 from rocks.storage.limits import DEVICE_SECONDS
 from rocks.storage.nas.attributes import attribute_value
+from rocks.storage.nas.context import NasContext
 from rocks.storage.nas.engine import Perform
 from rocks.storage.nas.imports import OpenDevice
 from rocks.storage.nas.listing import ARRIVING
-from rocks.storage.nas.means import Means
 from rocks.storage.nas.move_lines import is_same_content
 from rocks.storage.nas.sequences import grant_now
 from rocks.storage.store.nas import ATTRIBUTES, Arrival
@@ -47,8 +47,8 @@ _LOOK_SECONDS = 0.05
 class Arrivals:
     """Expects images, receives them, takes them over. One connection for an image at a time."""
 
-    def __init__(self, means: Means, perform: Perform, node: str, open_device: OpenDevice) -> None:
-        self._pools, self._engine, self._store, self._progress = means
+    def __init__(self, context: NasContext, perform: Perform, node: str, open_device: OpenDevice) -> None:
+        self._pools, self._engine, self._store, self._progress = context
         self._perform = perform
         self._node = node
         self._open_device = open_device

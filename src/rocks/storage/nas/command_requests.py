@@ -16,12 +16,12 @@ from rocks.storage.life.rejections import check_machine
 from rocks.storage.nas.arrivals import Arrivals
 from rocks.storage.nas.bases import Bases
 from rocks.storage.nas.clones import Clones
+from rocks.storage.nas.context import NasContext
 from rocks.storage.nas.engine import now_seconds
 from rocks.storage.nas.held_snapshots import HeldSnapshots
 from rocks.storage.nas.image_records import ImageRecords
 from rocks.storage.nas.imports import Imports
 from rocks.storage.nas.lost_exports import Exports
-from rocks.storage.nas.means import Means
 from rocks.storage.nas.presence import HostPresence
 from rocks.storage.nas.refusals import CHECK, FirstChangeError
 from rocks.storage.nas.unknown_images import adopt, adopt_volume
@@ -50,7 +50,7 @@ class Commands:
 
     def __init__(
         self,
-        means: Means,
+        context: NasContext,
         imports: Imports,
         presence: HostPresence,
         arrivals: Arrivals,
@@ -61,7 +61,7 @@ class Commands:
     ) -> None:
         """`checking` makes an object of this class that ends at the first change (`refusals`)."""
         self._checking = checking
-        self._pools, self._engine, self._store, _ = means
+        self._pools, self._engine, self._store, _ = context
         self._arrivals = arrivals
         self._bases = bases
         self._clones = Clones(self._pools, self._engine, imports, site.node)
@@ -70,7 +70,7 @@ class Commands:
         self._node = site.node
         self._frontend = site.frontend
         self._find_address = site.find_address
-        self._records = ImageRecords(means, presence, arrivals, exports, site.node)
+        self._records = ImageRecords(context, presence, arrivals, exports, site.node)
         self._answers = self._answers_by_request()
         self._begins = self._begins_by_request()
 

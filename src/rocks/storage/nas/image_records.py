@@ -13,9 +13,9 @@ from rocks.storage.life.rejections import check_machine
 from rocks.storage.limits import DEFAULT_PULL_SECONDS
 from rocks.storage.nas.arrivals import Arrivals
 from rocks.storage.nas.attributes import attribute_value, global_value
+from rocks.storage.nas.context import NasContext
 from rocks.storage.nas.listing import arrival_row, first_page, image_row, snapshot_row
 from rocks.storage.nas.lost_exports import Exports
-from rocks.storage.nas.means import Means
 from rocks.storage.nas.presence import HostPresence
 from rocks.storage.nas.volume_handlers import standing_grant
 from rocks.storage.wire import requests as wire
@@ -32,9 +32,9 @@ class ImageRecords:
     """The images of this NAS as commands see them."""
 
     def __init__(
-        self, means: Means, presence: HostPresence, arrivals: Arrivals, exports: Exports, node: str
+        self, context: NasContext, presence: HostPresence, arrivals: Arrivals, exports: Exports, node: str
     ) -> None:
-        self._pools, self._engine, self._store, self._progress = means
+        self._pools, self._engine, self._store, self._progress = context
         self._presence = presence
         self._arrivals = arrivals
         self._exports = exports

@@ -16,7 +16,7 @@ from rocks.core.errors import BusyError, IncoherentError, StateError, ToolError,
 from rocks.core.units import size_text
 from rocks.storage.life.states import DELETING
 from rocks.storage.limits import BLOCK_BYTES, DEVICE_SECONDS
-from rocks.storage.nas.means import Means
+from rocks.storage.nas.context import NasContext
 from rocks.storage.nas.volume_handlers import check_space, needed_volume
 from rocks.storage.stream.frames import read_frames
 from rocks.storage.stream.lines import Opening, alive_reporter, receive_line, send_line
@@ -50,14 +50,14 @@ class Imports:
 
     def __init__(
         self,
-        means: Means,
+        context: NasContext,
         frontend: str,
         open_device: OpenDevice = open_device,
         check_free: Callable[[str], None] = lambda zvol: None,
     ) -> None:
         """`check_free` raises StateError for the name of an image that is being moved to this NAS."""
         self._check_free = check_free
-        self._pools, self._engine, _, self._progress = means
+        self._pools, self._engine, _, self._progress = context
         self._frontend = frontend
         self.open_device = open_device
         self._running: Set[str] = set()

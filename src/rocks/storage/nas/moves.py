@@ -20,9 +20,9 @@ from rocks.storage.life.image import Image, Work
 from rocks.storage.life.states import MOVING
 from rocks.storage.limits import DEVICE_SECONDS
 from rocks.storage.nas.attributes import bytes_per_second
+from rocks.storage.nas.context import NasContext
 from rocks.storage.nas.engine import AGAIN_SECONDS, failed_effect
 from rocks.storage.nas.imports import OpenDevice
-from rocks.storage.nas.means import Means
 from rocks.storage.nas.move_lines import is_same_content
 from rocks.storage.stream.lines import Opening, receive_line, send_line, write_opening
 from rocks.storage.stream.pace import Bucket, Meter
@@ -69,8 +69,8 @@ class _Running:
 class Moves:
     """Performs the effects between NASes in threads of its own, and reports them to the engine."""
 
-    def __init__(self, means: Means, open_device: OpenDevice, connect: Connect) -> None:
-        self._pools, self._engine, self._store, self._progress = means
+    def __init__(self, context: NasContext, open_device: OpenDevice, connect: Connect) -> None:
+        self._pools, self._engine, self._store, self._progress = context
         self._open_device = open_device
         self._connect = connect
         self._running: Dict[_Key, _Running] = {}

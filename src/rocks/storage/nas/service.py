@@ -24,12 +24,12 @@ from rocks.storage.nas.arrivals import Arrivals
 from rocks.storage.nas.bases import Bases
 from rocks.storage.nas.command_requests import Commands, Site
 from rocks.storage.nas.comparison import Comparison
+from rocks.storage.nas.context import NasContext
 from rocks.storage.nas.engine import Engine, Perform
 from rocks.storage.nas.export_handlers import ExportHandlers, SecretsOf
 from rocks.storage.nas.host_requests import HostCorrespondence, event_of
 from rocks.storage.nas.imports import Imports, OpenDevice, open_device
 from rocks.storage.nas.lost_exports import Exports
-from rocks.storage.nas.means import Means
 from rocks.storage.nas.moves import Moves
 from rocks.storage.nas.presence import HostPresence
 from rocks.storage.nas.progress import ProgressBoard
@@ -132,19 +132,21 @@ class NasService:
     def _create_transfers(self, perform: Perform) -> None:
         """What transfers images, and the commands, which begin imports and moves."""
         open_device = self._devices.open_device
-        means = Means(self._devices.pools, self._engine, self._store, self._progress)
-        self._commands, self._arrivals, imports, bases = self._create_commands(means, perform)
-        self._transfers = NasTransfers(means, self._hosts, imports, bases, self._arrivals)
-        self._moves = Moves(means, open_device, self._connect)
+        context = NasContext(self._devices.pools, self._engine, self._store, self._progress)
+        self._commands, self._arrivals, imports, bases = self._create_commands(context, perform)
+        self._transfers = NasTransfers(context, self._hosts, imports, bases, self._arrivals)
+        self._moves = Moves(context, open_device, self._connect)
 
-    def _create_commands(self, means: Means, perform: Perform) -> Tuple[Commands, Arrivals, Imports, Bases]:
+    def _create_commands(
+        self, context: NasContext, perform: Perform
+    ) -> Tuple[Commands, Arrivals, Imports, Bases]:
         node, frontend = self._configuration.name, self._configuration.frontend_name
-        arrivals = Arrivals(means, perform, node, self._devices.open_device)
-        imports = Imports(means, frontend, self._devices.open_device, arrivals.check_free)
-        bases = Bases(means.pools, imports, frontend, node)
+        arrivals = Arrivals(context, perform, node, self._devices.open_device)
+        imports = Imports(context, frontend, self._devices.open_device, arrivals.check_free)
+        bases = Bases(context.pools, imports, frontend, node)
         site = Site(node, frontend, lambda host: self._resolve(host, self._configuration.network))
         commands = Commands(
-            means, imports, self._presence, arrivals, bases, self._exports, site, self._create_checking
+            context, imports, self._presence, arrivals, bases, self._exports, site, self._create_checking
         )
         return commands, arrivals, imports, bases
 
@@ -153,8 +155,8 @@ class NasService:
         pools, targets = unchanged(self._devices.pools), unchanged(self._devices.targets)
         perform = NasHandlers(pools, targets, Portal(self._address, PORTAL_PORT), secrets_of=end).do
         engine = UnchangedEngine(self._engine, perform)
-        means = Means(pools, engine, unchanged(self._store), self._progress)
-        return self._create_commands(means, perform)[0]
+        context = NasContext(pools, engine, unchanged(self._store), self._progress)
+        return self._create_commands(context, perform)[0]
 
     def start(self) -> None:
         """Compare records and volumes, restore the exports, go on with open work, and accept requests.

@@ -19,10 +19,10 @@ from rocks.storage.life.stream_bounds import largest_stream_bytes
 from rocks.storage.nas.arrivals import Arrivals
 from rocks.storage.nas.attributes import bytes_per_second
 from rocks.storage.nas.bases import BASE, Bases
+from rocks.storage.nas.context import NasContext
 from rocks.storage.nas.held_snapshots import ends_at
 from rocks.storage.nas.host_requests import HostCorrespondence
 from rocks.storage.nas.imports import IMPORT, Imports
-from rocks.storage.nas.means import Means
 from rocks.storage.stream.lines import Opening, read_opening, receive_line, send_error, send_line
 from rocks.storage.stream.pace import Bucket, Meter
 from rocks.storage.stream.transport import Connection
@@ -53,7 +53,12 @@ class NasTransfers:
     """Serves hosts' connections. One transfer for an image at a time."""
 
     def __init__(
-        self, means: Means, hosts: HostCorrespondence, imports: Imports, bases: Bases, arrivals: Arrivals
+        self,
+        context: NasContext,
+        hosts: HostCorrespondence,
+        imports: Imports,
+        bases: Bases,
+        arrivals: Arrivals,
     ) -> None:
         self._others: Dict[str, Callable[[Connection, Opening], None]] = {
             IMPORT: imports.receive,
@@ -61,7 +66,7 @@ class NasTransfers:
             MOVE: arrivals.receive,
             HAND_OVER: arrivals.take_over,
         }
-        self._pools, self._engine, self._store, self._progress = means
+        self._pools, self._engine, self._store, self._progress = context
         self._hosts = hosts
         self._open: Dict[str, _Open] = {}
         self._causes: Dict[str, Tuple[Optional[Work], RocksError]] = {}

@@ -10,9 +10,9 @@ import pytest
 from rocks.core.errors import StateError, UserError
 from rocks.storage.life.image import Image
 from rocks.storage.nas.clones import Clones
+from rocks.storage.nas.context import NasContext
 from rocks.storage.nas.engine import Engine
 from rocks.storage.nas.imports import IMPORTING, Imports
-from rocks.storage.nas.means import Means
 from rocks.storage.nas.progress import ProgressBoard
 from rocks.storage.store.nas import NasStore
 from rocks.storage.wire.base_names import SNAPSHOT, base_snapshot, base_volume
@@ -47,8 +47,8 @@ class Nas:
     def __init__(self) -> None:
         self.pools, self.records = FakePools(), Records()
         engine = cast("Engine", self.records)
-        means = Means(self.pools, engine, MagicMock(), ProgressBoard())
-        self.clones = Clones(self.pools, engine, Imports(means, "head"), "nas-0-0")
+        context = NasContext(self.pools, engine, MagicMock(), ProgressBoard())
+        self.clones = Clones(self.pools, engine, Imports(context, "head"), "nas-0-0")
         self.make(base_volume(DIGEST), SNAPSHOT)
 
     def make(self, zvol: str, snapshot: str = "") -> str:

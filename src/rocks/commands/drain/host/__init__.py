@@ -6,7 +6,7 @@ from rocks.commands._shared.vm_filters import filters_of
 from rocks.commands._shared.vm_start import start_outcomes
 from rocks.core.errors import UserError
 from rocks.core.names import printable
-from rocks.machine.moves.drains import Drain, Means, drain_host
+from rocks.machine.moves.drains import Drain, DrainCallbacks, drain_host
 from rocks.machine.moves.moves import MoveReporter
 
 RollName = "kvm"
@@ -71,12 +71,12 @@ class Command(rocks.commands.Command):
         if live and not targets:
             raise UserError('live=yes moves machines, so it needs the hosts that get them: to="HOST HOST"')
         drain = Drain(host, tuple(targets), "shutdown" if action == "shutdown" else "poweroff", seconds, live)
-        means = Means(
+        callbacks = DrainCallbacks(
             MoveReporter(self.notify, self.showProgress),
             lambda names: start_outcomes(self, names),
             filters_of(self),
         )
-        outcomes = drain_host(self.db, drain, means)
+        outcomes = drain_host(self.db, drain, callbacks)
         for line in outcomes.lines:
             self.addLine(line)
         if not outcomes.tried:

@@ -10,7 +10,7 @@ from rocks.storage.store.nas import NasStore
 from rocks.storage.zfs.driver import PoolDriver
 
 
-class Means(NamedTuple):
+class NasContext(NamedTuple):
     """Of one NAS."""
 
     pools: PoolDriver
