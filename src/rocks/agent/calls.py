@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import Any, Callable, Dict
 
 from rocks.fleet.wire.calls import call_of, reply_deadline_seconds
@@ -54,9 +53,3 @@ def reply_to(host: Host, line: bytes, announce: Callable[[float], Any] = lambda 
         return write_reply(answer(host, request))
     except Exception as error:
         return write_error(error_of(error))
-
-
-def prefetch_domains(host: Host) -> None:
-    """Connect to libvirt before the first request arrives: nearly every request needs it."""
-    with contextlib.suppress(Exception):  # the request that needs it reports the error
-        host.domains()

@@ -44,7 +44,7 @@ def record_host_keys(path: str, host: HostAddress, keys: tuple[HostKey, ...]) ->
 
     Other lines lose this name and address, so that no line identifies two hosts. The file is replaced atomically.
     """
-    names = (host.name, place_name(host))
+    names = (host.name, host.address if host.port == 22 else f"[{host.address}]:{host.port}")
     old = _read(Path(path))
     retained = [line for line in (_without(line, names) for line in old.splitlines()) if line is not None]
     added = [f"{','.join(names)} {key.get_name()} {key.get_base64()}" for key in keys]
@@ -54,11 +54,6 @@ def record_host_keys(path: str, host: HostAddress, keys: tuple[HostKey, ...]) ->
     ensure_folders(Path(path).parent, 0o755)
     write_file(Path(path), new, mode=PUBLIC)
     return True
-
-
-def place_name(host: HostAddress) -> str:
-    """How OpenSSH names the address of a host in this file."""
-    return host.address if host.port == 22 else f"[{host.address}]:{host.port}"
 
 
 def _parse(line: str) -> HostKeyEntry | None:

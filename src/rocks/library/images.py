@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
     from rocks.database.connection import Database
     from rocks.library.records import LibraryImage
-    from rocks.library.unfinished import Leftover
 
 _SUFFIXES = {".qcow2": "qcow2", ".zst": "zstd"}
 _SHA256 = re.compile(r"(?:sha256:)?([0-9a-fA-F]{64})")
@@ -137,11 +136,6 @@ def _add_disk(
 def list_library(database: Database) -> list[LibraryImage]:
     """All images, by name."""
     return read_images(library_folder(database))
-
-
-def list_unfinished(database: Database) -> list[Leftover]:
-    """The imports that run, or were interrupted, by name."""
-    return find_leftovers(library_folder(database))
 
 
 def set_comment(database: Database, name: str, comment: str) -> None:

@@ -71,15 +71,10 @@ class VmChanges:
     max_cpus: int | None = None
     max_memory_mb: int | None = None
 
-    @property
-    def of_one_machine(self) -> bool:
-        """Whether there is a change that two machines cannot share."""
-        return (self.disks, self.slice, self.uuid) != (None, None, None)
-
 
 def set_vms(database: Database, names: Sequence[str], changes: VmChanges) -> list[str]:
     """As `_set_vm`, for several machines: all are changed, or none. UserError for a change that only one can have."""
-    if len(names) != 1 and changes.of_one_machine:
+    if len(names) != 1 and (changes.disks, changes.slice, changes.uuid) != (None, None, None):
         raise UserError("must supply only one host: two machines cannot share disk, slice or uuid")
     ensure_locked(database, names)
     notes = {name: _set_vm(database, name, changes) for name in names}

@@ -103,7 +103,9 @@ def spec_of(
         needs_filters=network.is_on and bool(network.senders),
         host=container.name,
     )
-    return MachineSpec(request, (*notes, unfiltered_note(vm)) if network.lets_all_through else notes, network)
+    if network.senders and not network.is_on:
+        notes = (*notes, unfiltered_note(vm))
+    return MachineSpec(request, notes, network)
 
 
 def unconnected_notes(vm: VirtualMachine, connections: Sequence[Connection]) -> tuple[str, ...]:

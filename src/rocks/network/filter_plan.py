@@ -43,11 +43,6 @@ class FilterPlan:
     is_on: bool
     senders: tuple[Sender, ...] = ()
 
-    @property
-    def lets_all_through(self) -> bool:
-        """Whether some interface of the machine sends unfiltered frames."""
-        return bool(self.senders) and not self.is_on
-
 
 def plan_filter(vm: VirtualMachine, connections: Sequence[Connection]) -> FilterPlan:
     """The plan for one machine. StateError for an attribute that is neither on nor off, or not a valid address."""

@@ -55,10 +55,6 @@ class FirewallCommand(Command):
             raise UserError(f"the scope {scope} needs a member: {scope}=NAME, the first parameter")
         return scope, self.scope_members(scope, member)
 
-    def given_rule(self, scope: str) -> FirewallRule:
-        """The rule that the parameters describe. UserError for a missing one."""
-        return read_rule(self._parameters, scope)
-
 
 class LegacyFirewallAddition(ScopeCommand, FirewallCommand):
     """`add host firewall` and its like: the members are the arguments."""
@@ -103,7 +99,7 @@ class LegacyFirewallAddition(ScopeCommand, FirewallCommand):
         from rocks.network.firewall.changes import add_rule
 
         members = self.members(args)
-        add_rule(self.db, self.given_rule(self.scope), members)
+        add_rule(self.db, read_rule(self._parameters, self.scope), members)
 
 
 RULE_COLUMNS = (

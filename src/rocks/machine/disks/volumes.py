@@ -227,7 +227,11 @@ def check_no_mapped_images(database: Database, names: Sequence[str]) -> list[str
         owners = {row.zvol: row.remotehost for row in rows if row.remotehost is not None}
         for disk in on_nas:
             if _volume(disk) in owners:
-                raise _still_mapped(disk, str(owners[_volume(disk)]))
+                raise StateError(
+                    f"host {disk.vm} is not removed: its image {nas}:{_volume(disk)} is mapped to "
+                    f"{owners[_volume(disk)]}, perhaps with changes; stop the machine, unmap the image with rocks stop "
+                    f"host vm {disk.vm} terminate=true, then remove the machine"
+                )
     return warnings
 
 
@@ -258,14 +262,6 @@ def _running(database: Database, machines: Sequence[VirtualMachine]) -> dict[str
                 f"the machine {name} is running on {place}, so its image stays there: rocks stop host vm {name}"
             )
     return found
-
-
-def _still_mapped(disk: DiskLocation, owner: str) -> StateError:
-    return StateError(
-        f"host {disk.vm} is not removed: its image {disk.nas}:{_volume(disk)} is mapped to {owner}, perhaps with "
-        f"changes; stop the machine, unmap the image with rocks stop host vm {disk.vm} terminate=true, then remove "
-        "the machine"
-    )
 
 
 def _volume(disk: DiskLocation) -> str:

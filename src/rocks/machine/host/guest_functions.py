@@ -13,13 +13,6 @@ from rocks.machine.host.libvirt.domain_xml import DomainDocument, vf_addresses, 
 from rocks.machine.host.libvirt.driver import is_active
 from rocks.network.sriov.host.guests import assign_vfs, ensure_count, restore, take_back, vf_counts_locked
 from rocks.network.sriov.host.records import boot_id
-from rocks.network.sriov.host.rules import check_vf_spec
-
-
-def check_vfs(operation: StartDomain) -> None:
-    """UserError for an invalid VF of the request."""
-    for spec in operation.vfs:
-        check_vf_spec(spec)
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from rocks.machine.host.console_logs import begin_log
 from rocks.machine.host.disks import check_path, ensure_disk, is_same
 from rocks.machine.host.files.growth import smaller_image_notes
 from rocks.machine.host.files.seeds import write_seed
-from rocks.machine.host.guest_functions import assign, check_vfs, release_vfs, vfs_locked
+from rocks.machine.host.guest_functions import assign, release_vfs, vfs_locked
 from rocks.machine.host.guest_links import ensure_secured, links_locked, release_links
 from rocks.machine.host.guest_partitions import ensure_partition, release_partition
 from rocks.machine.host.host import Host
@@ -39,6 +39,7 @@ from rocks.machine.host.snapshots import check_not_restoring
 from rocks.machine.limits import LOCK_SECONDS
 from rocks.machine.start_plan import Way, disks_to_check, plan_start
 from rocks.network.host.rules import check_link, is_of_site
+from rocks.network.sriov.host.rules import check_vf_spec
 
 
 class Turn:
@@ -145,7 +146,8 @@ def _checked(operation: StartDomain) -> DomainDocument:
         check_path(disk.path)
     for link in operation.links:
         check_link(link)
-    check_vfs(operation)
+    for vf in operation.vfs:
+        check_vf_spec(vf)
     return document
 
 

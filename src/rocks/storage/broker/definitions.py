@@ -117,7 +117,15 @@ def definitions(nodes: Iterable[BrokerNode]) -> str:
         "permissions": [_permissions(node) for node in users],
         "topic_permissions": [_topic_permissions(node) for node in users],
         "exchanges": [_exchange(queues.EXCHANGE, "topic"), _exchange(queues.DEAD_EXCHANGE, "fanout")],
-        "queues": [_dead_queue()],
+        "queues": [
+            {
+                "name": queues.DEAD_QUEUE,
+                "vhost": queues.VIRTUAL_HOST,
+                "durable": True,
+                "auto_delete": False,
+                "arguments": {"x-queue-type": "quorum"},
+            }
+        ],
         "bindings": [_dead_binding()],
         "policies": _policies(),
     }
@@ -182,16 +190,6 @@ def _exchange(name: str, kind: str) -> dict[str, Any]:
         "auto_delete": False,
         "internal": False,
         "arguments": {},
-    }
-
-
-def _dead_queue() -> dict[str, Any]:
-    return {
-        "name": queues.DEAD_QUEUE,
-        "vhost": queues.VIRTUAL_HOST,
-        "durable": True,
-        "auto_delete": False,
-        "arguments": {"x-queue-type": "quorum"},
     }
 
 

@@ -83,8 +83,9 @@ class BrokerControl:
         for name, data in files.items():
             path = Path(self._settings.pki_folder, name)
             try:
-                if not dry_run.is_on():
-                    self._create_folders(path, group)
+                for folder in () if dry_run.is_on() else (Path(self._settings.pki_folder), path.parent):
+                    folder.mkdir(mode=0o750, parents=True, exist_ok=True)
+                    os.chown(folder, -1, group)
                 if path.exists() and path.read_bytes() == data:
                     continue
             except OSError as error:
@@ -92,11 +93,6 @@ class BrokerControl:
             write_file(path, data, mode=0o640, group=group)
             changed = True
         return changed
-
-    def _create_folders(self, path: Path, group: int) -> None:
-        for folder in (Path(self._settings.pki_folder), path.parent):
-            folder.mkdir(mode=0o750, parents=True, exist_ok=True)
-            os.chown(folder, -1, group)
 
     def clear_certificate_cache(self) -> None:
         """Make the broker read its certificates again; Erlang caches them for two minutes."""

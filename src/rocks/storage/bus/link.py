@@ -146,7 +146,10 @@ class Link:
         except amqp.exceptions.MessageNacked:
             raise QueueFullError(f"the queue {message.to} is full: is its daemon running?") from None
         except _CHANNEL_FAULTS as error:
-            self._reopen_sending()
+            try:
+                self._open_sending()
+            except _FAULTS as fault:
+                raise self._lost(fault) from None
             raise RefusedError(
                 f"the broker rejects a message from this node to {message.to}: {_reason(error)}"
             ) from None
@@ -263,12 +266,6 @@ class Link:
         except _CHANNEL_FAULTS as error:
             self.close()
             raise RefusedError(f"the broker rejects the request: {_reason(error)}") from None
-        except _FAULTS as error:
-            raise self._lost(error) from None
-
-    def _reopen_sending(self) -> None:
-        try:
-            self._open_sending()
         except _FAULTS as error:
             raise self._lost(error) from None
 

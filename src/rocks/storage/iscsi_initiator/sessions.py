@@ -7,6 +7,7 @@ Protocol in memory.
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import List, Set, Tuple
 
@@ -76,7 +77,8 @@ class Sessions:
         try:
             return _attach(spec)
         except IncoherentError:
-            self._drop(spec.target)
+            with contextlib.suppress(RocksError):  # in use: the error of the disk is the one to report
+                self.ensure_session_gone(spec.target)
             raise
 
     def ensure_session_gone(self, target: str) -> Change:
@@ -90,12 +92,6 @@ class Sessions:
             log_out(session)
         had_record = forget(target)
         return CHANGED if sessions or had_record else UNCHANGED
-
-    def _drop(self, target: str) -> None:
-        try:
-            self.ensure_session_gone(target)
-        except RocksError:
-            pass  # in use; the caller raises the error of the disk
 
 
 def _attach(spec: SessionSpec) -> SessionFact:

@@ -21,8 +21,7 @@ from rocks.storage.life.image import Copy, Image
 from rocks.storage.life.stream_bounds import largest_move_bytes
 from rocks.storage.limits import DEVICE_SECONDS
 from rocks.storage.nas.attributes import attribute_value
-from rocks.storage.nas.context import NasContext
-from rocks.storage.nas.engine import Perform
+from rocks.storage.nas.engine import NasContext, Perform
 from rocks.storage.nas.imports import OpenDevice
 from rocks.storage.nas.listing import ARRIVING
 from rocks.storage.nas.move_lines import is_same_content
@@ -215,7 +214,9 @@ class Arrivals:
     def _receive_all(self, connection: Connection, opening: Opening, arrival: Arrival) -> None:
         volume = names.arriving_volume(arrival.pool, arrival.zvol)
         theirs = receive_line(connection.reader)
-        self._drop_other(volume, {str(guid) for guid in theirs.get("guids") or ()})
+        guids = {str(guid) for guid in theirs.get("guids") or ()}
+        if any(one.guid not in guids for one in self._pools.read_history(volume).snapshots):
+            self._destroy(volume)  # the other NAS does not have all of it any more
         stated_bytes = number(theirs, "bytes")
         meter = Meter(stated_bytes, monotonic_seconds())
 
@@ -297,11 +298,6 @@ class Arrivals:
         if volume is None:
             raise IncoherentError(f"the received volume {name} does not exist (any more)")
         return volume, self._pools.read_history(name).newest
-
-    def _drop_other(self, name: str, guids: Set[str]) -> None:
-        """Destroy what was received when the other NAS does not have all of it any more."""
-        if any(one.guid not in guids for one in self._pools.read_history(name).snapshots):
-            self._destroy(name)
 
     def _destroy(self, name: str) -> None:
         self._pools.ensure_partial_gone(name)

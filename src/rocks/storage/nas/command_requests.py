@@ -16,8 +16,7 @@ from rocks.storage.life.rejections import check_machine
 from rocks.storage.nas.arrivals import Arrivals
 from rocks.storage.nas.bases import Bases
 from rocks.storage.nas.clones import Clones
-from rocks.storage.nas.context import NasContext
-from rocks.storage.nas.engine import now_seconds
+from rocks.storage.nas.engine import NasContext, now_seconds
 from rocks.storage.nas.held_snapshots import HeldSnapshots
 from rocks.storage.nas.image_records import ImageRecords
 from rocks.storage.nas.imports import Imports

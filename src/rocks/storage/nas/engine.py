@@ -6,7 +6,7 @@ import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Callable, Dict, Optional, Set, Tuple
+from typing import Callable, Dict, NamedTuple, Optional, Set, Tuple
 
 from rocks.core.clock import utc_now
 from rocks.core.errors import BugError, RocksError, code_of
@@ -17,9 +17,11 @@ from rocks.storage.life.facts import Facts
 from rocks.storage.life.image import Decision, Image, Outcome, Rejection, Work
 from rocks.storage.life.state_machine import is_ready
 from rocks.storage.life.states import MAPPING, TRANSFERS
+from rocks.storage.nas.progress import ProgressBoard
 from rocks.storage.nas.sequences import MACHINE
 from rocks.storage.store.file import RecordsError
 from rocks.storage.store.nas import NasStore
+from rocks.storage.zfs.driver import PoolDriver
 
 _log = logging.getLogger(__name__)
 
@@ -245,6 +247,15 @@ class Engine:
             return EffectDone(work.work_id, work.position, self._perform(effect))
         except Exception as error:  # noqa: BLE001 - reported, and the image blocked, instead of ending the worker
             return failed_effect(image, work, effect, error)
+
+
+class NasContext(NamedTuple):
+    """What most parts of the daemon of a NAS use: its volumes, its images, the records, and what is under way."""
+
+    pools: PoolDriver
+    engine: Engine
+    store: NasStore
+    progress: ProgressBoard
 
 
 def failed_effect(image: Image, work: Work, effect: Effect, error: Exception) -> EffectFailed:

@@ -13,7 +13,7 @@ from rocks.storage.life.rejections import check_machine
 from rocks.storage.limits import DEFAULT_PULL_SECONDS
 from rocks.storage.nas.arrivals import Arrivals
 from rocks.storage.nas.attributes import attribute_value, global_value
-from rocks.storage.nas.context import NasContext
+from rocks.storage.nas.engine import NasContext
 from rocks.storage.nas.listing import arrival_row, first_page, image_row, snapshot_row
 from rocks.storage.nas.lost_exports import Exports
 from rocks.storage.nas.presence import HostPresence

@@ -16,7 +16,7 @@ from rocks.core.errors import BusyError, IncoherentError, StateError, ToolError,
 from rocks.core.units import size_text
 from rocks.storage.life.states import DELETING
 from rocks.storage.limits import BLOCK_BYTES, DEVICE_SECONDS
-from rocks.storage.nas.context import NasContext
+from rocks.storage.nas.engine import NasContext
 from rocks.storage.nas.volume_handlers import check_space, needed_volume
 from rocks.storage.stream.frames import read_frames
 from rocks.storage.stream.lines import Opening, alive_reporter, receive_line, send_line

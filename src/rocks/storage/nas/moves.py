@@ -20,8 +20,7 @@ from rocks.storage.life.image import Image, Work
 from rocks.storage.life.states import MOVING
 from rocks.storage.limits import DEVICE_SECONDS
 from rocks.storage.nas.attributes import bytes_per_second
-from rocks.storage.nas.context import NasContext
-from rocks.storage.nas.engine import AGAIN_SECONDS, failed_effect
+from rocks.storage.nas.engine import AGAIN_SECONDS, NasContext, failed_effect
 from rocks.storage.nas.imports import OpenDevice
 from rocks.storage.nas.move_lines import is_same_content
 from rocks.storage.stream.lines import Opening, receive_line, send_line, write_opening

@@ -24,8 +24,7 @@ from rocks.storage.nas.arrivals import Arrivals
 from rocks.storage.nas.bases import Bases
 from rocks.storage.nas.command_requests import Commands, Site
 from rocks.storage.nas.comparison import Comparison
-from rocks.storage.nas.context import NasContext
-from rocks.storage.nas.engine import Engine, Perform
+from rocks.storage.nas.engine import Engine, NasContext, Perform
 from rocks.storage.nas.export_handlers import ExportHandlers, SecretsOf
 from rocks.storage.nas.host_requests import HostCorrespondence, event_of
 from rocks.storage.nas.imports import Imports, OpenDevice, open_device

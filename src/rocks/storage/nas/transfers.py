@@ -19,7 +19,7 @@ from rocks.storage.life.stream_bounds import largest_stream_bytes
 from rocks.storage.nas.arrivals import Arrivals
 from rocks.storage.nas.attributes import bytes_per_second
 from rocks.storage.nas.bases import BASE, Bases
-from rocks.storage.nas.context import NasContext
+from rocks.storage.nas.engine import NasContext
 from rocks.storage.nas.held_snapshots import ends_at
 from rocks.storage.nas.host_requests import HostCorrespondence
 from rocks.storage.nas.imports import IMPORT, Imports

@@ -112,7 +112,8 @@ class NasStore(StoreFile):
 
     def images(self) -> List[Image]:
         """All of them, by volume."""
-        return [_image(*row) for row in self.rows("SELECT zvol, record FROM images ORDER BY zvol")]
+        rows = self.rows("SELECT zvol, record FROM images ORDER BY zvol")
+        return [decode_lenient(Image, unnumbered(json.loads(record), zvol), zvol) for zvol, record in rows]
 
     def save(self, image: Image) -> None:
         """Store the image."""
@@ -235,7 +236,3 @@ class NasStore(StoreFile):
 
 
 _OPERATION = ", ".join(Operation._fields)
-
-
-def _image(zvol: str, record: str) -> Image:
-    return decode_lenient(Image, unnumbered(json.loads(record), zvol), zvol)

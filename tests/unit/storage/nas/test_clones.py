@@ -10,8 +10,7 @@ import pytest
 from rocks.core.errors import StateError, UserError
 from rocks.storage.life.image import Image
 from rocks.storage.nas.clones import Clones
-from rocks.storage.nas.context import NasContext
-from rocks.storage.nas.engine import Engine
+from rocks.storage.nas.engine import Engine, NasContext
 from rocks.storage.nas.imports import IMPORTING, Imports
 from rocks.storage.nas.progress import ProgressBoard
 from rocks.storage.store.nas import NasStore

@@ -42,8 +42,9 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Print one row per image."""
-        from rocks.library.images import list_library, list_unfinished
-        from rocks.library.library_folder import find_library_image
+        from rocks.library.images import list_library
+        from rocks.library.library_folder import find_library_image, library_folder
+        from rocks.library.unfinished import find_leftovers
 
         if self.fillFlag("bases"):
             self._list_bases(args)
@@ -53,7 +54,7 @@ class Command(rocks.commands.Command):
         for image in images:
             row = (image.format, image.size_bytes, image.used_bytes, image.digest, image.comment or None)
             self.addOutput(image.name, row)
-        for leftover in [] if args else list_unfinished(self.db):
+        for leftover in [] if args else find_leftovers(library_folder(self.db)):
             self.addOutput(leftover.name, ("unfinished", None, leftover.used_bytes, None, None))
         self.endOutput(header=("name", "format", "size", "used", "digest", "comment"), trimOwner=False)
 

@@ -59,7 +59,7 @@ class Command(rocks.commands.Command):
         selectors, command = self.fillArgument("command")
         if not command:
             self.abort("must supply a command")
-        limits = self._limits()
+        limits = Limits(self.fillNumber("timeout"), self.fillNumber("delay"), self.fillNumber("num-threads"))
         self.fillFlag("x11", True)
         collate, stats = self.fillFlag("collate"), self.fillFlag("stats")
         if not selectors and self.from_end:
@@ -80,13 +80,6 @@ class Command(rocks.commands.Command):
             succeeded += result.state == "done" and result.exit_status == 0
         if succeeded < len(hosts):
             self.exit_status = EXIT_SOME_HOSTS_FAILED if succeeded else 1
-
-    def _limits(self) -> Limits:
-        return Limits(
-            self.fillNumber("timeout"),
-            self.fillNumber("delay"),
-            self.fillNumber("num-threads"),
-        )
 
     def _report_failure(self, result: CommandResult, prefix: str) -> None:
         write_error_output(_prefixed(result.error_output, prefix))

@@ -20,7 +20,7 @@ from rocks.core.units import KIB_PER_MB
 from rocks.fleet.wire.facts import ConsoleFact, DomainFact, DomainState
 from rocks.machine.host.libvirt.domain_xml import DomainDocument, parse_domain
 from rocks.machine.host.libvirt.driver import LiveWay
-from rocks.machine.host.libvirt.fake_documents import key_of, kib_of, replace_lease, with_devices
+from rocks.machine.host.libvirt.fake_documents import key_of, replace_lease, with_devices
 
 
 @dataclass(frozen=True)
@@ -208,7 +208,8 @@ class FakeDomains:
             root = self._changed_root(name, "attach a device to")
             memory = root.find("memory")
             if element.tag == "memory" and memory is not None:
-                memory.text = str(kib_of(root) + int(element.findtext("target/size", "0")) * KIB_PER_MB)
+                added_mb = int(element.findtext("target/size", "0"))
+                memory.text = str(int(memory.text or 0) + added_mb * KIB_PER_MB)
             root.find("devices").append(element)  # type: ignore[union-attr]
             self._write(name, root)
 

@@ -11,11 +11,6 @@ from rocks.machine.host.libvirt.domain_xml import DomainDocument
 from rocks.machine.host.libvirt.interface_xml import LEASE, mac_of
 
 
-def kib_of(root: Element) -> int:
-    """The memory of a domain."""
-    return int(root.findtext("memory", "0"))
-
-
 def key_of(device: Element) -> Tuple[str, str, str]:
     """What libvirt compares to find a device: its kind, the name of a disk, the MAC address of an interface."""
     target = device.find("target") if device.tag == "disk" else None

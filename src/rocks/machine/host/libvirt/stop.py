@@ -6,12 +6,12 @@ is found and destroyed. So when the end is confirmed, no request of the past can
 
 from __future__ import annotations
 
-from typing import Callable, List, Optional
+from typing import Callable, List
 
 from rocks.core.clock import Deadline, wait_seconds
 from rocks.core.errors import IncoherentError, StateError, ToolError
-from rocks.fleet.host.change import CHANGED, UNCHANGED, Change
-from rocks.fleet.wire.facts import DomainFact, Fence
+from rocks.fleet.host.change import UNCHANGED, Change
+from rocks.fleet.wire.facts import Fence
 from rocks.fleet.wire.requests import StopDomain
 from rocks.machine.host.libvirt.driver import DomainDriver, is_active
 from rocks.machine.operation_plan import waits_for_guest
@@ -31,7 +31,9 @@ def ensure_stopped(domains: DomainDriver, request: StopDomain, end_lease: Callab
     notes: List[str] = []
     if waits_for_guest(request, found) and not _ends_by_itself(domains, name, seconds):
         notes.append(f"{name} did not shut down within {seconds:g} s and was powered off")
-    _end_lease(end_lease, request.token, found)
+    known = [token for token in (request.token, None if found is None else found.token) if token is not None]
+    if known:
+        end_lease(max(known))
     found = domains.find(name)
     if found is None:
         return UNCHANGED
@@ -52,25 +54,11 @@ def ensure_fenced(domains: DomainDriver, fence: Fence) -> bool:
     """
     found = domains.find(fence.name)
     if found is not None and found.token is not None and found.token < fence.below_token:
-        _erase(domains, fence.name)
+        domains.destroy(fence.name)
+        domains.erase(fence.name)
+        _confirm_gone(domains, fence.name)
         return True
     return found is None or found.token is not None
-
-
-def _end_lease(end_lease: Callable[[int], None], token: Optional[int], found: Optional[DomainFact]) -> None:
-    tokens = [token, found.token if found is not None else None]
-    known = [token for token in tokens if token is not None]
-    if known:
-        end_lease(max(known))
-
-
-def _erase(domains: DomainDriver, name: str) -> Change:
-    if domains.find(name) is None:
-        return UNCHANGED
-    domains.destroy(name)
-    domains.erase(name)
-    _confirm_gone(domains, name)
-    return CHANGED
 
 
 def _ends_by_itself(domains: DomainDriver, name: str, deadline_seconds: float) -> bool:

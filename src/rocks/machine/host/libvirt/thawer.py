@@ -56,16 +56,12 @@ def was_thawed(pipe: IO[bytes], seconds: float, mark: Optional[Path] = None) -> 
         if b"thawed\n" in received:
             return True
         if b"hold\n" in received and mark is not None:
-            _wait_until_removed(mark, deadline)
+            while mark.exists() and not deadline.passed():
+                wait_seconds(_LOOK_SECONDS)
             return False
         if not more:
             return False
     return False
-
-
-def _wait_until_removed(mark: Path, deadline: Deadline) -> None:
-    while mark.exists() and not deadline.passed():
-        wait_seconds(_LOOK_SECONDS)
 
 
 def thaw(connect: Callable[[], DomainDriver], name: str, seconds: float) -> bool:

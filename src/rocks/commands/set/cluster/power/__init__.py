@@ -53,7 +53,10 @@ class Command(rocks.commands.Command):
         """Switch the machines by `set host power`, or ask the site."""
         action = read_power_action(self.fillText("action"))
         with_frontend, key = self.fillFlag("with-frontend"), self.fillText("key")
-        self._check_delay(self.fillText("delay", "0"))
+        try:
+            float(self.fillText("delay", "0"))
+        except ValueError:
+            self.abort('"delay" must be a floating point number')
         if key:
             from rocks.site.airboss.owner_commands import switch_cluster
 
@@ -72,9 +75,3 @@ class Command(rocks.commands.Command):
                 f"the cluster {cluster.frontend} has no compute nodes; its frontend: with-frontend=yes"
             )
         self.addText(self.command("set.host.power", [*names, f"action={action}"]))
-
-    def _check_delay(self, text: str) -> None:
-        try:
-            float(text)
-        except ValueError:
-            self.abort('"delay" must be a floating point number')
