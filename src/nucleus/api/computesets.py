@@ -27,7 +27,7 @@ from nucleus.api.quotas import demand_few_sets, demand_quota
 from nucleus.api.representations import Json, compute_json, computeset_json, freshness_of
 from nucleus.api.responsibility import demand_acknowledgement, demand_leader
 from nucleus.api.service import Change, Reading, accepted, find_cluster, no_content
-from nucleus.limits import MAX_NODES_PER_PAGE, MAX_PER_PAGE
+from nucleus.limits import MAX_PER_PAGE
 from nucleus.mirror import clusters, computesets, operations
 from nucleus.mirror.driver import DuplicateError
 from nucleus.records import NewEvent
@@ -37,6 +37,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from nucleus.records import Cluster, Computeset
+
+MAX_NODES_PER_PAGE = 10_000
+"""Nodes of the computesets in one answer, where some have ended; one computeset is answered whole."""
 
 router = APIRouter()
 

@@ -32,8 +32,8 @@ from nucleus.api.service import (
     reading,
     service_of,
 )
-from nucleus.limits import MAX_PICTURES_OF_HOST, TICKET_SECONDS
 from nucleus.mirror import clusters, identity, tickets
+from nucleus.mirror.tickets import TICKET_SECONDS
 from nucleus.operations.causes import owners_text
 from nucleus.operations.job import check_machine
 from nucleus.records import SYSTEM
@@ -47,6 +47,9 @@ if TYPE_CHECKING:
     from nucleus.backends.executor import Stream
     from nucleus.mirror.tickets import Ticket
     from nucleus.records import Node
+
+MAX_PICTURES_OF_HOST = 3
+"""Of screens, at the same time."""
 
 router = APIRouter()
 _log = logging.getLogger("nucleus.console")

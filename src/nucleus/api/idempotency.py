@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from starlette.responses import Response
 
 from nucleus.api.problems import Problem, conflict, invalid, wants_operation
-from nucleus.limits import MAX_STORED_ANSWER_BYTES
 from nucleus.mirror import idempotency
 from rocks.core.errors import BusyError
 
@@ -18,6 +17,9 @@ if TYPE_CHECKING:
 
     from nucleus.api.service import Call
     from nucleus.mirror.pool import Session
+
+MAX_STORED_ANSWER_BYTES = 64 << 10
+"""Of an answer that is kept for a repetition; of a longer one only the place of what it has made."""
 
 _KEY = re.compile(r"[!-~]{1,128}")
 _OF_IMAGES = ("md5", "content-digest", "upload-offset")

@@ -19,7 +19,6 @@ from nucleus.api.access.credentials import without_secrets
 from nucleus.api.listening import forwarded
 from nucleus.api.problems import Problem, answer_of, limited
 from nucleus.api.service import admit_body
-from nucleus.limits import BODY_SECONDS, MAX_BODY_BYTES, REQUEST_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,6 +26,15 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from nucleus.api.metrics import Metrics
+
+BODY_SECONDS = 30.0
+"""How long a client may take to send a body that is no upload."""
+
+REQUEST_SECONDS = 60.0
+"""How long the answer to a request that is no upload may take."""
+
+MAX_BODY_BYTES = 1 << 20
+"""Of a request that is no upload."""
 
 BASE = "/nucleus"
 """Prefix of the published service; every path is answered with it and without."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nucleus.api.problems import Problem, Remedy, limited
-from nucleus.limits import FIRST_LIMITS, LIMITS, MAX_RENAMED_PER_HOUR, MAX_SETS_PER_HOUR, MAX_UNFINISHED
+from nucleus.limits import FIRST_LIMITS, LIMITS
 from nucleus.mirror import computesets, identity, operations, usage
 
 if TYPE_CHECKING:
@@ -14,6 +14,18 @@ if TYPE_CHECKING:
     from nucleus.api.service import Change
     from nucleus.mirror.pool import Session
     from nucleus.records import Cluster, Node
+
+MAX_RENAMED_PER_HOUR = 2000
+"""Nodes of a cluster that are renamed within an hour, or twice as many as it has, if that is more.
+
+Their names are kept for ever, in the history and in the audit log.
+"""
+
+MAX_SETS_PER_HOUR = 1000
+"""Computesets of a cluster that are started within an hour: what is known of them is kept for ever."""
+
+MAX_UNFINISHED = 1000
+"""Changes of a project that wait or run."""
 
 
 def demand_quota(

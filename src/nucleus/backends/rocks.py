@@ -8,13 +8,28 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nucleus.backends import shapes
-from nucleus.limits import IMPORT_SECONDS, SLOW_SECONDS, START_SECONDS
 from rocks.core.errors import HostError, ToolError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from nucleus.backends.executor import Answer, Executor, Stream
+
+IMPORT_SECONDS = 800
+"""How much longer the import of an image may take than other commands."""
+
+START_SECONDS = 1200
+"""How much longer a start may take than other commands.
+
+`rocks start host vm` waits a quarter of an hour for an image that is being written back, and five minutes for its
+device.
+"""
+
+SLOW_SECONDS = 60
+"""How much longer than other commands one may take that waits for a guest, or removes machines.
+
+`rocks stop host vm action=shutdown` waits as long for a guest by default.
+"""
 
 SOME_FAILED = 3
 """Exit status of a command that some hosts or NASes did not answer."""

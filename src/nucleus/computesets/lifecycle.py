@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from nucleus.limits import MAX_SET_TRIES
 from nucleus.records import JsonObject
 from nucleus.states import CANCELLED, COMPLETED, CREATED, ENDED_SETS, ENDING, FAILED, RUNNING, SUBMITTED
+
+MAX_SET_TRIES = 3
+"""After so many failed starts of a machine, or lost jobs before it has hosts, a computeset is given up."""
 
 GRACE, SYNC, WALLTIME, ABSENT = "grace_timeout", "sync_timeout", "walltime", "job_absent"
 """Names of timers, which are the kinds of their events."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-from nucleus.limits import EVENT_HOURS
 from nucleus.mirror.columns import columns_of, placeholders, visible
 from nucleus.records import Event, NewEvent, Scope
 
@@ -13,6 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from nucleus.mirror.pool import Session
+
+EVENT_HOURS = 2
+"""How long events are kept for clients that connect again."""
 
 _COLUMNS = columns_of("event", Event._fields)
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from nucleus.limits import IDEMPOTENCY_HOURS
 from nucleus.mirror.columns import from_json
 from nucleus.mirror.driver import DuplicateError
 
 if TYPE_CHECKING:
     from nucleus.mirror.pool import Session
+
+IDEMPOTENCY_HOURS = 24
+"""How long the answer to a change is kept for a repetition with its key."""
 
 _SOON = "SET STATEMENT innodb_lock_wait_timeout = 1 FOR"
 """A key that another request has claimed is waited for that long: both statements need its row."""

@@ -6,7 +6,6 @@ import re
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from nucleus.limits import UPLOAD_HOURS, UPLOAD_PAUSE_SECONDS
 from nucleus.mirror.clusters import bump_generation
 from nucleus.mirror.columns import columns_of, new_ulid, same_name, visible
 from nucleus.records import NewEvent
@@ -17,6 +16,12 @@ if TYPE_CHECKING:
 
     from nucleus.mirror.pool import Session
     from nucleus.records import Node, Scope
+
+UPLOAD_HOURS = 24
+"""An upload that got nothing for so long is forgotten."""
+
+UPLOAD_PAUSE_SECONDS = 60
+"""After which silence of an upload its user may begin it anew under its name."""
 
 _UPLOADED = re.compile(r"nucleus-[0-9]+\.iso")
 """Names in the library of what was uploaded here."""

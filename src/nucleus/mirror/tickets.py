@@ -6,10 +6,11 @@ import hashlib
 import secrets
 from typing import TYPE_CHECKING, NamedTuple
 
-from nucleus.limits import TICKET_SECONDS
-
 if TYPE_CHECKING:
     from nucleus.mirror.pool import Session
+
+TICKET_SECONDS = 30
+"""How long a ticket waits for its WebSocket (specification of Nucleus, §6.1)."""
 
 _RETENTION_HOURS = 1
 """Pages that are loaded again show whose console they were."""

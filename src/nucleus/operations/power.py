@@ -13,7 +13,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nucleus.backends.shapes import State
-from nucleus.limits import LONGEST_GRACE_SECONDS
 from nucleus.mirror import clusters, computesets
 from nucleus.operations.causes import CancelledError, RefusedError
 from nucleus.operations.job import check_machine
@@ -23,6 +22,9 @@ from nucleus.states import ACTIVE, CRASHED, RUNNING, is_image_free, is_off, powe
 if TYPE_CHECKING:
     from nucleus.operations.job import Job
     from nucleus.records import Computeset, Node
+
+LONGEST_GRACE_SECONDS = 3600
+"""How long a guest may take to shut down."""
 
 _BEGUN, _DONE = "begun", "done"
 

@@ -6,16 +6,21 @@ import secrets
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from nucleus.limits import RESERVATION_DAYS
 from nucleus.mirror import identity
 from nucleus.mirror.columns import columns_of, from_json, in_one, moment_of, placeholders
-from nucleus.reservations.rules import MAX_ENDED, Share, Span
+from nucleus.reservations.rules import Share, Span
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from nucleus.mirror.pool import Session
     from nucleus.records import JsonObject, Operation, Scope
+
+MAX_ENDED = 1000
+"""Of a user's reservations that have ended: so many are listed, and older ones are forgotten."""
+
+RESERVATION_DAYS = 90
+"""How long a reservation is listed after its last interval."""
 
 WAITING, STARTING, RUNNING, STOPPING = "waiting", "starting", "running", "stopping"
 STOPPED, CANCELLED, FAILED = "stopped", "cancelled", "failed"

@@ -20,9 +20,6 @@ MIN_MINUTES = 15
 MAX_INTERVALS = 100
 """Of a reservation, and of all of a user that have not ended."""
 
-MAX_ENDED = 1000
-"""Of a user's reservations that have ended: so many are listed, and older ones are forgotten."""
-
 MAX_DAYS = 366
 """Until the begin of the last interval."""
 EVERY = {"daily": timedelta(days=1), "weekly": timedelta(weeks=1)}

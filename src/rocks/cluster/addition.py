@@ -6,7 +6,6 @@ import shlex
 from typing import TYPE_CHECKING
 
 from rocks.cluster.images import check_sizes, read_images, record_images
-from rocks.cluster.limits import COMPUTE_CPUS, COMPUTE_MEMORY_MB, MAX_COMPUTES
 from rocks.cluster.placement import choose_places
 from rocks.core.dataclasses import dataclass
 from rocks.core.errors import StateError, UserError
@@ -43,6 +42,16 @@ if TYPE_CHECKING:
     from rocks.inventory.records import Host
     from rocks.machine.addition_plan import NewVm, SiteInventory
     from rocks.network.interface_rules import Subnet
+
+MAX_COMPUTES = 4000
+"""Of a cluster."""
+
+COMPUTE_CPUS = 1
+COMPUTE_MEMORY_MB = 1024
+"""CPUs and memory of a compute of a new cluster, where the operator gives no others.
+
+The help of `rocks add cluster` has them, too. Its disk, and what its frontend has: `machine.limits` and
+`inventory.limits`."""
 
 GATEWAY_ATTRIBUTE = "Kickstart_PublicGateway"
 

@@ -14,9 +14,8 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from rocks.cluster.addition import ClusterParameters, add_cluster
+from rocks.cluster.addition import COMPUTE_CPUS, COMPUTE_MEMORY_MB, ClusterParameters, add_cluster
 from rocks.cluster.images import NO_IMAGE
-from rocks.cluster.limits import COMPUTE_CPUS, COMPUTE_MEMORY_MB
 from rocks.cluster.volume_clones import NasClone, create_volumes, disks_on_nas, record_places
 from rocks.core.dataclasses import dataclass
 from rocks.core.errors import CLASSES, RocksError, StateError, UserError

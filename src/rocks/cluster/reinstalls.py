@@ -13,7 +13,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.cluster import reinstall_rules
-from rocks.cluster.limits import REINSTALL_WAIT_SECONDS
 from rocks.core import dry_run
 from rocks.core.errors import BusyError, HostError, RocksError, StateError
 from rocks.inventory.attributes.records import replace_attribute
@@ -46,6 +45,9 @@ if TYPE_CHECKING:
     from rocks.storage.client.questions import Query
     from rocks.storage.volumes.places import DiskLocation
     from rocks.storage.wire.replies import ImageRow, SnapshotsOfImage
+
+REINSTALL_WAIT_SECONDS = 3600
+"""How long the write-back of images is waited for, by default: meanwhile no other command can change the machines."""
 
 
 class _Checked(NamedTuple):

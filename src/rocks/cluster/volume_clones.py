@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, NamedTuple
 
-from rocks.cluster.limits import CLONES_AT_ONCE
 from rocks.core.errors import CLASSES, RocksError, StateError
 from rocks.inventory.attributes.records import replace_attribute
 from rocks.inventory.machine_locks import ensure_locked
@@ -24,6 +23,9 @@ if TYPE_CHECKING:
     from rocks.storage.client import StorageClient
     from rocks.storage.volumes.places import DiskLocation
     from rocks.storage.wire.requests import NewClone
+
+CLONES_AT_ONCE = 40
+"""Clones in one request: the NAS answers other requests between two."""
 
 
 class NasClone(NamedTuple):

@@ -10,6 +10,3 @@ MAX_VM_CPUS = 255
 """Of a virtual machine: QEMU's q35 has more only with a device that remaps interrupts, which our domains lack."""
 
 DEFAULT_VM_CPUS = 1
-
-DEFAULT_MEMORY_RESERVE_MB = 256
-"""The memory that is left to a host by default; attribute `vm_memory_reserve`."""

@@ -11,8 +11,10 @@ from rocks.core.errors import HostError, ToolError, UserError
 from rocks.core.process import Finished, run
 from rocks.core.terminal import one_line
 from rocks.core.units import BYTES_PER_GIB, size_text
-from rocks.library.limits import RESERVED_BYTES
 from rocks.library.progress import Progress
+
+RESERVED_BYTES = BYTES_PER_GIB
+"""What stays free in the file system of a library."""
 
 _TOOL_SECONDS = 4 * 3600
 _TOOL_MEMORY_BYTES = 2 * BYTES_PER_GIB

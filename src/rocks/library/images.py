@@ -16,7 +16,6 @@ from rocks.library.guest_images import IMAGE_ATTRIBUTE, check_image_name, check_
 from rocks.library.guest_media import CD_ATTRIBUTE
 from rocks.library.imports import FORMATS, ImportRequest, import_image
 from rocks.library.library_folder import library_folder, lock_images
-from rocks.library.limits import DEFAULT_MAX_GB, LARGEST_IMAGE_GB, LONGEST_COMMENT
 from rocks.library.progress import Meter
 from rocks.library.records import (
     check_new,
@@ -36,6 +35,12 @@ if TYPE_CHECKING:
 
     from rocks.database.connection import Database
     from rocks.library.records import LibraryImage
+
+LARGEST_IMAGE_GB = 65536
+LONGEST_COMMENT = 200
+
+DEFAULT_MAX_GB = 200
+"""How large an image may become when it is imported, where the operator gives no other size."""
 
 _SUFFIXES = {".qcow2": "qcow2", ".zst": "zstd"}
 _SHA256 = re.compile(r"(?:sha256:)?([0-9a-fA-F]{64})")

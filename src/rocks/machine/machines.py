@@ -26,7 +26,7 @@ from rocks.machine.addition_plan import (
     plan_vms,
 )
 from rocks.machine.change_records import HostVlan
-from rocks.machine.limits import DEFAULT_DISK_GB, DEFAULT_MEMORY_MB, MAX_INTERFACES
+from rocks.machine.limits import DEFAULT_DISK_GB, DEFAULT_MEMORY_MB
 from rocks.machine.records import networks_of_vlans
 from rocks.machine.unknown_machines import check_addition
 from rocks.network.dns.changes import names_after_commit
@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from rocks.inventory.records import Host
     from rocks.machine.addition_plan import SiteInventory
     from rocks.network.interface_rules import Subnet
+
+MAX_INTERFACES = 26
 
 
 DEFAULT_NETWORK = "private"

@@ -11,16 +11,18 @@ import enum
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import BusyError, Code, StateError
-from rocks.core.units import BYTES_PER_GB, gigabytes, size_text
+from rocks.core.units import BYTES_PER_GB, BYTES_PER_GIB, gigabytes, size_text
 from rocks.fleet.wire.requests import SEED_SUFFIX
 from rocks.machine.domain_states import ACTIVE_STATES, GUEST_RUNS, is_active
-from rocks.machine.limits import LEAST_FREE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from rocks.fleet.wire.facts import DiskFact, DomainFact, HostFacts
     from rocks.fleet.wire.requests import DiskSpec, StartDomain
+
+LEAST_FREE_BYTES = BYTES_PER_GIB
+"""The least free space in the file system of an image: with less, the guest would soon stop with a write error."""
 
 NOT_STARTED = "is not started"
 """What a message says of a machine, where a rule of starts is broken; callers that start nothing give another text."""

@@ -10,7 +10,6 @@ from rocks.core.errors import RocksError
 from rocks.inventory.host_requests import contact_hosts, open_fleet
 from rocks.machine.leases import records as leases
 from rocks.machine.leases.plan import MOVING, SAVED
-from rocks.machine.limits import STATUS_SECONDS
 from rocks.machine.moves.live_move_rules import is_off_on_both
 
 if TYPE_CHECKING:
@@ -18,6 +17,9 @@ if TYPE_CHECKING:
 
     from rocks.database.connection import Database
     from rocks.fleet.wire.facts import DomainFact
+
+STATUS_SECONDS = 5.0
+"""How long a listing waits for a host."""
 
 
 ABSENT, ERROR_STATE = "nostate", "nostate-error"

@@ -2,6 +2,3 @@
 
 LEAST_VLAN_ID, MAX_VLAN_ID = 1, 4094
 """IEEE 802.1Q reserves 0 (no VLAN) and 4095."""
-
-DEFAULT_VLAN_POOL = f"2-{MAX_VLAN_ID}"
-"""VLAN ids of virtual clusters, attribute `vm_vlan_pool`: without 1, the default untagged VLAN of switches."""

@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import StateError, UserError
 from rocks.core.names import printable
-from rocks.network.limits import DEFAULT_VLAN_POOL, LEAST_VLAN_ID, MAX_VLAN_ID
+from rocks.network.limits import LEAST_VLAN_ID, MAX_VLAN_ID
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+DEFAULT_VLAN_POOL = f"2-{MAX_VLAN_ID}"
+"""VLAN ids of virtual clusters, attribute `vm_vlan_pool`: without 1, the default untagged VLAN of switches."""
 
 POOL_ATTRIBUTE = "vm_vlan_pool"
 

@@ -25,7 +25,6 @@ from rocks.fleet.settings import FleetSettings, HostAddress
 from rocks.install.boot.fact_records import boot_facts
 from rocks.inventory.address_records import host_addresses
 from rocks.inventory.host_records import local_host
-from rocks.site.limits import LONGEST_CERTIFICATE_DAYS
 from rocks.storage.broker.broker import (
     BROKER_NAME,
     broker_elsewhere,
@@ -41,6 +40,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
 
     from rocks.database.connection import Database
+
+CERTIFICATE_DAYS = 825
+LONGEST_CERTIFICATE_DAYS = 3650
+"""How long the certificate of a host is valid."""
 
 NOT_ALLOWED = "not allowed"
 _SOON = timedelta(days=30)

@@ -14,8 +14,7 @@ from rocks.inventory.loaded_host_records import load_hosts, physical_hosts
 from rocks.machine import listing_records as vm_listing
 from rocks.machine.disks import copy_records as disk_copies
 from rocks.machine.leases import records as leases
-from rocks.site.checks.checks import AT_ONCE, check_site
-from rocks.site.limits import HOST_SECONDS, NAS_SECONDS
+from rocks.site.checks.checks import AT_ONCE, HOST_SECONDS, check_site
 from rocks.site.metrics import SiteCounts, metrics_text, site_metrics
 from rocks.site.overview_rules import (
     SETTLED,
@@ -41,6 +40,9 @@ if TYPE_CHECKING:
     from rocks.database.connection import Database
     from rocks.fleet.wire.facts import HostFacts
     from rocks.storage.wire.replies import ImageRow
+
+NAS_SECONDS = 5.0
+"""How long an overview waits for a NAS; then it counts as silent."""
 
 
 def read_overview(database: Database) -> SiteOverview:

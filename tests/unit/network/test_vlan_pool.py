@@ -4,8 +4,7 @@ import pytest
 
 from rocks.core.errors import StateError, UserError
 from rocks.inventory.attributes.known import KNOWN
-from rocks.network.limits import DEFAULT_VLAN_POOL
-from rocks.network.vlan_pool import plan_vlan, read_pool
+from rocks.network.vlan_pool import DEFAULT_VLAN_POOL, plan_vlan, read_pool
 
 
 def test_the_default_of_the_attribute_is_that_of_the_code() -> None:

@@ -18,11 +18,13 @@ from nucleus.api.access.tokens import demand_new_token
 from nucleus.api.etags import json_answer
 from nucleus.api.problems import Problem
 from nucleus.api.service import Call, Known, address_of, service_of
-from nucleus.limits import SESSION_HOURS
 from nucleus.mirror import audit, identity
 
 if TYPE_CHECKING:
     from nucleus.api.access.oidc import Verifier
+
+SESSION_HOURS = 12
+"""After which a person signs in on the page again."""
 
 router = APIRouter(include_in_schema=False)
 

@@ -8,7 +8,9 @@ from rocks.core import dry_run, process
 from rocks.core.dataclasses import dataclass
 from rocks.core.errors import HostError, RocksError
 from rocks.core.site_programs import site_program
-from rocks.machine.limits import FENCE_SECONDS
+
+FENCE_SECONDS = 120.0
+"""How long the command of `vm_fence_command` may take."""
 
 FENCE_ATTRIBUTE = "vm_fence_command"
 

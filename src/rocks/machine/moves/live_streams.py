@@ -30,7 +30,10 @@ from rocks.fleet.wire.live_moves import (
 )
 from rocks.library.limits import STALLED_SECONDS
 from rocks.library.streams import END_SECONDS, end_of, start_agent
-from rocks.machine.limits import LIVE_SILENT_SECONDS, LIVE_STILL_SECONDS, LIVE_TICK_SECONDS
+from rocks.machine.limits import LIVE_SILENT_SECONDS, LIVE_TICK_SECONDS
+
+LIVE_STILL_SECONDS = 600.0
+"""A live migration that has sent nothing more for this long has failed, though both agents are there."""
 
 Watch = Callable[[Progress], None]
 _OTHER_SECONDS = 2.0

@@ -36,7 +36,6 @@ from rocks.machine.leases.plan import MOVING
 from rocks.network.interface_records import list_interfaces
 from rocks.site.certificates import NOT_ALLOWED, list_certificates
 from rocks.site.checks.installation import check_rolls, check_services
-from rocks.site.limits import CHECK_SECONDS, HOST_SECONDS
 from rocks.site.overview_rules import doubt_concerns, host_concerns
 from rocks.site.restore import unfinished_restore
 from rocks.storage.broker.broker import BROKER_NAME
@@ -50,6 +49,10 @@ if TYPE_CHECKING:
     from rocks.database.connection import Database
 
     _Check = Callable[[], Iterable[SiteCheck]]
+
+CHECK_SECONDS = 15.0
+HOST_SECONDS = 5.0
+"""How long a check waits for each host's answer, all being asked at once; and how long an overview does."""
 
 # The checks that ask no host and take no time; a slurmctld that does not answer is waited for as long as a host.
 AT_ONCE = ("attributes", "key", "space", "clock", "certificates", "leases", "slurm")

@@ -23,8 +23,10 @@ from rocks.storage.bus.messages import (
     read_delivery,
 )
 from rocks.storage.bus.settings import BusSettings
-from rocks.storage.limits import SILENT_SECONDS
 from rocks.storage.wire import queues
+
+SILENT_SECONDS = 10.0
+"""After which a command that waits for such an answer says so."""
 
 _log = logging.getLogger(__name__)
 

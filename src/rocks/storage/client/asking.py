@@ -19,9 +19,11 @@ from rocks.storage.bus import (
 )
 from rocks.storage.client.listing import progress_line
 from rocks.storage.client.questions import Query, operations_of
-from rocks.storage.limits import QUICK_SECONDS
 from rocks.storage.wire import queues
 from rocks.storage.wire.messages import read_message, success_of, write_request
+
+QUICK_SECONDS = 20.0
+"""How long a command waits for what a daemon answers at once."""
 
 Answer = TypeVar("Answer")
 Answers = Dict[str, Union[Answer, RocksError]]

@@ -8,14 +8,22 @@ from rocks.core.dataclasses import dataclass
 from rocks.core.errors import FAMILIES
 from rocks.storage.life.image import Image
 from rocks.storage.life.states import LOCAL, MAPPED, PULLING, RETURNING, SEEDING
-from rocks.storage.limits import (
-    AGEING_SECONDS,
-    DEFAULT_PULL_SECONDS,
-    FIRST_DELAY_SECONDS,
-    HOST_TRANSFERS,
-    LONGEST_DELAY_SECONDS,
-    MAX_TRIES,
-)
+
+AGEING_SECONDS = 600
+"""A transfer that has waited this long takes precedence over one of the next kind."""
+
+FIRST_DELAY_SECONDS = 1
+LONGEST_DELAY_SECONDS = 300
+"""Between two tries: twice as long after each failure."""
+
+MAX_TRIES = 5
+"""Of a step that fails; a busy or silent machine is waited for without limit."""
+
+DEFAULT_PULL_SECONDS = 300
+"""How often a NAS pulls a snapshot of what a machine has written on its host, where the map names no other period."""
+
+HOST_TRANSFERS = 2
+"""Transfers of a NAS with one host at once."""
 
 Kind = Literal["return", "seed", "requested pull", "pull"]
 _PRIORITIES: Dict[Kind, int] = {"seed": 2, "requested pull": 2, "pull": 1}

@@ -6,7 +6,9 @@ from typing import Dict, FrozenSet, Sequence, Set, Tuple
 
 from rocks.core.dataclasses import dataclass
 from rocks.storage.life.names import has_automatic_name
-from rocks.storage.limits import DAILY_SNAPSHOTS, HOURLY_SNAPSHOTS, LAST_SNAPSHOTS
+
+LAST_SNAPSHOTS, HOURLY_SNAPSHOTS, DAILY_SNAPSHOTS = 3, 24, 7
+"""How many automatic snapshots stay: the newest, and one for each of so many hours and days."""
 
 _HOUR = 3600
 _DAY = 86400

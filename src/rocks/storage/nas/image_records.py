@@ -10,7 +10,7 @@ from rocks.fleet.wire.codec import encode
 from rocks.storage.life import events
 from rocks.storage.life.image import Image
 from rocks.storage.life.rejections import check_machine
-from rocks.storage.limits import DEFAULT_PULL_SECONDS
+from rocks.storage.life.schedule import DEFAULT_PULL_SECONDS
 from rocks.storage.nas.arrivals import Arrivals
 from rocks.storage.nas.attributes import attribute_value, global_value
 from rocks.storage.nas.engine import NasContext

@@ -8,8 +8,8 @@ from rocks.core.periodic import PeriodicThread
 from rocks.storage.life import schedule
 from rocks.storage.life.events import GraceOver, HostFailed, RetryDue, StartPull, StartSeed
 from rocks.storage.life.image import Image
+from rocks.storage.life.schedule import LONGEST_DELAY_SECONDS
 from rocks.storage.life.states import DELETING, LOCAL, MAPPED
-from rocks.storage.limits import LONGEST_DELAY_SECONDS
 from rocks.storage.nas.engine import Engine, now_seconds
 from rocks.storage.nas.host_requests import HostCorrespondence
 from rocks.storage.store.nas import NasStore

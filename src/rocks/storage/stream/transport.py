@@ -18,9 +18,11 @@ from typing import Any, BinaryIO, NamedTuple, Optional, cast
 
 from rocks.core.clock import monotonic_seconds
 from rocks.core.errors import HostError, IncoherentError, ToolError
-from rocks.storage.limits import SILENCE_SECONDS
 from rocks.storage.stream.revocation import LIST_NAME, RevocationWatch
 from rocks.storage.stream.waiting import MAX_WAITING, OPENING_SECONDS, Turns, WaitingConnections
+
+SILENCE_SECONDS = 120.0
+"""How long an end of a transfer waits for the next byte before it ends the connection; a transfer is resumable."""
 
 _log = logging.getLogger(__name__)
 

@@ -7,7 +7,9 @@ import re
 from rocks.core.errors import UserError
 from rocks.core.names import printable
 from rocks.core.values import read_number
-from rocks.storage.limits import LARGEST_VOLUME_GIB
+
+LARGEST_VOLUME_GIB = 16 * 1024**2
+"""16 PiB, below the limit of ZFS."""
 
 _VOLUME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,200}\Z")
 

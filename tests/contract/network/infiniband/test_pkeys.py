@@ -95,7 +95,9 @@ def test_a_cleared_function_sees_nothing(world: World) -> None:
 def test_a_key_that_does_not_come(world: World) -> None:
     """The VF is not changed."""
     world.set_keys(0xFFFF, 0x0002)
-    with pytest.raises(StateError, match=r"has not given the key 0x8002 to mlx4_0 of this host within 15 s"):
+    with pytest.raises(
+        StateError, match=r"has not given the key 0x8002 to mlx4_0 of this host within [0-9.]+ s"
+    ):
         world.driver.ensure(FIRST, RED)
     assert world.driver.visible_keys(FIRST) == (0xFFFF,)
 

@@ -8,9 +8,8 @@ from starlette.datastructures import Headers
 from starlette.types import Message, Receive
 
 from nucleus.api import middleware
-from nucleus.api.middleware import MAX_WAITING_BYTES, SMALL_BODY_BYTES, Space, read_body
+from nucleus.api.middleware import MAX_BODY_BYTES, MAX_WAITING_BYTES, SMALL_BODY_BYTES, Space, read_body
 from nucleus.api.problems import PROBLEMS, Problem
-from nucleus.limits import MAX_BODY_BYTES
 
 
 def receiver(parts: Sequence[bytes], goes_on: asyncio.Event | None = None) -> Receive:

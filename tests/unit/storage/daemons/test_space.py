@@ -13,7 +13,7 @@ from rocks.storage.client.questions import images_of
 from rocks.storage.host import transfers as host_transfers
 from rocks.storage.life.events import Contradicted
 from rocks.storage.life.image import Image
-from rocks.storage.limits import MAX_TRIES
+from rocks.storage.life.schedule import MAX_TRIES
 from rocks.storage.wire import requests as wire
 from rocks.storage.zfs.commands import Transfer
 from rocks.storage.zfs.facts import ReceiveSpec

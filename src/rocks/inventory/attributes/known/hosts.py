@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from rocks.inventory.attributes.known.form import Known
-from rocks.inventory.limits import DEFAULT_MEMORY_RESERVE_MB
+
+DEFAULT_MEMORY_RESERVE_MB = 256
+"""The memory that is left to a host by default; attribute `vm_memory_reserve`."""
 
 HOSTS = {
     "managed": Known("appliance", "true or no", "", "true: commands without a host argument act on the host"),

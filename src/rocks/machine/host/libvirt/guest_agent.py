@@ -9,7 +9,9 @@ import libvirt  # noqa: TID251 - of this folder
 from rocks.core.errors import StateError
 from rocks.machine.host.libvirt.driver import NothingFrozenError
 from rocks.machine.host.libvirt.errors import message_of
-from rocks.machine.limits import AGENT_SECONDS
+
+AGENT_SECONDS = 20
+"""How long a guest agent may take to freeze or thaw its file systems: it writes all their data first."""
 
 _AGENT_ANSWERED = "unable to execute QEMU agent command"
 """In libvirt's internal errors that pass on an error which the guest agent has answered: no code of their own."""

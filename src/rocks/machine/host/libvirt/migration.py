@@ -9,7 +9,13 @@ import libvirt  # noqa: TID251 - of this folder
 
 from rocks.machine.host.libvirt.driver import LiveWay
 from rocks.machine.host.libvirt.errors import libvirt_errors
-from rocks.machine.limits import LIVE_DOWNTIME_MILLISECONDS
+
+LIVE_DOWNTIME_MILLISECONDS = 100
+"""How long a machine may stand still at the end of a live migration.
+
+It is paused while QEMU sends the rest of its memory, by QEMU's default for at most 300 ms. In addition, the last
+messages of both libvirts pass through the frontend several times.
+"""
 
 
 def migrate(domain: Any, name: str, way: LiveWay) -> None:

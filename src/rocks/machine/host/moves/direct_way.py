@@ -15,8 +15,10 @@ from typing import Callable, Optional, Tuple
 from rocks.core.errors import HostError, RocksError
 from rocks.fleet.wire.live_moves import DIRECT_PORTS, Arrival, DirectWay
 from rocks.machine.host.moves.live_streams import Streams
-from rocks.machine.limits import LIVE_DIRECT_SECONDS
 from rocks.storage.stream.transport import Connection, StreamServer, connect
+
+LIVE_DIRECT_SECONDS = 5.0
+"""How long the old host waits for the new one on the direct way, before memory and disks go through the frontend."""
 
 _DATA, _ANSWERS = b"data", b"answers"
 """First lines of the old host's two connections, one for each direction: no two threads may use one (OpenSSL)."""

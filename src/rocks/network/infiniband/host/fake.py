@@ -7,6 +7,7 @@ from typing import Dict, List, Optional, Tuple
 from rocks.core.errors import StateError
 from rocks.fleet.host.change import CHANGED, UNCHANGED, Change
 from rocks.fleet.wire.infiniband import PartitionSpec, PortFact
+from rocks.network.infiniband.host.pkeys import KEY_DEADLINE_SECONDS
 from rocks.network.infiniband.host.rules import (
     InfinibandVf,
     check_address,
@@ -42,7 +43,7 @@ class FakePkeys:
             return self._set(address, {}, spec.port_guid)
         plan = plan_map(self.tables[vf.device], self.map_length, spec)
         if plan is None:
-            raise key_is_missing(vf, spec)
+            raise key_is_missing(vf, spec, KEY_DEADLINE_SECONDS)
         return self._set(address, plan, port_guid(spec, 1))
 
     def clear(self, address: str) -> Change:

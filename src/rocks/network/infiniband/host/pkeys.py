@@ -21,7 +21,6 @@ from rocks.core.errors import StateError
 from rocks.fleet.host.change import CHANGED, Change
 from rocks.fleet.wire.infiniband import PartitionSpec, PkeyInterface, PortFact
 from rocks.network.infiniband.host.rules import (
-    KEY_DEADLINE_SECONDS,
     InfinibandVf,
     check_address,
     check_partition,
@@ -32,6 +31,9 @@ from rocks.network.infiniband.host.rules import (
     port_guid,
 )
 from rocks.network.infiniband.host.sysfs import colons, read_table, read_text, write_changed
+
+KEY_DEADLINE_SECONDS = 15.0
+"""How long a start waits for the subnet manager to give the key."""
 
 NO_KEY = "none"
 _POLL_SECONDS = 0.1
@@ -141,7 +143,7 @@ class Pkeys:
         deadline = Deadline(self._deadline_seconds)
         while not any((plans := self._plans(vf, spec)).values()):
             if deadline.passed():
-                raise key_is_missing(vf, spec)
+                raise key_is_missing(vf, spec, self._deadline_seconds)
             wait_seconds(_POLL_SECONDS)
         changed = False
         for number, port in self._vf_ports(vf).items():

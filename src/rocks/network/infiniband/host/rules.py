@@ -14,7 +14,6 @@ from rocks.fleet.wire.infiniband import PartitionSpec, PkeyInterface
 
 FULL_BIT = 0x8000
 DEFAULT_LIMITED = 0x7FFF
-KEY_DEADLINE_SECONDS = 15.0
 
 _ADDRESS = re.compile(r"[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]\Z")
 _GUID = re.compile(r"[0-9a-f]{16}\Z")
@@ -78,11 +77,11 @@ def no_vf(address: str) -> StateError:
     return StateError(f"this host has no virtual function of an InfiniBand adapter at {address}")
 
 
-def key_is_missing(vf: InfinibandVf, spec: PartitionSpec) -> StateError:
+def key_is_missing(vf: InfinibandVf, spec: PartitionSpec, waited_seconds: float) -> StateError:
     """The error for a port that has not received the key from the subnet manager."""
     return StateError(
         f"the subnet manager has not given the key 0x{key_of(spec):04x} to {vf.device} of this host within "
-        f"{KEY_DEADLINE_SECONDS:g} s: check that opensm runs and that rocks list host ibport lists this port, then "
+        f"{waited_seconds:g} s: check that opensm runs and that rocks list host ibport lists this port, then "
         "run rocks sync ib partitions"
     )
 

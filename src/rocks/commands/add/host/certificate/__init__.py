@@ -2,8 +2,7 @@
 
 import rocks.commands
 from rocks.core.values import read_number
-from rocks.site.certificates import add_certificates
-from rocks.site.limits import CERTIFICATE_DAYS, LONGEST_CERTIFICATE_DAYS
+from rocks.site.certificates import CERTIFICATE_DAYS, LONGEST_CERTIFICATE_DAYS, add_certificates
 
 
 class Command(rocks.commands.Command):
