@@ -13,7 +13,7 @@ from rocks.install.graph.profile import Profile
 from rocks.install.graph.shell import shell_script
 from rocks.install.graph.tags import read_node
 from rocks.install.graph_files import SITE_GRAPHS, SITE_NODES, Library, own_folders, shell_functions
-from rocks.install.profiles import write_profile
+from rocks.install.host_profiles import write_profile
 from rocks.install.rolls import signatures
 from rocks.install.rolls.distribution_build import DistributionPlan, create_distribution
 from tests.gnupg import gnupg_folder

@@ -15,8 +15,8 @@ import pytest
 from lab.namespace import CHECKOUT
 from rocks.core.process import Finished
 from rocks.install.graph_files import Library
+from rocks.install.host_profiles import write_profile
 from rocks.install.profile_values import ServedDistribution
-from rocks.install.profiles import write_profile
 from rocks.install.rolls import signatures
 from rocks.install.rolls.builds import build_distribution
 from rocks.trust.authority import Authority

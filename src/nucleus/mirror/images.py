@@ -1,4 +1,4 @@
-"""ISO images, of projects and of everybody, and uploads that are not finished."""
+"""ISO images, of projects and of everybody."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nucleus.mirror.clusters import bump_generation
-from nucleus.mirror.columns import columns_of, new_ulid, same_name, visible
+from nucleus.mirror.columns import same_name, visible
 from nucleus.records import NewEvent
 from nucleus.states import QUEUED, RUNNING
 
@@ -16,12 +16,6 @@ if TYPE_CHECKING:
 
     from nucleus.mirror.pool import Session
     from nucleus.records import Node, Scope
-
-UPLOAD_HOURS = 24
-"""An upload that got nothing for so long is forgotten."""
-
-UPLOAD_PAUSE_SECONDS = 60
-"""After which silence of an upload its user may begin it anew under its name."""
 
 _UPLOADED = re.compile(r"nucleus-[0-9]+\.iso")
 """Names in the library of what was uploaded here."""
@@ -55,16 +49,6 @@ class Image(NamedTuple):
         return self.name if self.uploaded_by is None and self.project_id is None else f"nucleus-{self.id}.iso"
 
 
-class Upload(NamedTuple):
-    """An image that is being sent: `offset_bytes` of `size_bytes` are there."""
-
-    id: str
-    image_id: int
-    user_id: int
-    size_bytes: int
-    offset_bytes: int
-
-
 _REFERENCE = "IF(i.project_id IS NULL, CONCAT('public/', i.name), CONCAT('project/', p.name, '/', i.name))"
 _FROM = "FROM image i LEFT JOIN project p ON p.id = i.project_id"
 _USER = "LEFT JOIN user u ON u.id = i.uploaded_by"
@@ -85,8 +69,6 @@ _IMAGES = (
     f" LEFT JOIN ({_DRIVES}) drives ON drives.reference = {_REFERENCE}"
 )
 """Of many: the nodes are read once, not again for each image."""
-
-_UPLOAD = f"SELECT {columns_of('upload', Upload._fields)} FROM upload"
 
 
 def reference(project: str | None, name: str) -> str:
@@ -160,23 +142,6 @@ def image_by_id(session: Session, number: int, *, lock: bool = False) -> Image |
     return Image(*row) if row else None
 
 
-def add_upload(session: Session, project_id: int | None, name: str, size_bytes: int, user_id: int) -> Upload:
-    """Reserve the name and the bytes. DuplicateError when the name is taken."""
-    columns = {"project_id": project_id, "name": name, "size_bytes": size_bytes, "uploaded_by": user_id}
-    image_id = session.insert("image", {**columns, "state": "uploading"})
-    upload = Upload(new_ulid(), image_id, user_id, size_bytes, 0)
-    session.insert("upload", upload._asdict())
-    return upload
-
-
-def find_upload(session: Session, identifier: str, user_id: int) -> Upload | None:
-    """The user's own upload."""
-    if not identifier.isascii():  # the database compares the column with ASCII only
-        return None
-    row = session.row(f"{_UPLOAD} WHERE id = %s AND user_id = %s", (identifier, user_id))
-    return Upload(*row) if row else None
-
-
 def store_digests(session: Session, image_id: int, size_bytes: int, sha256: str, md5: str) -> None:
     """Record what the image is; its upload ends with it."""
     session.update("image", {"size_bytes": size_bytes, "sha256": sha256, "md5": md5}, id=image_id)
@@ -191,27 +156,6 @@ def set_state(session: Session, image_id: int, state: str) -> None:
 def remove_image(session: Session, image_id: int) -> None:
     """Forget the image, and its upload."""
     session.delete("image", id=image_id)
-
-
-def silent_upload(session: Session, project_id: int | None, name: str, user_id: int) -> Upload | None:
-    """The user's own upload of this name of which nothing was noted lately: its program was ended, its answer was lost,
-    or its part is long and comes slowly.
-    """
-    row = session.row(
-        f"{_UPLOAD} JOIN image i ON i.id = upload.image_id"
-        " WHERE i.project_id <=> %s AND i.name = %s AND upload.user_id = %s"
-        f" AND touched < UTC_TIMESTAMP(3) - INTERVAL {UPLOAD_PAUSE_SECONDS} SECOND",
-        (project_id, name, user_id),
-    )
-    return Upload(*row) if row else None
-
-
-def old_uploads(session: Session) -> list[Upload]:
-    """Uploads that got nothing for a long time."""
-    rows = session.rows(
-        f"{_UPLOAD} WHERE touched < UTC_TIMESTAMP(3) - INTERVAL {UPLOAD_HOURS} HOUR LIMIT 100"
-    )
-    return [Upload(*row) for row in rows]
 
 
 def unfinished(session: Session) -> tuple[list[str], list[int]]:

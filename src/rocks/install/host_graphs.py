@@ -10,8 +10,8 @@ from rocks.core.errors import StateError, ToolError, UserError
 from rocks.core.process import run_checked
 from rocks.install.graph.picture import digraph
 from rocks.install.graph_files import Library
+from rocks.install.host_profiles import host_context, load_sites
 from rocks.install.node_documents import graph_of
-from rocks.install.profiles import host_context, load_sites
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -15,7 +15,7 @@ from rocks.install.graph.records import HostContext
 from rocks.install.graph.shell import shell_script
 from rocks.install.graph.tags import node_of, read_node
 from rocks.install.graph_files import Library, first_boot_files, shell_functions
-from rocks.install.section_checks import check_sections
+from rocks.install.node_file_checks import check_sections
 from rocks.inventory.attributes.known import KNOWN
 
 if TYPE_CHECKING:

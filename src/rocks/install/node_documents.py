@@ -15,8 +15,8 @@ from rocks.install.graph.node_documents import of_rolls, write_document
 from rocks.install.graph.profile import ProfileRequest, create_trees
 from rocks.install.graph.records import HostContext
 from rocks.install.graph_files import Library, attribute_file
+from rocks.install.host_profiles import DEFAULT_GRAPH, host_context, load_sites
 from rocks.install.profile_values import DEFAULT_DISTRIBUTION
-from rocks.install.profiles import DEFAULT_GRAPH, host_context, load_sites
 from rocks.inventory.appliance_records import load_appliances
 from rocks.inventory.attributes.records import global_attributes, read_attributes
 from rocks.inventory.records import PRIVATE_NETWORK
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from rocks.database.connection import Database
     from rocks.install.graph.records import Graph
-    from rocks.install.profiles import HostOfSite
+    from rocks.install.host_profiles import HostOfSite
 
 GENERATOR = "kgen"
 """The name of an installer's document in order rules with `gen`."""

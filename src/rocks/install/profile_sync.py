@@ -14,7 +14,7 @@ from rocks.core.errors import HostError, RocksError, StateError
 from rocks.install.graph.profile import Profile
 from rocks.install.graph.shell import shell_script
 from rocks.install.graph_files import Library, shell_functions
-from rocks.install.profiles import host_profile, load_sites, write_profile
+from rocks.install.host_profiles import host_profile, load_sites, write_profile
 from rocks.inventory.host_requests import open_fleet
 from rocks.inventory.loaded_host_records import load_hosts, which_are_vms
 from rocks.network.firewall.changes import sync_firewalls
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from rocks.database.connection import Database
     from rocks.fleet.fleet import CommandResult
-    from rocks.install.profiles import HostOfSite
+    from rocks.install.host_profiles import HostOfSite
     from rocks.network.firewall.deployment import Loaded
 
 NODE = "network"

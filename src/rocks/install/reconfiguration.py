@@ -10,8 +10,8 @@ from rocks.install.graph.profile import Profile, ProfileRequest, create_trees
 from rocks.install.graph.shell import GENERATOR, shell_script
 from rocks.install.graph.tags import reconfiguration_of
 from rocks.install.graph_files import Library, shell_functions
+from rocks.install.host_profiles import host_context, load_sites
 from rocks.install.node_documents import graph_of
-from rocks.install.profiles import host_context, load_sites
 from rocks.inventory.attributes.records import resolve_attributes
 from rocks.inventory.attributes.rules import OLD_SUFFIX, is_old
 from rocks.inventory.attributes.secret_names import STARS, is_secret

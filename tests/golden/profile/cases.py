@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
+from rocks.install.host_profiles import HostOfSite
 from rocks.install.profile_values import ServedDistribution
-from rocks.install.profiles import HostOfSite
 from rocks.inventory.appliance_records import Appliance
 from rocks.inventory.records import Host, Network
 from rocks.network.firewall.nft_rules import FirewallHost, firewall_file

@@ -12,7 +12,7 @@ import pytest
 from rocks.core.errors import StateError
 from rocks.core.process import run
 from rocks.install.graph_files import Library, shell_functions
-from rocks.install.profiles import HostOfSite, write_profile
+from rocks.install.host_profiles import HostOfSite, write_profile
 from rocks.storage.volumes.roles import storage_roles
 from rocks.storage.wire import queues
 from tests.golden.files import check_golden

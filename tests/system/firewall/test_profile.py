@@ -8,7 +8,7 @@ import pytest
 
 from rocks.core.process import run_checked
 from rocks.install.graph_files import Library
-from rocks.install.profiles import write_profile
+from rocks.install.host_profiles import write_profile
 from tests.golden.profile.cases import CASES
 from tests.system.graph.machine import Machine
 

@@ -14,7 +14,7 @@ from rocks.install.graph.profile import Profile
 from rocks.install.graph.shell import shell_script
 from rocks.install.graph.tags import read_node
 from rocks.install.graph_files import shell_functions
-from rocks.install.profiles import network_values
+from rocks.install.host_profiles import network_values
 from rocks.inventory.records import Host
 from rocks.network.device_options import BondOption
 from rocks.network.host_network_files import network_files, removal_text

@@ -12,7 +12,7 @@ from rocks.install.graph.profile import Profile
 from rocks.install.graph.shell import files_text, shell_script
 from rocks.install.graph.tags import read_node
 from rocks.install.graph_files import Library, shell_functions
-from rocks.install.profiles import write_profile
+from rocks.install.host_profiles import write_profile
 from rocks.network.host_network_files import network_files, removal_text
 from rocks.network.host_network_plan import HostDevice
 from tests.golden.profile.cases import CASES

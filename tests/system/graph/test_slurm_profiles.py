@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from rocks.install.graph_files import Library
-from rocks.install.profiles import write_profile
+from rocks.install.host_profiles import write_profile
 from tests.golden.profile.cases import CASES
 from tests.profiles import written_files
 from tests.system.graph.machine import Machine

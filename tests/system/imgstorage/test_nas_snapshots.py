@@ -11,7 +11,7 @@ import pytest
 
 from rocks.core.errors import ToolError
 from rocks.machine.host.libvirt import freezing
-from rocks.machine.snapshots import on_nas as nas_snapshots
+from rocks.machine.snapshots import nas_snapshots
 from tests.system.imgstorage.image_site import NAS
 from tests.system.imgstorage.storage_site import STOP, KilledError, Storage, die
 from tests.system.imgstorage.test_saves import SAVE, Guests, guests

@@ -10,7 +10,7 @@ import pytest
 from rocks.core.errors import StateError
 from rocks.core.process import run_checked
 from rocks.install.graph_files import Library
-from rocks.install.profiles import write_profile
+from rocks.install.host_profiles import write_profile
 from tests.golden.profile.cases import on_site, vm_host
 from tests.system.graph.machine import Machine
 from tests.system.machines.site import OLD, MachineSite

@@ -11,9 +11,9 @@ from rocks.core.process import run
 from rocks.install.graph.edges import read_graph
 from rocks.install.graph.node_documents import write_document
 from rocks.install.graph_files import Library
+from rocks.install.host_profiles import HostOfSite
 from rocks.install.installer_files import file_script, installer_file, post_script, profile_of_document
 from rocks.install.node_documents import DocumentOptions, site_document
-from rocks.install.profiles import HostOfSite
 from tests.golden.profile.cases import CASES
 from tests.unit.install.graph.installers import RELEASES, check_preseed, read_kickstart
 from tests.unit.machines import PRIVATE, interface
@@ -63,7 +63,7 @@ def test_every_appliance_has_a_valid_preseed_file(name: str, tmp_path: Path) -> 
 
 
 def test_the_script_in_the_file_is_that_for_a_running_machine() -> None:
-    from rocks.install.profiles import write_profile
+    from rocks.install.host_profiles import write_profile
 
     site = CASES["rpm_vm_host_without_images"]
     text = installer_file(profile_of_document(document_of(site, "rpm")), "kickstart")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from rocks.machine.snapshots import on_nas
+from rocks.machine.snapshots import nas_snapshots
 
 VM: Any = SimpleNamespace(name="web", uuid="u", restoring=None)
 PART: Any = SimpleNamespace(
@@ -35,13 +35,13 @@ class Storage:
 def restored(monkeypatch: pytest.MonkeyPatch, answer: Any) -> tuple[list[str | None], Any]:
     """What was recorded as being restored, in order, and the notes or what ended the restore."""
     recorded: list[str | None] = []
-    monkeypatch.setattr(on_nas, "open_storage", lambda _: nullcontext(Storage(answer)))
-    monkeypatch.setattr(on_nas, "_check_states", lambda *_: None)
-    monkeypatch.setattr(on_nas, "_are_at_rest", lambda *_: True)
-    monkeypatch.setattr(on_nas, "_record", lambda database, vm, snapshot: recorded.append(snapshot))
+    monkeypatch.setattr(nas_snapshots, "open_storage", lambda _: nullcontext(Storage(answer)))
+    monkeypatch.setattr(nas_snapshots, "_check_states", lambda *_: None)
+    monkeypatch.setattr(nas_snapshots, "_are_at_rest", lambda *_: True)
+    monkeypatch.setattr(nas_snapshots, "_record", lambda database, vm, snapshot: recorded.append(snapshot))
     database: Any = None
     try:
-        return recorded, on_nas.restore(database, VM, (), "monday", [PART], ())
+        return recorded, nas_snapshots.restore(database, VM, (), "monday", [PART], ())
     except KeyboardInterrupt as interrupt:
         return recorded, interrupt
 

@@ -31,7 +31,7 @@ from nucleus.api.problems import Problem, conflict, invalid
 from nucleus.api.quotas import demand_image_quota, demand_public_image_quota
 from nucleus.api.representations import Json
 from nucleus.api.service import Call, Change, Known, Reading, accepted, changing, no_content, record_refusal
-from nucleus.mirror import images
+from nucleus.mirror import images, uploads
 from nucleus.mirror.columns import same_name
 from nucleus.mirror.driver import DuplicateError
 from nucleus.records import NewOperation
@@ -39,8 +39,9 @@ from nucleus.records import NewOperation
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
 
-    from nucleus.mirror.images import Image, Upload
+    from nucleus.mirror.images import Image
     from nucleus.mirror.pool import Session
+    from nucleus.mirror.uploads import Upload
 
 router = APIRouter()
 
@@ -65,7 +66,7 @@ def _begin(change: Change, name: str, project: str | None, size: int) -> Upload:
             "too-large", f"an image may have {most_gb} GB here, and {name} has {-(-size // 10**8) / 10:g} GB"
         )
     project_id = _project_of(call, project)
-    silent = images.silent_upload(change.session, project_id, name, call.caller.user.id)
+    silent = uploads.silent_upload(change.session, project_id, name, call.caller.user.id)
     if silent is not None and not Receiver.has_open(part_path(_folder(call), silent.id)):
         images.remove_image(change.session, silent.image_id)
     _forget_old(change)
@@ -73,7 +74,7 @@ def _begin(change: Change, name: str, project: str | None, size: int) -> Upload:
         demand_public_image_quota(change.session, call.caller.user.id, size)
     demand_image_quota(change.session, project_id, size)
     try:
-        upload = images.add_upload(change.session, project_id, name, size, call.caller.user.id)
+        upload = uploads.add_upload(change.session, project_id, name, size, call.caller.user.id)
     except DuplicateError:
         raise Problem(
             "name-conflict",
@@ -90,12 +91,12 @@ def _forget_old(change: Change) -> None:
 
     An upload is recorded before its file exists: a file that is seen without a record has lost it.
     """
-    for old in images.old_uploads(change.session):
+    for old in uploads.old_uploads(change.session):
         images.remove_image(change.session, old.image_id)
     files = [one for one in _folder(change.call).glob("*") if is_name_of_ours(one.name)]
     if files:
-        uploads, unfinished = images.unfinished(change.session)
-        needed = {part_path(_folder(change.call), one) for one in uploads}
+        parts, unfinished = images.unfinished(change.session)
+        needed = {part_path(_folder(change.call), one) for one in parts}
         needed |= {whole_path(_folder(change.call), one) for one in unfinished}
         for file in files:
             if file not in needed:
@@ -235,7 +236,7 @@ def _reserve(call: Call, name: str, project: str | None, size: int) -> Upload:
 def _discard(call: Call, upload: Upload) -> None:
     """Remove what came, unless it became an image."""
     with suppress(Exception), call.service.pool.transaction() as session:
-        if images.find_upload(session, upload.id, upload.user_id) is None:
+        if uploads.find_upload(session, upload.id, upload.user_id) is None:
             return
         images.remove_image(session, upload.image_id)
         whole_path(_folder(call), upload.image_id).unlink(missing_ok=True)
@@ -295,7 +296,7 @@ def _upload_json(upload: Upload, name: str) -> Json:
 
 def _find_upload(session: Session, call: Call, identifier: str) -> tuple[Upload, Image]:
     """The caller's upload, for everybody or for one of the projects that the credentials are for now."""
-    upload = images.find_upload(session, identifier, call.caller.user.id)
+    upload = uploads.find_upload(session, identifier, call.caller.user.id)
     image = None if upload is None else images.image_by_id(session, upload.image_id)
     places = {None, *call.scope.projects}
     if upload is None or image is None or not (call.scope.is_operator or image.project_id in places):

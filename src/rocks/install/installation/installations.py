@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from rocks.database.connection import Database
-    from rocks.install.profiles import HostOfSite
+    from rocks.install.host_profiles import HostOfSite
 
 DISTRIBUTION_PATH, PROGRESS_PATH, PROFILE_PATH = "/install/distro/", "/install/progress/", "/install/profile"
 KEYS_LOCK = "known hosts"

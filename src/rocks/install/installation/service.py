@@ -21,6 +21,7 @@ from rocks.install.boot.fact_records import MACS
 from rocks.install.boot.files import tftp_folder
 from rocks.install.boot.ipxe import FIRST_STAGE, FIRST_STAGE_FOLDER, FIRST_STAGE_PATH, KERNEL
 from rocks.install.graph_files import Library
+from rocks.install.host_profiles import load_sites, write_profile
 from rocks.install.installation.installations import (
     DISTRIBUTION_PATH,
     PROFILE_PATH,
@@ -42,7 +43,6 @@ from rocks.install.installation.rules import (
 from rocks.install.installation.states import MAY_FETCH_PROFILE
 from rocks.install.installer_files import installer_file, profile_of_document
 from rocks.install.node_documents import DocumentOptions, site_document
-from rocks.install.profiles import load_sites, write_profile
 from rocks.install.rolls.content import DEBS, INSTALLER, RPMS
 from rocks.install.rolls.distribution_build import KEY
 from rocks.install.rolls.folders import distribution_folder

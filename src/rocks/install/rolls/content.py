@@ -15,9 +15,9 @@ from rocks.install.graph.document import attribute, entity_names, parse_document
 from rocks.install.graph.edges import read_graph
 from rocks.install.graph.records import HostContext, Source
 from rocks.install.graph_files import Library
+from rocks.install.node_file_checks import check_node_file
 from rocks.install.rolls.checksums import MANIFEST, SIGNATURE, file_sha256
 from rocks.install.rolls.description import RollDescription, RollId, read_description
-from rocks.install.section_checks import check_node_file
 
 if TYPE_CHECKING:
     from lxml import etree

@@ -12,7 +12,7 @@ from rocks.core.version import ROLL_NAME
 from rocks.install.graph.profile import Profile
 from rocks.install.graph.shell import shell_script
 from rocks.install.graph_files import Library, own_folders, shell_functions
-from rocks.install.profiles import host_profile, load_sites
+from rocks.install.host_profiles import host_profile, load_sites
 from rocks.install.rolls.package_files import newest_per_name, read_package
 from rocks.install.rolls.rolls import load_contents
 from rocks.inventory.host_records import find_local_host

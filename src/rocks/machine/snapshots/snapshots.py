@@ -24,17 +24,14 @@ from rocks.fleet.wire.snapshot_names import (
     read_copy,
     snapshot_exists_error,
 )
-from rocks.inventory.host_requests import ask_each, contact_hosts, notes_of, open_fleet, perform_one
+from rocks.inventory.host_requests import ask_each, notes_of, perform_one
 from rocks.inventory.machine_locks import ensure_locked
 from rocks.machine import records as table
 from rocks.machine.disks.copy_rules import check_no_doubt
 from rocks.machine.disks.files import folders_of, remove_files
-from rocks.machine.domain_states import is_active
 from rocks.machine.leases import records as leases
 from rocks.machine.leases.plan import RUNNING, SAVED
-from rocks.machine.running_changes import check_place
 from rocks.machine.spec import container_of, disk_spec
-from rocks.machine.start import settle_start
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -152,48 +149,18 @@ def add_snapshot(database: Database, name: str, snapshot: str) -> tuple[str, ...
     vm, lease, images = _locked(database, name)
     check_no_doubt(vm)
     if images:
-        return _add_on_nas(database, vm, lease, images, snapshot)
+        from rocks.machine.snapshots import nas_snapshots
+
+        found, parts = _snapshots_of(database, vm)
+        if any(one.name == snapshot and one.is_complete and not one.is_former for one in found):
+            raise snapshot_exists_error(vm.name, snapshot)
+        return nas_snapshots.add(database, vm, images, lease, snapshot, parts.get((vm.name, snapshot), ()))
     place = container_of(vm)
     runs = lease is not None and lease.state == RUNNING and str(lease.host).lower() == place.name.lower()
     disks = tuple(disk_spec(vm, place, disk, "gets no snapshot") for disk in vm.disks)
     copies = copy_paths((disk.path for disk in vm.disks), snapshot)
     operation = MakeSnapshot(name, disks, copies, lease.token if lease and runs else None)
     return notes_of(perform_one(database, place.name, operation))
-
-
-def _add_on_nas(
-    database: Database, vm: VirtualMachine, lease: Lease | None, images: Sequence[ImageSpec], snapshot: str
-) -> tuple[str, ...]:
-    from rocks.machine.snapshots import on_nas as nas_snapshots
-
-    found, parts = _snapshots_of(database, vm)
-    if any(one.name == snapshot and one.is_complete and not one.is_former for one in found):
-        raise snapshot_exists_error(vm.name, snapshot)
-    if lease is not None:
-        _check_runs(database, vm, lease)
-    token = None if lease is None else lease.token
-    return nas_snapshots.add(database, vm, images, token, snapshot, parts.get((vm.name, snapshot), ()))
-
-
-def _check_runs(database: Database, vm: VirtualMachine, lease: Lease) -> None:
-    """StateError when its images are mapped, and no guest uses them. The host is asked: the NASes do not know it."""
-    host = container_of(vm).name
-    with open_fleet(database, [host]) as fleet:
-        answer = contact_hosts(database, fleet, [host])[host]
-    if isinstance(answer, RocksError):
-        raise HostError(f"{vm.name}: its host {host} does not answer ({answer})")
-    runs = is_active(answer, vm.name)
-    if runs:
-        check_place(vm, settle_start(database, vm, lease, answer))
-    if lease.state == SAVED:
-        raise StateError(
-            f"{vm.name} is saved on {lease.host}, with its disks mapped there: continue it (rocks restore host vm "
-            f"{vm.name}), then repeat the command"
-        )
-    if not runs:
-        raise StateError(
-            f"{vm.name} is recorded as running, and does not run: rocks stop host vm {vm.name}, then repeat the command"
-        )
 
 
 def restore_snapshot(database: Database, name: str, snapshot: str) -> tuple[str, ...]:
@@ -258,8 +225,7 @@ def _restore_on_nas(
     snapshot: str,
     found: nas_parts.Parts,
 ) -> tuple[str, ...]:
-    from rocks.machine.snapshots import nas_parts
-    from rocks.machine.snapshots import on_nas as nas_snapshots
+    from rocks.machine.snapshots import nas_parts, nas_snapshots
 
     parts = found[vm.name, snapshot]
     disks = [(image.nas, image.number) for image in images]
@@ -291,7 +257,7 @@ def remove_snapshot(database: Database, name: str, snapshot: str) -> tuple[str, 
     found, parts = _snapshots_of(database, vm)
     own = parts.get((vm.name, snapshot), ())
     if own or vm.restoring == snapshot:
-        from rocks.machine.snapshots import on_nas as nas_snapshots
+        from rocks.machine.snapshots import nas_snapshots
 
         nas_snapshots.remove(database, vm, own, snapshot)
         return nas_snapshots.end_restoration(database, vm, snapshot)
@@ -306,7 +272,7 @@ def _locked(database: Database, name: str) -> tuple[VirtualMachine, Lease | None
     vm = _lock(database, name)
     images: list[ImageSpec] = []
     if any(disk.is_mapped for disk in vm.disks):
-        from rocks.machine.snapshots import on_nas as nas_snapshots
+        from rocks.machine.snapshots import nas_snapshots
 
         images = nas_snapshots.images_of_machine(database, vm)
     for disk in vm.disks:

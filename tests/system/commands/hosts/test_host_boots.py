@@ -33,7 +33,7 @@ def test_boot_flags_of_a_host_replace_those_of_all(pair: Site) -> None:
 
 def test_boot_flags_go_into_the_profile_of_an_installed_host(pair: Site) -> None:
     """After the attribute for the same arguments."""
-    from rocks.install.profiles import load_sites
+    from rocks.install.host_profiles import load_sites
 
     pair.done("set host bootflags flags=quiet")
     pair.done("set host attr compute-0-0 install_kernel_arguments value=console=ttyS0")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from nucleus.api.access.authentication import store_token
 from nucleus.api.responsibility import DEFAULT_TEXT
-from nucleus.mirror import computesets, identity, images, operations
+from nucleus.mirror import computesets, identity, images, operations, uploads
 from nucleus.records import NewOperation
 from nucleus.states import COMPLETED, RUNNING
 from tests.system.nucleus.api.conftest import ISO, KEY
@@ -151,7 +151,7 @@ def _of_images(
     numbers = itertools.count()
 
     def add(owner: int | None, size: int, state: str = "uploading") -> tuple[str, str]:
-        upload = images.add_upload(session, owner, f"one-{next(numbers)}.iso", size, user_id)
+        upload = uploads.add_upload(session, owner, f"one-{next(numbers)}.iso", size, user_id)
         images.set_state(session, upload.image_id, state)
         image = images.image_by_id(session, upload.image_id)
         if state == "ready":

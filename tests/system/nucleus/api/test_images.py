@@ -11,7 +11,7 @@ import pytest
 from nucleus.api.access.throttles import Rate
 from nucleus.api.library import upload_bytes
 from nucleus.configuration import Configuration
-from nucleus.mirror import audit, identity, images
+from nucleus.mirror import audit, identity, images, uploads
 from nucleus.mirror.pool import Pool
 from nucleus.records import SYSTEM
 from rocks.core.errors import HostError
@@ -256,7 +256,7 @@ def test_images_have_a_largest_size(configuration: Configuration, pool: Pool, pe
         )
         assert answer.status_code == 413
     with pool.transaction() as session:
-        assert images.old_uploads(session) == [] and session.row("SELECT COUNT(*) FROM image") == (0,)
+        assert uploads.old_uploads(session) == [] and session.row("SELECT COUNT(*) FROM image") == (0,)
 
 
 def test_a_form_that_never_comes_is_ended(service: Client, monkeypatch: pytest.MonkeyPatch) -> None:

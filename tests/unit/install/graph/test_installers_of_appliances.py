@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from rocks.install.host_profiles import HostOfSite
 from rocks.install.installer_files import installer_file, profile_of_document
 from rocks.install.node_documents import DocumentOptions, site_document
-from rocks.install.profiles import HostOfSite
 from rocks.inventory.records import Host
 from tests.golden.profile.cases import CASES, DISTRIBUTION, on_site, vm_host
 from tests.unit.install.graph.installers import RELEASES, check_preseed, read_kickstart

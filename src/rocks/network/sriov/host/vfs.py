@@ -21,21 +21,23 @@ from rocks.network.host.netlink import IFF_UP, NetlinkError, netlink, reason_of
 from rocks.network.host.rules import check_device_name
 from rocks.network.sriov.host.driver import PlacedVf
 from rocks.network.sriov.host.rules import (
-    NO_MAC,
     Adapter,
-    Settings,
     check_adapter,
     check_count,
     check_unused,
     check_vf_spec,
-    free_settings,
     problem_of,
-    setting_rejected,
-    settings_of,
-    settings_that_differ,
     vf_of,
 )
 from rocks.network.sriov.host.sysfs import VfLocation, VfSysfs
+from rocks.network.sriov.host.vf_settings import (
+    NO_MAC,
+    Settings,
+    free_settings,
+    setting_rejected,
+    settings_of,
+    settings_that_differ,
+)
 
 _WITH_VFS = 1
 """RTEXT_FILTER_VF of linux/rtnetlink.h: include VFs in the answer."""

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import rocks.commands
-from rocks.install.profiles import shell_profile
+from rocks.install.host_profiles import shell_profile
 
 
 class Command(rocks.commands.Command):

@@ -23,6 +23,7 @@ from rocks.install.graph.shell import GENERATOR, files_text, shell_script
 from rocks.install.graph_files import Library, shell_functions
 from rocks.install.installation.plan import with_boot_flags
 from rocks.install.installation.values import installer_values
+from rocks.install.node_file_checks import check_sections
 from rocks.install.profile_values import (
     DEFAULT_ARCHITECTURE,
     ServedDistribution,
@@ -33,7 +34,6 @@ from rocks.install.profile_values import (
     split_values,
 )
 from rocks.install.rolls.served_distribution import Distributions
-from rocks.install.section_checks import check_sections
 from rocks.inventory.addresses import choose_address
 from rocks.inventory.appliance_records import load_appliances
 from rocks.inventory.host_records import find_local_host, names_like

@@ -10,13 +10,17 @@ import contextlib
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core import dry_run
-from rocks.core.errors import CLASSES, Code, RocksError, StateError
+from rocks.core.errors import CLASSES, Code, HostError, RocksError, StateError
 from rocks.fleet.wire.requests import FreezeGuest, ThawGuest
 from rocks.fleet.wire.snapshot_names import FROZEN, MACHINE_OFF
-from rocks.inventory.host_requests import error_of, perform_one
+from rocks.inventory.host_requests import contact_hosts, error_of, open_fleet, perform_one
 from rocks.machine.change_records import update_vm
+from rocks.machine.domain_states import is_active
+from rocks.machine.leases.plan import SAVED
 from rocks.machine.moves.moving_volumes import Watching, pull_each
+from rocks.machine.running_changes import check_place
 from rocks.machine.spec import container_of
+from rocks.machine.start import settle_start
 from rocks.storage.bus import NoAnswerError
 from rocks.storage.client import questions
 from rocks.storage.life.names import is_former
@@ -34,7 +38,7 @@ if TYPE_CHECKING:
 
     from rocks.database.connection import Database
     from rocks.fleet.wire.snapshot_names import Moment
-    from rocks.inventory.records import VirtualMachine
+    from rocks.inventory.records import Lease, VirtualMachine
     from rocks.machine.snapshots.nas_parts import Part
     from rocks.storage.client import StorageClient
     from rocks.storage.volumes.map_plan import ImageSpec
@@ -71,16 +75,20 @@ def add(
     database: Database,
     vm: VirtualMachine,
     images: Sequence[ImageSpec],
-    token: int | None,
+    lease: Lease | None,
     snapshot: str,
     left: Sequence[Part],
 ) -> tuple[str, ...]:
-    """Have a snapshot of all disks; returns notes. `token`: of the lease of a machine that runs, None when it is off.
+    """Have a snapshot of all disks; returns notes. `lease`: of a machine that runs, None when it is off.
 
     `left` are the parts of a snapshot of this name that is not complete. StateError when they are not what an
-    interrupted command has left, for images that are being copied or written back, and when the disks would be of
-    different moments; BusyError or another error of a NAS when it does not take the changes.
+    interrupted command has left, for a machine that does not run under its lease, for images that are being copied or
+    written back, and when the disks would be of different moments; HostError when the machine's host does not answer;
+    BusyError or another error of a NAS when it does not take the changes.
     """
+    if lease is not None:
+        _check_runs(database, vm, lease)
+    token = None if lease is None else lease.token
     # an interrupted command has left a disk without a number; a mark alone may be on parts of a complete snapshot
     if left and (any(not part.is_unfinished for part in left) or all(part.number for part in left)):
         raise StateError(
@@ -103,6 +111,27 @@ def add(
             raise
         _complete(storage, images, snapshot, marked)
     return () if dry_run.is_on() else marked.notes
+
+
+def _check_runs(database: Database, vm: VirtualMachine, lease: Lease) -> None:
+    """StateError when its images are mapped, and no guest uses them. The host is asked: the NASes do not know it."""
+    host = container_of(vm).name
+    with open_fleet(database, [host]) as fleet:
+        answer = contact_hosts(database, fleet, [host])[host]
+    if isinstance(answer, RocksError):
+        raise HostError(f"{vm.name}: its host {host} does not answer ({answer})")
+    runs = is_active(answer, vm.name)
+    if runs:
+        check_place(vm, settle_start(database, vm, lease, answer))
+    if lease.state == SAVED:
+        raise StateError(
+            f"{vm.name} is saved on {lease.host}, with its disks mapped there: continue it (rocks restore host vm "
+            f"{vm.name}), then repeat the command"
+        )
+    if not runs:
+        raise StateError(
+            f"{vm.name} is recorded as running, and does not run: rocks stop host vm {vm.name}, then repeat the command"
+        )
 
 
 def _check_states(storage: StorageClient, images: Sequence[ImageSpec], states: Sequence[str]) -> None:
