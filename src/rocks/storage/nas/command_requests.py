@@ -317,6 +317,7 @@ class Commands:
         """Raise the error with which the request would be refused."""
         asked = read_request(read_message(request.message.encode()), "nas")
         checking = self._checking()
+        checking._imports.running |= self._imports.running
         with suppress(FirstChangeError):
             if type(asked) in checking._begins:
                 checking._begins[type(asked)](asked, CHECK)

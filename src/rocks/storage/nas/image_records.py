@@ -8,15 +8,16 @@ import uuid
 from rocks.core.errors import Code, IncoherentError, RocksError, StateError
 from rocks.fleet.wire.codec import encode
 from rocks.storage.life import events
-from rocks.storage.life.image import Image
+from rocks.storage.life.image import Image, Rejection
 from rocks.storage.life.rejections import check_machine
 from rocks.storage.life.schedule import DEFAULT_PULL_SECONDS
 from rocks.storage.nas.arrivals import Arrivals
 from rocks.storage.nas.attributes import attribute_value, global_value
-from rocks.storage.nas.engine import NasContext
+from rocks.storage.nas.engine import NasContext, now_seconds
 from rocks.storage.nas.listing import arrival_row, first_page, image_row, snapshot_row
 from rocks.storage.nas.lost_exports import Exports
 from rocks.storage.nas.presence import HostPresence
+from rocks.storage.nas.sequences import MACHINE
 from rocks.storage.nas.volume_handlers import standing_grant
 from rocks.storage.wire import requests as wire
 from rocks.storage.wire.replies import Fields
@@ -44,11 +45,8 @@ class ImageRecords:
         """The image of that name. StateError without one."""
         image = self._engine.image_of(zvol)
         if image is None:
-            raise self._unknown(zvol)
+            raise StateError(f"ZVol {zvol} not found in database", code=Code.IMAGE_UNKNOWN)
         return image
-
-    def _unknown(self, zvol: str) -> StateError:
-        return StateError(f"ZVol {zvol} not found in database", code=Code.IMAGE_UNKNOWN)
 
     def list_zvols(self, request: wire.ListZvols) -> Fields:
         """The images by name, as many as fit into a message."""
@@ -102,10 +100,15 @@ class ImageRecords:
         """
         is_new = persistent != image.persistent
         if is_new and is_mapped_next and not persistent and not image.epoch:
-            is_new = self._is_marked(image)
+            volume = self._pools.read_volume(image.volume)
+            is_new = volume is not None and standing_grant(volume).persistent is not None
+        event = events.Configure(str(uuid.uuid4()), persistent)
+        refused = MACHINE.decide(image, event, now_seconds())
+        if isinstance(refused, Rejection):  # before the first change, for a check
+            raise refused.error()
         if is_new:
             self._mark_persistent(image, persistent)
-        rejection = self._engine.take(image.image_id, events.Configure(str(uuid.uuid4()), persistent))
+        rejection = self._engine.take(image.image_id, event)
         if rejection is not None:
             if is_new:
                 self._mark_persistent(image, image.persistent)
@@ -115,10 +118,6 @@ class ImageRecords:
                 self._mark_persistent(image, persistent)
             except RocksError as error:  # the record has it, so the answer is that it is set
                 _log.warning("%s has no mark that it is persistent=%s: %s", image.volume, persistent, error)
-
-    def _is_marked(self, image: Image) -> bool:
-        volume = self._pools.read_volume(image.volume)
-        return volume is not None and standing_grant(volume).persistent is not None
 
     def _mark_persistent(self, image: Image, persistent: bool) -> None:
         volume = self._pools.read_volume(image.volume)
@@ -150,12 +149,10 @@ class ImageRecords:
         image = self._engine.image_of(request.zvol)
         name = f"{request.zpool}/{request.zvol}" if image is None else image.volume
         volume = self._pools.read_volume(name) if image is not None or request.zpool else None
-        if image is not None:
-            machine = image.machine
-        elif volume is not None:
-            machine = standing_grant(volume).machine  # a question makes no record of it
+        if image is not None or volume is None:
+            machine = self.known(request.zvol).machine
         else:
-            raise self._unknown(request.zvol)
+            machine = standing_grant(volume).machine  # a question makes no record of it
         return {
             "body": [encode(snapshot_row(snapshot)) for snapshot in self._pools.read_history(name).snapshots],
             "origin": "" if volume is None else volume.origin or "",

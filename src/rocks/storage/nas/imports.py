@@ -60,7 +60,7 @@ class Imports:
         self._pools, self._engine, _, self._progress = context
         self._frontend = frontend
         self.open_device = open_device
-        self._running: Set[str] = set()
+        self.running: Set[str] = set()
         self._lock = threading.Lock()
 
     def add(self, request: AddZvol) -> Mapping[str, Any]:
@@ -153,14 +153,14 @@ class Imports:
     def alone(self, volume: str) -> Iterator[None]:
         """Keep other imports of the volume away. BusyError while there is one."""
         with self._lock:
-            if volume in self._running:
+            if volume in self.running:
                 raise BusyError(f"another import of {volume} is running; wait for it, or interrupt it")
-            self._running.add(volume)
+            self.running.add(volume)
         try:
             yield
         finally:
             with self._lock:
-                self._running.discard(volume)
+                self.running.discard(volume)
 
     def check_not_removed(self, zvol: str) -> None:
         """StateError for an image in its grace period: a new one of its name would hide it, a clone preserve it."""

@@ -6,7 +6,7 @@ from typing import Any, Dict, NoReturn, Optional, TypeVar, cast
 
 from rocks.core.errors import CLASSES, RocksError
 from rocks.storage.life.effects import BETWEEN_NASES, AskHost
-from rocks.storage.life.events import EffectDone, Event
+from rocks.storage.life.events import EffectDone, Event, Retry
 from rocks.storage.life.image import Image, Rejection
 from rocks.storage.life.state_machine import is_ready
 from rocks.storage.nas.engine import Engine, Perform, failed_effect, now_seconds
@@ -15,16 +15,7 @@ from rocks.storage.nas.sequences import MACHINE
 CHECK = "check"
 """The id of the operation that is checked; no other has it."""
 
-_QUESTIONS = (
-    "read_",
-    "list_",
-    "written_",
-    "estimate_",
-    "arrivals",
-    "attributes",
-    "all_attributes",
-    "operation",
-)
+_QUESTIONS = ("read_", "list_", "written_", "estimate_", "arrivals", "attributes", "all_", "operation")
 """How the names of methods begin that change nothing."""
 
 _Real = TypeVar("_Real")
@@ -73,6 +64,9 @@ class UnchangedEngine(Engine):
             for outcome in decision.outcomes:
                 if outcome.op_id == CHECK and outcome.family is not None:
                     raise CLASSES[outcome.family](outcome.text)
+            if isinstance(event, Retry) and event.op_id != CHECK and decision.image is not None:
+                self.add(decision.image)  # a volume is adopted before its request is taken
+                return None
             if decision.image is None or decision.image.work is None or not is_ready(decision.image):
                 raise FirstChangeError
             image, work = decision.image, decision.image.work
