@@ -11,6 +11,7 @@ from rocks.storage.life.events import Configure, Contradicted
 from rocks.storage.life.grants import disagreement
 from rocks.storage.life.image import Image
 from rocks.storage.nas.engine import Engine
+from rocks.storage.nas.imports import is_importing
 from rocks.storage.nas.unknown_images import adopt_owned
 from rocks.storage.nas.volume_handlers import standing_grant
 from rocks.storage.zfs.driver import PoolDriver
@@ -82,6 +83,8 @@ class Comparison:
             raise StateError(f"{', '.join(changed[:3])} changed while they were read; they are read again")
 
     def _look_at(self, image: Image, volume: VolumeFact) -> None:
+        if image.importing != is_importing(volume):  # a daemon that was killed, or had no such records
+            self._engine.set_importing(image.zvol, is_importing(volume))
         standing = standing_grant(volume)
         persistent = image.persistent if standing.persistent is None else standing.persistent
         text = disagreement(replace(image, persistent=persistent), standing)

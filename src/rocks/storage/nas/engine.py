@@ -119,12 +119,12 @@ class Engine:
                     self._store.save(image)
             self._images.update((image.image_id, image) for image in images)
 
-    def end_import(self, zvol: str) -> None:
-        """Record that the content of an image is complete."""
+    def set_importing(self, zvol: str, importing: bool) -> None:
+        """Record whether the content of an image is still to come."""
         with self._lock:
             image = self.image_of(zvol)
             if image is not None:
-                self.add(replace(image, importing=False))
+                self.add(replace(image, importing=importing))
 
     def take(self, image_id: str, event: Event, now: Optional[int] = None) -> Optional[Rejection]:
         """Decide, record and wake a worker; returns the rejection, if any. `now` is UNIX time."""

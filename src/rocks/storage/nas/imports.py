@@ -135,7 +135,7 @@ class Imports:
                 send_line(connection.writer, {"digest": digest})
             if receive_line(connection.reader).get("agreed") is True:
                 self._pools.ensure_properties(volume.name, volume.guid, {IMPORTING: "no"})
-                self._engine.end_import(volume.name.partition("/")[2])
+                self._engine.set_importing(volume.name.partition("/")[2], False)
                 send_line(connection.writer, {"complete": True})
 
     @contextmanager

@@ -206,7 +206,8 @@ def imported(site: DrivenSite, folder: Path) -> None:
             if fact is not None and fact.property_value(IMPORTING) == "no":
                 break  # the import is complete; its answer was lost
             site.turn()
-    assert site.nas.pools.read(VOLUME, size) == file.read_bytes()
+    site.wait_for(lambda: site.nas.service is not None, "started")
+    assert site.nas.pools.read(VOLUME, size) == file.read_bytes() and not site.row(ZVOL)["reason"]
     map_image(site)
     assert site.hosts[HOST].pools.read(VOLUME, size) == file.read_bytes()
     unmap_image(site)

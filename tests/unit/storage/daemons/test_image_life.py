@@ -7,6 +7,7 @@ import pytest
 from rocks.core.errors import BusyError, Code, HostError, StateError, UserError
 from rocks.machine.host.hook import note_end
 from rocks.storage.host import transfers as host_transfers
+from rocks.storage.nas.imports import IMPORTING
 from rocks.storage.wire import requests as wire
 from rocks.storage.wire.messages import write_request
 from tests.unit.storage.daemons.driven_site import DrivenSite
@@ -171,6 +172,20 @@ def test_new_image_is_listed_at_once(site: DrivenSite) -> None:
     assert site.row("empty")["state"] == "unmapped"
     assert site.ask(wire.ListSnapshots("empty"))["body"] == []
     assert site.ask(wire.SetZvolAttrs("empty", (("persistent", "no"),)))["body"]["persistent"] is False
+
+
+@pytest.mark.parametrize("is_complete", [True, False])
+def test_what_the_volume_says_of_its_import_holds(site: DrivenSite, is_complete: bool) -> None:
+    """Though the daemon was killed behind the mark on the volume, or one without such records was before it."""
+    made = site.ask(wire.AddZvol("tank", ZVOL, 2**20, importing=True))
+    assert "its import is not complete" in site.row(ZVOL)["reason"]
+    if is_complete:
+        site.nas.pools.ensure_properties(f"tank/{ZVOL}", made["guid"], {IMPORTING: "no"})
+    else:
+        site.nas.service._engine.set_importing(ZVOL, False)
+    site.nas.die()
+    site.nas.start()
+    assert bool(site.row(ZVOL)["reason"]) != is_complete
 
 
 def test_the_period_of_pulls_is_an_attribute_of_a_new_nas(site: DrivenSite) -> None:
