@@ -48,17 +48,15 @@ def device_rows(store: HostStore, dm_devices: DmDevices, sessions: SessionDriver
             nas = nases.get(zvol, "NAS")
             row = replace(row, note=_UNKNOWN.format(nas=nas, zvol=zvol, device=mapping.name))
         rows[zvol] = row
-    used = sessions.used_targets() if any(image.stage == "remote" for image in known.values()) else ()
+    used = sessions.used_targets() if found else ()
     for zvol, image in known.items():
         if image.stage == "remote" and image.target in found:
             disk = found.pop(image.target).disk
-            in_use = image.target in used
-            rows[zvol] = DeviceRow(
-                "iscsi", image.target, disk, bdev=disk, time=open_ones.get(zvol), in_use=in_use
-            )
+            row = DeviceRow("iscsi", image.target, disk, bdev=disk, in_use=image.target in used)
+            rows[zvol] = replace(row, time=open_ones.get(zvol))
     others = sorted(target for target in found if target.startswith(TARGET_PREFIX))
     for number, target in enumerate(others):
-        rows[f"volume{number}"] = DeviceRow("iscsi", target, found[target].disk)
+        rows[f"volume{number}"] = DeviceRow("iscsi", target, found[target].disk, in_use=target in used)
     return rows
 
 

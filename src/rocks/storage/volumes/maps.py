@@ -188,7 +188,10 @@ def _check_unused(storage: StorageClient, nas: str, row: ImageRow, machines: Seq
     if host is None:
         return
     devices = storage.ask_each({host: questions.question(host, ListDevices())})[host]
-    if isinstance(devices, RocksError) or row.zvol not in devices or not devices[row.zvol].in_use:
+    rows = {} if isinstance(devices, RocksError) else devices
+    # a host that has lost its records knows the session alone
+    named = [one for zvol, one in rows.items() if zvol == row.zvol or (one.target or "-") == row.iscsi_target]
+    if not any(one.in_use for one in named):
         return
     user = "".join(f"{vm} runs there, or " for vm in machines) + "a program there uses the device"
     stop = "".join(f"run rocks stop host vm {vm} first, or " for vm in machines) + "end that program"

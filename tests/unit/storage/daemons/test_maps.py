@@ -142,6 +142,18 @@ def test_a_listing_says_whether_a_guest_uses_the_disk_on_its_nas(site: DrivenSit
     assert in_use() is False
     sessions.users[session.device_path] = "process 7 (qemu)"
     assert in_use() is True
+    host, target = site.hosts[HOST], site.row("far-vol")["iscsi_target"]
+    backup = host.store.read_bytes()
+    host.die()
+    host.forget_records()
+    host.start()
+    (row,) = site.ask(wire.ListDevices(), HOST)["body"].values()
+    assert (row["target"], row["in_use"]) == (target, True), (
+        "without its records, the host sees the session alone"
+    )
+    host.die()
+    host.store.write_bytes(backup)
+    host.start()
     sessions.users.clear()
     site.unmap("far-vol")
 

@@ -32,7 +32,8 @@ class Storage:
         self.sent.append(query.request)
 
 
-ROW = ImageRow(zvol=VOLUME, zpool="tank", state="local", word="", remotehost=HOST)
+TARGET = "iqn.2001-04.com.nas-0-0:web-vol.1"
+ROW = ImageRow(zvol=VOLUME, zpool="tank", state="local", word="", remotehost=HOST, iscsi_target=TARGET)
 
 
 def clean(monkeypatch: pytest.MonkeyPatch, storage: Storage, machine: str | None) -> str:
@@ -46,6 +47,9 @@ def clean(monkeypatch: pytest.MonkeyPatch, storage: Storage, machine: str | None
 
 
 @pytest.mark.parametrize(
+    ("name", "target"), [(VOLUME, None), ("volume0", TARGET)], ids=["known", "of a host without its records"]
+)
+@pytest.mark.parametrize(
     ("machine", "message"),
     [
         (
@@ -56,9 +60,9 @@ def clean(monkeypatch: pytest.MonkeyPatch, storage: Storage, machine: str | None
     ],
 )
 def test_changes_of_a_running_guest_are_not_discarded(
-    monkeypatch: pytest.MonkeyPatch, machine: str | None, message: str
+    monkeypatch: pytest.MonkeyPatch, machine: str | None, message: str, name: str, target: str | None
 ) -> None:
-    storage = Storage({VOLUME: DeviceRow(in_use=True)})
+    storage = Storage({name: DeviceRow(target=target, in_use=True)})
     with pytest.raises(BusyError) as caught:
         clean(monkeypatch, storage, machine)
     assert str(caught.value) == f"{NAS}:{VOLUME} stays on {HOST}, which answers: {message}"
@@ -67,8 +71,14 @@ def test_changes_of_a_running_guest_are_not_discarded(
 
 @pytest.mark.parametrize(
     "devices",
-    [BusyError("silent"), HostError("no queue"), {}, {VOLUME: DeviceRow()}],
-    ids=["silent", "never installed", "no device", "unused"],
+    [
+        BusyError("silent"),
+        HostError("no queue"),
+        {},
+        {VOLUME: DeviceRow()},
+        {"volume0": DeviceRow(target=f"{TARGET}1", in_use=True), "other-vol": DeviceRow(in_use=True)},
+    ],
+    ids=["silent", "never installed", "no device", "unused", "others used"],
 )
 def test_changes_are_discarded_where_nothing_uses_them(
     monkeypatch: pytest.MonkeyPatch, devices: RocksError | dict[str, DeviceRow]
