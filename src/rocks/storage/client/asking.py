@@ -199,6 +199,8 @@ class StorageClient:
                     watcher.progress(f"{asked[key].node} does not answer; waiting")
             elif not isinstance(answer, NoAnswerError):
                 _put(answers, key, queries[key], still_open[key], answer, round_seconds)
+            if len(answers) == len(queries):
+                return  # without the answers for the progress, which may be lost
 
 
 def _questions(

@@ -106,3 +106,21 @@ def test_a_wait_for_an_operation_distinguishes_a_silent_nas_from_a_busy_one(
         client.wait(unmap_image("nas-0", "vol"), 0.05, cast("Any", watcher))
     assert asker.asked == {"unmap_zvol": False, "list_operations": True}
     assert set(lines) == ({"nas-0 does not answer; waiting"} if is_terminal else set())
+
+
+class Forgetful:
+    """In place of a broker that has lost the question for the progress, as a dead letter of the NAS's queue."""
+
+    def ask_all(self, questions: Mapping[str, Question], _seconds: float) -> Iterator[tuple[str, Delivery]]:
+        for key, question in questions.items():
+            asked = read_message(question.body)
+            if asked.action == "unmap_zvol":
+                answer = write_success(asked.action, {"zvol": "vol"})
+                yield key, Delivery(key, answer, "1", "1", None, Kind.REPLY)
+        raise AssertionError("the caller would wait until its deadline, which may be a day")
+
+
+def test_a_wait_ends_with_the_answer_to_its_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is asked beside it holds nobody up."""
+    monkeypatch.setattr(asking, "Asker", lambda _settings: Forgetful())
+    StorageClient(BusSettings("frontend", "192.0.2.1")).wait(unmap_image("nas-0", "vol"), 86400.0)
