@@ -58,9 +58,9 @@ def _mounts(numbers: Set[Optional[str]]) -> List[str]:
 
 
 def _mounted() -> List[Tuple[str, str]]:
-    """Device and place of each mount (proc(5): /proc/pid/mountinfo)."""
-    lines = map(str.split, text_if_readable(_PROCESSES / "self/mountinfo").splitlines())
-    return [(line[2], line[4]) for line in lines]
+    """Device and place of each mount (proc(5): /proc/pid/mountinfo). Odd names of places may end a line."""
+    lines = text_if_readable(_PROCESSES / "self/mountinfo").split("\n")
+    return [(it[2], it[4]) for it in (line.split(" ") for line in lines) if len(it) > 4]
 
 
 def _processes(numbers: Set[Optional[str]]) -> List[str]:

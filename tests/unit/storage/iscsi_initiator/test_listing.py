@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from rocks.core.errors import IncoherentError, StateError
+from rocks.storage.iscsi_initiator import users
 from rocks.storage.iscsi_initiator.listing import parse_serial, read_kernel_sessions
 from rocks.storage.iscsi_initiator.rules import check_one_session, parse_initiator
 from rocks.storage.iscsi_initiator.users import find_used, find_users
@@ -104,6 +105,23 @@ def test_a_mounted_disk_is_used(tmp_path: Path) -> None:
     write(tmp_path / "sdd/dev", "259:7777\n")
     assert f"the mount at {place}" in find_users(tmp_path / "sdc", may_open=False)
     assert find_used({"a": tmp_path / "sdc", "b": tmp_path / "sdd"}) == {"a"}
+
+
+@pytest.mark.parametrize("end", "\r\v\f\x1c\x85\u2028")
+def test_a_mount_at_a_place_with_an_odd_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    """The kernel writes it as it is, but for blanks and ends of lines; it neither hides a mount nor forges one."""
+    mount = f"36 35 8:48 / /mnt/a{end}b{end}8:16{end}c rw - ext4 /dev/sdd rw\n40 35 8:32 / /srv rw - ext4 /dev/sdc rw\n"
+    write(tmp_path / "proc/self/mountinfo", mount)
+    monkeypatch.setattr(users, "_PROCESSES", tmp_path / "proc")
+    disks = {}
+    for name, number in (("sdb", "8:16"), ("sdc", "8:32"), ("sdd", "8:48")):
+        disks[name] = tmp_path / "block" / name
+        write(disks[name] / "dev", f"{number}\n")
+    assert find_used(disks) == {"sdc", "sdd"}
+    assert find_users(disks["sdc"], may_open=False) == ["the mount at /srv"]
+    assert find_users(disks["sdb"], may_open=False) == []
 
 
 def test_the_name_of_this_host() -> None:
