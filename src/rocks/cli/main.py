@@ -208,7 +208,7 @@ def _run_command(command_class: type[Command], arguments: list[str], shared: Dat
     try:
         write_pieces(_ended(command.takeOutput()))
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(*filter(None, [command.DoneByCommit])) from None
+        raise KeyboardInterrupt(*filter(None, [is_changing and command.DoneByCommit])) from None
     return command.exit_status
 
 

@@ -52,6 +52,15 @@ def test_an_interrupt_says_whether_the_cluster_was_added(
     assert bool(machines(vm_site)) == is_added
 
 
+def test_an_interrupted_help_has_added_no_cluster(vm_site: Site) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    vm_site.patch.setattr("rocks.commands.add.cluster.Command.takeOutput", interrupted)
+    ended = vm_site.rocks(*ADD, "help")
+    assert ended.status == 130 and "added" not in ended.err
+
+
 def test_the_specifications_example(vm_site: Site) -> None:
     use_vlans(vm_site, 2, 3)
     assert vm_site.done(*ADD, IP, "3") == (
