@@ -21,7 +21,7 @@ from rocks.inventory.attributes.known import KNOWN
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from rocks.install.graph.expansion import Frontend
+    from rocks.install.graph.frontend_tags import Frontend
 
 INPUT = "the standard input"
 """The place of a document that came from another command, for messages."""

@@ -16,7 +16,7 @@ from rocks.install.graph.tags import read_node
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from rocks.install.graph.expansion import Frontend
+    from rocks.install.graph.frontend_tags import Frontend
     from rocks.install.graph.records import Node, Source
 
 _ATTRIBUTES = {"os": "linux", "arch": "x86_64", "packaging": "deb"}

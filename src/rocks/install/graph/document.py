@@ -24,7 +24,7 @@ REMARKS = frozenset(("description", "copyright", "changelog"))
 """Tags with remarks, which are ignored."""
 
 ANNOTATIONS = ("roll", "file", "line")
-"""Attributes that say where a tag came from; `rocks.install.graph.expansion` adds them."""
+"""Attributes that say where a tag came from; `rocks.install.graph.frontend_tags` adds them."""
 
 _DECLARATION = re.compile(r"\A\ufeff?<\?xml\b[^>]*\?>")
 # Without backtracking: what begins like a thousand comments would take as many times the file's length.

@@ -20,14 +20,14 @@ from lxml import etree
 
 from rocks.core.errors import StateError, UserError
 from rocks.install.graph.document import attribute, entity_text, is_valid_xml, parse_document, where
-from rocks.install.graph.expansion import NodeTree, expand
+from rocks.install.graph.frontend_tags import NodeTree, expand
 from rocks.install.graph.host_values import read_dictionary
 from rocks.install.graph.records import HostContext
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from rocks.install.graph.expansion import Frontend
+    from rocks.install.graph.frontend_tags import Frontend
 
 _ENTITY_NAME = re.compile(r"[A-Za-z_][\w.-]*", re.ASCII)
 _NODE_NAME = re.compile(r"[A-Za-z0-9_][\w.+-]*", re.ASCII)

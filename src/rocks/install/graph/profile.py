@@ -12,7 +12,7 @@ from rocks.install.graph.tags import node_of, read_tree
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from rocks.install.graph.expansion import Frontend, NodeTree
+    from rocks.install.graph.frontend_tags import Frontend, NodeTree
     from rocks.install.graph.records import Graph, HostContext, Node, Source
 
 

@@ -1,7 +1,7 @@
 """The node language: a node file as read for one host. Source: specification §6.3.
 
-Tags that the frontend processes (`eval`, `include`, `copy`, `var`) are replaced before, in `expansion.py`. An unknown
-tag (`ansible` too) is an error: no tag is ignored silently.
+Tags that the frontend processes (`eval`, `include`, `copy`, `var`) are replaced before, in `frontend_tags.py`. An
+unknown tag (`ansible` too) is an error: no tag is ignored silently.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from rocks.install.graph.document import (
     tag_of,
     where,
 )
-from rocks.install.graph.expansion import PROCESSED, expand
 from rocks.install.graph.file_tag import FILE_ATTRIBUTES, read_file
+from rocks.install.graph.frontend_tags import PROCESSED, expand
 from rocks.install.graph.records import Directive, File, Node, Package, Section, When
 
 if TYPE_CHECKING:
     from lxml import etree
 
-    from rocks.install.graph.expansion import Frontend, NodeTree
+    from rocks.install.graph.frontend_tags import Frontend, NodeTree
     from rocks.install.graph.records import HostContext
 
 _ROOT_ATTRIBUTES = SELECTING | {"roll", "interface"}

@@ -22,7 +22,7 @@ from rocks.install.rolls.description import RollDescription, RollId, read_descri
 if TYPE_CHECKING:
     from lxml import etree
 
-    from rocks.install.graph.expansion import Frontend
+    from rocks.install.graph.frontend_tags import Frontend
     from rocks.install.graph.records import Graph
 
 DEBS, RPMS, SOURCES = "Debian", "RedHat/RPMS", "SRPMS"

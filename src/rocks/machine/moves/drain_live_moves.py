@@ -11,7 +11,7 @@ from rocks.inventory.machine_locks import lock_vms
 from rocks.machine import records as table
 from rocks.machine.leases import records as leases
 from rocks.machine.leases.plan import MOVING, RUNNING
-from rocks.machine.moves.drain_targets import choose_host, taken
+from rocks.machine.moves.host_choice import choose_host, taken
 from rocks.machine.moves.live import move_running_vm
 from rocks.machine.moves.live_ends import RefusedError, settle
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rocks.database.connection import Database
     from rocks.inventory.records import Lease, VirtualMachine
     from rocks.machine.domain.documents import FiltersOf
-    from rocks.machine.moves.drain_targets import Capacity
+    from rocks.machine.moves.host_choice import Capacity
     from rocks.machine.moves.moves import MoveReporter
     from rocks.machine.outcomes import Outcomes
 

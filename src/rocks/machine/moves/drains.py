@@ -20,7 +20,7 @@ from rocks.machine.leases.epoch import ensure_epoch
 from rocks.machine.leases.plan import SAVED, STOPPING
 from rocks.machine.machines import load_containers
 from rocks.machine.moves.drain_live_moves import is_there, lease_there, move_live
-from rocks.machine.moves.drain_targets import Capacity, choose_host, taken
+from rocks.machine.moves.host_choice import Capacity, choose_host, taken
 from rocks.machine.moves.moves import check_movable, move_vm
 from rocks.machine.outcomes import Outcomes
 from rocks.machine.power import machines_to_stop, stop_machines

@@ -18,8 +18,8 @@ from rocks.machine import records as table
 from rocks.machine.leases import records as leases
 from rocks.machine.leases.plan import MOVING, move_was_interrupted
 from rocks.machine.machines import load_containers
-from rocks.machine.moves.drain_targets import choose_host, taken, why_only_there
 from rocks.machine.moves.drains import capacities_of, check_physical, start_one
+from rocks.machine.moves.host_choice import choose_host, taken, why_only_there
 from rocks.machine.moves.moves import record_on_host
 from rocks.machine.outcomes import Outcomes
 from rocks.machine.power import stop_machines
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from rocks.database.connection import Database
     from rocks.inventory.records import VirtualMachine
     from rocks.machine.leases.fence_command import Force
-    from rocks.machine.moves.drain_targets import Capacity
     from rocks.machine.moves.drains import Start
+    from rocks.machine.moves.host_choice import Capacity
 
 
 def evacuate_host(

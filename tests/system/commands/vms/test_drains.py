@@ -17,7 +17,7 @@ from rocks.inventory import slurm_drains
 from rocks.inventory.records import VirtualMachine
 from rocks.machine.moves import drain_live_moves
 from rocks.machine.moves import drains as host_drains
-from rocks.machine.moves.drain_targets import Capacity
+from rocks.machine.moves.host_choice import Capacity
 from rocks.machine.moves.live_ends import RefusedError
 from rocks.machine.outcomes import Outcomes
 from tests.patience import patience
