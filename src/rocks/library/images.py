@@ -11,6 +11,7 @@ from rocks.core.names import first_few, printable
 from rocks.core.units import BYTES_PER_GB
 from rocks.core.values import read_number
 from rocks.inventory.attributes.records import members_with_values
+from rocks.library.damaged_images import is_known_damaged, verified_image
 from rocks.library.exports import EXPORT_FORMATS, export_image
 from rocks.library.guest_images import IMAGE_ATTRIBUTE, check_image_name, check_no_users
 from rocks.library.guest_media import CD_ATTRIBUTE
@@ -28,7 +29,6 @@ from rocks.library.records import (
 )
 from rocks.library.sources import find_parts
 from rocks.library.unfinished import find_leftovers, remove_leftover
-from rocks.library.verification import is_known_damaged, verified_image
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -14,8 +14,8 @@ from rocks.core import dry_run
 from rocks.core.clock import monotonic_seconds
 from rocks.core.errors import HostError, RocksError, StateError
 from rocks.core.units import duration, size_text
-from rocks.fleet.settings import CannotAskError, FleetSettings
-from rocks.fleet.wire.live_moves import Arrive, Leave
+from rocks.fleet.settings import CannotAskError, FleetSettings, HostAddress
+from rocks.fleet.wire.live_moves import DIRECT_PORTS, Arrive, Leave
 from rocks.inventory.address_records import host_addresses
 from rocks.inventory.host_requests import contact_hosts, open_fleet
 from rocks.inventory.machine_locks import ensure_locked
@@ -30,7 +30,7 @@ from rocks.machine.domain_states import GUEST_RUNS, is_active
 from rocks.machine.leases import records as leases
 from rocks.machine.leases.epoch import ensure_epoch
 from rocks.machine.leases.plan import MOVING, disk_keys
-from rocks.machine.moves.direct_way import detour_line, direct_way
+from rocks.machine.moves.direct_certificate import direct_way
 from rocks.machine.moves.live_ends import RefusedError, settle
 from rocks.machine.moves.live_move_rules import domain_on
 from rocks.machine.moves.live_streams import move_live
@@ -217,13 +217,13 @@ def _migrate(
     database.end_reading()
     direct, detour = direct_way(new), ""
     if direct is None:
-        reporter.notify(detour_line(vm.name, way.source, new, "its address is not recorded"))
+        reporter.notify(_detour_line(vm.name, way.source, new, "its address is not recorded"))
 
     def watch(progress: Progress) -> None:
         nonlocal awake, detour
         if progress.detour and not detour:
             detour = progress.detour
-            reporter.notify(detour_line(vm.name, way.source, new, detour))
+            reporter.notify(_detour_line(vm.name, way.source, new, detour))
         reporter.progress(_progress_line(vm.name, progress, monotonic_seconds() - began))
         if monotonic_seconds() >= awake + _AWAKE_SECONDS:
             awake = monotonic_seconds()
@@ -240,6 +240,15 @@ def _migrate(
     finally:
         reporter.progress("")
     return None if result.error is None else HostError(f"{way.source}: {result.error}")
+
+
+def _detour_line(vm: str, old: str, new: HostAddress, reason: str) -> str:
+    """Why memory and disks go through the frontend, and what to do."""
+    ports = f"{DIRECT_PORTS[0]}-{DIRECT_PORTS[-1]}"
+    return (
+        f"memory and disks of {vm} go through the frontend: {old} does not reach {new.name} directly ({reason}); "
+        f"open TCP ports {ports} of {new.address} there to {old}"
+    )
 
 
 def _progress_line(name: str, progress: Progress, seconds: float) -> str:

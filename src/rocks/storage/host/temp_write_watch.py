@@ -20,7 +20,8 @@ from rocks.storage.device_mapper.tables import DmDeviceFact, ErrorTable, Snapsho
 from rocks.storage.host.guests import machine_of
 from rocks.storage.host.stopped_guests import StoppedGuests
 from rocks.storage.life.names import guest_device, origin_device, temp_write_volume
-from rocks.storage.life.temp_write import (
+from rocks.storage.life.temp_write_rules import (
+    GO_ON_PERCENT,
     FillFact,
     TempWriteFact,
     poll_seconds,
@@ -37,13 +38,11 @@ _CALM_SECONDS = 2.0
 _SHORTEST_SECONDS = 0.5
 """The least time between two polls for a rate."""
 
-_GO_ON_BELOW = 0.8
 _AHEAD_SECONDS = 120
 _DEVICE_SECONDS = 10.0
 _LEAST_BYTES = BYTES_PER_GIB // 16
 """With less space a snapshot that is activated again would soon take no writes once more."""
 
-_HURRY_PERCENT = 80
 _BROKEN = ("overflow", "invalid")
 """States of a snapshot that takes no writes until it is activated again."""
 
@@ -121,7 +120,7 @@ class TempWriteWatch(PeriodicThread):
             self._reserve(zvol, volume, fill)
         elif step == "pause":
             self._pause(zvol, fill)
-        elif fill.is_reserved or fill.used_bytes < _GO_ON_BELOW * fill.size_bytes:
+        elif fill.is_reserved or fill.used_bytes < GO_ON_PERCENT / 100 * fill.size_bytes:
             self._stopped_guests.resume(zvol)
         return poll_seconds(fill)
 
@@ -171,7 +170,7 @@ class TempWriteWatch(PeriodicThread):
     def _reserve(self, zvol: str, volume: VolumeFact, fill: FillFact) -> None:
         """Reserve ahead. Half of the free space is left to others, unless this guest would have to pause."""
         ahead = max(fill.used_bytes // 2, fill.bytes_per_second * _AHEAD_SECONDS)
-        extra = fill.reservable_bytes if fill.percent >= _HURRY_PERCENT else fill.reservable_bytes // 2
+        extra = fill.reservable_bytes if fill.percent >= GO_ON_PERCENT else fill.reservable_bytes // 2
         taken = max(fill.used_bytes, volume.reserved_bytes)
         reserved = min(fill.whole_bytes, fill.used_bytes + ahead, taken + extra)
         if reserved > volume.reserved_bytes:

@@ -6,7 +6,7 @@ from typing import Optional
 
 from rocks.core.units import size_text
 from rocks.storage.life.pool_rest import slop_bytes, unreservable_bytes
-from rocks.storage.life.temp_write import reserve_bytes
+from rocks.storage.life.temp_write_rules import reserve_bytes
 
 SEED_PERCENT = 110
 

@@ -12,7 +12,7 @@ from rocks.storage.host.lost_records import recover_records
 from rocks.storage.life.facts import Stage
 from rocks.storage.life.host_image import HostImage
 from rocks.storage.life.names import target_name, unit_serial
-from rocks.storage.life.temp_write import temp_write_bytes
+from rocks.storage.life.temp_write_rules import temp_write_bytes
 from rocks.storage.store.host import CopyRecord, HostStore
 from rocks.storage.zfs import pool_reads
 from rocks.storage.zfs.facts import VolumeFact

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rocks.core.errors import StateError, UserError
 from rocks.core.terminal import one_line
 
-from .compute_cpus import FreeHost
+from .compute_hosts import FreeHost
 from .drivers import OFF
 from .site import rows
 

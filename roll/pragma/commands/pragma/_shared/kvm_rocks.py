@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from rocks.core.errors import BusyError, RocksError, StateError, UserError
 from rocks.core.units import BYTES_PER_GB
 
-from .compute_cpus import plan_computes
+from .compute_hosts import plan_computes
 from .contextualisation import KEYS, vc_out_texts
 from .drivers import (
     DEFAULT_MEMORY_MB,

@@ -31,8 +31,8 @@ class Command(rocks.commands.Command):
     <param type='int' name='disk-per-frontend' default='36' range='1..1000000' unit='GB'>
     Disk of the frontend.
     </param>
-    <param type='string' name='container-hosts' default='the hosts that run virtual machines, without those that have
-          no free CPUs; the physical frontend if it is the only one' of='physicalhost'>
+    <param type='string' name='container-hosts' default='the hosts that run virtual machines, without those that
+          lack free CPUs for a compute node; the physical frontend if it is the only one' of='physicalhost'>
     Physical hosts for the compute nodes, separated by blanks and used in turn.
     </param>
     <param type='string' name='fe-container' default='the physical frontend if it runs virtual machines, else as

@@ -22,6 +22,9 @@ _CHARGE_KNOWN_BYTES = BYTES_PER_GIB // 16
 """With less written, a volume's metadata would count for the layout of its pool."""
 
 _PAUSE_PERCENT = 85
+GO_ON_PERCENT = 80
+"""Below it a paused guest goes on; from it the volume takes all space there is, no longer half of it."""
+
 _PAUSE_SECONDS = 5.0
 """Two and a half polls: a guest that would fill its volume within that time is paused at any fill level."""
 

@@ -1,4 +1,4 @@
-"""The way of memory and disks between the two hosts of a live migration, past the frontend (decision 171)."""
+"""The certificate with which the hosts of a live migration reach each other past the frontend (decision 171)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import ipaddress
 
 from rocks.core.clock import utc_now
 from rocks.fleet.settings import HostAddress
-from rocks.fleet.wire.live_moves import DIRECT_PORTS, DirectWay
+from rocks.fleet.wire.live_moves import DirectWay
 
 
 def direct_way(new: HostAddress) -> DirectWay | None:
@@ -25,13 +25,4 @@ def direct_way(new: HostAddress) -> DirectWay | None:
     pair = sign(authority, CertificateSpec("move", [new.name], [], days=1), now)
     return DirectWay(
         new.name, new.address, (pair.key + pair.certificate).decode(), authority.certificate.decode()
-    )
-
-
-def detour_line(vm: str, old: str, new: HostAddress, reason: str) -> str:
-    """Why memory and disks go through the frontend, and what to do."""
-    ports = f"{DIRECT_PORTS[0]}-{DIRECT_PORTS[-1]}"
-    return (
-        f"memory and disks of {vm} go through the frontend: {old} does not reach {new.name} directly ({reason}); "
-        f"open TCP ports {ports} of {new.address} there to {old}"
     )

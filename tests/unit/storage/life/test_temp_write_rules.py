@@ -2,10 +2,10 @@
 
 import pytest
 
-from rocks.storage.life import pool_rest, temp_write
+from rocks.storage.life import pool_rest, temp_write_rules
 from tests.unit.storage.records import GIB
 
-UNFILLED = temp_write.FillFact(0, 100, 0, reservable_bytes=50)
+UNFILLED = temp_write_rules.FillFact(0, 100, 0, reservable_bytes=50)
 
 
 @pytest.mark.parametrize(
@@ -26,19 +26,19 @@ UNFILLED = temp_write.FillFact(0, 100, 0, reservable_bytes=50)
 )
 def test_a_temp_write_volume_is_never_full(used: int, rate: int, evictable: int, expected: str) -> None:
     """More is reserved for it; where the pool cannot take all of it, the guest is paused, early if it writes fast."""
-    assert temp_write.temp_write_step(temp_write.FillFact(used, 100, rate, evictable)) == expected
+    assert temp_write_rules.temp_write_step(temp_write_rules.FillFact(used, 100, rate, evictable)) == expected
 
 
 @pytest.mark.parametrize(("used", "rate"), [(70, 0), (99, 0), (10, 50)])
 def test_a_temp_write_volume_with_enough_free_space_pauses_no_guest(used: int, rate: int) -> None:
     """All of it is reserved; then it can never be full."""
-    fill = temp_write.FillFact(used, 100, rate, reservable_bytes=50, has_space_for_all=True)
-    assert temp_write.temp_write_step(fill) == "extend"
-    assert temp_write.temp_write_step(fill._replace(is_reserved=True, reservable_bytes=0)) == "nothing"
+    fill = temp_write_rules.FillFact(used, 100, rate, reservable_bytes=50, has_space_for_all=True)
+    assert temp_write_rules.temp_write_step(fill) == "extend"
+    assert temp_write_rules.temp_write_step(fill._replace(is_reserved=True, reservable_bytes=0)) == "nothing"
 
 
 MIB = 2**20
-VOLUME = temp_write.TempWriteFact(
+VOLUME = temp_write_rules.TempWriteFact(
     64 * GIB, GIB, reserved_bytes=2 * GIB, pool_bytes=100 * GIB, free_bytes=50 * GIB, bytes_per_second=0
 )
 """A hundredth of the pool is 1 GiB, and 5 are kept."""
@@ -50,11 +50,11 @@ def test_the_unreserved_part_of_a_pool() -> None:
         pool_rest.unreservable_bytes(100 * GIB) == 5 * GIB
         and pool_rest.unreservable_bytes(4096 * GIB) == 8 * GIB
     )
-    fill = temp_write.temp_write_fill(VOLUME)
+    fill = temp_write_rules.temp_write_fill(VOLUME)
     assert (fill.used_bytes, fill.size_bytes, fill.reservable_bytes) == (GIB, 47 * GIB, 45 * GIB)
-    reserve_only = temp_write.temp_write_fill(VOLUME._replace(free_bytes=5 * GIB))
+    reserve_only = temp_write_rules.temp_write_fill(VOLUME._replace(free_bytes=5 * GIB))
     assert (reserve_only.size_bytes, reserve_only.reservable_bytes) == (2 * GIB, 0)
-    all_of_it = temp_write.temp_write_fill(VOLUME._replace(reserved_bytes=64 * GIB))
+    all_of_it = temp_write_rules.temp_write_fill(VOLUME._replace(reserved_bytes=64 * GIB))
     assert all_of_it.is_reserved and all_of_it.reservable_bytes == 0
 
 
@@ -79,31 +79,35 @@ def test_pool_that_other_volumes_have_filled(used: int, reserved: int, rate: int
     fact = VOLUME._replace(
         used_bytes=used, reserved_bytes=reserved, free_bytes=2 * GIB, bytes_per_second=rate
     )
-    assert temp_write.temp_write_step(temp_write.temp_write_fill(fact)) == expected
+    assert temp_write_rules.temp_write_step(temp_write_rules.temp_write_fill(fact)) == expected
 
 
 def test_raidz_takes_more_than_is_written() -> None:
     """And what is reserved is counted as it takes it: half written may be all that is reserved."""
     fact = VOLUME._replace(used_bytes=GIB, charged_bytes=2 * GIB, free_bytes=2 * GIB)
-    assert temp_write.temp_write_step(temp_write.temp_write_fill(fact)) == "pause"
-    fill = temp_write.temp_write_fill(
+    assert temp_write_rules.temp_write_step(temp_write_rules.temp_write_fill(fact)) == "pause"
+    fill = temp_write_rules.temp_write_fill(
         VOLUME._replace(used_bytes=GIB, charged_bytes=2 * GIB, reserved_bytes=64 * GIB)
     )
     assert (fill.whole_bytes, fill.is_reserved) == (128 * GIB, False)
     little = VOLUME._replace(used_bytes=MIB, charged_bytes=2 * MIB)
-    assert temp_write.temp_write_fill(little).whole_bytes == 64 * GIB
+    assert temp_write_rules.temp_write_fill(little).whole_bytes == 64 * GIB
 
 
 def test_a_temp_write_volume_takes_all_of_the_image() -> None:
     """Every chunk, its metadata, and 1 %; in whole chunks."""
-    size = temp_write.temp_write_bytes(8 * GIB)
-    assert size > 8 * GIB * 1.01 and size % temp_write.CHUNK_BYTES == 0
-    assert temp_write.temp_write_bytes(1) >= 2 * temp_write.CHUNK_BYTES
-    assert temp_write.reserve_bytes(64 * 2**20) == temp_write.temp_write_bytes(64 * 2**20) < 66 * 2**20
+    size = temp_write_rules.temp_write_bytes(8 * GIB)
+    assert size > 8 * GIB * 1.01 and size % temp_write_rules.CHUNK_BYTES == 0
+    assert temp_write_rules.temp_write_bytes(1) >= 2 * temp_write_rules.CHUNK_BYTES
+    assert (
+        temp_write_rules.reserve_bytes(64 * 2**20)
+        == temp_write_rules.temp_write_bytes(64 * 2**20)
+        < 66 * 2**20
+    )
 
 
 def test_a_volume_that_is_half_full_is_polled_each_second() -> None:
     assert (
-        temp_write.poll_seconds(UNFILLED) == 2.0
-        and temp_write.poll_seconds(UNFILLED._replace(used_bytes=51)) == 1.0
+        temp_write_rules.poll_seconds(UNFILLED) == 2.0
+        and temp_write_rules.poll_seconds(UNFILLED._replace(used_bytes=51)) == 1.0
     )
