@@ -67,8 +67,10 @@ class Machines:
         (port / "state").write_text("4: ACTIVE\n")
         (port.parents[1] / "device").mkdir()
         (port.parents[1] / "device" / "sriov_numvfs").write_text("2\n")
+        (self.root / "tcp").write_text("  0: 00000000:4853 00000000:0000 0A 00000000:00000000\n")
         ssh = programs / "ssh"
         places = f"s,/tmp/paper,paper,g; s,/sys/class,{self.root}/class,g; s,/dev/kvm,/dev/null,"
+        places += f"; s,/proc/net,{self.root},"
         ssh.write_text(ssh.read_text().replace('"$*"', f'"$(printf %s "$*" | sed \'{places}\')"'))
         latency = {"columns": "t_min t_max t_typical t_avg", "values": "0.9 99 $value 1.9"}
         bandwidth = {"columns": "BW peak BW average MsgRate", "values": "9999 $value 0.09"}
@@ -78,7 +80,6 @@ class Machines:
             "mpirun": MPIRUN,
             "pw.x": "#!/bin/sh\n",
             "nproc": "#!/bin/sh\necho 4\n",
-            "sleep": "#!/bin/sh\n",
         }.items():
             (programs / name).write_text(text)
             (programs / name).chmod(0o755)
@@ -117,7 +118,10 @@ def test_medians_of_hosts_and_guests_stand_side_by_side(machines: Machines) -> N
         ],
     ), found.error_text
     started = (machines.root / "guest-0" / "mpirun").read_text().splitlines()
-    assert started == ["--allow-run-as-root --host guest-0:4,guest-1:4,guest-2:4 -n 12 pw.x -in pw.in"] * 5
+    assert (
+        started
+        == ["--allow-run-as-root --mca pml ucx --host guest-0:4,guest-1:4,guest-2:4 -n 12 pw.x -in pw.in"] * 5
+    )
     assert all((machines.root / name / "paper-hardware" / "pw.in").exists() for name in NAMES)
 
 
