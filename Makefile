@@ -76,6 +76,9 @@ demo-own-cluster: ## the demo's site, and on it a cluster that its owner install
 demo-fai: ## the demo's site, and on it a cluster whose computes its owner installs by FAI from one ISO, and runs MPI on (root; 25 minutes)
 	@$(ALONE) && $(MAKE) --no-print-directory guest-image && $(LAB) demo-fai
 
+# What tools/paper-hardware needs in its machines; Debian's kernel for clouds has no RDMA.
+FOR_HARDWARE = GUEST=hardware PACKAGES=linux-image-amd64,openmpi-bin,perftest,quantum-espresso,quantum-espresso-data,rdma-core
+
 GUEST = debian
 PACKAGES =
 guest-image: ## build an image of Debian 12 for virtual machines in .state/guest/debian, unless it is there (root)
@@ -89,10 +92,11 @@ guest-image: ## build an image of Debian 12 for virtual machines in .state/guest
 guest-iso: guest-image ## build the ISO with this image into dist/, for `rocks add image` on a site without a network (root)
 	@export SOURCE_DATE_EPOCH=$(BUILD_TIME) && $(TOGETHER) tools/guest-iso .state/guest/debian/debian-12-*.img dist
 
-test-guests: ## run the demos with machines of Debian as tests: cluster, launch, FAI, own cluster if its ISOs are in dist (root; 40 minutes, or two hours)
+test-guests: ## run the demos with machines of Debian as tests: cluster, launch, FAI, own cluster if its ISOs are in dist, and tools/paper-hardware (root; an hour, or more than two)
 	@tools/setup test
 	@$(MAKE) --no-print-directory guest-image
 	@$(MAKE) --no-print-directory guest-image $(FOR_LAUNCHERS)
+	@$(MAKE) --no-print-directory guest-image $(FOR_HARDWARE)
 	@$(ISOLATED) $(PYTEST) -m guests tests/guests
 
 demo-stop: ## end and remove everything that `make demo` and the other demos started (root)

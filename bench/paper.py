@@ -63,9 +63,11 @@ NUMBERS = (
     Number(_STACK, "28% slower w/ SR-IOV vs native IB", "needs hardware",
            "struck out on the slide; KVM and InfiniBand functions; `tools/paper-hardware` is to measure there"),
     Number(_STACK, "8% slower w/ SR-IOV vs native IB", "needs hardware",
-           "KVM and InfiniBand functions; `tools/paper-hardware` is to measure there, and ran on stand-ins only"),
+           "KVM and InfiniBand functions; `tools/paper-hardware` is to measure there, and ran in emulated guests, pw.x "
+           "over TCP"),
     Number(_STACK, "near-native InfiniBand latency/bandwidth", "needs hardware",
-           "KVM and InfiniBand functions; `tools/paper-hardware` is to measure there, and ran on stand-ins only"),
+           "KVM and InfiniBand functions; `tools/paper-hardware` is to measure there, and ran in emulated guests, by "
+           "rdma_rxe"),
     Number(_STACK, "500% faster than EC2", "not reproducible", "the slide does not name the machines"),
     Number(_COMET, "Comet has delivered 700,000 SUs to LIGO via OSG", "not reproducible",
            "the use of one project over years"),

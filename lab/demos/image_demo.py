@@ -30,6 +30,9 @@ class ImageDemo(ABC):
     image_kind = "debian"
     """The name of a folder below `.state/guest`."""
 
+    computes = 1
+    """How many a cluster has."""
+
     def __init__(self, site: Site, demo: Demo, images: Path, progress: Progress) -> None:
         self._site = site
         self._demo = demo
@@ -67,12 +70,13 @@ class ImageDemo(ABC):
             self._demo.show("add", "image", name, f"file={file}", "comment=from packages of Debian")
 
     def add_cluster(self, name: str, address: str, image: str, key: Path) -> None:
-        """Have a cluster of two machines of the image, whose owner has the key."""
+        """Have a cluster of machines of the image, whose owner has the key."""
         if name in {row["host"] for row in self._demo.ask("list", "host")}:
             return
         sizes = (f"disk-per-frontend={_DISK_GB}", f"disk-per-compute={_DISK_GB}")
         names = (f"fe-name={name}", "cluster-naming=yes")
-        self._demo.show("add", "cluster", address, "1", *names, f"image={image}", f"key={key}", *sizes)
+        key_and_image = (f"image={image}", f"key={key}")
+        self._demo.show("add", "cluster", address, str(self.computes), *names, *key_and_image, *sizes)
 
 
 def _write_ssh_files(folder: Path, cluster: str, address: str) -> Path:
