@@ -125,15 +125,15 @@ def test_an_export_whose_image_is_unmapped_meanwhile_is_not_made(
         site.map(zvol, sync=False)
     clear_configuration(site)
     exports = site.nas.service._exports
-    do, unmapped = exports._handlers.do, list[str]()
+    perform, unmapped = exports._perform, list[str]()
 
     def slowly(effect: Any) -> Any:
         if not unmapped:
             unmapped.append("b-vol")
             site.unmap("b-vol")
-        return do(effect)
+        return perform(effect)
 
-    monkeypatch.setattr(exports._handlers, "do", slowly)
+    monkeypatch.setattr(exports, "_perform", slowly)
     exports.look()
     assert site.state("b-vol") == "unmapped" and exports.failures == {}
     assert not [one for one in caplog.records if one.levelno >= logging.ERROR]
