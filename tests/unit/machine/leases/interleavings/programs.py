@@ -2,7 +2,7 @@
 
 Real: `machine.start`, `machine.power`, `machine.converge`, `machine.leases.leases`, `machine.leases.takeover`,
 `inventory.host_requests`, `machine.leases.plan`, `machine.spec`, `machine.start_plan`, `machine.operation_plan`,
-`agent.calls`, `machine.host.fences`, `observe`, `operations`, `start`, the rules of `machine.host.leases`,
+`agent.calls`, `machine.host.fences`, `observe`, `operations`, `start`, `stop`, the rules of `machine.host.leases`,
 `machine.host.libvirt.start` and `stop`. Stubs: the tables of leases, their epoch, the fleet, a host's lock and file of
 a lease, libvirt, and what has no part in leases (disks, links, VFs, partitions).
 """
@@ -24,8 +24,9 @@ from rocks.inventory.records import Host, Lease, VirtualMachine
 from rocks.machine import converge as vm_converge
 from rocks.machine import power as vm_power
 from rocks.machine import start as vm_start
-from rocks.machine.host import fences, observe, operations
+from rocks.machine.host import fences, observe
 from rocks.machine.host import start as host_start
+from rocks.machine.host import stop as host_stop
 from rocks.machine.host.host_facts import MachineFact
 from rocks.machine.host.leases import Leases
 from rocks.machine.host.libvirt.domain_xml import DomainDocument, parse_domain
@@ -266,10 +267,10 @@ def stubs() -> Iterator[None]:
         (observe, "has_filters", lambda *_: True),
         (fences, "release_links", lambda *_: UNCHANGED),
         (fences, "release_older_vfs", lambda *_: True),
-        *((module, "release_links", lambda *_: UNCHANGED) for module in (operations, host_start)),
+        *((module, "release_links", lambda *_: UNCHANGED) for module in (host_stop, host_start)),
         (host_start, "memory_promised", lambda host, name, memory_mb, decide: nullcontext(decide({}))),
-        (operations, "release_partition", lambda *_: ()),
-        *((module, "release_vfs", lambda *_: ()) for module in (operations, host_start)),
+        (host_stop, "release_partition", lambda *_: ()),
+        *((module, "release_vfs", lambda *_: ()) for module in (host_stop, host_start)),
         (host_start, "ensure_partition", lambda *_: ()),
         (host_start, "ensure_secured", lambda *_: UNCHANGED),
         (host_start, "vfs_locked", lambda *_: nullcontext()),
