@@ -8,6 +8,7 @@ from rocks.fleet.host.change import Change
 from rocks.fleet.wire.facts import FactsRequest, Fence
 from rocks.fleet.wire.network import DropCount, LinkPlan, NetworkRequest, SyncLinksRequest
 from rocks.fleet.wire.requests import (
+    ChangeDomain,
     DiskSpec,
     LinkSpec,
     OperationOutcome,
@@ -20,7 +21,9 @@ from rocks.machine.host import guest_links
 from rocks.machine.host.disks import ensure_disk
 from rocks.machine.host.files.owners import ImageOwners
 from rocks.machine.host.guest_links import restore_links
+from rocks.machine.host.libvirt import change
 from rocks.machine.host.libvirt.domain_xml import DiskIdentity
+from rocks.network.host.packet_filter.programs import Rule, Sender, rules_for
 from tests.contract.agents import VLAN, Agent, start
 from tests.patience import patience
 
@@ -96,6 +99,80 @@ def test_a_guest_runs_behind_its_filters(agent: Agent) -> None:
     agent.filters.rules.clear()
     assert agent.perform(StopDomain("a", 7), networked("a", "off", 8))[1].error is None
     assert agent.filters.rules == {} and agent.state("a") == "running"
+
+
+PORT = "<interface type='bridge'><source bridge='br1'/><mac address='02:00:00:00:00:0{}'/></interface>"
+SHARED = '<rocks:sender mac="02:00:00:00:00:0{}" side="shared" ipv4="203.0.113.{}" ipv6=""/>'
+FIRST = (SHARED.format(2, 9), PORT.format(2))
+THIRD = (SHARED.format(3, 10), PORT.format(3))
+ON_VLAN = (
+    '<rocks:sender mac="02:00:00:00:00:02" side="own"/>',
+    PORT.format(2).replace("bridge'>", "direct'>", 1).replace("bridge='br1'", "dev='ptrunk.7' mode='bridge'"),
+)
+
+
+def recorded(*ports: tuple[str, str]) -> ChangeDomain:
+    """Brings the guest `a` to its record, which has these interfaces beside that on its VLAN."""
+    text = networked("a").xml.replace(FIRST[0], "".join(sender for sender, _ in ports))
+    text = text.replace(FIRST[1], "".join(port for _, port in ports))
+    return ChangeDomain("a", 7, text, interfaces=True, links=networked("a").links)
+
+
+def rules_of(number: int, address: int) -> list[Rule]:
+    """The rules of an interface on the shared network."""
+    return list(rules_for(Sender(f"02:00:00:00:00:0{number}", True, (f"203.0.113.{address}",), (), ())))
+
+
+def link_states(agent: Agent) -> list[str | None]:
+    """Of the interfaces in their order; None: as at the start."""
+    links = (nic.find("link") for nic in agent.domains.document("a").root.iterfind("devices/interface"))
+    return [None if link is None else link.get("state") for link in links]
+
+
+@pytest.fixture
+def connected(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> Agent:
+    """Its guest `a` runs with an interface on a shared network, and releases none."""
+    monkeypatch.setattr(change, "RELEASE_SECONDS", 0.0)
+    agent.domains.guests_release = False
+    agent.links.add("br1", "bridge")
+    assert agent.error(networked("a")) is None and agent.filters.rules["vnet1"] == rules_of(2, 9)
+    return agent
+
+
+def test_an_interface_that_the_guest_keeps_is_filtered_and_down(connected: Agent) -> None:
+    """It is on the shared network still, and its addresses may be another machine's."""
+    for _ in range(2):
+        assert "00:02 after 0 s, and its link is down" in connected.error(recorded(THIRD)).message
+        assert link_states(connected) == [None, "down", "up"]
+        assert connected.error(PauseDomain("a", 7)) is None and connected.error(ResumeDomain("a", 7)) is None
+        assert connected.filters.rules["vnet1"] == rules_of(2, 9)
+        assert connected.filters.rules["vnet2"] == rules_of(3, 10)
+
+
+def test_an_interface_that_is_recorded_again_is_up_with_its_new_addresses(connected: Agent) -> None:
+    """On another network it stays down: it is on the network of the start still."""
+    assert connected.error(recorded(THIRD)) is not None
+    assert connected.error(recorded(ON_VLAN, THIRD)) is None
+    assert link_states(connected) == [None, "down", "up"] and connected.filters.rules["vnet1"] == rules_of(
+        2, 9
+    )
+    assert connected.error(recorded((SHARED.format(2, 11), PORT.format(2)), THIRD)) is None
+    assert link_states(connected) == [None, "up", "up"] and connected.filters.rules["vnet1"] == rules_of(
+        2, 11
+    )
+
+
+def test_an_interface_whose_record_has_another_network_keeps_its_filter(connected: Agent) -> None:
+    """It is there from the next start; another one gets the addresses of its record at once."""
+    assert connected.error(recorded(ON_VLAN, THIRD)) is None
+    assert link_states(connected) == [None, None, "up"] and connected.filters.rules["vnet1"] == rules_of(2, 9)
+    new = (SHARED.format(3, 12), PORT.format(3))
+    assert connected.error(recorded(ON_VLAN, new, (SHARED.format(4, 13), PORT.format(4)))) is None
+    assert [connected.filters.rules[f"vnet{number}"] for number in (1, 2, 3)] == [
+        rules_of(2, 9),
+        rules_of(3, 12),
+        rules_of(4, 13),
+    ]
 
 
 def test_a_guest_whose_filter_cannot_be_set_does_not_run(agent: Agent) -> None:

@@ -29,8 +29,17 @@ _UNKNOWN = SenderLimits()
 
 
 def ensure_secured(host: Host, document: DomainDocument) -> Change:
-    """Filter the guest's interfaces where its XML requires a filter."""
-    return ensure_filtered(host.filters(), document) if document.is_filtered else UNCHANGED
+    """Filter each interface with a host device where the domain's live XML requires a filter.
+
+    StateError for an interface without a device; other errors as `FilterDriver.ensure`.
+    """
+    if not document.is_filtered:
+        return UNCHANGED
+    filters, senders = host.filters(), document.senders
+    changes = [
+        filters.ensure(_device(document, one), _rules(filters, one, senders)) for one in document.interfaces
+    ]
+    return Change(any(change.changed for change in changes))
 
 
 def release_links(host: Host, name: str, links: Sequence[LinkSpec] = ()) -> Change:
@@ -138,19 +147,6 @@ def _synchronised(host: Host, link: LinkSpec) -> LinkOutcome:
         return LinkOutcome(link.device, "made" if host.links().ensure(link).changed else "kept")
     except RocksError as error:
         return LinkOutcome(link.device, "failed", as_agent_error(error))
-
-
-def ensure_filtered(filters: FilterDriver, document: DomainDocument) -> Change:
-    """Filter each interface with a host device; `document` is the live XML of the domain.
-
-    StateError for an interface without a device; other errors as `FilterDriver.ensure`.
-    """
-    senders = document.senders
-    changes = [
-        filters.ensure(_device(document, interface), _rules(filters, interface, senders))
-        for interface in document.interfaces
-    ]
-    return Change(any(change.changed for change in changes))
 
 
 def _device(document: DomainDocument, interface: GuestInterface) -> GuestDevice:

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from rocks.core.errors import RocksError, StateError, ToolError
+from rocks.core.errors import BusyError, RocksError, StateError, ToolError
 from rocks.fleet.host.change import UNCHANGED
 from rocks.fleet.wire.requests import ChangeDomain, DiskSpec, StartDomain
 from rocks.machine.host.disks import ensure_disk, is_same
 from rocks.machine.host.files.growth import grow_image
 from rocks.machine.host.files.owners import ImageOwners
+from rocks.machine.host.libvirt import change
 from rocks.machine.host.libvirt.change import (
     add_memory,
     attach_disk,
@@ -24,6 +25,7 @@ from rocks.machine.host.libvirt.change import (
 from rocks.machine.host.libvirt.change_plan import plan_memory
 from rocks.machine.host.libvirt.device_xml import disk_of, text_of
 from rocks.machine.host.libvirt.domain_xml import DiskIdentity, DomainDocument, parse_domain
+from rocks.machine.host.libvirt.fake import FakeDomains
 from tests.contract.machine.libvirt.world import NAME, World, run, start, unsecured, xml_of
 from tests.contract.outcomes import refused
 
@@ -177,11 +179,39 @@ def test_only_a_domain_that_runs_under_the_lease_is_changed(world: World) -> Non
     assert world.do(change(7)) == UNCHANGED
 
 
+def with_interface(world: World) -> DomainDocument:
+    """The document of the guest with an interface."""
+    nic = "<interface type='ethernet'><mac address='76:77:6e:80:00:01'/><model type='virtio'/></interface>"
+    return parse_domain(xml_of(world).replace("<serial", f"{nic}<serial"))
+
+
+def test_an_interface_that_the_guest_keeps_is_down_until_it_is_recorded_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The definition does not have it any more."""
+    monkeypatch.setattr(change, "RELEASE_SECONDS", 0.0)
+    if isinstance(world.domains, FakeDomains):
+        world.domains.guests_release = False
+    start(world)
+
+    def sync(requested: DomainDocument) -> bool:
+        return ensure_interfaces(world.domains, world.domains.document(NAME), requested, unsecured).changed
+
+    def links() -> list[str | None]:
+        found = world.domains.document(NAME).root.iterfind("devices/interface/link")
+        return [link.get("state") for link in found]
+
+    assert sync(with_interface(world)) and links() in (["up"], [])
+    for _ in range(2):
+        refused(BusyError, "and its link is down", sync, parse_domain(xml_of(world)))
+        assert links() == ["down"]
+    assert sync(with_interface(world)) and links() in (["up"], [])
+
+
 def test_an_interface_is_up_only_when_its_filter_is_set(world: World) -> None:
     """The link of a new one is down while `secure` runs; an error leaves it down, and the next change completes it."""
     start(world)
-    nic = "<interface type='ethernet'><mac address='76:77:6e:80:00:01'/><model type='virtio'/></interface>"
-    planned = parse_domain(xml_of(world).replace("<serial", f"{nic}<serial"))
+    planned = with_interface(world)
     seen = []
 
     def fail(document: DomainDocument) -> None:

@@ -109,12 +109,14 @@ def ensure_interfaces(
 ) -> Change:
     """Attach and detach interfaces until the domain has those of `requested`.
 
-    The link of a new interface is down until `secure` has set its packet filter.
+    The link of a new interface is down until `secure` has set its packet filter, that of a surplus one from now on.
     """
     name = live.name
-    new, _, surplus = interface_change(live, requested)
+    new, down, surplus = interface_change(live, requested)
     notes = list(interface_notes(live, requested))
-    if new or surplus:
+    for mac in surplus:  # the guest may keep it, and its addresses may be another machine's
+        domains.update(name, with_link(interface_of(live, mac), "down"))
+    if new or down or surplus:
         domains.set_lease(name, changed_lease(live, network=requested))
     for mac in new:
         domains.attach(name, with_link(interface_of(requested, mac), "down"))
@@ -130,9 +132,10 @@ def ensure_interfaces(
         domains.detach(name, interface)
         _wait_until(
             lambda gone=mac: gone not in interface_change(domains.document(name), requested).surplus,  # type: ignore[misc]
-            f"{name} has not released its interface {mac} after {RELEASE_SECONDS:.0f} s; repeat the command. A guest "
-            "that boots, or does not know hot plug, cannot release it",
+            f"{name} has not released its interface {mac} after {RELEASE_SECONDS:.0f} s, and its link is down; repeat "
+            "the command. A guest that boots, or does not know hot plug, cannot release it",
         )
+        domains.set_lease(name, changed_lease(domains.document(name), network=requested))
         notes.append(f"the interface {mac} is detached from {name}")
     return Change(bool(new or down or surplus), tuple(notes))
 

@@ -117,13 +117,12 @@ def plan_memory(live: DomainDocument, requested: DomainDocument) -> OperationPla
 
 
 def interface_change(live: DomainDocument, requested: DomainDocument) -> InterfaceChange:
-    """What makes the interfaces of the running domain those of `requested`."""
-    present, planned = _macs(live), _macs(requested)
+    """What makes the interfaces of the running domain those of `requested`. The link of none goes up elsewhere."""
+    present, planned = live.connections, requested.connections
+    same = [mac for mac, now in present.items() if planned.get(mac) == now]
     return InterfaceChange(
         new=tuple(mac for mac in planned if mac not in present),
-        down=tuple(
-            mac for mac in present if mac in planned and _is_down(live, mac) and not _is_down(requested, mac)
-        ),
+        down=tuple(mac for mac in same if _is_down(live, mac) and not _is_down(requested, mac)),
         surplus=tuple(mac for mac in present if mac not in planned),
     )
 
@@ -187,10 +186,6 @@ def _writable_disks(document: DomainDocument) -> Iterator[str]:
         source = disk.find("source")
         if source is not None and disk.get("device", "disk") == "disk" and disk.find("readonly") is None:
             yield source.get("file") or source.get("dev") or ""
-
-
-def _macs(document: DomainDocument) -> List[str]:
-    return [interface.mac for interface in document.interfaces]
 
 
 def _is_down(document: DomainDocument, mac: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import xml.etree.ElementTree as ElementTree
 from string import ascii_lowercase
-from typing import Iterable, Mapping, Optional, Tuple
+from typing import Iterable, List, Mapping, Optional, Tuple
 from xml.etree.ElementTree import Element, SubElement
 
 from rocks.core.errors import IncoherentError, StateError
@@ -156,9 +156,7 @@ def changed_lease(
 ) -> str:
     """The lease of the running domain with other disks, and with the packet filters of `network` if that is given.
 
-    With `token` it is a new lease.
-
-    The root has no namespace, since libvirt gives it one; its children have their own.
+    With `token` it is a new lease. The root has no namespace, since libvirt gives it one; its children have their own.
     """
     lease = _lease(live)
     added = tuple(added)
@@ -166,11 +164,21 @@ def changed_lease(
     children = [child for child in lease if child.tag not in (DISK, NETWORK)]
     children += [child for child in lease if child.tag == DISK and child.get("path") not in gone]
     children += [disk.element for disk in added]
-    children += _lease(network or live).findall(NETWORK)
+    children += _filters(live, network or live)
     renewed = {} if token is None else {"token": str(token)}
     root = Element("lease", {**lease.attrib, **renewed})
     inner = "".join(text_of(child) for child in children)
     return text_of(root).replace(" />", f">{inner}</lease>") if inner else text_of(root)
+
+
+def _filters(live: DomainDocument, planned: DomainDocument) -> List[Element]:
+    """The packet filters of `planned`; an interface that is not there, or is connected otherwise, keeps its own."""
+    own = [mac for mac, now in live.connections.items() if planned.connections.get(mac) != now]
+    filters = copy.deepcopy(_lease(planned).findall(NETWORK))
+    for network in filters:
+        senders = [one for one in _lease(live).iterfind(f"{NETWORK}/*") if one.get("mac", "").lower() in own]
+        network[:] = [one for one in network if one.get("mac", "").lower() not in own] + senders
+    return filters
 
 
 def _lease(document: DomainDocument) -> Element:

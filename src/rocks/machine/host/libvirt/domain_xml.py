@@ -140,6 +140,11 @@ class DomainDocument(NamedTuple):
         return interfaces_of(self.root)
 
     @property
+    def connections(self) -> Dict[str, Tuple[bool, Optional[str]]]:
+        """MAC address → whether the interface is a macvtap, and the host device or bridge below it."""
+        return {one.mac: (one.is_macvtap, one.source) for one in self.interfaces}
+
+    @property
     def is_filtered(self) -> bool:
         """Whether the host must filter the guest's frames and the guest has an interface with a host device."""
         return requires_filter(self.root) and bool(self.interfaces)

@@ -205,9 +205,12 @@ class Domains:
                 domain.detachDeviceFlags(device, libvirt.VIR_DOMAIN_AFFECT_CONFIG)
 
     def update(self, name: str, device: str) -> None:
+        domain = self._existing(name)
+        with libvirt_errors(f"change a device in the definition of {name}", but=_NO_DEVICE):
+            if domain.isPersistent():
+                domain.updateDeviceFlags(device, libvirt.VIR_DOMAIN_AFFECT_CONFIG)
         with libvirt_errors(f"change a device of {name}"):
-            domain = self._existing(name)
-            domain.updateDeviceFlags(device, _affected(domain))
+            domain.updateDeviceFlags(device, libvirt.VIR_DOMAIN_AFFECT_LIVE)
 
     def set_cpus(self, name: str, cpus: int) -> None:
         with libvirt_errors(f"set the number of CPUs of {name}"):

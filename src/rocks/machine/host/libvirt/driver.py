@@ -108,7 +108,7 @@ class DomainDriver(Protocol):
         """Remove a device, as XML, from the definition of a running domain; no error when it is not there."""
 
     def update(self, name: str, device: str) -> None:
-        """Change the settings of a device, as XML, of a running domain and of its definition."""
+        """Change the settings of a device, as XML, of a running domain, and of its definition if it is there."""
 
     def set_cpus(self, name: str, cpus: int) -> None:
         """Set the number of CPUs of a running domain, up to its maximum."""

@@ -61,6 +61,13 @@ def test_a_link_that_an_interrupted_change_left_down_is_set_up_and_others_go() -
     )
 
 
+def test_the_link_of_an_interface_on_another_network_stays_down() -> None:
+    """Its record has another network; the guest would get the one of its start back."""
+    down = NIC.format(1).replace("</interface>", "<link state='down'/></interface>")
+    elsewhere = NIC.format(1).replace("ethernet'>", "bridge'><source bridge='br1'/>")
+    assert plan(document(elsewhere), document(down), interfaces=True).steps == ()
+
+
 @pytest.mark.parametrize(
     ("requested", "changes", "note"),
     [
