@@ -39,6 +39,7 @@ def test_a_running_machine_moves(site: ThreeMachines) -> None:
     assert "by its lease it is off; a machine that is off moves without live=yes" in site.refused(MOVE)
     site.done(f"start host vm {VM}")
     assert f"{NEW}: would receive {VM} from {OLD}" in site.rocks(f"{MOVE} dry-run=yes").text
+    site.done(f"set host attr {VM} vm_ipv6 2001:db8::9")
     token, _, _ = site.lease(VM)
     ((uuid,),) = site.sql("SELECT UUID FROM vm_nodes")
     incomplete = site.machines[NEW].outside(moving_path(f"{IMAGES}/{VM}.vda"))
@@ -50,6 +51,8 @@ def test_a_running_machine_moves(site: ThreeMachines) -> None:
     )
     assert site.running(VM) == [NEW] and site.place(VM) == NEW
     assert VM not in site.domains(OLD)
+    for options in ((), ("--inactive",)):  # its packet filter is that of the record
+        assert 'ipv6="2001:db8::9"' in site.virsh(NEW, "dumpxml", *options, VM).text
     new_token, state, host = site.lease(VM)
     assert new_token > token and (state, host) == ("running", NEW)
     assert site.sql("SELECT * FROM vm_disk_copies") == [] and site.sql("SELECT * FROM vm_fences") == []

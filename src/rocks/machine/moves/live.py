@@ -179,6 +179,8 @@ def _answer(vm: VirtualMachine, answer: HostFacts | RocksError) -> HostFacts:
 def _move(database: Database, way: _Way, reporter: MoveReporter, filters_of: FiltersOf) -> list[str]:
     vm, target = way.vm, way.target
     operation = _operation(database, way, filters_of)
+    for note in way.spec.notes:
+        reporter.notify(note)
     pull_images(database, vm, way.there, reporter)
     copies = [DiskCopy(target.name, path) for path in _new_paths(way, operation)]
     disk_copies.put_copies(database, vm.name, copies)

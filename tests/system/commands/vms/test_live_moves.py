@@ -9,7 +9,7 @@ from rocks.core.errors import BusyError, HostError, RocksError, StateError
 from rocks.fleet.agent_line import AnsweringError
 from rocks.fleet.settings import CannotAskError
 from rocks.fleet.wire.facts import HostFacts
-from rocks.fleet.wire.requests import OperationOutcome
+from rocks.fleet.wire.requests import OperationOutcome, StartDomain
 from rocks.machine import ended_machines
 from rocks.machine import power as vm_power
 from rocks.machine import start as vm_start
@@ -20,8 +20,10 @@ from rocks.machine.leases.fence_command import Force
 from rocks.machine.moves import evacuation, interrupted_moves
 from rocks.machine.moves import live as live_moves
 from rocks.machine.moves import live_ends as live_move_ends
+from rocks.machine.moves.move_rules import MovePlan
 from rocks.machine.moves.moves import MoveReporter
 from rocks.machine.records import hosts_of_vlans, load_vms
+from rocks.machine.spec import MachineSpec, container_of
 from rocks.site import overview as site_overview
 from rocks.site.checks import checks as site_checks
 from tests.system.commands.conftest import Site
@@ -230,6 +232,26 @@ def test_a_machine_is_not_refused_for_a_fault_of_the_frontend(moving: Site) -> N
     reporter = MoveReporter(lambda line: None, lambda line: None)
     with pytest.raises(CannotAskError):
         live_moves.move_running_vm(moving.database, "web", NEW, reporter, lambda vm: {})
+
+
+def test_a_move_says_what_a_start_there_says(moving: Site) -> None:
+    """As that the new host does not filter."""
+    moving.change("UPDATE vm_leases SET State = 'running', Target = NULL")
+    (vm,) = load_vms(moving.database, ["web"])
+    spec = MachineSpec(StartDomain("web", 0, ""), ("web runs without a packet filter",))
+    way = live_moves._Way(vm, vm, replace(container_of(vm), name=NEW), MovePlan((), ()), spec)
+    moving.patch.setattr(live_moves, "_check", lambda *_: way)
+
+    def end(*_: object) -> None:
+        raise HostError("no image")
+
+    moving.patch.setattr(live_moves, "_operation", lambda *_: spec.request)
+    moving.patch.setattr(live_moves, "pull_images", end)
+    notes: list[str] = []
+    reporter = MoveReporter(notes.append, lambda line: None)
+    with pytest.raises(HostError, match="no image"):
+        live_moves.move_running_vm(moving.database, "web", NEW, reporter, lambda vm: {})
+    assert notes == ["web runs without a packet filter"]
 
 
 def test_a_repeated_move_says_why_nobody_knows(moving: Site) -> None:

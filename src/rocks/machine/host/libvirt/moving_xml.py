@@ -9,7 +9,7 @@ from xml.etree.ElementTree import Element, SubElement
 
 from rocks.core.errors import StateError
 from rocks.machine.host.libvirt.domain_xml import DISK, DiskIdentity, DomainDocument
-from rocks.machine.host.libvirt.interface_xml import LEASE, mac_of
+from rocks.machine.host.libvirt.interface_xml import LEASE, NETWORK, mac_of
 
 _OF_HOST = ("host-passthrough", "maximum")
 _LIBVIRT_FOLDER = "/var/lib/libvirt/qemu/"
@@ -136,7 +136,7 @@ def targets_of(document: DomainDocument, paths: Iterable[str]) -> List[Tuple[str
 def arriving(
     document: DomainDocument, there: DomainDocument, identities: Iterable[DiskIdentity], emulator: str
 ) -> str:
-    """The XML on the new host: its interfaces are connected as in `there`, its disks in the lease are these.
+    """The XML on the new host: interfaces are connected and filtered as in `there`, the disks in the lease are these.
 
     StateError when an interface is connected in another manner there.
     """
@@ -159,9 +159,9 @@ def arriving(
         program.text = emulator
     lease = root.find(f"metadata/{LEASE}")
     if lease is not None:
-        for old in lease.findall(DISK):
-            lease.remove(old)
+        lease[:] = [child for child in lease if child.tag not in (DISK, NETWORK)]
         lease.extend(disk.element for disk in identities)
+        lease.extend(there.root.iterfind(f"metadata/{LEASE}/{NETWORK}"))
     return ElementTree.tostring(root, encoding="unicode")
 
 

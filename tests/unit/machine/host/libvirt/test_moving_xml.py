@@ -4,6 +4,7 @@ import pytest
 
 from rocks.core.errors import StateError
 from rocks.machine.host.libvirt.domain_xml import DiskIdentity, DomainDocument, parse_domain
+from rocks.machine.host.libvirt.interface_xml import SenderLimits
 from rocks.machine.host.libvirt.moving_xml import (
     arriving,
     check_as_recorded,
@@ -78,6 +79,38 @@ def test_it_is_connected_as_on_the_new_host() -> None:
     assert [one.source for one in found.interfaces] == ["new0"]
     assert found.disk_identities == (disk,) and found.token == 7
     assert found.emulator == "/new/qemu" and "vnet3" not in text and "vnc.sock" not in text
+
+
+def filtered(link: str, network: str) -> DomainDocument:
+    """A document whose lease has filters."""
+    text = domain(DISK + link).text
+    return parse_domain(
+        text.replace("</rocks:lease>", f"<rocks:network {network}</rocks:network></rocks:lease>")
+    )
+
+
+SENDER = "<rocks:sender mac='76:77:6e:80:00:00' "
+
+
+@pytest.mark.parametrize(
+    ("there", "is_filtered", "limits"),
+    [
+        (
+            f"filter='on'>{SENDER}side='shared' ipv4='203.0.113.9'/>",
+            True,
+            SenderLimits(True, ("203.0.113.9",)),
+        ),
+        (f"filter='off'>{SENDER}side='own'/>", False, SenderLimits()),
+    ],
+)
+def test_it_is_filtered_as_on_the_new_host(there: str, is_filtered: bool, limits: SenderLimits) -> None:
+    """Whether, and for the network on which it is there: both may differ from those of its start."""
+    for here in (f"filter='off'>{SENDER}side='own'/>", f"filter='on'>{SENDER}side='own'/>"):
+        start = filtered(LINK.format("new0"), there)
+        found = parse_domain(arriving(filtered(LINK.format("old0"), here), start, [], ""))
+        assert found.is_filtered is is_filtered
+        assert found.senders == {"76:77:6e:80:00:00": limits} and found.token == 7
+        assert len(found.root.findall("metadata/*/*")) == 1
 
 
 def test_an_interface_of_another_type_is_refused() -> None:
