@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from rocks.core.errors import RocksError
 from rocks.machine.providers.provider import Provider
-from rocks.network.infiniband.machine_partitions import partitions_of_machines
+from rocks.network.infiniband.machine_partitions import join_partitions, partitions_of_machines
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,10 +16,19 @@ if TYPE_CHECKING:
 
 
 class Partitions(Provider):
-    """The settings of InfiniBand functions; that hosts are members of partitions is the work of a plugin."""
+    """The hosts of the machines become members of the partitions, and the requests get the keys."""
 
     def complete(self, attempts: Sequence[Attempt]) -> None:
-        """Of saved machines, too."""
-        partitions = partitions_of_machines(self.database, [attempt.vm.name for attempt in attempts])
+        """Of saved machines, too; not of those that run already, under the key that is recorded. Commits."""
+        names = [attempt.vm.name for attempt in attempts]
+        try:
+            warnings = join_partitions(self.database, names)
+            partitions = partitions_of_machines(self.database, names)
+        except RocksError as error:
+            for attempt in attempts:
+                attempt.error = error
+            return
+        for warning in warnings:
+            self.notify(warning)
         for attempt in attempts:
             attempt.request = replace(attempt.request, partition=partitions.get(attempt.vm.name))

@@ -184,6 +184,21 @@ def test_a_key_is_free_when_nothing_can_run_under_it(ib_site: Site) -> None:
     assert ib_site.done("list ib partition") == ""
 
 
+def test_a_start_leaves_the_key_of_a_machine_that_runs(ib_site: Site) -> None:
+    """Its record is of another cluster by now; the start is refused, since its host does not answer."""
+    add_cluster(ib_site, "red", 20)
+    add_cluster(ib_site, "blue", 21)
+    leases.take_leases(ib_site.database, {"vm-red-0": ("vmc-0-0", ())})
+    leases.set_state(ib_site.database, ["vm-red-0"], "running")
+    partitions.record_uses(ib_site.database, {"vm-red-0": 0x10})
+    ib_site.database.commit()
+    ((vlan,),) = ib_site.rows("SELECT DISTINCT vlanid FROM clusters WHERE cluster_name = 'blue'")
+    ib_site.rocks(f"set host interface vlan vm-red-0 eth0 {vlan}")
+    assert "it may still be running on vmc-0-0" in ib_site.rocks("start host vm vm-red-0").err
+    assert ib_site.rows("SELECT Name, PKey FROM ib_key_uses") == [("vm-red-0", 0x10)]
+    assert "the key 0x0010 is in use: vm-red-0" in ib_site.refused("remove ib partition red")
+
+
 @pytest.fixture
 def sleeper() -> Iterator[int]:
     """The process id of a program that is not opensm."""
