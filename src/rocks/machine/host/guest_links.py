@@ -17,7 +17,7 @@ from rocks.machine.host.host import Host
 from rocks.machine.host.libvirt.domain_xml import DomainDocument
 from rocks.machine.host.libvirt.interface_xml import GuestInterface, SenderLimits
 from rocks.network.host.packet_filter.driver import FilterDriver, GuestDevice
-from rocks.network.host.packet_filter.programs import Rule, Sender, rules_for
+from rocks.network.host.packet_filter.programs import MAX_FOREIGN, Rule, Sender, rules_for
 from rocks.network.host.rules import is_ours
 from rocks.network.host.stored_links import Links
 
@@ -160,6 +160,13 @@ def _device(document: DomainDocument, interface: GuestInterface) -> GuestDevice:
 def _rules(
     filters: FilterDriver, interface: GuestInterface, senders: Dict[str, SenderLimits]
 ) -> Tuple[Rule, ...]:
+    """StateError when it has no address of its own, and the host more than a filter can hold."""
     limits = senders.get(interface.mac, _UNKNOWN)
     foreign = filters.addresses() if limits.is_shared and not limits.ipv4 else ()
+    if len(foreign) > MAX_FOREIGN:
+        raise StateError(
+            f"the interface {interface.mac} has no recorded IPv4 address, so it may use none of its host's; they are "
+            f"{len(foreign)}, and its filter holds {MAX_FOREIGN}. Record its own: rocks set host interface ip MACHINE "
+            "IFACE ADDRESS"
+        )
     return rules_for(Sender(interface.mac, limits.is_shared, limits.ipv4, limits.ipv6, foreign))

@@ -23,6 +23,9 @@ TYPE, IP = 12, 14
 ARP_END, IPV4_END, IPV6_END = 42, 34, 54
 """Minimum lengths; a program matches (drops) shorter frames."""
 
+MAX_FOREIGN = 116
+"""The most foreign addresses of a sender: the jump over the checks of more is too far."""
+
 
 class Sender(NamedTuple):
     """The sender: its MAC address and, on a shared network, its IP addresses.

@@ -11,11 +11,11 @@ from typing import Callable, NamedTuple, Tuple
 
 from rocks.network.host.packet_filter.bpf import Program
 from rocks.network.host.packet_filter.ethernet import control, other_mac, other_type, tagged
-from rocks.network.host.packet_filter.fields import Sender, link_local
+from rocks.network.host.packet_filter.fields import MAX_FOREIGN, Sender, link_local
 from rocks.network.host.packet_filter.ipv4 import dhcp_server, other_arp, other_ipv4
 from rocks.network.host.packet_filter.ipv6 import neighbours_and_routers, other_ipv6
 
-__all__ = ["Rule", "Sender", "link_local", "rules_for"]
+__all__ = ["MAX_FOREIGN", "Rule", "Sender", "link_local", "rules_for"]
 
 
 class Rule(NamedTuple):

@@ -10,8 +10,17 @@ import pytest
 from rocks.core.errors import BugError
 from rocks.network.host.packet_filter.bpf import LOAD_LENGTH, Program, unpack
 from rocks.network.host.packet_filter.fake_bpf import matches
-from rocks.network.host.packet_filter.programs import Sender, link_local, rules_for
-from tests.contract.network.packet_filter.frames import CASES, IP, IPV6, LINK_LOCAL, MAC
+from rocks.network.host.packet_filter.programs import MAX_FOREIGN, Sender, link_local, rules_for
+from tests.contract.network.packet_filter.frames import (
+    CASES,
+    IP,
+    IPV6,
+    LINK_LOCAL,
+    MAC,
+    OTHER_IP,
+    ipv4,
+    udp,
+)
 
 OWN, SHARED = Sender(MAC), Sender(MAC, True, (IP,), (IPV6,))
 _ATTACH_FILTER = 26
@@ -60,6 +69,18 @@ def test_many_addresses_fit() -> None:
     for case in CASES:
         found = [rule.reason for rule in rules_for(many) if matches(rule.program, case.frame)]
         assert found[:1] == ([case.on_shared_side] if case.on_shared_side else []), case.name
+
+
+@pytest.mark.parametrize("judge", [matches, kernel_matches])
+def test_the_most_foreign_addresses_fit(judge: Callable[[bytes, bytes], bool]) -> None:
+    """Those of a host, for a guest whose address is not recorded."""
+    foreign = tuple(f"10.0.0.{number}" for number in range(1, MAX_FOREIGN + 1))
+    rules = rules_for(Sender(MAC, True, foreign=foreign))
+    for address, reasons in ((foreign[0], ["ipv4"]), (foreign[-1], ["ipv4"]), (OTHER_IP, [])):
+        frame = ipv4(address, udp(1, 2))
+        assert [rule.reason for rule in rules if judge(rule.program, frame)] == reasons, address
+    with pytest.raises(BugError):
+        rules_for(Sender(MAC, True, foreign=(*foreign, OTHER_IP)))
 
 
 def test_reasons_fit_into_a_cookie() -> None:
