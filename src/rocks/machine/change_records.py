@@ -116,13 +116,18 @@ def claim_own_vlans(database: Database, names: Sequence[str]) -> None:
 
 
 def other_owner_of_vlan(database: Database, vlan: int, names: Sequence[str]) -> tuple[str, str, bool] | None:
-    """(virtual frontend among the named hosts, frontend of the other cluster that has the VLAN id, whether another
-    machine is on it, besides named computes); None without.
+    """(virtual frontend among the named hosts, frontend of the other cluster that has the VLAN id, whether it is in
+    use); None without.
+
+    It is while another machine is on it, besides named computes, or a machine of the other cluster may run: that may
+    have left it in its record alone.
     """
     rows = database.rows(
         "SELECT n.Name, o.Name, EXISTS (SELECT 1 FROM networks i JOIN vm_nodes w ON w.Node = i.Node"
         " JOIN nodes x ON x.ID = i.Node WHERE i.VlanID = c.VlanID AND x.ID <> n.ID"
-        " AND (x.Membership = m.ID OR x.Name NOT IN %s))"
+        " AND (x.Membership = m.ID OR x.Name NOT IN %s)) OR EXISTS (SELECT 1 FROM vm_leases l JOIN nodes y"
+        " ON y.Name = l.Name WHERE l.State <> 'released' AND (y.ID = o.ID OR y.ID IN (SELECT a.Node FROM networks a"
+        " JOIN networks b ON b.VlanID = a.VlanID WHERE b.Node = o.ID AND a.VlanID > 0)))"
         " FROM cluster_vlans c JOIN nodes o ON o.ID = c.Frontend"
         " JOIN memberships m ON m.Name = 'Frontend' JOIN nodes n ON n.Membership = m.ID AND n.ID <> c.Frontend"
         " JOIN vm_nodes v ON v.Node = n.ID WHERE c.VlanID = %s AND n.Name IN %s ORDER BY n.ID",

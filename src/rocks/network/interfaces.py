@@ -246,7 +246,8 @@ def claim_frontends_vlan(database: Database, hosts: Sequence[str], vlan: int | N
         if is_used:
             raise UserError(
                 f"VLAN {vlan} belongs to the virtual cluster {owner}, and {frontend} is the frontend of "
-                "another cluster: choose another VLAN; rocks list host interface lists those in use"
+                "another cluster: choose another VLAN; rocks list host interface lists those in use, and a cluster "
+                "that has left one has it until its machines have stopped"
             )
         move_vlan(database, vlan, frontend)
 
