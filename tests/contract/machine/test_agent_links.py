@@ -175,6 +175,18 @@ def test_an_interface_whose_record_has_another_network_keeps_its_filter(connecte
     ]
 
 
+def test_a_changed_address_reaches_the_filter_of_a_guest_that_runs(connected: Agent) -> None:
+    """Its former one may be another machine's; what an error left undone is done by the same change again."""
+    changed = recorded((SHARED.format(2, 11), PORT.format(2)))
+    connected.filters.missing.append("vnet1")
+    assert "no network device vnet1" in connected.error(changed).message
+    connected.filters.missing.clear()
+    (outcome,) = connected.perform(changed)
+    assert (outcome.changed, outcome.notes) == (True, ("the packet filter of a is set anew",))
+    assert connected.filters.rules["vnet1"] == rules_of(2, 11)
+    assert not connected.perform(changed)[0].changed
+
+
 def test_a_guest_whose_filter_cannot_be_set_does_not_run(agent: Agent) -> None:
     """Nothing of its start remains: no domain, no device, no plan for the next boot."""
     agent.links.add("br1", "bridge")

@@ -106,3 +106,19 @@ def test_an_interface_is_attached_while_the_guest_keeps_another(site: ThreeMachi
         assert "76:77:6e:80:09:02" in document.text
         links = document.root.iterfind("devices/interface/link[@state='down']/..")
         assert [mac_of(interface) for interface in links] == down
+
+
+def test_a_changed_address_is_that_of_the_running_machine(site: ThreeMachines) -> None:
+    """Of its allowed senders, and of its filter where the host has filters; a second time, nothing is left to do."""
+    site.add_vm("g", "vmh1")
+    site.done("add host interface g eth1 mac=76:77:6e:80:09:01 subnet=private")
+    site.done("start host vm g")
+    assert site.rocks("sync host vm g").error_text == ""
+    site.done("set host attr g vm_ipv6 2001:db8::9")
+    assert "set the packet filter of g" in site.rocks("sync host vm g dry-run=yes").text
+    has_filters = "vm_filter" not in site.done("list attr")
+    text = site.rocks("sync host vm g").error_text
+    assert text == ("the packet filter of g is set anew\n" if has_filters else "")
+    document = parse_domain(site.virsh("vmh1", "dumpxml", "g").text)
+    assert document.senders["76:77:6e:80:09:01"].ipv6 == ("2001:db8::9",)
+    assert site.rocks("sync host vm g").error_text == ""

@@ -15,7 +15,12 @@ from rocks.core.units import gigabytes
 from rocks.fleet.host.change import CHANGED, UNCHANGED, Change
 from rocks.fleet.wire.requests import RELEASE_SECONDS
 from rocks.machine.host.files.growth import check_growth
-from rocks.machine.host.libvirt.change_plan import interface_change, interface_notes, plan_cpus
+from rocks.machine.host.libvirt.change_plan import (
+    has_other_senders,
+    interface_change,
+    interface_notes,
+    plan_cpus,
+)
 from rocks.machine.host.libvirt.device_xml import (
     attachable,
     changed_lease,
@@ -116,14 +121,15 @@ def ensure_interfaces(
     notes = list(interface_notes(live, requested))
     for mac in surplus:  # the guest may keep it, and its addresses may be another machine's
         domains.update(name, with_link(interface_of(live, mac), "down"))
-    if new or down or surplus:
+    if new or down or surplus or has_other_senders(live, requested):
         domains.set_lease(name, changed_lease(live, network=requested))
     for mac in new:
         domains.attach(name, with_link(interface_of(requested, mac), "down"))
         notes.append(f"the interface {mac} is attached to {name}")
     down = interface_change(domains.document(name), requested).down
-    if new or down:
-        secure(domains.document(name))
+    secured = secure(domains.document(name)).changed
+    if secured and not (new or down):
+        notes.append(f"the packet filter of {name} is set anew")
     for mac in down:
         domains.update(name, with_link(interface_of(domains.document(name), mac), "up"))
     for mac in surplus:
@@ -137,7 +143,7 @@ def ensure_interfaces(
         )
         domains.set_lease(name, changed_lease(domains.document(name), network=requested))
         notes.append(f"the interface {mac} is detached from {name}")
-    return Change(bool(new or down or surplus), tuple(notes))
+    return Change(bool(new or down or surplus or secured), tuple(notes))
 
 
 def ensure_grown(domains: DomainDriver, name: str, path: str, size_bytes: int) -> Change:

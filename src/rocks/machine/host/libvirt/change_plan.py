@@ -127,6 +127,12 @@ def interface_change(live: DomainDocument, requested: DomainDocument) -> Interfa
     )
 
 
+def has_other_senders(live: DomainDocument, requested: DomainDocument) -> bool:
+    """Whether an interface that is connected as requested may use other addresses than those requested."""
+    same = [mac for mac, now in live.connections.items() if requested.connections.get(mac) == now]
+    return any(live.senders.get(mac) != requested.senders.get(mac) for mac in same)
+
+
 def interface_notes(live: DomainDocument, requested: DomainDocument) -> Tuple[str, ...]:
     """What of the requested devices waits for the next start."""
     notes: Tuple[str, ...] = ()
@@ -176,6 +182,7 @@ def _plan_interfaces(live: DomainDocument, requested: DomainDocument) -> Operati
         *(f"attach the interface {mac} to {live.name}" for mac in change.new),
         *(f"set the link of the interface {mac} of {live.name} up" for mac in change.down),
         *(f"detach the interface {mac} from {live.name}" for mac in change.surplus),
+        *((f"set the packet filter of {live.name}",) if has_other_senders(live, requested) else ()),
     )
     return OperationPlan(steps, interface_notes(live, requested))
 

@@ -68,6 +68,23 @@ def test_the_link_of_an_interface_on_another_network_stays_down() -> None:
     assert plan(document(elsewhere), document(down), interfaces=True).steps == ()
 
 
+def test_a_changed_address_is_a_step_where_the_interface_is_connected_as_before() -> None:
+    """On another network it waits for the next start, as does its filter."""
+
+    def addressed(address: int, bridge: str = "br1") -> str:
+        nic = f"<interface type='bridge'><source bridge='{bridge}'/><mac address='76:77:6e:80:00:01'/></interface>"
+        sender = f'<rocks:sender mac="76:77:6e:80:00:01" side="shared" ipv4="203.0.113.{address}"/>'
+        network = f'token="7"><rocks:network>{sender}</rocks:network></rocks:lease>'
+        return document(nic).replace('token="7"/>', network)
+
+    for requested, steps in (
+        (addressed(9), ()),
+        (addressed(10), ("set the packet filter of a",)),
+        (addressed(10, "br2"), ()),
+    ):
+        assert plan(requested, addressed(9), interfaces=True).steps == steps
+
+
 @pytest.mark.parametrize(
     ("requested", "changes", "note"),
     [

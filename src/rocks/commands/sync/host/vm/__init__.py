@@ -9,8 +9,8 @@ RollName = "kvm"
 class Command(rocks.commands.Command):
     """
     Bring virtual machines that run to their records without a restart: CPUs and memory are added up to the maximum
-    with which a machine was started, network interfaces are attached and detached. A line names what takes effect at
-    the next start only. A machine that is off has nothing to do.
+    with which a machine was started, network interfaces are attached and detached, and packet filters get changed
+    addresses. A line names what takes effect at the next start only. A machine that is off has nothing to do.
 
     A guest must release an interface that is detached. Virtual functions and disks do not change: rocks add host vm
     disk attaches a disk.
