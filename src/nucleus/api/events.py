@@ -269,7 +269,7 @@ async def _lines(
         """Look again; not when the token was revoked, or the database is away: the client comes again."""
         nonlocal check_at
         try:
-            caller = await run_in_threadpool(service.authenticator.identify, call.request)
+            caller = await run_in_threadpool(service.authenticator.identify, call.request, is_again=True)
         except (Problem, RocksError):
             return False
         stream.scope = caller.scope

@@ -77,7 +77,7 @@ class Authenticator:
     verify_assertion: Callable[[str, str], dict[str, str]] | None
     _failures: Failures = field(init=False, default_factory=Failures)
 
-    def identify(self, request: Request) -> Caller:
+    def identify(self, request: Request, *, is_again: bool = False) -> Caller:
         """The caller. Problem 401 without usable credentials; it states what is wrong where that helps nobody else."""
         authorization = request.headers.get("authorization") or credentials_of_cookie(request)
         if not authorization:
@@ -87,12 +87,13 @@ class Authenticator:
             sent = credentials.read_credentials(authorization, headers)
         except BadCredentials as error:
             raise self.failure(request, "unreadable", refused(str(error))) from None
-        return self.log_in(request, sent)
+        return self.log_in(request, sent, is_again=is_again)
 
-    def log_in(self, request: Request, sent: credentials.Sent) -> Caller:
+    def log_in(self, request: Request, sent: credentials.Sent, *, is_again: bool = False) -> Caller:
         """The caller, of credentials in the body. Problem 401."""
         is_guessable = isinstance(sent, SentPassword) and credentials.read_token(sent.password) is None
-        return self._checked(request, credentials.claim_of(sent), lambda: self._identify(sent), is_guessable)
+        claim = credentials.claim_of(sent)
+        return self._checked(request, claim, lambda: self._identify(sent, is_again), is_guessable)
 
     def log_in_by(self, request: Request, code: str, obtain: Callable[[], credentials.Sent]) -> Caller:
         """As `log_in`, of what the identity provider has to give for a code; a Problem 401 of that counts, too."""
@@ -155,7 +156,7 @@ class Authenticator:
             audit.record(session, entry)
         return refusal
 
-    def _identify(self, sent: credentials.Sent) -> Caller | None:
+    def _identify(self, sent: credentials.Sent, is_again: bool = False) -> Caller | None:
         if isinstance(sent, SentAssertion):
             if self.verify_assertion is None:
                 raise refused("this site has no identity provider; make a token with `comet init`")
@@ -172,7 +173,7 @@ class Authenticator:
         if isinstance(sent, SentPassword):
             return self._by_password(sent)
         with self.pool.transaction() as session:
-            return self._by_signature(session, sent)
+            return self._by_signature(session, sent, is_again)
 
     def _by_token(self, sent: SentToken, username: str | None = None) -> Caller | None:
         """Asks the database at every request: a token that is revoked ends with the next one."""
@@ -208,15 +209,16 @@ class Authenticator:
             user = identity.user_by_name(session, sent.username)
         return _whole(user, "basic") if user and _is_same_name(user.username, sent.username) else None
 
-    def _by_signature(self, session: Session, sent: SentSignature) -> Caller | None:
+    def _by_signature(self, session: Session, sent: SentSignature, is_again: bool) -> Caller | None:
         if not self.settings.signatures:
             raise refused("this site takes no signatures; make a token with `comet init`")
         found = identity.signature_key(session, sent.key_name)
         secret = None if found is None else credentials.unseal(found.secret, self.sealing_key())
-        if found is None or secret is None or not credentials.signature_fits(sent, secret, time.time()):
+        now = sent.timestamp if is_again else time.time()  # `is_again`: it let in a request that lasts
+        if found is None or secret is None or not credentials.signature_fits(sent, secret, now):
             return None
         # only after the signature: a stranger cannot use up nonces of others
-        if not identity.take_nonce(
+        if not is_again and not identity.take_nonce(
             session, f"{found.user_id}:{sent.nonce}"[:128], 2 * SIGNATURE_WINDOW_SECONDS
         ):
             raise refused("this nonce was used already; sign every request anew")

@@ -10,12 +10,15 @@ from typing import Any
 import pytest
 from cryptography.fernet import Fernet
 
+from nucleus.api import events
 from nucleus.configuration import Configuration
 from nucleus.mirror import audit
 from nucleus.mirror.pool import Pool
 from tests.system.nucleus.api.conftest import PROBLEMS, changed, started
 from tests.system.nucleus.api.http_client import Client
+from tests.system.nucleus.api.test_events import emit, stream
 from tests.system.nucleus.conftest import sql
+from tests.waiting import wait_until
 
 
 def basic(people: dict[str, str], who: str) -> dict[str, str]:
@@ -101,6 +104,30 @@ def test_a_key_ends_with_the_token_that_obtained_it(
         assert service.get("", "/v1/user", headers=signed(key, "nonce0003")).status_code == 401, (
             "also forgotten"
         )
+
+
+def test_a_stream_that_was_begun_by_a_signature_lasts_as_long_as_its_key(
+    with_signatures: Configuration, pool: Pool, people: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its nonce counts once, and is no wrong one when the stream looks whether it may go on."""
+    monkeypatch.setattr(events, "HEARTBEAT_SECONDS", 0.1)
+    with started(with_signatures, pool, people) as service:
+        key = service.get("", "/getkey", headers=basic(people, "ann")).json()
+        authenticator, looks = service.application.state.service.authenticator, list[bool]()
+        identify = authenticator.identify
+
+        def counted(*request: Any, **how: bool) -> Any:
+            looks.append(True)
+            return identify(*request, **how)
+
+        monkeypatch.setattr(authenticator, "identify", counted)
+        with stream(service, "ann", **signed(key, "nonce0001")) as ann:
+            wait_until(lambda: len(looks) >= 4, "three looks after the first one")
+            emit(pool, "later")
+            assert '"target": "later"' in next(ann)[2]
+            assert sql(pool, "SELECT 1 FROM audit WHERE action = 'authenticate'") == []
+            assert service.get("", "/getkey", headers=basic(people, "ann")).status_code == 200
+            assert next(ann, None) is None, "the key was replaced"
 
 
 @pytest.mark.parametrize("is_admin", [False, True])
