@@ -17,11 +17,12 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from comet.client.errors import UsageError
 from comet.client.launcher_rules import FILE, launcher_values
 from nucleus.api.consoles import STATIC
+from nucleus.api.decorators import reads
 from nucleus.api.etags import json_answer
 from nucleus.api.metrics import METRICS_TYPE
 from nucleus.api.problems import PROBLEMS, Problem, answer_of, forbidden, headers_of, invalid, unavailable
 from nucleus.api.representations import text_of
-from nucleus.api.service import Known, Service, address_of, service_of
+from nucleus.api.service import Known, Reading, Service, address_of, charged, service_of
 from nucleus.limits import STALE_INTERVALS
 from nucleus.mirror import audit, identity, observations, status
 from nucleus.mirror.hosts import listed_hosts
@@ -103,24 +104,24 @@ async def owners_and_operators(
 
 
 @router.get("/page/reservations/week")
-def week(call: Known, begin: Day) -> Response:
+@reads
+def week(question: Reading, begin: Day) -> Response:
     """Of each site, what each hour of the week from `begin` has left at its worst moment: [CPUs, GB of memory]."""
     first = datetime(begin.year, begin.month, begin.day, tzinfo=UTC)
     span = Span(first, first + timedelta(days=7))
-    with call.service.pool.transaction() as session:
-        sites = [
-            {
-                "name": site.name,
-                "available": site.is_available,
-                "left": [
-                    (max(site.cpus - cpus, 0), max(site.memory_gb - memory_gb, 0))
-                    for cpus, memory_gb in max_used_in_parts(
-                        records.shares_of(session, site.id, span), span, 7 * 24
-                    )
-                ],
-            }
-            for site in records.list_sites(session)
-        ]
+    sites = [
+        {
+            "name": site.name,
+            "available": site.is_available,
+            "left": [
+                (max(site.cpus - cpus, 0), max(site.memory_gb - memory_gb, 0))
+                for cpus, memory_gb in max_used_in_parts(
+                    records.shares_of(question.session, site.id, span), span, 7 * 24
+                )
+            ],
+        }
+        for site in records.list_sites(question.session)
+    ]
     return json_answer(sites)
 
 
@@ -135,7 +136,8 @@ def launcher(call: Known) -> Response:
             raise UsageError(
                 f"{FILE} has a line of more than {_MAX_DOTS} dots: run `comet launch` with its folder"
             )
-        return json_answer(launcher_values(body.decode(), FILE))
+        with charged(call):
+            return json_answer(launcher_values(body.decode(), FILE))
     except (UnicodeDecodeError, UsageError) as error:
         reason = str(error)
         if len(reason) > _MAX_REFUSAL:

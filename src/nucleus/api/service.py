@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import time
 from dataclasses import dataclass, field
@@ -29,7 +30,7 @@ from nucleus.states import SUCCEEDED, power_of
 from rocks.core.errors import BusyError, RocksError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from nucleus.api.access.authentication import Authenticator, Caller
     from nucleus.api.access.oidc import Verifier
@@ -44,7 +45,7 @@ _HOST = re.compile(r"[A-Za-z0-9.-]{1,253}(:[0-9]{1,5})?|\[[0-9a-fA-F:]+\](:[0-9]
 _ATTEMPTS = 3
 
 LONG_SECONDS, SECONDS_OF_A_REQUEST = 0.01, 0.005
-"""Of a processor: a question that takes longer counts as many requests. Lists of thousands of nodes take 0.1 s."""
+"""Of a processor: what takes longer counts as many requests. Lists of thousands of nodes take 0.1 s."""
 
 BODY_BYTES_OF_A_REQUEST = 16 << 10
 """A larger body counts as many requests: to read JSON of 1 MiB takes up to 0.3 s of a processor."""
@@ -173,25 +174,32 @@ class Reading(NamedTuple):
     scope: Scope
 
 
-def reading(call: Call, read: Callable[[Reading], Found]) -> Found:
-    """What `read` finds or answers, which changes nothing; the refusal of what is not the caller's is recorded.
-
-    Problem 429 when others of the user, which came at the same moment, have taken long.
-    """
-    require(call.caller, "read")
+@contextlib.contextmanager
+def charged(call: Call) -> Iterator[None]:
+    """Have a block that takes long count as many requests. Problem 429 while the user waits for what others took."""
     rate, begin = call.service.request_rate, time.thread_time()
     rate.check(call.caller)
     try:
-        with call.service.pool.reading() as session:
+        yield
+    finally:
+        spent = time.thread_time() - begin
+        if spent > LONG_SECONDS:
+            rate.charge(call.caller, spent / SECONDS_OF_A_REQUEST)
+
+
+def reading(call: Call, read: Callable[[Reading], Found]) -> Found:
+    """What `read` finds or answers, which changes nothing; the refusal of what is not the caller's is recorded.
+
+    Problem 429 as of `charged`.
+    """
+    require(call.caller, "read")
+    try:
+        with charged(call), call.service.pool.reading() as session:
             return read(Reading(session, call, call.scope))
     except Problem as problem:
         if problem.code.startswith("unknown-") or problem.code == "missing-scope":
             record_refusal(call, "read", problem)
         raise
-    finally:
-        spent = time.thread_time() - begin
-        if spent > LONG_SECONDS:
-            rate.charge(call.caller, spent / SECONDS_OF_A_REQUEST)
 
 
 def record_refusal(call: Call, action: str, problem: Problem) -> None:
@@ -285,7 +293,8 @@ def changing(
     try:
         require(call.caller, scope)
         call.service.change_rate.take(call.caller)
-        found: Found = _repeated(call, action, act, idempotency.key_of(call) if has_key else None)
+        with charged(call):
+            found: Found = _repeated(call, action, act, idempotency.key_of(call) if has_key else None)
     except Problem as problem:
         if problem.code != "rate-limited":
             _record(call, action, problem)

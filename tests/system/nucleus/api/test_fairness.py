@@ -76,15 +76,28 @@ def test_requests_that_are_answered_quickly_have_a_rate_too(service: Client) -> 
     assert [(one.status_code, one.headers.get("Retry-After")) for one in answers] == [(200, None), (429, "1")]
 
 
-def test_a_question_that_takes_long_counts_as_many(service: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Long lists in a loop would take the processor from all others."""
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status"),
+    [
+        ("GET", "/v1/computeset", "", 200),
+        ("PATCH", "/v1/user", "{}", 200),
+        ("PUT", "/v1/cluster/vc2/attach_iso", '{"nodes": "vm-[0-9999]", "iso_name": ""}', 404),
+        ("GET", "/page/reservations/week?begin=2026-11-30", "", 200),
+        ("POST", "/page/computesets/launcher", "nodes = ", 400),
+    ],
+)
+def test_what_takes_long_counts_as_many(
+    service: Client, monkeypatch: pytest.MonkeyPatch, method: str, path: str, body: str, status: int
+) -> None:
+    """Long lists in a loop, or changes that are refused, would take the processor from all others."""
     monkeypatch.setattr(service_module, "LONG_SECONDS", 0.0)
     monkeypatch.setattr(
         service_module, "SECONDS_OF_A_REQUEST", 1e-7
     )  # each takes more than 200 times as long
-    answers = [service.get("ann", path, headers=PROBLEMS) for path in ("/v1/computeset", "/v1/user")]
-    assert [one.status_code for one in answers] == [200, 429]
-    assert int(answers[1].headers["Retry-After"]) > 1
+    headers = {**PROBLEMS, "Content-Type": "application/json"}
+    assert service.ask("ann", method, path, body=body or None, headers=headers).status_code == status
+    refused = service.get("ann", "/v1/user", headers=PROBLEMS)
+    assert refused.status_code == 429 and int(refused.headers["Retry-After"]) > 1
     assert service.get("bob", "/v1/user").status_code == 200
 
 
