@@ -67,6 +67,11 @@ class Service:
     change_rate: Rate = field(default_factory=lambda: Rate("changes", 20, 20, max_waiting=4))
     """The published client sends a change for each node, one after the other, and repeats none that is refused."""
 
+    changes: AtOnce = field(
+        default_factory=lambda: AtOnce("changes in progress", 4, retry_seconds=1, wait_seconds=0.5)
+    )
+    """Each has a connection to the database, of 16, also while it waits for a row; a further one waits in a thread."""
+
     request_rate: Rate = field(default_factory=lambda: Rate("requests", 100, 200))
     unknown_rate: Rate = field(default_factory=lambda: Rate("requests that are refused", 20, 20))
     """Each is recorded in the audit log."""
@@ -284,8 +289,8 @@ def changing(
 ) -> Found:
     """What `act` answers, which changes something.
 
-    Checked and kept: right, rate, idempotency key, one transaction with its records; refusals are recorded, but for
-    those of the rate. NoConnectionError.
+    Checked and kept: right, rate, place, idempotency key, one transaction with its records; refusals are recorded, but
+    for those of rate and place. NoConnectionError.
 
     `has_key` False: of a request that changes something twice, the first time; its key is that of its answer. Then
     `act` may return anything.
@@ -293,7 +298,7 @@ def changing(
     try:
         require(call.caller, scope)
         call.service.change_rate.take(call.caller)
-        with charged(call):
+        with call.service.changes.one_more(call.caller.user.id), charged(call):
             found: Found = _repeated(call, action, act, idempotency.key_of(call) if has_key else None)
     except Problem as problem:
         if problem.code != "rate-limited":

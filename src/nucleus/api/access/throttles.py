@@ -35,7 +35,8 @@ class AtOnce:
     max_of_all: int | None = None
     retry_seconds: int = 15
     of_group: str = "host"
-    _lock: threading.Lock = field(init=False, default_factory=threading.Lock)
+    wait_seconds: float = 0
+    _lock: threading.Condition = field(init=False, default_factory=threading.Condition)
     _open: Counter[int] = field(init=False, default_factory=Counter)
     _of_groups: Counter[Hashable] = field(init=False, default_factory=Counter)
 
@@ -70,13 +71,16 @@ class AtOnce:
         with self._lock:
             self._open -= Counter((user_id,))  # which keeps no zeros
             self._of_groups -= Counter((group,))
+            self._lock.notify_all()
 
     @contextlib.contextmanager
     def one_more(
         self, user_id: int, group: Hashable = None, max_of_group: int | None = None
     ) -> Iterator[None]:
-        """It counts until the end of the block. Problem when that is too many."""
-        self.take(user_id, group, max_of_group)
+        """It counts until the end of the block. Problem when that is too many, also after `wait_seconds`."""
+        with self._lock:
+            self._lock.wait_for(lambda: self._open[user_id] < self.max_of_one, self.wait_seconds)
+            self.take(user_id, group, max_of_group)
         try:
             yield
         finally:

@@ -3,7 +3,9 @@
 import hashlib
 import json
 import select
+from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -161,6 +163,28 @@ def test_a_change_of_rows_that_stay_locked_is_tried_again_and_its_refusal_record
         assert outcomes(service) == [(503, "backend-unavailable", "2"), (200, "", None)]
     assert one_connection.asked == 4, "three attempts, and the record"
     assert sql(pool, "SELECT action, outcome FROM audit") == [("poweron", "backend-unavailable")]
+
+
+def test_changes_of_a_user_that_wait_for_a_row_leave_connections_to_others(
+    service: Client, pool: Pool
+) -> None:
+    """Four of them wait with a connection each; the others are refused soon, and wait without one."""
+    service.application.state.service.changes.wait_seconds = 0.05
+    few = Pool(replace(pool.settings, connections=6))
+    service.application.state.service.pool = few
+
+    def rename() -> int:
+        body = {"map": {"vm-vc2-0": "vm-vc2-0"}}
+        return service.ask("ann", "POST", "/v1/cluster/vc2/rename", json=body, headers=PROBLEMS).status_code
+
+    with closing(few), ThreadPoolExecutor(8) as threads:
+        with pool.transaction() as session:
+            session.execute("SELECT id FROM cluster FOR UPDATE")
+            sent = [threads.submit(rename) for _ in range(8)]
+            wait_until(lambda: sum(one.done() for one in sent) == 4, "the refusal of four")
+            assert service.ask("bob", "PATCH", "/v1/user", json={}).status_code == 200
+            assert sum(one.done() for one in sent) == 4
+        assert Counter(one.result() for one in sent) == {204: 4, 429: 4}
 
 
 def test_a_new_project_has_limits_of_images(service: Client, pool: Pool) -> None:

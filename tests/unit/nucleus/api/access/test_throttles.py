@@ -1,5 +1,6 @@
 """How many of something there may be: at once, in a second, in a minute; time passes as the test says."""
 
+from concurrent.futures import ThreadPoolExecutor
 from threading import Event, Thread
 from types import SimpleNamespace
 from typing import Any
@@ -43,6 +44,28 @@ def test_a_rate_has_a_burst_and_refused_requests_do_not_count(clock: SimpleNames
     assert [is_taken(rate, ANN) for _ in range(2)] == [True, False]
     clock.now += 600
     assert [is_taken(rate, ANN) for _ in range(4)] == [True] * 3 + [False]
+
+
+def test_one_more_is_waited_for_and_the_wait_has_an_end() -> None:
+    limit = AtOnce("changes in progress", 1, retry_seconds=1, wait_seconds=60)
+
+    def add_one() -> int:
+        with limit.one_more(1):
+            return limit.count
+
+    with ThreadPoolExecutor(1) as threads:
+        limit.take(1)
+        waiting = threads.submit(add_one)
+        wait_until(lambda: vars(limit._lock)["_waiters"], "a wait")
+        with limit.one_more(2):
+            assert limit.count == 2, "another user"
+        limit.give_back(1)
+        assert waiting.result(60) == 1
+    limit.take(1)
+    limit.wait_seconds = 0.01
+    with pytest.raises(Problem, match="you have 1 changes in progress") as raised:
+        add_one()
+    assert (raised.value.code, raised.value.headers) == ("rate-limited", {"Retry-After": "1"})
 
 
 @pytest.mark.parametrize("each_second", [3, 50])
