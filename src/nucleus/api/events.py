@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from starlette.types import Receive, Send
     from starlette.types import Scope as ConnectionScope
 
-    from nucleus.api.service import Call, Service
+    from nucleus.api.service import Call, Reading, Service
     from nucleus.mirror.pool import Pool, Session
     from nucleus.records import Event, Scope
 
@@ -36,7 +36,7 @@ router = APIRouter()
 
 HEARTBEAT_SECONDS = 15.0
 _MAX_WAITING = 1000
-_LOOK_SECONDS = 0.5
+_LOOK_SECONDS, _PAUSE_SECONDS = 0.5, 0.1
 _EVERYBODYS = ("poll.stale", "poll.fresh")
 
 EventType = Literal[
@@ -100,7 +100,7 @@ class Hub:
         self._thread: threading.Thread | None = None
 
     def add(self, stream: Stream) -> int:
-        """Begin to fill the stream; the number of the last event before, as `missed` takes it."""
+        """Begin to fill the stream; the number of the last event before, as `_missed` takes it."""
         with self._lock:
             with self._pool.transaction() as session:
                 last = events.last_event(session)
@@ -136,12 +136,6 @@ class Hub:
             self._thread = threading.Thread(target=self._run, args=(last,), name="events", daemon=True)
             self._thread.start()
 
-    def missed(self, stream: Stream, after: int, last: int) -> list[tuple[int, str]]:
-        """The next events of the stream between both numbers; none: that was all."""
-        with self._pool.transaction() as session:
-            found = events.events_after(session, stream.scope, after, stream.cluster_id, stream.types)
-            return [(one.id, text) for one, text in _texts(session, found) if one.id <= last]
-
     def remove(self, stream: Stream) -> None:
         """Fill it no more. Without the lock: the event loop calls this, and `add` holds it over a question."""
         self._by_id.pop(id(stream), None)
@@ -162,7 +156,7 @@ class Hub:
     def _read(self, last: int) -> int:
         with self._pool.transaction() as session:
             found = events.events_after(session, SYSTEM, last)
-            texts = _texts(session, found) if found and self._by_id else []
+            texts = _texts(session, found) if self._by_id else []
         self._wake({event.target for event in found if event.new in ENDED_OPERATIONS})
         with self._lock:
             streams = list(self._by_id.values())
@@ -180,8 +174,21 @@ class Hub:
             wake()
 
 
+def _missed(call: Call, stream: Stream, after: int, last: int) -> list[tuple[int, str]]:
+    """The next events of the stream between both numbers; none: that was all."""
+
+    def read(question: Reading) -> list[tuple[int, str]]:
+        session = question.session
+        found = events.events_after(session, stream.scope, after, stream.cluster_id, stream.types)
+        return [(one.id, text) for one, text in _texts(session, found) if one.id <= last]
+
+    return reading(call, read)
+
+
 def _texts(session: Session, found: Sequence[Event]) -> list[tuple[Event, str]]:
     """Each event as a stream has it."""
+    if not found:
+        return []
     projects = {one.id: one.name for one in identity.list_projects(session)}
     known = clusters.clusters_by_id(session, SYSTEM, {one.cluster_id for one in found if one.cluster_id})
     texts = []
@@ -234,7 +241,7 @@ async def follow(
         hub.remove(stream)
         service.stream_limit.give_back(user)
 
-    return _Answer(_lines(call, service, hub, stream, (last if after is None else after, last)), end)
+    return _Answer(_lines(call, service, stream, (last if after is None else after, last)), end)
 
 
 class _Answer(StreamingResponse):
@@ -258,9 +265,7 @@ def _cluster_id(call: Call, name: str | None) -> int | None:
     return reading(call, lambda question: find_cluster(question, name).id)
 
 
-async def _lines(
-    call: Call, service: Service, hub: Hub, stream: Stream, missed: tuple[int, int]
-) -> AsyncIterator[str]:
+async def _lines(call: Call, service: Service, stream: Stream, missed: tuple[int, int]) -> AsyncIterator[str]:
     """What the stream has missed between two numbers, as its client reads it, and then what happens."""
     loop = asyncio.get_running_loop()
     check_at = loop.time() + HEARTBEAT_SECONDS  # also while events come: nobody keeps a right by being busy
@@ -279,12 +284,17 @@ async def _lines(
     yield "retry: 2000\n: connected\n\n"
     after, last = missed
     while after < last:
-        found = await run_in_threadpool(hub.missed, stream, after, last)
+        if loop.time() >= check_at and not await has_right():
+            return
+        try:
+            with service.missed_events.one_more(call.caller.user.id):
+                found = await run_in_threadpool(_missed, call, stream, after, last)
+        except Problem:  # the user's others read, or have taken long: without a thread meanwhile
+            await asyncio.sleep(_PAUSE_SECONDS)
+            continue
         for _, text in found:
             yield text
         after = found[-1][0] if found else last
-        if loop.time() >= check_at and not await has_right():
-            return
     while True:
         if loop.time() >= check_at:
             if not await has_right():

@@ -83,6 +83,7 @@ class Service:
     """Of this site, for reservations: `rocks` is asked."""
 
     stream_limit: AtOnce = field(default_factory=lambda: AtOnce("event streams", 20))
+    missed_events: AtOnce = field(default_factory=lambda: AtOnce("readings of missed events", 1))
     consoles: AtOnce = field(default_factory=lambda: AtOnce("consoles", 8, max_of_all=64, of_group="project"))
     console_logs: AtOnce = field(
         default_factory=lambda: AtOnce("readings of consoles", 2, max_of_all=8, retry_seconds=5)

@@ -4,14 +4,17 @@ import contextlib
 import json
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from nucleus.api import events
+from nucleus.api import service as service_module
 from nucleus.mirror.events import NEWS, append_events
 from nucleus.mirror.pool import Pool
 from nucleus.records import NewEvent
 from tests.patience import patience
+from tests.system.nucleus.api.conftest import MODERN
 from tests.system.nucleus.api.http_client import Client, Connection
 from tests.system.nucleus.conftest import sql
 
@@ -104,6 +107,41 @@ def test_a_user_has_few_streams(service: Client) -> None:
             open_streams.enter_context(stream(service, "ann"))
         assert service.get("ann", "/v1/events").status_code in (400, 429)
         open_streams.enter_context(stream(service, "bob"))
+
+
+def test_streams_of_a_user_read_what_they_missed_one_after_the_other(
+    service: Client, pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    emit(pool, "first", "second")
+    at_work, seen, missed = list[int](), list[int](), events._missed
+
+    def slow(*given: Any) -> Any:
+        at_work.append(1)
+        seen.append(len(at_work))
+        time.sleep(0.2)
+        at_work.pop()
+        return missed(*given)
+
+    monkeypatch.setattr(events, "_missed", slow)
+    with contextlib.ExitStack() as open_streams:
+        begun = [
+            open_streams.enter_context(stream(service, "ann", **{"Last-Event-ID": "0"})) for _ in range(3)
+        ]
+        for one in begun:
+            assert ['"target": "first"' in next(one)[2], '"target": "second"' in next(one)[2]] == [True] * 2
+    assert seen == [1] * 3
+
+
+def test_missed_events_count_as_other_questions(
+    service: Client, pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service_module, "LONG_SECONDS", 0.0)
+    monkeypatch.setattr(service_module, "SECONDS_OF_A_REQUEST", 1e-7)
+    emit(pool, "first")
+    with stream(service, "ann", **{"Last-Event-ID": "0"}) as ann:
+        assert '"target": "first"' in next(ann)[2]
+        assert service.get("ann", "/v1/user", headers=MODERN).status_code == 429
+        assert service.get("bob", "/v1/user").status_code == 200
 
 
 @pytest.mark.slow
