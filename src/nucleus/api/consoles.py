@@ -341,8 +341,10 @@ async def _serve(client: WebSocket, service: Service, ticket: Ticket) -> None:
 @router.get("/console/{kind}/{ticket}", include_in_schema=False)
 def console_page(request: Request, kind: Literal["vnc", "serial"], ticket: str) -> Response:
     """The page of a ticket, whose script uses it. The name of the node on it is that of the ticket."""
-    with service_of(request).pool.transaction() as session:
-        cluster, node, of = tickets.console_of(session, ticket) or ("", "", "")
+    cluster = node = of = ""
+    if tickets.is_ticket(ticket):
+        with service_of(request).pool.reading() as session:
+            cluster, node, of = tickets.console_of(session, ticket) or ("", "", "")
     names = f'data-cluster="{html.escape(cluster)}" data-node="{html.escape(node)}" data-kind="{of}"'
     text = (STATIC / f"console/{kind}.html").read_text("utf-8").replace("<html", f"<html {names}", 1)
     headers = {"Content-Security-Policy": _POLICIES[kind], "Cache-Control": "no-store"}

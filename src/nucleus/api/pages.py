@@ -178,8 +178,16 @@ async def healthz() -> Response:
 
 @router.get("/readyz")
 def readyz(request: Request) -> Response:
-    """Whether requests can be answered: the database is there, and the site was polled."""
+    """Whether requests can be answered, as it was a second ago at most."""
     service = service_of(request)
+    checks = service.readiness.get(lambda: _readiness(service))
+    if checks is None:
+        raise unavailable("this is being found out; ask again in a second")
+    return JSONResponse(checks, 200 if all(value == "ok" for value in checks.values()) else 503)
+
+
+def _readiness(service: Service) -> dict[str, str]:
+    """What is needed → ok, or what is wrong: the database is there, and the site was polled."""
     checks: dict[str, str] = {}
     try:
         with service.pool.transaction() as session:
@@ -196,8 +204,7 @@ def readyz(request: Request) -> Response:
         checks["database"] = (
             "the database does not answer, or is not set up; the journal of the service has more"
         )
-    is_ready = all(value == "ok" for value in checks.values())
-    return JSONResponse(checks, 200 if is_ready else 503)
+    return checks
 
 
 @router.get("/metrics")

@@ -76,8 +76,9 @@ class Service:
     unknown_rate: Rate = field(default_factory=lambda: Rate("requests that are refused", 20, 20))
     """Each is recorded in the audit log."""
 
+    readiness: RecentAnswer[dict[str, str]] = field(default_factory=lambda: RecentAnswer(1.0))
     metrics_text: RecentAnswer[bytes] = field(default_factory=lambda: RecentAnswer(5.0))
-    """Anybody may ask for it, and it takes ten questions to the database."""
+    """Anybody may ask for both; the counters take ten questions to the database."""
 
     cluster_images: RecentAnswer[list[str]] = field(default_factory=lambda: RecentAnswer(30.0))
     """Of this site, for reservations: `rocks` is asked."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import secrets
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -11,6 +12,9 @@ if TYPE_CHECKING:
 
 TICKET_SECONDS = 30
 """How long a ticket waits for its WebSocket (specification of Nucleus, §6.1)."""
+
+is_ticket = re.compile(r"[A-Za-z0-9_-]{43}").fullmatch
+"""Whether a text has the form of a ticket: of another one the database need not be asked."""
 
 _RETENTION_HOURS = 1
 """Pages that are loaded again show whose console they were."""

@@ -110,6 +110,7 @@ class Client:
         for rate in ("change_rate", "request_rate", "unknown_rate"):
             setattr(self.application.state.service, rate, Rate(rate, 1000, 1000))
         self.application.state.service.metrics_text = RecentAnswer(5.0)
+        self.application.state.service.readiness = RecentAnswer(1.0)
 
 
 @contextlib.contextmanager

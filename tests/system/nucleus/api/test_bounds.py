@@ -137,23 +137,42 @@ def test_a_long_answer_is_not_stored_for_a_repetition(
     assert sql(pool, "SELECT COUNT(*) FROM computeset") == [(1,)]
 
 
-def test_counters_are_read_once_in_a_while_however_many_ask(
-    service: Client, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("path", "code", "answer", "question"),
+    [("/metrics", 200, "metrics_text", "gauges"), ("/readyz", 503, "readiness", "oldest_poll_seconds")],
+)
+def test_what_anybody_may_ask_is_read_once_in_a_while(
+    service: Client, monkeypatch: pytest.MonkeyPatch, path: str, code: int, answer: str, question: str
 ) -> None:
     asked = []
-    gauges = status.gauges
+    read = getattr(status, question)
 
     def counted(*given: Any) -> Any:
         asked.append(1)
-        return gauges(*given)
+        return read(*given)
 
-    monkeypatch.setattr(status, "gauges", counted)
-    assert {service.get("", "/metrics").status_code for _ in range(20)} == {200}
+    monkeypatch.setattr(status, question, counted)
+    setattr(service.application.state.service, answer, RecentAnswer(60.0))
+    assert {service.get("", path).status_code for _ in range(20)} == {code}, "nothing was polled"
     assert len(asked) == 1
-    service.application.state.service.metrics_text = RecentAnswer(0.0)
+    setattr(service.application.state.service, answer, RecentAnswer(0.0))
     for _ in range(2):
-        service.get("", "/metrics")
+        service.get("", path)
     assert len(asked) == 3
+
+
+def test_of_what_is_no_ticket_no_page_asks_the_database(
+    service: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def console_of(_: Any, text: str) -> None:
+        asked.append(text)
+
+    monkeypatch.setattr(tickets, "console_of", console_of)
+    for text in ("none", "A" * 42, "A" * 44, f"{'A' * 42}.", f"{'A' * 43}%0A", "A" * 43):
+        assert service.get("", f"/console/vnc/{text}").status_code == 200, "its script says what is wrong"
+    assert asked == ["A" * 43]
 
 
 def test_a_set_of_many_nodes_has_one_end(service: Client, pool: Pool) -> None:

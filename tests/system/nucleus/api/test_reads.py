@@ -385,6 +385,7 @@ def test_a_service_is_ready_while_each_poll_is_of_late(
                 for name in (source,) if source else ("cluster", "interface", "route", "vm"):
                     moment = None if age is None else database_now(session) - timedelta(seconds=age)
                     session.execute("UPDATE source SET observed = %s WHERE name = %s", (moment, name))
+            service.forget_rates()
             answer = service.get("", "/readyz")
             assert answer.status_code == status, (source, age, answer.text)
             checks = answer.json()
