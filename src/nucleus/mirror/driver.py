@@ -21,6 +21,7 @@ from rocks.core.mariadb import (
     NO_SUCH_DATABASE,
     NO_SUCH_TABLE,
     TOO_MANY_CONNECTIONS,
+    TOO_SLOW,
     UNREACHABLE,
     error_code,
     error_text,
@@ -43,6 +44,9 @@ SETUP_SECONDS = 60
 
 LOCK_WAIT_SECONDS = 3
 """Less than `SILENCE_SECONDS`: a server that waits for a row says so before it counts as silent."""
+
+STATEMENT_SECONDS = 3.5
+"""Of a statement in a pool, between the two: the server ends it before it counts as silent."""
 
 _SESSION = (
     "SET SESSION tx_isolation = 'READ-COMMITTED', time_zone = '+00:00',"
@@ -86,19 +90,21 @@ def connect(
     user: str | None = None,
     *,
     silence_seconds: float,
+    statement_seconds: float = 0,
     commits_itself: bool = False,
 ) -> Connection[Cursor]:
     """A connection: READ COMMITTED, strict, UTC; DATETIME becomes an aware moment, and BOOLEAN a bool.
 
     `commits_itself`: each statement is a transaction of its own until one begins. An UPDATE counts the rows that it
-    found, changed or not. A server that is silent for `silence_seconds` is lost. Raises `DRIVER_ERRORS`.
+    found, changed or not. A server that is silent for `silence_seconds` is lost; it ends a statement after
+    `statement_seconds`, if that is not 0. Raises `DRIVER_ERRORS`.
     """
     return pymysql.connect(
         unix_socket=settings.socket,
         user=user or settings.user,
         database=database,
         charset="utf8mb4",
-        init_command=_SESSION,
+        init_command=f"{_SESSION}, max_statement_time = {statement_seconds}",
         autocommit=commits_itself,
         ssl_disabled=True,
         client_flag=CLIENT.FOUND_ROWS,
@@ -143,6 +149,8 @@ def explain(error: Exception, settings: DatabaseSettings) -> RocksError:
         )
     if code in LOCKED_OUT:
         return BusyError("another request holds the same rows of the database; repeat this one")
+    if code == TOO_SLOW:
+        return HostError(f"{place} has ended a statement that took longer than {STATEMENT_SECONDS} s")
     if code == DUPLICATE:
         return DuplicateError(f"it is there already: {message}")
     if code in (NO_SUCH_DATABASE, NO_SUCH_TABLE):
@@ -156,7 +164,11 @@ def open_connection(settings: DatabaseSettings, *, commits_itself: bool = False)
     """A connection to the schema, as `connect` makes it. HostError; StateError before there is one."""
     with explained(settings):
         return connect(
-            settings, settings.name, silence_seconds=SILENCE_SECONDS, commits_itself=commits_itself
+            settings,
+            settings.name,
+            silence_seconds=SILENCE_SECONDS,
+            statement_seconds=STATEMENT_SECONDS if commits_itself else 0,
+            commits_itself=commits_itself,
         )
 
 

@@ -2,19 +2,21 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
 from nucleus.cli.main import main
 from nucleus.configuration import DatabaseSettings
-from nucleus.mirror import clusters, computesets, events, identity, operations, usage
+from nucleus.mirror import clusters, computesets, driver, events, identity, operations, usage
 from nucleus.mirror.driver import DuplicateError
 from nucleus.mirror.migrate import check_version, load_migrations, set_up
 from nucleus.mirror.pool import Guard, Pool
 from nucleus.records import SYSTEM, NewEvent, NewOperation, Scope
 from rocks.core.errors import BusyError, HostError, StateError
-from tests.system.nucleus.conftest import add_cluster, compute_numbers
+from tests.system.nucleus.conftest import add_cluster, compute_numbers, sql
 from tests.waiting import wait_until
 
 _STRANGER = Scope(7, frozenset({4711}))
@@ -28,6 +30,23 @@ def test_a_schema_is_made_and_left_alone_when_it_is_there(absent_schema: Databas
     assert set_up(absent_schema) == (newest, newest)
     with Pool(absent_schema).transaction() as session:
         check_version(session)
+
+
+def test_a_statement_that_takes_long_is_ended_and_the_server_is_not_silent(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert driver.LOCK_WAIT_SECONDS < driver.STATEMENT_SECONDS < driver.SILENCE_SECONDS
+    monkeypatch.setattr(driver, "STATEMENT_SECONDS", 0.5)
+    with closing(Pool(replace(pool.settings, connections=1))) as hasty:
+        for begin in (hasty.reading, hasty.transaction):
+            with pytest.raises(HostError, match="took longer than 0.5 s"), begin() as session:
+                session.row("SELECT SLEEP(60)")
+            with begin() as session:
+                assert session.value("SELECT 1") == 1, "the next one on the same connection"
+    running = (
+        "SELECT 1 FROM information_schema.processlist WHERE db = DATABASE() AND info LIKE 'SELECT SLEEP%'"
+    )
+    assert sql(pool, running) == []
 
 
 def test_an_interrupted_setup_is_finished_by_the_next(absent_schema: DatabaseSettings) -> None:
