@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from functools import partial
+from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -35,6 +35,7 @@ from nucleus.mirror import images, uploads
 from nucleus.mirror.columns import same_name
 from nucleus.mirror.driver import DuplicateError
 from nucleus.records import NewOperation
+from rocks.core.errors import RocksError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -69,7 +70,8 @@ def _begin(change: Change, name: str, project: str | None, size: int) -> Upload:
     silent = uploads.silent_upload(change.session, project_id, name, call.caller.user.id)
     if silent is not None and not Receiver.has_open(part_path(_folder(call), silent.id)):
         images.remove_image(change.session, silent.image_id)
-    _forget_old(change)
+    for old in uploads.old_uploads(change.session):  # they were given up
+        images.remove_image(change.session, old.image_id)
     if project_id is None and not call.scope.is_operator:
         demand_public_image_quota(change.session, call.caller.user.id, size)
     demand_image_quota(change.session, project_id, size)
@@ -86,21 +88,33 @@ def _begin(change: Change, name: str, project: str | None, size: int) -> Upload:
     return upload
 
 
-def _forget_old(change: Change) -> None:
-    """Forget uploads that were given up, and remove the files that no upload and no image needs any more.
+def _remove_files(call: Call) -> None:
+    """Remove the files that no upload and no image needs any more; what cannot be done now is left to the next one.
 
-    An upload is recorded before its file exists: a file that is seen without a record has lost it.
+    Not in the transaction that removes their records: it may be undone. An upload is recorded before its file exists:
+    a file that is seen without a record has lost it.
     """
-    for old in uploads.old_uploads(change.session):
-        images.remove_image(change.session, old.image_id)
-    files = [one for one in _folder(change.call).glob("*") if is_name_of_ours(one.name)]
-    if files:
-        parts, unfinished = images.unfinished(change.session)
-        needed = {part_path(_folder(change.call), one) for one in parts}
-        needed |= {whole_path(_folder(change.call), one) for one in unfinished}
-        for file in files:
-            if file not in needed:
-                file.unlink(missing_ok=True)
+    folder = _folder(call)
+    with suppress(RocksError, OSError):
+        files = {one for one in folder.glob("*") if is_name_of_ours(one.name)}
+        with call.service.pool.reading() as session:
+            parts, unfinished = images.unfinished(session)
+        needed = {part_path(folder, one) for one in parts}
+        needed |= {whole_path(folder, one) for one in unfinished}
+        for file in files - needed:
+            file.unlink(missing_ok=True)
+
+
+def _then_removes_files(handler: Callable[..., Response]) -> Callable[..., Response]:
+    """Decorates a handler of `changes` by which files may have lost their records."""
+
+    @wraps(handler)
+    def answered(call: Call, **values: Any) -> Response:
+        answer = handler(call=call, **values)
+        _remove_files(call)
+        return answer
+
+    return answered
 
 
 def _project_of(call: Call, requested: str | None) -> int | None:
@@ -228,19 +242,19 @@ async def _stored(call: Call, upload: Upload, receiver: Receiver, expected: dict
 
 
 def _reserve(call: Call, name: str, project: str | None, size: int) -> Upload:
-    return changing(
+    upload = changing(
         call, "image", "upload_image", lambda change: _begin(change, name, project, size), has_key=False
     )
+    _remove_files(call)
+    return upload
 
 
 def _discard(call: Call, upload: Upload) -> None:
     """Remove what came, unless it became an image."""
     with suppress(Exception), call.service.pool.transaction() as session:
-        if uploads.find_upload(session, upload.id, upload.user_id) is None:
-            return
-        images.remove_image(session, upload.image_id)
-        whole_path(_folder(call), upload.image_id).unlink(missing_ok=True)
-    part_path(_folder(call), upload.id).unlink(missing_ok=True)
+        if uploads.find_upload(session, upload.id, upload.user_id) is not None:
+            images.remove_image(session, upload.image_id)
+    _remove_files(call)
 
 
 def _finish(call: Call, upload: Upload, receiver: Receiver, expected: dict[str, str]) -> Response:
@@ -280,6 +294,7 @@ def _finish(call: Call, upload: Upload, receiver: Receiver, expected: dict[str, 
 
 
 @route(router, "POST /v1/image/upload", "begin_upload", "Begin an upload", models.Upload, status_code=201)
+@_then_removes_files
 @changes("image", "upload_image")
 def begin_upload(change: Change, body: models.NewUpload) -> Response:
     """The image is then sent in parts, by PATCH to the answer's Location."""
@@ -314,12 +329,12 @@ def get_upload(question: Reading, id: str) -> Response:
 
 
 @route(router, "DELETE /v1/image/upload/{id}", "cancel_upload", "Give an upload up", status_code=204)
+@_then_removes_files
 @changes("image", "cancel_upload")
 def cancel_upload(change: Change, id: str) -> Response:
     """What came is removed."""
-    upload, image = _find_upload(change.session, change.call, id)
+    _, image = _find_upload(change.session, change.call, id)
     images.remove_image(change.session, image.id)
-    part_path(_folder(change.call), upload.id).unlink(missing_ok=True)
     change.note(image.text)
     return no_content()
 

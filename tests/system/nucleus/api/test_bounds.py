@@ -11,11 +11,13 @@ from nucleus.api.library.upload_bytes import Receiver
 from nucleus.api.recent_answers import RecentAnswer
 from nucleus.configuration import Configuration
 from nucleus.limits import FIRST_LIMITS
-from nucleus.mirror import computesets, operations, status, tickets
+from nucleus.mirror import audit, computesets, operations, status, tickets
 from nucleus.mirror.pool import Pool
 from nucleus.records import NewOperation
+from rocks.core.errors import HostError
 from tests.system.nucleus.api.conftest import ISO, MODERN, PROBLEMS, changed, start, started
 from tests.system.nucleus.api.http_client import Client
+from tests.system.nucleus.api.test_images import send
 from tests.system.nucleus.conftest import compute_numbers, sql
 from tests.waiting import wait_until
 
@@ -213,6 +215,41 @@ def test_an_upload_whose_program_was_killed_is_begun_anew_under_its_name(service
     sql(pool, "UPDATE upload SET touched = touched - INTERVAL 1 DAY")
     assert begin().status_code == 409, "an image that is there stays"
     assert sql(pool, "SELECT COUNT(*) FROM image") == [(1,)]
+
+
+def test_what_came_of_an_upload_stays_while_its_record_does(
+    service: Client, pool: Pool, configuration: Configuration, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It cannot be begun anew, by the quota; or the database does not take its removal."""
+    folder = Path(configuration.images.folder)
+
+    def begin(more_bytes: int = 0) -> Any:
+        body = {"name": "a.iso", "size": len(ISO) + more_bytes}
+        return service.ask("ann", "POST", UPLOADS, json=body, headers=PROBLEMS)
+
+    def go_on(upload: str, offset: int, content: bytes) -> int:
+        headers = {"Upload-Offset": str(offset), **MODERN}
+        return service.ask("ann", "PATCH", f"{UPLOADS}/{upload}", body=content, headers=headers).status_code
+
+    def fail(*_: Any) -> None:
+        raise HostError("the database is away")
+
+    first = begin().json()["id"]
+    assert go_on(first, 0, ISO[:9]) == 204
+    sql(pool, "UPDATE upload SET touched = touched - INTERVAL 1 MINUTE")
+    sql(pool, f"UPDATE project SET limits = '{{\"image_bytes\": {len(ISO)}}}' WHERE name = 'alpha'")
+    assert [begin(1).status_code, send(service, "a.iso").status_code] == [403, 403]
+    with monkeypatch.context() as broken:
+        broken.setattr(audit, "record", fail)  # the last statement before the commit
+        assert begin().status_code == 503
+        assert service.ask("ann", "DELETE", f"{UPLOADS}/{first}").status_code == 503
+    assert go_on(first, 9, ISO[9:18]) == 204
+    sql(pool, "UPDATE upload SET touched = touched - INTERVAL 1 MINUTE")
+    second = begin().json()["id"]
+    assert not list(folder.iterdir()), "it was replaced"
+    assert go_on(second, 0, ISO[:9]) == 204 and [one.stem for one in folder.iterdir()] == [second]
+    assert service.ask("ann", "DELETE", f"{UPLOADS}/{second}").status_code == 204
+    assert not list(folder.iterdir())
 
 
 def test_an_upload_that_comes_slowly_is_not_begun_anew(
