@@ -96,6 +96,8 @@ class Service:
 
     waits: AtOnce = field(default_factory=lambda: AtOnce("requests that wait for operations", 100))
     uploads: AtOnce = field(default_factory=lambda: AtOnce("uploads", 4, retry_seconds=60))
+    hashings: AtOnce = field(default_factory=lambda: AtOnce("images that are read again", 1, max_of_all=2))
+    """Each takes a processor, for a minute where the image is large. The others wait for their turn."""
 
 
 class Call:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import math
 import threading
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 from nucleus.api.problems import Problem, limited
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterator
+    from collections.abc import AsyncIterator, Hashable, Iterator
 
     from nucleus.api.access.authentication import Caller
 
@@ -86,6 +87,20 @@ class AtOnce:
         finally:
             self.give_back(user_id, group)
 
+    @contextlib.asynccontextmanager
+    async def turn(self, user_id: int) -> AsyncIterator[None]:
+        """As `one_more`, but who would be one too many waits, and has no thread meanwhile."""
+        while True:
+            try:
+                self.take(user_id)
+                break
+            except Problem:
+                await asyncio.sleep(0.1)
+        try:
+            yield
+        finally:
+            self.give_back(user_id)
+
     def _too_many(self, detail: str) -> Problem:
         return limited(detail, headers={"Retry-After": str(self.retry_seconds)})
 
@@ -93,10 +108,11 @@ class AtOnce:
 Value = TypeVar("Value")
 
 
-class _Latest(OrderedDict[str, Value]):
+class Latest(OrderedDict[str, Value]):
     """The values that were put last: strangers cannot have it grow."""
 
     def put(self, key: str, value: Value) -> None:
+        """Store it as the last one."""
         self[key] = value
         self.move_to_end(key)
         while len(self) > 10_000:
@@ -113,7 +129,7 @@ class Failures:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._moments = _Latest[list[float]]()
+        self._moments = Latest[list[float]]()
 
     def check(self, source: str, claim: str) -> None:
         """Problem 429 when there were too many."""
@@ -175,7 +191,7 @@ class Rate:
         self._max_waiting = max_waiting
         self._waiting = 0
         self._lock = threading.Lock()
-        self._buckets = _Latest[tuple[float, float]]()
+        self._buckets = Latest[tuple[float, float]]()
 
     def take(self, caller: Caller) -> None:
         """Wait for the turn. Problem 429 when there were too many."""

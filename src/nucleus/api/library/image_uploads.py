@@ -231,10 +231,15 @@ async def _receiver(call: Call, upload: Upload) -> AsyncGenerator[Receiver]:
 
 
 async def _stored(call: Call, upload: Upload, receiver: Receiver, expected: dict[str, str]) -> Response:
-    """The answer to a whole image."""
+    """Check what came; the answer to a whole image."""
     await run_in_threadpool(receiver.flush)
     try:
-        return await run_in_threadpool(_finish, call, upload, receiver, expected)
+        sha256, md5 = await receiver.digests(call.service.hashings.turn(call.caller.user.id))
+        for name, value in expected.items():
+            found = sha256 if name == "SHA-256" else md5
+            if value != found:
+                raise invalid(f"the {name} of what came is {found}, not {value}; send the image again")
+        return await run_in_threadpool(_finish, call, upload, receiver, sha256, md5)
     except Problem as problem:
         if problem.code == "invalid-request":  # after others the client can send the last part again
             await run_in_threadpool(_discard, call, upload)
@@ -257,13 +262,8 @@ def _discard(call: Call, upload: Upload) -> None:
     _remove_files(call)
 
 
-def _finish(call: Call, upload: Upload, receiver: Receiver, expected: dict[str, str]) -> Response:
-    """Check what came, give it its name, and have the site's library take it."""
-    sha256, md5 = receiver.digests()
-    for name, value in expected.items():
-        found = sha256 if name == "SHA-256" else md5
-        if value != found:
-            raise invalid(f"the {name} of what came is {found}, not {value}; send the image again")
+def _finish(call: Call, upload: Upload, receiver: Receiver, sha256: str, md5: str) -> Response:
+    """Give what came its name, if it is an ISO image, and have the site's library take it."""
     receiver.demand_iso()
     target = whole_path(_folder(call), upload.image_id)
 

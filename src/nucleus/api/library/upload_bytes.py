@@ -18,11 +18,13 @@ from starlette.concurrency import run_in_threadpool
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
 
+from nucleus.api.access.throttles import Latest
 from nucleus.api.problems import Problem, invalid, unavailable
 from rocks.core.files import sync_folder
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Coroutine
+    from contextlib import AbstractAsyncContextManager
 
     from starlette.requests import Request
 
@@ -35,6 +37,9 @@ _MAX_FIELD_BYTES = 4096
 _MAX_FIELDS = 15
 _DESCRIPTOR, _ISO_MARK = 0x8000, b"CD001"
 _DIGEST = re.compile(r"sha-256=:([A-Za-z0-9+/]{43}=):")
+
+_DIGESTS = Latest[tuple[str, str]]()
+"""Of files that were read again. They are whole, and nothing is added to them any more."""
 
 
 async def stream_of(request: Request, remedy: str) -> AsyncGenerator[bytes]:
@@ -245,16 +250,22 @@ class Receiver:
         self._md5.update(block)
         self.offset += len(block)
 
-    def digests(self) -> tuple[str, str]:
-        """(SHA-256, MD5) of the whole file; read again only when an earlier request has sent a part."""
-        if not self._is_from_start:
-            self._sha256, self._md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
-            place = 0
-            while block := os.pread(self._descriptor, _BLOCK_BYTES, place):
-                self._sha256.update(block)
-                self._md5.update(block)
-                place += len(block)
-        return self._sha256.hexdigest(), self._md5.hexdigest()
+    async def digests(self, turn: AbstractAsyncContextManager[None]) -> tuple[str, str]:
+        """(SHA-256, MD5) of the whole file. It is read again, once, when an earlier request has sent a part."""
+        if self._is_from_start:
+            return self._sha256.hexdigest(), self._md5.hexdigest()
+        if (key := str(self.path)) not in _DIGESTS:
+            async with turn:
+                _DIGESTS.put(key, await run_in_threadpool(self._read_again))
+        return _DIGESTS[key]
+
+    def _read_again(self) -> tuple[str, str]:
+        sha256, md5, place = hashlib.sha256(), hashlib.md5(usedforsecurity=False), 0
+        while block := os.pread(self._descriptor, _BLOCK_BYTES, place):
+            sha256.update(block)
+            md5.update(block)
+            place += len(block)
+        return sha256.hexdigest(), md5.hexdigest()
 
     def demand_iso(self) -> None:
         """Problem unless the file has the mark of ISO 9660, and is as long as it states."""

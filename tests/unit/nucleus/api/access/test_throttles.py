@@ -1,5 +1,6 @@
 """How many of something there may be: at once, in a second, in a minute; time passes as the test says."""
 
+import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event, Thread
 from types import SimpleNamespace
@@ -160,6 +161,24 @@ def test_so_many_at_once_of_one_of_all_and_of_a_group() -> None:
     places.give_back(2, "a")
     places.take(4, "a", 2)
     assert (places.count, places.count_of("a"), places.count_of("b")) == (3, 2, 1)
+
+
+def test_who_would_be_one_too_many_waits_for_a_turn() -> None:
+    places = AtOnce("readings", 1, 2)
+
+    async def have(user: int) -> str:
+        async with places.turn(user):
+            return "had"
+
+    async def wait() -> str:
+        with places.one_more(1):
+            second = asyncio.create_task(have(1))
+            assert await have(2) == "had", "of another user"
+            await asyncio.sleep(0.3)
+            assert not second.done() and places.count == 1
+        return await asyncio.wait_for(second, 60)
+
+    assert asyncio.run(wait()) == "had" and places.count == 0
 
 
 def test_wrong_credentials_are_counted_by_network_and_claim() -> None:
