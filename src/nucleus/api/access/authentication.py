@@ -20,7 +20,7 @@ from nucleus.api.access.credentials import (
     SentSignature,
     SentToken,
 )
-from nucleus.api.access.throttles import Failures
+from nucleus.api.access.throttles import AtOnce, Failures
 from nucleus.api.problems import Problem, Remedy, forbidden, request_id, unavailable
 from nucleus.limits import SIGNATURE_WINDOW_SECONDS
 from nucleus.mirror import audit, identity
@@ -29,10 +29,14 @@ from nucleus.records import Scope
 _PASSWORD_CHECKS = threading.BoundedSemaphore(4)
 """Of bcrypt, at the same time: each takes a processor for a tenth of a second or more."""
 
-MAX_PASSWORDS = 24
-"""How many are checked or wait for that: each has one of the 40 threads that all requests share."""
+MAX_PASSWORDS, MAX_PASSWORDS_OF_NAME = 24, 8
+"""How many are checked or wait for that: each has one of the 40 threads that all requests share.
 
-_PASSWORD_PLACES = threading.BoundedSemaphore(MAX_PASSWORDS)
+Right ones have no other bound before they are checked: one person leaves places to the others.
+"""
+
+_PASSWORD_PLACES = AtOnce("passwords", MAX_PASSWORDS)
+"""All are of one user, 0: who it is, is not known yet. Their groups are the names."""
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -194,17 +198,19 @@ class Authenticator:
         if not self.settings.password_file:
             return None
         passwords = _read(self.settings.password_file)
-        if not _PASSWORD_PLACES.acquire(blocking=False):
+        try:
+            _PASSWORD_PLACES.take(0, sent.username, MAX_PASSWORDS_OF_NAME)
+        except Problem:
             raise unavailable(
                 "too many passwords are being checked; try again in a second, or use a token",
                 headers={"Retry-After": "1"},
-            )
+            ) from None
         try:
             with _PASSWORD_CHECKS:
                 if not credentials.password_fits(passwords, sent.username, sent.password):
                     return None
         finally:
-            _PASSWORD_PLACES.release()
+            _PASSWORD_PLACES.give_back(0, sent.username)
         with self.pool.transaction() as session:
             user = identity.user_by_name(session, sent.username)
         return _whole(user, "basic") if user and _is_same_name(user.username, sent.username) else None
