@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 import html
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request, WebSocket
 from pydantic import BaseModel, Field
+from starlette.concurrency import run_in_threadpool
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from nucleus.api import models
 from nucleus.api.access.authentication import caller_of, require
+from nucleus.api.access.throttles import AtOnce
 from nucleus.api.console_relay import relay
 from nucleus.api.decorators import changes, route_of_nodes
 from nucleus.api.etags import json_answer
@@ -50,6 +53,10 @@ if TYPE_CHECKING:
 
 MAX_PICTURES_OF_HOST = 3
 """Of screens, at the same time."""
+
+_OPENINGS = AtOnce("consoles that are being opened", 2, max_of_all=8)
+_OPENING_THREADS = ThreadPoolExecutor(8, thread_name_prefix="console")
+"""Each opening starts programs on a host, and waits for them."""
 
 router = APIRouter()
 _log = logging.getLogger("nucleus.console")
@@ -243,6 +250,7 @@ async def console_socket(client: WebSocket, ticket: str) -> None:
     service: Service = client.app.state.service
     origin = client.headers.get("origin")  # other programs than browsers send none
     is_own = origin is None or origin.partition("://")[2] == client.headers.get("host")
+    # in threads that only tickets have: strangers hold up neither other requests nor open consoles
     used = await asyncio.to_thread(_use, service, ticket) if is_own else None
     if used is None:
         cause = _TICKET_USED if is_own else _FOREIGN_PAGE
@@ -306,12 +314,14 @@ def _open(service: Service, node: Node, kind: str) -> Stream:
 
 
 async def _serve(client: WebSocket, service: Service, ticket: Ticket) -> None:
-    node = await asyncio.to_thread(_node_of, service, ticket)
+    node = await run_in_threadpool(_node_of, service, ticket)
     if node is None:
         await client.close()
         return
     try:
-        stream = await asyncio.to_thread(_open, service, node, ticket.kind)
+        async with _OPENINGS.turn(ticket.user_id):
+            loop = asyncio.get_running_loop()
+            stream = await loop.run_in_executor(_OPENING_THREADS, _open, service, node, ticket.kind)
     except RocksError as error:
         _log.warning("the console of %s cannot be opened: %s", node.rocks_name, error)
         await client.close()
@@ -322,7 +332,7 @@ async def _serve(client: WebSocket, service: Service, ticket: Ticket) -> None:
 
         async def is_still_allowed() -> bool:
             try:
-                return await asyncio.to_thread(_node_of, service, ticket) is not None
+                return await run_in_threadpool(_node_of, service, ticket) is not None
             except RocksError:
                 return True  # the database is away for a moment; the right was there a moment ago
 
@@ -330,7 +340,7 @@ async def _serve(client: WebSocket, service: Service, ticket: Ticket) -> None:
         code = await relay(client, stream.connection, is_still_allowed, CHECK_SECONDS, seconds)
         _log.info("the %s console of %s has ended: %d", ticket.kind, node.rocks_name, code)
     finally:
-        reason = await asyncio.to_thread(stream.close)
+        reason = await run_in_threadpool(stream.close)
         if reason:
             _log.warning("the %s console of %s: %s", ticket.kind, node.rocks_name, reason)
 

@@ -14,7 +14,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import ClientConnection, unix_connect
 
 from nucleus.api.app import create_application
-from nucleus.backends.executor import Answer
+from nucleus.backends.executor import Answer, Stream
 from nucleus.backends.simulator import Simulator
 from nucleus.configuration import Configuration
 from nucleus.mirror.pool import Pool
@@ -325,6 +325,38 @@ def test_a_user_reads_few_consoles_at_the_same_time(consoles: Client) -> None:
             end.set()
         assert [one.result().json() for one in first] == [{"lines": ["last"]}] * 2
     assert consoles.get("ann", f"{COMPUTE}/log").status_code == 200
+
+
+def test_consoles_that_open_slowly_hold_up_no_others(consoles: Client) -> None:
+    """Two of a user are opened at a time, in threads of their own; the next ones wait for their turn."""
+    begun, end = Semaphore(0), Event()
+    rocks = consoles.application.state.service.rocks
+    quickly = rocks.open_console
+
+    def open_console(name: str, kind: str) -> Stream:
+        if name == "vm-vc2-0":
+            begun.release()
+            assert end.wait(SECONDS)
+        stream: Stream = quickly(name, kind)
+        return stream
+
+    def first_bytes(ticket: str) -> bytes:
+        with connect(consoles, ticket) as console:
+            return bytes(console.recv(SECONDS))
+
+    rocks.open_console = open_console
+    tickets = [ticket_for(consoles, COMPUTE, "serial") for _ in range(8)]
+    with ThreadPoolExecutor(8) as threads:
+        slow = [threads.submit(first_bytes, one) for one in tickets]
+        try:
+            for _ in range(2):
+                assert begun.acquire(timeout=SECONDS)
+            assert not begun.acquire(timeout=1)
+            others = ticket_for(consoles, FRONTEND, "serial", "root")
+            assert first_bytes(others) == b"vc2 login: "
+        finally:
+            end.set()
+        assert [one.result() for one in slow] == [b"vm-vc2-0 login: "] * 8
 
 
 def test_a_token_without_the_right_to_consoles_gets_none(consoles: Client, pool: Pool) -> None:
