@@ -168,26 +168,6 @@ def test_two_clusters_do_not_get_one_vlan(vm_site: Site) -> None:
     assert "belongs to the virtual cluster vc1" in vm_site.refused("set host interface vlan vc2 eth0 102")
 
 
-def test_a_vlan_is_in_use_until_the_machines_that_left_it_have_stopped(vm_site: Site) -> None:
-    """Their records have left it, and they themselves at their next start."""
-    for number in (1, 2):
-        cluster = f"203.0.113.{8 + number} 1 fe-name=vc{number} cluster-naming=yes vlan={100 + number}"
-        vm_site.done("add cluster", *cluster.split())
-    for name in ("vm-vc1-0", "vc1"):
-        leases.take_leases(vm_site.database, {name: ("vmc-0-0", ())})
-        vm_site.database.commit()
-        free = 103 if name == "vm-vc1-0" else 104
-        vm_site.done(f"set host interface vlan vc1 vm-vc1-0 eth0 {free}")
-        before = vm_site.contents()
-        refusal = vm_site.refused("set host interface vlan vc2 vm-vc2-0 eth0 101")
-        assert "VLAN 101 belongs to the virtual cluster vc1, and vc2 is" in refusal
-        assert "a cluster that has left one has it until its machines have stopped" in refusal
-        assert vm_site.contents() == before
-        leases.release_leases(vm_site.database, [name])
-        vm_site.database.commit()
-    vm_site.done("set host interface vlan vc2 vm-vc2-0 eth0 101")
-
-
 def test_a_frontend_does_not_leave_its_computes(vm_site: Site) -> None:
     """They would be of no cluster, which no listing of the site's problems shows."""
     vm_site.done("add cluster 203.0.113.9 2 fe-name=vc1 cluster-naming=yes vlan=101")
