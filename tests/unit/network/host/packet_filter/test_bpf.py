@@ -72,7 +72,7 @@ def test_many_addresses_fit() -> None:
 
 
 @pytest.mark.parametrize("judge", [matches, kernel_matches])
-def test_the_most_foreign_addresses_fit(judge: Callable[[bytes, bytes], bool]) -> None:
+def test_the_largest_number_of_foreign_addresses_fits(judge: Callable[[bytes, bytes], bool]) -> None:
     """Those of a host, for a guest whose address is not recorded."""
     foreign = tuple(f"10.0.0.{number}" for number in range(1, MAX_FOREIGN + 1))
     rules = rules_for(Sender(MAC, True, foreign=foreign))
