@@ -147,7 +147,7 @@ test-random: ## run the tests on generated input, with fresh seeds and ten times
 	@$(ISOLATED) env ROCKS_TEST_PROFILE=random $(PYTEST) $(PARALLEL) -m '(hypothesis or moments) and not lab'
 
 # Models that are run through all their states: they take half as long as all other tests of rules, and `make test` has them.
-MODELS = $(addprefix tests/unit/,storage/daemons machine/leases/test_lease_interleavings.py)
+MODELS = $(addprefix tests/unit/,storage/daemons leases/test_lease_interleavings.py)
 
 check: WORKERS = 3
 check: lint ## lint, and the tests of rules and documents, without a daemon (a minute; the first time longer)

@@ -25,7 +25,7 @@ from comet.client.errors import (
     UnreachableError,
     UsageError,
 )
-from comet.client.frontend import LARGEST_PART, Frontend
+from comet.client.launch_frontend import LARGEST_PART, Frontend
 from comet.client.launcher_rules import OUTPUT
 from comet.client.launchers import Group, Launch
 from comet.client.records import Computeset

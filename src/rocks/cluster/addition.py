@@ -11,13 +11,15 @@ from rocks.core.dataclasses import dataclass
 from rocks.core.errors import StateError, UserError
 from rocks.core.names import printable
 from rocks.core.values import read_number
-from rocks.inventory import in_use_records as vm_inventory
 from rocks.inventory.attributes.records import attributes_of_new
 from rocks.inventory.attributes.rules import Member
+from rocks.inventory.inventory_lock import lock_inventory
 from rocks.inventory.limits import DEFAULT_VM_CPUS
 from rocks.inventory.new_host_parameters import Membership, find_membership
+from rocks.leases.unknown_machines import check_addition
 from rocks.library.guest_images import KEYS_ATTRIBUTE
 from rocks.machine import change_records as vm_changes
+from rocks.machine import in_use_records
 from rocks.machine.addition_plan import NEXT_FREE, VIRT_TYPE, InterfaceRequest, VmRequest
 from rocks.machine.change_records import HostVlan
 from rocks.machine.changes import warn_of_sizes
@@ -26,7 +28,6 @@ from rocks.machine.limits import DEFAULT_DISK_GB, DEFAULT_MEMORY_MB
 from rocks.machine.machines import DEFAULT_NETWORK, plan_new_vms
 from rocks.machine.maxima import Placed
 from rocks.machine.spec import LOCAL_TRANSPORT
-from rocks.machine.unknown_machines import check_addition
 from rocks.network.dns.changes import names_after_commit
 from rocks.network.infiniband.partitions import add_new_clusters_partition, check_pkey_value
 from rocks.network.interface_rules import check_ip
@@ -104,7 +105,7 @@ def add_cluster(database: Database, parameters: ClusterParameters) -> NewCluster
     """Store the cluster. UserError or StateError, and no change, for an invalid parameter or a value in use."""
     count, requested_vlan = _check_parameters(parameters)
     images = read_images(database, parameters.image, parameters.compute_image, parameters.key_file)
-    networks = vm_inventory.load_subnets(database)
+    networks = in_use_records.load_subnets(database)
     vlan_network = _network(networks, parameters.network)
     private, public = _network(networks, DEFAULT_NETWORK), _network(networks, PUBLIC_NETWORK)
     hosts = choose_places(
@@ -112,8 +113,8 @@ def add_cluster(database: Database, parameters: ClusterParameters) -> NewCluster
     )
     containers = {host.name: host for host in hosts}
     _check_local_vlans(containers.values())
-    vm_inventory.lock_inventory(database)
-    inventory = vm_inventory.read_inventory(database, list(containers))
+    lock_inventory(database)
+    inventory = in_use_records.read_inventory(database, list(containers))
     membership = _membership(inventory, "Frontend")
     site, frontends = attributes_of_new(
         database, Member("", "linux", membership.appliance, membership.name, "", "", "")

@@ -19,10 +19,10 @@ from rocks.cluster.images import NO_IMAGE
 from rocks.cluster.volume_clones import NasClone, create_volumes, disks_on_nas, record_places
 from rocks.core.dataclasses import dataclass
 from rocks.core.errors import CLASSES, RocksError, StateError, UserError
-from rocks.inventory import in_use_records as vm_inventory
 from rocks.inventory.attributes import records as attributes
 from rocks.inventory.attributes.secret_names import is_secret
 from rocks.inventory.cluster_records import members, own_clusters_of
+from rocks.inventory.inventory_lock import lock_inventory, unlock_inventory
 from rocks.library.guest_images import (
     ADDRESS_ATTRIBUTE,
     CLUSTER_KEY_ATTRIBUTE,
@@ -31,6 +31,7 @@ from rocks.library.guest_images import (
     KEYS_ATTRIBUTE,
     check_source_name,
 )
+from rocks.machine import in_use_records
 from rocks.machine import records as table
 from rocks.machine.domain.documents import PUBLIC_NETWORK
 from rocks.machine.limits import DEFAULT_DISK_GB
@@ -113,7 +114,7 @@ def clone_clusters(
     """
     shape = _read_shape(database, parameters, notify)
     names = _names(parameters)
-    vm_inventory.lock_inventory(database)
+    lock_inventory(database)
     present = members(database, names)
     missing = [name for name in names if name not in present]
     addresses = _addresses(database, parameters, names, missing)
@@ -127,9 +128,9 @@ def clone_clusters(
     if new:
         database.rollback()
         # a NAS may take minutes, and other commands wait for the lock
-        vm_inventory.unlock_inventory(database)
+        unlock_inventory(database)
         create_volumes(database, shape.disks, new, progress)
-        vm_inventory.lock_inventory(database)
+        lock_inventory(database)
         if set(members(database, names)) != set(present):
             raise StateError(_CHANGED)
         clones = add()
@@ -279,11 +280,11 @@ def _addresses(
     """Frontend → its public address, for the clones that are missing. StateError when there are too few."""
     if parameters.count is None or len(parameters.addresses) > 1:
         return dict(zip(names, parameters.addresses, strict=True))
-    networks = vm_inventory.load_subnets(database)
+    networks = in_use_records.load_subnets(database)
     if PUBLIC_NETWORK not in networks:
         raise unknown_network(PUBLIC_NETWORK, networks)
     subnet = networks[PUBLIC_NETWORK][1]
-    inventory = vm_inventory.read_inventory(database, [])
+    inventory = in_use_records.read_inventory(database, [])
     used = [*inventory.ips, *inventory.reserved_ips]
     found = next_addresses(subnet, used, len(missing), 1, parameters.addresses[0])
     return dict(zip(missing, found, strict=True))

@@ -12,7 +12,7 @@ from rocks.core.names import printable
 from rocks.core.public_keys import LARGEST_KEYS_BYTES, read_new_keys
 from rocks.inventory.attributes.records import insert_host_values
 from rocks.inventory.boot_records import set_boot_action
-from rocks.inventory.in_use_records import LOCK_SECONDS
+from rocks.inventory.inventory_lock import LOCK_SECONDS
 from rocks.library.guest_images import (
     ADDRESS_ATTRIBUTE,
     IMAGE_ATTRIBUTE,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from rocks.core.errors import StateError
 from rocks.core.names import first_few
+from rocks.leases.plan import SAVED
 from rocks.library.guest_images import (
     IMAGE_ATTRIBUTE,
     INSTANCE_ATTRIBUTE,
@@ -14,7 +15,6 @@ from rocks.library.guest_images import (
     source_disk,
     volume_of,
 )
-from rocks.machine.leases.plan import SAVED
 from rocks.storage.life.states import UNMAPPED
 from rocks.storage.volumes.volume_names import removal_command
 from rocks.storage.wire.base_names import is_base

@@ -16,15 +16,15 @@ from rocks.cluster import reinstall_rules
 from rocks.core import dry_run
 from rocks.core.errors import BusyError, HostError, RocksError, StateError
 from rocks.inventory.attributes.records import replace_attribute
-from rocks.inventory.machine_locks import lock_vms
+from rocks.leases import records as leases
+from rocks.leases.epoch import ensure_epoch
+from rocks.leases.machine_locks import lock_vms
 from rocks.library.guest_images import IMAGE_ATTRIBUTE, INSTANCE_ATTRIBUTE, check_disk_size, volume_of
 from rocks.library.library_folder import find_source
 from rocks.machine import records as table
 from rocks.machine.disks.copy_rules import check_no_doubt
 from rocks.machine.disks.files import check_erase, remove_disk
 from rocks.machine.disks.removed_volumes import DestroyingError, UnknownEndError, destroy_volumes
-from rocks.machine.leases import records as leases
-from rocks.machine.leases.epoch import ensure_epoch
 from rocks.machine.outcomes import Outcomes
 from rocks.machine.power import stop_machines
 from rocks.machine.snapshots.snapshots import list_snapshots

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import Code, HostError, StateError, UserError
 from rocks.core.names import first_few, printable
-from rocks.core.units import BYTES_PER_GB
 from rocks.core.values import read_number
 from rocks.inventory.attributes.records import members_with_values
 from rocks.library.damaged_images import is_known_damaged, verified_image
@@ -61,19 +60,11 @@ class AddedImage(NamedTuple):
 
 
 def add_image(database: Database, added: AddedImage, progress: Callable[[str], None]) -> LibraryImage:
-    """Import a file of the frontend or of a web server, or copy the disk of a machine.
+    """Import a file of the frontend or of a web server.
 
-    Errors as `import_image`, `download_image` and `add_disk`; UserError for an invalid parameter.
+    Errors as `import_image` and `download_image`; UserError for an invalid parameter.
     """
-    check_image_name(added.name)
-    max_gb = (
-        DEFAULT_MAX_GB
-        if added.max_gb is None
-        else read_number("size", added.max_gb, 1, LARGEST_IMAGE_GB, "GB")
-    )
-    comment = _read_comment(added.comment or "")
-    if added.vm:
-        return _add_disk(database, added, max_gb, comment, progress)
+    max_gb, comment = check_added(added)
     if bool(added.file) == bool(added.url) or added.disk is not None:
         raise UserError(
             "must supply the path of the file, or of its parts: file=PATH; or instead their URL: url=URL; "
@@ -91,6 +82,17 @@ def add_image(database: Database, added: AddedImage, progress: Callable[[str], N
     lock_images(database, [added.name])
     database.end_reading()  # an import may take hours
     return import_image(library, request, progress)
+
+
+def check_added(added: AddedImage) -> tuple[int, str]:
+    """The largest size in GB, and the comment. UserError for one that is not valid, and for such a name."""
+    check_image_name(added.name)
+    max_gb = (
+        DEFAULT_MAX_GB
+        if added.max_gb is None
+        else read_number("size", added.max_gb, 1, LARGEST_IMAGE_GB, "GB")
+    )
+    return max_gb, _read_comment(added.comment or "")
 
 
 def _add_from_web(
@@ -117,25 +119,6 @@ def _add_from_web(
         raise
     remove_download(library, request.name)
     return image
-
-
-def _add_disk(
-    database: Database, added: AddedImage, max_gb: int, comment: str, progress: Callable[[str], None]
-) -> LibraryImage:
-    from rocks.machine.disks.image_of_disk import NewImage, add_disk  # SSH, which imports of files do without
-
-    for name, value in (
-        ("file", added.file),
-        ("url", added.url),
-        ("checksum", added.checksum),
-        ("format", added.format),
-    ):
-        if value is not None:
-            raise UserError(f"give vm= or {name}=, not both")
-    library = library_folder(database)
-    lock_images(database, [added.name])
-    new = NewImage(added.name, max_gb * BYTES_PER_GB, comment)
-    return add_disk(database, library, new, str(added.vm), added.disk, progress)
 
 
 def list_library(database: Database) -> list[LibraryImage]:

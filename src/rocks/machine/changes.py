@@ -15,13 +15,16 @@ from rocks.core.dataclasses import dataclass
 from rocks.core.errors import UserError
 from rocks.core.names import printable
 from rocks.core.values import read_number
-from rocks.inventory import in_use_records as vm_inventory
 from rocks.inventory import node_records as nodes
 from rocks.inventory.attributes.changes import set_attribute
+from rocks.inventory.inventory_lock import lock_inventory
 from rocks.inventory.loaded_host_records import load_hosts, which_are_vms
-from rocks.inventory.machine_locks import ensure_locked
 from rocks.inventory.node_records import node_ids
+from rocks.leases.machine_locks import ensure_locked
+from rocks.leases.records import read_leases
+from rocks.leases.unknown_machines import check_names_are_not_held
 from rocks.machine import change_records as vm_changes
+from rocks.machine import in_use_records
 from rocks.machine import records as table
 from rocks.machine.addition_plan import check_container
 from rocks.machine.change_records import HostVlan
@@ -29,7 +32,6 @@ from rocks.machine.disks.copy_records import read_copies
 from rocks.machine.disks.copy_rules import check_no_copies, check_no_doubt
 from rocks.machine.disks.disk_change_notes import image_lines
 from rocks.machine.disks.specification import read_disk, split_disks
-from rocks.machine.leases.records import read_leases
 from rocks.machine.limits import DEFAULT_DISK_GB, LARGEST_DISK_GB, LARGEST_MEMORY_MB, LEAST_MEMORY_MB
 from rocks.machine.maxima import (
     MAX_CPUS_ATTRIBUTE,
@@ -42,7 +44,6 @@ from rocks.machine.maxima import (
 )
 from rocks.machine.outcomes import Outcomes
 from rocks.machine.spec import LOCAL_TRANSPORT, memory_reserve_mb
-from rocks.machine.unknown_machines import check_names_are_not_held
 from rocks.network.interfaces import claim_frontends_vlans
 
 if TYPE_CHECKING:
@@ -146,7 +147,7 @@ def _set_vm(database: Database, name: str, changes: VmChanges) -> tuple[str, ...
         _check_may_become_vm(database, name, target is not None or "Virt_Type" in columns)
     ensure_locked(database, [name])
     if (target, changes.slice, changes.uuid, changes.virt_type) != (None, None, None, None):
-        vm_inventory.lock_inventory(database)  # other changes are asked of a host, which may be slow
+        lock_inventory(database)  # other changes are asked of a host, which may be slow
     vm_changes.ensure_vm_row(database, name)
     vm = table.load_vms(database, [name])[0]
     _check_maxima(vm, changes)
@@ -278,7 +279,7 @@ def _check_slice(database: Database, vm: VirtualMachine, changes: VmChanges, tar
     container = target or (vm.container.name if vm.container is not None else None)
     if changes.slice is None or container is None:
         return
-    other = vm_inventory.other_with_slice(database, vm.name, container, int(changes.slice))
+    other = in_use_records.other_with_slice(database, vm.name, container, int(changes.slice))
     if other is not None:
         raise UserError(f"slice {changes.slice} of {container} is in use by {other}; give another")
 

@@ -10,9 +10,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import StateError
-from rocks.inventory.host_requests import notes_of, open_fleet, perform_operations
-from rocks.machine.leases import records as leases
-from rocks.machine.leases.plan import place_of
+from rocks.inventory.host_requests import notes_of, open_fleet
+from rocks.leases import records as leases
+from rocks.leases.machine_requests import perform_operations
+from rocks.leases.plan import place_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

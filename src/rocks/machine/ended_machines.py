@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 from rocks.core import process
 from rocks.core.errors import RocksError, UserError
 from rocks.fleet.wire.end_reports import MAX_NAMES
-from rocks.inventory.host_requests import contact_hosts, open_fleet
-from rocks.inventory.machine_locks import lock_vms
-from rocks.machine.leases import records as leases
-from rocks.machine.leases.plan import MOVING, RUNNING, STARTING, STOPPING
+from rocks.inventory.host_requests import open_fleet
+from rocks.leases import records as leases
+from rocks.leases.machine_locks import lock_vms
+from rocks.leases.machine_requests import contact_hosts
+from rocks.leases.plan import MOVING, RUNNING, STARTING, STOPPING
 from rocks.machine.moves.interrupted_moves import GuestRunsError, end_interrupted
 from rocks.network.infiniband.machine_partitions import leave_partitions
 

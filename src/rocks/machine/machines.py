@@ -8,13 +8,15 @@ from rocks.core.dataclasses import dataclass
 from rocks.core.errors import StateError, UserError
 from rocks.core.names import printable
 from rocks.core.values import read_number
-from rocks.inventory import in_use_records as vm_inventory
 from rocks.inventory.attributes.records import global_attributes
+from rocks.inventory.inventory_lock import lock_inventory
 from rocks.inventory.limits import DEFAULT_VM_CPUS
 from rocks.inventory.loaded_host_records import load_hosts
 from rocks.inventory.mac_pool import MASK, base_from_address
 from rocks.inventory.new_host_parameters import Membership, existing_membership
+from rocks.leases.unknown_machines import check_addition
 from rocks.machine import change_records as vm_changes
+from rocks.machine import in_use_records
 from rocks.machine.addition_plan import (
     HOSTED_VM,
     NEXT_FREE,
@@ -28,7 +30,6 @@ from rocks.machine.addition_plan import (
 from rocks.machine.change_records import HostVlan
 from rocks.machine.limits import DEFAULT_DISK_GB, DEFAULT_MEMORY_MB
 from rocks.machine.records import networks_of_vlans
-from rocks.machine.unknown_machines import check_addition
 from rocks.network.dns.changes import names_after_commit
 from rocks.network.interfaces import claim_frontends_vlan
 from rocks.network.limits import MAX_VLAN_ID
@@ -85,9 +86,9 @@ def add_vms(database: Database, containers: Sequence[str], parameters: VmParamet
             raise UserError(f"can't supply the '{word}' parameter with more than one host")
     check_virt_type(parameters.virt_type)
     hosts = load_containers(database, containers)
-    subnets = vm_inventory.load_subnets(database)
-    vm_inventory.lock_inventory(database)
-    inventory = vm_inventory.read_inventory(database, containers)
+    subnets = in_use_records.load_subnets(database)
+    lock_inventory(database)
+    inventory = in_use_records.read_inventory(database, containers)
     membership = existing_membership(parameters.membership, inventory.memberships)
     interfaces = _read_interfaces(
         parameters, membership, {name: subnet for name, (_, subnet) in subnets.items()}
@@ -138,7 +139,7 @@ def plan_new_vms(requests: Sequence[VmRequest], inventory: SiteInventory) -> lis
 def next_mac(database: Database) -> str:
     """The MAC address that the next virtual machine would get; it is not reserved."""
     base, mask = _mac_pool(global_attributes(database))
-    return vm_inventory.read_inventory(database, ()).take_macs(base, mask, 1)[0]
+    return in_use_records.read_inventory(database, ()).take_macs(base, mask, 1)[0]
 
 
 def load_containers(database: Database, names: Sequence[str]) -> list[Host]:

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 from rocks.core.dataclasses import dataclass
 from rocks.core.errors import RocksError
 from rocks.fleet.wire.network import InterfaceFact, NetworkFacts, NetworkRequest
-from rocks.inventory.host_requests import contact_hosts, open_fleet
+from rocks.inventory.host_requests import open_fleet
 from rocks.inventory.mac_pool import mac_number
+from rocks.leases import records as leases
+from rocks.leases.machine_requests import contact_hosts
+from rocks.leases.plan import place_of
 from rocks.machine import records as table
 from rocks.machine.domain.documents import connections_of
-from rocks.machine.leases import records as leases
-from rocks.machine.leases.plan import place_of
 from rocks.network.guest_connections import (
     Bridged,
     PhysicalMacvtap,

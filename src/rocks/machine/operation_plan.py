@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import StateError
 from rocks.core.units import BYTES_PER_GB, BYTES_PER_GIB, KIB_PER_MB, gigabytes, size_text
+from rocks.fleet.wire.domain_states import GUEST_RUNS, is_active_domain
 from rocks.fleet.wire.requests import (
     EndArrival,
     EndDeparture,
@@ -25,7 +26,6 @@ from rocks.fleet.wire.requests import (
     ThawGuest,
 )
 from rocks.fleet.wire.snapshot_names import snapshot_exists_error
-from rocks.machine.domain_states import GUEST_RUNS, is_active_domain
 from rocks.machine.start_plan import check_disk
 
 if TYPE_CHECKING:

@@ -18,20 +18,20 @@ from rocks.fleet.wire.requests import (
     StopDomain,
 )
 from rocks.inventory.host_requests import error_of, is_silent, notes_of
-from rocks.inventory.machine_locks import lock_vms
 from rocks.inventory.records import Host, VirtualMachine
+from rocks.leases import records as leases
+from rocks.leases.epoch import try_epoch
+from rocks.leases.fence_command import Force
+from rocks.leases.machine_locks import lock_vms
+from rocks.leases.plan import MOVING, RUNNING, SAVED, STOPPING, must_be_restored
 from rocks.machine import records as table
 from rocks.machine.converge import Asked, Verb, converge, running_place
 from rocks.machine.disks.copy_rules import check_no_doubt
 from rocks.machine.domain.documents import connections_of
-from rocks.machine.leases import records as leases
-from rocks.machine.leases.epoch import try_epoch
-from rocks.machine.leases.fence_command import Force
-from rocks.machine.leases.plan import MOVING, RUNNING, SAVED, STOPPING, must_be_restored
-from rocks.machine.leases.takeover import abort_moves, take_over_vms
 from rocks.machine.limits import SHUTDOWN_SECONDS
 from rocks.machine.outcomes import Outcomes
 from rocks.machine.spec import links_of
+from rocks.machine.takeover import abort_moves, take_over_vms
 from rocks.network.infiniband.machine_partitions import leave_partitions
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from rocks.fleet.wire.requests import OperationOutcome
     from rocks.inventory.host_requests import Progress
     from rocks.inventory.records import Lease
-    from rocks.machine.leases.takeover import Report
+    from rocks.machine.takeover import Report
 
 
 ACTIONS: tuple[StopAction, ...] = get_args(StopAction)

@@ -10,6 +10,8 @@ from rocks.core.names import in_quotes
 from rocks.fleet.wire.consoles import CONSOLE_LOG_FOLDER, ForgetMachinesRequest
 from rocks.fleet.wire.disk_moves import moving_path
 from rocks.inventory.host_requests import ask_each
+from rocks.leases import records as leases
+from rocks.leases.plan import SAVED, place_of
 from rocks.machine.change_records import delete_vms
 from rocks.machine.disks import copy_records as disk_copies
 from rocks.machine.disks.files import (
@@ -22,8 +24,6 @@ from rocks.machine.disks.files import (
     remove_snapshots,
 )
 from rocks.machine.disks.removed_volumes import destroy_volumes, line_of, staying_line, unlisted_line
-from rocks.machine.leases import records as leases
-from rocks.machine.leases.plan import SAVED, place_of
 from rocks.machine.outcomes import Outcomes
 from rocks.machine.power import stop_machines
 from rocks.storage.volumes.machine_locks import lock_for_removal

@@ -11,12 +11,12 @@ from rocks.core.dataclasses import dataclass
 from rocks.core.errors import HostError, RocksError, StateError
 from rocks.fleet.wire.requests import ChangeDomain
 from rocks.inventory.host_requests import notes_of
-from rocks.inventory.machine_locks import lock_vms
+from rocks.leases.machine_locks import lock_vms
+from rocks.leases.plan import RUNNING, SAVED, STOPPING, must_be_restored
 from rocks.machine import records as table
 from rocks.machine.converge import Asked, Verb, converge
 from rocks.machine.domain.documents import connections_of, describe_vms
 from rocks.machine.domain.domain import with_lease
-from rocks.machine.leases.plan import RUNNING, SAVED, STOPPING, must_be_restored
 from rocks.machine.outcomes import Outcomes
 from rocks.machine.spec import container_of, links_of, memory_reserve_mb, unconnected_notes
 from rocks.network.filter_plan import plan_filter

@@ -13,30 +13,15 @@ from typing import TYPE_CHECKING
 
 from rocks.core.dataclasses import dataclass
 from rocks.core.errors import CLASSES, Code, HostError, RocksError, StateError, ToolError
+from rocks.fleet.wire.domain_states import GUEST_RUNS, is_active
 from rocks.fleet.wire.requests import ResumeDomain
 from rocks.inventory.disks.places import with_image_remedy
-from rocks.inventory.host_requests import contact_hosts, error_of, open_fleet
-from rocks.inventory.machine_locks import lock_vms
-from rocks.library.guest_media import with_medium_remedy
-from rocks.machine import records as table
-from rocks.machine.converge import Asked, Settler, ask_hosts
-from rocks.machine.disks.copy_rules import check_no_doubt
-from rocks.machine.domain.documents import INSTALL_FRONTEND, boots_installer, connections_of, describe_vms
-from rocks.machine.domain.domain import with_lease
-from rocks.machine.domain_states import GUEST_RUNS, is_active
-from rocks.machine.hooks import load_changed
-from rocks.machine.leases import records as leases
-from rocks.machine.leases.epoch import ensure_epoch
-from rocks.machine.leases.leases import (
-    Attempt,
-    release_unused,
-    settle_leases,
-    still_open,
-    take_free_leases,
-    was_running,
-    was_stopping,
-)
-from rocks.machine.leases.plan import (
+from rocks.inventory.host_requests import error_of, open_fleet
+from rocks.leases import records as leases
+from rocks.leases.epoch import ensure_epoch
+from rocks.leases.machine_locks import lock_vms
+from rocks.leases.machine_requests import contact_hosts
+from rocks.leases.plan import (
     RUNNING,
     STARTING,
     AskHolder,
@@ -45,6 +30,22 @@ from rocks.machine.leases.plan import (
     holders_of,
     holders_to_ask,
     leases_to_end,
+)
+from rocks.library.guest_media import with_medium_remedy
+from rocks.machine import records as table
+from rocks.machine.converge import Asked, Settler, ask_hosts
+from rocks.machine.disks.copy_rules import check_no_doubt
+from rocks.machine.domain.documents import INSTALL_FRONTEND, boots_installer, connections_of, describe_vms
+from rocks.machine.domain.domain import with_lease
+from rocks.machine.hooks import load_changed
+from rocks.machine.lease_grants import (
+    Attempt,
+    release_unused,
+    settle_leases,
+    still_open,
+    take_free_leases,
+    was_running,
+    was_stopping,
 )
 from rocks.machine.moves.interrupted_moves import end_interrupted
 from rocks.machine.moves.live_move_rules import domain_on
@@ -64,9 +65,9 @@ if TYPE_CHECKING:
     from rocks.fleet.wire.requests import OperationOutcome, StartDomain
     from rocks.inventory.host_requests import Progress
     from rocks.inventory.records import Lease, VirtualMachine
+    from rocks.leases.plan import DiskKey
     from rocks.machine.domain.documents import FiltersOf
     from rocks.machine.hooks import VmHook
-    from rocks.machine.leases.plan import DiskKey
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import BusyError, Code, StateError
 from rocks.core.units import BYTES_PER_GB, BYTES_PER_GIB, gigabytes, size_text
+from rocks.fleet.wire.domain_states import ACTIVE_STATES, GUEST_RUNS, is_active
 from rocks.fleet.wire.requests import SEED_SUFFIX
-from rocks.machine.domain_states import ACTIVE_STATES, GUEST_RUNS, is_active
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

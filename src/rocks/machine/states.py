@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from rocks.core.dataclasses import dataclass
 from rocks.core.errors import RocksError
-from rocks.inventory.host_requests import contact_hosts, open_fleet
-from rocks.machine.leases import records as leases
-from rocks.machine.leases.plan import MOVING, SAVED
+from rocks.inventory.host_requests import open_fleet
+from rocks.leases import records as leases
+from rocks.leases.machine_requests import contact_hosts
+from rocks.leases.plan import MOVING, SAVED
 from rocks.machine.moves.live_move_rules import is_off_on_both
 
 if TYPE_CHECKING:

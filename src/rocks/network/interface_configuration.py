@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from rocks.core.errors import UserError
 from rocks.core.names import check_device, printable
 from rocks.core.values import check_text
-from rocks.inventory.in_use_records import lock_inventory
+from rocks.inventory.inventory_lock import lock_inventory
 from rocks.inventory.records import PRIVATE_NETWORK, Interface
 from rocks.network import interface_records as table
 from rocks.network.device_options import BONDING, bond_options

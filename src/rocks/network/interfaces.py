@@ -8,7 +8,7 @@ from rocks.core.errors import UserError
 from rocks.core.names import check_device, check_interface_name, check_plain_name, first_few, printable
 from rocks.core.values import check_text, is_null
 from rocks.inventory.cluster_records import members, on_vlans, own_members, shared_machines
-from rocks.inventory.in_use_records import lock_inventory
+from rocks.inventory.inventory_lock import lock_inventory
 from rocks.inventory.loaded_host_records import which_are_vms
 from rocks.inventory.mac_pool import is_multicast
 from rocks.machine.change_records import claim_own_vlans, move_vlan, other_owner_of_vlan

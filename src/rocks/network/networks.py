@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from rocks.core.errors import UserError
-from rocks.inventory.in_use_records import lock_inventory
+from rocks.inventory.inventory_lock import lock_inventory
 from rocks.inventory.records import PRIVATE_NETWORK
 from rocks.network import network_records as subnets
 from rocks.network.firewall.records import insert_default_rules

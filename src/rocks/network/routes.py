@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from rocks.core.errors import UserError
 from rocks.core.names import printable
-from rocks.inventory.in_use_records import lock_inventory
+from rocks.inventory.inventory_lock import lock_inventory
 from rocks.network import route_records as table
 from rocks.network.interface_records import find_interfaces, find_subnet
 from rocks.network.interfaces import existing_subnet

@@ -12,6 +12,7 @@ from rocks.core.site_programs import site_program
 from rocks.fleet.run_parallel import run_parallel
 from rocks.inventory.attributes.known import KNOWN
 from rocks.inventory.attributes.records import resolve_attribute
+from rocks.inventory.attributes.secret_records import resolve_secret
 from rocks.inventory.host_records import find_local_host
 from rocks.inventory.power_commands import (
     CYCLE,
@@ -24,9 +25,8 @@ from rocks.inventory.power_commands import (
     ipmi_steps,
     reads_on,
 )
-from rocks.machine.leases.plan import MOVING
-from rocks.machine.leases.records import leases_of_hosts
-from rocks.trust.secret_records import resolve_secret
+from rocks.leases.plan import MOVING
+from rocks.leases.records import leases_of_hosts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -9,11 +9,12 @@ from rocks.core.check_lines import OK
 from rocks.core.clock import monotonic_seconds, utc_now
 from rocks.core.errors import RocksError, without_errors
 from rocks.inventory import cluster_records as clusters
-from rocks.inventory.host_requests import contact_hosts, is_silent, open_fleet
+from rocks.inventory.host_requests import is_silent, open_fleet
 from rocks.inventory.loaded_host_records import load_hosts, physical_hosts
+from rocks.leases import records as leases
+from rocks.leases.machine_requests import contact_hosts
 from rocks.machine import listing_records as vm_listing
 from rocks.machine.disks import copy_records as disk_copies
-from rocks.machine.leases import records as leases
 from rocks.site.checks.checks import AT_ONCE, HOST_SECONDS, check_site
 from rocks.site.metrics import SiteCounts, metrics_text, site_metrics
 from rocks.site.overview_rules import (

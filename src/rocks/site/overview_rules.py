@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.names import counted
 from rocks.core.terminal import one_line
+from rocks.leases.plan import MOVING
 from rocks.machine.disks.copy_rules import doubt_line
-from rocks.machine.leases.plan import MOVING
 from rocks.machine.moves.live_move_rules import is_off_on_both
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from rocks.core.check_lines import SiteCheck
     from rocks.fleet.wire.facts import DomainFact, HostFacts
-    from rocks.machine.leases.plan import HeldLease
+    from rocks.leases.plan import HeldLease
 
 UP, SILENT, ERROR = "up", "silent", "error"
 """State of a host; `ERROR`: it answers with an error, or the frontend cannot ask it."""

@@ -26,7 +26,7 @@ from rocks.database.connection import Database
 from rocks.database.locks import own_folder
 from rocks.database.migrate import read_version
 from rocks.database.versions import newest_version
-from rocks.machine.leases.epoch import forget_record
+from rocks.leases.epoch import forget_record
 from rocks.site import archive
 from rocks.site.archive import NOT_OF_THE_SITE, backup_folder, read_site, site_folder
 from rocks.site.replacement_records import drop_beside, exchange_rows, load_beside

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from rocks.fleet.host_files import FileChange
 from rocks.inventory.attributes.known import KNOWN
+from rocks.inventory.attributes.secret_records import read_global, read_of_hosts
 from rocks.inventory.host_files import sync_files
-from rocks.trust.secret_records import read_global, read_of_hosts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

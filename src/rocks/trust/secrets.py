@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from rocks.core.errors import UserError
 from rocks.core.files import open_plain
 from rocks.core.names import printable
+from rocks.inventory.attributes import secret_records as secrets
 from rocks.inventory.attributes.rules import VALUE_LONGEST_BYTES, check_name, check_value
-from rocks.trust import secret_records as secrets
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,7 +11,7 @@ import rocks
 from rocks.core.process import run
 from rocks.fleet.wire.envelope import read_reply, write_request
 from rocks.fleet.wire.facts import FactsRequest, ProbeRequest
-from rocks.machine.host.leases import Leases
+from rocks.leases.host.leases import Leases
 from tests.contract.agents import xml
 from tests.patience import patience
 

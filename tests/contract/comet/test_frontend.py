@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from comet.client.errors import OperationFailedError, UnreachableError
-from comet.client.frontend import Frontend
+from comet.client.launch_frontend import Frontend
 from lab.processes import end, identify
 from rocks.core.process import run_checked, start_in_background
 from tests.contract.conftest import need

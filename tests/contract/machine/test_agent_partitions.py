@@ -12,8 +12,8 @@ from rocks.fleet.wire.requests import OperationOutcome, StartDomain, StopDomain
 from rocks.machine.host.guest_partitions import restore_partition
 from rocks.machine.host.host import Host
 from rocks.network.infiniband.host.fake import FakePkeys
+from rocks.network.infiniband.host.pkey_rules import InfinibandVf
 from rocks.network.infiniband.host.pkeys import Pkeys
-from rocks.network.infiniband.host.rules import InfinibandVf
 from tests.contract.agents import Agent, leased_xml
 from tests.contract.network.infiniband.adapter_tree import AdapterTree
 from tests.contract.outcomes import refused

@@ -23,7 +23,7 @@ from rocks.machine.host.files.owners import ImageOwners
 from rocks.machine.host.guest_links import restore_links
 from rocks.machine.host.hook import note_end
 from rocks.machine.host.libvirt import accelerator
-from rocks.network.infiniband.host.rules import InfinibandVf
+from rocks.network.infiniband.host.pkey_rules import InfinibandVf
 from tests.contract.agents import VLAN, Agent, leased_xml
 from tests.generated import sample
 from tests.patience import patience

@@ -15,7 +15,7 @@ from rocks.database.backup import copy_database
 from rocks.database.connection import Database, TracedDatabase, UnconfiguredDatabase
 from rocks.database.migrate import bring_up_to_date
 from rocks.database.settings import Settings
-from rocks.trust import secret_records
+from rocks.inventory.attributes import secret_records
 from tests.generated import examples
 from tests.servers import free_port
 

@@ -11,9 +11,9 @@ from rocks.database.connection import Database
 from rocks.database.settings import Settings
 from rocks.fleet.wire.facts import HostFacts
 from rocks.fleet.wire.leases import EPOCH_TOKENS
-from rocks.machine.leases import comparison
-from rocks.machine.leases.epoch import begin_epoch, ensure_epoch, read_epoch, read_record
-from rocks.machine.leases.records import take_leases
+from rocks.leases import comparison
+from rocks.leases.epoch import begin_epoch, ensure_epoch, read_epoch, read_record
+from rocks.leases.records import take_leases
 
 REQUEST = {"web": ("vmc-0-0", ())}
 

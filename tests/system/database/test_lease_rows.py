@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from rocks.database.connection import Database
-from rocks.machine.leases import comparison_records
-from rocks.machine.leases import records as leases
+from rocks.leases import comparison_records
+from rocks.leases import records as leases
 from rocks.network.infiniband import partition_records
-from tests.unit.machine.leases.interleavings import programs
+from tests.unit.leases.interleavings import programs
 
 NAME = programs.NAME
 Ask = Callable[..., Any]

@@ -15,9 +15,9 @@ from rocks.fleet.wire.errors import AgentError
 from rocks.fleet.wire.facts import DiskFact, DomainFact, DomainState, HostFacts
 from rocks.fleet.wire.placement import ShapeQuestion
 from rocks.fleet.wire.requests import DiskSpec, OperationOutcome, StartDomain
-from rocks.inventory import host_requests
+from rocks.leases import machine_requests
+from rocks.leases import records as leases
 from rocks.machine.host.libvirt.domain_xml import parse_domain
-from rocks.machine.leases import records as leases
 from rocks.machine.start_plan import plan_start
 from tests.system.commands.conftest import Ended, Site
 from tests.system.imgstorage.image_site import HOSTS, NAS, ImageSite
@@ -165,7 +165,7 @@ class PlayedHosts:
     ) -> Iterator[tuple[str, OperationOutcome | RocksError]]:
         """As the real one: the start is planned by what the host has. For other operations hosts are silent."""
         if not all(isinstance(one, StartDomain) for requested in operations.values() for one in requested):
-            yield from host_requests.perform_operations(database, fleet, operations)
+            yield from machine_requests.perform_operations(database, fleet, operations)
             return
         for operation in (operation for requested in operations.values() for operation in requested):
             if self.facts_error is not None:

@@ -14,10 +14,9 @@ from rocks.fleet.fleet import Fleet
 from rocks.fleet.wire.facts import DiskFact, DomainFact, DomainState, HostFacts
 from rocks.fleet.wire.live_moves import Arrive, Leave, Result
 from rocks.fleet.wire.requests import Operation, OperationOutcome, ResumeDomain, StartDomain, StopDomain
-from rocks.inventory import host_requests
-from rocks.machine import converge
+from rocks.leases import machine_requests
+from rocks.machine import converge, takeover
 from rocks.machine import start as vm_start
-from rocks.machine.leases import takeover
 from rocks.machine.moves import live as live_moves
 from rocks.machine.moves import live_ends as live_move_ends
 from rocks.storage.device_mapper.tables import Linear, Placeholder, Snapshot
@@ -122,7 +121,7 @@ def played(
         monkeypatch.setattr(module, "contact_hosts", made.contact_hosts)
     for module in (converge, live_move_ends, takeover):
         monkeypatch.setattr(module, "perform_operations", made.perform_operations)
-    monkeypatch.setattr(host_requests, "contact_hosts", made.contact_hosts)
+    monkeypatch.setattr(machine_requests, "contact_hosts", made.contact_hosts)
     monkeypatch.setattr(live_moves, "move_live", made.move_live)
     storage.done("start", "host", "vm", name)
     storage.images.wait_for_state(f"{name}-vol", "local")

@@ -12,7 +12,7 @@ from rocks.cluster import clones as cluster_clones
 from rocks.cluster import volume_clones as nas_clones
 from rocks.core.errors import HostError
 from rocks.database.connection import Database
-from rocks.inventory.in_use_records import LOCK as INVENTORY
+from rocks.inventory.inventory_lock import LOCK as INVENTORY
 from rocks.storage.wire import requests as wire
 from tests.system.imgstorage.image_site import NAS
 from tests.system.imgstorage.storage_site import HOST, START, Storage, owner

@@ -16,13 +16,13 @@ from rocks.core.errors import HostError, RocksError
 from rocks.fleet.fleet import Fleet
 from rocks.fleet.wire.envelope import read_reply, write_request
 from rocks.fleet.wire.requests import StartDomain
-from rocks.inventory import host_requests
+from rocks.leases import machine_requests
+from rocks.leases import records as leases
 from rocks.machine import converge
 from rocks.machine import start as vm_start
 from rocks.machine.host import saves
 from rocks.machine.host.hook import note_end
 from rocks.machine.host.host import Host
-from rocks.machine.leases import records as leases
 from rocks.network.host.fake import FakeLinks
 from rocks.network.host.packet_filter.fake import FakeFilters
 from rocks.storage.host import releases
@@ -110,7 +110,7 @@ def guests(storage: Storage, hosts: PlayedHosts, monkeypatch: pytest.MonkeyPatch
     def perform(database: Any, fleet: Fleet, operations: Any, progress: Any = None) -> Any:
         asked = [one for requested in operations.values() for one in requested]
         is_first = all(isinstance(one, StartDomain) and not one.restores for one in asked)
-        ask = hosts.perform_operations if is_first else host_requests.perform_operations
+        ask = hosts.perform_operations if is_first else machine_requests.perform_operations
         return ask(database, fleet, operations, progress)
 
     def saved(name: str) -> None:
@@ -118,7 +118,7 @@ def guests(storage: Storage, hosts: PlayedHosts, monkeypatch: pytest.MonkeyPatch
         found.note(name)
 
     monkeypatch.setattr(Fleet, "ask_each", ask_each)
-    monkeypatch.setattr(vm_start, "contact_hosts", host_requests.contact_hosts)
+    monkeypatch.setattr(vm_start, "contact_hosts", machine_requests.contact_hosts)
     monkeypatch.setattr(converge, "perform_operations", perform)
     monkeypatch.setattr(machine.domains, "save", saved)
     monkeypatch.setattr(releases, "_SAVED_ROUNDS", 1)

@@ -13,7 +13,7 @@ import pytest
 from rocks.core.errors import HostError
 from rocks.core.process import run
 from rocks.fleet.wire.facts import DomainFact, HostFacts
-from rocks.inventory import host_requests
+from rocks.leases import machine_requests
 from rocks.storage.client import asking
 from tests.system.imgstorage.image_site import NAS
 from tests.system.imgstorage.storage_site import (
@@ -206,7 +206,7 @@ def test_the_image_of_a_running_machine_stays_mapped(
     domain = DomainFact(vm, "u", "running", 1, 64, 1, False, True, False)
     facts = HostFacts(1024, 4, True, True, (domain,), (), ())
     with monkeypatch.context() as patch:
-        patch.setattr(host_requests, "contact_hosts", lambda *_: {HOST: facts})
+        patch.setattr(machine_requests, "contact_hosts", lambda *_: {HOST: facts})
         message = storage.refused(*STOP, vm, END)
     assert message.startswith(f"the machine restarted is running on {HOST}, so its image stays there")
     assert owner(storage, "restarted-vol") == HOST

@@ -10,8 +10,8 @@ import pytest
 
 from rocks.core.errors import HostError, RocksError, StateError, ToolError
 from rocks.fleet.wire.facts import DomainState
+from rocks.leases import records as leases
 from rocks.machine import start as vm_start
-from rocks.machine.leases import records as leases
 from rocks.storage.client import questions
 from rocks.storage.life.events import Unmap
 from rocks.storage.volumes import map_batches, map_waits

@@ -6,8 +6,8 @@ import pytest
 
 from rocks.core.errors import BusyError
 from rocks.database.connection import Database
+from rocks.leases.epoch import forget_record
 from rocks.machine import ended_machines, start
-from rocks.machine.leases.epoch import forget_record
 from tests.system.machines.site import HEAD, NEW, OLD, MachineSite
 
 EPOCH = 2**32

@@ -18,7 +18,7 @@ import os, runpy, signal, sys
 
 sys.path.insert(0, "/opt/rocks/lib/rocks-agent.pyz")
 from rocks.machine.host import fences, operations, start as starts
-from rocks.machine.host.leases import Leases
+from rocks.leases.host.leases import Leases
 from rocks.machine.host.libvirt.domains import Domains
 
 operations.LOCK_SECONDS = starts.LOCK_SECONDS = fences._DEADLINE_SECONDS = 1.0

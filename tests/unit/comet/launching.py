@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from comet.cli import launch
-from comet.client import frontend
+from comet.client import launch_frontend
 from tests.contract.ssh_programs import path_with, write_ssh_programs
 from tests.unit.comet.conftest import Comet, Result
 
@@ -60,6 +60,6 @@ def it(comet: Comet, folder: Path) -> Launching:
     comet.patch.chdir(folder)
     comet.patch.setattr(launch, "PAUSE_SECONDS", 0.01)
     # where no init collects ended processes, they seem to live on
-    comet.patch.setattr(frontend, "_STOP", frontend._STOP.replace("0.2 0.5 1 2", ""))
+    comet.patch.setattr(launch_frontend, "_STOP", launch_frontend._STOP.replace("0.2 0.5 1 2", ""))
     comet.server.clusters[0]["frontend"]["power"] = "on"
     return found

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from comet.client.errors import OperationFailedError
-from comet.client.frontend import Frontend
+from comet.client.launch_frontend import Frontend
 from tests.contract.ssh_programs import path_with
 
 Disk = namedtuple("Disk", "f_bavail f_frsize f_files f_favail")

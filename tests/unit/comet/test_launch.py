@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from comet.cli import launch
-from comet.client import frontend
-from comet.client.frontend import Frontend
+from comet.client import launch_frontend
+from comet.client.launch_frontend import Frontend
 from comet.client.launchers import Group
 from tests.nucleus_server import answer, problem
 from tests.unit.comet.conftest import sent
@@ -261,7 +261,7 @@ def test_a_frontend_that_is_away_for_a_while_is_asked_again(it: Launching) -> No
 
     def interrupt() -> None:
         if next(moments, "") == "away":
-            raise frontend.UnreachableError("ssh: no answer")
+            raise launch_frontend.UnreachableError("ssh: no answer")
 
     it.write(f"sleep 0.5; {COMMAND}")
     while_it_runs(it, interrupt)

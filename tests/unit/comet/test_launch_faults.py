@@ -12,7 +12,7 @@ from comet.cli import launch
 from comet.client import requests
 from comet.client.client import Client
 from comet.client.errors import UnreachableError
-from comet.client.frontend import Frontend
+from comet.client.launch_frontend import Frontend
 from tests.nucleus_server import answer, problem
 from tests.unit.comet.launching import ADDRESS, COMMAND, Launching, it
 from tests.unit.comet.test_launch import ENDLESS, is_over, while_it_runs

@@ -12,7 +12,7 @@ import pytest
 
 from comet.cli import launch
 from comet.client.connection import Connection
-from comet.client.frontend import Frontend
+from comet.client.launch_frontend import Frontend
 from comet.client.launchers import Group
 from tests.unit.comet.launching import ADDRESS, COMMAND, Launching, it
 from tests.waiting import wait_until

@@ -225,7 +225,7 @@ def test_no_other_module_replaces_files() -> None:
     folders = {"install/rolls/folders.py", "install/rolls/distribution_build.py", "install/rolls/builds.py"}
     assert others - folders - {
         "storage/device_mapper/device_nodes.py",
-        "machine/host/leases.py",
+        "leases/host/leases.py",
         "machine/host/console_logs.py",
         "machine/host/moves/disks.py",
     } == {"core/files.py"}

@@ -7,10 +7,10 @@ import pytest
 
 from rocks.core.errors import BusyError, RocksError, StateError
 from rocks.core.units import BYTES_PER_GB
+from rocks.fleet.wire.domain_states import ACTIVE_STATES, is_active
 from rocks.fleet.wire.facts import DiskFact, DomainFact
 from rocks.fleet.wire.requests import DiskSpec
 from rocks.inventory.records import VirtualMachine
-from rocks.machine.domain_states import ACTIVE_STATES, is_active
 from rocks.machine.spec import MachineSpec, container_of, memory_reserve_mb, spec_of
 from rocks.machine.start_plan import LEAST_FREE_BYTES, StartPlan, Way, plan_start
 from rocks.network.filter_plan import FilterPlan

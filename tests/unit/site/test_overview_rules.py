@@ -2,7 +2,7 @@
 
 from rocks.core.check_lines import OK, WRONG, SiteCheck
 from rocks.fleet.wire.facts import DomainFact, HostFacts
-from rocks.machine.leases.plan import HeldLease
+from rocks.leases.plan import HeldLease
 from rocks.site.overview_rules import (
     ClusterLine,
     Concern,

@@ -23,6 +23,7 @@ from rocks.install.boot.files import (
 )
 from rocks.install.boot.ipxe import FIRST_STAGE_FOLDER, KERNEL
 from rocks.install.boot.listener import NetworkBoots
+from rocks.install.boot.next_boots import set_next_boot
 from rocks.install.boot.pxelinux import write_boot_files
 from rocks.install.boot.service import boot_network, how_to_begin
 from rocks.install.installation.installations import check_is_booted, installer_folder, read_checksum
@@ -30,10 +31,11 @@ from rocks.install.installation.rules import INSTALL
 from rocks.inventory import node_records as nodes
 from rocks.inventory.appliance_records import load_appliances
 from rocks.inventory.host_records import local_host
-from rocks.inventory.hosts import add_host, set_next_boot
-from rocks.inventory.in_use_records import lock_inventory, reserved_ips, unlock_inventory
+from rocks.inventory.hosts import add_host
+from rocks.inventory.inventory_lock import lock_inventory, unlock_inventory
 from rocks.inventory.new_host_parameters import HostParameters
 from rocks.inventory.records import PRIVATE_NETWORK
+from rocks.inventory.reserved_addresses import reserved_ips
 from rocks.network import interface_records as interfaces
 from rocks.network.dns.changes import has_names
 from rocks.network.dns.service import sync_names

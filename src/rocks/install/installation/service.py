@@ -47,12 +47,12 @@ from rocks.install.rolls.content import DEBS, INSTALLER, RPMS
 from rocks.install.rolls.distribution_build import KEY
 from rocks.install.rolls.folders import distribution_folder
 from rocks.inventory.address_records import private_address
+from rocks.inventory.attributes.secret_records import read_of_hosts
 from rocks.inventory.host_records import local_host
 from rocks.machine.ended_machines import read_names, take_ended
 from rocks.storage.broker.broker import node_authority
 from rocks.trust.handed_out_secrets import record_handed_out
 from rocks.trust.host_secrets import is_for_hosts
-from rocks.trust.secret_records import read_of_hosts
 from rocks.trust.x509 import has_address
 
 if TYPE_CHECKING:

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import BusyError, HostError, UserError
 from rocks.core.files import PUBLIC, ensure_folders, sync_folder, write_file
+from rocks.core.reproducible import run_tool
 from rocks.core.version import ROLL_NAME
 from rocks.install.rolls import signatures
 from rocks.install.rolls.content import DEBS, GRAPHS, INCLUDE, INSTALLER, NODES, RPMS
 from rocks.install.rolls.folders import sync_tree
 from rocks.install.rolls.package_files import DEBIAN_ARCHITECTURES, newest_per_name, read_package
-from rocks.install.rolls.reproducible import run_tool
 from rocks.install.rolls.signatures import export_key, record_public_key, sign_file, sign_release
 
 if TYPE_CHECKING:

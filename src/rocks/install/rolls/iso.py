@@ -1,4 +1,4 @@
-"""ISO images of rolls, by xorriso: written reproducibly, and read without mounting them.
+"""ISO images of rolls, read by xorriso without mounting them.
 
 A file on an ISO may have any name, and may be a link; therefore an image is listed and checked before anything of it
 is extracted, and only the folders of rolls are.
@@ -11,15 +11,13 @@ import os
 import re
 import shutil
 import stat
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rocks.core.errors import HostError, StateError, ToolError, UserError
-from rocks.core.process import run
+from rocks.core.errors import HostError, UserError
 from rocks.install.rolls.checksums import is_safe_path
 from rocks.install.rolls.description import RollId
-from rocks.install.rolls.reproducible import ENVIRONMENT, set_modes_and_times
+from rocks.library.xorriso import failure_of, run_xorriso
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,24 +28,6 @@ _SECONDS = 7200
 _BLOCK_BYTES = 2048
 _DESCRIPTOR = re.compile(r"'/([^/']+)/([^/']+)/([^/']+)/roll-([^/']+)\.xml'")
 _LISTED = re.compile(r"(\S)\S{9}\S*\s+\d+\s+\d+\s+\d+\s+(\d+)\s+\S+\s+\S+\s+\S+\s+'/(.*?)'(?: -> .*)?")
-
-
-def write_iso(tree: Path, iso: Path, volume: str, epoch: int) -> None:
-    """Write the files of a folder as an ISO. The same tree and time (seconds since 1970) give the same bytes.
-
-    ToolError when xorriso fails, HostError when the folder cannot be prepared.
-    """
-    try:
-        set_modes_and_times(tree, epoch)
-    except OSError as error:
-        raise HostError(f"cannot prepare {tree}: {error.strerror}") from None
-    made = datetime.fromtimestamp(epoch, UTC)
-    volume_id = re.sub(r"[^A-Z0-9_]", "_", volume.upper())[:32]
-    arguments = ["-as", "mkisofs", "-quiet", "-r", "-iso-level", "3", "-V", volume_id]
-    arguments += [f"--modification-date={made:%Y%m%d%H%M%S}00", "-uid", "0", "-gid", "0"]
-    done = _xorriso([*arguments, "-o", str(iso.absolute()), str(tree.absolute())], epoch)
-    if done.exit_status != 0:
-        raise ToolError(f"xorriso did not write {iso}: {_reason(done)}")
 
 
 def find_rolls(iso: Path) -> list[RollId]:
@@ -90,7 +70,7 @@ def extract_roll(iso: Path, roll: RollId, folder: Path) -> None:
             "repeat the command"
         )
     if done.exit_status != 0 or folder.is_symlink() or not folder.is_dir():
-        raise UserError(f"{iso} is damaged: {_reason(done)}; get it again")
+        raise UserError(f"{iso} is damaged: {failure_of(done)}; get it again")
     try:
         for path, folders, files in os.walk(folder):
             _take_over(Path(path), 0o755)
@@ -123,7 +103,7 @@ def _check_listing(iso: Path, source: str) -> int:
             )
         total += int(match[2])
     if done.exit_status != 0:
-        raise UserError(f"{iso} is damaged: {_reason(done)}; get it again")
+        raise UserError(f"{iso} is damaged: {failure_of(done)}; get it again")
     if total > _size(iso):
         raise UserError(f"{iso} is damaged: its files have {total} bytes, more than itself; get it again")
     return total
@@ -160,26 +140,4 @@ def _size(iso: Path) -> int:
 
 
 def _read(iso: Path, arguments: Sequence[str]) -> Finished:
-    return _xorriso(["-abort_on", "FAILURE", "-indev", f"stdio:{iso.absolute()}", *arguments], 0)
-
-
-def _xorriso(arguments: Sequence[str], epoch: int) -> Finished:
-    environment = dict(ENVIRONMENT)
-    if epoch:
-        environment["SOURCE_DATE_EPOCH"] = str(epoch)
-    try:
-        return run(["xorriso", "-no_rc", *arguments], deadline_seconds=_SECONDS, environment=environment)
-    except ToolError as error:
-        if "cannot start" in str(error):
-            raise StateError(f"{error}: install the package xorriso (apt-get install xorriso)") from None
-        raise
-
-
-def _reason(done: Finished) -> str:
-    """Why xorriso failed; it catches the signal that ends it, names it and exits with 1."""
-    if ended := re.search(r"^UNIX-SIGNAL:\s+(\w+)", done.error_text, re.MULTILINE):
-        return f"{ended[1]} ended it"
-    lines = [
-        line for line in done.error_text.splitlines() if re.search(r": (FAILURE|FATAL|SORRY|MISHAP) :", line)
-    ]
-    return lines[0] if lines else f"xorriso ended with exit status {done.exit_status}"
+    return run_xorriso(["-abort_on", "FAILURE", "-indev", f"stdio:{iso.absolute()}", *arguments], 0)

@@ -13,9 +13,9 @@ from rocks.core.errors import BusyError, HostError, UserError
 from rocks.core.files import rename_file, write_file
 from rocks.install.rolls.checksums import MANIFEST, manifest_text
 from rocks.install.rolls.content import check_installer, read_roll
-from rocks.install.rolls.iso import write_iso
 from rocks.install.rolls.signatures import sign_manifest
 from rocks.install.rolls.sources import copy_packages, copy_profile, read_sources
+from rocks.library.xorriso import write_iso
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from rocks.core.errors import UserError
 from rocks.core.names import printable
 from rocks.core.process import run
+from rocks.core.reproducible import ENVIRONMENT
 from rocks.install.rolls.description import NO_ARCHITECTURE
-from rocks.install.rolls.reproducible import ENVIRONMENT
 from rocks.install.rolls.versions import debian_key, rpm_key
 
 if TYPE_CHECKING:

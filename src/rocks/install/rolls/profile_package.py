@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from rocks.core.errors import UserError
 from rocks.core.files import rename_file, write_file
+from rocks.core.reproducible import run_tool, set_modes_and_times
 from rocks.core.version import ROLL_NAME
 from rocks.install.rolls.content import COMMANDS, read_roll
 from rocks.install.rolls.iso_build import EARLIEST, work_folder
 from rocks.install.rolls.package_files import read_package
-from rocks.install.rolls.reproducible import run_tool, set_modes_and_times
 from rocks.install.rolls.sources import copy_profile, read_sources
 
 if TYPE_CHECKING:

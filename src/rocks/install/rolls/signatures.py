@@ -18,8 +18,8 @@ from rocks.core.errors import HostError, StateError, UserError
 from rocks.core.files import PUBLIC, write_file
 from rocks.core.names import printable
 from rocks.core.process import run
+from rocks.core.reproducible import PATH
 from rocks.install.rolls.checksums import MANIFEST, SIGNATURE
-from rocks.install.rolls.reproducible import PATH
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,6 +8,7 @@ from rocks.core.errors import UserError
 from rocks.core.names import printable
 from rocks.inventory import node_records as nodes
 from rocks.inventory.attributes import records as attributes
+from rocks.inventory.attributes import secret_records as secrets
 from rocks.inventory.attributes.rules import (
     OLD_SUFFIX,
     check_name,
@@ -18,7 +19,6 @@ from rocks.inventory.attributes.rules import (
 )
 from rocks.inventory.attributes.secret_names import is_secret
 from rocks.inventory.selectors import OPERATING_SYSTEMS, is_rack
-from rocks.trust import secret_records as secrets
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -15,13 +15,14 @@ from rocks.fleet.openssh import ssh_arguments
 from rocks.fleet.settings import FleetSettings
 from rocks.fleet.tunnel import open_tunnel
 from rocks.fleet.wire.consoles import ConsoleLogRequest
+from rocks.fleet.wire.domain_states import ACTIVE_STATES
 from rocks.fleet.wire.facts import ConsoleFact, ConsoleRequest
 from rocks.inventory.address_records import host_addresses
-from rocks.inventory.host_requests import contact_hosts, open_fleet
+from rocks.inventory.host_requests import open_fleet
+from rocks.leases import records as leases
+from rocks.leases.machine_requests import contact_hosts
+from rocks.leases.plan import place_of
 from rocks.machine import records as table
-from rocks.machine.domain_states import ACTIVE_STATES
-from rocks.machine.leases import records as leases
-from rocks.machine.leases.plan import place_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -9,7 +9,9 @@ from rocks.core.names import printable
 from rocks.core.values import check_text
 from rocks.inventory.attributes.changes import remove_attribute, set_attribute
 from rocks.inventory.disks.places import medium_of
-from rocks.inventory.machine_locks import ensure_locked
+from rocks.leases import records as leases
+from rocks.leases.machine_locks import ensure_locked
+from rocks.leases.plan import SAVED
 from rocks.library.guest_images import Source
 from rocks.library.guest_media import (
     BOOT_PLACES,
@@ -24,8 +26,6 @@ from rocks.library.guest_media import (
 from rocks.library.library_folder import find_library_image, lock_images
 from rocks.machine import change_records as vm_changes
 from rocks.machine import records as table
-from rocks.machine.leases import records as leases
-from rocks.machine.leases.plan import SAVED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

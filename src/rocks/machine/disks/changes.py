@@ -14,8 +14,11 @@ from rocks.core.names import in_quotes, printable
 from rocks.core.values import read_number
 from rocks.fleet.wire.requests import GrowDisk
 from rocks.inventory.disks.places import directory_of, with_image_remedy
-from rocks.inventory.host_requests import contact_hosts, notes_of, open_fleet, perform_one
-from rocks.inventory.machine_locks import ensure_locked
+from rocks.inventory.host_requests import notes_of, open_fleet
+from rocks.leases import records as leases
+from rocks.leases.machine_locks import ensure_locked
+from rocks.leases.machine_requests import contact_hosts, perform_one
+from rocks.leases.plan import place_of
 from rocks.machine import change_records as vm_changes
 from rocks.machine import records as table
 from rocks.machine.disks.copy_records import read_copies
@@ -23,8 +26,6 @@ from rocks.machine.disks.copy_rules import check_no_copies, check_no_doubt
 from rocks.machine.disks.owner_records import machine_with_disk, shared_disk_note
 from rocks.machine.disks.specification import read_disk
 from rocks.machine.domain.disks import VIRTIO
-from rocks.machine.leases import records as leases
-from rocks.machine.leases.plan import place_of
 from rocks.machine.limits import DEFAULT_DISK_GB, LARGEST_DISK_GB
 from rocks.machine.running_changes import change_request, check_place, settled_change
 from rocks.machine.spec import container_of, disk_spec

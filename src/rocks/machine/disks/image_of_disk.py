@@ -2,58 +2,57 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from rocks.core.errors import StateError, UserError
 from rocks.core.names import printable
+from rocks.core.units import BYTES_PER_GB
 from rocks.fleet.settings import FleetSettings
 from rocks.inventory.address_records import host_addresses
 from rocks.inventory.disks.places import directory_of
-from rocks.inventory.machine_locks import ensure_locked
+from rocks.leases import records as leases
+from rocks.leases.machine_locks import ensure_locked
+from rocks.library.images import check_added
+from rocks.library.library_folder import library_folder, lock_images
 from rocks.library.received import store_received
 from rocks.library.streams import StoredDisk, receive_disk
 from rocks.machine import records as table
 from rocks.machine.disks.copy_rules import check_no_doubt
-from rocks.machine.leases import records as leases
 from rocks.machine.spec import container_of
 from rocks.storage.volumes import place_records as image_places
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from rocks.database.connection import Database
     from rocks.inventory.records import Disk, VirtualMachine
+    from rocks.library.images import AddedImage
     from rocks.library.records import LibraryImage
 
 _RAW = ("file", "tap:aio")
 
 
-class NewImage(NamedTuple):
-    """The image to make: its name, the bytes of the largest disk, a comment."""
+def add_image_of_disk(database: Database, added: AddedImage, progress: Callable[[str], None]) -> LibraryImage:
+    """Copy a disk of the machine `added.vm` (default: its first) into the library. It cannot be started meanwhile.
 
-    name: str
-    max_bytes: int
-    comment: str
-
-
-def add_disk(
-    database: Database,
-    library: Path,
-    new: NewImage,
-    machine: str,
-    device: str | None,
-    progress: Callable[[str], None],
-) -> LibraryImage:
-    """Copy the disk (default: the first) into the library. The machine cannot be started meanwhile.
-
-    UserError for a disk that it does not have; StateError when it may be running, or its disk is no raw file of a host;
-    BusyError while another command changes it; HostError when the host does not send it.
+    UserError for a disk that it does not have, and for an invalid parameter; StateError when it may be running, or its
+    disk is no raw file of a host; BusyError while another command changes it; HostError when the host does not send it.
     """
+    max_gb, comment = check_added(added)
+    for name, value in (
+        ("file", added.file),
+        ("url", added.url),
+        ("checksum", added.checksum),
+        ("format", added.format),
+    ):
+        if value is not None:
+            raise UserError(f"give vm= or {name}=, not both")
+    library, machine = library_folder(database), str(added.vm)
+    lock_images(database, [added.name])
     ensure_locked(database, [machine])
     (vm,) = table.load_vms(database, [machine])
     check_no_doubt(vm)
-    disk, place = _choose(vm, device), container_of(vm)
+    disk, place = _choose(vm, added.disk), container_of(vm)
     _check(database, vm, disk)
     directory = directory_of(place, disk.path)
     if directory is None:
@@ -62,11 +61,11 @@ def add_disk(
         )
     (host,) = host_addresses(database, [place.name])
     database.end_reading()  # hours, perhaps
-    stored = StoredDisk(disk.path, directory, vm.uuid, new.max_bytes)
+    stored = StoredDisk(disk.path, directory, vm.uuid, max_gb * BYTES_PER_GB)
     return store_received(
         library,
-        new.name,
-        new.comment,
+        added.name,
+        comment,
         lambda descriptor, watch: receive_disk(host, FleetSettings(), stored, descriptor, watch),
         progress,
     )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from rocks.core import dry_run
 from rocks.core.errors import IncoherentError, RocksError, StateError
 from rocks.fleet.wire.requests import SeedSpec
+from rocks.inventory.attributes import secret_records as secrets
 from rocks.inventory.cluster_records import own_members
 from rocks.inventory.disks.places import directory_of
 from rocks.library.guest_images import CLUSTER_KEY_ATTRIBUTE, not_in_image_directory, seed_path
@@ -19,7 +20,6 @@ from rocks.machine.domain.documents import connections_of
 from rocks.machine.spec import container_of
 from rocks.network.guest_connections import Unconnected
 from rocks.network.route_records import default_gateways
-from rocks.trust import secret_records as secrets
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -131,7 +131,7 @@ def _disk(documents: Mapping[str, str]) -> bytes:
     """An ISO with the files, of the volume that cloud-init looks for."""
     import tempfile  # late, as the next: a live move imports this module, and makes a seed for few machines
 
-    from rocks.install.rolls.iso import write_iso
+    from rocks.library.xorriso import write_iso
 
     with dry_run.question(), tempfile.TemporaryDirectory(prefix="rocks-seed-") as folder:
         tree, iso = Path(folder, "seed"), Path(folder, "seed.iso")

@@ -10,8 +10,8 @@ from typing import List
 from rocks.core.errors import RocksError
 from rocks.core.units import BYTES_PER_GB
 from rocks.fleet.host.change import UNCHANGED, Change
+from rocks.fleet.wire.domain_states import is_active_domain
 from rocks.fleet.wire.requests import ChangeDomain, DiskSpec, GrowDisk
-from rocks.machine.domain_states import is_active_domain
 from rocks.machine.host.disks import check_path, ensure_disk, is_same, read_disk
 from rocks.machine.host.files.growth import grow_image, smaller_image_notes
 from rocks.machine.host.guest_links import ensure_secured, links_locked

@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import Iterable, Tuple
 
 from rocks.core.errors import RocksError
+from rocks.fleet.wire.domain_states import ACTIVE_STATES
 from rocks.fleet.wire.facts import Fence, LeaseEnd
-from rocks.machine.domain_states import ACTIVE_STATES
 from rocks.machine.host.guest_functions import release_older_vfs
 from rocks.machine.host.guest_links import release_links
 from rocks.machine.host.host import Host

@@ -10,9 +10,9 @@ from rocks.core.clock import Deadline, wait_seconds
 from rocks.core.errors import RocksError, StateError
 from rocks.fleet.host.change import UNCHANGED, Change
 from rocks.fleet.host.state_folder import Place, locked
+from rocks.fleet.wire.domain_states import ACTIVE_STATES
 from rocks.fleet.wire.errors import as_agent_error
 from rocks.fleet.wire.network import LinkOutcome, LinkSpec, SyncLinksReply, SyncLinksRequest
-from rocks.machine.domain_states import ACTIVE_STATES
 from rocks.machine.host.host import Host
 from rocks.machine.host.libvirt.domain_xml import DomainDocument
 from rocks.machine.host.libvirt.interface_xml import GuestInterface, SenderLimits

@@ -17,8 +17,8 @@ from rocks.fleet.host.records import RecordKind, damaged, read_json_record, reco
 from rocks.fleet.host.state_folder import Place, ensure_folder, locked
 from rocks.fleet.wire.codec import decode, decode_lenient, encode
 from rocks.fleet.wire.infiniband import InfinibandFacts, InfinibandRequest, PartitionSpec, VfFact
+from rocks.leases.host.leases import check_name
 from rocks.machine.host.host import Host
-from rocks.machine.host.leases import check_name
 from rocks.machine.host.libvirt.driver import is_active
 
 _Addresses = Tuple[str, ...]

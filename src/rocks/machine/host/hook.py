@@ -17,7 +17,7 @@ from typing import Sequence
 from rocks.core.errors import RocksError, StateError
 from rocks.core.files import write_file
 from rocks.fleet.host.state_folder import Place
-from rocks.machine.host.leases import Leases
+from rocks.leases.host.leases import Leases
 from rocks.machine.host.libvirt.domain_xml import DomainDocument, parse_domain, vf_addresses
 
 _BEFORE_START = ("prepare", "begin")

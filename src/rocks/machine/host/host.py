@@ -6,9 +6,9 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Callable, List, Optional, TypeVar
 
+from rocks.leases.host.epoch import LeaseEpoch
+from rocks.leases.host.leases import Leases
 from rocks.machine.host.files.owners import ImageOwners
-from rocks.machine.host.lease_epoch import LeaseEpoch
-from rocks.machine.host.leases import Leases
 from rocks.machine.host.libvirt.driver import DomainDriver
 from rocks.network.host.driver import LinkDriver
 from rocks.network.host.packet_filter.driver import FilterDriver

@@ -12,6 +12,7 @@ from rocks.core.errors import IncoherentError, RocksError, StateError, UserError
 from rocks.fleet.host.change import Change
 from rocks.fleet.wire.facts import DocumentsFact, DocumentsRequest
 from rocks.fleet.wire.requests import ChangeDomain, PerformRequest, StartDomain
+from rocks.leases.host.leases import check_name
 from rocks.machine.host.console_logs import begin_log
 from rocks.machine.host.disks import check_path, ensure_disk, is_same
 from rocks.machine.host.files.growth import smaller_image_notes
@@ -20,7 +21,6 @@ from rocks.machine.host.guest_functions import assign, release_vfs, vfs_locked
 from rocks.machine.host.guest_links import ensure_secured, links_locked, release_links
 from rocks.machine.host.guest_partitions import ensure_partition, release_partition
 from rocks.machine.host.host import Host
-from rocks.machine.host.leases import check_name
 from rocks.machine.host.libvirt.accelerator import host_emulator, probe_accelerator
 from rocks.machine.host.libvirt.domain_xml import (
     DiskIdentity,

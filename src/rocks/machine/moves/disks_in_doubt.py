@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 
 from rocks.core.errors import RocksError, StateError, UserError
 from rocks.fleet.wire.disk_files import ImagesRequest
-from rocks.inventory.host_requests import ask_each, contact_hosts, open_fleet
-from rocks.inventory.machine_locks import ensure_locked
+from rocks.inventory.host_requests import ask_each, open_fleet
+from rocks.leases import records as leases
+from rocks.leases.epoch import ensure_epoch
+from rocks.leases.machine_locks import ensure_locked
+from rocks.leases.machine_requests import contact_hosts
 from rocks.machine import records as table
 from rocks.machine.disks import copy_records as disk_copies
 from rocks.machine.disks.files import folders_of
-from rocks.machine.leases import records as leases
-from rocks.machine.leases.epoch import ensure_epoch
 from rocks.machine.moves.move_rules import check_is_off, check_no_snapshots, check_source_there, plan_in_place
 from rocks.machine.moves.moves import load_target, record_move
 from rocks.machine.spec import container_of

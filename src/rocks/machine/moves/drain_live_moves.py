@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from rocks.core import dry_run
 from rocks.core.errors import RocksError
 from rocks.inventory.loaded_host_records import which_are_vms
-from rocks.inventory.machine_locks import lock_vms
+from rocks.leases import records as leases
+from rocks.leases.machine_locks import lock_vms
+from rocks.leases.plan import MOVING, RUNNING
 from rocks.machine import records as table
-from rocks.machine.leases import records as leases
-from rocks.machine.leases.plan import MOVING, RUNNING
 from rocks.machine.moves.host_choice import choose_host, taken
 from rocks.machine.moves.live import move_running_vm
 from rocks.machine.moves.live_ends import RefusedError, settle

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, NamedTuple
 from rocks.core import dry_run
 from rocks.core.clock import Deadline, wait_seconds
 from rocks.core.errors import BusyError, Code, HostError, RocksError, StateError, UserError
-from rocks.inventory.host_requests import contact_hosts, open_fleet
+from rocks.inventory.host_requests import open_fleet
 from rocks.inventory.loaded_host_records import load_hosts, physical_hosts, which_are_vms
 from rocks.inventory.slurm_drains import drain_nodes
+from rocks.leases import records as leases
+from rocks.leases.epoch import ensure_epoch
+from rocks.leases.machine_requests import contact_hosts
+from rocks.leases.plan import SAVED, STOPPING
 from rocks.machine import records as table
-from rocks.machine.leases import records as leases
-from rocks.machine.leases.epoch import ensure_epoch
-from rocks.machine.leases.plan import SAVED, STOPPING
 from rocks.machine.machines import load_containers
 from rocks.machine.moves.drain_live_moves import is_there, lease_there, move_live
 from rocks.machine.moves.host_choice import Capacity, choose_host, taken

@@ -10,13 +10,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rocks.core.errors import RocksError, StateError
-from rocks.inventory.host_requests import contact_hosts, is_silent, open_fleet
-from rocks.inventory.in_use_records import unlock_inventory
+from rocks.inventory.host_requests import is_silent, open_fleet
+from rocks.inventory.inventory_lock import unlock_inventory
 from rocks.inventory.loaded_host_records import mounts_of, which_are_vms
-from rocks.inventory.machine_locks import ensure_locked
+from rocks.leases import records as leases
+from rocks.leases.machine_locks import ensure_locked
+from rocks.leases.machine_requests import contact_hosts
+from rocks.leases.plan import MOVING, move_was_interrupted
 from rocks.machine import records as table
-from rocks.machine.leases import records as leases
-from rocks.machine.leases.plan import MOVING, move_was_interrupted
 from rocks.machine.machines import load_containers
 from rocks.machine.moves.drains import capacities_of, check_physical, start_one
 from rocks.machine.moves.host_choice import choose_host, taken, why_only_there
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
     from rocks.database.connection import Database
     from rocks.inventory.records import VirtualMachine
-    from rocks.machine.leases.fence_command import Force
+    from rocks.leases.fence_command import Force
     from rocks.machine.moves.drains import Start
     from rocks.machine.moves.host_choice import Capacity
 

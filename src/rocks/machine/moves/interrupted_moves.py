@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rocks.core.errors import HostError, RocksError, StateError
-from rocks.inventory.host_requests import contact_hosts, open_fleet
+from rocks.fleet.wire.domain_states import GUEST_RUNS
+from rocks.inventory.host_requests import open_fleet
+from rocks.leases import records as leases
+from rocks.leases.machine_requests import contact_hosts
+from rocks.leases.plan import MOVING, move_was_interrupted
 from rocks.machine import records as table
-from rocks.machine.domain_states import GUEST_RUNS
-from rocks.machine.leases import records as leases
-from rocks.machine.leases.plan import MOVING, move_was_interrupted
 from rocks.machine.moves.live_move_rules import domain_on, is_off_on_both
 
 if TYPE_CHECKING:

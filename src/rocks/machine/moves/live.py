@@ -15,10 +15,15 @@ from rocks.core.clock import monotonic_seconds
 from rocks.core.errors import HostError, RocksError, StateError
 from rocks.core.units import duration, size_text
 from rocks.fleet.settings import CannotAskError, FleetSettings, HostAddress
+from rocks.fleet.wire.domain_states import GUEST_RUNS, is_active
 from rocks.fleet.wire.live_moves import DIRECT_PORTS, Arrive, Leave
 from rocks.inventory.address_records import host_addresses
-from rocks.inventory.host_requests import contact_hosts, open_fleet
-from rocks.inventory.machine_locks import ensure_locked
+from rocks.inventory.host_requests import open_fleet
+from rocks.leases import records as leases
+from rocks.leases.epoch import ensure_epoch
+from rocks.leases.machine_locks import ensure_locked
+from rocks.leases.machine_requests import contact_hosts
+from rocks.leases.plan import MOVING, disk_keys
 from rocks.machine import records as table
 from rocks.machine.disks import copy_records as disk_copies
 from rocks.machine.disks.copy_records import DiskCopy
@@ -26,10 +31,6 @@ from rocks.machine.disks.copy_rules import check_no_doubt
 from rocks.machine.disks.seeds import create_seeds
 from rocks.machine.domain.documents import connections_of, describe_vms
 from rocks.machine.domain.domain import with_lease
-from rocks.machine.domain_states import GUEST_RUNS, is_active
-from rocks.machine.leases import records as leases
-from rocks.machine.leases.epoch import ensure_epoch
-from rocks.machine.leases.plan import MOVING, disk_keys
 from rocks.machine.moves.direct_certificate import direct_way
 from rocks.machine.moves.live_ends import RefusedError, settle
 from rocks.machine.moves.live_move_rules import domain_on

@@ -11,17 +11,18 @@ from typing import TYPE_CHECKING
 from rocks.core import dry_run
 from rocks.core.errors import CLASSES, BusyError, HostError, RocksError, StateError
 from rocks.fleet.wire.disk_moves import moving_path
+from rocks.fleet.wire.domain_states import GUEST_RUNS
 from rocks.fleet.wire.requests import EndArrival, EndDeparture, ResumeDomain, StopDomain
-from rocks.inventory.host_requests import contact_hosts, error_of, is_silent, open_fleet, perform_operations
-from rocks.inventory.in_use_records import unlock_inventory
+from rocks.inventory.host_requests import error_of, is_silent, open_fleet
+from rocks.inventory.inventory_lock import unlock_inventory
 from rocks.inventory.loaded_host_records import load_hosts
+from rocks.leases import records as leases
+from rocks.leases.machine_requests import contact_hosts, perform_operations
+from rocks.leases.plan import MOVING, disk_keys
 from rocks.machine import records as table
 from rocks.machine.disks import copy_records as disk_copies
 from rocks.machine.disks.files import remove_files
 from rocks.machine.domain.documents import connections_of
-from rocks.machine.domain_states import GUEST_RUNS
-from rocks.machine.leases import records as leases
-from rocks.machine.leases.plan import MOVING, disk_keys
 from rocks.machine.moves.live_move_rules import domain_on, has_arrived
 from rocks.machine.moves.move_rules import plan_in_place
 from rocks.machine.moves.moves import record_move, remove_left

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rocks.core.errors import RocksError
-from rocks.machine.domain_states import GUEST_RUNS, is_active
+from rocks.fleet.wire.domain_states import GUEST_RUNS, is_active
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -9,13 +9,13 @@ from rocks.core.errors import HostError, RocksError, StateError, UserError
 from rocks.core.names import in_quotes
 from rocks.core.units import size_text
 from rocks.fleet.wire.disk_moves import moving_path
+from rocks.fleet.wire.domain_states import is_active
 from rocks.fleet.wire.snapshot_names import read_copy
 from rocks.inventory.disks.places import directory_of
+from rocks.leases.plan import RUNNING, SAVED
 from rocks.library.guest_images import seed_path
 from rocks.library.limits import LEAST_FREE_BYTES
 from rocks.machine.addition_plan import image_folder
-from rocks.machine.domain_states import is_active
-from rocks.machine.leases.plan import RUNNING, SAVED
 from rocks.machine.spec import container_of
 
 if TYPE_CHECKING:

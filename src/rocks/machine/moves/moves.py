@@ -17,15 +17,19 @@ from rocks.core.units import size_text
 from rocks.fleet.settings import FleetSettings
 from rocks.fleet.wire.disk_files import ImagesRequest
 from rocks.fleet.wire.disk_moves import moving_path
-from rocks.inventory import in_use_records as vm_inventory
 from rocks.inventory.address_records import host_addresses
 from rocks.inventory.disks.places import medium_of
-from rocks.inventory.host_requests import ask_each, contact_hosts, open_fleet
+from rocks.inventory.host_requests import ask_each, open_fleet
+from rocks.inventory.inventory_lock import lock_inventory, unlock_inventory
 from rocks.inventory.loaded_host_records import mounts_of
-from rocks.inventory.machine_locks import ensure_locked
 from rocks.inventory.node_records import node_ids
+from rocks.leases import records as leases
+from rocks.leases.epoch import ensure_epoch
+from rocks.leases.machine_locks import ensure_locked
+from rocks.leases.machine_requests import contact_hosts
 from rocks.library.progress import Meter
 from rocks.machine import change_records as vm_changes
+from rocks.machine import in_use_records
 from rocks.machine import records as table
 from rocks.machine.changes import host_vlans
 from rocks.machine.disks import copy_records as disk_copies
@@ -33,8 +37,6 @@ from rocks.machine.disks.copy_records import DiskCopy
 from rocks.machine.disks.copy_rules import check_no_doubt
 from rocks.machine.disks.files import remove_files
 from rocks.machine.domain.documents import connections_of
-from rocks.machine.leases import records as leases
-from rocks.machine.leases.epoch import ensure_epoch
 from rocks.machine.machines import load_containers
 from rocks.machine.moves.disk_streams import MovingDisk, move_disk
 from rocks.machine.moves.move_rules import (
@@ -103,7 +105,7 @@ def move_vm(database: Database, name: str, host: str, reporter: MoveReporter) ->
     lines = [line for file in files for line in _copy(database, vm, target, file, copies, reporter)]
     record_move(database, vm, target, plan)
     database.commit()
-    vm_inventory.unlock_inventory(database)
+    unlock_inventory(database)
     (moved,) = table.load_vms(database, [name])
     return [*lines, f"{vm.name} is on {target.name} now", *remove_left(database, moved)]
 
@@ -138,7 +140,7 @@ def as_moved(database: Database, vm: VirtualMachine, target: Host, plan: MovePla
     record_on_host(database, vm, target)
     (there,) = table.load_vms(database, [vm.name])
     database.rollback()
-    vm_inventory.unlock_inventory(database)
+    unlock_inventory(database)
     return replace(there, disks=plan.disks)
 
 
@@ -160,7 +162,7 @@ def plan_of(database: Database, vm: VirtualMachine, target: Host) -> MovePlan:
     container_of(vm)
     medium_of(vm, target)
     locations = image_places.disk_locations(database, [vm.name])
-    partitions = vm_inventory.read_inventory(database, [target.name]).partitions
+    partitions = in_use_records.read_inventory(database, [target.name]).partitions
     on_nas = {location.number for location in locations if location.nas}
     return plan_move(vm, target, on_nas, partitions.get(target.name.lower(), ()))
 
@@ -312,7 +314,7 @@ def record_on_host(database: Database, vm: VirtualMachine, target: Host) -> None
 
     The caller ends its transaction and releases the inventory: the next machine of a drain may take hours.
     """
-    vm_inventory.lock_inventory(database)
+    lock_inventory(database)
     number = node_ids(database, [target.name])[target.name.lower()]
     vm_changes.update_vm(database, vm.name, {"PhysNode": number})
     vm_changes.record_host_vlans(database, host_vlans(database, vm, target))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rocks.machine.placement.shapes import TABLES, CoreRow, DeviceRow, PageRow, ShapeLeases
+from rocks.leases.records import PLACEMENTS
+from rocks.machine.placement.shapes import CoreRow, DeviceRow, PageRow, ShapeLeases
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,8 +36,8 @@ def leases_on(database: Database, hosts: Sequence[str]) -> ShapeLeases:
 
 def has_any(database: Database, name: str) -> bool:
     """Whether a machine has cores, memory of NUMA nodes or devices of a host."""
-    queries = " UNION ALL ".join(f"SELECT 1 FROM {table} WHERE Name = %s" for table in TABLES)
-    return bool(database.rows(f"{queries} LIMIT 1", [name] * len(TABLES)))
+    queries = " UNION ALL ".join(f"SELECT 1 FROM {table} WHERE Name = %s" for table in PLACEMENTS)
+    return bool(database.rows(f"{queries} LIMIT 1", [name] * len(PLACEMENTS)))
 
 
 def all_leases(database: Database) -> ShapeLeases:
@@ -62,7 +63,7 @@ def replace_leases(database: Database, claimants: Sequence[tuple[str, int]], lea
 
     The caller has checked, under the lock of the hosts, that what they lease is free.
     """
-    for table in TABLES:
+    for table in PLACEMENTS:
         database.execute(f"DELETE FROM {table} WHERE (Name, Token) IN %s", [claimants])
     for table, columns, rows in (
         ("vm_core_leases", _CORES, leases.cores),

@@ -10,9 +10,6 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-TABLES = ("vm_core_leases", "vm_page_leases", "vm_device_leases")
-"""Where leases of cores, pages and devices are stored."""
-
 
 class CoreRow(NamedTuple):
     """A row of `vm_core_leases`: CPU `cpu` of `host` is leased to the machine `name` under the token of its lease."""

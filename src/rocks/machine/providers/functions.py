@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from rocks.core.errors import RocksError
     from rocks.fleet.wire.facts import HostFacts
-    from rocks.machine.leases.leases import Attempt
+    from rocks.machine.lease_grants import Attempt
     from rocks.network.sriov.function_choice import AssignedVf, Claimant
 
 

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from rocks.fleet.wire.requests import BaseImage
     from rocks.inventory.records import VirtualMachine
     from rocks.library.guest_images import Source
-    from rocks.machine.leases.leases import Attempt
+    from rocks.machine.lease_grants import Attempt
     from rocks.machine.providers.provider import Questions
 
 _SLOWEST_BYTES_PER_SECOND = 1_000_000

@@ -12,7 +12,7 @@ from rocks.network.infiniband.machine_partitions import join_partitions, partiti
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rocks.machine.leases.leases import Attempt
+    from rocks.machine.lease_grants import Attempt
 
 
 class Partitions(Provider):

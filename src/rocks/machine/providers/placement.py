@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from rocks.fleet.wire.facts import HostFacts
-    from rocks.machine.leases.leases import Attempt
+    from rocks.machine.lease_grants import Attempt
     from rocks.machine.placement.shapes import Placement, ShapeRequest
     from rocks.machine.providers.provider import Questions
 

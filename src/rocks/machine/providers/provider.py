@@ -1,7 +1,7 @@
 """The protocol by which a start gets what it needs of other rooms.
 
 There is no verb for giving back: what is claimed ends with the machine's lease. The table of a new claim is added to
-`machine.leases.records.PARTS`. Volumes of NASes are mapped by a plugin of `start host vm`, since a site may have its
+`leases.records.PARTS`. Volumes of NASes are mapped by a plugin of `start host vm`, since a site may have its
 own storage.
 """
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rocks.database.connection import Database
     from rocks.fleet.wire.facts import HostFacts
     from rocks.fleet.wire.placement import ShapeQuestion
-    from rocks.machine.leases.leases import Attempt
+    from rocks.machine.lease_grants import Attempt
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from rocks.machine.providers.provider import Provider
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rocks.machine.leases.leases import Attempt
+    from rocks.machine.lease_grants import Attempt
 
 
 class Seeds(Provider):

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core import dry_run
 from rocks.core.errors import CLASSES, Code, HostError, RocksError, StateError
+from rocks.fleet.wire.domain_states import is_active
 from rocks.fleet.wire.requests import FreezeGuest, ThawGuest
 from rocks.fleet.wire.snapshot_names import FROZEN, MACHINE_OFF
-from rocks.inventory.host_requests import contact_hosts, error_of, open_fleet, perform_one
+from rocks.inventory.host_requests import error_of, open_fleet
+from rocks.leases.machine_requests import contact_hosts, perform_one
+from rocks.leases.plan import SAVED
 from rocks.machine.change_records import update_vm
-from rocks.machine.domain_states import is_active
-from rocks.machine.leases.plan import SAVED
 from rocks.machine.moves.moving_volumes import Watching, pull_each
 from rocks.machine.running_changes import check_place
 from rocks.machine.spec import container_of

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 from rocks.core.errors import StateError
 from rocks.fleet.wire.facts import HostFacts
 from rocks.fleet.wire.requests import SaveDomain
-from rocks.inventory.host_requests import contact_hosts, open_fleet
-from rocks.inventory.machine_locks import lock_vms
+from rocks.inventory.host_requests import open_fleet
+from rocks.leases import records as leases
+from rocks.leases.epoch import ensure_epoch
+from rocks.leases.machine_locks import lock_vms
+from rocks.leases.machine_requests import contact_hosts
+from rocks.leases.plan import RUNNING, SAVED
 from rocks.machine import records as table
 from rocks.machine.converge import Asked, Verb, converge
-from rocks.machine.leases import records as leases
-from rocks.machine.leases.epoch import ensure_epoch
-from rocks.machine.leases.plan import RUNNING, SAVED
 from rocks.machine.maxima import max_memory_mb
 from rocks.machine.outcomes import Outcomes
 from rocks.machine.spec import saved_domain

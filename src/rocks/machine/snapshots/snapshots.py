@@ -24,13 +24,14 @@ from rocks.fleet.wire.snapshot_names import (
     read_copy,
     snapshot_exists_error,
 )
-from rocks.inventory.host_requests import ask_each, notes_of, perform_one
-from rocks.inventory.machine_locks import ensure_locked
+from rocks.inventory.host_requests import ask_each, notes_of
+from rocks.leases import records as leases
+from rocks.leases.machine_locks import ensure_locked
+from rocks.leases.machine_requests import perform_one
+from rocks.leases.plan import RUNNING, SAVED
 from rocks.machine import records as table
 from rocks.machine.disks.copy_rules import check_no_doubt
 from rocks.machine.disks.files import folders_of, remove_files
-from rocks.machine.leases import records as leases
-from rocks.machine.leases.plan import RUNNING, SAVED
 from rocks.machine.spec import container_of, disk_spec
 
 if TYPE_CHECKING:

@@ -25,14 +25,15 @@ from rocks.inventory.attributes.records import global_attributes, stored_names
 from rocks.inventory.attributes.rules import near_miss
 from rocks.inventory.host_commands import Limits, run_on_hosts
 from rocks.inventory.host_records import find_local_host
-from rocks.inventory.host_requests import ask_each, contact_hosts, open_fleet
+from rocks.inventory.host_requests import ask_each, open_fleet
 from rocks.inventory.loaded_host_records import load_hosts, physical_hosts
-from rocks.inventory.machine_locks import lock_vms, unlock_vms
 from rocks.inventory.slurm_drains import has_slurm, nodes_drained_by_hooks
+from rocks.leases import records as leases
+from rocks.leases.epoch import read_epoch, read_record
+from rocks.leases.machine_locks import lock_vms, unlock_vms
+from rocks.leases.machine_requests import contact_hosts
+from rocks.leases.plan import MOVING
 from rocks.machine.disks import copy_records as disk_copies
-from rocks.machine.leases import records as leases
-from rocks.machine.leases.epoch import read_epoch, read_record
-from rocks.machine.leases.plan import MOVING
 from rocks.network.interface_records import list_interfaces
 from rocks.site.certificates import NOT_ALLOWED, list_certificates
 from rocks.site.checks.installation import check_rolls, check_services

@@ -9,9 +9,9 @@ from rocks.core.errors import UserError
 from rocks.core.files import open_plain
 from rocks.core.names import printable
 from rocks.install.boot.actions import store_boot_action
+from rocks.install.boot.next_boots import INSTALL_RECIPE, RUN_RECIPE, set_next_boot, store_recipe
 from rocks.install.boot.pxelinux import write_boot_files
 from rocks.inventory.host_records import find_local_host
-from rocks.inventory.hosts import INSTALL_RECIPE, RUN_RECIPE, set_next_boot, store_recipe
 from rocks.network.dns.changes import names_after_commit
 from rocks.site.dump_loading.foreign_lines import LOCAL
 

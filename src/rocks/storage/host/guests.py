@@ -3,14 +3,33 @@
 from __future__ import annotations
 
 import re
-from typing import Callable, ContextManager, Literal, Optional
+from typing import Callable, ContextManager, Literal, Optional, Protocol
 
-from rocks.machine.host.libvirt.driver import DomainDriver
+from rocks.fleet.wire.facts import DomainFact
 
 GuestState = Literal["running", "saved", "off"]
 """`saved`: it is off, and its memory, which belongs to its disks, is in a managed save."""
 
 _MACHINE = re.compile(r"(.+)-vol[0-9]*\Z")
+
+
+class Guests(Protocol):
+    """The guests of this host, as libvirt has them: of `machine.host.libvirt.driver`, what image storage needs."""
+
+    def find(self, name: str) -> Optional[DomainFact]:
+        """The fact of one domain, None when there is none of that name."""
+
+    def suspend(self, name: str) -> None:
+        """Pause a running guest."""
+
+    def resume(self, name: str) -> None:
+        """Resume a paused guest, also one that suspended itself."""
+
+    def is_stopped_by_disk(self, name: str) -> bool:
+        """Whether QEMU has paused the guest because its disk failed an access, which `resume` repeats."""
+
+
+OpenGuests = Callable[[], ContextManager[Guests]]
 
 
 def machine_of(zvol: str) -> Optional[str]:
@@ -19,7 +38,7 @@ def machine_of(zvol: str) -> Optional[str]:
     return None if match is None else match.group(1)
 
 
-def guest_state(open_domains: Callable[[], ContextManager[DomainDriver]], machine: str) -> GuestState:
+def guest_state(open_domains: OpenGuests, machine: str) -> GuestState:
     """The state of a machine. HostError or ToolError when libvirt does not report it."""
     with open_domains() as domains:
         # libvirt reports state and managed save one after the other: a save may be made or used in between

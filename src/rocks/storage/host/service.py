@@ -6,13 +6,12 @@ import logging
 import ssl
 import threading
 from pathlib import Path
-from typing import Callable, ContextManager, Dict, Iterable, NamedTuple
+from typing import Callable, Dict, Iterable, NamedTuple
 
 from rocks.core.clock import Deadline
 from rocks.core.errors import BugError, RocksError, UserError
 from rocks.fleet.host.records import record_names
 from rocks.fleet.wire.codec import encode
-from rocks.machine.host.libvirt.driver import DomainDriver
 from rocks.storage.bus import Bus, BusSettings, Delivery
 from rocks.storage.configuration import Configuration
 from rocks.storage.daemon import when_recorded
@@ -24,7 +23,7 @@ from rocks.storage.host.device_listing import device_rows
 from rocks.storage.host.effects import HostEffect
 from rocks.storage.host.engine import HostEngine
 from rocks.storage.host.granted_image import GrantedImage
-from rocks.storage.host.guests import GuestState, guest_state
+from rocks.storage.host.guests import GuestState, OpenGuests, guest_state
 from rocks.storage.host.heartbeats import Heartbeats
 from rocks.storage.host.lost_records import recover_records
 from rocks.storage.host.releases import ReleaseWatch
@@ -68,7 +67,7 @@ class Devices(NamedTuple):
     pools: PoolDriver
     sessions: SessionDriver
     dm_devices: DmDevices
-    open_domains: Callable[[], ContextManager[DomainDriver]]
+    open_domains: OpenGuests
     read_start: Callable[[str, int], bytes] = read_start
 
 

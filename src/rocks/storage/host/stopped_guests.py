@@ -7,11 +7,10 @@ never learns of it. A guest that a person has paused is never resumed here.
 from __future__ import annotations
 
 import logging
-from typing import Callable, ContextManager, Dict
+from typing import Dict
 
 from rocks.core.units import size_text
-from rocks.machine.host.libvirt.driver import DomainDriver
-from rocks.storage.host.guests import machine_of
+from rocks.storage.host.guests import OpenGuests, machine_of
 from rocks.storage.life.host_image import HostImage
 from rocks.storage.life.pool_rest import unreservable_bytes
 from rocks.storage.store.host import HostStore
@@ -26,9 +25,7 @@ _ROUNDS = 15
 class StoppedGuests:
     """Pauses and resumes guests. `begin_round` is called before each round of `look_at`."""
 
-    def __init__(
-        self, store: HostStore, pools: PoolDriver, open_domains: Callable[[], ContextManager[DomainDriver]]
-    ) -> None:
+    def __init__(self, store: HostStore, pools: PoolDriver, open_domains: OpenGuests) -> None:
         self._store = store
         self._pools = pools
         self._open_domains = open_domains

@@ -8,16 +8,15 @@ full all the same, as when somebody else fills the pool between two looks, is re
 from __future__ import annotations
 
 import logging
-from typing import Callable, ContextManager, Dict, NamedTuple
+from typing import Dict, NamedTuple
 
 from rocks.core.clock import Deadline, monotonic_seconds
 from rocks.core.errors import RocksError
 from rocks.core.periodic import PeriodicThread
 from rocks.core.units import BYTES_PER_GIB, BYTES_PER_SECTOR, size_text
-from rocks.machine.host.libvirt.driver import DomainDriver
 from rocks.storage.device_mapper.dm_devices import DmDevices
 from rocks.storage.device_mapper.tables import DmDeviceFact, ErrorTable, Snapshot, SnapshotMerge
-from rocks.storage.host.guests import machine_of
+from rocks.storage.host.guests import OpenGuests, machine_of
 from rocks.storage.host.stopped_guests import StoppedGuests
 from rocks.storage.life.names import guest_device, origin_device, temp_write_volume
 from rocks.storage.life.temp_write_rules import (
@@ -60,7 +59,7 @@ class TempWriteWatch(PeriodicThread):
         store: HostStore,
         pools: PoolDriver,
         dm_devices: DmDevices,
-        open_domains: Callable[[], ContextManager[DomainDriver]],
+        open_domains: OpenGuests,
     ) -> None:
         """`open_domains` is called when a guest must be paused, and not before."""
         super().__init__("watch", _CALM_SECONDS, self.look, "a round of the watch failed")

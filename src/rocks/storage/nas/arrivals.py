@@ -20,7 +20,7 @@ from rocks.storage.life import effects, names
 from rocks.storage.life.image import Copy, Image
 from rocks.storage.life.stream_bounds import largest_move_bytes
 from rocks.storage.limits import DEVICE_SECONDS
-from rocks.storage.nas.attributes import attribute_value
+from rocks.storage.nas.attribute_rules import attribute_value
 from rocks.storage.nas.engine import NasContext, Perform
 from rocks.storage.nas.imports import OpenDevice
 from rocks.storage.nas.listing import ARRIVING

@@ -12,7 +12,7 @@ from rocks.storage.life.image import Image, Rejection
 from rocks.storage.life.rejections import check_machine
 from rocks.storage.life.schedule import DEFAULT_PULL_SECONDS
 from rocks.storage.nas.arrivals import Arrivals
-from rocks.storage.nas.attributes import attribute_value, global_value
+from rocks.storage.nas.attribute_rules import attribute_value, global_value
 from rocks.storage.nas.engine import NasContext, now_seconds
 from rocks.storage.nas.listing import arrival_row, first_page, image_row, snapshot_row
 from rocks.storage.nas.lost_exports import Exports

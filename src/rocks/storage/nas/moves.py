@@ -19,7 +19,7 @@ from rocks.storage.life.facts import Facts
 from rocks.storage.life.image import Image, Work
 from rocks.storage.life.states import MOVING
 from rocks.storage.limits import DEVICE_SECONDS
-from rocks.storage.nas.attributes import bytes_per_second
+from rocks.storage.nas.attribute_rules import bytes_per_second
 from rocks.storage.nas.engine import AGAIN_SECONDS, NasContext, failed_effect
 from rocks.storage.nas.imports import OpenDevice
 from rocks.storage.nas.move_lines import is_same_content

@@ -17,7 +17,7 @@ from rocks.storage.life.image import Image, Work
 from rocks.storage.life.states import DELETING, RETURNING
 from rocks.storage.life.stream_bounds import largest_stream_bytes
 from rocks.storage.nas.arrivals import Arrivals
-from rocks.storage.nas.attributes import bytes_per_second
+from rocks.storage.nas.attribute_rules import bytes_per_second
 from rocks.storage.nas.bases import BASE, Bases
 from rocks.storage.nas.engine import NasContext
 from rocks.storage.nas.held_snapshots import ends_at

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from rocks.core.errors import Code, RocksError, StateError
 from rocks.core.units import BYTES_PER_GIB
-from rocks.machine.leases.plan import SAVED
+from rocks.leases.plan import SAVED
 from rocks.storage.client import questions
 from rocks.storage.limits import MAP_SECONDS
 from rocks.storage.volumes.access import open_storage

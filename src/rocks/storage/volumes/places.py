@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import StateError, UserError
 from rocks.core.names import check_plain_name, printable
-from rocks.machine.leases.plan import SAVED
+from rocks.leases.plan import SAVED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

@@ -8,9 +8,11 @@ import pytest
 
 from rocks.core.errors import UserError
 from rocks.database.connection import Database
-from rocks.inventory.hosts import add_alias, add_host, rename_host
+from rocks.inventory.hosts import add_host
 from rocks.inventory.new_host_parameters import HostParameters
+from rocks.network.dns.aliases import add_alias
 from rocks.site import host_removal
+from rocks.site.host_renaming import rename_host
 from tests.system.commands.conftest import Site
 from tests.system.commands.test_commands_at_once import Change, ends, start
 from tests.waiting import at_once

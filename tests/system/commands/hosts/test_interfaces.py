@@ -2,7 +2,7 @@
 
 import pytest
 
-from rocks.machine.leases import records as leases
+from rocks.leases import records as leases
 from tests.system.commands.conftest import Site
 
 MAC = "00:11:22:33:44:5a"

@@ -6,9 +6,8 @@ from typing import Any
 from rocks.core.errors import HostError, RocksError
 from rocks.fleet.wire.facts import DomainFact, DomainState, HostFacts, LeaseFact
 from rocks.fleet.wire.requests import OperationOutcome
-from rocks.machine import converge
+from rocks.machine import converge, takeover
 from rocks.machine.disks import copy_records as disk_copies
-from rocks.machine.leases import takeover
 from tests.system.commands.conftest import Site
 
 OLD = "vmc-0-0"

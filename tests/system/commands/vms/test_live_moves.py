@@ -10,13 +10,13 @@ from rocks.fleet.agent_line import AnsweringError
 from rocks.fleet.settings import CannotAskError
 from rocks.fleet.wire.facts import HostFacts
 from rocks.fleet.wire.requests import OperationOutcome, StartDomain
+from rocks.leases import records as leases
+from rocks.leases.comparison_records import all_leases, hosts_with_machines, record_found
+from rocks.leases.fence_command import Force
 from rocks.machine import ended_machines
 from rocks.machine import power as vm_power
 from rocks.machine import start as vm_start
 from rocks.machine import states as vm_states
-from rocks.machine.leases import records as leases
-from rocks.machine.leases.comparison_records import all_leases, hosts_with_machines, record_found
-from rocks.machine.leases.fence_command import Force
 from rocks.machine.moves import evacuation, interrupted_moves
 from rocks.machine.moves import live as live_moves
 from rocks.machine.moves import live_ends as live_move_ends

@@ -9,9 +9,9 @@ from rocks.fleet.agent_line import AnsweringError
 from rocks.fleet.settings import CannotAskError
 from rocks.fleet.wire.disk_files import ImageFact
 from rocks.fleet.wire.snapshot_names import copy_paths
+from rocks.leases.records import read_leases
 from rocks.machine import converge
-from rocks.machine.leases.leases import Attempt, release_unused, take_free_leases
-from rocks.machine.leases.records import read_leases
+from rocks.machine.lease_grants import Attempt, release_unused, take_free_leases
 from rocks.machine.moves import disks_in_doubt, drains, evacuation
 from rocks.machine.moves.host_choice import Capacity
 from rocks.machine.records import load_vms

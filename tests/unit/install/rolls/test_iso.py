@@ -16,8 +16,9 @@ from rocks.core.process import run_checked
 from rocks.install.rolls.checksums import MANIFEST, check_manifest, manifest_text
 from rocks.install.rolls.content import read_roll
 from rocks.install.rolls.description import RollId
-from rocks.install.rolls.iso import extract_roll, find_rolls, write_iso
+from rocks.install.rolls.iso import extract_roll, find_rolls
 from rocks.install.rolls.iso_build import create_roll
+from rocks.library.xorriso import write_iso
 from tests.rolls import write_roll
 from tests.waiting import wait_until
 

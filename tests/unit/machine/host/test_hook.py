@@ -8,9 +8,9 @@ from rocks.core.errors import IncoherentError, StateError, UserError
 from rocks.fleet.host.state_folder import Place
 from rocks.fleet.wire.network import LinkSpec
 from rocks.fleet.wire.requests import VfSpec
+from rocks.leases.host.leases import Leases
 from rocks.machine.host import host
 from rocks.machine.host.hook import check_start, note_end
-from rocks.machine.host.leases import Leases
 from rocks.network.host.fake import FakeLinks
 from rocks.network.host.packet_filter.fake import FakeFilters
 from rocks.network.host.packet_filter.programs import MAX_FOREIGN

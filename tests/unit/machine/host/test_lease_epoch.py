@@ -9,8 +9,8 @@ import pytest
 
 from rocks.core.errors import BusyError, IncoherentError, StateError
 from rocks.fleet.wire.leases import EPOCH_TOKENS
-from rocks.machine.host import lease_epoch
-from rocks.machine.host.lease_epoch import LeaseEpoch
+from rocks.leases.host import epoch as lease_epoch
+from rocks.leases.host.epoch import LeaseEpoch
 
 
 def test_starts_under_leases_of_an_earlier_epoch_are_refused(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from rocks.core.errors import BusyError, IncoherentError, StateError, UserError
-from rocks.machine.host.leases import Leases, check_name
+from rocks.leases.host.leases import Leases, check_name
 
 
 def test_a_token_is_remembered_and_never_gone_below(tmp_path: Path) -> None:

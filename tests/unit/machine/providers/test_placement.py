@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from rocks.core.errors import HostError
-from rocks.machine.leases.leases import Attempt
+from rocks.machine.lease_grants import Attempt
 from rocks.machine.placement import records as table
 from rocks.machine.placement.shapes import ShapeLeases, ShapeRequest
 from rocks.machine.providers import placement as shapes

@@ -82,13 +82,17 @@ class Command(rocks.commands.Command):
         from rocks.core.units import gigabytes, size_text
 
         # hashing and qemu-img, only needed here
-        from rocks.library.images import AddedImage, add_image
+        from rocks.library.images import AddedImage
 
         if len(args) != 1:
             self.abort("must supply the name of one image")
         names = ("file", "checksum", "format", "size", "comment", "vm", "disk", "url")
         added = AddedImage(args[0], *(value or None for value in self.fillTexts(*names)))
-        image = add_image(self.db, added, self.showProgress)
+        if added.vm:
+            from rocks.machine.disks.image_of_disk import add_image_of_disk as add  # SSH
+        else:
+            from rocks.library.images import add_image as add
+        image = add(self.db, added, self.showProgress)
         self.showProgress("")
         kind = "an ISO" if image.format == "iso" else "a disk"
         self.addLine(

@@ -3,7 +3,7 @@
 import rocks.commands
 from rocks.commands._shared.interrupt import LOOK_AT_LEASES
 from rocks.commands._shared.vm_start import start_outcomes
-from rocks.machine.leases.fence_command import Force
+from rocks.leases.fence_command import Force
 from rocks.machine.moves.drains import other_containers
 from rocks.machine.moves.evacuation import evacuate_host
 

@@ -3,7 +3,7 @@
 import rocks.commands
 from rocks.core.names import printable
 from rocks.core.near_names import did_you_mean
-from rocks.inventory.in_use_records import reserved_ips
+from rocks.inventory.reserved_addresses import reserved_ips
 from rocks.network import interface_records as interfaces
 from rocks.network.free_addresses import next_addresses
 from rocks.network.interface_rules import check_ip

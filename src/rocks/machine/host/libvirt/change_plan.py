@@ -9,9 +9,9 @@ from typing import Iterator, List, Mapping, NamedTuple, Optional, Tuple
 from xml.etree.ElementTree import Element
 
 from rocks.core.errors import IncoherentError, StateError
+from rocks.fleet.wire.domain_states import is_active_domain
 from rocks.fleet.wire.facts import DiskFact, DomainFact
 from rocks.fleet.wire.requests import ChangeDomain, DiskSpec
-from rocks.machine.domain_states import is_active_domain
 from rocks.machine.host.libvirt.device_xml import attachable, check_hot_bus, disk_of, interface_of
 from rocks.machine.host.libvirt.domain_xml import DomainDocument
 from rocks.machine.host.libvirt.interface_xml import vf_interfaces

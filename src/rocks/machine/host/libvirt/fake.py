@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Dict, Iterator, Mapping, Optional, Tuple
-from xml.etree.ElementTree import Element
+from xml.etree.ElementTree import Element, SubElement
 
 from rocks.core.dataclasses import dataclass
 from rocks.core.errors import RocksError, StateError, ToolError
@@ -20,7 +20,7 @@ from rocks.core.units import KIB_PER_MB
 from rocks.fleet.wire.facts import ConsoleFact, DomainFact, DomainState
 from rocks.machine.host.libvirt.domain_xml import DomainDocument, parse_domain
 from rocks.machine.host.libvirt.driver import LiveWay
-from rocks.machine.host.libvirt.fake_documents import key_of, replace_lease, with_devices
+from rocks.machine.host.libvirt.interface_xml import LEASE, mac_of
 
 
 @dataclass(frozen=True)
@@ -360,3 +360,31 @@ class FakeDomains:
 
     def _change(self, domain: _Domain, **changes: Any) -> None:
         self._domains[domain.document.name] = replace(domain, **changes)
+
+
+def key_of(device: Element) -> Tuple[str, str, str]:
+    """What libvirt compares to find a device: its kind, the name of a disk, the MAC address of an interface."""
+    target = device.find("target") if device.tag == "disk" else None
+    return device.tag, mac_of(device), "" if target is None else target.get("dev", "")
+
+
+def with_devices(document: DomainDocument) -> DomainDocument:
+    """The document of a domain that runs: libvirt has named the devices of its interfaces."""
+    root = copy.deepcopy(document.root)
+    for number, interface in enumerate(root.iterfind("devices/interface")):
+        if interface.get("type") != "hostdev":
+            name = "macvtap" if interface.get("type") == "direct" else "vnet"
+            SubElement(interface, "target", {"dev": f"{name}{number}"})
+    return DomainDocument(document.text, root)
+
+
+def replace_lease(root: Element, lease: str) -> None:
+    """Put the lease, a text of XML, in the place of an earlier one."""
+    element = ElementTree.fromstring(lease)
+    element.tag = LEASE
+    metadata = root.find("metadata")
+    if metadata is None:
+        metadata = SubElement(root, "metadata")
+    for old in metadata.findall(LEASE):
+        metadata.remove(old)
+    metadata.append(element)

@@ -8,9 +8,9 @@ from typing import Callable, NamedTuple, Optional, Tuple
 from rocks.core.clock import Deadline, wait_seconds
 from rocks.core.errors import BusyError, RocksError, ToolError
 from rocks.fleet.host.change import CHANGED, UNCHANGED, Change
+from rocks.fleet.wire.domain_states import is_active_domain
 from rocks.fleet.wire.facts import DomainFact
 from rocks.fleet.wire.requests import StartDomain
-from rocks.machine.domain_states import is_active_domain
 from rocks.machine.host.libvirt.domain_xml import DomainDocument, parse_domain
 from rocks.machine.host.libvirt.driver import DomainDriver
 from rocks.machine.start_plan import Way

@@ -22,6 +22,7 @@ from rocks.core.errors import HostError, IncoherentError, RocksError, StateError
 from rocks.core.files import explain
 from rocks.fleet.host.change import CHANGED, UNCHANGED, Change
 from rocks.fleet.wire.codec import decode, encode
+from rocks.fleet.wire.domain_states import ACTIVE_STATES, GUEST_RUNS
 from rocks.fleet.wire.envelope import MAXIMUM_LINE_BYTES
 from rocks.fleet.wire.live_moves import (
     DISKS,
@@ -42,7 +43,6 @@ from rocks.fleet.wire.live_moves import (
     Result,
 )
 from rocks.fleet.wire.requests import EndArrival
-from rocks.machine.domain_states import ACTIVE_STATES, GUEST_RUNS
 from rocks.machine.host.frozen import check_is_thawed
 from rocks.machine.host.guest_links import links_locked, release_links
 from rocks.machine.host.host import Host

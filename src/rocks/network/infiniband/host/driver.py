@@ -6,7 +6,7 @@ from typing import List, Protocol, Tuple
 
 from rocks.fleet.host.change import Change
 from rocks.fleet.wire.infiniband import PartitionSpec, PortFact
-from rocks.network.infiniband.host.rules import InfinibandVf
+from rocks.network.infiniband.host.pkey_rules import InfinibandVf
 
 
 class PkeyDriver(Protocol):

@@ -7,8 +7,7 @@ from typing import Dict, List, Optional, Tuple
 from rocks.core.errors import StateError
 from rocks.fleet.host.change import CHANGED, UNCHANGED, Change
 from rocks.fleet.wire.infiniband import PartitionSpec, PortFact
-from rocks.network.infiniband.host.pkeys import KEY_DEADLINE_SECONDS
-from rocks.network.infiniband.host.rules import (
+from rocks.network.infiniband.host.pkey_rules import (
     InfinibandVf,
     check_address,
     check_partition,
@@ -18,6 +17,7 @@ from rocks.network.infiniband.host.rules import (
     plan_map,
     port_guid,
 )
+from rocks.network.infiniband.host.pkeys import KEY_DEADLINE_SECONDS
 
 
 class FakePkeys:

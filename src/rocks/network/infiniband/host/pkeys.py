@@ -20,7 +20,7 @@ from rocks.core.clock import Deadline, wait_seconds
 from rocks.core.errors import StateError
 from rocks.fleet.host.change import CHANGED, Change
 from rocks.fleet.wire.infiniband import PartitionSpec, PkeyInterface, PortFact
-from rocks.network.infiniband.host.rules import (
+from rocks.network.infiniband.host.pkey_rules import (
     InfinibandVf,
     check_address,
     check_partition,

@@ -17,7 +17,7 @@ from rocks.fleet.host.records import RecordKind, damaged, read_json_record, remo
 from rocks.fleet.host.state_folder import Place, ensure_folder
 from rocks.fleet.wire.codec import decode_lenient, encode
 from rocks.fleet.wire.requests import VfSpec
-from rocks.machine.host.leases import check_name
+from rocks.leases.host.leases import check_name
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """`rocks remove host boot`"""
 
 import rocks.commands
-from rocks.inventory.hosts import remove_next_boot
+from rocks.install.boot.next_boots import remove_next_boot
 
 
 class Command(rocks.commands.Command):

@@ -11,9 +11,9 @@ from rocks.commands._shared.interrupt import LOOK_AT_LEASES
 from rocks.commands._shared.vm_hooks import PluginHook
 from rocks.commands._shared.vm_states import states_afterwards
 from rocks.core.names import printable
+from rocks.leases.fence_command import Force
+from rocks.leases.records import held_by_removed
 from rocks.machine.hooks import load_changed
-from rocks.machine.leases.fence_command import Force
-from rocks.machine.leases.records import held_by_removed
 from rocks.machine.power import machines_to_stop, read_action, stop_machines
 from rocks.machine.records import load_vms
 

@@ -2,8 +2,8 @@
 
 import rocks.commands
 from rocks.commands._shared.interrupt import LOOK_AT_LEASES
-from rocks.machine.leases.comparison import compare_leases
-from rocks.machine.leases.fences import waiting_fences
+from rocks.leases.comparison import compare_leases
+from rocks.leases.fences import waiting_fences
 
 RollName = "kvm"
 

@@ -1,7 +1,7 @@
 """`rocks remove host vm fence`"""
 
 import rocks.commands
-from rocks.machine.leases.fences import remove_fences
+from rocks.leases.fences import remove_fences
 
 RollName = "kvm"
 

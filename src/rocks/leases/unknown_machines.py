@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rocks.core.errors import StateError
-from rocks.machine.leases import records as leases
-from rocks.machine.leases.epoch import read_record, reason_to_add_nothing
+from rocks.leases import records as leases
+from rocks.leases.epoch import read_record, reason_to_add_nothing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

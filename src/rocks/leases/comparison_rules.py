@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from rocks.core.dataclasses import dataclass
 from rocks.core.errors import UserError
 from rocks.core.names import check_host_name
+from rocks.fleet.wire.domain_states import ACTIVE_STATES
 from rocks.fleet.wire.leases import EPOCH_TOKENS, epoch_of
-from rocks.machine.domain_states import ACTIVE_STATES
-from rocks.machine.leases.plan import MOVING
+from rocks.leases.plan import MOVING
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence

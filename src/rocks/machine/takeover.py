@@ -6,20 +6,21 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import RocksError
 from rocks.fleet.settings import CannotAskError
+from rocks.fleet.wire.domain_states import GUEST_RUNS
 from rocks.fleet.wire.requests import SEED_SUFFIX, EndDeparture, StopDomain
-from rocks.inventory.host_requests import contact_hosts, error_of, is_silent, open_fleet, perform_operations
-from rocks.machine.disks import copy_records as disk_copies
-from rocks.machine.disks.copy_records import DiskCopy
-from rocks.machine.domain_states import GUEST_RUNS
-from rocks.machine.leases import records as leases
-from rocks.machine.leases.fence_command import FENCE_ATTRIBUTE, Force, run_fence_command
-from rocks.machine.leases.plan import (
+from rocks.inventory.attributes.secret_records import resolve_secret
+from rocks.inventory.host_requests import error_of, is_silent, open_fleet
+from rocks.leases import records as leases
+from rocks.leases.fence_command import FENCE_ATTRIBUTE, Force, run_fence_command
+from rocks.leases.machine_requests import contact_hosts, perform_operations
+from rocks.leases.plan import (
     disk_may_be_old,
     move_was_interrupted,
     target_answers,
 )
+from rocks.machine.disks import copy_records as disk_copies
+from rocks.machine.disks.copy_records import DiskCopy
 from rocks.machine.moves.live_move_rules import domain_on, has_arrived
-from rocks.trust.secret_records import resolve_secret
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from rocks.database.connection import Database
     from rocks.fleet.wire.facts import HostFacts
     from rocks.inventory.records import Lease
-    from rocks.machine.leases.plan import DiskKey
+    from rocks.leases.plan import DiskKey
     from rocks.machine.outcomes import Outcomes
 
     Report = Callable[[str], None]

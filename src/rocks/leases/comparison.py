@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from rocks.core.errors import HostError, RocksError, StateError, UserError
 from rocks.fleet.wire.facts import HostFacts
 from rocks.inventory.host_records import find_local_host
-from rocks.inventory.host_requests import contact_hosts, open_fleet
+from rocks.inventory.host_requests import open_fleet
 from rocks.inventory.loaded_host_records import record_memory
-from rocks.machine.leases import records as leases
-from rocks.machine.leases.comparison_records import (
+from rocks.leases import records as leases
+from rocks.leases.comparison_records import (
     all_leases,
     all_machines,
     containers_of_machines,
@@ -18,14 +18,14 @@ from rocks.machine.leases.comparison_records import (
     hosts_with_machines,
     record_found,
 )
-from rocks.machine.leases.comparison_rules import (
+from rocks.leases.comparison_rules import (
     impossible_claim,
     known_epoch,
     knows_more,
     next_epoch,
     plan_recovery,
 )
-from rocks.machine.leases.epoch import (
+from rocks.leases.epoch import (
     begin_epoch,
     forget_record,
     is_current,
@@ -33,13 +33,14 @@ from rocks.machine.leases.epoch import (
     read_record,
     reason_to_compare,
 )
+from rocks.leases.machine_requests import contact_hosts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from rocks.database.connection import Database
     from rocks.inventory.records import Lease
-    from rocks.machine.leases.comparison_rules import Recovery
+    from rocks.leases.comparison_rules import Recovery
 
 LOCK = "lease epoch"
 LOCK_SECONDS = 60.0

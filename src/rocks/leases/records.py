@@ -12,15 +12,17 @@ from typing import TYPE_CHECKING
 
 from rocks.core.errors import StateError
 from rocks.inventory.records import Lease
-from rocks.machine.leases.epoch import LeaseEpoch, count_grant
-from rocks.machine.leases.plan import RUNNING, STARTING, HeldLease
-from rocks.machine.placement.shapes import TABLES as PLACEMENTS
+from rocks.leases.epoch import LeaseEpoch, count_grant
+from rocks.leases.plan import RUNNING, STARTING, HeldLease
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from rocks.database.connection import Database
-    from rocks.machine.leases.plan import DiskKey
+    from rocks.leases.plan import DiskKey
+
+PLACEMENTS = ("vm_core_leases", "vm_page_leases", "vm_device_leases")
+"""Where leases of cores, pages and devices are stored."""
 
 PARTS = ("sriov_leases", *PLACEMENTS)
 """The tables of what a machine has of its host under its lease; a row (Host, Name, Token) ends with the lease."""

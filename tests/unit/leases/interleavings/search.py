@@ -3,7 +3,7 @@
 import random
 from typing import NamedTuple
 
-from tests.unit.machine.leases.interleavings.world import Choice, Model, Scenario, World, first_world
+from tests.unit.leases.interleavings.world import Choice, Model, Scenario, World, first_world
 
 RARE = ("kill command", "kill agent", "lose reply", "send twice", "busy")
 RARELY = 0.95

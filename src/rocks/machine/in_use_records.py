@@ -6,6 +6,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from rocks.inventory.new_host_parameters import Membership
+from rocks.inventory.reserved_addresses import SOURCES, split_addresses
 from rocks.machine.addition_plan import SiteInventory
 from rocks.network.interface_rules import Subnet
 
@@ -13,9 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from rocks.database.connection import Database
-
-LOCK = "names and addresses of the site"
-LOCK_SECONDS = 30.0
 
 _Cells = tuple[str, ...]
 
@@ -36,20 +34,6 @@ _SITE: tuple[tuple[str, _Cells, str], ...] = (
 )
 """(kind, columns, FROM clause), for the whole site."""
 
-_RESERVED: tuple[tuple[str, _Cells, str], ...] = (
-    (
-        "reserved",
-        ("Value",),
-        "attributes WHERE Attr IN ('Kickstart_PrivateGateway', 'Kickstart_PublicGateway',"
-        " 'Kickstart_PrivateDNSServers', 'Kickstart_PublicDNSServers', 'ipmi_address', 'slurm_server')",
-    ),
-    *(
-        ("reserved", ("Gateway",), f"{table} WHERE Gateway <> ''")
-        for table in ("global_routes", "os_routes", "appliance_routes", "node_routes")
-    ),
-)
-"""Addresses that may belong to no host of the site: routers, name servers, BMCs, controllers of Slurm."""
-
 _CONTAINERS: tuple[tuple[str, _Cells, str], ...] = (
     (
         "partition",
@@ -67,22 +51,6 @@ _CONTAINERS: tuple[tuple[str, _Cells, str], ...] = (
 """The same, for named hosts `n`."""
 
 _MAX_CELLS = 4
-
-
-def lock_inventory(database: Database) -> None:
-    """Lock names, places and addresses against other commands that choose or check them.
-
-    Until the connection ends or `unlock_inventory`: the others wait for some seconds only, so nothing slow may follow.
-    """
-    database.lock(LOCK, LOCK_SECONDS)
-
-
-def unlock_inventory(database: Database) -> None:
-    """Release that lock, however often it was taken, before something slow.
-
-    What was found has to be compared afterwards.
-    """
-    database.unlock_wholly(LOCK)
 
 
 def read_inventory(database: Database, containers: Sequence[str]) -> SiteInventory:
@@ -106,7 +74,7 @@ def read_inventory(database: Database, containers: Sequence[str]) -> SiteInvento
         names={name.lower(): name for name in _first(found, "name")},
         macs=_first(found, "mac"),
         ips=_first(found, "ip"),
-        reserved_ips=_split(_first(found, "reserved")),
+        reserved_ips=split_addresses(_first(found, "reserved")),
         vlans={int(vlan) for vlan in _first(found, "vlan")},
         slices=dict(slices),
         appliances={name.lower() for name in _first(found, "appliance")},
@@ -117,15 +85,6 @@ def read_inventory(database: Database, containers: Sequence[str]) -> SiteInvento
         partitions=dict(partitions),
         carriers=dict(carriers),
     )
-
-
-def reserved_ips(database: Database) -> list[str]:
-    """Addresses that are not chosen for a new interface though no interface has them.
-
-    Values that are not addresses are returned, too. A command may still name one of them.
-    """
-    rows = database.rows(" UNION ALL ".join(_branch(*one) for one in _RESERVED))
-    return _split([str(row[1]) for row in rows])
 
 
 def other_with_slice(database: Database, vm: str, container: str, number: int) -> str | None:
@@ -148,7 +107,8 @@ def load_subnets(database: Database) -> dict[str, tuple[int, Subnet]]:
 
 
 def _read(database: Database, containers: Sequence[str]) -> list[tuple[Any, ...]]:
-    branches = [_branch(kind, cells, source) for kind, cells, source in (*_SITE, *_RESERVED)]
+    branches = [_branch(kind, cells, source) for kind, cells, source in _SITE]
+    branches += [_branch("reserved", (column,), source) for column, source in SOURCES]
     if containers:
         branches += [
             _branch(kind, cells, f"{source} WHERE n.Name IN %s") for kind, cells, source in _CONTAINERS
@@ -160,11 +120,6 @@ def _read(database: Database, containers: Sequence[str]) -> list[tuple[Any, ...]
 def _branch(kind: str, cells: _Cells, source: str) -> str:
     columns = [*cells, *["NULL"] * (_MAX_CELLS - len(cells))]
     return f"SELECT '{kind}', {', '.join(columns)} FROM {source}"
-
-
-def _split(texts: Sequence[str]) -> list[str]:
-    """What lists of addresses name."""
-    return [address for text in texts for address in text.replace(",", " ").split()]
 
 
 def _first(found: Mapping[str, list[tuple[Any, ...]]], kind: str) -> list[str]:

@@ -1,8 +1,8 @@
 """The processes of the model: the real start, stop and agent, above stubs that are steps of the model.
 
-Real: `machine.start`, `machine.power`, `machine.converge`, `machine.leases.leases`, `machine.leases.takeover`,
-`inventory.host_requests`, `machine.leases.plan`, `machine.spec`, `machine.start_plan`, `machine.operation_plan`,
-`agent.calls`, `machine.host.fences`, `observe`, `operations`, `start`, `stop`, the rules of `machine.host.leases`,
+Real: `machine.start`, `machine.power`, `machine.converge`, `machine.lease_grants`, `machine.takeover`,
+`leases.machine_requests`, `leases.plan`, `machine.spec`, `machine.start_plan`, `machine.operation_plan`,
+`agent.calls`, `machine.host.fences`, `observe`, `operations`, `start`, `stop`, the rules of `leases.host.leases`,
 `machine.host.libvirt.start` and `stop`. Stubs: the tables of leases, their epoch, the fleet, a host's lock and file of
 a lease, libvirt, and what has no part in leases (disks, links, VFs, partitions).
 """
@@ -19,22 +19,22 @@ from unittest.mock import patch
 from rocks.agent import calls
 from rocks.core.errors import RocksError
 from rocks.fleet.host.change import UNCHANGED
-from rocks.inventory import host_requests
 from rocks.inventory.records import Host, Lease, VirtualMachine
+from rocks.leases import fence_command, machine_requests
+from rocks.leases import records as leases
+from rocks.leases.fence_command import Force
+from rocks.leases.host.leases import Leases
 from rocks.machine import converge as vm_converge
 from rocks.machine import power as vm_power
 from rocks.machine import start as vm_start
+from rocks.machine import takeover
 from rocks.machine.host import fences, observe
 from rocks.machine.host import start as host_start
 from rocks.machine.host import stop as host_stop
 from rocks.machine.host.host_facts import MachineFact
-from rocks.machine.host.leases import Leases
 from rocks.machine.host.libvirt.domain_xml import DomainDocument, parse_domain
-from rocks.machine.leases import fence_command, takeover
-from rocks.machine.leases import records as leases
-from rocks.machine.leases.fence_command import Force
 from rocks.machine.outcomes import Outcomes
-from tests.unit.machine.leases.interleavings.replay import step
+from tests.unit.leases.interleavings.replay import step
 
 NAME = "vm"
 XML = f"""<domain type='qemu'><name>{NAME}</name><uuid>7f1c0000-0000-4000-8000-000000000001</uuid>
@@ -252,7 +252,7 @@ def stubs() -> Iterator[None]:
         *((leases, name, function) for name, function in TABLES.items()),
         (vm_start, "ensure_epoch", lambda *_: None),
         (vm_power, "try_epoch", lambda *_: None),
-        (host_requests, "present_epoch", lambda *_: 0),
+        (machine_requests, "present_epoch", lambda *_: 0),
         *((module, "open_fleet", lambda *_: fleet) for module in (vm_start, vm_converge)),
         *((module, "lock_vms", lambda *_, **__: {}) for module in (vm_start, vm_power)),
         *((module, "leave_partitions", lambda *_: ()) for module in (vm_start, vm_power)),

@@ -99,7 +99,7 @@ def ensure_epoch(database: Database, notify: Callable[[str], None]) -> None:
     """
     if not is_current(database):
         # late: for the first start after a restore
-        from rocks.machine.leases.comparison import compare_leases
+        from rocks.leases.comparison import compare_leases
 
         compare_leases(database, notify, only_when_due=True)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rocks.core.errors import StateError
 from rocks.core.names import printable
 from rocks.inventory.node_records import node_ids
-from rocks.machine.leases import records as leases
+from rocks.leases import records as leases
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,7 +7,7 @@ import pytest
 from rocks.commands._framework.documentation import read_documentation
 from rocks.commands._framework.tree import OUR_TREE, load_package
 from rocks.core.errors import UserError
-from rocks.storage.nas.attributes import attribute_value, bytes_per_second, global_value
+from rocks.storage.nas.attribute_rules import attribute_value, bytes_per_second, global_value
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rocks.core.errors import BusyError, RocksError
-from rocks.machine.leases import records as leases
-from rocks.machine.leases.plan import MOVING, move_was_interrupted
+from rocks.leases import records as leases
+from rocks.leases.plan import MOVING, move_was_interrupted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

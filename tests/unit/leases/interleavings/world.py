@@ -20,8 +20,8 @@ from rocks.machine.domain.domain import with_lease
 from rocks.machine.host import hook
 from rocks.machine.host.libvirt.domain_xml import DomainDocument, parse_domain
 from rocks.machine.host.libvirt.fake import FakeDomains, _Domain
-from tests.unit.machine.leases.interleavings.programs import NAME, XML, run
-from tests.unit.machine.leases.interleavings.replay import End, Failure, Operation, Programs, failure_of
+from tests.unit.leases.interleavings.programs import NAME, XML, run
+from tests.unit.leases.interleavings.replay import End, Failure, Operation, Programs, failure_of
 
 Domain = tuple[int, str]
 """Token and state of the domain on a host."""

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from rocks.machine.leases import leases as lease_actions
+from rocks.machine import lease_grants as lease_actions
 from tests.generated import PROFILE, examples, sample
-from tests.unit.machine.leases.interleavings.programs import ModelLeases, stubs
-from tests.unit.machine.leases.interleavings.search import search_all, search_random
-from tests.unit.machine.leases.interleavings.world import Scenario, forget_programs
+from tests.unit.leases.interleavings.programs import ModelLeases, stubs
+from tests.unit.leases.interleavings.search import search_all, search_random
+from tests.unit.leases.interleavings.world import Scenario, forget_programs
 
 COMMANDS = (("start", "a"), ("start", "b"), ("stop", ""), ("force", ""))
 """On another host than before, a start is one of a machine that `set host vm physnode=` has moved."""

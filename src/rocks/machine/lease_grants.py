@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from rocks.core.dataclasses import dataclass
 from rocks.core.errors import RocksError, StateError
+from rocks.fleet.wire.domain_states import is_active
 from rocks.inventory.host_requests import is_silent
-from rocks.machine.domain_states import is_active
-from rocks.machine.leases import records as leases
-from rocks.machine.leases.plan import (
+from rocks.leases import records as leases
+from rocks.leases.plan import (
     RUNNING,
     SAVED,
     STOPPING,
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from rocks.fleet.wire.facts import HostFacts
     from rocks.fleet.wire.requests import StartDomain
     from rocks.inventory.records import Lease, VirtualMachine
-    from rocks.machine.leases.plan import DiskKey, LeaseStep
+    from rocks.leases.plan import DiskKey, LeaseStep
     from rocks.machine.placement.shapes import Placement
     from rocks.machine.spec import MachineSpec
 

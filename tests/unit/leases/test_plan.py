@@ -6,7 +6,7 @@ import pytest
 
 from rocks.core.errors import StateError
 from rocks.inventory.records import Lease
-from rocks.machine.leases.plan import (
+from rocks.leases.plan import (
     AskHolder,
     KeepLease,
     LeaseStep,

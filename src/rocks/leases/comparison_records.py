@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rocks.inventory.records import Disk, Lease
-from rocks.machine.leases.plan import RUNNING
-from rocks.machine.leases.records import cover_disks
+from rocks.leases.plan import RUNNING
+from rocks.leases.records import cover_disks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
