@@ -48,7 +48,7 @@ from rocks.machine.lease_grants import (
     was_stopping,
 )
 from rocks.machine.moves.interrupted_moves import end_interrupted
-from rocks.machine.moves.live_move_rules import domain_on
+from rocks.machine.moves.live_end_rules import domain_on
 from rocks.machine.outcomes import Outcomes
 from rocks.machine.providers.provider import Questions
 from rocks.machine.providers.table import PROVIDERS

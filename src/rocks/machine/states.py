@@ -11,7 +11,7 @@ from rocks.inventory.host_requests import open_fleet
 from rocks.leases import records as leases
 from rocks.leases.machine_requests import contact_hosts
 from rocks.leases.plan import MOVING, SAVED
-from rocks.machine.moves.live_move_rules import is_off_on_both
+from rocks.machine.moves.live_end_rules import is_off_on_both
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -20,7 +20,7 @@ from rocks.leases.plan import (
 )
 from rocks.machine.disks import copy_records as disk_copies
 from rocks.machine.disks.copy_records import DiskCopy
-from rocks.machine.moves.live_move_rules import domain_on, has_arrived
+from rocks.machine.moves.live_end_rules import domain_on, has_arrived
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

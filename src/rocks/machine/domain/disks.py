@@ -12,7 +12,7 @@ from rocks.core.errors import UserError
 from rocks.inventory.records import Disk, VirtualMachine
 from rocks.library.guest_images import seed_path
 from rocks.machine.domain.elements import element, lines_of
-from rocks.machine.placement.requests import iothreads_of, queues_of
+from rocks.machine.placement.placement_attributes import iothreads_of, queues_of
 
 VIRTIO = ("virtio", "w")
 """Names of the virtio bus in the database."""

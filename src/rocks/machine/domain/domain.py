@@ -25,7 +25,7 @@ from rocks.machine.domain.devices import other_devices
 from rocks.machine.domain.disks import disk_lines
 from rocks.machine.domain.elements import element, lines_of
 from rocks.machine.domain.interfaces import interface_lines
-from rocks.machine.placement.requests import queues_of
+from rocks.machine.placement.placement_attributes import queues_of
 from rocks.machine.placement.shapes import Placement
 from rocks.network.filter_plan import FilterPlan
 from rocks.network.guest_connections import Connection

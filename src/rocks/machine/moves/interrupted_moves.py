@@ -11,7 +11,7 @@ from rocks.leases import records as leases
 from rocks.leases.machine_requests import contact_hosts
 from rocks.leases.plan import MOVING, move_was_interrupted
 from rocks.machine import records as table
-from rocks.machine.moves.live_move_rules import domain_on, is_off_on_both
+from rocks.machine.moves.live_end_rules import domain_on, is_off_on_both
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

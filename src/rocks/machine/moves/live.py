@@ -32,8 +32,8 @@ from rocks.machine.disks.seeds import create_seeds
 from rocks.machine.domain.documents import connections_of, describe_vms
 from rocks.machine.domain.domain import with_lease
 from rocks.machine.moves.direct_certificate import direct_way
+from rocks.machine.moves.live_end_rules import domain_on
 from rocks.machine.moves.live_ends import RefusedError, settle
-from rocks.machine.moves.live_move_rules import domain_on
 from rocks.machine.moves.live_streams import move_live
 from rocks.machine.moves.move_rules import check_live, check_other_host
 from rocks.machine.moves.moves import (

@@ -23,7 +23,7 @@ from rocks.machine import records as table
 from rocks.machine.disks import copy_records as disk_copies
 from rocks.machine.disks.files import remove_files
 from rocks.machine.domain.documents import connections_of
-from rocks.machine.moves.live_move_rules import domain_on, has_arrived
+from rocks.machine.moves.live_end_rules import domain_on, has_arrived
 from rocks.machine.moves.move_rules import plan_in_place
 from rocks.machine.moves.moves import record_move, remove_left
 from rocks.machine.moves.moving_volumes import (

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from rocks.core.errors import HostError, RocksError
 from rocks.fleet.wire.placement import ShapeQuestion
-from rocks.machine.placement.requests import read_request
+from rocks.machine.placement.placement_attributes import read_request
 from rocks.machine.placement.shapes import ShapeLeases
 from rocks.machine.providers.provider import Provider
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rocks.core.errors import StateError
-from rocks.machine.placement.requests import iothreads_of, queues_of, read_request
+from rocks.machine.placement.placement_attributes import iothreads_of, queues_of, read_request
 from rocks.machine.placement.shapes import ShapeRequest
 from rocks.machine.placement.values import (
     PageReserve,
