@@ -59,16 +59,23 @@ def test_a_host_that_is_no_nas_is_named(talk: Site, started: list[list[str]]) ->
 def test_a_description_of_a_web_server_gets_no_disk_of_a_machine(
     pragma_site: Site, server: RangeServer, started: list[list[str]]
 ) -> None:
+    """Nor one of a machine that was removed, nor what a disk was before a restore; without the URL neither."""
     pragma_site.done("add host nas-0-0 'membership=NAS Appliance' rack=0 rank=9")
-    assert pragma_site.rocks("add cluster 203.0.113.29 0 fe-name=blue").status == 0
-    pragma_site.done("set host vm nas blue nas=nas-0-0 zpool=tank")
-    for volume, is_disk in (("Blue-vol", True), ("blue-vol1", True), ("golden-vol", False)):
+
+    def fetch(volume: str) -> None:
         text = document(domain(volume_disk(volume, "tank"), 2))
         server.files["/vc/alone/vc-in.xml"] = Served(text.encode(), etag=f'"{volume}"')
+        pragma_site.done(f"set attr pragma_repository_url {server.url}/vc")
         pragma_site.done("pragma sync repository")
-        if is_disk:
-            assert f"{volume} is the disk of " in pragma_site.refused("pragma boot alone 0")
-            assert not started and list(machines(pragma_site)) == ["blue"]
+
+    for volume in ("Blue-vol", "blue-vol1", "blue-vol-before-7", "vm-old-0-vol2-before-1700000000"):
+        fetch(volume)
+        for _ in range(2):
+            refused = pragma_site.refused("pragma boot alone 0")
+            assert f"{volume} has the name of a machine's disk" in refused
+            assert f"rocks add host storageimg nas-0-0 tank NAME origin={volume}" in refused
+            pragma_site.rocks("remove attr pragma_repository_url")
+    fetch("golden")
     pragma_site.rocks("pragma boot alone 0")
     assert started == [["dock"]]
 

@@ -42,8 +42,8 @@ _IMAGES = "images.json"
 _DIGEST_LENGTH = 12
 _VOLUME = "volume:"
 """Before the name of a volume of a NAS, in the place of an image."""
-_DISK = re.compile(r"-vol[0-9]*\Z")
-"""After the name of a machine: the volume that is its disk."""
+_DISK = re.compile(r"-vol[0-9]*(?:-|\Z)")
+"""In the name of a volume that is, or was, the disk of a machine, or of what a restore has left of one."""
 _NEW = "not looked into yet"
 """Comment of an image until it is known whether it must be prepared."""
 _LOCK, _LOCK_SECONDS = "pragma images {}", 600.0
@@ -105,32 +105,34 @@ def library_images(command: Command, settings: Settings, name: str, described: V
     StateError for one of a web server that was not fetched, or is a machine's disk; BusyError where another command
     adds them for long; the errors of `rocks add image`.
     """
+    is_copy = _images_file(file, name).exists()
+    if settings.url or is_copy:
+        _check_volumes(described)
     if settings.url:
-        _check_volumes(command, described)
         try:
             return Images(**_stated_images(file, name)[described.digest])
         except (KeyError, TypeError):
             raise StateError(f"the images of {name} are not here yet; rocks pragma sync repository") from None
     with _only_here(command, name):
         remedy = "put it there, or correct vc-in.xml"
-        if _images_file(file, name).exists():
+        if is_copy:
             remedy = (
                 f"its description is a copy of a web server's: rocks set attr {URL} URL, or replace {LIST}"
             )
         return _add_images(command, settings, name, described, partial(_local_file, file.parent, remedy))
 
 
-def _check_volumes(command: Command, described: VcIn) -> None:
-    """StateError for a volume that is the disk of a machine: its owner has not given it to the author of the image."""
-    nodes = [node for node in (described.frontend, described.compute) if node is not None]
-    volumes = [node.disk.volume for node in nodes if isinstance(node.disk, VolumeDisk)]
-    machines = {str(row["owner"]).lower() for row in rows(command, "list.host.vm.nas")} if volumes else set()
-    for volume in volumes:
-        name = _DISK.sub("", volume)
-        if name != volume and name.lower() in machines:
+def _check_volumes(described: VcIn) -> None:
+    """StateError for a volume that may be the disk of a machine: its owner has not given it to the image's author.
+
+    The name decides: disks of machines that were removed are still on the NAS, and so is what was before a restore.
+    """
+    for node in (described.frontend, described.compute):
+        if node is not None and isinstance(node.disk, VolumeDisk) and _DISK.search(node.disk.volume):
+            nas, pool, volume = node.disk.nas, node.disk.pool, node.disk.volume
             raise StateError(
-                f"the volume {volume} is the disk of {name}, which a description of a web server does not get; "
-                f"make an image of it: rocks add image NAME vm={name}"
+                f"the volume {volume} has the name of a machine's disk, which a description of a web server does not "
+                f"get; give it a copy of another name: rocks add host storageimg {nas} {pool} NAME origin={volume}"
             )
 
 
