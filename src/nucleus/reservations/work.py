@@ -62,8 +62,19 @@ def boot(job: Job) -> JsonObject:
     found = {"cluster": seen.name, "address": seen.address}
     job.transaction(lambda session: session.update("reservation_interval", found, id=requested.id))
     if not seen.answers:
+        _check_job(job, requested)
         raise LaterError(_LOOK_SECONDS)
     return {}
+
+
+def _check_job(job: Job, requested: Requested) -> None:
+    """RefusedError for an interval without its job: the hosts on which its cluster starts may be another job's."""
+    scheduler = scheduler_of(requested.login, job.tools.batch)
+    try:
+        if scheduler is not None and requested.id not in scheduler.held():
+            raise RefusedError("the site's scheduler has ended the job that had its hosts")
+    except (HostError, ToolError) as error:  # nothing is known of it
+        _LOG.warning("reservation interval %d: %s", requested.id, error)
 
 
 def _held_hosts(job: Job, requested: Requested) -> tuple[str, ...]:

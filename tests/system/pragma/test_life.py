@@ -197,6 +197,18 @@ def test_a_repeated_request_whose_description_has_left_the_repository_says_how_i
     assert states(machines) == {"dock": ("active", "203.0.113.20")}
 
 
+def test_a_repeated_request_starts_no_machine_on_another_host_than_it_names(machines: MachineSite) -> None:
+    """Those of the first boot may have another job by now."""
+    boot = "pragma boot dock6 1 request=nucleus-1"
+    machines.run(f"{boot} hosts={OLD}")
+    machines.run("pragma shutdown dock")
+    for hosts in (NEW, HEAD):
+        assert f"it has machines on {OLD}, and hosts= has others" in machines.refused(f"{boot} hosts={hosts}")
+    assert {state for state, _ in states(machines).values()} == {"nostate"}
+    machines.run(f"{boot} hosts={NEW},{OLD}")
+    assert machines.running("dock") == machines.running("vm-dock-0") == [OLD]
+
+
 def test_what_an_interrupted_boot_advises_removes_the_cluster(
     machines: MachineSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -283,6 +283,30 @@ def test_what_an_operator_ends_in_slurm_ends_the_cluster(
     assert sql(process.pool, "SELECT reason FROM reservation_interval") == [(ended,)] * 2
 
 
+def test_a_cluster_whose_job_is_lost_before_it_answers_ends(
+    process: SlurmProcess, machines: MachineSite, ssh: Callable[[bytes], None]
+) -> None:
+    ssh(b"")
+    number = process.reserve_now()
+    process.begin()
+
+    def has_booted() -> bool:
+        process.turn()
+        sql(process.pool, "UPDATE operation SET not_before = NULL")
+        return bool(process.boots())
+
+    wait_until(has_booted, process.describe)
+    process.turn()
+    assert process.states(number) == ["starting"] and machines.running("dock") == [OLD]
+    process.slurm.ask("scancel", f"--name=nucleus-{number}")
+    wait_until(lambda: "RUNNING" not in str(process.jobs()))
+    process.wait_for("failed", number)
+    assert str(process.why(number)).endswith("the site's scheduler has ended the job that had its hosts")
+    assert len(process.boots()) == 1
+    process.wait_until_slurm_has_nothing()
+    nothing_is_left(machines)
+
+
 STEPS = (
     "sbatch",
     "endtime=",

@@ -129,7 +129,10 @@ class KvmRocks:
         return [str(row["owner"]) for row in found if (row["attr"], row["value"]) == (_REQUEST, name)]
 
     def _known(self, name: str, request: BootRequest) -> Allocated:
-        """A cluster that was allocated before. StateError where its description cannot be read any more."""
+        """A cluster that was allocated before. StateError where its description cannot be read any more.
+
+        StateError, too, for machines on other hosts than those of the request: its caller may have others by now.
+        """
         try:
             described, _ = read_request(self._settings, request)
         except (UserError, StateError) as error:
@@ -141,6 +144,13 @@ class KvmRocks:
         machines = self.status([name])
         address = next((machine.address for machine in machines if machine.address), "")
         computes = tuple(machine.compute for machine in machines if machine.compute)
+        rows_of = rows(self._command, "list.host.vm", [name, *computes])
+        found = {str(row["host"]) for row in rows_of if row["cpus"]}  # others are further interfaces
+        if request.hosts and (others := sorted(found - set(request.hosts))):
+            raise StateError(
+                f"{name}, the cluster of this request, is not started again: it has machines on {', '.join(others)}, "
+                f"and hosts= has others; rocks pragma shutdown {name}, then rocks pragma clean {name}"
+            )
         return Allocated(name, name, address, computes, described)
 
     def start(self, cluster: Allocated, with_computes: bool) -> None:
