@@ -13,6 +13,7 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+import secrets
 import subprocess  # noqa: TID251 - this program stands alone, without rocks.core
 import sys
 import syslog
@@ -70,12 +71,14 @@ def read_nodes(text: str) -> list[SlurmNode]:
     return found
 
 
-def read_jobs(text: str) -> dict[str, Job]:
-    """Node → the job on it that needs the longest, of lines `D-HH:MM:SS|nodes|account` of squeue. Pure."""
+def read_jobs(text: str, mark: str) -> dict[str, Job]:
+    """Node → the job on it that needs the longest, of lines `mark|D-HH:MM:SS|nodes|account` of squeue. Pure."""
     found: dict[str, Job] = {}
-    for line in text.splitlines():
+    for line in text.split("\n"):
         # an account is any text of a person, where Slurm does not demand one that it knows: also several lines
-        left, nodes, account = (line.split("|", 2) + ["", ""])[:3]
+        first, left, nodes, account = (line.split("|", 3) + ["", "", ""])[:4]
+        if first != mark:
+            continue
         job = Job(_minutes(left), account)
         needed = 1 << 30 if job.minutes is None else job.minutes
         try:
@@ -90,7 +93,7 @@ def read_jobs(text: str) -> dict[str, Job]:
 
 
 def _minutes(left: str) -> Optional[int]:
-    match = re.fullmatch(r"(?:([0-9]+)-)?(?:([0-9]+):)?([0-9]+):([0-9]+)", left)
+    match = re.fullmatch(r"(?:([0-9]{1,9})-)?(?:([0-9]{1,9}):)?([0-9]{1,9}):([0-9]{1,9})", left)
     if not match:
         return None  # UNLIMITED
     days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
@@ -130,9 +133,9 @@ class Slurm:
         return read_nodes(self._run("scontrol", "--oneliner", "show", "nodes"))
 
     def jobs(self) -> dict[str, Job]:
-        return read_jobs(
-            self._run("squeue", "--noheader", "--states=CONFIGURING,RUNNING", "--format=%L|%N|%a")
-        )
+        mark = secrets.token_hex(8)  # nobody can have a line with it in an account
+        states = "--states=CONFIGURING,RUNNING"
+        return read_jobs(self._run("squeue", "--noheader", states, f"--format={mark}|%L|%N|%a"), mark)
 
     def note(self, name: str, number: Optional[int]) -> None:
         """Have the comment of a node name its computeset, or none."""
@@ -155,7 +158,10 @@ class Slurm:
 
     @staticmethod
     def _run(*arguments: str) -> str:
-        return subprocess.run(arguments, check=True, capture_output=True, text=True, timeout=60).stdout
+        # an account need not be text
+        return subprocess.run(
+            arguments, check=True, capture_output=True, text=True, errors="replace", timeout=60
+        ).stdout
 
 
 def agree(client: Client, slurm: Slurm) -> None:

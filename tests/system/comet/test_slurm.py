@@ -54,8 +54,10 @@ def test_jobs_get_computesets_which_end_after_them_and_one_that_ends_before_its_
             slurm.ask("squeue", "-h", "--states=all", f"--jobs={number}", "-o", "%T") for number in numbers
         ]
 
+    # Slurm takes any text of up to 1,024 bytes, also one that looks like another job
+    account = "alp1\n9-00:00:00|vm-vc2-2|x"
     with day.at_work(), slurm.computes_follow(is_on):
-        pair = submit(slurm, "--nodes=2", "--nodelist=vm-vc2-[0-1]", "--time=10", "--account=alp1")
+        pair = submit(slurm, "--nodes=2", "--nodelist=vm-vc2-[0-1]", "--time=10", f"--account={account}")
         long = submit(slurm, "--nodelist=vm-vc2-2", "--time=1-0", seconds=3600)
         wait_until(lambda: len(sets(day)) == 3, lambda: slurm.ask("scontrol", "show", "nodes"))
         at_once(lambda _: slurm.comet_slurm(), [1, 2])

@@ -24,11 +24,12 @@ class Guest(Slurm):
         self.states = {f"vm-vc2-{number}": DOWN for number in range(4)}
         self.comments: dict[str, str] = {}
         self.reasons: dict[str, str] = {}
-        self.jobs_left = "9:59|vm-vc2-[0-1]|alp1\n"
+        self.jobs_left = ["9:59|vm-vc2-[0-1]|alp1"]
 
     def _run(self, *arguments: str) -> str:  # type: ignore[override]
         if arguments[0] == "squeue":
-            return self.jobs_left
+            mark = arguments[-1].removeprefix("--format=").partition("|")[0]
+            return "".join(f"{mark}|{job}\n" for job in self.jobs_left)
         if arguments[1] == "show":
             return "ClusterName             = vc2\n"
         if arguments[1] == "--oneliner":
@@ -80,8 +81,29 @@ def test_nodes_are_read_with_texts_of_other_people() -> None:
 
 def test_of_the_jobs_on_a_node_the_longest_counts() -> None:
     text = "10:00|n[1-2]|a\n1-02:00:01|n2|b\nUNLIMITED|n3|c\n5:00|n3|d\n1:05:00|n1|e|x\n10:00||f\nodd\n1:00|n[|g\n"
-    text += "0:00|n1|h\n"  # its time is over, and Slurm has not ended it yet
-    assert read_jobs(text) == {"n1": Job(65, "e|x"), "n2": Job(1561, "b"), "n3": Job(None, "c")}
+    text += "0:00|n1|h"  # its time is over, and Slurm has not ended it yet
+    found = {"n1": Job(65, "e|x"), "n2": Job(1561, "b"), "n3": Job(None, "c")}
+    assert read_jobs("".join(f"m|{line}\n" for line in text.split("\n")), "m") == found
+
+
+def test_an_account_with_lines_of_its_own_is_no_job_of_another_node(
+    guest: Guest, client: Client, server: NucleusServer
+) -> None:
+    """Also with a number that Python refuses to read: the nodes of all others would wait for it."""
+    guest.states["vm-vc2-1"] = UP
+    forged = "|99-00:00:00|vm-vc2-1|root"
+    for end in ("\n", "\r", "\x0b", "\u2028"):
+        account = f"x{end}{forged}{end}{forged[1:]}{end}{5000 * '9'}:00|n|a{end}m{forged}"
+        guest.jobs_left.append(f"5:00|vm-vc2-0|{account}")
+    guest.jobs_left.append(f"{5000 * '9'}:00|vm-vc2-3|alp1")
+    agree(client, guest)
+    assert sent(server, "POST") == [
+        ("computeset/", {"cluster": "vc2", "walltime_mins": 25, "allocation": "alp1", "computes": ["vm-vc2-1"]})
+    ]
+
+
+def test_what_is_no_text_is_read() -> None:
+    assert Slurm._run("printf", r"a\377b") == "a\ufffdb"
 
 
 def test_each_node_gets_a_computeset_once_and_it_ends_with_it(
@@ -108,7 +130,7 @@ def test_each_node_gets_a_computeset_once_and_it_ends_with_it(
 def test_a_job_without_a_limit_and_with_another_account(
     guest: Guest, client: Client, server: NucleusServer
 ) -> None:
-    guest.states["vm-vc2-0"], guest.jobs_left = UP, "UNLIMITED|vm-vc2-0|root\n"
+    guest.states["vm-vc2-0"], guest.jobs_left = UP, ["UNLIMITED|vm-vc2-0|root"]
     agree(client, guest)
     assert sent(server, "POST") == [
         ("computeset/", {"cluster": "vc2", "walltime_mins": 2880, "computes": ["vm-vc2-0"]})
