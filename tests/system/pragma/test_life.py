@@ -209,6 +209,33 @@ def test_a_repeated_request_starts_no_machine_on_another_host_than_it_names(mach
     assert machines.running("dock") == machines.running("vm-dock-0") == [OLD]
 
 
+@pytest.mark.parametrize("kind", ["ssh", "clock"])
+def test_a_boot_that_waits_ends_when_its_cluster_is_removed(
+    machines: MachineSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    wait = f"<boot_dependency parent='frontend'><wait type='{kind}' value='1800'/></boot_dependency>"
+    description = tmp_path / "repository/dock6/vc-in.xml"
+    description.write_text(description.read_text().replace("<compute>", f"<compute>{wait}"))
+    machines.run("pragma list cluster")
+    starting = import_module("rocks.commands.pragma._shared.starting")
+    seconds: list[float] = []
+
+    def wait_and_remove(count: float) -> None:
+        seconds.append(count)
+        assert len(seconds) < 30, "it waits for a cluster that is gone"
+        if len(seconds) == 3:
+            machines.run("pragma shutdown dock")
+            machines.run("pragma clean dock")
+
+    monkeypatch.setattr(starting, "_answers", lambda _: False)
+    monkeypatch.setattr(starting, "_LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(starting, "wait_seconds", wait_and_remove)
+    refused = machines.refused("pragma boot dock6 1")
+    assert "the cluster dock was removed while its boot waited for it" in refused
+    assert len(seconds) == 3
+    nothing_is_left(machines)
+
+
 def test_what_an_interrupted_boot_advises_removes_the_cluster(
     machines: MachineSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -129,10 +129,8 @@ class KvmRocks:
         return [str(row["owner"]) for row in found if (row["attr"], row["value"]) == (_REQUEST, name)]
 
     def _known(self, name: str, request: BootRequest) -> Allocated:
-        """A cluster that was allocated before. StateError where its description cannot be read any more.
-
-        StateError, too, for machines on other hosts than those of the request: its caller may have others by now.
-        """
+        """A cluster that was allocated before. StateError where its description cannot be read any more, and for
+        machines on other hosts than those of the request: its caller may have others by now."""
         try:
             described, _ = read_request(self._settings, request)
         except (UserError, StateError) as error:
@@ -156,6 +154,9 @@ class KvmRocks:
     def start(self, cluster: Allocated, with_computes: bool) -> None:
         """Start what is off; a failure is printed, and sets the command's exit status."""
         _noted(self._command, "start.cluster", [cluster.name, *["computes=no"] * (not with_computes)])
+        # nobody is kept from stopping machines whose guest is waited for
+        self._command.db.commit()
+        self._command.db.unlock_others([START_LOCK.format(cluster.name)])
 
     def status(self, names: Sequence[str] = ()) -> list[Machine]:
         """The virtual machines; a physical frontend has those of no cluster."""
