@@ -1,7 +1,8 @@
 """The repository of cluster images: `vcdb.txt`, a folder for each image, and what the site's library has of them.
 
-An image of the library has a name with a digest of what its file is: on a web server its ETag, time of change and size,
-on this machine its size and time of change. So a changed file becomes a new image, and machines of the old one go on.
+An image of the library has a name with a digest of the SHA-256 that vc-in.xml states, else of what its file is: on a
+web server its ETag, time of change and size, on this machine its size and time of change. So a changed file becomes a
+new image, and machines of the old one go on.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ import fcntl
 import hashlib
 import json
 import os
-import re
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -27,7 +27,7 @@ from .cluster_list import LIST, MAX_LIST_BYTES, read_list, read_list_file
 from .documents import read_file
 from .preparation import prepare_image
 from .site import REPOSITORY, URL, rows
-from .vc_in import MAX_BYTES, FileDisk, Node, VcIn, VolumeDisk, digest_of, read_vc_in
+from .vc_in import MAX_BYTES, FileDisk, Node, VcIn, check_volumes, digest_of, read_vc_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,8 +42,6 @@ _IMAGES = "images.json"
 _DIGEST_LENGTH = 12
 _VOLUME = "volume:"
 """Before the name of a volume of a NAS, in the place of an image."""
-_DISK = re.compile(r"-vol[0-9]*(?:-|\Z)")
-"""In the name of a volume that is, or was, the disk of a machine, or of what a restore has left of one."""
 _NEW = "not looked into yet"
 """Comment of an image until it is known whether it must be prepared."""
 _LOCK, _LOCK_SECONDS = "pragma images {}", 600.0
@@ -107,7 +105,7 @@ def library_images(command: Command, settings: Settings, name: str, described: V
     """
     is_copy = _images_file(file, name).exists()
     if settings.url or is_copy:
-        _check_volumes(described)
+        check_volumes(described)
     if settings.url:
         try:
             return Images(**_stated_images(file, name)[described.digest])
@@ -120,20 +118,6 @@ def library_images(command: Command, settings: Settings, name: str, described: V
                 f"its description is a copy of a web server's: rocks set attr {URL} URL, or replace {LIST}"
             )
         return _add_images(command, settings, name, described, partial(_local_file, file.parent, remedy))
-
-
-def _check_volumes(described: VcIn) -> None:
-    """StateError for a volume that may be the disk of a machine: its owner has not given it to the image's author.
-
-    The name decides: disks of machines that were removed are still on the NAS, and so is what was before a restore.
-    """
-    for node in (described.frontend, described.compute):
-        if node is not None and isinstance(node.disk, VolumeDisk) and _DISK.search(node.disk.volume):
-            nas, pool, volume = node.disk.nas, node.disk.pool, node.disk.volume
-            raise StateError(
-                f"the volume {volume} has the name of a machine's disk, which a description of a web server does not "
-                f"get; give it a copy of another name: rocks add host storageimg {nas} {pool} NAME origin={volume}"
-            )
 
 
 def sync_repository(command: Command, settings: Settings) -> tuple[list[str], dict[str, RocksError]]:
@@ -208,13 +192,18 @@ def _fetch_version(command: Command, settings: Settings, name: str, path: str) -
     images = _add_images(command, settings, name, described, partial(_remote_file, base))
     file = settings.repository / path
     stated: dict[str, Any] = {}
+    former = images
     # boots have the version that is here, and its images, until the description is replaced
-    with suppress(OSError, UserError, KeyError):
+    with suppress(OSError, UserError, KeyError, TypeError):
         here = digest_of(read_file(file, MAX_BYTES))
-        stated[here] = _stated_images(file, name)[here]
+        former = Images(**_stated_images(file, name)[here])
+        stated[here] = former._asdict()
     stated[described.digest] = images._asdict()
     _write(_images_file(file, name), json.dumps(stated).encode())
     _write(file, data)
+    for image in sorted(set(former) - {*images, ""}):
+        if not image.startswith(_VOLUME):
+            command.notify(f"{name}: no boot gets {image} any more: rocks remove image {image}")
     return images
 
 
@@ -329,9 +318,9 @@ def _add_image(
     if not isinstance(node.disk, FileDisk):
         return f"{_VOLUME}{node.disk.volume}"
     sources = [source_of(part) for part in node.disk.sources]
-    # what states a SHA-256 that it did not state before is compared, and becomes an image of its own
-    lines = [f"{source.place} {source.version}" for source in sources]
-    text = "\n".join([*lines, *node.disk.checksums])
+    # what states a SHA-256 that it did not state before is compared, and becomes an image of its own; nothing else
+    # counts then: servers behind one name may state an ETag each
+    text = "\n".join(node.disk.checksums or [f"{source.place} {source.version}" for source in sources])
     image = _name(stem, text)
     prepared = _name(stem, f"{text}\nprepared")
     if prepared in there:
@@ -350,6 +339,12 @@ def _add_image(
         command.command(
             "add.image", [image, f"{sources[0].parameter}={places}", *checksum, f"comment={_NEW}"]
         )
+        if not checksum and len(sources) > 1 and sources != [source_of(part) for part in node.disk.sources]:
+            command.command("remove.image", [image])
+            raise HostError(
+                f"the parts of {node.disk.file} may be of two versions: they have changed meanwhile, or their server "
+                "states another one each time; repeat the command, or state the sha256 of each part"
+            )
         there[image] = _NEW
     if there[image] != _NEW or command.is_dry:
         return image

@@ -14,7 +14,7 @@ from typing import Literal
 from lxml import etree
 
 from rocks.core.dataclasses import dataclass
-from rocks.core.errors import UserError
+from rocks.core.errors import StateError, UserError
 from rocks.core.terminal import one_line
 
 from .documents import read_document
@@ -33,6 +33,8 @@ _UNIT_BYTES = {
 }  # fmt: skip
 """Units of a libvirt domain's memory; K is the default."""
 _NUMBER = re.compile(r"[0-9]{1,18}")
+_DISK = re.compile(r"-vol[0-9]*(?:-|\Z)")
+"""In the name of a volume that is, or was, the disk of a machine, or of what a restore has left of one."""
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -122,6 +124,20 @@ def read_vc_in(data: bytes, what: str) -> VcIn:
         return _read(root, digest_of(data))
     except UserError as error:
         raise DescriptionError(f"{what}: {error}") from None
+
+
+def check_volumes(described: VcIn) -> None:
+    """StateError for a volume that may be the disk of a machine: its owner has not given it to the image's author.
+
+    The name decides: disks of machines that were removed are still on the NAS, and so is what was before a restore.
+    """
+    for node in (described.frontend, described.compute):
+        if node is not None and isinstance(node.disk, VolumeDisk) and _DISK.search(node.disk.volume):
+            nas, pool, volume = node.disk.nas, node.disk.pool, node.disk.volume
+            raise StateError(
+                f"the volume {volume} has the name of a machine's disk, which a description of a web server does not "
+                f"get; give it a copy of another name: rocks add host storageimg {nas} {pool} NAME origin={volume}"
+            )
 
 
 def _first_fault(root: etree._Element, schema: etree.RelaxNG) -> str:

@@ -18,10 +18,10 @@ class Command(rocks.commands.Command):
     Bring the repository of the attribute pragma_repository_url to the folder of pragma_repository, and its images to
     the library; without a URL, add the images of the folder to the library.
 
-    A file is fetched again only when the web server states another ETag, time of change or size for it. It becomes a
-    new image, and machines of the old one go on. A cluster that fails stays as it was, and stops no other. The same
-    command continues a sync that was interrupted. It names the images of each cluster; rocks remove image removes older
-    ones.
+    A file is fetched again only when the web server states another ETag, time of change or size for it, or its
+    description another SHA-256. It becomes a new image, and machines of the old one go on. A cluster that fails stays
+    as it was, and stops no other. The same command continues a sync that was interrupted. It names the images of each
+    cluster, and those that it has replaced (rocks remove image).
 
     <param type='string' name='logfile' of='file' default='none'>
     File to which the printed lines and the errors are appended, each with its time.
