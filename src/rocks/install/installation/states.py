@@ -81,13 +81,13 @@ def read_report(body: bytes) -> Report:
 
 
 def next_state(state: State, report: Report) -> State:
-    """The state after a report. UserError for a report of the installer after the end of its installation.
-
-    `installed` may be repeated: its answer may have been lost. The first boot may report although `installed` was never
+    """The state after a report. UserError for one of the installer after the end of its installation, and for another
+    than `configured` of a configured host: one that is configured again and again would keep all others waiting.
+    `installed` may be repeated: its answer may have been lost. The first boot may report although it was never
     received: an operator may have started the host from its disk.
     """
-    following = _NEXT[report.word]
-    if following in _OF_FIRST_BOOT or state in UNFINISHED or following == state:
+    following, is_open = _NEXT[report.word], state is not State.CONFIGURED
+    if (following in _OF_FIRST_BOOT and is_open) or state in UNFINISHED or following == state:
         return following
     raise UserError(
         f'the report "{report.word}" does not fit: the installation has ended, and is in the state "{state.value}"'

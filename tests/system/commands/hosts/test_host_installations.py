@@ -100,6 +100,7 @@ def test_a_host_from_its_plan_to_its_configuration(
     assert installing.configured == []
     for _ in range(2):
         assert _report(installing, number, "configured") == 200
+        assert _report(installing, number, "first-boot 6.1.0") == 403, "else all others would wait for it"
         assert installing.configured == ["vmc-0-0"], "accounts and secret attributes follow, once"
     recorded = Path(vm_site.database.settings.state_folder) / "to-sync"
     assert [path.name for path in recorded.iterdir()] == ["vmc-0-0"], "also if the service is killed now"
