@@ -149,9 +149,10 @@ def remove(site: SiteConnection, requested: Requested) -> None:
     # that has read it
     site.remove_key(requested)
     found = look(site, requested)
+    if found is not None and not found.is_off:
+        site.pragma(("shutdown", found.name), MAX_SECONDS)
+        found = look(site, requested)  # that was long: its name may be another cluster's by now
     if found is not None:
-        if not found.is_off:
-            site.pragma(("shutdown", found.name), MAX_SECONDS)
         site.pragma(("clean", found.name), MAX_SECONDS)
 
 

@@ -229,8 +229,8 @@ def test_a_cluster_runs_from_begin_to_ten_minutes_before_the_end(
 def test_a_process_that_is_killed_at_any_command_leaves_nothing(
     process: Process, machines: MachineSite, ssh: Callable[[bytes], None], is_before: bool
 ) -> None:
-    """Boot, look, look again, shut down, clean: before each command, and after it."""
-    for limit in range(5):
+    """Boot, look, look again, shut down, look, clean: before each command, and after it."""
+    for limit in range(6):
         process.executor.calls.clear()
         process.executor.limit, process.executor.is_before = limit, is_before
         process.hands.ahead_seconds = 0

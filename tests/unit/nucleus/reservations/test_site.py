@@ -1,13 +1,16 @@
 """What a site prints of a cluster: read, or refused."""
 
 import json
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from nucleus.backends.executor_service import is_allowed
 from nucleus.reservations.lifecycle import BEGIN, STOP, TABLE
 from nucleus.reservations.records import LIVING
-from nucleus.reservations.site import Seen, seen_cluster
+from nucleus.reservations.site import Seen, remove, seen_cluster
 from rocks.core.errors import ToolError
 
 
@@ -43,6 +46,20 @@ def test_a_cluster_is_read() -> None:
 def test_what_is_no_cluster_is_refused(text: str) -> None:
     with pytest.raises(ToolError, match="which is no cluster"):
         seen_cluster(text)
+
+
+def test_a_name_that_was_given_away_during_a_shutdown_is_not_cleaned() -> None:
+    """An operator has cleaned the cluster meanwhile, and the next one got its address."""
+    calls: list[Sequence[str]] = []
+
+    def pragma(arguments: Sequence[str], more_seconds: float = 0.0) -> str:
+        calls.append(arguments[:2])
+        return printed() if len(calls) == 1 else ""
+
+    place: Any = SimpleNamespace(remove_key=lambda _: None, pragma=pragma)
+    requested: Any = SimpleNamespace(request="nucleus-1")
+    remove(place, requested)
+    assert calls == [("list", "cluster"), ("shutdown", "dock"), ("list", "cluster")]
 
 
 def test_each_state_that_lives_has_a_way_out() -> None:
