@@ -242,11 +242,12 @@ def late_charges(session: Session) -> list[int]:
 def uncharged_sets(session: Session) -> dict[str, bool]:
     """Name of the job → whether the set has ended, of sets whose charge grows or is not known.
 
-    Of those that have ended: the last 100 of 30 days. Those that were refused have no job.
+    Of those that have ended: any 100 of 30 days, so that some without a charge hide no others. Those that were refused
+    have no job.
     """
     rows = session.rows(
         "(SELECT name, TRUE FROM computeset WHERE ended_at > UTC_TIMESTAMP(3) - INTERVAL 30 DAY AND name IS NOT NULL"
-        " AND charged_seconds IS NULL AND jobid IS NOT NULL ORDER BY id DESC LIMIT 100) UNION ALL"
+        " AND charged_seconds IS NULL AND jobid IS NOT NULL ORDER BY RAND() LIMIT 100) UNION ALL"
         " SELECT name, FALSE FROM computeset WHERE ended_at IS NULL AND start_time IS NOT NULL AND name IS NOT NULL"
     )
     return {name: bool(has_ended) for name, has_ended in rows}

@@ -165,7 +165,7 @@ def test_of_two_sets_at_once_one_gets_the_node(pool: Pool, cluster_number: int) 
 
 
 def test_sets_that_the_batch_system_refused_hide_no_charges(pool: Pool, cluster_number: int) -> None:
-    """They are never charged, and would be asked about for 30 days before those that are."""
+    """They are never charged, and would be asked about for 30 days before those that are. Nor do those without one."""
     insert = (
         "INSERT INTO computeset (cluster_id, name, account, node_count, walltime_minutes, state, requested_by, jobid,"
         " ended_at) VALUES (%s, %s, 'alp1', 1, 60, %s, 'ann', %s, UTC_TIMESTAMP(3))"
@@ -175,6 +175,9 @@ def test_sets_that_the_batch_system_refused_hide_no_charges(pool: Pool, cluster_
         for number in range(100):
             session.execute(insert, (cluster_number, f"refused{number}", "failed", None))
         assert list(computesets.uncharged_sets(session)) == ["charged"]
+        for number in range(100):
+            session.execute(insert, (cluster_number, f"lost{number}", "completed", 1000 + number))
+        wait_until(lambda: "charged" in computesets.uncharged_sets(session))
 
 
 def test_what_is_asked_twice_is_done_once(pool: Pool, cluster_number: int) -> None:
