@@ -39,7 +39,7 @@ def add_port(database: Database, host: str, device: str, guid: str, number: str 
         if (known.device, known.number) == (port.device, port.number):
             raise StateError(
                 f"{host} has port {known.number} of {known.device} with {guid_text(known.guid)}; "
-                f"rocks remove host ibport {host} {known.device}"
+                f"rocks remove host ibport {host} device={known.device}"
             )
     for owner in table.owners_of_guids(database, [port.guid]).values():
         raise StateError(

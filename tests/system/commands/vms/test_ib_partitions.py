@@ -127,8 +127,10 @@ def test_ports_of_hosts(ib_site: Site) -> None:
     assert taken == "the GUID 0x0002c90300a1b2c3 is in use by vmc-0-0; rocks list host ibport vmc-0-0"
     again = ib_site.refused("add host ibport vmc-0-0 mlx4_0 0x0002c90300a1b2c5")
     assert "vmc-0-0 has port 1 of mlx4_0" in again
+    remedy = again.partition("; rocks ")[2]
+    assert remedy == "remove host ibport vmc-0-0 device=mlx4_0"
     assert "no port of mlx5_0" in ib_site.refused("remove host ibport vmc-0-0 device=mlx5_0")
-    ib_site.done("remove host ibport vmc-0-0")
+    ib_site.done(remedy)
     assert ib_site.done("list host ibport") == ""
 
 
