@@ -134,12 +134,34 @@ def plan_addresses(frontend: IPv4Interface, count: int) -> list[str]:
     return found
 
 
-def private_address(frontend: VirtualMachine) -> IPv4Interface | None:
+def private_address(frontend: VirtualMachine | None) -> IPv4Interface | None:
     """The frontend's address on the VLAN of its cluster, or None."""
-    for interface in frontend.host.interfaces:
+    for interface in frontend.host.interfaces if frontend is not None else ():
         if interface.vlan and interface.ip and interface.netmask:
             return IPv4Interface(f"{interface.ip}/{interface.netmask}")
     return None
+
+
+def missing_address(vm: VirtualMachine, cluster: GuestCluster) -> str:
+    """A line about a compute that has no address in its cluster, where other computes have one; else ''."""
+    private, others = private_address(cluster.frontend), _others(vm, cluster)
+    has_own = private_address(vm) or vm.host.attribute(ADDRESS_ATTRIBUTE)
+    if private is None or has_own or not others.keys() - {"", str(private.ip)}:
+        return ""
+    free = next((str(one) for one in private.network.hosts() if str(one) not in others), "ADDRESS")
+    return (
+        f"{vm.name} has no address in its cluster, where other computes have one, and asks by DHCP; it gets one with "
+        f"its next fresh disk: rocks set host attr {vm.name} {ADDRESS_ATTRIBUTE} {free}, then "
+        f"rocks reinstall host vm {vm.name} force=yes"
+    )
+
+
+def _others(vm: VirtualMachine, cluster: GuestCluster) -> dict[str, str]:
+    """Address in the cluster → the other machine that has it; '' → one that has none."""
+    private = private_address(cluster.frontend)
+    others = (one for one in cluster.computes if one.name != vm.name)
+    found = {one.host.attribute(ADDRESS_ATTRIBUTE): one.name for one in others}
+    return found if private is None else {**found, str(private.ip): "the frontend"}
 
 
 def _instance(vm: VirtualMachine) -> str:
@@ -181,9 +203,14 @@ def _address(
         is_frontend = cluster.frontend is not None and cluster.frontend.name == vm.name
         return IPv4Interface(f"{interface.ip}/{interface.netmask}"), cluster.gateway if is_frontend else ""
     inside = vm.host.attribute(ADDRESS_ATTRIBUTE)
-    private = None if cluster.frontend is None else private_address(cluster.frontend)
+    private, others = private_address(cluster.frontend), _others(vm, cluster)
     if private is None or not inside or not interface.vlan or interface.vlan not in _vlans(cluster):
         return None, ""
+    if inside in others:
+        raise StateError(
+            f"{ADDRESS_ATTRIBUTE} {inside} is the address of {others[inside]}, too; rocks set host attr {vm.name} "
+            f"{ADDRESS_ATTRIBUTE} ADDRESS"
+        )
     return IPv4Interface(f"{inside}/{private.network.prefixlen}"), str(private.ip)
 
 

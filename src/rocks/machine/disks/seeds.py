@@ -14,7 +14,7 @@ from rocks.inventory.attributes import secret_records as secrets
 from rocks.inventory.cluster_records import own_members
 from rocks.inventory.disks.places import directory_of
 from rocks.library.guest_images import CLUSTER_KEY_ATTRIBUTE, not_in_image_directory, seed_path
-from rocks.library.seed_documents import VOLUME, GuestCluster, seed_documents
+from rocks.library.seed_documents import VOLUME, GuestCluster, missing_address, seed_documents
 from rocks.machine import records as table
 from rocks.machine.domain.documents import connections_of
 from rocks.machine.spec import container_of
@@ -22,7 +22,7 @@ from rocks.network.guest_connections import Unconnected
 from rocks.network.route_records import default_gateways
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from rocks.database.connection import Database
     from rocks.inventory.records import VirtualMachine
@@ -32,8 +32,10 @@ _SEED_TIME = 1_700_000_000
 """The time of the files of a seed: the same documents give the same disk."""
 
 
-def create_seeds(database: Database, machines: Iterable[VirtualMachine]) -> dict[str, SeedSpec | RocksError]:
-    """Machine → its seed, or why it has none; for the machines that have one."""
+def create_seeds(
+    database: Database, machines: Iterable[VirtualMachine], notify: Callable[[str], None] | None = None
+) -> dict[str, SeedSpec | RocksError]:
+    """Machine → its seed, or why it has none; for the machines that have one. `notify` prints a line about one."""
     chosen = [vm for vm in machines if seed_path(vm) is not None]
     if not chosen:
         return {}
@@ -46,6 +48,8 @@ def create_seeds(database: Database, machines: Iterable[VirtualMachine]) -> dict
             if isinstance(cluster, RocksError):
                 raise StateError(f"{vm.name} is not started: {cluster}")
             found[vm.name] = _seed(vm, cluster)
+            if notify is not None and (line := missing_address(vm, cluster)):
+                notify(f"Warning: {line}")
         except RocksError as error:
             found[vm.name] = error
     return found

@@ -25,7 +25,7 @@ class Seeds(Provider):
             return
         from rocks.machine.disks.seeds import create_seeds  # late: few machines have one
 
-        seeds = create_seeds(self.database, [attempt.vm for attempt in seeded])
+        seeds = create_seeds(self.database, [attempt.vm for attempt in seeded], self.notify)
         for attempt in seeded:
             seed = seeds.get(attempt.vm.name)
             if isinstance(seed, RocksError):

@@ -269,6 +269,20 @@ def test_a_machine_on_the_vlan_of_another_cluster_is_set_up_for_its_own(vm_site:
         assert own in content and other not in content and (b"vm-one-0" in content) == (name == "vm-one-0")
 
 
+def test_a_compute_that_is_added_without_an_address_is_named(vm_site: Site, library: Path) -> None:
+    vm_site.rocks("add cluster 203.0.113.9 1 fe-name=one cluster-naming=yes image=debian vlan=101")
+    vm_site.done('add host vm vmc-0-0 membership="Hosted VM" vlan=101 name=vm-one-1')
+    vm_site.rocks("set host attr vm-one-1 vm_image debian")
+    lines: list[str] = []
+    names = ["vm-one-0", "vm-one-1"]
+    create_seeds(vm_site.database, load_vms(vm_site.database, names), lines.append)
+    (line,) = lines
+    assert line.startswith("Warning: vm-one-1 has no address in its cluster")
+    vm_site.done(line.partition("rocks ")[2].partition(",")[0])
+    create_seeds(vm_site.database, load_vms(vm_site.database, names), lines.append)
+    assert lines == [line]
+
+
 def test_computes_may_have_another_image_or_none(vm_site: Site, library: Path, tmp_path: Path) -> None:
     vm_site.done("add image other", f"file={tmp_path / 'disk'}")
     add = ("add", "cluster", "203.0.113.9", "1", "fe-name=one", "image=debian")
