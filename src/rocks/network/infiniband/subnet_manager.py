@@ -18,6 +18,7 @@ from rocks.core.process import run_checked
 
 PROGRAM = "opensm"
 _DEADLINE_SECONDS = 20.0
+_RELOAD = "have opensm read its partitions again"
 _HOW = (
     "start it with --pidfile FILE and `rocks set attr ib_opensm_pid_file FILE`, or where systemd runs it: "
     "rocks set attr ib_opensm_reload \"systemctl kill --signal=HUP 'opensm@*'\""
@@ -51,8 +52,11 @@ class SubnetManager:
     def write_partitions(self, text: str) -> bool:
         """Replace the content of the file atomically; returns whether it has changed.
 
-        A symbolic link stays. StateError when opensm's folder is missing, HostError when it cannot be written.
+        A symbolic link stays. StateError when opensm's folder is missing, or without a setting for `reload`; HostError
+        when it cannot be written.
         """
+        if not (self._settings.reload or self._settings.pid_file):
+            raise StateError(f"no setting for the reload of opensm: {_HOW}")
         if self.read_partitions() == text:
             return False
         path = self._path.resolve()
@@ -67,10 +71,8 @@ class SubnetManager:
     def reload(self) -> None:
         """Make opensm read its partitions again.
 
-        StateError without a setting for it, or when opensm does not run; ToolError when the signal fails.
+        StateError when opensm does not run; ToolError when the signal fails.
         """
-        if dry_run.would(dry_run.HERE, "have opensm read its partitions again"):
-            return
         if self._settings.reload:
             try:
                 arguments = shlex.split(self._settings.reload)
@@ -78,30 +80,29 @@ class SubnetManager:
                 raise StateError(
                     f"the attribute ib_opensm_reload is not a program with arguments: {error}"
                 ) from None
-            run_checked(arguments, deadline_seconds=_DEADLINE_SECONDS)
-        elif self._settings.pid_file:
-            self._signal(Path(self._settings.pid_file))
+            if not dry_run.would(dry_run.HERE, _RELOAD):
+                run_checked(arguments, deadline_seconds=_DEADLINE_SECONDS)
         else:
-            raise StateError(f"no setting for the reload of opensm: {_HOW}")
+            self._signal(Path(self._settings.pid_file))
 
     def _signal(self, path: Path) -> None:
-        gone = f"opensm does not run: {path} "
+        gone, start = f"opensm does not run: {path} ", f"start opensm, which then reads {self._path}"
         try:
             text = path.read_text(encoding="ascii").strip()
         except FileNotFoundError:
-            raise StateError(f"{gone}is missing; start opensm to read the partitions") from None
+            raise StateError(f"{gone}is missing; {start}") from None
         except (OSError, UnicodeDecodeError) as error:
             raise HostError(f"cannot read {path}: {_reason(error)}") from None
         if not text.isdecimal() or int(text) < 2:
             raise StateError(f"{path} contains no process id of opensm; start opensm with --pidfile {path}")
         if text_if_readable(Path(f"/proc/{int(text)}/comm")) != PROGRAM:
-            raise StateError(
-                f"{gone}names process {text}, which is not opensm; start opensm to read the partitions"
-            )
+            raise StateError(f"{gone}names process {text}, which is not opensm; {start}")
+        if dry_run.would(dry_run.HERE, _RELOAD):
+            return
         try:
             os.kill(int(text), signal.SIGHUP)
         except ProcessLookupError:
-            raise StateError(f"{gone}names a process that has ended; start opensm") from None
+            raise StateError(f"{gone}names a process that has ended; {start}") from None
         except OSError as error:
             raise ToolError(f"cannot send SIGHUP to opensm (process {text}): {error.strerror}") from None
 

@@ -211,12 +211,18 @@ def sleeper() -> Iterator[int]:
 
 
 def test_a_missing_opensm(ib_site: Site, tmp_path: Path, sleeper: int) -> None:
-    """Each error is specific; nothing is lost, and the next command reloads opensm."""
-    pid_file = tmp_path / "pid"
+    """Each error is specific, also that of a dry run; nothing is lost, and the next command reloads opensm."""
+    pid_file, file = tmp_path / "pid", tmp_path / "partitions.conf"
     ib_site.done("remove attr ib_opensm_reload")
-    assert "no setting for the reload of opensm" in ib_site.rocks("sync ib partitions").err
+    for dry_run in ("dry-run=no", "dry-run=yes"):
+        ended = ib_site.rocks("sync ib partitions", dry_run)
+        assert ended.status == 1 and "no setting for the reload of opensm" in ended.err
+        assert not file.exists()
     ib_site.done("set attr ib_opensm_pid_file", str(pid_file))
-    assert f"opensm does not run: {pid_file} is missing" in ib_site.rocks("sync ib partitions").err
+    for dry_run in ("dry-run=yes", "dry-run=no"):
+        ended = ib_site.rocks("sync ib partitions", dry_run)
+        assert f"opensm does not run: {pid_file} is missing; start opensm, which then reads {file}" in ended.err
+        assert file.exists() == (dry_run == "dry-run=no")
     for text, message in (
         ("", "contains no process id"),
         ("1", "contains no process id"),
