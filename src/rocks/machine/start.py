@@ -253,6 +253,8 @@ def _specify(
                 attempt.spec = spec
             elif was_running(attempt):
                 raise AlreadyRunningError(f"The host {vm.name} is already running.")
+            elif was_stopping(attempt):
+                attempt.notes = (f"{vm.name} still runs: a command that was to stop it was interrupted",)
             else:
                 attempt.notes = (f"{vm.name} was already started by a command that was interrupted",)
 
