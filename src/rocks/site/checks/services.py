@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rocks.core.check_lines import OK, WRONG, SiteCheck, run_checks
+from rocks.core.check_lines import MISSING, OK, WRONG, SiteCheck, run_checks
 from rocks.database.migrate import read_version
 from rocks.inventory.host_records import local_host
+from rocks.inventory.loaded_host_records import load_hosts
 from rocks.network.dns.changes import has_name_service, name_folder
 from rocks.network.dns.name_server import named_process
 from rocks.network.dns.service import outdated_files
@@ -26,23 +27,22 @@ def check_all_services(database: Database) -> Iterator[SiteCheck]:
         "database": lambda: [SiteCheck("database", OK, f"answers, schema {read_version(database.settings)}")],
         "services": lambda: check_services(database, frontend),
         "broker": lambda: check_broker(database, frontend),
-        "names": lambda: _names(database),
+        "names": lambda: _names(database, frontend),
     }
     yield from run_checks(checks)
 
 
-def _names(database: Database) -> Iterator[SiteCheck]:
+def _names(database: Database, frontend: str) -> Iterator[SiteCheck]:
     """Whether the files of names are those of the database, and named runs."""
-    outdated = outdated_files(database)
+    outdated, serves = outdated_files(database), has_name_service()
     if outdated:
         yield SiteCheck("names", WRONG, f"not as in the database: {', '.join(outdated[:3])}: rocks sync dns")
     else:
-        yield SiteCheck("names", OK, "as in the database")
-    if has_name_service():
+        alone = "" if serves else ", in /etc/hosts alone: this machine has no name service"
+        yield SiteCheck("names", OK, f"as in the database{alone}")
+    if serves:
         process = named_process(name_folder() / "named.conf")
-        if process is None:
-            yield SiteCheck(
-                "named", WRONG, "does not run: systemctl start rocks-dns; journalctl -u rocks-dns says why"
-            )
-        else:
-            yield SiteCheck("named", OK, f"runs as process {process}")
+        down = "does not run: systemctl start rocks-dns; journalctl -u rocks-dns says why"
+        yield SiteCheck("named", *((OK, f"runs as process {process}") if process else (WRONG, down)))
+    elif load_hosts(database, [frontend])[0].is_true("dns_service"):
+        yield SiteCheck("named", MISSING, "dns_service is yes: systemctl enable --now rocks-dns")

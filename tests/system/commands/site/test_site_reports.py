@@ -178,7 +178,10 @@ def test_services_are_checked_against_the_database(vm_site: Site, tmp_path: Path
     assert ended.status == 1 and f"not as in the database: {tmp_path}/etc-hosts: rocks sync dns" in ended.out
     vm_site.rocks("sync dns")
     after = vm_site.rocks("check services")
-    assert "as in the database" in after.out and "not as" not in after.out
+    assert "as in the database, in /etc/hosts alone: this machine has no name service" in after.out
+    assert "named" not in after.out
+    vm_site.done("set host attr head dns_service yes")
+    assert "named:" in (asked := vm_site.rocks("check services").out) and "enable --now rocks-dns" in asked
     for command in (
         "add cluster 203.0.113.10 1 fe-name=blue",
         "set host name vmc-0-1 vmc-0-9",
