@@ -15,7 +15,7 @@ class Command(rocks.commands.Command):
     asked what runs there. After an interruption, repeat the command.
 
     <arg type='string' name='file' of='file'>
-    File of rocks save site.
+    File of rocks save site. Alternative form: file=FILE.
     </arg>
     <param type='string' name='passphrase-file' default='none: you are asked' of='file'>
     File whose first line is the passphrase; only root may read it.
@@ -44,15 +44,16 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Read and check the file; restore the site, or write its answers."""
-        if len(args) != 1 or not args[0]:
+        others, file = self.fillArgument("file")
+        if others or not file:
             self.abort("must supply one file")
         overwrite, answers = self.fillFlag("overwrite"), self.fillText("answers")
-        saved = read_saved_site(args[0], read_passphrase(self, is_new=False))
+        saved = read_saved_site(file, read_passphrase(self, is_new=False))
         if answers is not None:
             write_new_file(Path(answers), saved.answers)
             self.addText(f"the answers of {saved.frontend}: {answers}\n")
             return
-        restore_site(self.db, saved, args[0], overwrite, self.notify)
+        restore_site(self.db, saved, file, overwrite, self.notify)
         self.addText(f"restored: the site of {saved.frontend}, saved {saved.saved_at}\n")
         self.addText(
             "next: rocks check site; rocks sync vm lease asks the hosts what runs there; rocks add roll and rocks "

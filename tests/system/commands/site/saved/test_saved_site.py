@@ -89,7 +89,7 @@ def test_a_site_is_restored_on_another_machine(
     assert "Traceback" not in checked.err and "rocks sync vm lease" in checked.out + checked.err, checked
     assert "restore " not in checked.out
 
-    site.done("restore site", str(saved), secret, f"answers={tmp_path / 'answers'}")
+    site.done("restore site", f"file={saved}", secret, f"answers={tmp_path / 'answers'}")
     plan = read_answers_text((tmp_path / "answers").read_text())
     assert (plan.frontend, plan.interfaces) == ("head", (SiteInterface("eth0", "10.1.0.1", "private"),))
     assert [(one.subnet, one.netmask) for one in plan.networks] == [("10.1.0.0", "255.255.0.0")]
