@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from rocks.core.dataclasses import dataclass
 from rocks.core.errors import BusyError, HostError, RocksError
-from rocks.core.names import in_quotes
 from rocks.fleet.wire.consoles import CONSOLE_LOG_FOLDER, ForgetMachinesRequest
 from rocks.fleet.wire.disk_moves import moving_path
 from rocks.inventory.host_requests import ask_each
@@ -16,6 +15,7 @@ from rocks.machine.change_records import delete_vms
 from rocks.machine.disks import copy_records as disk_copies
 from rocks.machine.disks.files import (
     check_erase,
+    how_to_remove,
     remaining_files,
     remove_disks,
     remove_files,
@@ -187,8 +187,7 @@ def _remove_copies(
                     continue
             lines.append(
                 f"the copy {host}:{path} of a disk of {vm.name}, which a move has left, may stay"
-                f"{''.join(f': {problem}' for problem in problems)}; when it is not needed: rocks remove host image "
-                f"{host} {in_quotes(path)}"
+                f"{''.join(f': {problem}' for problem in problems)}; {how_to_remove(host, path)}"
             )
     return lines
 

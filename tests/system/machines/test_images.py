@@ -189,6 +189,16 @@ def test_a_removal_with_disks_names_a_detached_disk(machines: MachineSite) -> No
     assert machines.files(OLD) == []
 
 
+def test_a_removal_with_disks_names_what_removes_the_disk_of_another_machine(machines: MachineSite) -> None:
+    machines.add("gone")
+    path = machines.image("gone.vda")
+    path.touch()
+    os.setxattr(path, "trusted.rocks.machine", b"1fee0c0a-0000-4000-8000-000000000001")
+    printed = machines.run("remove host vm gone disks=remove")
+    assert " now, not to " in printed
+    assert f"when it is not needed: rocks remove host image {OLD} '{path}'\n" in printed
+
+
 @pytest.mark.slow
 def test_a_removal_that_dies_at_any_effect_is_completed(machines: MachineSite) -> None:
     machines.started("gone")

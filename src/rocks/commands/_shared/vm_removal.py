@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 from rocks.commands._framework.plugins import VmPlugin, load_plugins_of
 from rocks.commands._shared.vm_hooks import PluginHook
 from rocks.core.errors import StateError, UserError
-from rocks.core.names import first_few, in_quotes, printable
+from rocks.core.names import first_few, printable
 from rocks.inventory.loaded_host_records import which_are_vms
 from rocks.leases.machine_locks import lock_vms
+from rocks.machine.disks.files import how_to_remove
 from rocks.machine.hooks import HookResult, load_changed
 from rocks.machine.records import load_vms
 from rocks.machine.removal import remove_vms
@@ -52,9 +53,7 @@ def remove_with_hooks(
         command.notify(line)
     for image in removed.images:
         host, _, path = image.partition(":")
-        command.notify(
-            f"the disk image {image} stays; when it is not needed: rocks remove host image {host} {in_quotes(path)}"
-        )
+        command.notify(f"the disk image {image} stays; {how_to_remove(host, path)}")
     for image in removed.removed:
         command.notify(f"the disk image {image} is removed")
     for volume in removed.volumes:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import RocksError, StateError, UserError, without_errors
-from rocks.core.names import printable
+from rocks.core.names import in_quotes, printable
 from rocks.core.terminal import one_line
 from rocks.fleet.wire.disk_files import UNREADABLE, GiveImageRequest, ImagesRequest, RemoveImageRequest
 from rocks.fleet.wire.requests import SEED_SUFFIX
@@ -155,9 +155,17 @@ def remove_disks(
                 if _ask(database, host, _removal(vm, host, disk)).changed:
                     removed.append(f"{host.name}:{disk.path}")
             except RocksError as error:
-                errors.append(f"the disk {disk.path} of {vm.name} on {host.name} stays: {error}")
+                errors.append(
+                    f"the disk {disk.path} of {vm.name} on {host.name} stays: {error}; "
+                    f"{how_to_remove(host.name, disk.path)}"
+                )
         _remove_seed(database, vm, host, errors)
     return removed, errors
+
+
+def how_to_remove(host: str, path: str) -> str:
+    """The end of a line about a file that stays on a host."""
+    return f"when it is not needed: rocks remove host image {host} {in_quotes(path)}"
 
 
 def remove_lone_seeds(database: Database, machines: Sequence[VirtualMachine], places: Places) -> list[str]:
@@ -250,7 +258,7 @@ def remove_snapshots(
         if copy is None or copy.disk not in of_disk:
             continue
         problems = remove_files(database, of_disk[copy.disk], host, [path])
-        errors += [f"the snapshot {image} stays: {problem}" for problem in problems]
+        errors += [f"the snapshot {image} stays: {problem}; {how_to_remove(host, path)}" for problem in problems]
         removed += [] if problems else [image]
     return removed, errors
 
