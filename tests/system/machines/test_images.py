@@ -34,6 +34,7 @@ def test_a_machine_never_gets_the_disk_of_a_removed_namesake(machines: MachineSi
     machines.add("fe")
     error = machines.refused("start host vm fe")
     assert f"that is there belongs to another machine ({former})" in error
+    assert machines.refused("start host vm fe dry-run=yes") == error
     give, remove = error.index(f"rocks set host image {OLD} "), error.index(f"rocks remove host image {OLD} ")
     assert 0 < give < remove
     assert machines.running("fe") == [] and machines.read("fe.vda") == b"secret!"
@@ -62,7 +63,8 @@ def test_an_image_copied_into_place_is_given_by_the_operator(machines: MachineSi
     image, content = machines.image("copied.vda"), b"precious" * 64
     image.write_bytes(content)
     image.chmod(0o644)
-    assert "nobody is known to own the disk" in machines.refused("start host vm copied")
+    for dry_run in ("", " dry-run=yes"):
+        assert "nobody is known to own the disk" in machines.refused(f"start host vm copied{dry_run}")
     assert image.read_bytes() == content and machines.lease("copied")[1:] == ("released", None)
     assert rows(machines) == [("copied.vda", "nobody")]
     assert "1 of these images belong to nobody" in machines.rocks(f"list host image {OLD}").err

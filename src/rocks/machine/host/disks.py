@@ -7,6 +7,7 @@ folders get mode 0711, or 0710 with a group of QEMU.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from pathlib import Path
@@ -32,7 +33,7 @@ from rocks.machine.host.files.paths import (
 )
 from rocks.machine.host.libvirt.domain_xml import DiskIdentity
 
-__all__ = ["check_path", "ensure_disk", "identity_at", "is_same", "read_disk"]
+__all__ = ["check_is_own", "check_path", "ensure_disk", "identity_at", "is_same", "read_disk"]
 
 _QEMU_IMG_DEADLINE_SECONDS = 30.0
 
@@ -88,6 +89,15 @@ def ensure_disk(spec: DiskSpec, owners: ImageOwners) -> Tuple[Change, DiskIdenti
         if spec.is_cdrom and isinstance(error, FileNotFoundError):
             raise StateError(f"there is no file {path} on this host") from None
         raise HostError(f"cannot make the image {path}: {explain(error, path)}") from None
+
+
+def check_is_own(spec: DiskSpec, owners: ImageOwners) -> None:
+    """StateError, as `ensure_disk`, for a disk of another machine, or of an unknown one; none for one to be made."""
+    if spec.is_block and not spec.is_mapped:
+        _ensure_device(spec, owners)
+    elif spec.machine and not (spec.is_block or spec.is_cdrom):
+        with contextlib.suppress(OSError):
+            _check_machine(spec, mark_at(spec.path, owners))
 
 
 def identity_at(path: str) -> DiskIdentity:

@@ -14,7 +14,7 @@ from rocks.fleet.wire.facts import DocumentsFact, DocumentsRequest
 from rocks.fleet.wire.requests import ChangeDomain, PerformRequest, StartDomain
 from rocks.leases.host.leases import check_name
 from rocks.machine.host.console_logs import begin_log
-from rocks.machine.host.disks import check_path, ensure_disk, is_same
+from rocks.machine.host.disks import check_is_own, check_path, ensure_disk, is_same
 from rocks.machine.host.files.growth import smaller_image_notes
 from rocks.machine.host.files.seeds import write_seed
 from rocks.machine.host.guest_functions import assign, release_vfs, vfs_locked
@@ -256,6 +256,9 @@ def start_steps(
     if operation.restores and host.domains().find(name) is not None:
         document = host.domains().document(name)
     memory_mb = max(document.memory_mb, operation.memory_mb)
-    steps = plan_start(operation, memory_mb, observed, promised).steps
+    plan = plan_start(operation, memory_mb, observed, promised)
+    for disk in operation.disks if plan.way is Way.START else ():
+        if disk.path not in (request.assumed_disks or ()):
+            check_is_own(disk, host.image_owners)
     promised[name] = memory_mb
-    return steps
+    return plan.steps
