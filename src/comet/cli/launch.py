@@ -85,10 +85,11 @@ class _Run:
                 self._work()
             # whatever happens must not keep the computeset
             except (Exception, KeyboardInterrupt) as error:
-                is_interrupted = isinstance(error, KeyboardInterrupt)
+                is_closed = isinstance(error, BrokenPipeError)  # that of the terminal or program that it prints to
+                is_interrupted = is_closed or isinstance(error, KeyboardInterrupt)
                 if it.computeset is None and not is_interrupted:
                     raise
-                it.problem = str(error) or "it was interrupted"
+                it.problem = "its output was closed" if is_closed else str(error) or "it was interrupted"
                 it.status = _INTERRUPTED if is_interrupted else getattr(error, "exit_status", 1)
                 self._warn(it.problem)
             self._try(lambda: self._save("end"))  # a full disk must not keep the computeset

@@ -1,6 +1,7 @@
 """`comet launch` against a small server, with a program that stands for ssh (`tests/contract/comet` compares)."""
 
 import contextlib
+import errno
 import fcntl
 import os
 import shutil
@@ -237,6 +238,21 @@ def test_ctrl_c_ends_the_computeset_and_the_results_can_be_fetched(it: Launching
     again = it.run()
     assert again.status == 130 and (it.folder / "dock-results" / "output").read_text() == "begun\n"
     assert len(it.server.sets) == 1
+
+
+def test_a_closed_output_is_as_an_interrupt(it: Launching) -> None:
+    """The record says so: `[Errno 32] Broken pipe` hid why the launch has ended."""
+    it.write(ENDLESS)
+
+    def close() -> None:
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+    while_it_runs(it, close)
+    found = it.run()
+    assert found.status == 130 and "dock: its output was closed\n" in found.err and "fetches it" in found.err
+    wait_until(lambda: is_over(it))
+    assert it.states() == ["cancelled"] and it.run().status == 130
+    assert "dock: its output was closed\n" in it.run().err and (it.folder / "dock-results").exists()
 
 
 def test_a_server_that_is_away_delays_the_end_only(it: Launching) -> None:
