@@ -184,10 +184,12 @@ def test_a_file_in_a_folder_of_the_demo_s_machine_is_named_by_its_place_outside(
     machine.start()
     program = str(CHECKOUT / "bin" / "rocks")
     for folder, is_another in (("/opt", True), (str(machine.folder), False)):
-        note = called([program, "no", "such", f"file={folder}/x"], machine.folder).error_text
-        assert (
-            f"note: {folder}/ is a folder of the demo's machine; outside it is /proc/" in note
-        ) == is_another
+        for file in (f"{folder}/x", f"{folder}/x-aa,x-ab", f"{folder}/x-aa,{folder}/x-ab"):
+            note = called([program, "no", "such", f"file={file}"], machine.folder).error_text
+            named = f"note: the demo's machine has a folder {folder}/ of its own; outside it is /proc/" in note
+            assert named == is_another and ("note:" in note) == is_another
+    note = called([program, "open", "host", "console", "x", "type=vnc"], machine.folder).error_text
+    assert "note: the path of a screen is one of the demo's machine; outside it begins with /proc/" in note
 
 
 @pytest.mark.slow
