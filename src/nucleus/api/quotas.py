@@ -59,7 +59,7 @@ def demand_quota(
     has_limit = "node_hours" in project.limits and change.call.service.configuration.batch.kind == "hosts"
     if walltime_minutes is not None and has_limit:  # Slurm counts and limits its accounts itself
         minutes = usage.committed_minutes(change.session, account) + len(nodes) * walltime_minutes
-        _demand(project, "node_hours", -(-minutes // 60), f" on {account}")
+        _demand(project, "node_hours", -(-minutes * 100 // 60) / 100, f" on {account}")
 
 
 _REMEDIES = {
@@ -72,12 +72,12 @@ _REMEDIES = {
 """What brings a project below a limit; below the others, the end of something."""
 
 
-def _demand(project: identity.Project, name: str, value: int, where: str = "") -> None:
+def _demand(project: identity.Project, name: str, value: float, where: str = "") -> None:
     limit = project.limits.get(name)
     if limit is not None and value > limit:
         raise Problem(
             "quota-exceeded",
-            f"{LIMITS[name]}{where}: the project {project.name} would have {value}, and its limit is {limit};"
+            f"{LIMITS[name]}{where}: the project {project.name} would have {value:.15g}, and its limit is {limit};"
             f" {_REMEDIES.get(name, 'end something')}, or ask the site's operators",
         )
 

@@ -50,7 +50,7 @@ def test_hours_of_nodes_are_rounded_up_and_counted_where_no_scheduler_does(
 
     demand(30, "hosts")
     with pytest.raises(
-        Problem, match="on alp1: the project alpha would have 3, and its limit is 2; choose fewer"
+        Problem, match=r"on alp1: the project alpha would have 2\.04, and its limit is 2; choose fewer"
     ):
         demand(31, "hosts")
     demand(90, "slurm")
