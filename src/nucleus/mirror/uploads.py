@@ -38,6 +38,12 @@ def add_upload(session: Session, project_id: int | None, name: str, size_bytes: 
     return upload
 
 
+def is_taken(session: Session, project_id: int | None, name: str) -> bool:
+    """Whether the project, or everybody (None), has an image of this name, or one that is being uploaded."""
+    taken = "SELECT id FROM image WHERE project_id <=> %s AND name = %s"
+    return session.row(taken, (project_id, name)) is not None
+
+
 def find_upload(session: Session, identifier: str, user_id: int) -> Upload | None:
     """The user's own upload."""
     if not identifier.isascii():  # the database compares the column with ASCII only

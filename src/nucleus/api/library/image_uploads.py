@@ -72,17 +72,20 @@ def _begin(change: Change, name: str, project: str | None, size: int) -> Upload:
         images.remove_image(change.session, silent.image_id)
     for old in uploads.old_uploads(change.session):  # they were given up
         images.remove_image(change.session, old.image_id)
+    taken = Problem(
+        "name-conflict",
+        f"there is an image {name} already, or it is being uploaded; delete it, or choose another name; if your"
+        " own upload of it was interrupted, repeat it after a minute",
+    )
+    if uploads.is_taken(change.session, project_id, name):
+        raise taken  # before the limit of images, which one of the same name would not help
     if project_id is None and not call.scope.is_operator:
         demand_public_image_quota(change.session, call.caller.user.id, size)
     demand_image_quota(change.session, project_id, size)
     try:
         upload = uploads.add_upload(change.session, project_id, name, size, call.caller.user.id)
     except DuplicateError:
-        raise Problem(
-            "name-conflict",
-            f"there is an image {name} already, or it is being uploaded; delete it, or choose another name; if your"
-            " own upload of it was interrupted, repeat it after a minute",
-        ) from None
+        raise taken from None
     names = {number: stored for stored, number in call.caller.projects.items()}
     change.note(images.reference(None if project_id is None else names[project_id], name))
     return upload

@@ -71,7 +71,10 @@ def test_an_image_is_uploaded_listed_attached_and_deleted(
     assert service.get("bob", "/v1/image").json() == []
     (image,) = service.get("ann", "/v1/image", headers=OBJECTS).json()
     assert image["size"] == len(ISO) and image["sha256"] == SHA.hexdigest() and image["uploaded_by"] == "ann"
-    assert send(service, "inst.iso").status_code == 409
+    sql(pool, """UPDATE project SET limits = '{"images": 1}' WHERE name = 'alpha'""")
+    assert send(service, "inst.iso").status_code == 409, "not the limit: it is there"
+    assert send(service, "more.iso").status_code == 403
+    sql(pool, "UPDATE project SET limits = '{}'")
     path = "/v1/cluster/vc2/frontend/attach_iso"
     assert service.ask("ann", "PUT", path, headers=MODERN).status_code == 400, "which image?"
     for name in ("inst.iso", "project/alpha/inst.iso", "public/inst.iso"):
