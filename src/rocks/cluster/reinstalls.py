@@ -89,7 +89,10 @@ def reinstall_vms(
     failed.update(_unmap(database, checked, set(failed), watcher, write_back_seconds))
     done = _remove(database, checked, failed)
     ready = [vm for vm in checked.machines if vm.name in done]
-    lines = {vm.name: _lines(vm, done[vm.name], checked.volumes.get(vm.name)) for vm in ready}
+    off = {name: (f"{name} is powered off",) for name in checked.held}
+    lines = {
+        vm.name: off.get(vm.name, ()) + _lines(vm, done[vm.name], checked.volumes.get(vm.name)) for vm in ready
+    }
     return Outcomes(lines, failed)
 
 
