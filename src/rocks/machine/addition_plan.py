@@ -247,7 +247,7 @@ def _choose_name(request: VmRequest, inventory: SiteInventory, place: str) -> tu
         if taken := inventory.names.get(request.name.lower()):
             other_case = "" if taken == request.name else f" as {printable(taken)}"
             raise UserError(
-                f"nodename ({printable(request.name)}) is already in the databaase{other_case}; choose another name, "
+                f"nodename ({printable(request.name)}) is already in the database{other_case}; choose another name, "
                 f"or see rocks list host {printable(taken)}"
             )
         return request.name, inventory.take_slice(container, request.slice)
@@ -255,7 +255,7 @@ def _choose_name(request: VmRequest, inventory: SiteInventory, place: str) -> tu
         name = f"{place}-{request.slice}"
         if name.lower() in inventory.names:
             raise UserError(
-                f"nodename ({name}) is already in the databaase; choose another slice, or give name="
+                f"nodename ({name}) is already in the database; choose another slice, or give name="
             )
         return name, inventory.take_slice(container, request.slice)
     number = 0

@@ -106,16 +106,16 @@ def test_a_specified_name_or_slice() -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"name": "head"}, r"nodename \(head\) is already in the databaase"),
+        ({"name": "head"}, r"nodename \(head\) is already in the database"),
         (
             {"name": "head"},
-            r"in the databaase; choose another name, or see rocks list host head$",
+            r"in the database; choose another name, or see rocks list host head$",
         ),
         (
             {"name": "blue"},
-            r"nodename \(blue\) is already in the databaase as Blue; .* or see rocks list host Blue$",
+            r"nodename \(blue\) is already in the database as Blue; .* or see rocks list host Blue$",
         ),
-        ({"slice": 4}, r"nodename \(compute-0-0-4\) is already in the databaase"),
+        ({"slice": 4}, r"nodename \(compute-0-0-4\) is already in the database"),
         ({"slice": 1}, "slice 1 of vmc-0-0 is in use"),
         ({"slice": 1, "name": "new"}, "slice 1 of vmc-0-0 is in use"),
         ({"name": "a.b"}, "Hostname a.b can not contains any dot"),

@@ -78,7 +78,7 @@ def _one_of(*texts: str) -> Check:
 
 def _yes_or_no(value: str) -> None:
     if value.lower() not in (*TRUE_VALUES, *FALSE_VALUES):
-        raise UserError("it must be true or false")
+        raise UserError("it must be yes or no")
 
 
 def _exactly_true(value: str) -> None:

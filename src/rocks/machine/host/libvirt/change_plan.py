@@ -79,7 +79,7 @@ def plan_cpus(live: DomainDocument, requested: DomainDocument, cpus: int, host: 
         )
     if planned == live.cpus:
         return OperationPlan()
-    begin = f"{name} gets {planned} CPUs at its next start: "
+    begin = f"{name} gets {planned} CPU{'s' * (planned > 1)} at its next start: "
     if planned < live.cpus:
         return _note(f"{begin}CPUs are not taken from a guest that runs")
     if planned > live.max_cpus:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 HEADER = ("host", "file", "vm", "size", "used", "in-use", "uuid")
 
 _WITHOUT_MACHINE = {
-    "nobody": "belong to nobody (they were copied into place)",
-    "removed": "belong to machines that were removed",
+    "nobody": "nobody (copied into place)",
+    "removed": "removed machines",
 }
 """What the column vm has for an image without a machine, and its meaning."""
 
@@ -74,6 +74,6 @@ class Command(rocks.commands.Command):
             if found:
                 place = f"{found[0].host} {in_quotes(found[0].path)}"
                 self.notify(
-                    f"{len(found)} of these images {what}, so no machine starts with them: rocks set host image "
-                    f"{place} vm=NAME gives the first one to a machine, rocks remove host image {place} removes it"
+                    f"no machine starts with images of {what}, {len(found)} here: rocks set host image {place} vm=NAME "
+                    f"gives the first one to a machine, rocks remove host image {place} removes it"
                 )
