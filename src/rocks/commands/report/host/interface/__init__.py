@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING
 
 import rocks.commands
 from rocks.commands._framework.plugins import run_plugin
-from rocks.commands._shared.file_blocks import add_file_block
-from rocks.core.errors import RocksError, UserError
+from rocks.commands._shared.file_blocks import add_file_block, report_files
+from rocks.core.errors import UserError
 from rocks.core.names import printable
 from rocks.network.host_network_files import device_files, file_permissions
 from rocks.network.host_network_plan import plan_devices
-from rocks.network.host_network_records import load_host_networks
 from rocks.network.sysconfig import interface_files
 
 if TYPE_CHECKING:
@@ -62,21 +61,15 @@ class Command(rocks.commands.Command):
         if requested and requested not in _FORMATS:
             raise UserError(f'format "{printable(requested)}" must be one of {", ".join(_FORMATS)}')
         plugins = self.loadPlugins()
-        hosts = load_host_networks(self.db, self.getHostnames(args) if args else None)
-        failures: dict[str, RocksError] = {}
-        self.beginOutput()
-        for host in hosts:
-            packaging = host.attribute("packaging")
-            chosen = requested or _OF_PACKAGES.get(packaging, _OF_PACKAGES["deb"])
-            try:
-                if chosen == "ifcfg":
-                    self._add_ifcfg(host, iface, plugins)
-                else:
-                    self._add_devices(host, iface, _READERS[chosen])
-            except UserError as error:
-                failures[host.name] = error
-        self.endOutput(padChar="")
-        self.endOutcomes(failures, len(hosts))
+
+        def add_files(host: Host) -> None:
+            chosen = requested or _OF_PACKAGES.get(host.attribute("packaging"), _OF_PACKAGES["deb"])
+            if chosen == "ifcfg":
+                self._add_ifcfg(host, iface, plugins)
+            else:
+                self._add_devices(host, iface, _READERS[chosen])
+
+        report_files(self, args, add_files)
 
     def _add_ifcfg(self, host: Host, iface: str, plugins: list[Plugin]) -> None:
         for found in interface_files(host, iface):

@@ -1,10 +1,9 @@
 """`rocks report host network`"""
 
 import rocks.commands
-from rocks.commands._shared.file_blocks import add_file_block
-from rocks.core.errors import RocksError, UserError
+from rocks.commands._shared.file_blocks import add_file_block, report_files
+from rocks.inventory.records import Host
 from rocks.network.gateway_rules import default_route, primary_network
-from rocks.network.host_network_records import load_host_networks
 from rocks.network.network_records import load_networks, network_names
 from rocks.network.sysconfig import NETWORK, network_lines
 
@@ -33,28 +32,20 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Print the files of each host."""
-        hosts = load_host_networks(self.db, self.getHostnames(args) if args else None)
         networks = load_networks(self.db, network_names(self.db))
         zones = {network.name.lower(): network.dns_zone for network in networks}
-        failures: dict[str, RocksError] = {}
-        self.beginOutput()
-        for host in hosts:
-            packaging = host.attribute("packaging")
-            if packaging != "rpm":
+
+        def add_files(host: Host) -> None:
+            if host.attribute("packaging") != "rpm":
                 add_file_block(self, host.name, "/etc/hostname", [host.name])
-                continue
+                return
             primary = primary_network(host).lower()
             on_primary = (
                 one.name for one in host.interfaces if one.name and (one.subnet or "").lower() == primary
             )
             zone = zones.get(primary, "")
             full_name = next(on_primary, host.name) + (f".{zone}" if zone else "")
-            try:
-                lines = network_lines(full_name, *default_route(host))
-            except UserError as error:
-                failures[host.name] = error
-                continue
-            add_file_block(self, host.name, NETWORK, lines)
+            add_file_block(self, host.name, NETWORK, network_lines(full_name, *default_route(host)))
             add_file_block(self, host.name, "/etc/hostname", [full_name])
-        self.endOutput(padChar="")
-        self.endOutcomes(failures, len(hosts))
+
+        report_files(self, args, add_files)

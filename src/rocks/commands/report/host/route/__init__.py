@@ -1,11 +1,10 @@
 """`rocks report host route`"""
 
 import rocks.commands
-from rocks.commands._shared.file_blocks import add_file_block
-from rocks.core.errors import RocksError, UserError
+from rocks.commands._shared.file_blocks import add_file_block, report_files
+from rocks.inventory.records import Host
 from rocks.network.host_network_files import route_files
 from rocks.network.host_network_plan import plan_devices
-from rocks.network.host_network_records import load_host_networks
 from rocks.network.sysconfig import STATIC_ROUTES, static_routes
 
 
@@ -32,21 +31,11 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Print the files of each host."""
-        hosts = load_host_networks(self.db, self.getHostnames(args) if args else None)
-        failures: dict[str, RocksError] = {}
-        self.beginOutput()
-        for host in hosts:
-            packaging = host.attribute("packaging")
-            try:
-                if packaging == "rpm":
-                    files = {STATIC_ROUTES: static_routes(host)}
-                else:
-                    texts = route_files(plan_devices(host), "deb")
-                    files = {path: text.splitlines() for path, text in texts.items()}
-            except UserError as error:
-                failures[host.name] = error
-                continue
-            for path, lines in files.items():
-                add_file_block(self, host.name, path, lines)
-        self.endOutput(padChar="")
-        self.endOutcomes(failures, len(hosts))
+        report_files(self, args, self._add_files)
+
+    def _add_files(self, host: Host) -> None:
+        if host.attribute("packaging") == "rpm":
+            add_file_block(self, host.name, STATIC_ROUTES, static_routes(host))
+            return
+        for path, text in route_files(plan_devices(host), "deb").items():
+            add_file_block(self, host.name, path, text.splitlines())
