@@ -239,10 +239,5 @@ def _manager(attributes: Mapping[str, str]) -> SubnetManager:
     # late, as the above: every addition of a cluster imports this module, and few sites have InfiniBand
     from rocks.network.infiniband.subnet_manager import ManagerSettings, SubnetManager
 
-    return SubnetManager(
-        ManagerSettings(
-            attributes["ib_partitions_file"],
-            attributes["ib_opensm_pid_file"],
-            attributes["ib_opensm_reload"],
-        )
-    )
+    names = ("ib_partitions_file", "ib_opensm_pid_file", "ib_opensm_reload")
+    return SubnetManager(ManagerSettings(*(attributes[name] for name in names)))

@@ -42,12 +42,7 @@ class SubnetManager:
 
     def read_partitions(self) -> str:
         """The content of the file; empty when there is none. HostError when it cannot be read."""
-        try:
-            return self._path.read_text(encoding="utf-8")
-        except FileNotFoundError:
-            return ""
-        except (OSError, UnicodeDecodeError) as error:
-            raise HostError(f"cannot read {self._path}: {_reason(error)}") from None
+        return _read(self._path) or ""
 
     def write_partitions(self, text: str) -> bool:
         """Replace the content of the file atomically; returns whether it has changed.
@@ -87,12 +82,10 @@ class SubnetManager:
 
     def _signal(self, path: Path) -> None:
         gone, start = f"opensm does not run: {path} ", f"start opensm, which then reads {self._path}"
-        try:
-            text = path.read_text(encoding="ascii").strip()
-        except FileNotFoundError:
-            raise StateError(f"{gone}is missing; {start}") from None
-        except (OSError, UnicodeDecodeError) as error:
-            raise HostError(f"cannot read {path}: {_reason(error)}") from None
+        content = _read(path)
+        if content is None:
+            raise StateError(f"{gone}is missing; {start}")
+        text = content.strip()
         if not text.isdecimal() or int(text) < 2:
             raise StateError(f"{path} contains no process id of opensm; start opensm with --pidfile {path}")
         if text_if_readable(Path(f"/proc/{int(text)}/comm")) != PROGRAM:
@@ -107,5 +100,12 @@ class SubnetManager:
             raise ToolError(f"cannot send SIGHUP to opensm (process {text}): {error.strerror}") from None
 
 
-def _reason(error: Exception) -> str:
-    return (isinstance(error, OSError) and error.strerror) or "it is not text"
+def _read(path: Path) -> str | None:
+    """The content; None when there is no such file. HostError when it cannot be read."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        reason = (isinstance(error, OSError) and error.strerror) or "it is not text"
+        raise HostError(f"cannot read {path}: {reason}") from None
