@@ -124,26 +124,22 @@ class AttributeSetter(AttributeCommand):
         self.check_named(names)
         members = self.members_to_change(names, attribute)
         self.check_frontend(attribute, value)
-        self._check_with_hosts(attribute, value)
-        self._check_with_rolls(attribute, value)
-        self.store(members, attribute, value)
-        self._note_absent_image(attribute, value)
-        self._note_low_maximum(members, attribute)
+        from rocks.inventory.attributes.rules import known_spelling  # late, as each of the next
 
-    def _check_with_hosts(self, attribute: str, value: str) -> None:
-        from rocks.inventory.attributes.rules import known_spelling
-
-        if known_spelling(attribute) == "cpu_mode":
+        known = known_spelling(attribute)
+        if known == "cpu_mode":
             from rocks.machine.placement.cpu_models import check_cpu_model
 
             check_cpu_model(self.db, value)
+        self._check_with_rolls(attribute, value)
+        self.store(members, attribute, value)
+        if known == "vm_image":
+            self._note_absent_image(value)
+        elif known == "kvm_max_memory" and self.scope == "host":
+            self._note_low_maximum(members)
 
-    def _note_absent_image(self, attribute: str, name: str) -> None:
+    def _note_absent_image(self, name: str) -> None:
         """A line where the library lacks the image: it may be added later, as after a dump was loaded."""
-        from rocks.inventory.attributes.rules import known_spelling
-
-        if known_spelling(attribute) != "vm_image":
-            return
         from rocks.library.library_folder import find_source
 
         try:
@@ -151,15 +147,12 @@ class AttributeSetter(AttributeCommand):
         except RocksError as error:
             self.notify(f"no disk is made from this vm_image now: {error}")
 
-    def _note_low_maximum(self, members: Sequence[str], attribute: str) -> None:
-        from rocks.inventory.attributes.rules import known_spelling
+    def _note_low_maximum(self, members: Sequence[str]) -> None:
+        from rocks.inventory.loaded_host_records import which_are_vms
+        from rocks.machine.changes import size_warnings
 
-        if self.scope == "host" and known_spelling(attribute) == "kvm_max_memory":
-            from rocks.inventory.loaded_host_records import which_are_vms
-            from rocks.machine.changes import size_warnings
-
-            for line in size_warnings(self.db, which_are_vms(self.db, members), members):
-                self.notify(f"Warning: {line}")
+        for line in size_warnings(self.db, which_are_vms(self.db, members), members):
+            self.notify(f"Warning: {line}")
 
     def _check_with_rolls(self, attribute: str, value: str) -> None:
         """The errors of other rolls, which know the form of their attributes: hooks of `set attr`, in all scopes.
