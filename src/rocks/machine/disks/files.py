@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from rocks.database.connection import Database
-    from rocks.fleet.wire.disk_files import Erase, ImageFact
+    from rocks.fleet.wire.disk_files import Erase, ImageChange, ImageFact
     from rocks.fleet.wire.request import Reply, Request
     from rocks.inventory.records import Disk, Host, VirtualMachine
 
@@ -111,13 +111,10 @@ def remove_image(database: Database, host_name: str, path: str) -> None:
             f"{path} on {host.name} is the disk of {other}; remove {other} first (rocks remove host vm {other} "
             "disks=remove does both), or give it another disk"
         )
-    erase = _erase(host)
     database.commit()
     if seed is not None and other is None and seed.machine == fact.machine not in ("", UNREADABLE):
-        _ask(
-            database, host, RemoveImageRequest(seed.path, _directory(host, path), False, fact.machine, erase)
-        )
-    _ask(database, host, RemoveImageRequest(path, _directory(host, path), fact.is_block, fact.machine, erase))
+        _remove(database, host, seed.path, fact.machine)
+    _remove(database, host, path, fact.machine, fact.is_block)
     disk_copies.forget_copy(database, host.name, path)
 
 
@@ -152,7 +149,7 @@ def remove_disks(
             if disk.is_mapped:
                 continue
             try:
-                if _ask(database, host, _removal(vm, host, disk)).changed:
+                if _remove(database, host, disk.path, vm.uuid, disk.is_block).changed:
                     removed.append(f"{host.name}:{disk.path}")
             except RocksError as error:
                 errors.append(
@@ -217,7 +214,7 @@ def _remove_seed(database: Database, vm: VirtualMachine, host: Host, errors: lis
     if path is None:
         return None
     try:
-        _ask(database, host, RemoveImageRequest(path, _directory(host, path), False, vm.uuid, _erase(host)))
+        _remove(database, host, path, vm.uuid)
     except RocksError as error:
         errors.append(f"the file {path} of {vm.name} on {host.name} stays: {error}")
         return error
@@ -227,7 +224,7 @@ def _remove_seed(database: Database, vm: VirtualMachine, host: Host, errors: lis
 def remove_disk(database: Database, vm: VirtualMachine, disk: Disk) -> bool:
     """Remove one disk of a machine that is off from its container; whether it existed. Raises the host's error."""
     assert vm.container is not None
-    return _ask(database, vm.container, _removal(vm, vm.container, disk)).changed
+    return _remove(database, vm.container, disk.path, vm.uuid, disk.is_block).changed
 
 
 def remove_files(
@@ -239,8 +236,7 @@ def remove_files(
     errors = []
     for path in paths:
         try:
-            request = RemoveImageRequest(path, _directory(host, path), False, vm.uuid, _erase(host))
-            _ask(database, host, request)
+            _remove(database, host, path, vm.uuid)
         except RocksError as error:
             errors.append(error)
     return errors
@@ -318,10 +314,9 @@ def folders_of(paths: Iterable[str]) -> tuple[str, ...]:
     return tuple(folder for folder in folders if not is_system_folder(folder))
 
 
-def _removal(vm: VirtualMachine, container: Host, disk: Disk) -> RemoveImageRequest:
-    return RemoveImageRequest(
-        disk.path, _directory(container, disk.path), disk.is_block, vm.uuid, _erase(container)
-    )
+def _remove(database: Database, host: Host, path: str, uuid: str, is_block: bool = False) -> ImageChange:
+    request = RemoveImageRequest(path, _directory(host, path), is_block, uuid, _erase(host))
+    return _ask(database, host, request)
 
 
 def _row(host: str, fact: ImageFact, owners: Mapping[str, str]) -> FileRow:
