@@ -85,7 +85,7 @@ class _Run:
                 self._work()
             # whatever happens must not keep the computeset
             except (Exception, KeyboardInterrupt) as error:
-                is_closed = isinstance(error, BrokenPipeError)  # that of the terminal or program that it prints to
+                is_closed = isinstance(error, BrokenPipeError)  # nobody reads what it prints
                 is_interrupted = is_closed or isinstance(error, KeyboardInterrupt)
                 if it.computeset is None and not is_interrupted:
                     raise

@@ -142,7 +142,9 @@ def _report_rest(
         nucleus = folder / f"nucleus-{utc_now():%Y%m%dT%H%M%S}.sql"
         ensure_folders(folder, 0o700)
         write_file(nucleus, saved.nucleus_sql, mode=0o600)
-        notify(f"the records of Nucleus are in {nucleus}; to load them: the guide's page Nucleus, Backup and restore")
+        notify(
+            f"the records of Nucleus are in {nucleus}; to load them: the guide's page Nucleus, Backup and restore"
+        )
     if preserved:
         notify(
             f"not restored: the audit log of {saved.frontend}; that of this machine goes on ({', '.join(preserved)})"

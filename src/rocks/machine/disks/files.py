@@ -254,7 +254,7 @@ def remove_snapshots(
         if copy is None or copy.disk not in of_disk:
             continue
         problems = remove_files(database, of_disk[copy.disk], host, [path])
-        errors += [f"the snapshot {image} stays: {problem}; {how_to_remove(host, path)}" for problem in problems]
+        errors += [f"the snapshot {image} stays: {one}; {how_to_remove(host, path)}" for one in problems]
         removed += [] if problems else [image]
     return removed, errors
 
