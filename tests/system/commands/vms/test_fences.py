@@ -36,7 +36,7 @@ def fenced(vm_site: Site) -> Site:
 def test_host_off_says_how_its_fences_end(vm_site: Site) -> None:
     vm_site.done("add host vm vmc-0-1 compute name=one")
     ended = vm_site.rocks(*OFF)
-    assert (ended.status, ended.out) == (0, "the leases are those that the hosts report\n")
+    assert (ended.status, ended.out) == (0, "the leases are compared with what the hosts report\n")
     first, second = ended.err.splitlines()
     assert first.startswith("vmc-0-0 has 1 fence (rocks list host vm lease): ")
     assert second.endswith("rocks remove host vmc-0-1 and rocks remove host vm fence vmc-0-1 remove them")

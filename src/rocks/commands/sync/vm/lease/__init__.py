@@ -50,4 +50,4 @@ class Command(rocks.commands.Command):
         compare_leases(self.db, self.notify, args)
         for line in waiting_fences(self.db, args):
             self.notify(line)
-        self.showNow("the leases are those that the hosts report\n")
+        self.showNow("the leases are compared with what the hosts report\n")
