@@ -91,7 +91,8 @@ def reinstall_vms(
     ready = [vm for vm in checked.machines if vm.name in done]
     off = {name: (f"{name} is powered off",) for name in checked.held}
     lines = {
-        vm.name: off.get(vm.name, ()) + _lines(vm, done[vm.name], checked.volumes.get(vm.name)) for vm in ready
+        vm.name: off.get(vm.name, ()) + _lines(vm, done[vm.name], checked.volumes.get(vm.name))
+        for vm in ready
     }
     return Outcomes(lines, failed)
 

@@ -186,7 +186,9 @@ def test_a_file_in_a_folder_of_the_demo_s_machine_is_named_by_its_place_outside(
     for folder, is_another in (("/opt", True), (str(machine.folder), False)):
         for file in (f"{folder}/x", f"{folder}/x-aa,x-ab", f"{folder}/x-aa,{folder}/x-ab"):
             note = called([program, "no", "such", f"file={file}"], machine.folder).error_text
-            named = f"note: the demo's machine has a folder {folder}/ of its own; outside it is /proc/" in note
+            named = (
+                f"note: the demo's machine has a folder {folder}/ of its own; outside it is /proc/" in note
+            )
             assert named == is_another and ("note:" in note) == is_another
     note = called([program, "open", "host", "console", "x", "type=vnc"], machine.folder).error_text
     assert "note: the path of a screen is one of the demo's machine; outside it begins with /proc/" in note

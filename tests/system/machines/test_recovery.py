@@ -223,7 +223,9 @@ def test_the_end_of_a_guest_whose_stop_lost_its_host_is_taken(machines: MachineS
     machines.revive()
     assert take_ended(machines, OLD, vm) == [], "it runs"
     assert machines.lease(vm) == (1, "stopping", OLD)
-    assert f"{vm} still runs: a command that was to stop it was interrupted" in machines.run(f"start host vm {vm}")
+    assert f"{vm} still runs: a command that was to stop it was interrupted" in machines.run(
+        f"start host vm {vm}"
+    )
     machines.site.change("UPDATE vm_leases SET State = 'stopping'")
     machines.hosts[OLD].domains.destroy(vm)
     assert take_ended(machines, OLD, vm) == [vm]

@@ -98,7 +98,10 @@ def test_an_account_with_lines_of_its_own_is_no_job_of_another_node(
     guest.jobs_left.append(f"{5000 * '9'}:00|vm-vc2-3|alp1")
     agree(client, guest)
     assert sent(server, "POST") == [
-        ("computeset/", {"cluster": "vc2", "walltime_mins": 25, "allocation": "alp1", "computes": ["vm-vc2-1"]})
+        (
+            "computeset/",
+            {"cluster": "vc2", "walltime_mins": 25, "allocation": "alp1", "computes": ["vm-vc2-1"]},
+        )
     ]
 
 

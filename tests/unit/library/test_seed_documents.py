@@ -149,7 +149,9 @@ def test_a_compute_without_an_address_where_others_have_one_is_named_with_a_free
     """No cluster has a DHCP server of its own: the machine would be reached by nobody."""
     added = compute(1, vm_cluster_address="")
     of = GuestCluster(frontend(), (compute(0), added))
-    command = "rocks set host attr vm-web-1 vm_cluster_address 10.1.0.2, then rocks reinstall host vm vm-web-1"
+    command = (
+        "rocks set host attr vm-web-1 vm_cluster_address 10.1.0.2, then rocks reinstall host vm vm-web-1"
+    )
     assert command in missing_address(added, of)
     assert [missing_address(vm, of) for vm in (frontend(), compute(0))] == ["", ""]
     assert missing_address(added, GuestCluster(frontend(), (added,))) == "", "nobody has one: it is meant so"

@@ -221,7 +221,9 @@ def test_a_missing_opensm(ib_site: Site, tmp_path: Path, sleeper: int) -> None:
     ib_site.done("set attr ib_opensm_pid_file", str(pid_file))
     for dry_run in ("dry-run=yes", "dry-run=no"):
         ended = ib_site.rocks("sync ib partitions", dry_run)
-        assert f"opensm does not run: {pid_file} is missing; start opensm, which then reads {file}" in ended.err
+        assert (
+            f"opensm does not run: {pid_file} is missing; start opensm, which then reads {file}" in ended.err
+        )
         assert file.exists() == (dry_run == "dry-run=no")
     for text, message in (
         ("", "contains no process id"),
