@@ -13,14 +13,13 @@ from rocks.network import interface_records as table
 from rocks.network.device_options import BONDING, bond_options
 from rocks.network.interface_configuration_plan import Configuration, Row, plan_configuration
 from rocks.network.interfaces import InterfaceParameters, add_interface, check_mac_unused, find_rows
+from rocks.network.limits import OPTIONS_LONGEST
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rocks.database.connection import Database
     from rocks.network.interface_configuration_plan import Adapter
-
-OPTIONS_LONGEST = 128
 
 
 class BondParameters(NamedTuple):

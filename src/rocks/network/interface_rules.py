@@ -30,9 +30,7 @@ class Subnet(NamedTuple):
 
 def read_vlan(text: str) -> int | None:
     """The VLAN id in `text`; None for 0 and NULL."""
-    if is_null(text):
-        return None
-    return read_number("vlan", text, 0, MAX_VLAN_ID) or None
+    return None if is_null(text) else read_number("vlan", text, 0, MAX_VLAN_ID) or None
 
 
 def looks_like_mac(text: str) -> bool:

@@ -23,6 +23,7 @@ from rocks.network.interface_rules import (
     read_vlan,
 )
 from rocks.network.network_records import network_names
+from rocks.network.limits import OPTIONS_LONGEST
 from rocks.network.network_rules import unknown_network
 
 if TYPE_CHECKING:
@@ -127,9 +128,6 @@ def _device_and_mac(parameters: InterfaceParameters) -> tuple[str | None, str | 
             "differs; give one of them"
         )
     return None, parameters.iface
-
-
-OPTIONS_LONGEST = 128
 
 
 def set_ip(database: Database, host: str, iface: str, ip: str) -> None:

@@ -2,3 +2,5 @@
 
 LEAST_VLAN_ID, MAX_VLAN_ID = 1, 4094
 """IEEE 802.1Q reserves 0 (no VLAN) and 4095."""
+
+OPTIONS_LONGEST = 128

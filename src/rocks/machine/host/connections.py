@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Dict, Iterator, List, Optional, Tuple
+from typing import Dict, Iterator, List, Optional
 
 from rocks.core.errors import RocksError, StateError
+from rocks.fleet.wire.network import DropCount, InterfaceFact, NetworkFacts, NetworkRequest
 from rocks.fleet.wire.domain_states import ACTIVE_STATES
-from rocks.fleet.wire.network import DropCount, FilterState, InterfaceFact, NetworkFacts, NetworkRequest
 from rocks.machine.host.host import Host
 from rocks.machine.host.libvirt.domain_xml import DomainDocument, vf_addresses
 from rocks.machine.host.libvirt.interface_xml import GuestInterface
 from rocks.network.host.packet_filter.driver import Drops, GuestDevice
 from rocks.network.host.rules import Link
 
-_Connected = Tuple[DomainDocument, GuestInterface, GuestDevice]
-
 
 def read_network(host: Host, request: NetworkRequest) -> NetworkFacts:
     """All interfaces of the running domains of this system; an interface unknown to the kernel is omitted."""
     documents = _documents(host)
-    connected = [found for document in documents for found in _interfaces(document)]
+    connected = [
+        (document, interface, GuestDevice(interface.device, interface.is_macvtap))
+        for document in documents
+        for interface in document.interfaces
+        if interface.device is not None
+    ]
     if not connected and not any(vf_addresses(document) for document in documents):
         return NetworkFacts(())
     links = {link.name: link for link in host.links().list()}
@@ -38,14 +41,6 @@ def _documents(host: Host) -> List[DomainDocument]:
             except StateError:
                 continue  # the domain has ended since
     return documents
-
-
-def _interfaces(document: DomainDocument) -> List[_Connected]:
-    return [
-        (document, interface, GuestDevice(interface.device, interface.is_macvtap))
-        for interface in document.interfaces
-        if interface.device is not None
-    ]
 
 
 def _fact(
@@ -71,15 +66,9 @@ def _fact(
         has_carrier=link.has_carrier and (below is None or below.has_carrier),
         received_bytes=received if device.is_macvtap else sent,
         sent_bytes=sent if device.is_macvtap else received,
-        filter=_filter_state(document, drops),
+        filter="on" if drops else "missing" if document.is_filtered else "off",
         drops=tuple(DropCount(reason, frames) for reason, frames in drops),
     )
-
-
-def _filter_state(document: DomainDocument, drops: Drops) -> FilterState:
-    if drops:
-        return "on"
-    return "missing" if document.is_filtered else "off"
 
 
 def _vfs(host: Host, document: DomainDocument, links: Dict[str, Link]) -> Iterator[InterfaceFact]:

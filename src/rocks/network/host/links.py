@@ -56,9 +56,6 @@ class Links:
             if existing is None:
                 _create(route, spec, parent)
                 existing = _read_links(route, spec.device)[0]
-                check_same_device(spec, existing, parent)
-                _configure(route, spec, existing)
-                return CHANGED
             check_same_device(spec, existing, parent)
             return _configure(route, spec, existing)
 

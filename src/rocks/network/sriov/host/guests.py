@@ -61,8 +61,6 @@ def assign_vfs(
     Errors as `VfDriver.ensure`.
     """
     before = records.read(name)
-    if before is None and not vfs:
-        return {}
     requested = {(vf.device, vf.number) for vf in vfs}
     not_released = records.of_others(name) | requested
     released = (
