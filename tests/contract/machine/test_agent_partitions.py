@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from rocks.core.errors import StateError
+from rocks.fleet.host.change import Change
 from rocks.fleet.host.state_folder import Place
+from rocks.fleet.wire.errors import AgentError
 from rocks.fleet.wire.infiniband import InfinibandRequest, PartitionSpec
 from rocks.fleet.wire.requests import OperationOutcome, StartDomain, StopDomain
 from rocks.machine.host.guest_partitions import restore_partition
@@ -114,6 +116,25 @@ def test_the_vf_of_a_running_machine_is_not_reassigned(agent: VfAgent) -> None:
     error = agent.start("b", BLUE, FIRST).error
     assert error.message == f"the InfiniBand VF {FIRST} is in use by a (running); assign another VF to b"
     assert agent.pkeys.visible_keys(FIRST) == (0x8002, 0x7FFF)
+
+
+def test_the_vf_of_a_machine_that_starts_is_not_reassigned(
+    agent: VfAgent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the first one waits for its key, it is not active yet; the second is refused, and takes nothing back."""
+    ensure, errors = agent.pkeys.ensure, list[AgentError | None]()
+
+    def ensure_late(address: str, spec: PartitionSpec) -> Change:
+        monkeypatch.setattr(agent.pkeys, "ensure", ensure)
+        errors.append(agent.start("b", BLUE, FIRST).error)
+        return ensure(address, spec)
+
+    monkeypatch.setattr(agent.pkeys, "ensure", ensure_late)
+    assert agent.start("a", RED, FIRST).error is None
+    message = f"the InfiniBand VF {FIRST} is in use by a (starting); assign another VF to b"
+    assert [error and error.message for error in errors] == [message]
+    assert agent.pkeys.visible_keys(FIRST) == (0x8002, 0x7FFF)
+    assert [path.name for path in agent.folder.iterdir()] == ["a"]
 
 
 def test_a_machine_with_another_vf(agent: VfAgent) -> None:

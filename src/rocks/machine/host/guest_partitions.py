@@ -20,6 +20,7 @@ from rocks.fleet.wire.infiniband import InfinibandFacts, InfinibandRequest, Part
 from rocks.leases.host.leases import check_name
 from rocks.machine.host.host import Host
 from rocks.machine.host.libvirt.driver import is_active
+from rocks.machine.host.memory_promises import starts_in_progress
 
 _Addresses = Tuple[str, ...]
 _Record = Tuple[List[str], Optional[PartitionSpec]]
@@ -34,7 +35,8 @@ def ensure_partition(
     """Put the InfiniBand VF among these PCI addresses into the machine's partition; returns notes.
 
     The VF of a machine without a partition is cleared. StateError when there are two InfiniBand VFs, since a machine
-    has GUIDs for one, when another running machine uses the VF, or when the subnet manager does not assign the key.
+    has GUIDs for one, when another machine that runs or is starting uses the VF, or when the subnet manager does not
+    assign the key.
     """
     if not addresses and not (Place.PARTITIONS.below(host.state_folder) / check_name(name)).exists():
         return ()
@@ -53,9 +55,7 @@ def ensure_partition(
 
 def restore_partition(host: Host, name: str) -> None:
     """Configure the VFs of a machine again from its record. StateError when that is impossible."""
-    if not (Place.PARTITIONS.below(host.state_folder) / check_name(name)).exists():
-        return
-    addresses, spec = _read(host, name)
+    addresses, spec = _read(host, check_name(name))
     if spec is not None:
         for address in addresses:
             host.pkeys().ensure(address, spec)
@@ -100,16 +100,19 @@ def read_infiniband(host: Host, request: InfinibandRequest) -> InfinibandFacts:
 def _clear_others(host: Host, name: str, vfs: Sequence[str]) -> None:
     """Clear the former VFs of the machine, and those of these VFs that a crash left to others.
 
-    StateError when another machine runs on one of them.
+    StateError when another machine runs on one of them, or is starting with it.
     """
     _read(host, name)  # its own record must be readable: it names VFs that still have a key
     for other, (assigned, _) in _read_all(host)[0].items():
         if other != name:
             if not set(assigned) & set(vfs):
                 continue
-            if is_active(host.domains(), other):
+            # asked in this order: when a start is over, its domain is active
+            starts, runs = other in starts_in_progress(host.state_folder), is_active(host.domains(), other)
+            if starts or runs:
                 raise StateError(
-                    f"the InfiniBand VF {assigned[0]} is in use by {other} (running); assign another VF to {name}"
+                    f"the InfiniBand VF {assigned[0]} is in use by {other} ({'running' if runs else 'starting'}); "
+                    f"assign another VF to {name}"
                 )
         for address in assigned:
             if host.pkeys().is_vf(address):
