@@ -28,7 +28,7 @@ def check_names_are_not_held(database: Database, names: Sequence[str]) -> None:
 def check_addition(database: Database, names: Sequence[str]) -> None:
     """As `check_names_are_not_held`, and StateError when any machine that the database does not know may be running.
 
-    Its VLAN and MAC addresses are not known here, so that a new machine could get them: two owners would share a VLAN.
+    Its VLANs and addresses are not known here, so that another could get them: two owners would share a VLAN.
     After a restore such machines may have no lease here, so nothing is added before the hosts were asked.
     One statement.
     """
@@ -39,15 +39,15 @@ def check_addition(database: Database, names: Sequence[str]) -> None:
     reason = reason_to_add_nothing(database, present, recorded)
     if reason is not None:
         raise StateError(
-            f"nothing is added: {reason}. A machine that runs and is not in the database may have the VLAN and MAC "
-            "addresses that a new one would get. `rocks sync vm lease` asks the hosts; then repeat the command"
+            f"nothing is added or changed: {reason}. A machine that runs and is not in the database may have the VLAN "
+            "and addresses that another would get. `rocks sync vm lease` asks the hosts; then repeat the command"
         )
     if unknown:
         listed = ", ".join(f"{name} on {host}" for name, host in unknown[:_MAX_NAMES])
         more = f" and {len(unknown) - _MAX_NAMES} more" if len(unknown) > _MAX_NAMES else ""
         raise StateError(
-            f"{listed}{more} may be running and not in the database, so VLAN and MAC addresses that are in use are "
-            f"not known here and could be given again. Stop it first: {_stop(*unknown[0])}; rocks list host vm lease "
+            f"{listed}{more} may be running and not in the database, so VLANs and addresses that are in use are not "
+            f"known here and could be given again. Stop it first: {_stop(*unknown[0])}; rocks list host vm lease "
             "lists all"
         )
 

@@ -12,6 +12,7 @@ from rocks.inventory.inventory_lock import lock_inventory
 from rocks.inventory.loaded_host_records import which_are_vms
 from rocks.inventory.mac_pool import is_multicast
 from rocks.machine.change_records import claim_own_vlans, move_vlan, other_owner_of_vlan
+from rocks.machine.unknown_machines import check_addition
 from rocks.network import interface_records as table
 from rocks.network.interface_rules import (
     address_in_use,
@@ -22,8 +23,8 @@ from rocks.network.interface_rules import (
     looks_like_mac,
     read_vlan,
 )
-from rocks.network.network_records import network_names
 from rocks.network.limits import OPTIONS_LONGEST
+from rocks.network.network_records import network_names
 from rocks.network.network_rules import unknown_network
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class InterfaceParameters(NamedTuple):
 def add_interface(database: Database, host: str, parameters: InterfaceParameters) -> None:
     """Add the interface that the parameters describe. UserError, and no change, for an invalid parameter.
 
-    UserError as of `set_vlan`, too.
+    Errors as of `set_vlan`, too.
     """
     parameters = InterfaceParameters(
         parameters.iface, *(None if value is None or is_null(value) else value for value in parameters[1:])
@@ -74,6 +75,7 @@ def add_interface(database: Database, host: str, parameters: InterfaceParameters
     )
     if parameters.ip is not None:
         check_usable_ip(database, parameters.ip, subnet)
+    _check_none_is_unknown(database, [host])
     name = parameters.name or (host if subnet is not None else None)
     row = table.NewInterface(host, device, mac, parameters.ip, name, subnet_id, parameters.module, vlan)
     table.insert_interfaces(database, [row])
@@ -107,6 +109,12 @@ def check_mac_unused(database: Database, mac: str, own_id: int | None = None) ->
         raise address_in_use("mac", mac, owner[1])
 
 
+def _check_none_is_unknown(database: Database, hosts: Sequence[str]) -> None:
+    """StateError as of `check_addition` when virtual machines among the hosts could get what another one has."""
+    if which_are_vms(database, hosts):
+        check_addition(database, ())
+
+
 def existing_subnet(database: Database, name: str) -> tuple[int, Subnet]:
     """The ID and the addresses of a network; UserError when no network has that name."""
     found = table.find_subnet(database, name)
@@ -131,7 +139,7 @@ def _device_and_mac(parameters: InterfaceParameters) -> tuple[str | None, str | 
 
 
 def set_ip(database: Database, host: str, iface: str, ip: str) -> None:
-    """Set the IPv4 address; UserError as of `check_usable_ip`, and for an adapter of a bond, which has the address."""
+    """Set the IPv4 address; errors as of `add_interface`, and for an adapter of a bond, which has the address."""
     lock_inventory(database)
     row = _one(database, host, iface)
     if row.bond and not is_null(ip):
@@ -139,6 +147,7 @@ def set_ip(database: Database, host: str, iface: str, ip: str) -> None:
         raise UserError(f"{printable(iface)} is an adapter of {row.bond}, which has their address: {instead}")
     if not is_null(ip):
         check_usable_ip(database, ip, row.subnet, row.id)
+        _check_none_is_unknown(database, [host])
     table.set_column(database, [row.id], "IP", None if is_null(ip) else ip)
 
 
@@ -204,9 +213,12 @@ def set_vlan(database: Database, hosts: Sequence[str], iface: str, vlan: str) ->
     """Set the VLAN; 0 clears it.
 
     UserError for virtual frontends when another cluster has it, or when they would leave computes on the present one.
+    StateError for virtual machines when one that the database does not know may be on it.
     """
     number = read_vlan(vlan)
     lock_inventory(database)
+    if number:
+        _check_none_is_unknown(database, hosts)
     clusters = own_members(database, hosts)
     table.set_column(database, [row.id for row in find_rows(database, hosts, iface)], "VlanID", number)
     claim_frontends_vlan(database, hosts, number)

@@ -168,6 +168,28 @@ def test_two_clusters_do_not_get_one_vlan(vm_site: Site) -> None:
     assert "belongs to the virtual cluster vc1" in vm_site.refused("set host interface vlan vc2 eth0 102")
 
 
+def test_a_machine_gets_nothing_that_one_without_a_record_may_have(vm_site: Site) -> None:
+    """That was removed while its host was silent: the database has its VLAN and address as free."""
+    vm_site.done("add cluster 203.0.113.9 1 fe-name=vc1 cluster-naming=yes vlan=101")
+    leases.take_leases(vm_site.database, {"gone": ("vmc-0-0", ())})
+    vm_site.database.commit()
+    for line in (
+        "set host interface vlan vm-vc1-0 eth0 102",
+        "set host interface ip vm-vc1-0 eth0 10.1.3.3",
+        "add host interface vm-vc1-0 eth1 subnet=public ip=203.0.113.10",
+    ):
+        refusal = vm_site.refused(line)
+        assert "gone on vmc-0-0 may be running and not in the database" in refusal, line
+        assert "Stop it first: rocks stop host vm gone" in refusal, line
+    vm_site.done("set host interface ip vm-vc1-0 eth0 NULL")
+    vm_site.done("add host interface vmc-0-0 eth7 ip=192.0.2.9 vlan=102")
+    vm_site.done("set host interface ip vmc-0-0 eth7 192.0.2.10")
+    leases.release_leases(vm_site.database, ["gone"])
+    vm_site.database.commit()
+    assert vm_site.rocks("set host interface vlan vm-vc1-0 eth0 102").status == 0
+    vm_site.done("set host interface ip vm-vc1-0 eth0 10.1.3.3")
+
+
 def test_a_frontend_does_not_leave_its_computes(vm_site: Site) -> None:
     """They would be of no cluster, which no listing of the site's problems shows."""
     vm_site.done("add cluster 203.0.113.9 2 fe-name=vc1 cluster-naming=yes vlan=101")
