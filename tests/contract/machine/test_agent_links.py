@@ -92,7 +92,7 @@ def test_a_guest_runs_behind_its_filters(agent: Agent) -> None:
     assert seen == [("paused", ["macvtap0", "vnet1"])]
     reasons = {device: [rule.reason for rule in rules] for device, rules in agent.filters.rules.items()}
     assert reasons["macvtap0"] == ["tagged", "mac", "control"]
-    assert reasons["vnet1"][3:] == ["type", "arp", "ipv4", "dhcp", "ipv6", "neighbour"]
+    assert reasons["vnet1"][3:] == ["type", "arp", "ipv4", "dhcp", "ipv6", "neighbour", "igmp"]
     agent.filters.rules.clear()
     assert agent.perform(PauseDomain("a", 7), ResumeDomain("a", 7))[1].changed
     assert sorted(agent.filters.rules) == ["macvtap0", "vnet1"]

@@ -10,7 +10,7 @@ IPV6, OTHER_IPV6 = "2001:db8::9", "2001:db8::a"
 LINK_LOCAL, OTHER_LINK_LOCAL = "fe80::ff:fe00:1", "fe80::ff:fe00:2"
 ALL_NODES = "ff02::1"
 _IPV4, _ARP, _IPV6 = 0x0800, 0x0806, 0x86DD
-_UDP, _TCP, _ICMPV6 = 17, 6, 58
+_UDP, _TCP, _IGMP, _ICMPV6 = 17, 6, 2, 58
 
 
 class Case(NamedTuple):
@@ -74,6 +74,11 @@ def icmpv6(kind: int, about: str = "::") -> bytes:
     return struct.pack("!BBHI", kind, 0, 0, 0) + _packed(about)
 
 
+def igmp(kind: int) -> bytes:
+    """A message about no group, or about all."""
+    return struct.pack("!BBH4x", kind, 0, 0)
+
+
 def _packed(address: str) -> bytes:
     return ipaddress.ip_address(address).packed
 
@@ -87,6 +92,11 @@ def _checksum(header: bytes) -> int:
 _PLAIN = ipv4(IP, udp(1000, 2000))
 _REPORT = bytes((_ICMPV6, 0, 5, 2, 0, 0, 1, 0)) + icmpv6(143)
 _HIDDEN = bytes((_ICMPV6, 0, 1, 4, 0, 0, 0, 0)) + icmpv6(134)
+
+
+def _alerted(frame: bytes) -> bytes:
+    """The frame with the option that routers read its packet (RFC 2113), as IGMP has it."""
+    return frame[:14] + b"\x46" + frame[15:34] + b"\x94\x04\0\0" + frame[34:]
 
 
 def _first_fragment(kind: int) -> bytes:
@@ -107,6 +117,9 @@ CASES = (
     Case("multicast report before it has an address", ipv6("::", _REPORT, 0), None, None),
     Case("DHCPv6 request", ipv6(LINK_LOCAL, udp(546, 547), _UDP), None, None),
     Case("IPv6 datagram of its own", ipv6(IPV6, udp(1000, 2000), _UDP), None, None),
+    Case("IGMP report", ipv4(IP, igmp(0x16), _IGMP), None, None),
+    Case("IGMP report with a router alert", _alerted(ipv4(IP, igmp(0x22), _IGMP)), None, None),
+    Case("UDP that begins as a query", ipv4(IP, udp(0x1100, 2000)), None, None),
     Case("later fragment of a datagram", ipv4(IP, bytes(16), _UDP, fragment=100), None, None),
     Case("forged MAC", ipv4(IP, udp(1, 2), source=OTHER_MAC), "mac", "mac"),
     Case("forged MAC, last octets", ipv4(IP, udp(1, 2), source="02:00:00:00:01:01"), "mac", "mac"),
@@ -135,6 +148,11 @@ CASES = (
     Case("DHCP answer", ipv4(IP, udp(67, 68, bytes(240))), None, "dhcp"),
     Case("DHCP answer from another port", ipv4(IP, udp(6767, 68)), None, "dhcp"),
     Case("DHCP answer, first fragment", ipv4(IP, udp(67, 68), fragment=0x2000), None, "dhcp"),
+    Case("IGMP query", ipv4(IP, igmp(0x11), _IGMP), None, "igmp"),
+    Case("IGMP query with a router alert", _alerted(ipv4(IP, igmp(0x11), _IGMP)), None, "igmp"),
+    Case("IGMP query without an address", ipv4("0.0.0.0", igmp(0x11), _IGMP), None, "ipv4"),
+    Case("IGMP query, first fragment", ipv4(IP, igmp(0x11), _IGMP, fragment=0x2000), None, "igmp"),
+    Case("later fragment of IGMP", ipv4(IP, bytes(16), _IGMP, fragment=100), None, "igmp"),
     Case("IPv6 under another's address", ipv6(OTHER_IPV6, udp(1000, 2000), _UDP), None, "ipv6"),
     Case("IPv6 under another's link-local", ipv6(OTHER_LINK_LOCAL, icmpv6(133)), None, "ipv6"),
     Case("IPv6 without an address", ipv6("::", udp(1000, 2000), _UDP), None, "ipv6"),

@@ -241,7 +241,7 @@ def test_unknown_addresses_are_any_but_the_hosts(world: World) -> None:
 def test_the_same_again_changes_nothing(world: World) -> None:
     """Other rules take the place of those that are there, and counting goes on only where a rule stays."""
     changes_once(world.filters.ensure, MACVTAP, rules_for(SHARED))
-    assert [reason for reason, _ in world.filters.read([MACVTAP])["macvtap0"]][-1] == "neighbour"
+    assert [reason for reason, _ in world.filters.read([MACVTAP])["macvtap0"]][-1] == "igmp"
     assert world.filters.ensure(MACVTAP, rules_for(OWN)).changed
     assert world.filters.read([MACVTAP, TAP]) == {
         "macvtap0": (("tagged", 0), ("mac", 0), ("control", 0)),

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from rocks.network.host.packet_filter.bpf import (
     AND,
-    JUMP_ANY_BIT,
     JUMP_EQUAL,
-    JUMP_GREATER,
     JUMP_GREATER_EQUAL,
     LOAD_BYTE,
     LOAD_HALF,
@@ -46,15 +44,6 @@ def matches(program: bytes, frame: bytes) -> bool:
         elif code == AND:
             value &= operand
         else:
-            at += if_true if _holds(code, value, operand) else if_false
-
-
-def _holds(code: int, value: int, operand: int) -> bool:
-    if code == JUMP_EQUAL:
-        return value == operand
-    if code == JUMP_GREATER:
-        return value > operand
-    if code == JUMP_GREATER_EQUAL:
-        return value >= operand
-    assert code == JUMP_ANY_BIT, f"no such instruction is used: {code:#x}"
-    return bool(value & operand)
+            assert code in (JUMP_EQUAL, JUMP_GREATER_EQUAL), f"no such instruction is used: {code:#x}"
+            is_true = value == operand if code == JUMP_EQUAL else value >= operand
+            at += if_true if is_true else if_false

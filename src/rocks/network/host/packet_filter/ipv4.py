@@ -1,4 +1,4 @@
-"""Packet filter programs on ARP, IPv4 and DHCP; pure."""
+"""Packet filter programs on ARP, IPv4, DHCP and IGMP; pure."""
 
 from __future__ import annotations
 
@@ -25,6 +25,8 @@ from rocks.network.host.packet_filter.fields import (
     octets,
     only_of_type,
 )
+
+_IGMP, _QUERY = 2, 0x11
 
 
 def other_arp(program: Program, sender: Sender) -> None:
@@ -83,6 +85,21 @@ def dhcp_server(program: Program, sender: Sender) -> None:
     program.match_if(67)
     program.load(LOAD_HALF_INDIRECT, IP + 2)
     program.match_if(68)
+    program.label("end")
+
+
+def multicast_query(program: Program, sender: Sender) -> None:
+    """IGMP queries, which only routers send, and fragments of IGMP, which could hide them."""
+    only_of_type(program, IPV4, IPV4_END)
+    program.load(LOAD_BYTE, 23)
+    program.jump(_IGMP, None, "end")
+    program.load(LOAD_HALF, 20)
+    program.mask(0x3FFF)
+    program.match_unless(0)
+    program.load(LOAD_X_HEADER_LENGTH, IP)
+    program.load(LOAD_HALF_INDIRECT, IP - 1)  # the last byte of the header, and the type
+    program.mask(0x00FF)
+    program.match_if(_QUERY)
     program.label("end")
 
 

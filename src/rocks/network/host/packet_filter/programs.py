@@ -12,7 +12,7 @@ from typing import Callable, NamedTuple, Tuple
 from rocks.network.host.packet_filter.bpf import Program
 from rocks.network.host.packet_filter.ethernet import control, other_mac, other_type, tagged
 from rocks.network.host.packet_filter.fields import MAX_FOREIGN, Sender, link_local
-from rocks.network.host.packet_filter.ipv4 import dhcp_server, other_arp, other_ipv4
+from rocks.network.host.packet_filter.ipv4 import dhcp_server, multicast_query, other_arp, other_ipv4
 from rocks.network.host.packet_filter.ipv6 import neighbours_and_routers, other_ipv6
 
 __all__ = ["MAX_FOREIGN", "Rule", "Sender", "link_local", "rules_for"]
@@ -46,4 +46,5 @@ _SHARED: _Writers = (
     ("dhcp", dhcp_server),
     ("ipv6", other_ipv6),
     ("neighbour", neighbours_and_routers),
+    ("igmp", multicast_query),
 )
