@@ -115,8 +115,9 @@ def test_a_changed_address_is_that_of_the_running_machine(site: ThreeMachines) -
     site.done("start host vm g")
     assert site.rocks("sync host vm g").error_text == ""
     site.done("set host attr g vm_ipv6 2001:db8::9")
-    assert "set the packet filter of g" in site.rocks("sync host vm g dry-run=yes").text
     has_filters = "vm_filter" not in site.done("list attr")
+    planned = site.rocks("sync host vm g dry-run=yes").text
+    assert ("set the packet filter of g" in planned) == has_filters
     text = site.rocks("sync host vm g").error_text
     assert text == ("the packet filter of g is set anew\n" if has_filters else "")
     document = parse_domain(site.virsh("vmh1", "dumpxml", "g").text)

@@ -15,12 +15,7 @@ from rocks.core.units import gigabytes
 from rocks.fleet.host.change import CHANGED, UNCHANGED, Change
 from rocks.fleet.wire.requests import RELEASE_SECONDS
 from rocks.machine.host.files.growth import check_growth
-from rocks.machine.host.libvirt.change_plan import (
-    has_other_senders,
-    interface_change,
-    interface_notes,
-    plan_cpus,
-)
+from rocks.machine.host.libvirt.change_plan import interface_change, interface_notes, plan_cpus
 from rocks.machine.host.libvirt.device_xml import (
     attachable,
     changed_lease,
@@ -117,11 +112,11 @@ def ensure_interfaces(
     The link of a new interface is down until `secure` has set its packet filter, that of a surplus one from now on.
     """
     name = live.name
-    new, down, surplus = interface_change(live, requested)
+    new, down, surplus, has_other_senders = interface_change(live, requested)
     notes = list(interface_notes(live, requested))
     for mac in surplus:  # the guest may keep it, and its addresses may be another machine's
         domains.update(name, with_link(interface_of(live, mac), "down"))
-    if new or down or surplus or has_other_senders(live, requested):
+    if new or down or surplus or has_other_senders:
         domains.set_lease(name, changed_lease(live, network=requested))
     for mac in new:
         domains.attach(name, with_link(interface_of(requested, mac), "down"))

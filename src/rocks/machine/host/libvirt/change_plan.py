@@ -33,11 +33,15 @@ class ChangeFacts(NamedTuple):
 
 
 class InterfaceChange(NamedTuple):
-    """MAC addresses of the interfaces to attach, of those whose link is to go up, and of those to detach."""
+    """MAC addresses of the interfaces to attach, of those whose link is to go up, and of those to detach.
+
+    `has_other_senders`: whether one that is connected as requested may use other addresses than those requested.
+    """
 
     new: Tuple[str, ...]
     down: Tuple[str, ...]
     surplus: Tuple[str, ...]
+    has_other_senders: bool
 
 
 def plan_change(operation: ChangeDomain, facts: ChangeFacts) -> OperationPlan:
@@ -124,13 +128,8 @@ def interface_change(live: DomainDocument, requested: DomainDocument) -> Interfa
         new=tuple(mac for mac in planned if mac not in present),
         down=tuple(mac for mac in same if _is_down(live, mac) and not _is_down(requested, mac)),
         surplus=tuple(mac for mac in present if mac not in planned),
+        has_other_senders=any(live.senders.get(mac) != requested.senders.get(mac) for mac in same),
     )
-
-
-def has_other_senders(live: DomainDocument, requested: DomainDocument) -> bool:
-    """Whether an interface that is connected as requested may use other addresses than those requested."""
-    same = [mac for mac, now in live.connections.items() if requested.connections.get(mac) == now]
-    return any(live.senders.get(mac) != requested.senders.get(mac) for mac in same)
 
 
 def interface_notes(live: DomainDocument, requested: DomainDocument) -> Tuple[str, ...]:
@@ -182,10 +181,11 @@ def _plan_interfaces(live: DomainDocument, requested: DomainDocument) -> Operati
         *(f"attach the interface {mac} to {live.name}" for mac in change.new),
         *(f"set the link of the interface {mac} of {live.name} up" for mac in change.down),
         *(f"detach the interface {mac} from {live.name}" for mac in change.surplus),
-        *((f"set the packet filter of {live.name}",) if has_other_senders(live, requested) else ()),
+        *((f"set the packet filter of {live.name}",) if is_filter_set else ()),
     )
     return OperationPlan(steps, interface_notes(live, requested))
 
+    is_filter_set = change.has_other_senders and requested.is_filtered
 
 def _writable_disks(document: DomainDocument) -> Iterator[str]:
     """The disks of the record: the small one for cloud-init is only read."""
