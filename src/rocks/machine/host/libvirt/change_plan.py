@@ -135,6 +135,14 @@ def interface_change(live: DomainDocument, requested: DomainDocument) -> Interfa
 def interface_notes(live: DomainDocument, requested: DomainDocument) -> Tuple[str, ...]:
     """What of the requested devices waits for the next start."""
     notes: Tuple[str, ...] = ()
+    for mac, now in live.connections.items():
+        planned = requested.connections.get(mac, now)
+        if planned != now and planned[1]:  # libvirt names the bridge of a plugin's network, which has none
+            notes += (
+                f"the interface {mac} of {live.name} is on another network than in its record"
+                f"{', and its link is down,' if _is_down(live, mac) else ''} until its next start: rocks stop host vm "
+                f"{live.name}, then rocks start host vm {live.name}",
+            )
     if len(vf_interfaces(live.root)) != len(vf_interfaces(requested.root)):
         notes += (f"the virtual functions of {live.name} change at its next start",)
     missing = [path for path in _writable_disks(requested) if path not in live.disks]
@@ -177,6 +185,7 @@ def _detaches(live: DomainDocument, name: str, path: str) -> bool:
 
 def _plan_interfaces(live: DomainDocument, requested: DomainDocument) -> OperationPlan:
     change = interface_change(live, requested)
+    is_filter_set = change.has_other_senders and requested.is_filtered
     steps = (
         *(f"attach the interface {mac} to {live.name}" for mac in change.new),
         *(f"set the link of the interface {mac} of {live.name} up" for mac in change.down),
@@ -185,7 +194,6 @@ def _plan_interfaces(live: DomainDocument, requested: DomainDocument) -> Operati
     )
     return OperationPlan(steps, interface_notes(live, requested))
 
-    is_filter_set = change.has_other_senders and requested.is_filtered
 
 def _writable_disks(document: DomainDocument) -> Iterator[str]:
     """The disks of the record: the small one for cloud-init is only read."""
