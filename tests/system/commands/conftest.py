@@ -3,6 +3,7 @@
 import os
 import shlex
 import sysconfig
+import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -176,6 +177,14 @@ def processes(rocks: CommandLine, cluster_environment: dict[str, str]) -> dict[s
         "ROCKS_LAUNCHER": "/opt/rocks/bin/rocks",
         **cluster_environment,
     }
+
+
+@pytest.fixture
+def entered_by_others() -> Iterator[Path]:
+    """A folder that the users of daemons can enter: each pytest that starts closes the one above its own to them."""
+    with tempfile.TemporaryDirectory(prefix="rocks-", dir="/tmp") as name:
+        Path(name).chmod(0o711)
+        yield Path(name)
 
 
 @pytest.fixture

@@ -155,12 +155,9 @@ def service(hosts: Site, pki: Path) -> Iterator[Service]:
 
 
 @pytest.fixture
-def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
+def folders(entered_by_others: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
     """Folders for TFTP and for the running service, which dnsmasq's user can enter."""
-    for folder in (tmp_path, *tmp_path.parents):
-        if folder != Path("/") and not folder.stat().st_mode & 0o1:
-            folder.chmod(folder.stat().st_mode | 0o11)
-    found = (tmp_path / "tftp", tmp_path / "run")
+    found = (entered_by_others / "tftp", entered_by_others / "run")
     monkeypatch.setenv("ROCKS_BOOT_FOLDER", str(found[0]))
     monkeypatch.setenv("ROCKS_BOOT_RUN_FOLDER", str(found[1]))
     return found

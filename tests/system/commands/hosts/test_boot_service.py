@@ -226,19 +226,17 @@ def test_dnsmasq_answers_known_hosts_only(
     served.done("set host attr head boot_service yes")
     with (tmp_path / "log").open("wb") as log:
         process = start_service("boot", pki, cluster_environment, log)
+    printed = (tmp_path / "log").read_text
     try:
-        wait_until((folders[1] / "dnsmasq.pid").exists, problem=(tmp_path / "log").read_text)
-        assert (
-            "dnsmasq runs here until Ctrl-\\, and ignores Ctrl-C; in the background: "
-            in (tmp_path / "log").read_text()
-        )
+        wait_until((folders[1] / "dnsmasq.pid").exists, problem=printed)
+        assert "dnsmasq runs here until Ctrl-\\, and ignores Ctrl-C; in the background: " in printed()
         assert _lease() == "10.1.0.2"
         served.done("set host interface mac", HOST, "eth0", "52:54:00:00:00:99")
         served.done("sync config")
-        wait_until(lambda: _lease(tries=3) == "")  # dnsmasq reads its hosts when it has the signal
+        wait_until(lambda: _lease(tries=3) == "", printed)  # dnsmasq reads its hosts when it has the signal
         served.done("set host interface mac", HOST, "eth0", MAC)
         served.done("set host boot", HOST, "action=install")
-        wait_until(lambda: _lease() == "10.1.0.2")
+        wait_until(lambda: _lease() == "10.1.0.2", printed)
         fetched = run(["curl", "-s", f"tftp://{ADDRESS}/hosts/52-54-00-00-00-03.ipxe"], deadline_seconds=20)
         assert fetched.text == _script(folders)
         process.send_signal(signal.SIGQUIT)
