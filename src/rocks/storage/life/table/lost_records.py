@@ -7,6 +7,7 @@ from typing import Tuple
 from rocks.storage.life import guards
 from rocks.storage.life.events import Retry
 from rocks.storage.life.facts import Stage
+from rocks.storage.life.guards import Guard
 from rocks.storage.life.image import Step
 from rocks.storage.life.states import (
     BLOCKED,
@@ -15,12 +16,23 @@ from rocks.storage.life.states import (
     REMOTE,
     RETURNING,
     SWITCHING,
+    State,
 )
-from rocks.storage.life.table.rows import Entry, Row, done, failed
+from rocks.storage.life.table.rows import Change, Entry, Row, done, failed
 from rocks.storage.life.transitions import blocked, lost_records, mapping
 
 _WITH_A_COPY: Tuple[Stage, ...] = ("merging", "linear")
 RECOVERY_STEPS: Tuple[Step, ...] = ("look", "attach_overlay", "attach_remote")
+
+_MERGING = guards.found_stage("merging") & guards.HAS_BASE
+_OVERLAY = guards.found_stage("overlay") & guards.HAS_BASE
+_REMOTE = guards.found_stage("remote") & guards.HAS_INITIATOR
+_UNWANTED = guards.FOUND_COPY & guards.HAS_BASE & guards.TO_DISCARD
+
+
+def _found(to: State, sentence: str, change: Change, guard: Guard, starts: Step) -> Row:
+    """What follows from what the host has."""
+    return done(BLOCKED, "look", to, sentence, change, guard, starts)
 
 
 RECOVER: Tuple[Entry, ...] = (
@@ -60,72 +72,16 @@ RECOVER: Tuple[Entry, ...] = (
         guards.DISAGREES,
         starts="look",
     ),
-    done(
-        BLOCKED,
-        "look",
-        SWITCHING,
-        "it may still read from the NAS",
-        lost_records.found_merging,
-        guards.found_stage("merging") & guards.HAS_BASE,
-        "switch",
-    ),
+    _found(SWITCHING, "it may still read from the NAS", lost_records.found_merging, _MERGING, "switch"),
     *(
-        done(
-            BLOCKED,
-            "look",
-            SWITCHING,
-            "drop the export, merge what is left",
-            lost_records.found_merging,
-            guards.found_stage(stage),
-            "merge",
-        )
-        for stage in _WITH_A_COPY
+        _found(SWITCHING, "drop the export, merge what is left", lost_records.found_merging, guard, "merge")
+        for guard in map(guards.found_stage, _WITH_A_COPY)
     ),
-    done(
-        BLOCKED,
-        "look",
-        BLOCKED,
-        "restore the export",
-        lost_records.found_disk,
-        guards.found_stage("overlay") & guards.HAS_BASE,
-        "attach_overlay",
-    ),
-    done(
-        BLOCKED,
-        "look",
-        BLOCKED,
-        "restore the export",
-        lost_records.found_disk,
-        guards.found_stage("remote") & guards.HAS_INITIATOR,
-        "attach_remote",
-    ),
-    done(
-        BLOCKED,
-        "look",
-        RETURNING,
-        "end the grant",
-        lost_records.found_nothing,
-        guards.FOUND_NOTHING,
-        "leave",
-    ),
-    done(
-        BLOCKED,
-        "look",
-        RETURNING,
-        "back to the base",
-        lost_records.found_unwanted_changes,
-        guards.FOUND_COPY & guards.HAS_BASE & guards.TO_DISCARD,
-        "discard",
-    ),
-    done(
-        BLOCKED,
-        "look",
-        RETURNING,
-        "final snapshot, send",
-        lost_records.found_changes,
-        guards.FOUND_COPY,
-        "return",
-    ),
+    _found(BLOCKED, "restore the export", lost_records.found_disk, _OVERLAY, "attach_overlay"),
+    _found(BLOCKED, "restore the export", lost_records.found_disk, _REMOTE, "attach_remote"),
+    _found(RETURNING, "end the grant", lost_records.found_nothing, guards.FOUND_NOTHING, "leave"),
+    _found(RETURNING, "back to the base", lost_records.found_unwanted_changes, _UNWANTED, "discard"),
+    _found(RETURNING, "final snapshot, send", lost_records.found_changes, guards.FOUND_COPY, "return"),
     done(BLOCKED, "look", BLOCKED, "needs operator action", lost_records.found_contradiction),
     *(
         done(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Tuple
+from typing import Optional, Tuple
 
 from rocks.storage.life import guards
 from rocks.storage.life.events import Cancel, Map, StartSeed
+from rocks.storage.life.guards import Guard
 from rocks.storage.life.image import Step
 from rocks.storage.life.states import (
     BLOCKED,
@@ -19,9 +20,14 @@ from rocks.storage.life.states import (
     UNMAPPED,
     State,
 )
-from rocks.storage.life.table.rows import Entry, RejectionRow, Row, done, failed, retried
-from rocks.storage.life.transitions import blocked, mapping, write_back
+from rocks.storage.life.table.rows import Change, Entry, RejectionRow, Row, done, failed, retried, then_unmap
+from rocks.storage.life.transitions import blocked, mapping
 from rocks.storage.life.transitions.record_changes import into
+
+
+def _prepared(sentence: str, change: Change, guard: Optional[Guard], starts: Step) -> Row:
+    """What follows when the NAS's volume and the host's copy are known."""
+    return done(MAPPING, "prepare", MAPPING, sentence, change, guard, starts)
 
 
 def _attached(step: Step, state: State, back: Step) -> Tuple[Row, ...]:
@@ -72,50 +78,11 @@ MAP: Tuple[Entry, ...] = (
         guards.DIRTY_ELSEWHERE,
     ),
     Row(UNMAPPED, Map, MAPPING, "grant a new epoch", mapping.begin_map, starts="prepare"),
-    done(
-        MAPPING,
-        "prepare",
-        MAPPING,
-        "revoke the grant",
-        mapping.would_lose_changes,
-        guards.WOULD_LOSE_CHANGES,
-        "leave",
-    ),
-    done(
-        MAPPING,
-        "prepare",
-        MAPPING,
-        "revoke the grant",
-        mapping.no_free_space,
-        guards.NO_FREE_SPACE,
-        "leave",
-    ),
-    done(
-        MAPPING,
-        "prepare",
-        MAPPING,
-        "export it writable",
-        mapping.attach_export,
-        guards.WITHOUT_COPY,
-        "attach_remote",
-    ),
-    done(
-        MAPPING,
-        "prepare",
-        MAPPING,
-        "no export, no transfer",
-        mapping.attach_linear,
-        guards.COPY_AT_BASE,
-        "attach_linear",
-    ),
-    done(
-        MAPPING,
-        "prepare",
-        MAPPING,
-        "export it read only",
-        mapping.attach_export,
-        starts="attach_overlay",
-    ),
+    _prepared("revoke the grant", mapping.would_lose_changes, guards.WOULD_LOSE_CHANGES, "leave"),
+    _prepared("revoke the grant", mapping.no_free_space, guards.NO_FREE_SPACE, "leave"),
+    _prepared("export it writable", mapping.attach_export, guards.WITHOUT_COPY, "attach_remote"),
+    _prepared("no export, no transfer", mapping.attach_linear, guards.COPY_AT_BASE, "attach_linear"),
+    _prepared("export it read only", mapping.attach_export, None, "attach_overlay"),
     *(row for ending in _ATTACHING for row in _attached(*ending)),
     failed(
         MAPPING,
@@ -160,15 +127,7 @@ LOCALISE: Tuple[Entry, ...] = (
     failed(SEEDING, "seed", BLOCKED, "needs operator action", blocked.block, guards.NO_MORE_TRIES),
     failed(SEEDING, "seed", MAPPED, "go on after a pause", mapping.seed_failed),
     done(SWITCHING, "switch", SWITCHING, "drop the export, merge", into(SWITCHING), starts="merge"),
-    done(
-        SWITCHING,
-        "merge",
-        RETURNING,
-        "an unmap waits for this",
-        write_back.begin_unmap,
-        guards.UNMAP_WAITS,
-        "detach",
-    ),
+    then_unmap(done, SWITCHING, "merge", "an unmap waits for this"),
     done(SWITCHING, "merge", LOCAL, "the image is independent of the NAS", into(LOCAL)),
     *retried(SWITCHING, "switch", "merge"),
 )

@@ -9,8 +9,8 @@ from rocks.storage.life import guards
 from rocks.storage.life.events import Event, StepDone, StepFailed
 from rocks.storage.life.guards import Guard
 from rocks.storage.life.image import Decision, Image, Step
-from rocks.storage.life.states import BLOCKED, State
-from rocks.storage.life.transitions import blocked
+from rocks.storage.life.states import BLOCKED, RETURNING, State
+from rocks.storage.life.transitions import blocked, write_back
 
 Change = Callable[[Image, Any, int], Decision]
 
@@ -71,6 +71,11 @@ def failed(
 ) -> Row:
     """The row of a step that has failed."""
     return Row(state, StepFailed, to, sentence, change, guard, step, starts)
+
+
+def then_unmap(end: Callable[..., Row], state: State, step: Step, sentence: str) -> Row:
+    """The row of a step that ends, as `done` or `failed`, while an unmap waits: it begins with the device."""
+    return end(state, step, RETURNING, sentence, write_back.begin_unmap, guards.UNMAP_WAITS, "detach")
 
 
 def retried(state: State, *steps: Step) -> Tuple[Row, ...]:

@@ -18,7 +18,7 @@ from rocks.storage.life.states import (
     SWITCHING,
     UNMAPPED,
 )
-from rocks.storage.life.table.rows import Entry, RejectionRow, Row, done, failed, retried
+from rocks.storage.life.table.rows import Entry, RejectionRow, Row, done, failed, retried, then_unmap
 from rocks.storage.life.transitions import blocked, write_back
 from rocks.storage.life.transitions.record_changes import into
 
@@ -40,36 +40,12 @@ PULL: Tuple[Entry, ...] = (
     ),
     done(PULLING, "pull", PULLING, "verify it on the NAS", write_back.begin_accept, starts="accept"),
     done(PULLING, "accept", PULLING, "it is the new base", write_back.begin_settle, starts="settle"),
-    done(
-        PULLING,
-        "settle",
-        RETURNING,
-        "an unmap waits: it makes its own final snapshot",
-        write_back.begin_unmap,
-        guards.UNMAP_WAITS,
-        "detach",
-    ),
+    then_unmap(done, PULLING, "settle", "an unmap waits: it makes its own final snapshot"),
     done(PULLING, "settle", LOCAL, "both sides have the snapshot", into(LOCAL)),
-    failed(
-        PULLING,
-        "settle",
-        RETURNING,
-        "the final return settles it",
-        write_back.begin_unmap,
-        guards.UNMAP_WAITS,
-        "detach",
-    ),
+    then_unmap(failed, PULLING, "settle", "the final return settles it"),
     failed(PULLING, "settle", LOCAL, "the next pull settles it", into(LOCAL)),
     failed(PULLING, "pull", BLOCKED, "needs operator action", blocked.block, guards.NO_MORE_TRIES),
-    failed(
-        PULLING,
-        "pull",
-        RETURNING,
-        "the final return includes it",
-        write_back.begin_unmap,
-        guards.UNMAP_WAITS,
-        "detach",
-    ),
+    then_unmap(failed, PULLING, "pull", "the final return includes it"),
     failed(PULLING, "pull", LOCAL, "go on after a pause", write_back.pull_failed),
     *retried(PULLING, "accept"),
     *(
