@@ -139,8 +139,7 @@ class Clones:
                     self._check_image(clone, fact, sources.get(clone.zvol, ""))
                 else:
                     _check_once(clone, ways)
-                    self._imports.check_new(clone.zvol)
-                    self._check_pool(clone.zvol, request.zpool)
+                    self._imports.check_new(clone.zvol, request.zpool)
                     _check_size(clone, facts.get(clone.origin.partition("@")[0]))
             except StateError as error:
                 refused[clone.zvol] = str(error)
@@ -164,18 +163,12 @@ class Clones:
                 "repeat the command"
             )
 
-    def _check_pool(self, zvol: str, zpool: str) -> None:
-        image = self._engine.image_of(zvol)
-        if image is not None and image.pool != zpool:
-            raise StateError(f"ZVol {zvol} is in the pool {image.pool} of {self._node}, not in {zpool}")
-
     def _check_replaced(self, request: CloneZvols, facts: Mapping[str, VolumeFact]) -> None:
         """StateError for a disk that could hide another of its name: of a removed image, or of one that is lost."""
         ways = Counter(clone.zvol for clone in request.clones)
         for clone in request.clones:
             _check_once(clone, ways)
-            self._imports.check_new(clone.zvol)
-            self._check_pool(clone.zvol, request.zpool)
+            self._imports.check_new(clone.zvol, request.zpool)
             name = f"{request.zpool}/{clone.zvol}"
             if self._had_volume(clone) and clone.zvol not in facts:
                 raise StateError(

@@ -73,7 +73,7 @@ class Imports:
         found = self._pools.read_volume(name)
         if is_base(request.zvol):
             raise UserError(f"{request.zvol} is the name of a base of an image; give another")
-        self.check_new(request.zvol)
+        self.check_new(request.zvol, request.zpool)
         if found is not None and not (request.importing and is_importing(found)):
             raise StateError(
                 f"ZVol {request.zvol} exists already in {request.zpool}; remove it first, or use another name"
@@ -99,10 +99,13 @@ class Imports:
         made = needed_volume(self._pools, name)
         return {"zvol": request.zvol, "guid": made.guid, "size_bytes": made.size_bytes}
 
-    def check_new(self, zvol: str) -> None:
-        """StateError for the name of an image that was removed, or that is being moved here."""
+    def check_new(self, zvol: str, zpool: str) -> None:
+        """StateError for the name of an image that was removed, that is being moved here, or is in another pool."""
         self.check_not_removed(zvol)
         self._check_free(zvol)
+        image = self._engine.image_of(zvol)
+        if image is not None and image.pool != zpool:
+            raise StateError(f"ZVol {zvol} is in the pool {image.pool} of {image.nas}, not in {zpool}")
 
     def check_complete(self, volume: str) -> None:
         """StateError for a volume whose import is not complete."""

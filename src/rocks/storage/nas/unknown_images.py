@@ -35,7 +35,7 @@ def adopt_volume(engine: Engine, node: str, volume: VolumeFact, is_new: bool = F
     known = engine.image_of(volume.name.partition("/")[2])
     if known is None:
         _add(engine, node, volume)
-    elif is_new or known.volume_guid is None:
+    elif known.volume == volume.name and (is_new or known.volume_guid is None):
         record_guid(engine, known, volume.guid, is_importing(volume))
 
 
