@@ -148,9 +148,15 @@ class ReadObstacles(VolumeEffect):
 @tagged
 @dataclass(frozen=True)
 class EnsureVolumeGone(VolumeEffect):
-    """The volume of that guid, its snapshots and our holds are destroyed; never with clones or foreign holds."""
+    """The volume of that guid, its snapshots and our holds are destroyed; never with clones or foreign holds.
+
+    IncoherentError unless it says that it was removed, in no later change than that of this number in this epoch; those
+    are None in journals of releases that did not write them.
+    """
 
     guid: str
+    epoch: Optional[int] = None
+    sequence: int = 0
 
 
 @tagged

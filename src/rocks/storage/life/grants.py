@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Dict, Mapping, Optional
 
-from rocks.storage.life.effects import EnsureGrant, Grant
+from rocks.storage.life.effects import EnsureGrant, EnsureVolumeGone, Grant
 from rocks.storage.life.image import Image
 from rocks.storage.life.states import BLOCKED, DELETING, MAPPING, UNMAPPED
 
@@ -74,6 +74,14 @@ def why_refused(grant: EnsureGrant, standing: Grant) -> Optional[str]:
     return _contradiction(grant.epoch, grant.owner, standing) if is_behind else None
 
 
+def why_kept(effect: EnsureVolumeGone, standing: Grant) -> Optional[str]:
+    """Why a volume with the grant `standing` must not be destroyed; None when it may."""
+    epoch = standing.epoch if effect.epoch is None else effect.epoch
+    is_newer = effect.epoch is not None and (standing.epoch, standing.sequence) > (epoch, effect.sequence)
+    is_removed = standing.state == DELETING and standing.owner is None
+    return None if is_removed and not is_newer else _contradiction(epoch, None, standing)
+
+
 def disagreement(image: Image, standing: Grant) -> Optional[str]:
     """How a record and its volume contradict each other, with both values; None when they agree.
 
@@ -81,6 +89,9 @@ def disagreement(image: Image, standing: Grant) -> Optional[str]:
     """
     open_effects = () if image.work is None else image.work.open_effects
     pending = [effect for effect in open_effects if isinstance(effect, EnsureGrant)]
+    kept = [why_kept(effect, standing) for effect in open_effects if isinstance(effect, EnsureVolumeGone)]
+    if any(kept):
+        return kept[0]
     if standing.epoch == 0 or any(_is_written(grant, standing) for grant in pending):
         return None
     is_newer = (standing.epoch, standing.sequence) > (image.epoch, image.sequence)

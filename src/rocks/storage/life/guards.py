@@ -7,7 +7,7 @@ from typing import Any, Callable, Optional, Tuple
 from rocks.core.dataclasses import dataclass
 from rocks.core.errors import Code
 from rocks.storage.life import space
-from rocks.storage.life.effects import EnsureGrant
+from rocks.storage.life.effects import EnsureGrant, EnsureVolumeGone
 from rocks.storage.life.facts import CopyFact, Facts, Stage
 from rocks.storage.life.grants import disagreement, is_recovering
 from rocks.storage.life.image import Image
@@ -220,7 +220,7 @@ GRANT_REFUSED = Guard(
     lambda image, event, now: (
         event.family == "incoherent"
         and image.work is not None
-        and isinstance(image.work.effects[image.work.position], EnsureGrant)
+        and isinstance(image.work.effects[image.work.position], (EnsureGrant, EnsureVolumeGone))
     ),
 )
 RECOVERING = Guard("the record is made from the volume", lambda image, event, now: is_recovering(image))

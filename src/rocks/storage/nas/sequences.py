@@ -181,9 +181,9 @@ def mark(image: Image, event: Any, now_seconds: int) -> Effects:
 
 
 def destroy(image: Image, event: Any, now_seconds: int) -> Effects:
-    """Destroy the volume of that guid."""
+    """Destroy the volume of that guid, unless it has a newer grant than the record."""
     assert image.volume_guid is not None
-    return (effects.EnsureVolumeGone(image.volume, image.volume_guid),)
+    return (effects.EnsureVolumeGone(image.volume, image.volume_guid, image.epoch, image.sequence),)
 
 
 def restore(image: Image, event: Any, now_seconds: int) -> Effects:

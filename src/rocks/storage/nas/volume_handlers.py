@@ -9,7 +9,7 @@ from rocks.core.units import size_text
 from rocks.storage.life import effects
 from rocks.storage.life.effects import Grant
 from rocks.storage.life.facts import NOTHING, Facts
-from rocks.storage.life.grants import grant_properties, read_grant, why_refused
+from rocks.storage.life.grants import grant_properties, read_grant, why_kept, why_refused
 from rocks.storage.life.names import HOLD_TAG
 from rocks.storage.life.space import nas_shortage
 from rocks.storage.limits import BLOCK_BYTES
@@ -87,6 +87,9 @@ class VolumeHandlers:
             raise IncoherentError(
                 f"{effect.volume} is a new volume since its destruction was requested; it is not destroyed"
             )
+        reason = why_kept(effect, standing_grant(volume))
+        if reason is not None:
+            raise IncoherentError(f"{effect.volume} is not destroyed: {reason}")
         snapshots = self._pools.read_history(effect.volume).snapshots
         for snapshot in snapshots:
             self._pools.ensure_released(effect.volume, snapshot.name, snapshot.guid, HOLD_TAG)

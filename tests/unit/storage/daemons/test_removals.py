@@ -1,11 +1,14 @@
 """The removal of a volume."""
 
+from pathlib import Path
+
 import pytest
 
-from rocks.core.errors import StateError
+from rocks.core.errors import StateError, ToolError
 from rocks.core.units import BYTES_PER_GIB
 from rocks.storage.wire import requests as wire
 from tests.unit.storage.daemons.driven_site import DrivenSite
+from tests.unit.storage.daemons.test_lost_records import ZVOL, backup_of, restart_with
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
@@ -30,3 +33,46 @@ def test_f19_a_volume_can_be_destroyed_after_its_use(site: DrivenSite) -> None:
     site.unmap("f19-vol")
     site.ask(wire.DelZvol("tank", "f19-vol"))
     site.wait_for(lambda: site.nas.pools.read_volume("tank/f19-vol") is None, "destroyed")
+
+
+@pytest.mark.parametrize("since", ["restored", "mapped", "removed again"])
+def test_an_older_record_destroys_no_volume(
+    site: DrivenSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, since: str
+) -> None:
+    """Its pool is late when the daemon starts, so that they are not compared before the grace period has ended."""
+    pools = site.nas.pools
+    site.ask(wire.AddZvol("tank", ZVOL, BYTES_PER_GIB))
+    site.ask(wire.DelZvol("tank", ZVOL, grace_seconds=300))
+    backup = backup_of(site, tmp_path / "backup")
+    site.ask(wire.UndeleteZvol(ZVOL))
+    if since == "mapped":
+        host = site.map_local(ZVOL)
+        host.pools.write(f"tank/{ZVOL}", b"later", 4096)
+    elif since == "removed again":
+        site.ask(wire.DelZvol("tank", ZVOL, grace_seconds=10**9))
+    guid = pools.read_volume(f"tank/{ZVOL}").guid
+
+    def hang(pool: str) -> None:
+        raise ToolError("zfs has not answered")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pools, "list_volumes", hang)
+        restart_with(site, backup)
+        assert site.state(ZVOL) == "deleting"
+        site.wait_for_state(ZVOL, "blocked")
+    assert pools.read_volume(f"tank/{ZVOL}").guid == guid
+    assert (
+        "is not destroyed: the NAS's records and the volume contradict each other" in site.image(ZVOL).reason
+    )
+    site.ask(wire.RetryZvol(ZVOL))
+    if since == "removed again":
+        for _ in range(20):
+            site.turn()
+        assert (site.state(ZVOL), site.image(ZVOL).due_at) == ("deleting", None)
+        site.ask(wire.UndeleteZvol(ZVOL))
+    elif since == "mapped":
+        site.wait_for_state(ZVOL, "local")
+        site.unmap(ZVOL)
+        assert pools.read(f"tank/{ZVOL}", 5, 4096) == b"later"
+    site.wait_for_state(ZVOL, "unmapped")
+    assert pools.read_volume(f"tank/{ZVOL}").guid == guid

@@ -36,9 +36,8 @@ def take_removed(image: Image, event: Any, now: int) -> Decision:
     taken = replace(
         _with_grant(image, standing, DELETING), reason="it was removed after the time of the NAS's records"
     )
-    return Decision(
-        replace(taken, image_id=standing.image_id or image.image_id, copies=()), outcomes_of((event.op_id,))
-    )
+    taken = replace(taken, image_id=standing.image_id or image.image_id, copies=(), due_at=None)
+    return Decision(taken, outcomes_of((event.op_id,)))
 
 
 def begin_look(image: Image, event: Any, now: int) -> Decision:
