@@ -209,6 +209,7 @@ PAUSE_OVER = Guard(
 )
 NO_PAUSE = Guard("no pause", lambda image, event, now: image.retry_at is None or image.retry_at <= now)
 AT_ONCE = Guard("without a grace period", lambda image, event, now: event.grace_seconds <= 0)
+IN_GRACE = Guard("was in its grace period", lambda image, event, now: image.at_once)
 DUE = Guard(
     "due", lambda image, event, now: image.work is None and image.due_at is not None and image.due_at <= now
 )

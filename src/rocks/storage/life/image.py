@@ -149,6 +149,7 @@ class Image:
     `peer` is the NAS to which the image is being moved, or to which it was moved: then this is the record of the former
     volume, in its grace period. `peer_pool` is the pool there; `move_ids` are operations that wait for the end of the
     move, `grace_seconds` is the grace period that the former volume gets then.
+    `at_once`: it was in its grace period when its destruction without one was requested, which is being checked.
     `blocked_from` is None while the record of a blocked image is made from that grant. `retry_at` and `due_at` are UNIX
     seconds.
     """
@@ -195,6 +196,7 @@ class Image:
     peer_pool: Optional[str] = None
     move_ids: Tuple[str, ...] = ()
     grace_seconds: int = 0
+    at_once: bool = False
 
     @property
     def volume(self) -> str:

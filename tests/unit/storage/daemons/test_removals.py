@@ -4,11 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from rocks.core.errors import StateError, ToolError
+from rocks.core.errors import HostError, RocksError, StateError, ToolError
 from rocks.core.units import BYTES_PER_GIB
 from rocks.storage.wire import requests as wire
 from tests.unit.storage.daemons.driven_site import DrivenSite
+from tests.unit.storage.daemons.nodes import OTHER_NAS
 from tests.unit.storage.daemons.test_lost_records import ZVOL, backup_of, restart_with
+from tests.unit.storage.daemons.test_nas_move import create_image, move
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
@@ -76,3 +78,45 @@ def test_an_older_record_destroys_no_volume(
         assert pools.read(f"tank/{ZVOL}", 5, 4096) == b"later"
     site.wait_for_state(ZVOL, "unmapped")
     assert pools.read_volume(f"tank/{ZVOL}").guid == guid
+
+
+@pytest.mark.parametrize("obstacle", ["hold", "silence", "other volume"])
+@pytest.mark.parametrize("removed", ["by a command", "by a move", "before the records were lost"])
+def test_an_image_that_is_not_destroyed_at_once_stays_removed(
+    site: DrivenSite, monkeypatch: pytest.MonkeyPatch, removed: str, obstacle: str
+) -> None:
+    """As before the command: with the end of its grace period, and, if it was moved, the NAS that has the image."""
+    pools = site.nas.pools
+    create_image(site)
+    if removed == "by a move":
+        move(site)
+    else:
+        site.ask(wire.DelZvol("tank", ZVOL, grace_seconds=10**6))
+    if removed == "before the records were lost":
+        site.lose_records()
+        with pytest.raises(StateError, match="grace period"):
+            site.map(ZVOL)
+    before, volume = site.row(ZVOL), pools.read_volume(f"tank/{ZVOL}")
+    (first, *_) = pools.read_history(volume.name).snapshots
+    with monkeypatch.context() as patch, pytest.raises(RocksError):
+        if obstacle == "hold":
+            pools.ensure_hold(volume.name, first.name, first.guid, "backup")
+        elif obstacle == "other volume":
+            pools.ensure_renamed(volume.name, volume.guid, "tank/elsewhere")
+            pools.ensure_volume(volume.name, BYTES_PER_GIB, 16384)
+        else:
+            patch.setattr(pools, "read_history", _fail)
+        site.ask(wire.DelZvol("tank", ZVOL))
+    after = site.row(ZVOL)
+    assert after == before and after["state"] == "deleting"
+    assert (after["due_at"] is None) == (removed == "before the records were lost")
+    with pytest.raises(
+        StateError, match=f"was moved to {OTHER_NAS}" if removed == "by a move" else "grace period"
+    ):
+        site.map(ZVOL)
+    site.ask(wire.UndeleteZvol(ZVOL))
+    assert site.state(ZVOL) == "unmapped"
+
+
+def _fail(*values: object) -> None:
+    raise HostError("the pool tank has not answered")

@@ -11,6 +11,11 @@ from rocks.storage.life.table.rows import Entry, RejectionRow, Row, done, failed
 from rocks.storage.life.transitions import removal
 from rocks.storage.life.transitions.record_changes import into
 
+_OBSTACLES = (
+    ("another volume has its name", removal.cannot_delete_other, guards.OTHER_VOLUME),
+    ("others need it", removal.cannot_delete, guards.HAS_OBSTACLES),
+)
+
 DELETE_AND_RESTORE: Tuple[Entry, ...] = (
     RejectionRow(
         UNMAPPED,
@@ -27,17 +32,14 @@ DELETE_AND_RESTORE: Tuple[Entry, ...] = (
         removal.begin_delete,
         starts="check",
     ),
-    done(
-        DELETING,
-        "check",
-        UNMAPPED,
-        "another volume has its name",
-        removal.cannot_delete_other,
-        guards.OTHER_VOLUME,
+    *(
+        done(DELETING, "check", DELETING, f"{what}: it stays removed", change, guards.IN_GRACE & guard)
+        for what, change, guard in _OBSTACLES
     ),
-    done(DELETING, "check", UNMAPPED, "others need it", removal.cannot_delete, guards.HAS_OBSTACLES),
+    *(done(DELETING, "check", UNMAPPED, what, change, guard) for what, change, guard in _OBSTACLES),
     done(DELETING, "check", None, "there was no volume", removal.forget, guards.NO_VOLUME),
     done(DELETING, "check", DELETING, "mark it on the volume", removal.begin_mark, starts="mark"),
+    failed(DELETING, "check", DELETING, "it stays removed", removal.operation_failed, guards.IN_GRACE),
     failed(DELETING, "check", UNMAPPED, "nothing was changed", removal.operation_failed),
     done(DELETING, "mark", DELETING, "wait for the end of the grace period", removal.marked),
     Row(

@@ -91,6 +91,7 @@ def unmapped(image: Image) -> Image:
         peer_pool=None,
         move_ids=(),
         grace_seconds=0,
+        at_once=False,
         copies=copies,
     )
 

@@ -11,18 +11,18 @@ from rocks.storage.life.transitions.record_changes import enter, fresh, outcomes
 
 
 def begin_delete(image: Image, event: Any, now: int) -> Decision:
-    """First check whether the volume may be destroyed."""
-    deleting = replace(
-        fresh(enter(image, DELETING)), operation_id=event.op_id, due_at=now + event.grace_seconds
-    )
-    return Decision(deleting)
+    """First check whether the volume may be destroyed; that of an image in its grace period may stay in it."""
+    at_once = image.state == DELETING
+    due_at = image.due_at if at_once else now + event.grace_seconds
+    deleting = replace(fresh(enter(image, DELETING)), operation_id=event.op_id, due_at=due_at)
+    return Decision(replace(deleting, at_once=at_once, reason=image.reason))
 
 
 def cannot_delete(image: Image, event: Any, now: int) -> Decision:
     """Clones or foreign holds need the volume."""
     obstacles = ", ".join(event.facts.obstacles or ())
     text = f"Error deleting zvol {image.zvol}: others need it: {obstacles}; remove these first"
-    return Decision(unmapped(image), outcomes_of((image.operation_id,), "state", text))
+    return Decision(_as_before(image), outcomes_of((image.operation_id,), "state", text))
 
 
 def cannot_delete_other(image: Image, event: Any, now: int) -> Decision:
@@ -31,18 +31,25 @@ def cannot_delete_other(image: Image, event: Any, now: int) -> Decision:
         f"Error deleting zvol {image.zvol}: another volume has the name {image.volume} (guid "
         f"{event.facts.volume_guid}, the image's was {image.volume_guid}); rename that one first"
     )
-    return Decision(unmapped(image), outcomes_of((image.operation_id,), "incoherent", text))
+    return Decision(_as_before(image), outcomes_of((image.operation_id,), "incoherent", text))
 
 
 def operation_failed(image: Image, event: Any, now: int) -> Decision:
     """Nothing was changed."""
-    return Decision(unmapped(image), outcomes_of((image.operation_id,), event.family, event.message))
+    return Decision(_as_before(image), outcomes_of((image.operation_id,), event.family, event.message))
+
+
+def _as_before(image: Image) -> Image:
+    if not image.at_once:
+        return unmapped(image)
+    return replace(fresh(enter(image, DELETING)), operation_id="", at_once=False, reason=image.reason)
 
 
 def begin_mark(image: Image, event: Any, now: int) -> Decision:
     """The volume is marked too."""
-    marked = replace(fresh(enter(image, DELETING)), volume_guid=event.facts.volume_guid)
-    return Decision(marked)
+    due_at = now if image.at_once else image.due_at
+    marked = replace(fresh(enter(image, DELETING)), volume_guid=event.facts.volume_guid, due_at=due_at)
+    return Decision(replace(marked, at_once=False))
 
 
 def marked(image: Image, event: Any, now: int) -> Decision:
