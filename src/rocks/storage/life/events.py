@@ -143,8 +143,13 @@ class RetryDue(Event):
     """The pause after a failed step has passed."""
 
 
-class GraceOver(Event):
-    """The grace period of a Delete has passed."""
+@dataclass(frozen=True)
+class GracePassed(Event):
+    """So much of the grace period of an image marked for destruction has passed since it was counted last; all of it
+    when the time is due as well.
+    """
+
+    seconds: int
 
 
 class Restarted(Event):

@@ -211,7 +211,13 @@ NO_PAUSE = Guard("no pause", lambda image, event, now: image.retry_at is None or
 AT_ONCE = Guard("without a grace period", lambda image, event, now: event.grace_seconds <= 0)
 IN_GRACE = Guard("was in its grace period", lambda image, event, now: image.at_once)
 DUE = Guard(
-    "due", lambda image, event, now: image.work is None and image.due_at is not None and image.due_at <= now
+    "due, and counted to its end",
+    lambda image, event, now: (
+        image.work is None
+        and image.due_at is not None
+        and image.due_at <= now
+        and image.grace_seconds <= event.seconds
+    ),
 )
 ABANDONING = Guard(
     "being given up", lambda image, event, now: image.work is not None and image.work.step == "abandon"

@@ -148,7 +148,8 @@ class Image:
     record.
     `peer` is the NAS to which the image is being moved, or to which it was moved: then this is the record of the former
     volume, in its grace period. `peer_pool` is the pool there; `move_ids` are operations that wait for the end of the
-    move, `grace_seconds` is the grace period that the former volume gets then.
+    move, `grace_seconds` is the grace period that the former volume gets then, and of an image in its grace period what
+    the daemon has not counted of it yet.
     `at_once`: it was in its grace period when its destruction without one was requested, which is being checked.
     `blocked_from` is None while the record of a blocked image is made from that grant. `retry_at` and `due_at` are UNIX
     seconds.

@@ -94,7 +94,7 @@ _BY_EVENT: Dict[Type[Event], Tuple[str, str]] = {
     events.StartSeed: ("state", "ZVol {image.zvol} waits for no copy: {doing}"),
     events.StartPull: ("state", "ZVol {image.zvol} waits for no pull: {doing}"),
     events.RetryDue: ("state", "ZVol {image.zvol} waits for no pause: {doing}"),
-    events.GraceOver: ("state", "ZVol {image.zvol} is not due to be destroyed: {doing}"),
+    events.GracePassed: ("state", "ZVol {image.zvol} is not due to be destroyed: {doing}"),
     events.StepDone: (
         "bug",
         "ZVol {image.zvol}: step {event.step} is unexpected: {doing}; please report this",
@@ -128,7 +128,7 @@ _BY_PAIR: Dict[Pair, Tuple[str, str]] = {
     (RETURNING, events.Cancel): ("state", "ZVol {image.zvol}: {doing}, and the changes must be written back"),
 }
 
-OVERTAKEN: Tuple[Type[Event], ...] = (events.StartSeed, events.StartPull, events.RetryDue, events.GraceOver)
+OVERTAKEN: Tuple[Type[Event], ...] = (events.StartSeed, events.StartPull, events.RetryDue, events.GracePassed)
 """Events of the scheduler that arrive too late are dropped silently."""
 
 

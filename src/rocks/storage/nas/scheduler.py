@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, Iterable, Mapping, Optional
+from typing import Any, Callable, Dict, Iterable, Mapping, Optional, Tuple
 
+from rocks.core.clock import monotonic_seconds
 from rocks.core.periodic import PeriodicThread
 from rocks.storage.life import schedule
-from rocks.storage.life.events import GraceOver, HostFailed, RetryDue, StartPull, StartSeed
+from rocks.storage.life.events import GracePassed, HostFailed, RetryDue, StartPull, StartSeed
 from rocks.storage.life.image import Image
 from rocks.storage.life.schedule import LONGEST_DELAY_SECONDS
 from rocks.storage.life.states import DELETING, LOCAL, MAPPED
@@ -17,6 +18,8 @@ from rocks.storage.store.nas import NasStore
 _TICK_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = LONGEST_DELAY_SECONDS + 60
 _LONGEST_WAIT_SECONDS = 8 * 86400
+_COUNT_SECONDS = 3600
+"""After that much of a grace period the rest is recorded, for the next start of the daemon."""
 
 
 class Scheduler(PeriodicThread):
@@ -40,12 +43,15 @@ class Scheduler(PeriodicThread):
         self._hosts = hosts
         self._limits = limits
         self._since: Dict[str, int] = {}
+        self._counted: Dict[Tuple[str, int], float] = {}
+        """Image and end of its grace period → when it was counted last."""
 
     def tick(self, now: int) -> None:
         """One round at that time (UNIX seconds)."""
         images = self._engine.images()
         for image in images:
             self._look_at(image, now)
+        self._count_graces(images, now)
         self._start_transfers(now)
         self._look_for_hosts(images)
         known = {image.image_id for image in images}
@@ -56,13 +62,6 @@ class Scheduler(PeriodicThread):
         if image.retry_at is not None and not now < image.retry_at <= now + _LONGEST_PAUSE_SECONDS:
             # a time beyond any pause was set by a wrong clock
             self._engine.take(image.image_id, RetryDue(), max(now, image.retry_at))
-        if (
-            image.state == DELETING
-            and image.work is None
-            and image.due_at is not None
-            and image.due_at <= now
-        ):
-            self._engine.take(image.image_id, GraceOver())
         silent = self._hosts.silent_seconds(image)
         if (
             silent is not None
@@ -77,6 +76,21 @@ class Scheduler(PeriodicThread):
             self._since.setdefault(image.image_id, now)
         else:
             self._since.pop(image.image_id, None)
+
+    def _count_graces(self, images: Iterable[Image], now: int) -> None:
+        """A grace period ends when it is due, and counted by the monotonic clock: a wrong clock destroys no volume."""
+        clock = monotonic_seconds()
+        waiting = {
+            (image.image_id, image.due_at): image.grace_seconds
+            for image in images
+            if image.state == DELETING and image.work is None and image.due_at is not None
+        }
+        self._counted = {key: self._counted.get(key, clock) for key in waiting}
+        for (image_id, due_at), left_seconds in waiting.items():
+            seconds = int(clock - self._counted[image_id, due_at])
+            if seconds >= _COUNT_SECONDS or (seconds >= left_seconds and due_at <= now):
+                self._counted[image_id, due_at] = clock
+                self._engine.take(image_id, GracePassed(seconds))
 
     def _start_transfers(self, now: int) -> None:
         images = self._engine.images()

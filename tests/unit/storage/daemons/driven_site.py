@@ -24,6 +24,7 @@ from rocks.storage.host import service as host_service
 from rocks.storage.host import transfers as host_transfers
 from rocks.storage.life.states import BLOCKED, DELETING, MOVING
 from rocks.storage.nas import engine as nas_engine
+from rocks.storage.nas import scheduler
 from rocks.storage.nas import service as nas_service
 from rocks.storage.store.file import OutboxMessage
 from rocks.storage.stream.transport import Connection, _files, _translated
@@ -61,12 +62,15 @@ class DrivenSite:
         self.queues: dict[str, deque[tuple[str, OutboxMessage]]] = {REPLIES: deque()}
         self.queues.update({node.queue: deque() for node in self.nodes.values()})
         self.now = 1_800_000_000
+        self.clock_error = 0
+        """By how much the clock was set forward; the monotonic one goes on."""
         self.acting: Any = None
         """The node whose daemon is at work; None while daemons start."""
         self.given_up: set[str] = set()
         """Images that were given up on a host that may still use them."""
         self._numbers = itertools.count()
         patch.setattr(nas_engine, "now_seconds", lambda: self.now)
+        patch.setattr(scheduler, "monotonic_seconds", lambda: float(self.now - self.clock_error))
         patch.setattr(device_handlers, "wait_seconds", nothing)
         for name in ("_CLOSE_SECONDS", "_UDEV_SECONDS"):
             patch.setattr(device_handlers, name, 0.0)

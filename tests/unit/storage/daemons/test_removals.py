@@ -1,5 +1,6 @@
 """The removal of a volume."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -116,6 +117,47 @@ def test_an_image_that_is_not_destroyed_at_once_stays_removed(
         site.map(ZVOL)
     site.ask(wire.UndeleteZvol(ZVOL))
     assert site.state(ZVOL) == "unmapped"
+
+
+@pytest.mark.parametrize("is_restarted", [False, True])
+def test_a_clock_that_jumps_destroys_no_volume(site: DrivenSite, is_restarted: bool) -> None:
+    """Not even where the daemon starts with the wrong time, and knows no other: what it has not counted is left."""
+    site.ask(wire.AddZvol("tank", ZVOL, BYTES_PER_GIB))
+    site.ask(wire.DelZvol("tank", ZVOL, grace_seconds=7200))
+    pass_time(site, 3700)
+    for error in (10**6, -(10**6)):
+        if is_restarted:
+            site.nas.die()
+        site.clock_error += error
+        site.now += error
+        if is_restarted:
+            site.nas.start()
+        site.turn()
+        assert site.state(ZVOL) == "deleting"
+    pass_time(site, 3300)
+    assert site.state(ZVOL) == "deleting"
+    pass_time(site, 200)
+    assert site.image(ZVOL) is None and site.nas.pools.read_volume(f"tank/{ZVOL}") is None
+
+
+def pass_time(site: DrivenSite, seconds: int) -> None:
+    """By all clocks."""
+    site.turn()
+    site.now += seconds
+    site.turn()
+
+
+def test_a_record_of_an_earlier_release_ends_with_the_time_alone(site: DrivenSite) -> None:
+    """It does not say how much of the grace period there was."""
+    site.ask(wire.AddZvol("tank", ZVOL, BYTES_PER_GIB))
+    site.ask(wire.DelZvol("tank", ZVOL, grace_seconds=7200))
+    site.nas.service._engine.add(replace(site.image(ZVOL), grace_seconds=0))
+    site.turn()
+    assert site.state(ZVOL) == "deleting"
+    site.now += 7200
+    site.clock_error += 7200
+    site.turn()
+    assert site.image(ZVOL) is None
 
 
 def _fail(*values: object) -> None:

@@ -36,7 +36,7 @@ SAMPLES: dict[type[Event], Event] = {
     events.StartSeed: events.StartSeed(),
     events.StartPull: events.StartPull(),
     events.RetryDue: events.RetryDue(),
-    events.GraceOver: events.GraceOver(),
+    events.GracePassed: events.GracePassed(60),
     events.Restarted: events.Restarted(),
     events.Contradicted: events.Contradicted("the records and the volume contradict each other"),
 }

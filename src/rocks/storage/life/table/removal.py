@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Tuple
 
 from rocks.storage.life import guards
-from rocks.storage.life.events import Delete, GraceOver, Grow, Map, Restore, Undelete
+from rocks.storage.life.events import Delete, GracePassed, Grow, Map, Restore, Undelete
 from rocks.storage.life.states import DELETING, GROWING, RESTORING, UNMAPPED
 from rocks.storage.life.table.rows import Entry, RejectionRow, Row, done, failed, retried
 from rocks.storage.life.transitions import removal
@@ -76,7 +76,8 @@ DELETE_AND_RESTORE: Tuple[Entry, ...] = (
         "{image.zvol} now=yes",
         guards.NOTHING_OPEN,
     ),
-    Row(DELETING, GraceOver, DELETING, "destroy it", into(DELETING), guards.DUE, starts="destroy"),
+    Row(DELETING, GracePassed, DELETING, "destroy it", into(DELETING), guards.DUE, starts="destroy"),
+    Row(DELETING, GracePassed, DELETING, "the rest is less", removal.count_grace, guards.NOTHING_OPEN),
     done(DELETING, "destroy", None, "the image no longer exists", removal.forget),
     *retried(DELETING, "mark", "unmark", "destroy"),
     Row(UNMAPPED, Restore, RESTORING, "safety snapshot first", removal.begin_restore, starts="restore"),

@@ -12,10 +12,11 @@ from rocks.storage.life.transitions.record_changes import enter, fresh, outcomes
 
 def begin_delete(image: Image, event: Any, now: int) -> Decision:
     """First check whether the volume may be destroyed; that of an image in its grace period may stay in it."""
-    at_once = image.state == DELETING
-    due_at = image.due_at if at_once else now + event.grace_seconds
-    deleting = replace(fresh(enter(image, DELETING)), operation_id=event.op_id, due_at=due_at)
-    return Decision(replace(deleting, at_once=at_once, reason=image.reason))
+    deleting = replace(fresh(enter(image, DELETING)), operation_id=event.op_id, reason=image.reason)
+    if image.state == DELETING:
+        return Decision(replace(deleting, at_once=True))
+    due_at, grace_seconds = now + event.grace_seconds, event.grace_seconds
+    return Decision(replace(deleting, due_at=due_at, grace_seconds=grace_seconds))
 
 
 def cannot_delete(image: Image, event: Any, now: int) -> Decision:
@@ -47,15 +48,19 @@ def _as_before(image: Image) -> Image:
 
 def begin_mark(image: Image, event: Any, now: int) -> Decision:
     """The volume is marked too."""
-    due_at = now if image.at_once else image.due_at
-    marked = replace(fresh(enter(image, DELETING)), volume_guid=event.facts.volume_guid, due_at=due_at)
-    return Decision(replace(marked, at_once=False))
+    marked = replace(fresh(enter(image, DELETING)), volume_guid=event.facts.volume_guid)
+    return Decision(replace(marked, at_once=False, due_at=now, grace_seconds=0) if image.at_once else marked)
 
 
 def marked(image: Image, event: Any, now: int) -> Decision:
     """The image waits for the end of the grace period."""
     waiting = replace(fresh(enter(image, DELETING)), operation_id="")
     return Decision(waiting, outcomes_of((image.operation_id,)))
+
+
+def count_grace(image: Image, event: Any, now: int) -> Decision:
+    """What the daemon has counted is not counted again after a restart."""
+    return Decision(replace(image, grace_seconds=max(0, image.grace_seconds - event.seconds)))
 
 
 def begin_unmark(image: Image, event: Any, now: int) -> Decision:
