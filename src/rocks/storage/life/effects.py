@@ -101,12 +101,16 @@ class EnsureOnlyHold(VolumeEffect):
 @tagged
 @dataclass(frozen=True)
 class EnsureExport(VolumeEffect):
-    """One target for one initiator, its gate opened last: a snapshot, read only; without one the volume, writable."""
+    """One target for one initiator, its gate opened last: a snapshot, read only; without one the volume, writable.
+
+    With the guid of the image's volume, IncoherentError when another has its name: its content is another.
+    """
 
     snapshot: Optional[str]
     target: str
     serial: str
     initiator: str
+    guid: Optional[str] = None
 
 
 @tagged

@@ -15,7 +15,7 @@ from rocks.storage.life import effects
 from rocks.storage.life.facts import NOTHING, Facts
 from rocks.storage.life.names import is_earlier_target
 from rocks.storage.limits import DEVICE_SECONDS
-from rocks.storage.nas.volume_handlers import needed_volume
+from rocks.storage.nas.volume_handlers import check_identity, needed_volume
 from rocks.storage.zfs.driver import PoolDriver
 
 _log = logging.getLogger(__name__)
@@ -41,15 +41,14 @@ class ExportHandlers:
         }
 
     def _ensure_export(self, effect: effects.EnsureExport) -> Facts:
-        name = effect.volume
+        name, volume = effect.volume, needed_volume(self._pools, effect.volume)
+        check_identity(name, volume, effect.guid or volume.guid)
         if effect.snapshot is not None:
-            self._pools.ensure_snapshots_visible(
-                effect.volume, needed_volume(self._pools, effect.volume).guid
-            )
-            name = f"{effect.volume}@{effect.snapshot}"
+            self._pools.ensure_snapshots_visible(name, volume.guid)
+            name = f"{name}@{effect.snapshot}"
         else:
             # a NAS that loses power must not lose acknowledged writes: the guest runs on
-            self._pools.ensure_synchronous(effect.volume, needed_volume(self._pools, effect.volume).guid)
+            self._pools.ensure_synchronous(name, volume.guid)
         secrets = self._secrets_of(effect.target)
         if secrets is None:
             raise BugError(f"the export {effect.target} has no secrets; please report this")

@@ -289,7 +289,9 @@ def _grant(
 
 def _export(image: Image, snapshot: Optional[str]) -> effects.EnsureExport:
     assert image.target is not None and image.initiator is not None
-    return effects.EnsureExport(image.volume, snapshot, image.target, image.serial, image.initiator)
+    return effects.EnsureExport(
+        image.volume, snapshot, image.target, image.serial, image.initiator, image.volume_guid
+    )
 
 
 def export_spec(image: Image) -> Optional[effects.EnsureExport]:

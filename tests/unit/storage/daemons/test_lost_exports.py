@@ -156,3 +156,26 @@ def test_an_export_that_cannot_be_made_is_reported(
     site.nas.pools.import_pool("tank")
     site.nas.service._exports.look()
     assert len(site.nas.targets.read_exports()) == 1 and site.row(ZVOL)["reason"] == ""
+
+
+@pytest.mark.parametrize("sync", [False, True])
+def test_another_volume_is_not_exported_in_the_place_of_the_images(site: DrivenSite, sync: bool) -> None:
+    """The pool was made anew of a copy, or the names were exchanged: the guest waits, and reads no other content."""
+    site.map(ZVOL, sync=sync)
+    name, pools = f"tank/{ZVOL}", site.nas.pools
+    site.nas.lose_power()
+    volume, history = pools.read_volume(name), pools.read_history(name)
+    pools.ensure_renamed(name, volume.guid, "tank/former")
+    pools.ensure_volume(name, volume.size_bytes, 16384, properties=dict(volume.properties))
+    other = pools.read_volume(name)
+    for snapshot in history.snapshots:
+        pools.ensure_snapshot(name, other.guid, snapshot.name, {})
+    site.nas.start()
+    assert site.nas.service._exports.look() < 60 and site.nas.targets.read_exports() == ()
+    assert (
+        f"but the image's volume has {volume.guid}: another volume has its name" in site.row(ZVOL)["reason"]
+    )
+    pools.ensure_renamed(name, other.guid, "tank/other")
+    pools.ensure_renamed("tank/former", volume.guid, name)
+    site.nas.service._exports.look()
+    assert len(site.nas.targets.read_exports()) == 1 and session_state(site) == LOGGED_IN
