@@ -90,7 +90,7 @@ class Arrivals:
             )
         if request.needed_bytes > free_bytes:
             raise StateError(self._shortage(new, request.needed_bytes))
-        self._store.save_arrival(new)
+        self._store.add_arrival(new)
 
     def dismiss(self, zvol: str) -> bool:
         """Expect the image no longer, and destroy what was received; False when it was not expected.
@@ -155,7 +155,7 @@ class Arrivals:
                 send_line(connection.writer, {"taken": True})
                 return
             arrival = replace(arrival, epoch=opening.epoch, guid=None, volume_guid=None, reason="")
-            self._store.save_arrival(arrival)
+            self._update(arrival)
             send_line(connection.writer, {"expected": True})
             self._receive_all(connection, opening, arrival)
             self._compare(connection, opening, arrival)
@@ -205,11 +205,19 @@ class Arrivals:
             return None
         arrival = next((one for one in self.all() if one.image_id == opening.image_id), None)
         if arrival is None or arrival.source != peer or opening.epoch < arrival.epoch:
-            raise StateError(
-                f"{self._node} does not expect this image from {peer}: the move was cancelled, or {self._node} has "
-                "lost its records"
-            )
+            raise self._not_expected(peer)
         return arrival
+
+    def _update(self, arrival: Arrival) -> None:
+        """StateError when it was cancelled meanwhile: its record does not come back."""
+        if not self._store.update_arrival(arrival):
+            raise self._not_expected(arrival.source)
+
+    def _not_expected(self, peer: str) -> StateError:
+        return StateError(
+            f"{self._node} does not expect this image from {peer}: the move was cancelled, or {self._node} has lost "
+            "its records"
+        )
 
     def _receive_all(self, connection: Connection, opening: Opening, arrival: Arrival) -> None:
         volume = names.arriving_volume(arrival.pool, arrival.zvol)
@@ -251,7 +259,7 @@ class Arrivals:
                 "destroyed"
             )
         self._allowed(connection.peer, opening)
-        self._store.save_arrival(replace(arrival, guid=newest.guid, volume_guid=volume.guid))
+        self._update(replace(arrival, guid=newest.guid, volume_guid=volume.guid))
         send_line(connection.writer, {"received": newest.guid})
 
     def _placed(self, arrival: Arrival, described: Mapping[str, Any]) -> Image:
@@ -309,7 +317,7 @@ class Arrivals:
     def _check_space(self, arrival: Arrival, needed_bytes: int) -> None:
         if needed_bytes > self._pools.read_pool(arrival.pool).free_bytes:
             reason = f"waits for space: {self._shortage(arrival, needed_bytes)}"
-            self._store.save_arrival(replace(arrival, reason=reason))
+            self._update(replace(arrival, reason=reason))
             raise PoolFullError(reason)
 
     def _shortage(self, arrival: Arrival, needed_bytes: int) -> str:

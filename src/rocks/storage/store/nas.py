@@ -96,13 +96,15 @@ class NasStore(StoreFile):
         rows = self.rows("SELECT zvol, record FROM arrivals ORDER BY zvol")
         return [decode_lenient(Arrival, json.loads(record), zvol) for zvol, record in rows]
 
-    def save_arrival(self, arrival: Arrival) -> None:
-        """Store it."""
-        self.change(
-            "INSERT INTO arrivals (zvol, record) VALUES (?, ?) "
-            "ON CONFLICT (zvol) DO UPDATE SET record = excluded.record",
-            (arrival.zvol, json.dumps(encode(arrival), separators=(",", ":"))),
-        )
+    def add_arrival(self, arrival: Arrival) -> None:
+        """Store a new one."""
+        sql = "INSERT INTO arrivals (record, zvol) VALUES (?, ?)"
+        self.change(sql, (json.dumps(encode(arrival), separators=(",", ":")), arrival.zvol))
+
+    def update_arrival(self, arrival: Arrival) -> bool:
+        """Store it; False when it is not expected any more."""
+        sql = "UPDATE arrivals SET record = ? WHERE zvol = ?"
+        return self.change(sql, (json.dumps(encode(arrival), separators=(",", ":")), arrival.zvol)) == 1
 
     def forget_arrival(self, zvol: str) -> None:
         """The image has arrived, or is not expected any more."""

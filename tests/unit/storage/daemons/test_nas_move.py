@@ -8,7 +8,7 @@ import pytest
 from rocks.core.errors import BusyError, RocksError, StateError
 from rocks.storage.life.effects import SendToNas
 from rocks.storage.life.events import EffectDone
-from rocks.storage.nas import moves
+from rocks.storage.nas import arrivals, moves
 from rocks.storage.nas.engine import Engine
 from rocks.storage.store.file import RecordsError
 from rocks.storage.stream.lines import Opening, receive_line, write_opening
@@ -249,6 +249,33 @@ def test_cancelled_move_leaves_the_image_here(site: DrivenSite) -> None:
     assert listed_state(site, NAS) == "unmapped" and not listed(site, OTHER_NAS)
     assert site.other_nas.pools.list_volumes("tank") == ()
     map_local(site, NAS)
+
+
+@pytest.mark.parametrize("when", ["it begins", "it ends"])
+def test_a_move_that_is_cancelled_there_does_not_come_back(
+    site: DrivenSite, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    """Its name is free there, although its transfer was just about to record how far it is."""
+    create_image(site)
+    service = site.other_nas.service
+    allowed, compare, seen = service._arrivals._allowed, arrivals.is_same_content, list[str]()
+
+    def allow(peer: str, opening: Opening) -> object:
+        found = allowed(peer, opening)
+        seen.append("asked")
+        if (seen == ["asked"] * 2) if when == "it begins" else "compared" in seen:
+            service._store.forget_arrival(ZVOL)  # as the first thing that a cancellation does
+        return found
+
+    def compared(*values: Any) -> bool:
+        seen.append("compared")
+        return compare(*values)
+
+    monkeypatch.setattr(service._arrivals, "_allowed", allow)
+    monkeypatch.setattr(arrivals, "is_same_content", compared)
+    assert "the move was cancelled" in refused(site)
+    assert listed_state(site, NAS) == "unmapped" and not listed(site, OTHER_NAS)
+    site.ask(wire.AddZvol("tank", ZVOL, MIB), OTHER_NAS)
 
 
 def test_stream_that_is_cut_goes_on(site: DrivenSite) -> None:
