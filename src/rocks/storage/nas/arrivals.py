@@ -88,6 +88,7 @@ class Arrivals:
                 f"ZVol {request.zvol} exists already on {self._node}; remove it there first: rocks remove host "
                 f"storageimg {self._node} {request.zpool} {request.zvol}"
             )
+        self._engine.check_target(request.zvol)
         if request.needed_bytes > free_bytes:
             raise StateError(self._shortage(new, request.needed_bytes))
         self._store.add_arrival(new)

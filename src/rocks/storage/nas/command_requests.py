@@ -213,6 +213,7 @@ class Commands:
         image = adopt(self._engine, self._pools, self._node, request.zpool, request.zvol)
         if image is None:
             self._pools.read_pool(request.zpool)
+            self._engine.check_target(request.zvol)
             image = Image(str(uuid.uuid4()), self._node, request.zpool, request.zvol)
             self._engine.add(image)
         self._check_meant(image, request.zpool, request.machine)

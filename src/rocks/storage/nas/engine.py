@@ -9,12 +9,13 @@ from dataclasses import replace
 from typing import Callable, Dict, NamedTuple, Optional, Set, Tuple
 
 from rocks.core.clock import utc_now
-from rocks.core.errors import BugError, RocksError, code_of
+from rocks.core.errors import BugError, RocksError, StateError, code_of
 from rocks.core.files import file_error
 from rocks.storage.life.effects import BETWEEN_NASES, AskHost, Effect
 from rocks.storage.life.events import EffectDone, EffectFailed, Event
 from rocks.storage.life.facts import Facts
 from rocks.storage.life.image import Decision, Image, Outcome, Rejection, Work
+from rocks.storage.life.names import is_target_of, target_name
 from rocks.storage.life.state_machine import is_ready
 from rocks.storage.life.states import MAPPING, TRANSFERS
 from rocks.storage.nas.progress import ProgressBoard
@@ -102,6 +103,15 @@ class Engine:
         """The image of a volume name."""
         with self._lock:
             return next((image for image in self._images.values() if image.zvol == zvol), None)
+
+    def check_target(self, zvol: str) -> None:
+        """StateError for the name of a new image whose iSCSI target another has: such names have no capitals."""
+        for image in self.images():
+            if image.zvol != zvol and is_target_of(target_name(image.nas, zvol, 0), image.nas, image.zvol):
+                raise StateError(
+                    f"ZVol {zvol} would have the same iSCSI target as ZVol {image.zvol} on {image.nas}: their names "
+                    "differ in capitals only, or by _ and -5f; use another name"
+                )
 
     def queued_at(self, image_id: str) -> int:
         """When the transfer of the image was queued, or when the daemon started; UNIX seconds."""

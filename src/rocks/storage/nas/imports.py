@@ -100,9 +100,10 @@ class Imports:
         return {"zvol": request.zvol, "guid": made.guid, "size_bytes": made.size_bytes}
 
     def check_new(self, zvol: str, zpool: str) -> None:
-        """StateError for the name of an image that was removed, that is being moved here, or is in another pool."""
+        """StateError for a name that is in its grace period, is being moved here, or has another pool or spelling."""
         self.check_not_removed(zvol)
         self._check_free(zvol)
+        self._engine.check_target(zvol)
         image = self._engine.image_of(zvol)
         if image is not None and image.pool != zpool:
             raise StateError(f"ZVol {zvol} is in the pool {image.pool} of {image.nas}, not in {zpool}")

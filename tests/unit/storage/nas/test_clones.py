@@ -32,6 +32,9 @@ class Records:
     def image_of(self, zvol: str) -> Image | None:
         return self.known.get(zvol)
 
+    def check_target(self, zvol: str) -> None:
+        """None of these names differs in capitals only."""
+
     def image(self, image_id: str) -> Image | None:
         return next((image for image in self.known.values() if image.image_id == image_id), None)
 
