@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+from contextlib import nullcontext
 from typing import Callable, Dict, Optional, Type
 
 from rocks.core.errors import Code, IncoherentError, PoolFullError, RocksError, StateError, ToolError
 from rocks.core.units import size_text
 from rocks.storage.host import effects
 from rocks.storage.host.granted_image import GrantedImage
-from rocks.storage.host.retained_copies import IsOnNas, evict_copies, evictable_bytes
+from rocks.storage.host.retained_copies import IsOnNas, Reserve, evict_copies, evictable_bytes
 from rocks.storage.host.running_copies import RunningCopies
 from rocks.storage.host.transfers import HostTransfers
 from rocks.storage.life import names
@@ -33,7 +34,7 @@ Handler = Callable[..., Facts]
 class CopyHandlers:
     """The handlers of effects on volumes. `host` is the host's name in the cluster.
 
-    `is_idle` reports whether an image is unused, so that its copy may be evicted; `is_on_nas` asks the NAS of a copy.
+    `reserve` gives whether an image is unused, so that its copy may be evicted; `is_on_nas` asks the NAS of a copy.
     """
 
     def __init__(
@@ -41,11 +42,11 @@ class CopyHandlers:
         pools: PoolDriver,
         transfers: HostTransfers,
         host: str,
-        is_idle: Callable[[str], bool] = lambda zvol: False,
+        reserve: Reserve = lambda zvol: nullcontext(False),
         is_on_nas: IsOnNas = lambda copy: False,
     ) -> None:
         self._is_on_nas = is_on_nas
-        self._is_idle = is_idle
+        self._reserve = reserve
         self._pools = pools
         self._transfers = transfers
         self._host = host
@@ -213,7 +214,7 @@ class CopyHandlers:
         return merged_bytes(image.known.size_bytes, temp_write.referenced_bytes if temp_write else 0)
 
     def _evict(self, pool: str, needed_bytes: int, image: GrantedImage) -> None:
-        evict_copies(self._pools, pool, needed_bytes, image.evictable, self._is_idle, self._is_on_nas)
+        evict_copies(self._pools, pool, needed_bytes, image.evictable, self._reserve, self._is_on_nas)
 
     def _ensure_seed_named(self, effect: effects.EnsureSeedNamed, image: GrantedImage) -> Facts:
         name = _volume(effect)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional
+from typing import Callable, ContextManager, Dict, Iterable, List, Mapping, NamedTuple, Optional
 
 from rocks.core.units import size_text
 from rocks.storage.life import names
@@ -33,6 +33,9 @@ class RetainedCopy(NamedTuple):
 
 IsOnNas = Callable[[RetainedCopy], bool]
 """Asks the copy's NAS whether it has the copy's snapshot; False when that is not certain."""
+
+Reserve = Callable[[str], ContextManager[bool]]
+"""Gives whether an image is unused; if so, it is until the end of the `with`."""
 
 
 def retained_copies(pools: PoolDriver, pool: str) -> List[RetainedCopy]:
@@ -99,7 +102,7 @@ def evict_copies(
     pool: str,
     needed_bytes: int,
     evictable: Mapping[str, str],
-    is_idle: Callable[[str], bool],
+    reserve: Reserve,
     is_on_nas: IsOnNas,
 ) -> None:
     """Destroy evictable and quarantined copies until `needed_bytes` are free, those written back longest ago first.
@@ -113,16 +116,14 @@ def evict_copies(
     candidates = [copy for copy in retained if _is_evictable(copy, evictable)]
     candidates += quarantined_copies(pools, pool)
     for copy in sorted(candidates, key=lambda copy: created_seconds(pools, copy) or 0):
-        if is_idle(copy.zvol) and is_proved(pools, copy, is_on_nas):
+        with reserve(copy.zvol) as is_idle:
+            if not is_idle or not is_proved(pools, copy, is_on_nas):
+                continue
             forget_copy(pools, pool, copy.zvol)
-            _log.info(
-                "%s/%s was evicted: its NAS has it, and %s are needed",
-                pool,
-                copy.zvol,
-                size_text(needed_bytes),
-            )
-            if pools.read_pool(pool).free_bytes >= needed_bytes:
-                return
+        needed = size_text(needed_bytes)
+        _log.info("%s/%s was evicted: its NAS has it, and %s are needed", pool, copy.zvol, needed)
+        if pools.read_pool(pool).free_bytes >= needed_bytes:
+            return
 
 
 def forget_copy(pools: PoolDriver, pool: str, zvol: str, may_lose_bytes: Optional[int] = 0) -> None:

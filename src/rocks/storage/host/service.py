@@ -95,13 +95,13 @@ class HostService:
             devices.pools,
             configuration.default_pool,
             transfers,
-            lambda zvol: self._workers.is_idle(zvol),
+            lambda zvol: self._workers.reserved(zvol),
         )
         copies = CopyHandlers(
             devices.pools,
             transfers,
             configuration.name,
-            lambda zvol: self._workers.is_idle(zvol),
+            lambda zvol: self._workers.reserved(zvol),
             self._stored.is_on_nas,
         )
         operations = HostHandlers(

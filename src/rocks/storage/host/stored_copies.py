@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 from rocks.core.errors import BusyError, RocksError, StateError
 from rocks.fleet.wire.codec import encode
 from rocks.storage.host.copy_reports import report_copy
 from rocks.storage.host.retained_copies import (
+    Reserve,
     RetainedCopy,
     checked_copy,
     created_seconds,
@@ -33,7 +34,7 @@ _REASONS = {
 
 
 class StoredCopies:
-    """The copies of a host. `is_idle` reports whether an image is unused."""
+    """The copies of a host. `reserve` gives whether an image is unused."""
 
     def __init__(
         self,
@@ -41,13 +42,13 @@ class StoredCopies:
         pools: PoolDriver,
         own_pool: str,
         transfers: HostTransfers,
-        is_idle: Callable[[str], bool],
+        reserve: Reserve,
     ) -> None:
         self._store = store
         self._pools = pools
         self._own_pool = own_pool
         self._transfers = transfers
-        self._is_idle = is_idle
+        self._reserve = reserve
 
     def rows(self) -> List[Dict[str, Any]]:
         """Every copy that no guest uses, by name: size, time of its newest snapshot, and why it is here."""
@@ -75,18 +76,21 @@ class StoredCopies:
             raise StateError(
                 f"this host has no unused copy {volume}; `rocks list host storagecopy` lists the copies"
             )
-        if not self._is_idle(copy.zvol):
-            raise BusyError(f"the image of {volume} is in use, or was a moment ago; repeat the command later")
-        if not force and not is_proved(self._pools, copy, self.is_on_nas):
-            known = copy.nas or "its NAS is unknown and"
-            raise StateError(
-                f"{volume} is not destroyed: {known} does not confirm that it has all of it "
-                f"({_REASONS[copy.kind]}); force=yes destroys it all the same"
-            )
-        forget_copy(self._pools, copy.pool, copy.zvol, None if force else 0)
-        if copy.kind != "quarantined" and self._store.copy(copy.zvol) is not None:
-            # the NAS need not wait for changes that are no more
-            report_copy(self._store, copy, "none", None)
+        with self._reserve(copy.zvol) as is_idle:
+            if not is_idle:
+                raise BusyError(
+                    f"the image of {volume} is in use, or was a moment ago; repeat the command later"
+                )
+            if not force and not is_proved(self._pools, copy, self.is_on_nas):
+                known = copy.nas or "its NAS is unknown and"
+                raise StateError(
+                    f"{volume} is not destroyed: {known} does not confirm that it has all of it "
+                    f"({_REASONS[copy.kind]}); force=yes destroys it all the same"
+                )
+            forget_copy(self._pools, copy.pool, copy.zvol, None if force else 0)
+            if copy.kind != "quarantined" and self._store.copy(copy.zvol) is not None:
+                # the NAS need not wait for changes that are no more
+                report_copy(self._store, copy, "none", None)
         _log.warning("%s was destroyed by a command%s", volume, " (forced)" if force else "")
 
     def is_on_nas(self, copy: RetainedCopy) -> bool:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import Dict, Set
+from contextlib import contextmanager
+from typing import Dict, Iterator, Set
 
 from rocks.core.clock import Deadline, monotonic_seconds, wait_seconds
 from rocks.core.errors import HostError, IncoherentError, RocksError
@@ -72,12 +73,21 @@ class HostWorkers:
         text = f"this daemon cannot read the request ({error}): install the release of {sender} on this host"
         self._engine.reject(message, sender, HostError(text))
 
-    def is_idle(self, zvol: str) -> bool:
-        """Whether no worker has the image and no request for it has come for a while."""
+    @contextmanager
+    def reserved(self, zvol: str) -> Iterator[bool]:
+        """Whether no worker has the image and no request for it has come for a while; none begins in the `with`."""
         copy = self._store.copy(zvol)
         with self._lock:
             is_quiet = monotonic_seconds() - self._asked_at.get(zvol, -_QUIET_SECONDS) >= _QUIET_SECONDS
-            return is_quiet and zvol not in self._busy and (copy is None or copy.known.stage == "none")
+            is_unused = copy is None or copy.known.stage == "none"
+            is_idle = is_quiet and is_unused and zvol not in self._busy
+            if is_idle:
+                self._busy.add(zvol)
+        try:
+            yield is_idle
+        finally:
+            if is_idle and self._leave(zvol):
+                self._wake(zvol)
 
     def close(self) -> None:
         """Let the requests under way end, and begin no others."""
@@ -101,16 +111,20 @@ class HostWorkers:
         except Exception:  # noqa: BLE001 - one image's fault must not end the worker of all
             _log.exception("a fault at %s; please report this", zvol)
         finally:
-            with self._lock:
-                self._busy.discard(zvol)
-                again = zvol in self._again
-                self._again.discard(zvol)
-            if again:
+            if self._leave(zvol):
                 self._wake(zvol)
             elif not self._engine.must_rebuild(zvol):
                 self._pauses.pop(zvol, None)
             elif not self._closing.is_set():
                 self._wake_later(zvol)
+
+    def _leave(self, zvol: str) -> bool:
+        """Nobody has the image any more; returns whether a worker is to wake."""
+        with self._lock:
+            self._busy.discard(zvol)
+            is_needed = zvol in self._again
+            self._again.discard(zvol)
+            return is_needed
 
     def _may_go_on(self, zvol: str) -> bool:
         """A request that has begun ends before the daemon does."""

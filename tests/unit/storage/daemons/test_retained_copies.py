@@ -174,6 +174,32 @@ def test_the_nas_is_asked_for_the_snapshot_before_a_copy_is_evicted(site: Driven
     assert image(site, "first-vol").copies[0].kind == "clean", "its record"
 
 
+@pytest.mark.parametrize("by_command", [False, True])
+def test_no_request_begins_while_a_copy_is_destroyed(
+    site: DrivenSite, monkeypatch: pytest.MonkeyPatch, by_command: bool
+) -> None:
+    """A start would get a device on a copy whose snapshots are being destroyed. It begins afterwards."""
+    host = retain_copy(site, "first-vol")
+    workers, begun = host.service._workers, list[bool]()
+    destroy = host.pools.ensure_volume_gone
+
+    def destroy_slowly(volume: str, *values: object) -> object:
+        if volume == "tank/first-vol":
+            before = len(host.jobs.waiting)
+            workers._wake("first-vol")  # a request has come
+            begun.append(len(host.jobs.waiting) > before)
+        return destroy(volume, *values)
+
+    monkeypatch.setattr(host.pools, "ensure_volume_gone", destroy_slowly)
+    if by_command:
+        site.ask(wire.DelCopy("tank/first-vol"), HOST)
+    else:
+        assert evicted_for_another(site, host, "tank/first-vol")
+    assert begun == [False] and host.pools.read_volume("tank/first-vol") is None
+    site.turn()
+    assert not workers._busy and not workers._again
+
+
 def quarantine(host: HostNode, zvol: str) -> str:
     """Rename the host's copy as for quarantine; returns the new name."""
     fact = host.pools.read_volume(f"tank/{zvol}")
