@@ -11,8 +11,8 @@ from rocks.inventory.cluster_records import members, on_vlans, own_members, shar
 from rocks.inventory.inventory_lock import lock_inventory
 from rocks.inventory.loaded_host_records import which_are_vms
 from rocks.inventory.mac_pool import is_multicast
+from rocks.leases.unknown_machines import check_addition
 from rocks.machine.change_records import claim_own_vlans, move_vlan, other_owner_of_vlan
-from rocks.machine.unknown_machines import check_addition
 from rocks.network import interface_records as table
 from rocks.network.interface_rules import (
     address_in_use,

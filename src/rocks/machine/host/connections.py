@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Dict, Iterator, List, Optional
 
 from rocks.core.errors import RocksError, StateError
-from rocks.fleet.wire.network import DropCount, InterfaceFact, NetworkFacts, NetworkRequest
 from rocks.fleet.wire.domain_states import ACTIVE_STATES
+from rocks.fleet.wire.network import DropCount, InterfaceFact, NetworkFacts, NetworkRequest
 from rocks.machine.host.host import Host
 from rocks.machine.host.libvirt.domain_xml import DomainDocument, vf_addresses
 from rocks.machine.host.libvirt.interface_xml import GuestInterface
