@@ -20,7 +20,8 @@ from rocks.inventory.node_records import insert_hosts, memberships
 from rocks.inventory.records import Disk, Network
 from rocks.leases.records import set_state, take_leases
 from rocks.machine.addition_plan import InterfaceRequest, NewVm
-from rocks.machine.change_records import HostVlan, claim_vlan, insert_default_route, insert_vms
+from rocks.machine.change_records import insert_default_route, insert_vms
+from rocks.network.cluster_vlans import HostVlan, claim_vlan
 from rocks.network.firewall.records import insert_rule
 from rocks.network.firewall.rules import FirewallRule
 from rocks.network.interface_records import NewInterface, find_subnet, insert_interfaces

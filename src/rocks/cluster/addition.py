@@ -21,13 +21,13 @@ from rocks.library.guest_images import KEYS_ATTRIBUTE
 from rocks.machine import change_records as vm_changes
 from rocks.machine import in_use_records
 from rocks.machine.addition_plan import NEXT_FREE, VIRT_TYPE, InterfaceRequest, VmRequest
-from rocks.machine.change_records import HostVlan
 from rocks.machine.changes import warn_of_sizes
 from rocks.machine.domain.documents import INSTALL_FRONTEND, PUBLIC_NETWORK
 from rocks.machine.limits import DEFAULT_DISK_GB, DEFAULT_MEMORY_MB
 from rocks.machine.machines import DEFAULT_NETWORK, plan_new_vms
 from rocks.machine.maxima import Placed
 from rocks.machine.spec import LOCAL_TRANSPORT
+from rocks.network.cluster_vlans import HostVlan, claim_vlan
 from rocks.network.dns.changes import names_after_commit
 from rocks.network.infiniband.partitions import add_new_clusters_partition, check_pkey_value
 from rocks.network.interface_rules import check_ip
@@ -133,7 +133,7 @@ def add_cluster(database: Database, parameters: ClusterParameters) -> NewCluster
     subnet_ids = {subnet.name: number for number, subnet in networks.values()}
     host_vlans = [HostVlan(host, vlan, vlan_network.name) for host in containers]
     vm_changes.insert_vms(database, new, subnet_ids, host_vlans)
-    vm_changes.claim_vlan(database, vlan, new[0].name)
+    claim_vlan(database, vlan, new[0].name)
     if images.frontend:
         record_images(database, images, new, private)
     names_after_commit(database)

@@ -27,7 +27,6 @@ from rocks.machine import change_records as vm_changes
 from rocks.machine import in_use_records
 from rocks.machine import records as table
 from rocks.machine.addition_plan import check_container
-from rocks.machine.change_records import HostVlan
 from rocks.machine.disks.copy_records import read_copies
 from rocks.machine.disks.copy_rules import check_no_copies, check_no_doubt
 from rocks.machine.disks.disk_change_notes import image_lines
@@ -44,6 +43,7 @@ from rocks.machine.maxima import (
 )
 from rocks.machine.outcomes import Outcomes
 from rocks.machine.spec import LOCAL_TRANSPORT, memory_reserve_mb
+from rocks.network.cluster_vlans import HostVlan, claim_own_vlans, record_host_vlans
 from rocks.network.interfaces import claim_frontends_vlans
 
 if TYPE_CHECKING:
@@ -162,8 +162,8 @@ def _set_vm(database: Database, name: str, changes: VmChanges) -> tuple[str, ...
     if disks is not None:
         vm_changes.replace_disks(database, name, disks)
     if target is not None:
-        vm_changes.record_host_vlans(database, host_vlans(database, vm, target))
-    vm_changes.claim_own_vlans(database, [name])
+        record_host_vlans(database, host_vlans(database, vm, target))
+    claim_own_vlans(database, [name])
     lines = image_lines(vm, target, disks) if read_leases(database, [name]) else []
     return (*_vlan_lines(database, name), *lines) if becomes_vm else tuple(lines)
 

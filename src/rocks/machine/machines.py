@@ -27,9 +27,9 @@ from rocks.machine.addition_plan import (
     check_container,
     plan_vms,
 )
-from rocks.machine.change_records import HostVlan
 from rocks.machine.limits import DEFAULT_DISK_GB, DEFAULT_MEMORY_MB
 from rocks.machine.records import networks_of_vlans
+from rocks.network.cluster_vlans import HostVlan, record_host_vlans
 from rocks.network.dns.changes import names_after_commit
 from rocks.network.interfaces import claim_frontends_vlan
 from rocks.network.limits import MAX_VLAN_ID
@@ -126,7 +126,7 @@ def _give_vlans(database: Database, new: Sequence[NewVm]) -> None:
             claim_frontends_vlan(database, [vm.name for vm in new], vlan)
         networks = networks_of_vlans(database, sorted(vlans))
         hosts = dict.fromkeys(vm.container for vm in new)
-        vm_changes.record_host_vlans(
+        record_host_vlans(
             database, [HostVlan(host, vlan, networks[vlan]) for host in hosts for vlan in sorted(networks)]
         )
 

@@ -12,8 +12,8 @@ from rocks.inventory.inventory_lock import lock_inventory
 from rocks.inventory.loaded_host_records import which_are_vms
 from rocks.inventory.mac_pool import is_multicast
 from rocks.leases.unknown_machines import check_addition
-from rocks.machine.change_records import claim_own_vlans, move_vlan, other_owner_of_vlan
 from rocks.network import interface_records as table
+from rocks.network.cluster_vlans import claim_own_vlans, move_vlan, other_owner_of_vlan
 from rocks.network.interface_rules import (
     address_in_use,
     check_ip,

@@ -50,6 +50,7 @@ from rocks.machine.moves.move_rules import (
     plan_move,
 )
 from rocks.machine.spec import container_of, spec_of
+from rocks.network.cluster_vlans import record_host_vlans
 from rocks.storage.volumes import place_records as image_places
 
 if TYPE_CHECKING:
@@ -317,7 +318,7 @@ def record_on_host(database: Database, vm: VirtualMachine, target: Host) -> None
     lock_inventory(database)
     number = node_ids(database, [target.name])[target.name.lower()]
     vm_changes.update_vm(database, vm.name, {"PhysNode": number})
-    vm_changes.record_host_vlans(database, host_vlans(database, vm, target))
+    record_host_vlans(database, host_vlans(database, vm, target))
 
 
 def remove_left(database: Database, vm: VirtualMachine) -> list[str]:

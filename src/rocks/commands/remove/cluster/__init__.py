@@ -4,7 +4,7 @@ import rocks.commands
 from rocks.commands._shared.interrupt import LOOK_AT_LEASES
 from rocks.commands._shared.vm_removal import reads_disks_parameter, remove_with_hooks
 from rocks.inventory.cluster_records import own_clusters_of
-from rocks.machine.change_records import drop_unused_vlans
+from rocks.network.cluster_vlans import drop_unused_vlans
 from rocks.network.infiniband.machine_partitions import leave_partitions
 
 RollName = "kvm"
