@@ -7,6 +7,7 @@ import uuid
 from dataclasses import replace
 from typing import List, Optional, Sequence
 
+from rocks.core.errors import RocksError, StateError
 from rocks.storage.life.effects import Grant
 from rocks.storage.life.events import Retry
 from rocks.storage.life.grants import adopted
@@ -14,7 +15,7 @@ from rocks.storage.life.image import Image
 from rocks.storage.life.states import UNMAPPED
 from rocks.storage.nas.engine import Engine
 from rocks.storage.nas.imports import is_importing
-from rocks.storage.nas.volume_handlers import standing_grant
+from rocks.storage.nas.volume_handlers import NAS_POOL, standing_grant
 from rocks.storage.zfs.driver import PoolDriver
 from rocks.storage.zfs.facts import VolumeFact
 
@@ -58,13 +59,32 @@ def record_guid(engine: Engine, image: Image, guid: Optional[str], importing: bo
 
 
 def adopt_owned(engine: Engine, node: str, volumes: Sequence[VolumeFact]) -> None:
-    """All of these volumes that hosts have and that have no record: guests may run from them."""
-    known = {image.volume for image in engine.images()}
+    """All of these volumes that hosts have and that have no record: guests may run from them. StateError, for another
+    round, when one has got none.
+
+    A volume that names another pool is in a replica of that, with old content: it is logged, and left alone.
+    """
+    known, failures = {image.volume for image in engine.images()}, []
     for volume in volumes:
         # names of images have no further slash
         is_unknown = volume.name not in known and volume.name.count("/") == 1
-        if is_unknown and standing_grant(volume).owner is not None:
+        if not is_unknown or standing_grant(volume).owner is None:
+            continue
+        pool = volume.name.partition("/")[0]
+        stated = volume.property_value(NAS_POOL) or pool
+        if stated != pool:
+            _log.error(
+                "%s is no image here, since it was made in the pool %s: unless it is a replica, run zfs set %s=%s %s "
+                "and systemctl restart rocks-imgstorage-nas",
+                *(volume.name, stated, NAS_POOL, pool, volume.name),
+            )
+            continue
+        try:
             _add(engine, node, volume)
+        except RocksError as error:
+            failures.append(f"{volume.name} gets no record: {error}")
+    if failures:
+        raise StateError("; ".join(failures[:3]))
 
 
 def _add(engine: Engine, node: str, volume: VolumeFact) -> Image:

@@ -18,6 +18,9 @@ from rocks.storage.zfs.driver import PoolDriver
 from rocks.storage.zfs.facts import PoolFact, SnapshotFact, VolumeFact
 from rocks.storage.zfs.names import OUR_PREFIX
 
+NAS_POOL = f"{OUR_PREFIX}nas_pool"
+"""Which pool of the NAS the image is in, with its grant: a replica of the pool names it too."""
+
 
 class VolumeHandlers:
     """The handlers of effects on volumes."""
@@ -64,6 +67,7 @@ class VolumeHandlers:
         if reason is not None:
             raise IncoherentError(f"{effect.volume}: {reason}")
         named = {f"{OUR_PREFIX}{key}": value for key, value in grant_properties(effect).items()}
+        named[NAS_POOL] = effect.volume.partition("/")[0]
         self._pools.ensure_properties(effect.volume, volume.guid, named)
         return NOTHING
 

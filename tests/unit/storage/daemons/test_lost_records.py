@@ -323,3 +323,43 @@ def test_changes_stay_or_are_discarded_as_it_was_set_last(
     site.hosts[HOST].pools.write(f"tank/{ZVOL}", b"later", 4096)
     site.unmap(ZVOL)
     assert at_nas(site, b"later") == (persistent == "yes") and site.leftovers() == []
+
+
+def replicate(site: DrivenSite) -> None:
+    """As `zfs send -R tank@x | zfs receive -u backup` on the NAS: all volumes, with properties."""
+    pools = site.nas.pools
+    pools.fake.pools["backup"] = Pool("backup", 100 * BYTES_PER_GIB)
+    for volume in pools.list_volumes("tank"):
+        name = f"backup/{volume.name.partition('/')[2]}"
+        pools.ensure_volume(name, volume.size_bytes, 16384, properties=dict(volume.properties))
+
+
+@pytest.mark.parametrize("sync", [False, True])
+def test_a_replica_of_a_pool_on_the_nas_is_no_image(
+    site: DrivenSite, caplog: pytest.LogCaptureFixture, sync: bool
+) -> None:
+    """It comes first by its name, and has old content."""
+    site.map(ZVOL, sync=sync)
+    replicate(site)
+    site.lose_records()
+    assert site.image(ZVOL).pool == "tank" and not site.nas.service._comparison.unread
+    text = f"backup/{ZVOL} is no image here, since it was made in the pool tank: unless it is a replica, run zfs set"
+    assert text in caplog.text
+    site.wait_for_state(ZVOL, "local" if sync else "remote")
+    site.unmap(ZVOL)
+    assert site.leftovers() == []
+
+
+def test_a_volume_that_gets_no_record_holds_up_no_other(site: DrivenSite) -> None:
+    """A replica of an earlier release names no pool; that of the image is read again."""
+    for zvol in (ZVOL, "z-vol"):
+        site.map_local(zvol)
+    replicate(site)
+    pools = site.nas.pools
+    pools.ensure_volume_gone("backup/z-vol", pools.read_volume("backup/z-vol").guid, may_lose_bytes=None)
+    for pool in ("tank", "backup"):
+        for volume in pools.fake.pools[pool].volumes.values():
+            volume.properties.pop("imgstore:nas_pool", None)
+    site.lose_records()
+    assert [site.image(zvol).pool for zvol in (ZVOL, "z-vol")] == ["backup", "tank"]
+    assert f"tank/{ZVOL} gets no record" in site.nas.service._comparison.unread["tank"]
