@@ -142,8 +142,8 @@ def test_there_are_commands() -> None:
 
 FILES = sorted(Path(OUR_TREE).rglob("*.py"))
 ROOMS = {
-    *("cluster", "commands", "core", "database", "fleet", "install", "inventory", "library"),
-    *("machine", "network", "site", "storage", "trust"),
+    *("cluster", "commands", "core", "database", "fleet", "install", "inventory", "leases"),
+    *("library", "machine", "network", "site", "storage", "trust"),
 }
 """The rooms that a command may use."""
 NOT_BY_COMMANDS = ("agent", "core.process", "core.files", "fleet", "storage")
