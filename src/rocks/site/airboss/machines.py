@@ -37,7 +37,7 @@ _COMMAND_SECONDS = 4 * 3600.0
 
 _COMMANDS_AT_ONCE = 16
 _COMMANDS_OF_ONE = 4
-_FAILURE = re.compile(r"^Error: ([^\s:]+): ", re.MULTILINE)
+_FAILURE = re.compile(r"^Error: ([^\s:]+)[\s:]", re.MULTILINE)
 
 
 def list_machines(
@@ -112,7 +112,7 @@ class Power:
             return set(names)
         failed = set(names) if finished.exit_status else set()
         if finished.exit_status == EXIT_SOME_HOSTS_FAILED:
-            failed &= set(_FAILURE.findall(finished.error_text))
+            failed = failed & set(_FAILURE.findall(finished.error_text)) or failed
         outcome = "done" if not failed else f"failed: {finished.error_text}"
         log_call(call, f"{outcome} (exit status {finished.exit_status})")
         return failed
