@@ -20,12 +20,13 @@ def ssh_arguments(host: HostAddress, settings: FleetSettings, options: tuple[str
 
 
 def arguments_on(host: HostAddress, settings: FleetSettings, arguments: Sequence[str]) -> list[str]:
-    """The command line that runs a program on the host, by `ssh_arguments` unless that is this machine."""
+    """The command line that runs a program on the host, by a connection of its own unless that is this machine."""
     import shlex  # a start does without it
 
     if host.is_local:
         return list(arguments)
-    return [*ssh_arguments(host, settings), f"exec {shlex.join(arguments)}"]
+    # of its own, also where the operator shares connections: it may be to prove that the host is reached
+    return [*ssh_arguments(host, settings, ("-S", "none")), f"exec {shlex.join(arguments)}"]
 
 
 def ssh_arguments_of_operator(host: HostAddress, settings: FleetSettings) -> list[str]:

@@ -176,11 +176,27 @@ def test_rules_are_loaded_changed_and_removed(synced: Site, target: Target) -> N
     assert target.rules().split() == ["table", "ip", "libvirt_network", "{", "}"]
 
 
+@pytest.fixture
+def shared_connections(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """`ControlMaster auto` in the operator's ~/.ssh/config."""
+    with tempfile.TemporaryDirectory(prefix="rocks-", dir="/tmp") as folder:
+        shared = Path(folder) / "shared"
+        (tmp_path / "config").write_text(f"ControlMaster auto\nControlPersist 60\nControlPath {shared}\n")
+        program, ssh = tmp_path / "programs" / "ssh", shutil.which("ssh")
+        program.parent.mkdir()
+        program.write_text(f'#!/bin/sh\nexec {ssh} -F {tmp_path}/config "$@"\n')
+        program.chmod(0o755)
+        monkeypatch.setenv("PATH", str(program.parent), prepend=os.pathsep)
+        yield
+        if shared.exists():
+            run_checked(["ssh", "-S", str(shared), "-O", "exit", ADDRESS], deadline_seconds=10)
+
+
 @pytest.mark.slow
 def test_rules_that_refuse_the_frontend_are_taken_back(
-    synced: Site, target: Target, monkeypatch: pytest.MonkeyPatch
+    synced: Site, target: Target, shared_connections: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The database has another address of the frontend, and no rule accepts SSH."""
+    """The database has another address of the frontend, and no rule accepts SSH. No connection is shared."""
     synced.done("sync", "host", "firewall", NAME)
     before = target.machine.outside("/etc/rocks/firewall.nft").read_text("utf-8")
     seconds = math.ceil(patience(12))

@@ -6,7 +6,7 @@ import pytest
 
 from rocks.core.errors import UserError
 from rocks.fleet.known_hosts import parse_host_key, read_known_hosts, record_host_keys
-from rocks.fleet.openssh import ssh_arguments, ssh_arguments_of_operator
+from rocks.fleet.openssh import arguments_on, ssh_arguments, ssh_arguments_of_operator
 from rocks.fleet.settings import FleetSettings, HostAddress
 
 LINE = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIFcFkTgNrFbZsKNbVL8QJTKR2qnl3tTcyrOa4YDCYnlz"
@@ -101,3 +101,12 @@ def test_command_lines_of_openssh() -> None:
     ):
         assert option in ours
     assert "BatchMode=yes" not in ssh_arguments_of_operator(HOST, settings)
+
+
+def test_a_program_on_a_host_has_a_connection_of_its_own() -> None:
+    """Also where `ControlMaster` is in the operator's ~/.ssh/config: new firewall rules are confirmed by a new one."""
+    arguments = arguments_on(HOST, FleetSettings(), ["sh", "-c", "a b"])
+    at = arguments.index("-S")
+    assert arguments[at : at + 2] == ["-S", "none"] and at < arguments.index("--")
+    assert arguments[-1] == "exec sh -c 'a b'"
+    assert arguments_on(HOST._replace(is_local=True), FleetSettings(), ["true"]) == ["true"]
