@@ -101,7 +101,9 @@ def translate_flags(flags: str, protocol: str, action: str, port_of: PortOf) -> 
     target: dict[str, str] = {}
     limit: dict[str, str] = {}
     for option in _options(flags, protocol, port_of):
-        if option.name in ("--limit", "--limit-burst"):
+        if option.name == "-m limit":
+            limit.setdefault("--limit", "3/hour")
+        elif option.name in ("--limit", "--limit-burst"):
             limit[option.name] = _limit(option)
         elif option.name in _MATCHES:
             matches += [match for match in (_MATCHES[option.name](option),) if match]
@@ -133,7 +135,10 @@ def _options(flags: str, protocol: str, port_of: PortOf) -> Iterator[_Option]:
         name, equals, value = name.partition("=") if name.startswith("--") else (name, "", "")
         name = _ALIASES.get(name, name)
         if name in ("-m", "--match"):
-            _check_module(value if equals else _next(texts, name), is_not)
+            module = value if equals else _next(texts, name)
+            _check_module(module, is_not)
+            if module == "limit":
+                yield _Option("-m limit", "", False, protocol, port_of)
             continue
         if name == "--syn":
             yield _Option("--tcp-flags", "fin,syn,rst,ack syn", is_not, protocol, port_of)

@@ -38,6 +38,9 @@ def translated(flags: str, protocol: str = "tcp", action: str = "ACCEPT") -> Nft
         ("-m mac --mac-source 00:AA:22:33:44:55", "ether saddr 00:aa:22:33:44:55"),
         ("-m iprange --src-range 10.0.0.1-10.0.0.9", "ip saddr 10.0.0.1-10.0.0.9"),
         ("-m limit --limit 5/min --limit-burst 7", "limit rate 5/minute burst 7 packets"),
+        ("--limit 5/min -m limit", "limit rate 5/minute burst 5 packets"),
+        ("-m limit", "limit rate 3/hour burst 5 packets"),
+        ("--match=limit --limit-burst 9", "limit rate 3/hour burst 9 packets"),
     ],
 )
 def test_a_match(flags: str, match: str) -> None:
