@@ -6,6 +6,7 @@ so this module retains the lines of the file.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from rocks.core.errors import UserError
@@ -54,6 +55,17 @@ def record_host_keys(path: str, host: HostAddress, keys: tuple[HostKey, ...]) ->
     ensure_folders(Path(path).parent, 0o755)
     write_file(Path(path), new, mode=PUBLIC)
     return True
+
+
+def rename_hosts(path: str, new_names: Mapping[str, str]) -> None:
+    """Have the keys under the new names of their hosts; the lines of a host whose new name is '' are removed."""
+    old, new = _read(Path(path)), ""
+    for line in old.splitlines(keepends=True):
+        names = line.split(" ", 1)[0]
+        renamed = [new_names.get(name, name) for name in names.split(",")]
+        new += ",".join(renamed) + line[len(names) :] if all(renamed) else ""
+    if new != old:
+        write_file(Path(path), new, mode=PUBLIC)
 
 
 def _parse(line: str) -> HostKeyEntry | None:

@@ -47,8 +47,11 @@ def remove_hosts(database: Database, names: Sequence[str], hooks: Sequence[Remov
         hook.check(names)
     for hook in hooks:
         hook.run(names)
+    from rocks.site.shared_keys import rename_keys_after_commit  # paramiko is slow to load
+
     # last: a hook may commit, and names that cannot be written are not its error
     names_after_commit(database)
+    rename_keys_after_commit(database, dict.fromkeys(names, ""))
 
 
 def remove_part(database: Database, names: Sequence[str], part: str) -> None:

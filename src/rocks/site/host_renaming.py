@@ -31,6 +31,8 @@ def rename_host(database: Database, name: str, new_name: str) -> list[str]:
     domain has the old name, or with a disk on a NAS, because the volume has the old name. BusyError while another
     command changes it.
     """
+    from rocks.site.shared_keys import rename_keys_after_commit  # paramiko is slow to load
+
     check_host_name(new_name, {appliance.lower() for appliance in nodes.appliance_names(database)})
     lock_inventory(database)
     if name.lower() != new_name.lower():
@@ -52,6 +54,7 @@ def rename_host(database: Database, name: str, new_name: str) -> list[str]:
     nodes.rename_host(database, name, new_name)
     database.after_commit(lambda: unlock_inventory(database))  # what follows may wait for the broker
     names_after_commit(database)
+    rename_keys_after_commit(database, {new_name: "", name: new_name})
     image_places.rename_nas(database, name, new_name)
     image_moves.rename_nas(database, name, new_name)
     leases.rename_lease_host(database, name, new_name)

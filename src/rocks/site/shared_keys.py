@@ -13,7 +13,7 @@ from rocks.fleet.first_contact import (
     install_own_key,
     known_host_keys,
 )
-from rocks.fleet.known_hosts import read_known_hosts, record_host_keys
+from rocks.fleet.known_hosts import read_known_hosts, record_host_keys, rename_hosts
 from rocks.fleet.run_parallel import run_parallel
 from rocks.fleet.settings import FleetSettings
 from rocks.install.installation.installations import KEYS_LOCK, LOCK_SECONDS
@@ -22,7 +22,7 @@ from rocks.network.dns.name_records import load_site_names
 from rocks.site.host_lists import known_hosts_lines, names_of_hosts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from rocks.database.connection import Database
     from rocks.fleet.known_hosts import HostKey
@@ -64,14 +64,21 @@ def share_keys(
         jobs, threads=chosen.threads, deadline_seconds=dict.fromkeys(jobs, DEADLINE_SECONDS)
     ):
         try:
-            yield (
-                name,
-                key
-                if isinstance(key, RocksError)
-                else _share(database, hosts[name], key, confirm, replace, chosen),
-            )
+            if isinstance(key, RocksError):
+                raise key
+            yield name, _share(database, hosts[name], key, confirm, replace, chosen)
         except RocksError as error:
             yield name, error
+
+
+def rename_keys_after_commit(database: Database, new_names: Mapping[str, str]) -> None:
+    """After the commit, recorded keys follow the names; '' removes them: another machine may get the former name."""
+
+    def rename() -> None:
+        with database.locked(KEYS_LOCK, LOCK_SECONDS):
+            rename_hosts(FleetSettings().known_hosts_file, new_names)
+
+    database.after_commit(rename)
 
 
 def report_known_hosts(database: Database) -> str:

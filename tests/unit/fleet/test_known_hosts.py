@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from rocks.core.errors import UserError
-from rocks.fleet.known_hosts import parse_host_key, read_known_hosts, record_host_keys
+from rocks.fleet.known_hosts import parse_host_key, read_known_hosts, record_host_keys, rename_hosts
 from rocks.fleet.openssh import arguments_on, ssh_arguments, ssh_arguments_of_operator
 from rocks.fleet.settings import FleetSettings, HostAddress
 
@@ -49,6 +49,23 @@ def test_a_new_key_replaces_the_old(tmp_path: Path) -> None:
         f"nas-0-0 {LINE}",
         f"compute-0-0,10.1.255.254 {LINE}",
     ]
+
+
+def test_keys_follow_the_names_of_hosts(tmp_path: Path) -> None:
+    """The line of a removed host goes with its address, also one that another host leaves its name to."""
+    path = tmp_path / "known_hosts"
+    path.write_text(
+        f"# a comment\n\n@revoked a {LINE}\na,10.1.0.2 {LINE} x\nb,[10.1.0.3]:2222 {OTHER_LINE}\nnode {LINE}\n"
+    )
+    rename_hosts(str(path), {"b": "", "a": "b"})
+    left = ["# a comment", "", f"@revoked a {LINE}", f"b,10.1.0.2 {LINE} x", f"node {LINE}"]
+    assert path.read_text().splitlines() == left
+    rename_hosts(str(path), {"B": "", "b": "B"})
+    assert read_known_hosts(str(path))["B"] == (KEY,)
+    rename_hosts(str(path), {"B": "", "gone": "", "": ""})
+    assert path.read_text().splitlines() == [left[0], "", left[2], left[4]]
+    rename_hosts(str(tmp_path / "absent"), {"b": ""})
+    assert not (tmp_path / "absent").exists()
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 
 from rocks.commands._framework.base import Command
 from rocks.fleet import first_contact
-from rocks.fleet.known_hosts import parse_host_key, record_host_keys
+from rocks.fleet.known_hosts import parse_host_key, read_known_hosts, record_host_keys
 from rocks.fleet.settings import FleetSettings, HostAddress
 from tests.patience import patience
 from tests.system.commands.conftest import Site
@@ -135,6 +135,27 @@ def test_sync_host_sharedkey_rejects_another_key_without_replace(
         "sync host sharedkey compute-0-0 replace=yes", confirmed(server)
     )
     assert reached.done("run host compute-0-0 'echo in'") == "in\n"
+
+
+def test_the_key_of_a_host_goes_with_its_name(known: Site, server: Sshd, settings: FleetSettings) -> None:
+    """Another machine that gets the name of a removed or renamed host is one whose key nobody has confirmed."""
+    file = Path(settings.known_hosts_file)
+    before = file.read_text()
+    assert f"would write {file}" in known.done("remove host compute-0-1 dry-run=yes")
+    assert file.read_text() == before
+    known.done("remove host compute-0-1")
+    assert {"compute-0-1", SILENT}.isdisjoint(read_known_hosts(str(file)))
+    left = file.read_text()
+    known.done("set host name compute-0-0 renamed")
+    assert file.read_text() == left.replace("compute-0-0,", "renamed,") != left
+    assert known.done("run host renamed", "echo hello") == "hello\n"
+    known.done("add host compute-0-0 rank=7")
+    known.done("set host attr compute-0-0 ssh_port", str(server[0].port))
+    known.change(
+        "INSERT INTO networks (Node, IP) SELECT ID, %s FROM nodes WHERE Name = 'compute-0-0'",
+        (server[0].address,),
+    )
+    assert "is not confirmed" in known.refused("sync host sharedkey compute-0-0")
 
 
 def test_sync_host_sharedkey_goes_on_after_a_host_that_is_down(reached: Site) -> None:

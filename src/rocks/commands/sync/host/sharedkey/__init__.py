@@ -16,6 +16,7 @@ class Command(rocks.commands.Command):
     The command shows the fingerprint of each key that is not recorded yet, and asks whether it is the one on the
     console of the host (ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub). Nothing is sent before the answer yes:
     otherwise another machine at the address could get the password of root. Without a terminal, give fingerprint=.
+    The key follows a host that is renamed, and goes with one that is removed.
 
     <shared names='hosts'/>
     <param type='string' name='fingerprint' default='none: you are asked'>
