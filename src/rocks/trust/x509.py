@@ -94,12 +94,13 @@ def create_revoked_list(authority: Pair, revoked: Iterable[tuple[int, datetime]]
     """The revocation list (serial number, time), PEM; valid as long as the authority itself.
 
     It is deployed whenever it changes, so it must not expire before: without a valid list the broker accepts no client.
+    TLS libraries refuse a list of a time to come, which the clock may have had: it begins as the authority does.
     """
     issuer = x509.load_pem_x509_certificate(authority.certificate)
     builder = (
         x509.CertificateRevocationListBuilder()
         .issuer_name(issuer.subject)
-        .last_update(now - _BACKDATED)
+        .last_update(issuer.not_valid_before_utc)
         .next_update(issuer.not_valid_after_utc)
         .add_extension(_issuer_identifier(issuer), critical=False)
         .add_extension(x509.CRLNumber(int(now.timestamp() * 1000)), critical=False)

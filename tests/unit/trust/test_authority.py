@@ -3,10 +3,13 @@
 import contextlib
 import ssl
 import stat
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from cryptography.x509 import load_pem_x509_crl
 
+from rocks.core.clock import utc_now
 from rocks.core.errors import BusyError, StateError, UserError
 from rocks.core.files import write_file
 from rocks.core.process import run_checked
@@ -195,6 +198,18 @@ def test_a_certificate_that_is_revoked_while_it_is_fetched_is_missing(
     monkeypatch.setattr(authority, "_locked", after_the_revocation)
     with pytest.raises(StateError, match="nas-0-0 has no certificate"):
         authority.bundle("nas-0-0")
+
+
+def test_a_list_of_a_clock_that_was_ahead_is_valid(
+    authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TLS libraries refuse a list that is not valid yet, and with it each certificate."""
+    authority.issue(_request("nas-0-0"))
+    gone = authority.issue(_request("nas-0-1"))
+    monkeypatch.setattr("rocks.trust.authority.utc_now", lambda: utc_now() + timedelta(days=30))
+    authority.revoke("nas-0-1")
+    assert _revoked(authority, "nas-0-0") == {gone.serial}
+    assert load_pem_x509_crl(authority.bundle("nas-0-0").revoked).last_update_utc < utc_now()
 
 
 def test_only_root_can_read_the_files(authority: Authority, tmp_path: Path) -> None:
