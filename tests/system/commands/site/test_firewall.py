@@ -230,6 +230,19 @@ def test_a_dump_makes_the_same_rules(
     assert hosts.database.rows(query) == before
 
 
+def test_of_this_machine_no_other_has_tried_the_rules(hosts: Site) -> None:
+    """Its own connection to itself does not count, and a line states it."""
+    for host in ("head", "compute-0-0"):
+        hosts.done("set host attr", host, "firewall", "true")
+    hosts.done("add firewall rulename=R90 service=all protocol=all chain=INPUT action=DROP network=private")
+    hosts.patch.setattr(changes, "load_rules", lambda *given: "loaded")
+    printed = hosts.done("sync host firewall head compute-0-0").splitlines()
+    assert {line.partition(":")[0]: "log in once more" in line for line in printed} == {
+        "head": True,
+        "compute-0-0": False,
+    }
+
+
 def test_rules_that_were_read_later_are_brought_later(hosts: Site) -> None:
     """Of two commands at once: else the host would have the earlier rules afterwards."""
     hosts.done("set host attr compute-0-0 firewall true")

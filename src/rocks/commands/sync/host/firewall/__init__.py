@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import rocks.commands
 from rocks.core.errors import RocksError
+from rocks.inventory.host_records import find_local_host
 from rocks.network.firewall.changes import sync_firewalls
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ class Command(rocks.commands.Command):
     attribute firewall is not true has none of these rules afterwards. Other tables, such as those of libvirt, stay.
 
     A host replaces its rules at once, and open connections stay. Then it is reached again by a new connection; if that
-    fails, it loads its earlier rules by itself, 30 seconds later.
+    fails, it loads its earlier rules by itself, 30 seconds later. Nobody tries that for this machine itself.
 
     <arg type='string' name='host' repeat='1'>
     Physical hosts, by name or any other selector.
@@ -39,12 +40,15 @@ class Command(rocks.commands.Command):
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Bring the rules, and report each host as it answers."""
         hosts = self.getSomeHostnames(args)
+        own = find_local_host(self.db)
         failures: dict[str, RocksError] = {}
         for firewall, result in sync_firewalls(self.db, hosts):
             if isinstance(result, RocksError):
                 failures[firewall.host] = result
                 continue
             closed = _closed(firewall.closed) if firewall.is_on else ""
+            if closed and firewall.host == own:
+                closed += "; no other host has tried them: log in once more before you end this session"
             self.showLine(f"{firewall.host}: {_RESULTS[result]}{closed}")
         self.endOutcomes(failures, len(hosts))
 
