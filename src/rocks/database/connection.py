@@ -169,8 +169,9 @@ class Database:
             self._is_begun = False
 
     def after_commit(self, action: Callable[[], None]) -> None:
-        """Have the next commit call `action` at its end; a rollback forgets it."""
-        self._after_commit.append(action)
+        """Have the next commit call `action` at its end, once for all that are equal; a rollback forgets it."""
+        if action not in self._after_commit:
+            self._after_commit.append(action)
 
     def at_next_commit(self, action: Callable[[], None] | None) -> None:
         """Have the next commit call `action` first, to add a record of its own; None forgets an earlier one.

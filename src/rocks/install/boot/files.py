@@ -11,6 +11,7 @@ import os
 import re
 import signal
 from pathlib import Path
+from types import MethodType
 from typing import TYPE_CHECKING
 
 from rocks.core import dry_run
@@ -68,12 +69,8 @@ def has_boot_service() -> bool:
 
 def sync_after_commit(database: Database) -> None:
     """Write the hosts' files when the transaction is committed, if this machine has the boot service."""
-
-    def sync() -> None:
-        sync_host_files(database)
-
     if has_boot_service():
-        database.after_commit(sync)
+        database.after_commit(MethodType(sync_host_files, database))  # equal for each call: once
 
 
 def sync_host_files(database: Database) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from types import MethodType
 from typing import TYPE_CHECKING
 
 from rocks.core.errors import RocksError, StateError
@@ -47,20 +48,20 @@ def has_names() -> bool:
 
 
 def names_after_commit(database: Database) -> None:
-    """Write the names when the transaction is committed, if this machine has names of the site.
+    """Write the names when the transaction is committed, once, if this machine has names of the site.
 
     The commit raises StateError where that fails: its changes stay.
     """
-
-    def sync() -> None:
-        from rocks.network.dns.service import sync_names
-
-        try:
-            sync_names(database)
-        except RocksError as error:
-            raise StateError(
-                f"the change is stored, but the names of the site are not (rocks sync config writes them): {error}"
-            ) from None
-
     if has_names():
-        database.after_commit(sync)
+        database.after_commit(MethodType(_sync, database))  # equal for each call: once
+
+
+def _sync(database: Database) -> None:
+    from rocks.network.dns.service import sync_names
+
+    try:
+        sync_names(database)
+    except RocksError as error:
+        raise StateError(
+            f"the change is stored, but the names of the site are not (rocks sync config writes them): {error}"
+        ) from None

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from rocks.core.process import run, run_checked
+from rocks.database.connection import Database
+from rocks.network.dns import service
 from rocks.network.dns.zones import serial_of
 from tests.system.commands.conftest import Site
 from tests.waiting import wait_until
@@ -228,6 +230,25 @@ def test_a_change_whose_names_cannot_be_written_says_that_it_is_stored(vm_site: 
     stored = "the change is stored, but the names of the site are not (rocks sync config writes them)"
     assert ended.status == 1 and stored in ended.err
     assert "vmc-0-9" in vm_site.done("list host")
+
+
+def test_names_are_written_once_for_a_transaction(vm_site: Site, tmp_path: Path) -> None:
+    """A dump has a line for each alias, and all zones are compared each time."""
+    vm_site.rocks("sync dns")
+    written: list[str] = []
+    real = service.sync_names
+
+    def sync(database: Database) -> object:
+        written.append("")
+        return real(database)
+
+    vm_site.patch.setattr(service, "sync_names", sync)
+    dump = tmp_path / "dump"
+    dump.write_text("".join(f"/opt/rocks/bin/rocks add host alias vmc-0-0 other-{n}\n" for n in range(3)))
+    assert vm_site.rocks("load dump", str(dump)).status == 0
+    assert written == [""] and "other-2" in (tmp_path / "etc-hosts").read_text()
+    vm_site.done("remove host alias alias=other-2")
+    assert "other-2" not in (tmp_path / "etc-hosts").read_text(), "the next transaction writes them again"
 
 
 def test_names_that_are_none_reach_no_file(vm_site: Site, tmp_path: Path) -> None:
