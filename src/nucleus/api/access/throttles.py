@@ -53,19 +53,22 @@ class AtOnce:
     def take(self, user_id: int, group: Hashable = None, max_of_group: int | None = None) -> None:
         """One more. Problem when that is too many; else `give_back` must follow."""
         with self._lock:
-            if self._open[user_id] >= self.max_of_one:
-                raise self._too_many(f"you have {self.max_of_one} {self.what}; end one first, or wait")
-            if self.max_of_all is not None and self._open.total() >= self.max_of_all:
-                raise self._too_many(
-                    f"there are {self.max_of_all} {self.what} already, and no more are served; try again later"
-                )
-            if max_of_group is not None and self._of_groups[group] >= max_of_group:
-                what = f"{self.what} of one {self.of_group}"
-                raise self._too_many(
-                    f"there are {max_of_group} {what} already, and no more are served; try again later"
-                )
+            if excess := self._excess(user_id, group, max_of_group):
+                raise limited(excess, headers={"Retry-After": str(self.retry_seconds)})
             self._open[user_id] += 1
             self._of_groups[group] += 1
+
+    def _excess(self, user_id: int, group: Hashable, max_of_group: int | None) -> str:
+        """Why one more is too many; '' where it is not."""
+        if self._open[user_id] >= self.max_of_one:
+            return f"you have {self.max_of_one} {self.what}; end one first, or wait"
+        if self.max_of_all is not None and self._open.total() >= self.max_of_all:
+            most, what = self.max_of_all, self.what
+        elif max_of_group is not None and self._of_groups[group] >= max_of_group:
+            most, what = max_of_group, f"{self.what} of one {self.of_group}"
+        else:
+            return ""
+        return f"there are {most} {what} already, and no more are served; try again later"
 
     def give_back(self, user_id: int, group: Hashable = None) -> None:
         """One less."""
@@ -80,7 +83,7 @@ class AtOnce:
     ) -> Iterator[None]:
         """It counts until the end of the block. Problem when that is too many, also after `wait_seconds`."""
         with self._lock:
-            self._lock.wait_for(lambda: self._open[user_id] < self.max_of_one, self.wait_seconds)
+            self._lock.wait_for(lambda: not self._excess(user_id, group, max_of_group), self.wait_seconds)
             self.take(user_id, group, max_of_group)
         try:
             yield
@@ -88,21 +91,20 @@ class AtOnce:
             self.give_back(user_id, group)
 
     @contextlib.asynccontextmanager
-    async def turn(self, user_id: int) -> AsyncIterator[None]:
+    async def turn(
+        self, user_id: int, group: Hashable = None, max_of_group: int | None = None
+    ) -> AsyncIterator[None]:
         """As `one_more`, but who would be one too many waits, and has no thread meanwhile."""
         while True:
             try:
-                self.take(user_id)
+                self.take(user_id, group, max_of_group)
                 break
             except Problem:
                 await asyncio.sleep(0.1)
         try:
             yield
         finally:
-            self.give_back(user_id)
-
-    def _too_many(self, detail: str) -> Problem:
-        return limited(detail, headers={"Retry-After": str(self.retry_seconds)})
+            self.give_back(user_id, group)
 
 
 Value = TypeVar("Value")

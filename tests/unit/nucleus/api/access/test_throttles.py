@@ -47,16 +47,16 @@ def test_a_rate_has_a_burst_and_refused_requests_do_not_count(clock: SimpleNames
     assert [is_taken(rate, ANN) for _ in range(4)] == [True] * 3 + [False]
 
 
+def add_one(limit: AtOnce, user: int = 1) -> int:
+    with limit.one_more(user):
+        return limit.count
+
+
 def test_one_more_is_waited_for_and_the_wait_has_an_end() -> None:
     limit = AtOnce("changes in progress", 1, retry_seconds=1, wait_seconds=60)
-
-    def add_one() -> int:
-        with limit.one_more(1):
-            return limit.count
-
     with ThreadPoolExecutor(1) as threads:
         limit.take(1)
-        waiting = threads.submit(add_one)
+        waiting = threads.submit(add_one, limit)
         wait_until(lambda: vars(limit._lock)["_waiters"], "a wait")
         with limit.one_more(2):
             assert limit.count == 2, "another user"
@@ -65,8 +65,18 @@ def test_one_more_is_waited_for_and_the_wait_has_an_end() -> None:
     limit.take(1)
     limit.wait_seconds = 0.01
     with pytest.raises(Problem, match="you have 1 changes in progress") as raised:
-        add_one()
+        add_one(limit)
     assert (raised.value.code, raised.value.headers) == ("rate-limited", {"Retry-After": "1"})
+
+
+def test_one_more_of_all_users_is_waited_for_too() -> None:
+    limit = AtOnce("changes in progress", 9, 1, wait_seconds=60)
+    with ThreadPoolExecutor(1) as threads:
+        limit.take(1)
+        waiting = threads.submit(add_one, limit, 2)
+        wait_until(lambda: vars(limit._lock)["_waiters"], "a wait")
+        limit.give_back(1)
+        assert waiting.result(60) == 1
 
 
 @pytest.mark.parametrize("each_second", [3, 50])
@@ -166,19 +176,19 @@ def test_so_many_at_once_of_one_of_all_and_of_a_group() -> None:
 def test_who_would_be_one_too_many_waits_for_a_turn() -> None:
     places = AtOnce("readings", 1, 2)
 
-    async def have(user: int) -> str:
-        async with places.turn(user):
+    async def have(user: int, host: str, max_of_host: int) -> str:
+        async with places.turn(user, host, max_of_host):
             return "had"
 
-    async def wait() -> str:
-        with places.one_more(1):
-            second = asyncio.create_task(have(1))
-            assert await have(2) == "had", "of another user"
+    async def wait() -> list[str]:
+        with places.one_more(1, "slow"):
+            waiting = [asyncio.create_task(have(*one)) for one in ((1, "other", 1), (2, "slow", 1))]
+            assert await have(3, "other", 1) == "had", "of another user, on another host"
             await asyncio.sleep(0.3)
-            assert not second.done() and places.count == 1
-        return await asyncio.wait_for(second, 60)
+            assert not any(one.done() for one in waiting) and places.count == 1
+        return await asyncio.wait_for(asyncio.gather(*waiting), 60)
 
-    assert asyncio.run(wait()) == "had" and places.count == 0
+    assert asyncio.run(wait()) == ["had"] * 2 and places.count == places.count_of("slow") == 0
 
 
 def test_wrong_credentials_are_counted_by_network_and_claim() -> None:
