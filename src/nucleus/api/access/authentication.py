@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hmac
-import threading
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -26,16 +25,17 @@ from nucleus.limits import SIGNATURE_WINDOW_SECONDS
 from nucleus.mirror import audit, identity
 from nucleus.records import Scope
 
-_PASSWORD_CHECKS = threading.BoundedSemaphore(4)
-"""Of bcrypt, at the same time: each takes a processor for a tenth of a second or more."""
-
 MAX_PASSWORDS, MAX_PASSWORDS_OF_NAME = 24, 8
 """How many are checked or wait for that: each has one of the 40 threads that all requests share.
 
 Right ones have no other bound before they are checked: one person leaves places to the others.
 """
 
+MAX_CHECKS, MAX_CHECKS_OF_NAME = 4, 2
+"""Of bcrypt, at the same time: each takes a processor for a tenth of a second or more."""
+
 _PASSWORD_PLACES = AtOnce("passwords", MAX_PASSWORDS)
+_PASSWORD_CHECKS = AtOnce("checks of passwords", MAX_CHECKS, wait_seconds=60)
 """All are of one user, 0: who it is, is not known yet. Their groups are the names."""
 
 if TYPE_CHECKING:
@@ -199,18 +199,19 @@ class Authenticator:
             return None
         passwords = _read(self.settings.password_file)
         try:
-            _PASSWORD_PLACES.take(0, sent.username, MAX_PASSWORDS_OF_NAME)
+            with (
+                _PASSWORD_PLACES.one_more(0, name, MAX_PASSWORDS_OF_NAME),
+                _PASSWORD_CHECKS.one_more(0, name, MAX_CHECKS_OF_NAME),
+            ):
+                fits = credentials.password_fits(passwords, name, sent.password)
+        name = sent.username
         except Problem:
             raise unavailable(
                 "too many passwords are being checked; try again in a second, or use a token",
                 headers={"Retry-After": "1"},
             ) from None
-        try:
-            with _PASSWORD_CHECKS:
-                if not credentials.password_fits(passwords, sent.username, sent.password):
-                    return None
-        finally:
-            _PASSWORD_PLACES.give_back(0, sent.username)
+        if not fits:
+            return None
         with self.pool.transaction() as session:
             user = identity.user_by_name(session, sent.username)
         return _whole(user, "basic") if user and _is_same_name(user.username, sent.username) else None
