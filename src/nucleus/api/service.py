@@ -67,10 +67,11 @@ class Service:
     change_rate: Rate = field(default_factory=lambda: Rate("changes", 20, 20, max_waiting=4))
     """The published client sends a change for each node, one after the other, and repeats none that is refused."""
 
-    changes: AtOnce = field(
-        default_factory=lambda: AtOnce("changes in progress", 4, retry_seconds=1, wait_seconds=0.5)
-    )
-    """Each has a connection to the database, of 16, also while it waits for a row; a further one waits in a thread."""
+    changes: AtOnce = field(default_factory=lambda: AtOnce("changes under way", 4, None, 1, wait_seconds=0.5))
+    """Each has a connection to the database, also while it waits for a row; a further one waits in a thread."""
+
+    all_changes: AtOnce = field(init=False)
+    """Those of four users who wait for rows had all 16 connections: a quarter of them is for readings."""
 
     request_rate: Rate = field(default_factory=lambda: Rate("requests", 100, 200))
     unknown_rate: Rate = field(default_factory=lambda: Rate("requests that are refused", 20, 20))
@@ -86,18 +87,18 @@ class Service:
     stream_limit: AtOnce = field(default_factory=lambda: AtOnce("event streams", 20))
     missed_events: AtOnce = field(default_factory=lambda: AtOnce("readings of missed events", 1))
     consoles: AtOnce = field(default_factory=lambda: AtOnce("consoles", 8, max_of_all=64, of_group="project"))
-    console_logs: AtOnce = field(
-        default_factory=lambda: AtOnce("readings of consoles", 2, max_of_all=8, retry_seconds=5)
-    )
-    screens: AtOnce = field(
-        default_factory=lambda: AtOnce("pictures of screens", 2, max_of_all=8, retry_seconds=5)
-    )
+    console_logs: AtOnce = field(default_factory=lambda: AtOnce("reads of consoles", 2, 8, retry_seconds=5))
+    screens: AtOnce = field(default_factory=lambda: AtOnce("pictures of screens", 2, 8, retry_seconds=5))
     """Each starts a program on a host, and waits for it. Pages ask for pictures by themselves, people for logs."""
 
     waits: AtOnce = field(default_factory=lambda: AtOnce("requests that wait for operations", 100))
     uploads: AtOnce = field(default_factory=lambda: AtOnce("uploads", 4, retry_seconds=60))
     hashings: AtOnce = field(default_factory=lambda: AtOnce("images that are read again", 1, max_of_all=2))
     """Each takes a processor, for a minute where the image is large. The others wait for their turn."""
+
+    def __post_init__(self) -> None:
+        most = self.configuration.database.connections
+        self.all_changes = AtOnce("changes under way", most, max(1, most * 3 // 4), 1, wait_seconds=5)
 
 
 class Call:
@@ -302,7 +303,8 @@ def changing(
     try:
         require(call.caller, scope)
         call.service.change_rate.take(call.caller)
-        with call.service.changes.one_more(call.caller.user.id), charged(call):
+        user = call.caller.user.id
+        with call.service.changes.one_more(user), call.service.all_changes.one_more(user), charged(call):
             found: Found = _repeated(call, action, act, idempotency.key_of(call) if has_key else None)
     except Problem as problem:
         if problem.code != "rate-limited":

@@ -165,6 +165,12 @@ def test_a_change_of_rows_that_stay_locked_is_tried_again_and_its_refusal_record
     assert sql(pool, "SELECT action, outcome FROM audit") == [("poweron", "backend-unavailable")]
 
 
+def rename(service: Client, who: str, cluster: str) -> int:
+    """The status of a change that needs the row of the cluster."""
+    body = {"map": {f"vm-{cluster}-0": f"vm-{cluster}-0"}}
+    return service.ask(who, "POST", f"/v1/cluster/{cluster}/rename", json=body, headers=PROBLEMS).status_code
+
+
 def test_changes_of_a_user_that_wait_for_a_row_leave_connections_to_others(
     service: Client, pool: Pool
 ) -> None:
@@ -172,19 +178,35 @@ def test_changes_of_a_user_that_wait_for_a_row_leave_connections_to_others(
     service.application.state.service.changes.wait_seconds = 0.05
     few = Pool(replace(pool.settings, connections=6))
     service.application.state.service.pool = few
-
-    def rename() -> int:
-        body = {"map": {"vm-vc2-0": "vm-vc2-0"}}
-        return service.ask("ann", "POST", "/v1/cluster/vc2/rename", json=body, headers=PROBLEMS).status_code
-
     with closing(few), ThreadPoolExecutor(8) as threads:
         with pool.transaction() as session:
             session.execute("SELECT id FROM cluster FOR UPDATE")
-            sent = [threads.submit(rename) for _ in range(8)]
+            sent = [threads.submit(rename, service, "ann", "vc2") for _ in range(8)]
             wait_until(lambda: sum(one.done() for one in sent) == 4, "the refusal of four")
             assert service.ask("bob", "PATCH", "/v1/user", json={}).status_code == 200
             assert sum(one.done() for one in sent) == 4
         assert Counter(one.result() for one in sent) == {204: 4, 429: 4}
+
+
+def test_changes_of_all_users_that_wait_for_rows_leave_connections_to_readings(
+    service: Client, pool: Pool
+) -> None:
+    """A quarter of them, however many users there are: a further change is refused, and waits without one."""
+    of_service = service.application.state.service
+    assert of_service.all_changes.max_of_all == 12 == of_service.configuration.database.connections * 3 / 4
+    of_service.all_changes = limit = AtOnce("changes under way", 3, 2, wait_seconds=0.05)
+    of_service.pool = few = Pool(replace(pool.settings, connections=3))
+    with closing(few), ThreadPoolExecutor(2) as threads:
+        with pool.transaction() as session:
+            session.execute("SELECT id FROM cluster FOR UPDATE")
+            sent = [threads.submit(rename, service, *one) for one in (("ann", "vc2"), ("bob", "vc3"))]
+            wait_until(lambda: limit.count == 2, "both changes")
+            refused = service.ask("root", "PATCH", "/v1/user", json={}, headers=PROBLEMS)
+            assert refused.status_code == 429
+            assert "there are 2 changes under way already, and no more" in refused.json()["detail"]
+            assert service.get("root", "/v1/cluster").status_code == 200
+        assert [one.result() for one in sent] == [204, 204]
+    assert limit.count == 0
 
 
 def test_a_new_project_has_limits_of_images(service: Client, pool: Pool) -> None:
