@@ -51,8 +51,8 @@ if TYPE_CHECKING:
     from nucleus.mirror.tickets import Ticket
     from nucleus.records import Node
 
-MAX_PICTURES_OF_HOST = 3
-"""Of screens, at the same time."""
+MAX_OF_HOST = 3
+"""Pictures of screens at the same time, and as many consoles that are being opened."""
 
 _OPENINGS = AtOnce("consoles that are being opened", 2, max_of_all=8)
 _OPENING_THREADS = ThreadPoolExecutor(8, thread_name_prefix="console")
@@ -192,7 +192,7 @@ def read_screen(call: Known, c: str, n: str) -> Response:
     if power_of(node.state) not in ("on", "paused"):
         raise conflict(f"{node.name} is not on, so it has no screen; power it on first")
     try:
-        with call.service.screens.one_more(call.caller.user.id, node.physical_host, MAX_PICTURES_OF_HOST):
+        with call.service.screens.one_more(call.caller.user.id, node.physical_host, MAX_OF_HOST):
             picture = call.service.rocks.read_screen(node.rocks_name)
             _check_machine(call.service, node)
     except RocksError as error:
@@ -319,7 +319,7 @@ async def _serve(client: WebSocket, service: Service, ticket: Ticket) -> None:
         await client.close()
         return
     try:
-        async with _OPENINGS.turn(ticket.user_id):
+        async with _OPENINGS.turn(ticket.user_id, node.physical_host, MAX_OF_HOST):
             loop = asyncio.get_running_loop()
             stream = await loop.run_in_executor(_OPENING_THREADS, _open, service, node, ticket.kind)
     except RocksError as error:

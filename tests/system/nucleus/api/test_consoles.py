@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 from websockets.exceptions import InvalidStatus
+from websockets.http11 import Response
 from websockets.sync.client import ClientConnection, unix_connect
 
+from nucleus.api import consoles as consoles_api
 from nucleus.api.app import create_application
 from nucleus.backends.executor import Answer, Stream
 from nucleus.backends.simulator import Simulator
@@ -66,10 +68,14 @@ def connect(client: Client, ticket: str, **options: Any) -> ClientConnection:
     )
 
 
-def is_refused(client: Client, ticket: str, status: int = 403, **options: Any) -> bool:
+def refusal(client: Client, ticket: str, **options: Any) -> Response:
     with pytest.raises(InvalidStatus) as refused, connect(client, ticket, **options):
         pass
-    return refused.value.response.status_code == status
+    return refused.value.response
+
+
+def is_refused(client: Client, ticket: str, status: int = 403, **options: Any) -> bool:
+    return refusal(client, ticket, **options).status_code == status
 
 
 def test_a_ticket_opens_the_serial_console_once(consoles: Client) -> None:
@@ -88,12 +94,7 @@ def test_a_used_ticket_is_refused_by_a_problem_with_its_page(consoles: Client) -
     ticket = ticket_for(consoles, COMPUTE, "serial")
     with connect(consoles, ticket) as console:
         console.recv(SECONDS)
-    with (
-        pytest.raises(InvalidStatus) as refused,
-        connect(consoles, ticket, additional_headers=PROBLEMS),
-    ):
-        pass
-    problem = json.loads(refused.value.response.body or b"")
+    problem = json.loads(refusal(consoles, ticket, additional_headers=PROBLEMS).body or b"")
     assert (problem["code"], problem["status"]) == ("ticket-used", 403)
     assert consoles.get("", "/problems/ticket-used").status_code == 200
 
@@ -117,12 +118,8 @@ def test_a_page_of_another_site_cannot_use_a_ticket(
     assert sql(pool, "SELECT action, target, outcome FROM audit WHERE actor = ''") == [
         ("console", "vc2/vc2", "foreign-page")
     ]
-    with (
-        pytest.raises(InvalidStatus) as refused,
-        connect(consoles, ticket, origin="https://elsewhere.example", additional_headers=PROBLEMS),
-    ):
-        pass
-    assert json.loads(refused.value.response.body or b"")["code"] == "foreign-page"
+    foreign = refusal(consoles, ticket, origin="https://elsewhere.example", additional_headers=PROBLEMS)
+    assert json.loads(foreign.body or b"")["code"] == "foreign-page"
     assert is_refused(consoles, ticket, origin="http://["), "which is no address"
     assert caplog.messages == [], "it is nobody's error"
     with connect(consoles, ticket, origin="http://site.example") as console:
@@ -327,8 +324,13 @@ def test_a_user_reads_few_consoles_at_the_same_time(consoles: Client) -> None:
     assert consoles.get("ann", f"{COMPUTE}/log").status_code == 200
 
 
-def test_consoles_that_open_slowly_hold_up_no_others(consoles: Client) -> None:
-    """Two of a user are opened at a time, in threads of their own; the next ones wait for their turn."""
+@pytest.mark.parametrize(("of_host", "at_a_time"), [(3, 2), (1, 1)])
+def test_consoles_that_open_slowly_hold_up_no_others(
+    consoles: Client, pool: Pool, monkeypatch: pytest.MonkeyPatch, of_host: int, at_a_time: int
+) -> None:
+    """Two of a user are opened at a time, and three of a host, in threads of their own; the next ones wait."""
+    monkeypatch.setattr(consoles_api, "MAX_OF_HOST", of_host)
+    sql(pool, "UPDATE node SET physical_host = 'vm-container-0-3' WHERE rocks_name = 'vm-vc2-0'")
     begun, end = Semaphore(0), Event()
     rocks = consoles.application.state.service.rocks
     quickly = rocks.open_console
@@ -349,8 +351,7 @@ def test_consoles_that_open_slowly_hold_up_no_others(consoles: Client) -> None:
     with ThreadPoolExecutor(8) as threads:
         slow = [threads.submit(first_bytes, one) for one in tickets]
         try:
-            for _ in range(2):
-                assert begun.acquire(timeout=SECONDS)
+            assert all(begun.acquire(timeout=SECONDS) for _ in range(at_a_time))
             assert not begun.acquire(timeout=1)
             others = ticket_for(consoles, FRONTEND, "serial", "root")
             assert first_bytes(others) == b"vc2 login: "
