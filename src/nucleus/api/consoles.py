@@ -251,7 +251,8 @@ async def console_socket(client: WebSocket, ticket: str) -> None:
     origin = client.headers.get("origin")  # other programs than browsers send none
     is_own = origin is None or origin.partition("://")[2] == client.headers.get("host")
     # in threads that only tickets have: strangers hold up neither other requests nor open consoles
-    used = await asyncio.to_thread(_use, service, ticket) if is_own else None
+    is_usable = is_own and tickets.is_ticket(ticket)
+    used = await asyncio.to_thread(_use, service, ticket) if is_usable else None
     if used is None:
         cause = _TICKET_USED if is_own else _FOREIGN_PAGE
         problem = await asyncio.to_thread(_refusal, service, client, ticket, Problem(*cause))
@@ -273,10 +274,17 @@ _FOREIGN_PAGE = (
 
 def _refusal(service: Service, client: WebSocket, ticket: str, problem: Problem) -> Problem:
     """The refusal of a ticket, which is recorded; who sent it is not known."""
-    with service.pool.reading() as session:
-        cluster, node, _ = tickets.console_of(session, ticket) or ("", "", "")
+    cluster, node, _ = _console_of(service, ticket)
     target = f"{cluster}/{node}" if node else "/ws/console"
     return service.authenticator.failure(client, f"ticket {target}", problem, "console", target)
+
+
+def _console_of(service: Service, text: str) -> tuple[str, str, str]:
+    """As `tickets.console_of`; without names for what is no ticket, of which the database is not asked."""
+    if not tickets.is_ticket(text):
+        return "", "", ""
+    with service.pool.reading() as session:
+        return tickets.console_of(session, text) or ("", "", "")
 
 
 def _use(service: Service, text: str) -> tuple[Ticket, int, int | None, int | None] | None:
@@ -351,10 +359,7 @@ async def _serve(client: WebSocket, service: Service, ticket: Ticket) -> None:
 @router.get("/console/{kind}/{ticket}", include_in_schema=False)
 def console_page(request: Request, kind: Literal["vnc", "serial"], ticket: str) -> Response:
     """The page of a ticket, whose script uses it. The name of the node on it is that of the ticket."""
-    cluster = node = of = ""
-    if tickets.is_ticket(ticket):
-        with service_of(request).pool.reading() as session:
-            cluster, node, of = tickets.console_of(session, ticket) or ("", "", "")
+    cluster, node, of = _console_of(service_of(request), ticket)
     names = f'data-cluster="{html.escape(cluster)}" data-node="{html.escape(node)}" data-kind="{of}"'
     text = (STATIC / f"console/{kind}.html").read_text("utf-8").replace("<html", f"<html {names}", 1)
     headers = {"Content-Security-Policy": _POLICIES[kind], "Cache-Control": "no-store"}

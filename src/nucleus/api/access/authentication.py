@@ -176,6 +176,8 @@ class Authenticator:
             return caller and caller._replace(method="basic")
         if isinstance(sent, SentPassword):
             return self._by_password(sent)
+        if not self.settings.signatures:
+            raise refused("this site takes no signatures; make a token with `comet init`")
         with self.pool.transaction() as session:
             return self._by_signature(session, sent, is_again)
 
@@ -198,13 +200,13 @@ class Authenticator:
         if not self.settings.password_file:
             return None
         passwords = _read(self.settings.password_file)
+        name = sent.username
         try:
             with (
                 _PASSWORD_PLACES.one_more(0, name, MAX_PASSWORDS_OF_NAME),
                 _PASSWORD_CHECKS.one_more(0, name, MAX_CHECKS_OF_NAME),
             ):
                 fits = credentials.password_fits(passwords, name, sent.password)
-        name = sent.username
         except Problem:
             raise unavailable(
                 "too many passwords are being checked; try again in a second, or use a token",
@@ -217,8 +219,6 @@ class Authenticator:
         return _whole(user, "basic") if user and _is_same_name(user.username, sent.username) else None
 
     def _by_signature(self, session: Session, sent: SentSignature, is_again: bool) -> Caller | None:
-        if not self.settings.signatures:
-            raise refused("this site takes no signatures; make a token with `comet init`")
         found = identity.signature_key(session, sent.key_name)
         secret = None if found is None else credentials.unseal(found.secret, self.sealing_key())
         now = sent.timestamp if is_again else time.time()  # `is_again`: it let in a request that lasts

@@ -17,6 +17,7 @@ from nucleus.records import NewOperation
 from rocks.core.errors import HostError
 from tests.system.nucleus.api.conftest import ISO, MODERN, PROBLEMS, changed, start, started
 from tests.system.nucleus.api.http_client import Client
+from tests.system.nucleus.api.test_consoles import is_refused
 from tests.system.nucleus.api.test_images import send
 from tests.system.nucleus.conftest import compute_numbers, sql
 from tests.waiting import wait_until
@@ -163,18 +164,21 @@ def test_what_anybody_may_ask_is_read_once_in_a_while(
     assert len(asked) == 3
 
 
-def test_of_what_is_no_ticket_no_page_asks_the_database(
+def test_of_what_is_no_ticket_the_database_is_not_asked(
     service: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Neither by its page, nor when it is used, nor by the refusal."""
     asked = []
 
-    def console_of(_: Any, text: str) -> None:
+    def find(_: Any, text: str) -> None:
         asked.append(text)
 
-    monkeypatch.setattr(tickets, "console_of", console_of)
+    monkeypatch.setattr(tickets, "console_of", find)
+    monkeypatch.setattr(tickets, "use_ticket", find)
     for text in ("none", "A" * 42, "A" * 44, f"{'A' * 42}.", f"{'A' * 43}%0A", "A" * 43):
         assert service.get("", f"/console/vnc/{text}").status_code == 200, "its script says what is wrong"
-    assert asked == ["A" * 43]
+        assert is_refused(service, text)
+    assert asked == ["A" * 43] * 3
 
 
 def test_a_set_of_many_nodes_has_one_end(service: Client, pool: Pool) -> None:
