@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import nullcontext, suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -10,6 +11,7 @@ from fastapi import APIRouter, Path, Query
 from pydantic import AwareDatetime, Field, StrictBool, StringConstraints
 from starlette.responses import Response
 
+from nucleus.api.access.throttles import AtOnce
 from nucleus.api.clusters import Cursor, Limit
 from nucleus.api.decorators import changes, reads, route
 from nucleus.api.etags import conditional_json, json_answer
@@ -18,7 +20,8 @@ from nucleus.api.paging import number_of, page_of, paged
 from nucleus.api.problems import Problem, conflict, forbidden, invalid
 from nucleus.api.representations import shaped, text_of
 from nucleus.api.responsibility import demand_acknowledgement
-from nucleus.api.service import Call, Change, Known, Reading, changing, no_content
+from nucleus.api.service import Change, Known, Reading, changing, no_content
+from nucleus.mirror.pool import logged
 from nucleus.reservations import records, reserve
 from nucleus.reservations.rules import MAX_DAYS, MAX_INTERVALS, Span, max_used, spans_of
 from nucleus.reservations.site import LocalSite, listed_images
@@ -28,14 +31,19 @@ from rocks.core.public_keys import read_new_keys
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from contextlib import AbstractContextManager
 
     from nucleus.api.representations import Json
+    from nucleus.api.service import Service
     from nucleus.reservations.records import Reservation, Site
 
 router = APIRouter()
 _LOG = logging.getLogger(__name__)
 
 MAX_CPUS, MAX_MEMORY_GB = 100_000, 1_000_000
+
+_TURNS = AtOnce("reservations that are being made", 1, max_of_all=2, retry_seconds=2)
+"""Slurm is asked in the transaction of each, which has a connection and the site's row; one more waits for that."""
 
 Number = Annotated[int, Path(ge=1, le=0x7FFFFFFF)]
 Cpus = Annotated[int, Field(ge=1, le=MAX_CPUS), NO_BOOLEAN]
@@ -172,8 +180,8 @@ def change_site(change: Change, name: str, body: ChangedSite) -> Response:
 _COLUMNS = {"ent": "has_ent", "available": "is_available"}
 
 
-def _find_site(change: Change, name: str) -> Site:
-    found = records.find_site(change.session, name, is_locked=True)
+def _find_site(change: Change, name: str, *, is_locked: bool = True) -> Site:
+    found = records.find_site(change.session, name, is_locked=is_locked)
     if found is None:
         known = ", ".join(site.name for site in records.list_sites(change.session)) or "none yet"
         raise Problem("unknown-site", f"there is no site {name[:64]!r}; there are: {known}")
@@ -208,10 +216,20 @@ def _reservation_json(one: Reservation) -> Json:
 )
 def create_reservation(call: Known, body: NewReservation) -> Response:
     """Everything is checked before anything is reserved; who comes second for the last CPUs is refused."""
-    may_reserve = "computeset" in call.scope.scopes and (call.scope.is_operator or call.scope.projects)
-    # before: it may take long, and others need the connection
-    images = _images_of(call, body.site) if may_reserve else None
-    return changing(call, "computeset", "create_reservation", lambda change: _create(change, body, images))
+    images: list[str] | None = None
+    turn: AbstractContextManager[None] = nullcontext()
+    service = call.service
+    if "computeset" in call.scope.scopes and (call.scope.is_operator or call.scope.projects):
+        with service.pool.reading() as session:
+            site = records.find_site(session, body.site)
+        if site is not None and site.login is None:
+            images = _images_here(service)  # before: it may take long, and others need the connection
+            if service.configuration.batch.kind == "slurm":
+                turn = _TURNS.one_more(call.caller.user.id)
+    with turn:
+        return changing(
+            call, "computeset", "create_reservation", lambda change: _create(change, body, images)
+        )
 
 
 def _create(change: Change, body: NewReservation, images: list[str] | None) -> Response:
@@ -258,20 +276,15 @@ def _public_key(text: str) -> str:
     return key
 
 
-def _images_of(call: Call, name: str) -> list[str] | None:
-    """The cluster images of a site; None where they are not known.
+def _images_here(service: Service) -> list[str] | None:
+    """The cluster images of this site; None where they are not known.
 
-    Another site is not asked, and this one only once at a time: nobody waits for the answer to somebody else.
+    Other sites are not asked, and this one only once at a time: nobody waits for the answer to somebody else.
     """
-    service = call.service
-    with service.pool.reading() as session:
-        site = records.find_site(session, name)
-    if site is None or site.login is not None:
-        return None
     try:
         return service.cluster_images.get(lambda: listed_images(LocalSite(service.rocks, "")))
     except RocksError as error:
-        _LOG.warning("the cluster images of %s are not known: %s", site.name, error)
+        _LOG.warning("the cluster images of this site are not known: %s", error)
         return None
 
 
@@ -288,16 +301,25 @@ def _demand_image(site: Site, vc: str, known: Sequence[str]) -> None:
 
 
 @route(router, "DELETE /v1/reservation/{r}", "cancel_reservation", "Cancel a reservation", status_code=204)
-@changes("computeset", "cancel_reservation")
-def cancel_reservation(change: Change, r: Number) -> Response:
+def cancel_reservation(call: Known, r: Number) -> Response:
     """All that is left of it; a cluster that runs is stopped."""
-    found = records.find_reservation(change.session, change.scope, r)
-    if found is None:
-        raise unknown_reservation(r)
-    site, batch = _find_site(change, found.site), change.call.service.configuration.batch
-    reserve.cancel(change.session, site, found, batch, change.caller.actor)
-    change.note(f"{found.site}/reservation {r}", after="cancelled")
-    return no_content()
+    waiting = list[int]()
+
+    def cancel(change: Change) -> Response:
+        found = records.find_reservation(change.session, change.scope, r)
+        if found is None:
+            raise unknown_reservation(r)
+        site = _find_site(change, found.site, is_locked=False)
+        waiting[:] = reserve.cancel(change.session, site, found, change.caller.actor)
+        change.note(f"{found.site}/reservation {r}", after="cancelled")
+        return no_content()
+
+    answer = changing(call, "computeset", "cancel_reservation", cancel)
+    scheduler = reserve.scheduler_of(None, call.service.configuration.batch)
+    if waiting and scheduler is not None:
+        with suppress(Problem), _TURNS.one_more(call.caller.user.id), logged(f"the end of reservation {r}"):
+            scheduler.delete(waiting)
+    return answer
 
 
 def unknown_reservation(number: int | str) -> Problem:

@@ -85,7 +85,8 @@ class Controller:
         interval goes on, since the end of its reservation would remove a cluster that somebody uses.
         What is there of an interval that has ended, or that a process which was killed has left, is ended.
 
-        The sites are locked meanwhile: who reserves holds them until the reservation is stored.
+        This site is locked after that, for a moment: who reserves holds it until the reservation is stored. So what
+        Slurm had, and is of no interval then, will be of none.
         """
         now = self._clock.since_boot()
         scheduler = scheduler_of(None, self._configuration.batch)
@@ -93,19 +94,20 @@ class Controller:
         if scheduler is None or (self._compared is not None and now < self._compared + every):
             return set()
         try:
-            with self._guard.transaction() as session:
-                living = records.lock_living(session)
-                found, held, begun = scheduler.numbers(), scheduler.held(), scheduler.begun()
-                for number in held.keys() - living:
-                    scheduler.release(held[number])
-                scheduler.delete(found - living.keys())
+            before = self._living()
+            found, held, begun = scheduler.numbers(), scheduler.held(), scheduler.begun()
+            living = self._living()
+            for number in held.keys() - living:
+                scheduler.release(held[number])
+            scheduler.delete(found - living.keys())
         except RocksError as error:
             _LOG.warning("reservations: %s", error)
             return set()
         self._compared = now
-        missing = living.keys() - found | {
-            number for number, state in living.items() if state == RUNNING and number not in held
-        }
+        missing = {
+            number for number, state in before.items() & living.items()
+            if number not in found or (state == RUNNING and number not in held)
+        }  # fmt: skip
         if begun != self._begun:
             self._begun, self._lost = begun, self._lost | missing
         self._lost &= missing
@@ -117,6 +119,10 @@ class Controller:
             )
         self._absent = {number: self._absent.get(number, now) for number in missing - self._lost}
         return {number for number, since in self._absent.items() if now >= since + _ABSENT_SECONDS}
+
+    def _living(self) -> dict[int, str]:
+        with self._guard.transaction() as session:
+            return records.lock_living(session)
 
     def _drive(self, number: int, is_gone: bool) -> None:
         with self._guard.transaction() as session:

@@ -43,18 +43,17 @@ def reserve(
     number, intervals = records.insert_reservation(session, {**columns, "site_id": site.id}, spans)
     scheduler = scheduler_of(site.login, batch)
     if scheduler is not None:
-        scheduler.create(
-            intervals, requested[0]
-        )  # what a death leaves, the next round of the controller ends
+        # what a death leaves, the next round of the controller ends
+        scheduler.create(intervals, requested[0])
     return number
 
 
-def cancel(session: Session, site: Site, one: Reservation, batch: BatchSettings, actor: str) -> None:
+def cancel(session: Session, site: Site, one: Reservation, actor: str) -> list[int]:
     """Cancel what is left of a reservation. What runs is stopped, and keeps its place until then.
 
-    Its owner reads when it was another one, `actor`, who cancelled it.
+    Its owner reads when it was another one, `actor`, who cancelled it. The intervals that this site's scheduler is to
+    end after the commit; those that it does not end then, the next round of the controller ends.
     """
     reason = None if actor == one.owner else "cancelled by the site's administrators"
-    scheduler, waiting = scheduler_of(site.login, batch), records.cancel(session, one.id, reason)
-    if scheduler is not None:
-        scheduler.delete(waiting)
+    waiting = records.cancel(session, one.id, reason)
+    return waiting if site.login is None else []

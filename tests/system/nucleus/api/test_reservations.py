@@ -2,12 +2,15 @@
 
 import re
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import datetime
+from threading import Event
 from typing import Any
 
 import pytest
 
+from nucleus.api import reservations
 from nucleus.backends.executor import Answer, LocalExecutor
 from nucleus.backends.rocks import Rocks
 from nucleus.cli.main import main
@@ -15,8 +18,9 @@ from nucleus.configuration import Configuration
 from nucleus.mirror.pool import Guard, Pool
 from nucleus.reservations import records
 from nucleus.reservations.controller import Controller
+from nucleus.reservations.slurm import SlurmReservations
 from rocks.core.errors import EXIT_UNKNOWN_COMMAND
-from tests.system.nucleus.api.conftest import ALL, KEY, PROBLEMS, SITES, at, base, reserve
+from tests.system.nucleus.api.conftest import ALL, KEY, PROBLEMS, SITES, at, base, changed, reserve, started
 from tests.system.nucleus.api.http_client import Client
 from tests.system.nucleus.conftest import sql
 from tests.waiting import at_once
@@ -177,6 +181,49 @@ def test_a_site_is_removed_when_its_reservations_have_ended(
     assert main(["site", "remove", "UCSD"]) == 0 and main(["site", "remove", "UCSD"]) == 1
     assert [one["name"] for one in service.get("ann", SITES).json()] == ["NCHC"]
     assert service.get("ann", ALL).json() == []
+
+
+def test_reservations_for_which_slurm_is_asked_hold_up_no_others(
+    configuration: Configuration,
+    pool: Pool,
+    people: dict[str, str],
+    sites: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It does not answer. Who reserves here reads so at once; other sites are reserved, and all can be cancelled."""
+    begun, end, deleted = Event(), Event(), list[Any]()
+
+    def create(*_: Any) -> None:
+        begun.set()
+        assert end.wait(60)
+
+    monkeypatch.setattr(SlurmReservations, "create", lambda *_: None)
+    monkeypatch.setattr(SlurmReservations, "delete", lambda *given: deleted.append(given))
+    monkeypatch.setattr(reservations._TURNS, "max_of_all", 1)
+    with (
+        started(changed(configuration, "batch", kind="slurm", hosts=[]), pool, people) as service,
+        ThreadPoolExecutor(1) as threads,
+    ):
+        earlier = reserve(service, "bob").json()["id"]
+        monkeypatch.setattr(SlurmReservations, "create", create)
+        slow = threads.submit(reserve, service)
+        try:
+            assert begun.wait(60)
+            for who, text in (
+                ("ann", "you have 1 reservations that are being made"),
+                ("bob", "there are 1 reservations that are being made already"),
+            ):
+                refused = reserve(service, who)
+                assert (refused.status_code, refused.headers["Retry-After"]) == (429, "2")
+                assert text in refused.json()["detail"]
+            assert reserve(service, "bob", site="NCHC", cpus=1, memory_gb=1).status_code == 201
+            assert service.ask("bob", "DELETE", f"{ALL}/{earlier}").status_code == 204
+            assert service.get("bob", ALL).json()[0]["intervals"][0]["state"] == "cancelled"
+            assert not deleted, "Slurm is not asked beside it; the next round of the controller ends it there"
+        finally:
+            end.set()
+        assert slow.result().status_code == 201
+        assert reservations._TURNS.count == 0
 
 
 def test_a_user_has_a_limit_of_times(service: Client, sites: None) -> None:

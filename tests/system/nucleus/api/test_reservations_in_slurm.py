@@ -10,6 +10,8 @@ from nucleus.backends import slurm as backend
 from nucleus.configuration import Configuration
 from nucleus.mirror.pool import Guard, Pool
 from nucleus.reservations.controller import Controller
+from nucleus.reservations.slurm import SlurmReservations
+from rocks.core.errors import HostError
 from rocks.core.process import Finished
 from rocks.database.settings import Settings
 from tests.slurm_site import ACCOUNT, HOSTS, PARTITION, USER, SlurmSite, slurm_site
@@ -149,6 +151,54 @@ def test_slurm_ends_reservations_and_keeps_none_that_nobody_has(
         (first, "failed", reason),
         (second, "waiting", None),
     ]
+
+
+def test_what_changes_while_the_controller_asks_slurm_stays_as_it_was_made(
+    configuration: Configuration,
+    pool: Pool,
+    people: dict[str, str],
+    sites: None,
+    operator: SlurmSite,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The site is not locked meanwhile. What is cancelled while Slurm is away is ended there afterwards."""
+    settings = changed(configuration, "batch", kind="slurm", partition=PARTITION, user=USER, hosts=[])
+    guard, hands, of_slurm = Guard(pool.settings, "reservations"), Hands(), SlurmReservations.numbers
+    made: list[int] = []
+
+    def is_away(*_: Any) -> None:
+        raise HostError("scontrol failed: Unable to contact slurm controller")
+
+    assert guard.take()
+    try:
+        with started(settings, pool, people) as service, monkeypatch.context() as patch:
+            first = reserve(service, cpus=4).json()["id"]
+
+            def numbers(slurm: SlurmReservations) -> set[int]:
+                found = of_slurm(slurm)
+                made.append(reserve(service, "bob", cpus=4).status_code)
+                made.append(service.ask("ann", "DELETE", f"{ALL}/{first}").status_code)
+                return found
+
+            patch.setattr(SlurmReservations, "numbers", numbers)
+            controller = Controller(settings, guard, hands.clock)
+            controller.round()
+            assert made == [201, 204] and "without the reservations" not in caplog.text
+            states = dict(sql(pool, "SELECT id, state FROM reservation_interval"))
+            assert sorted(states.values()) == ["cancelled", "waiting"]
+            second = max(states)
+            assert reserved(operator) == [(f"nucleus-{second}", "1")]
+            patch.undo()
+            patch.setattr(SlurmReservations, "delete", is_away)
+            number = service.get("bob", ALL).json()[0]["id"]
+            assert service.ask("bob", "DELETE", f"{ALL}/{number}").status_code == 204
+            assert len(reserved(operator)) == 1 and "Unable to contact" in caplog.text
+        hands.ahead_seconds = 31
+        controller.round()
+        assert not reserved(operator)
+    finally:
+        guard.release()
 
 
 def test_a_computeset_runs_in_a_reservation_that_its_account_may_use(
