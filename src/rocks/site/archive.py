@@ -36,8 +36,10 @@ if TYPE_CHECKING:
     from rocks.database.settings import Settings
 
 SITE_FOLDER = Path("/etc/rocks")
-NOT_OF_THE_SITE = ("database.conf", "installation", "trees.d")
-"""In that folder: how this machine reaches its database, what its installation left, and folders of its rolls."""
+_SERVER = "mariadb.cnf"
+NOT_OF_THE_SITE = ("database.conf", "installation", "trees.d", _SERVER)
+"""In that folder: how this machine reaches its database, what its installation left, folders of its rolls, and the
+settings of its database server, whose sizes are those of its memory."""
 
 NUCLEUS = "nucleus"
 """The schema of Nucleus on the site's server: its owners, tokens, operations and log."""
@@ -142,7 +144,7 @@ def collect_site(database: Database, now: datetime) -> bytes:
     nucleus = database.settings._replace(database=NUCLEUS)
     if has_schema(nucleus):
         members.append(SavedFile(_NUCLEUS, 0o600, _copy_of(nucleus)))
-    members += (one._replace(path=str(_FILES / one.path)) for one in _read_files(site_folder()))
+    members += (one._replace(path=str(_FILES / one.path)) for one in read_files(site_folder()))
     listed = {
         "frontend": frontend,
         "saved": now.isoformat(timespec="seconds"),
@@ -203,6 +205,7 @@ def read_site(data: bytes) -> SavedSite:
         raise UserError("the saved site is not what its list says; use another copy")
     sql, answers = members.pop(_DATABASE).content or b"", members.pop(_ANSWERS).content or b""
     nucleus = members.pop(_NUCLEUS, None)
+    members.pop(str(_FILES / _SERVER), None)  # of earlier programs
     files = tuple(one._replace(path=_inside(one.path)) for one in members.values())
     text = answers.decode("utf-8", "replace")
     return SavedSite(frontend, saved_at, text, sql, files, nucleus and nucleus.content)
@@ -217,8 +220,8 @@ def _inside(path: str) -> str:
     return str(PurePosixPath(*parts))
 
 
-def _read_files(folder: Path) -> Iterator[SavedFile]:
-    """All regular files and folders; sockets and links are no content of a site."""
+def read_files(folder: Path) -> Iterator[SavedFile]:
+    """The site's regular files and folders below its folder; sockets and links are no content of a site."""
     try:
         for top, folders, names in os.walk(folder, onerror=_raise):
             place = Path(top)

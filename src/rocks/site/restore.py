@@ -7,11 +7,7 @@ no virtual machine starts before all hosts were asked what runs there (decision 
 
 from __future__ import annotations
 
-import grp
-import os
-import pwd
 import shutil
-import stat
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +15,7 @@ from typing import TYPE_CHECKING
 from rocks.core.clock import utc_now
 from rocks.core.errors import HostError, RocksError, StateError, UserError
 from rocks.core.files import ensure_folders, file_error, sync_folder, write_file
-from rocks.core.names import printable
+from rocks.core.names import first_few, printable
 from rocks.core.terminal import one_line
 from rocks.database.backup import copy_database, has_schema
 from rocks.database.connection import Database
@@ -28,7 +24,7 @@ from rocks.database.migrate import read_version
 from rocks.database.versions import newest_version
 from rocks.leases.epoch import forget_record
 from rocks.site import archive
-from rocks.site.archive import NOT_OF_THE_SITE, backup_folder, read_site, site_folder
+from rocks.site.archive import backup_folder, read_files, read_site, site_folder
 from rocks.site.replacement_records import drop_beside, exchange_rows, load_beside
 from rocks.site.schema import update_database
 from rocks.trust.encrypted_file import decrypt, read_bounded
@@ -43,6 +39,7 @@ if TYPE_CHECKING:
 LOCK = "restore site"
 LOCK_SECONDS = 5.0
 _NOTE = "restore-unfinished"
+_AUTHORITY = "pki/authority/"
 
 
 def unfinished_restore(settings: Settings) -> str:
@@ -70,7 +67,8 @@ def restore_site(
     """
     settings = database.settings
     with Database(settings) as other:  # its changes are not those of this command's entry in the audit log
-        update_database(other, _quiet if read_version(settings) == newest_version() else notify)
+        current = read_version(settings) == newest_version()
+        update_database(other, (lambda line: None) if current else notify)
         other.commit()
     database.lock(LOCK, LOCK_SECONDS)
     has_site = bool(database.rows("SELECT 1 FROM nodes LIMIT 1"))
@@ -84,9 +82,12 @@ def restore_site(
     loaded, preserved = _exchange(database, saved, f"{begun} from {one_line(file)}\n", has_site, notify)
     _report_rest(saved, loaded, preserved, notify)
     try:
-        unknown = write_site_files(site_folder(), saved.files)
+        unknown, removed = write_site_files(site_folder(), saved.files)
     except OSError as error:
         raise file_error(error) or error from None
+    others = [path for path in removed if not path.startswith(_AUTHORITY)]
+    if others:
+        notify(f"removed from {site_folder()}, since the saved site does not have it: {first_few(others)}")
     for path, owner in unknown:
         notify(
             f"{path} belonged to {owner}, which this machine lacks: when it has both, chown {owner} {path}"
@@ -155,13 +156,16 @@ def _report_rest(
         )
 
 
-def write_site_files(folder: Path, files: Sequence[SavedFile]) -> list[tuple[Path, str]]:
+def write_site_files(folder: Path, files: Sequence[SavedFile]) -> tuple[list[tuple[Path, str]], list[str]]:
     """Make the folder's content what the files are; what is not the site's stays. OSError and HostError.
 
-    Returns (path, user:group) of those whose user or group this machine does not have.
+    Returns (path, user:group) of those whose user or group this machine does not have, and the files that it removed.
     """
+    return _write_files(folder, files), _remove_others(folder, {one.path for one in files})
+
+
+def _write_files(folder: Path, files: Sequence[SavedFile]) -> list[tuple[Path, str]]:
     ensure_folders(folder, 0o755)
-    saved_paths = {one.path for one in files}
     for one in files:
         if one.content is None:
             place = folder / one.path
@@ -172,7 +176,6 @@ def write_site_files(folder: Path, files: Sequence[SavedFile]) -> list[tuple[Pat
     for one in files:
         if one.content is not None:
             write_file(folder / one.path, one.content, mode=one.mode)
-    _remove_others(folder, saved_paths)
     return [
         (folder / one.path, f"{one.user}:{one.group}") for one in files if not _give(folder / one.path, one)
     ]
@@ -180,29 +183,22 @@ def write_site_files(folder: Path, files: Sequence[SavedFile]) -> list[tuple[Pat
 
 def _give(place: Path, one: SavedFile) -> bool:
     """Give a file or folder its user and group, by name: services read some as themselves. Whether both are here."""
-    if not one.user:
-        return True
-    try:
-        owner = pwd.getpwnam(one.user).pw_uid, grp.getgrnam(one.group).gr_gid
-    except KeyError:
-        return False
-    found = place.stat()
-    if (found.st_uid, found.st_gid) != owner:
-        os.chown(place, *owner)
+    if one.user:
+        try:
+            shutil.chown(place, one.user, one.group)
+        except LookupError:
+            return False
     return True
 
 
-def _remove_others(folder: Path, saved_paths: set[str]) -> None:
+def _remove_others(folder: Path, saved_paths: set[str]) -> list[str]:
     """Remove regular files that the saved site does not have, such as certificates of another authority."""
-    for top, folders, names in os.walk(folder):
-        place = Path(top)
-        if place == folder:
-            folders[:] = [name for name in folders if name not in NOT_OF_THE_SITE]
-            names = [name for name in names if name not in NOT_OF_THE_SITE]
-        for name in names:
-            path = place / name
-            if str(path.relative_to(folder)) not in saved_paths and stat.S_ISREG(path.lstat().st_mode):
-                path.unlink()
+    removed = [
+        one.path for one in read_files(folder) if one.content is not None and one.path not in saved_paths
+    ]
+    for path in removed:
+        (folder / path).unlink()
+    return removed
 
 
 def _keep_present(settings: Settings, folder: Path, notify: Callable[[str], None]) -> None:
@@ -218,32 +214,13 @@ def _keep_present(settings: Settings, folder: Path, notify: Callable[[str], None
         if has_schema(nucleus):
             copy_database(nucleus, preserved, "nucleus.sql")
         if site_folder().is_dir():
-            shutil.copytree(site_folder(), preserved / "files", symlinks=True, ignore=_not_copied)
+            _write_files(preserved / "files", list(read_files(site_folder())))
     except (OSError, RocksError) as error:
         shutil.rmtree(preserved, ignore_errors=True)
         if isinstance(error, RocksError):
             raise
-        raise HostError(f"cannot copy the site that is here: {_reason(error)}; nothing was changed") from None
+        raise HostError(f"cannot copy the site that is here: {error.strerror}; nothing was changed") from None
     notify(f"the site that was here is kept in {preserved}: its files, and its database in cluster.sql")
-
-
-def _reason(error: OSError) -> str:
-    """Why files were not copied: the first reason of the list that `copytree` raises."""
-    failed = error.args[0] if isinstance(error, shutil.Error) and error.args else None
-    return str(failed[0][2]) if isinstance(failed, list) and failed else str(error)
-
-
-def _quiet(line: str) -> None:
-    """Nothing is reported about a schema that is current."""
-
-
-def _not_copied(folder: str, names: list[str]) -> list[str]:
-    """Sockets and pipes, which cannot be copied."""
-    return [
-        name
-        for name in names
-        if not (path := Path(folder, name)).is_symlink() and not path.is_file() and not path.is_dir()
-    ]
 
 
 def _note(settings: Settings) -> Path:

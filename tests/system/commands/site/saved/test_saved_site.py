@@ -114,15 +114,32 @@ def test_what_a_service_reads_is_its_own_after_a_restore(
     def unknown(name: str) -> Any:
         raise KeyError(name)
 
-    site.patch.setattr(
-        site_restore.grp, "getgrnam", lambda name: unknown(name) if name != "root" else grp.getgrgid(0)
-    )
+    site.patch.setattr(grp, "getgrnam", lambda name: unknown(name) if name != "root" else grp.getgrgid(0))
     again = site.rocks("restore site", str(saved), secret, "overwrite=yes")
     for name in names:
         assert (again.status, f"when it has both, chown nobody:nogroup {new.etc / name}\n" in again.err) == (
             0,
             True,
         )
+
+
+def test_settings_of_this_machines_database_server_stay(
+    old: Machine, new: Machine, site: Site, secret: str, tmp_path: Path
+) -> None:
+    """Sizes that another machine's memory had would keep it from starting; earlier programs saved them."""
+    (old.etc / "mariadb.cnf").write_text("innodb-buffer-pool-size=64G\n")
+    saved = save(old, site, secret, tmp_path / "site.saved")
+    with site.patch.context() as patch:
+        patch.setattr("rocks.site.archive.NOT_OF_THE_SITE", ("database.conf", "installation", "trees.d"))
+        of_earlier_programs = save(old, site, secret, tmp_path / "earlier.saved")
+    new.use()
+    (new.etc / "mariadb.cnf").write_text("innodb-buffer-pool-size=1G\n")
+    (new.etc / "nucleus.toml").write_text("")
+    for file in (saved, of_earlier_programs):
+        ended = site.rocks("restore site", str(file), secret, "overwrite=yes")
+        removed = f"removed from {new.etc}, since the saved site does not have it: nucleus.toml\n"
+        assert ended.status == 0 and (removed in ended.err) == (file == saved), ended
+        assert (new.etc / "mariadb.cnf").read_text() == "innodb-buffer-pool-size=1G\n"
 
 
 @pytest.mark.slow
@@ -201,9 +218,9 @@ def test_without_space_for_a_copy_nothing_is_replaced(
     before = new.rows(), new.files()
 
     def full(*given: object, **named: object) -> None:
-        raise shutil.Error([("a", "b", "[Errno 28] No space left on device: 'b'")])
+        raise OSError(28, "No space left on device", "b")
 
-    site.patch.setattr(shutil, "copytree", full)
+    site.patch.setattr(site_restore, "_write_files", full)
     refused = site.rocks("restore site", str(saved), secret, "overwrite=yes")
     assert refused.status == 1 and "No space left" in refused.err and "fault" not in refused.err, refused
     assert (new.rows(), new.files()) == before and not list(new.backup.iterdir())
