@@ -27,6 +27,8 @@ from rocks.site import archive
 from rocks.site.archive import backup_folder, read_files, read_site, site_folder
 from rocks.site.replacement_records import drop_beside, exchange_rows, load_beside
 from rocks.site.schema import update_database
+from rocks.storage.broker.broker import BROKER_NAME
+from rocks.trust.authority import still_revoked
 from rocks.trust.encrypted_file import decrypt, read_bounded
 
 if TYPE_CHECKING:
@@ -82,7 +84,7 @@ def restore_site(
     loaded, preserved = _exchange(database, saved, f"{begun} from {one_line(file)}\n", has_site, notify)
     _report_rest(saved, loaded, preserved, notify)
     try:
-        unknown, removed = write_site_files(site_folder(), saved.files)
+        unknown, removed = write_site_files(site_folder(), _with_revocations(saved, notify))
     except OSError as error:
         raise file_error(error) or error from None
     others = [path for path in removed if not path.startswith(_AUTHORITY)]
@@ -154,6 +156,26 @@ def _report_rest(
         notify(
             f"not restored: the tables {', '.join(loaded.unknown)} of rolls that are not here; when they are: repeat"
         )
+
+
+def _with_revocations(saved: SavedSite, notify: Callable[[str], None]) -> list[SavedFile]:
+    """The saved files, in which a certificate that is revoked here stays so; reports what is not as it was."""
+    inside = [one for one in saved.files if one.path.startswith(_AUTHORITY) and one.content]
+    authority = {one.path.removeprefix(_AUTHORITY): one.content or b"" for one in inside}
+    again = "rocks add host certificate HOST replace=yes, rocks sync host certificate HOST"
+    remaining, nodes = still_revoked(authority, site_folder() / _AUTHORITY) or (authority, set())
+    if remaining is authority and "ca.crt" in authority:
+        notify(f"certificates revoked after {saved.saved_at} are valid again; for each such host: {again}")
+    hosts = ", ".join(sorted(nodes - {BROKER_NAME}))
+    if hosts:
+        notify(f"revoked: the certificates of {hosts}; for each that is to have one: {again}")
+    # the list is before the certificates: a restore that is interrupted in between finds it
+    written = [
+        one._replace(content=remaining[path])
+        for path, one in zip(authority, inside, strict=True)
+        if path in remaining
+    ]
+    return [*(one for one in saved.files if one not in inside), *written]
 
 
 def write_site_files(folder: Path, files: Sequence[SavedFile]) -> tuple[list[tuple[Path, str]], list[str]]:

@@ -15,7 +15,7 @@ import contextlib
 import fcntl
 import hashlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -240,6 +240,32 @@ class Authority:
             yield
         finally:
             os.close(handle)
+
+
+def still_revoked(saved: Mapping[str, bytes], folder: Path) -> tuple[dict[str, bytes], set[str]] | None:
+    """The files of a saved authority (path → content) for a folder of the same one, and nodes that have none any more.
+
+    The list has what either list has, and the certificates issued since, of which no file would be left to revoke them
+    by. Without files of revoked certificates and the record that the nodes have the list. None for another authority.
+    """
+    if any(name not in saved or not (folder / name).exists() for name in ("ca.crt", "ca.key", "revoked.pem")):
+        return None
+    if (folder / "ca.crt").read_bytes() != saved["ca.crt"]:
+        return None
+    found = {
+        path: x509.read_certificates(saved[path]) for path in saved if path.startswith(("nodes/", "old/"))
+    }
+    known = {one.serial for each in found.values() for one in each}
+    files = [file for part in ("nodes", "old") for file in (folder / part).glob("*.pem")]
+    since = [one for file in files for one in _read_each(file) if one.serial not in known]
+    listed = {one.serial: utc_now() for one in since}
+    for pem in (saved["revoked.pem"], (folder / "revoked.pem").read_bytes()):
+        listed |= dict(x509.read_revoked_list(pem))
+    revoked = {path: one.node for path, (one, *_) in found.items() if one.serial in listed}
+    remaining = {path: saved[path] for path in saved if path not in (*revoked, _DEPLOYED_LIST)}
+    pair = Pair(saved["ca.crt"], saved["ca.key"])
+    remaining["revoked.pem"] = x509.create_revoked_list(pair, listed.items(), utc_now())
+    return remaining, {*revoked.values(), *(one.node for one in since)}
 
 
 def _read(file: Path) -> CertificateInfo:

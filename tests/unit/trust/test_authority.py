@@ -14,7 +14,7 @@ from rocks.core.errors import BusyError, StateError, UserError
 from rocks.core.files import write_file
 from rocks.core.process import run_checked
 from rocks.trust import x509
-from rocks.trust.authority import Authority
+from rocks.trust.authority import Authority, still_revoked
 from rocks.trust.x509 import CertificateSpec, read_revoked_list
 
 
@@ -234,3 +234,59 @@ def test_names_that_a_certificate_cannot_contain(authority: Authority) -> None:
         with pytest.raises(UserError, match="a certificate cannot contain the name"):
             authority.issue(_request(name))
     assert authority.certificates() == {}
+
+
+def _saved(folder: Path) -> dict[str, bytes]:
+    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+def test_what_is_revoked_stays_so_where_a_saved_authority_returns(
+    authority: Authority, tmp_path: Path
+) -> None:
+    folder = tmp_path / "pki"
+    issued = {node: authority.issue(_request(node)).serial for node in ("nas-0-0", "nas-0-1", "nas-0-2")}
+    for node, serial in issued.items():
+        authority.settle(node, serial)
+    saved = _saved(folder)
+    authority.revoke("nas-0-1")
+    newer = authority.issue(_request("nas-0-2")).serial
+    authority.settle("nas-0-2", newer)
+    added = authority.issue(_request("nas-0-3")).serial
+
+    found = still_revoked(saved, folder)
+    assert found is not None
+    remaining, nodes = found
+    gone = {issued["nas-0-1"], issued["nas-0-2"], newer, added}
+    assert {serial for serial, _ in read_revoked_list(remaining["revoked.pem"])} == gone, (
+        "none is valid without a file"
+    )
+    assert saved.keys() - remaining == {"nodes/nas-0-1.pem", "nodes/nas-0-2.pem", "carried.list"}
+    assert nodes == {"nas-0-1", "nas-0-2", "nas-0-3"}
+
+    (folder / "revoked.pem").write_bytes(remaining["revoked.pem"])
+    again = still_revoked(saved, folder)
+    assert again is not None, "after an interruption"
+    assert {serial for serial, _ in read_revoked_list(again[0]["revoked.pem"])} == gone
+
+
+def test_a_newer_list_that_was_saved_counts_as_well(authority: Authority, tmp_path: Path) -> None:
+    folder = tmp_path / "pki"
+    serial = authority.issue(_request("nas-0-0")).serial
+    older = _saved(folder)
+    authority.revoke("nas-0-0")
+    newer = _saved(folder)
+    for path, content in older.items():
+        (folder / path).write_bytes(content)
+    found = still_revoked(newer, folder)
+    assert found is not None and [one for one, _ in read_revoked_list(found[0]["revoked.pem"])] == [serial]
+
+
+def test_of_another_authority_nothing_is_known(authority: Authority, tmp_path: Path) -> None:
+    """Nor of one that a restore has written in part."""
+    saved = _saved(tmp_path / "pki")
+    other = Authority(tmp_path / "other")
+    other.ensure("other")
+    assert still_revoked(saved, tmp_path / "other") is None
+    assert still_revoked(saved, tmp_path / "absent") is None and still_revoked({}, tmp_path / "pki") is None
+    (tmp_path / "pki" / "revoked.pem").unlink()
+    assert still_revoked(saved, tmp_path / "pki") is None
