@@ -6,7 +6,7 @@ so this module retains the lines of the file.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rocks.core.errors import UserError
@@ -46,26 +46,20 @@ def record_host_keys(path: str, host: HostAddress, keys: tuple[HostKey, ...]) ->
     Other lines lose this name and address, so that no line identifies two hosts. The file is replaced atomically.
     """
     names = (host.name, host.address if host.port == 22 else f"[{host.address}]:{host.port}")
-    old = _read(Path(path))
-    retained = [line for line in (_without(line, names) for line in old.splitlines()) if line is not None]
     added = [f"{','.join(names)} {key.get_name()} {key.get_base64()}" for key in keys]
-    new = "".join(line + "\n" for line in (*retained, *added))
+    return rename_hosts(path, dict.fromkeys(names, ""), added)
+
+
+def rename_hosts(path: str, new_names: Mapping[str, str], added: Sequence[str] = ()) -> bool:
+    """Have the keys under new names, '' for none, and lines at the end; returns whether the file changed."""
+    old = _read(Path(path))
+    lines = [line for line in (_renamed(line, new_names) for line in old.splitlines()) if line is not None]
+    new = "".join(line + "\n" for line in (*lines, *added))
     if new == old:
         return False
     ensure_folders(Path(path).parent, 0o755)
     write_file(Path(path), new, mode=PUBLIC)
     return True
-
-
-def rename_hosts(path: str, new_names: Mapping[str, str]) -> None:
-    """Have the keys under the new names of their hosts; the lines of a host whose new name is '' are removed."""
-    old, new = _read(Path(path)), ""
-    for line in old.splitlines(keepends=True):
-        names = line.split(" ", 1)[0]
-        renamed = [new_names.get(name, name) for name in names.split(",")]
-        new += ",".join(renamed) + line[len(names) :] if all(renamed) else ""
-    if new != old:
-        write_file(Path(path), new, mode=PUBLIC)
 
 
 def _parse(line: str) -> HostKeyEntry | None:
@@ -78,15 +72,16 @@ def _parse(line: str) -> HostKeyEntry | None:
         return None
 
 
-def _without(line: str, names: tuple[str, ...]) -> str | None:
-    """The line without these names; None when no other name remains. The key need not be valid."""
+def _renamed(line: str, new_names: Mapping[str, str]) -> str | None:
+    """The line with the new names; None when none is left. The key need not be valid."""
     fields = line.split(maxsplit=1)
     if len(fields) < 2 or line.startswith(_UNSUPPORTED):
         return line
-    remaining = [name for name in fields[0].split(",") if name not in names]
-    if len(remaining) == fields[0].count(",") + 1:
+    names = fields[0].split(",")
+    renamed = [new for name in names if (new := new_names.get(name, name))]
+    if renamed == names:
         return line
-    return f"{','.join(remaining)} {fields[1]}" if remaining else None
+    return f"{','.join(renamed)} {fields[1]}" if renamed else None
 
 
 def _read(path: Path) -> str:

@@ -144,7 +144,7 @@ def test_the_key_of_a_host_goes_with_its_name(known: Site, server: Sshd, setting
     assert f"would write {file}" in known.done("remove host compute-0-1 dry-run=yes")
     assert file.read_text() == before
     known.done("remove host compute-0-1")
-    assert {"compute-0-1", SILENT}.isdisjoint(read_known_hosts(str(file)))
+    assert "compute-0-1" not in read_known_hosts(str(file))
     left = file.read_text()
     known.done("set host name compute-0-0 renamed")
     assert file.read_text() == left.replace("compute-0-0,", "renamed,") != left
