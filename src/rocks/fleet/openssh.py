@@ -25,7 +25,6 @@ def arguments_on(host: HostAddress, settings: FleetSettings, arguments: Sequence
 
     if host.is_local:
         return list(arguments)
-    # of its own, also where the operator shares connections: it may be to prove that the host is reached
     return [*ssh_arguments(host, settings, ("-S", "none")), f"exec {shlex.join(arguments)}"]
 
 

@@ -36,8 +36,7 @@ if TYPE_CHECKING:
     from rocks.database.settings import Settings
 
 SITE_FOLDER = Path("/etc/rocks")
-_SERVER = "mariadb.cnf"
-NOT_OF_THE_SITE = ("database.conf", "installation", "trees.d", _SERVER)
+NOT_OF_THE_SITE = ("database.conf", "installation", "trees.d", "mariadb.cnf")
 """In that folder: how this machine reaches its database, what its installation left, folders of its rolls, and the
 settings of its database server, whose sizes are those of its memory."""
 
@@ -205,7 +204,7 @@ def read_site(data: bytes) -> SavedSite:
         raise UserError("the saved site is not what its list says; use another copy")
     sql, answers = members.pop(_DATABASE).content or b"", members.pop(_ANSWERS).content or b""
     nucleus = members.pop(_NUCLEUS, None)
-    members.pop(str(_FILES / _SERVER), None)  # of earlier programs
+    members.pop("files/mariadb.cnf", None)  # of earlier programs
     files = tuple(one._replace(path=_inside(one.path)) for one in members.values())
     text = answers.decode("utf-8", "replace")
     return SavedSite(frontend, saved_at, text, sql, files, nucleus and nucleus.content)

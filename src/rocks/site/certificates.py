@@ -123,8 +123,7 @@ def list_certificates(database: Database, names: Sequence[str] | None) -> list[L
 
 
 def deploy_certificates(
-    database: Database,
-    names: Sequence[str],
+    database: Database, names: Sequence[str]
 ) -> Iterator[tuple[str, list[CertificateInfo] | RocksError]]:
     """Deploy each host's newest certificate; yields (host, older certificates that this revoked, or the error).
 

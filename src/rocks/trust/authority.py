@@ -153,7 +153,7 @@ class Authority:
                 (self._folder / "revoked.pem").read_bytes(),
             )
             serial = _read(newest).serial
-        if x509.is_revoked(found.revoked, serial):
+        if serial in dict(x509.read_revoked_list(found.revoked)):
             raise StateError(
                 f"the certificate of {node} is revoked, by a command that was killed: rocks remove host certificate "
                 f"{node} removes it, rocks add host certificate {node} replace=yes issues another one"

@@ -139,11 +139,6 @@ def read_revoked_list(pem: bytes) -> list[tuple[int, datetime]]:
     return [(entry.serial_number, entry.revocation_date_utc) for entry in revoked]
 
 
-def is_revoked(pem: bytes, serial: int) -> bool:
-    """Whether a list has the serial number. ValueError when it is invalid."""
-    return x509.load_pem_x509_crl(pem).get_revoked_certificate_by_serial_number(serial) is not None
-
-
 def list_file_name(authority_certificate: bytes) -> str:
     """The name under which OpenSSL and Erlang look for an authority's list in a folder: hash of its name, `.r0`."""
     subject = x509.load_pem_x509_certificate(authority_certificate).subject

@@ -39,7 +39,6 @@ from rocks.site.certificates import NOT_ALLOWED, list_certificates
 from rocks.site.checks.installation import check_rolls, check_services
 from rocks.site.overview_rules import doubt_concerns, host_concerns
 from rocks.site.restore import unfinished_restore
-from rocks.storage.broker.broker import BROKER_NAME
 from rocks.storage.broker.checks import check_broker
 from rocks.storage.volumes.nodes import is_storage_used, storage_nodes
 
@@ -109,9 +108,8 @@ def _unless_demo(database: Database, check: _Check) -> Iterator[SiteCheck]:
 def _restore(database: Database) -> Iterator[SiteCheck]:
     """A line only where a restore was interrupted."""
     if found := unfinished_restore(database.settings):
-        yield SiteCheck(
-            "restore", WRONG, f"{found} was interrupted: repeat rocks restore site with that file"
-        )
+        text = f"{found} was interrupted: repeat rocks restore site with that file"
+        yield SiteCheck("restore", WRONG, text)
 
 
 def _interfaces(database: Database, frontend: str) -> Iterator[SiteCheck]:
@@ -217,11 +215,8 @@ def _clock(database: Database) -> Iterator[SiteCheck]:
     if is_synchronised():
         yield SiteCheck("clock", OK, "follows a time server")
     elif not server:
-        yield SiteCheck(
-            "clock",
-            MISSING,
-            "follows no time server, and the site names none: rocks set attr Kickstart_PublicNTPHost SERVER",
-        )
+        name_one = "rocks set attr Kickstart_PublicNTPHost SERVER"
+        yield SiteCheck("clock", MISSING, f"follows no time server, and the site names none: {name_one}")
     else:
         follow = f"echo server {server} iburst >/etc/chrony/sources.d/rocks.sources && chronyc reload sources"
         text = f"does not follow {server}: apt-get install chrony, then {follow}; whether it answers: chronyc sources"
@@ -248,14 +243,11 @@ def _certificates(database: Database) -> Iterator[SiteCheck]:
     for name in sorted(nodes - known.keys()):
         yield SiteCheck(f"certificate {name}", MISSING, f"rocks add host certificate {name}")
     for name, found in known.items():
-        if name != BROKER_NAME:
-            yield SiteCheck(
-                f"certificate {name}",
-                OK if found.state == "good" else WRONG,
-                f"until {found.expires}"
-                if found.state == "good"
-                else f"{found.state}: {_REMEDIES[found.state].format(host=name)}",
-            )
+        if found.state == "good":
+            yield SiteCheck(f"certificate {name}", OK, f"until {found.expires}")
+        else:
+            remedy = _REMEDIES[found.state].format(host=name)
+            yield SiteCheck(f"certificate {name}", WRONG, f"{found.state}: {remedy}")
 
 
 def _leases(database: Database, frontend: str) -> Iterator[SiteCheck]:
@@ -264,11 +256,8 @@ def _leases(database: Database, frontend: str) -> Iterator[SiteCheck]:
     elif not _other_hosts(database, frontend):
         yield SiteCheck("leases", OK, "the site has no other hosts; the next start asks this machine")
     else:
-        yield SiteCheck(
-            "leases",
-            WRONG,
-            "the database is new here or was restored: the next start, or rocks sync vm lease, asks the hosts",
-        )
+        asks = "the next start, or rocks sync vm lease, asks the hosts"
+        yield SiteCheck("leases", WRONG, f"the database is new here or was restored: {asks}")
 
 
 def _slurm(database: Database) -> Iterator[SiteCheck]:
@@ -304,11 +293,9 @@ def _machines(database: Database) -> Iterator[SiteCheck]:
 
 def _former(database: Database) -> Iterator[SiteCheck]:
     """A line for each name that a removed machine left; nothing can answer by it."""
-    text = (
-        "not asked: it was a virtual machine, and its name stays in use; to remove it: rocks remove host {}"
-    )
     for name in _former_machines(database):
-        yield SiteCheck(f"host {name}", OK, text.format(name))
+        text = f"it was a virtual machine, and its name stays in use; to remove it: rocks remove host {name}"
+        yield SiteCheck(f"host {name}", OK, f"not asked: {text}")
 
 
 def _hosts(database: Database, frontend: str, has_key: bool) -> Iterator[SiteCheck]:
