@@ -89,12 +89,9 @@ def reinstall_vms(
     failed.update(_unmap(database, checked, set(failed), watcher, write_back_seconds))
     done = _remove(database, checked, failed)
     ready = [vm for vm in checked.machines if vm.name in done]
-    off = {name: (f"{name} is powered off",) for name in checked.held}
-    lines = {
-        vm.name: off.get(vm.name, ()) + _lines(vm, done[vm.name], checked.volumes.get(vm.name))
-        for vm in ready
-    }
-    return Outcomes(lines, failed)
+    lines = {vm.name: _lines(vm, done[vm.name], checked.volumes.get(vm.name)) for vm in ready}
+    off = {name: (f"{name} is powered off", *lines[name]) for name in checked.held & lines.keys()}
+    return Outcomes({**lines, **off}, failed)
 
 
 def _check(database: Database, names: Sequence[str], force: bool, failed: dict[str, RocksError]) -> _Checked:
