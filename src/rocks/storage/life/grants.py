@@ -74,7 +74,7 @@ def why_refused(grant: EnsureGrant, standing: Grant) -> Optional[str]:
     return _contradiction(grant.epoch, grant.owner, standing) if is_behind else None
 
 
-def why_kept(effect: EnsureVolumeGone, standing: Grant) -> Optional[str]:
+def why_not_destroyed(effect: EnsureVolumeGone, standing: Grant) -> Optional[str]:
     """Why a volume with the grant `standing` must not be destroyed; None when it may."""
     epoch = standing.epoch if effect.epoch is None else effect.epoch
     is_newer = effect.epoch is not None and (standing.epoch, standing.sequence) > (epoch, effect.sequence)
@@ -89,9 +89,11 @@ def disagreement(image: Image, standing: Grant) -> Optional[str]:
     """
     open_effects = () if image.work is None else image.work.open_effects
     pending = [effect for effect in open_effects if isinstance(effect, EnsureGrant)]
-    kept = [why_kept(effect, standing) for effect in open_effects if isinstance(effect, EnsureVolumeGone)]
-    if any(kept):
-        return kept[0]
+    reasons = [
+        why_not_destroyed(effect, standing) for effect in open_effects if isinstance(effect, EnsureVolumeGone)
+    ]
+    if any(reasons):
+        return reasons[0]
     if standing.epoch == 0 or any(_is_written(grant, standing) for grant in pending):
         return None
     is_newer = (standing.epoch, standing.sequence) > (image.epoch, image.sequence)

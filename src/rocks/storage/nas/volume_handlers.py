@@ -9,7 +9,7 @@ from rocks.core.units import size_text
 from rocks.storage.life import effects
 from rocks.storage.life.effects import Grant
 from rocks.storage.life.facts import NOTHING, Facts
-from rocks.storage.life.grants import grant_properties, read_grant, why_kept, why_refused
+from rocks.storage.life.grants import grant_properties, read_grant, why_not_destroyed, why_refused
 from rocks.storage.life.names import HOLD_TAG
 from rocks.storage.life.space import nas_shortage
 from rocks.storage.limits import BLOCK_BYTES
@@ -91,7 +91,7 @@ class VolumeHandlers:
             raise IncoherentError(
                 f"{effect.volume} is a new volume since its destruction was requested; it is not destroyed"
             )
-        reason = why_kept(effect, standing_grant(volume))
+        reason = why_not_destroyed(effect, standing_grant(volume))
         if reason is not None:
             raise IncoherentError(f"{effect.volume} is not destroyed: {reason}")
         snapshots = self._pools.read_history(effect.volume).snapshots

@@ -1,4 +1,4 @@
-"""Interfaces: added, listed, changed, dumped, removed; and the next free address."""
+"""Interfaces: added, listed, changed, dumped, removed."""
 
 import pytest
 
@@ -395,27 +395,3 @@ def test_dump_host_interface(two: Site) -> None:
         f"rocks set host interface mac compute-0-0 eth0 {MAC}",
         "rocks set host interface subnet compute-0-0 eth0 private",
     ]
-
-
-def test_report_nextip(two: Site) -> None:
-    assert two.done("report nextip private") == "10.1.255.254\n"
-    two.done("set host interface ip compute-0-0 eth0 10.1.255.254")
-    assert two.done("report nextip Private") == "10.1.255.253\n"
-    assert two.done("report nextip private increment=1") == "10.1.0.1\n"
-    assert two.done("report nextip private increment=1 baseip=10.1.0.7") == "10.1.0.7\n"
-    assert two.done("report nextip private increment=-2 baseip=10.1.255.254") == "10.1.255.252\n"
-
-
-def test_report_nextip_refuses(two: Site) -> None:
-    for arguments, message in (
-        (["nowhere"], "subnet nowhere is not valid"),
-        ([], "must supply a subnet"),
-        (["private", "increment=0"], 'increment "0" must be a step'),
-        (["private", "baseip=x"], "The ip address x is invalid"),
-        (["private", "baseip=10.2.0.1"], 'not in the network "private"'),
-        (
-            ["private", "increment=1", "baseip=10.1.255.255"],
-            "has only 0 of 1 free addresses left from 10.1.255.255 on",
-        ),
-    ):
-        assert message in two.refused("report nextip", *arguments), arguments

@@ -9,7 +9,13 @@ import pytest
 
 from rocks.storage.life import events
 from rocks.storage.life.effects import EnsureGrant, EnsureVolumeGone, Grant
-from rocks.storage.life.grants import disagreement, grant_properties, read_grant, why_kept, why_refused
+from rocks.storage.life.grants import (
+    disagreement,
+    grant_properties,
+    read_grant,
+    why_not_destroyed,
+    why_refused,
+)
 from rocks.storage.life.image import Image, Work
 from rocks.storage.life.states import BLOCKED, UNMAPPED
 from tests.unit.storage.records import HOST, MAP, NOW, after, decided, leave_state, new_image, record, refused
@@ -143,19 +149,19 @@ def test_giving_up_that_meets_a_newer_epoch_can_be_repeated() -> None:
 
 
 @pytest.mark.parametrize(
-    ("numbers", "is_kept"),
+    ("numbers", "stays"),
     [((6, 40), False), ((6, 39), True), ((5, 99), True), ((None, 0), False)],
     ids=["as the volume", "older change", "older epoch", "journal of an earlier release"],
 )
 def test_a_volume_is_destroyed_only_by_the_newest_record(
-    numbers: tuple[int | None, int], is_kept: bool
+    numbers: tuple[int | None, int], stays: bool
 ) -> None:
     """Whatever the numbers, never one that is mapped, or was restored: a record that is wrong is blocked."""
     effect = EnsureVolumeGone("tank/vm-vol", "77", *numbers)
     removed = replace(STANDING, owner=None, state="deleting")
-    assert (why_kept(effect, removed) is not None) == is_kept
+    assert (why_not_destroyed(effect, removed) is not None) == stays
     for standing in (STANDING, replace(removed, state="unmapped"), replace(removed, owner="vmh2")):
-        assert "in the records, epoch 6" in str(why_kept(effect, standing))
+        assert "in the records, epoch 6" in str(why_not_destroyed(effect, standing))
         work = Work("destroy", "6-50", (effect,))
         image = replace(new_image(), state="deleting", epoch=6, sequence=50, volume_guid="77", work=work)
         text = str(disagreement(image, standing))
