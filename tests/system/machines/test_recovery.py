@@ -247,9 +247,10 @@ def test_nothing_is_added_before_the_hosts_have_reported_what_a_copy_lacks(
     copy.put_back()
     if record == "lost":  # as rocks restore site leaves it
         forget_record(machines.site.database)
-    for addition in (f"{line}green", f"add host vm {NEW} membership=compute name=green"):
+    others = (f"add host vm {NEW} membership=compute name=green", "add host interface earlier eth5 vlan=102")
+    for addition in (f"{line}green", *others):
         error = machines.refused(addition)
-        assert "may have the VLAN and MAC addresses that a new one would get" in error
+        assert "may have the VLAN and addresses that another would get" in error
         assert "`rocks sync vm lease`" in error
     assert f"blue runs on {NEW}, which the cluster database did not record" in machines.run("sync vm lease")
     assert f"blue on {NEW} may be running and not in the database" in machines.refused(f"{line}green")
