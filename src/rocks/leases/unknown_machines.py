@@ -46,8 +46,8 @@ def check_addition(database: Database, names: Sequence[str]) -> None:
         listed = ", ".join(f"{name} on {host}" for name, host in unknown[:_MAX_NAMES])
         more = f" and {len(unknown) - _MAX_NAMES} more" if len(unknown) > _MAX_NAMES else ""
         raise StateError(
-            f"{listed}{more} may be running and not in the database, so VLANs and addresses that are in use are not "
-            f"known here and could be given again. Stop it first: {_stop(*unknown[0])}; rocks list host vm lease "
+            f"nothing is added or changed: {listed}{more} may be running and not in the database, with a VLAN and "
+            f"addresses that another machine would get. Stop it first: {_stop(*unknown[0])}; rocks list host vm lease "
             "lists all"
         )
 

@@ -168,7 +168,9 @@ def _with_revocations(saved: SavedSite, notify: Callable[[str], None]) -> list[S
         notify(f"certificates revoked after {saved.saved_at} are valid again; for each such host: {again}")
     hosts = ", ".join(sorted(nodes - {BROKER_NAME}))
     if hosts:
-        notify(f"revoked: the certificates of {hosts}; for each that is to have one: {again}")
+        notify(
+            f"revoked, as before or issued after the copy: certificates of {hosts}; for a host that needs one: {again}"
+        )
     # the list is before the certificates: a restore that is interrupted in between finds it
     written = [
         one._replace(content=remaining[path])

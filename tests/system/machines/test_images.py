@@ -67,7 +67,7 @@ def test_an_image_copied_into_place_is_given_by_the_operator(machines: MachineSi
         assert "nobody is known to own the disk" in machines.refused(f"start host vm copied{dry_run}")
     assert image.read_bytes() == content and machines.lease("copied")[1:] == ("released", None)
     assert rows(machines) == [("copied.vda", "nobody")]
-    assert "images of nobody (copied into place), 1 here: " in machines.rocks(f"list host image {OLD}").err
+    assert "images of nobody (copied into place) here: 1. " in machines.rocks(f"list host image {OLD}").err
     assert machines.rocks(f"list host image {OLD} json=yes").err == ""
     machines.run(f"set host image {OLD} {image} vm=copied")
     machines.run(f"set host image {OLD} {image} vm=copied")

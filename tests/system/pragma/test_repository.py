@@ -128,7 +128,7 @@ def test_a_repository_of_a_web_server_is_fetched_once(
     server.files["/vc/dock6/frontend.img"] = Served(FRONTEND[::-1], etag='"new"')
     old = found["dock6"][0]
     ended = pragma_site.rocks("pragma sync repository")
-    assert ended.err == f"dock6: no boot gets {old} any more: rocks remove image {old}\n"
+    assert ended.err == f"dock6: {old} is replaced; when no machine needs it: rocks remove image {old}\n"
     changed = synced(pragma_site)
     assert content(tmp_path, changed["dock6"][0]) == FRONTEND[::-1]
     assert content(tmp_path, old) == FRONTEND

@@ -74,8 +74,8 @@ def adopt_owned(engine: Engine, node: str, volumes: Sequence[VolumeFact]) -> Non
         stated = volume.property_value(NAS_POOL) or pool
         if stated != pool:
             _log.error(
-                "%s is no image here, since it was made in the pool %s: unless it is a replica, run zfs set %s=%s %s "
-                "and systemctl restart rocks-imgstorage-nas",
+                "%s gets no record: its grant names the pool %s. If it is no replica, but in a renamed pool: zfs set "
+                "%s=%s %s and systemctl restart rocks-imgstorage-nas",
                 *(volume.name, stated, NAS_POOL, pool, volume.name),
             )
             continue

@@ -343,7 +343,7 @@ def test_a_replica_of_a_pool_on_the_nas_is_no_image(
     replicate(site)
     site.lose_records()
     assert site.image(ZVOL).pool == "tank" and not site.nas.service._comparison.unread
-    text = f"backup/{ZVOL} is no image here, since it was made in the pool tank: unless it is a replica, run zfs set"
+    text = f"backup/{ZVOL} gets no record: its grant names the pool tank. If it is no replica, but in a renamed pool"
     assert text in caplog.text
     site.wait_for_state(ZVOL, "local" if sync else "remote")
     site.unmap(ZVOL)

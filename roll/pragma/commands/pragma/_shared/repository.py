@@ -203,7 +203,9 @@ def _fetch_version(command: Command, settings: Settings, name: str, path: str) -
     _write(file, data)
     for image in sorted(set(former) - {*images, ""}):
         if not image.startswith(_VOLUME):
-            command.notify(f"{name}: no boot gets {image} any more: rocks remove image {image}")
+            command.notify(
+                f"{name}: {image} is replaced; when no machine needs it: rocks remove image {image}"
+            )
     return images
 
 

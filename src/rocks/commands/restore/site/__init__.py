@@ -58,5 +58,6 @@ class Command(rocks.commands.Command):
         self.addText(
             "next: rocks check site; rocks sync vm lease asks the hosts what runs there; rocks add roll and rocks "
             "create distro for the rolls' files; rocks sync config\n"
-            "owners' keys that were removed since then are valid again: rocks list host key, rocks remove host key\n"
+            "owners' keys that were removed after the copy are valid again: rocks list host key, rocks remove host "
+            "key\n"
         )

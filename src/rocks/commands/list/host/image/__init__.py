@@ -74,6 +74,6 @@ class Command(rocks.commands.Command):
             if found:
                 place = f"{found[0].host} {in_quotes(found[0].path)}"
                 self.notify(
-                    f"no machine starts with images of {what}, {len(found)} here: rocks set host image {place} vm=NAME "
-                    f"gives the first one to a machine, rocks remove host image {place} removes it"
+                    f"images of {what} here: {len(found)}. No machine starts with them: rocks set host image {place} "
+                    f"vm=NAME gives the first one to a machine, rocks remove host image {place} removes it"
                 )

@@ -19,7 +19,7 @@ class Command(rocks.commands.Command):
     attribute firewall is not true has none of these rules afterwards. Other tables, such as those of libvirt, stay.
 
     A host replaces its rules at once, and open connections stay. Then it is reached again by a new connection; if that
-    fails, it loads its earlier rules by itself, 30 seconds later. Nobody tries that for this machine itself.
+    fails, it loads its earlier rules by itself, 30 seconds later. Rules of this machine itself are not tried.
 
     <arg type='string' name='host' repeat='1'>
     Physical hosts, by name or any other selector.
