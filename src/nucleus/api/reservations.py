@@ -42,7 +42,7 @@ _LOG = logging.getLogger(__name__)
 
 MAX_CPUS, MAX_MEMORY_GB = 100_000, 1_000_000
 
-_TURNS = AtOnce("reservations that are being made", 1, max_of_all=2, retry_seconds=2)
+_TURNS = AtOnce("reservations that are being made", 1, max_of_all=2, retry_seconds=2, wait_seconds=2)
 """Slurm is asked in the transaction of each, which has a connection and the site's row; one more waits for that."""
 
 Number = Annotated[int, Path(ge=1, le=0x7FFFFFFF)]

@@ -142,11 +142,18 @@ def private_address(frontend: VirtualMachine | None) -> IPv4Interface | None:
     return None
 
 
-def missing_address(vm: VirtualMachine, cluster: GuestCluster) -> str:
-    """A line about a compute that has no address in its cluster, where other computes have one; else ''."""
+def address_warning(vm: VirtualMachine, cluster: GuestCluster) -> str:
+    """A line about a compute with the address of another, or with none where other computes have one; else ''."""
     private, others = private_address(cluster.frontend), _others(vm, cluster)
-    has_own = private_address(vm) or vm.host.attribute(ADDRESS_ATTRIBUTE)
-    if private is None or has_own or not others.keys() - {"", str(private.ip)}:
+    if private is None or private_address(vm) is not None:
+        return ""
+    if inside := vm.host.attribute(ADDRESS_ATTRIBUTE):
+        return (
+            f"{vm.name} and {others[inside]} have the address {inside} in their cluster"
+            if inside in others
+            else ""
+        )
+    if not others.keys() - {"", str(private.ip)}:
         return ""
     free = next((str(one) for one in private.network.hosts() if str(one) not in others), "ADDRESS")
     return (
@@ -159,7 +166,7 @@ def missing_address(vm: VirtualMachine, cluster: GuestCluster) -> str:
 def _others(vm: VirtualMachine, cluster: GuestCluster) -> dict[str, str]:
     """Address in the cluster → the other machine that has it; '' → one that has none."""
     private = private_address(cluster.frontend)
-    others = (one for one in cluster.computes if one.name != vm.name)
+    others = (one for one in cluster.computes if one.name != vm.name and private_address(one) is None)
     found = {one.host.attribute(ADDRESS_ATTRIBUTE): one.name for one in others}
     return found if private is None else {**found, str(private.ip): "the frontend"}
 
@@ -203,14 +210,9 @@ def _address(
         is_frontend = cluster.frontend is not None and cluster.frontend.name == vm.name
         return IPv4Interface(f"{interface.ip}/{interface.netmask}"), cluster.gateway if is_frontend else ""
     inside = vm.host.attribute(ADDRESS_ATTRIBUTE)
-    private, others = private_address(cluster.frontend), _others(vm, cluster)
+    private = private_address(cluster.frontend)
     if private is None or not inside or not interface.vlan or interface.vlan not in _vlans(cluster):
         return None, ""
-    if inside in others:
-        raise StateError(
-            f"{ADDRESS_ATTRIBUTE} {inside} is the address of {others[inside]}, too; rocks set host attr {vm.name} "
-            f"{ADDRESS_ATTRIBUTE} ADDRESS"
-        )
     return IPv4Interface(f"{inside}/{private.network.prefixlen}"), str(private.ip)
 
 

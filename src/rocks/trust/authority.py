@@ -252,15 +252,21 @@ def still_revoked(saved: Mapping[str, bytes], folder: Path) -> tuple[dict[str, b
         return None
     if (folder / "ca.crt").read_bytes() != saved["ca.crt"]:
         return None
-    found = {
-        path: x509.read_certificates(saved[path]) for path in saved if path.startswith(("nodes/", "old/"))
-    }
+    # a file that cannot be read says nothing, and comes back as it was: the rows are replaced already
+    found = {}
+    for path in saved:
+        if path.startswith(("nodes/", "old/")) and path.endswith(".pem"):
+            with contextlib.suppress(ValueError):
+                found[path] = x509.read_certificates(saved[path])
     known = {one.serial for each in found.values() for one in each}
-    files = [file for part in ("nodes", "old") for file in (folder / part).glob("*.pem")]
-    since = [one for file in files for one in _read_each(file) if one.serial not in known]
+    since = []
+    for file in (file for part in ("nodes", "old") for file in (folder / part).glob("*.pem")):
+        with contextlib.suppress(ValueError):
+            since += [one for one in x509.read_certificates(file.read_bytes()) if one.serial not in known]
     listed = {one.serial: utc_now() for one in since}
     for pem in (saved["revoked.pem"], (folder / "revoked.pem").read_bytes()):
-        listed |= dict(x509.read_revoked_list(pem))
+        with contextlib.suppress(ValueError):
+            listed |= dict(x509.read_revoked_list(pem))
     revoked = {path: one.node for path, (one, *_) in found.items() if one.serial in listed}
     remaining = {path: saved[path] for path in saved if path not in (*revoked, _DEPLOYED_LIST)}
     pair = Pair(saved["ca.crt"], saved["ca.key"])

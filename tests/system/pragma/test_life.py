@@ -236,6 +236,25 @@ def test_a_boot_that_waits_ends_when_its_cluster_is_removed(
     nothing_is_left(machines)
 
 
+def test_a_cluster_that_is_shut_down_while_its_computes_wait_stays_off(
+    machines: MachineSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wait = "<boot_dependency parent='frontend'><wait type='clock' value='1'/></boot_dependency>"
+    description = tmp_path / "repository/dock6/vc-in.xml"
+    description.write_text(description.read_text().replace("<compute>", f"<compute>{wait}"))
+    machines.run("pragma list cluster")
+    starting = import_module("rocks.commands.pragma._shared.starting")
+
+    def shut_down(count: float) -> None:
+        if {state for state, _ in states(machines).values()} != {"nostate"}:
+            machines.run("pragma shutdown dock")
+
+    monkeypatch.setattr(starting, "wait_seconds", shut_down)
+    refused = machines.refused("pragma boot dock6 1")
+    assert "dock was switched off while its computes waited; rocks start cluster dock" in refused
+    assert {state for state, _ in states(machines).values()} == {"nostate"}
+
+
 def test_what_an_interrupted_boot_advises_removes_the_cluster(
     machines: MachineSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:

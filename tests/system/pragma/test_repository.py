@@ -25,7 +25,7 @@ def content(tmp_path: Path, image: str) -> bytes:
 def synced(site: Site) -> dict[str, list[str]]:
     """Cluster → its images, of a sync; nothing but images that are replaced is noted."""
     ended = site.rocks("pragma sync repository")
-    assert ended.status == 0 and all(" any more: " in line for line in ended.err.splitlines()), ended
+    assert ended.status == 0 and all(" is replaced; " in line for line in ended.err.splitlines()), ended
     lines = ended.out.splitlines()
     return {line.partition(": ")[0]: line.partition(": ")[2].split() for line in lines}
 

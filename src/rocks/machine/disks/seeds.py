@@ -14,7 +14,7 @@ from rocks.inventory.attributes import secret_records as secrets
 from rocks.inventory.cluster_records import own_members
 from rocks.inventory.disks.places import directory_of
 from rocks.library.guest_images import CLUSTER_KEY_ATTRIBUTE, not_in_image_directory, seed_path
-from rocks.library.seed_documents import VOLUME, GuestCluster, missing_address, seed_documents
+from rocks.library.seed_documents import VOLUME, GuestCluster, address_warning, seed_documents
 from rocks.machine import records as table
 from rocks.machine.domain.documents import connections_of
 from rocks.machine.spec import container_of
@@ -48,7 +48,7 @@ def create_seeds(
             if isinstance(cluster, RocksError):
                 raise StateError(f"{vm.name} is not started: {cluster}")
             found[vm.name] = _seed(vm, cluster)
-            if notify is not None and (line := missing_address(vm, cluster)):
+            if notify is not None and (line := address_warning(vm, cluster)):
                 notify(f"Warning: {line}")
         except RocksError as error:
             found[vm.name] = error

@@ -18,7 +18,7 @@ from rocks.storage.store.nas import NasStore
 _TICK_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = LONGEST_DELAY_SECONDS + 60
 _LONGEST_WAIT_SECONDS = 8 * 86400
-_COUNT_SECONDS = 3600
+_COUNT_SECONDS = 300
 """After that much of a grace period the rest is recorded, for the next start of the daemon."""
 
 

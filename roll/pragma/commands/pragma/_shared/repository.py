@@ -223,11 +223,15 @@ def _stated_images(file: Path, name: str) -> dict[str, Any]:
 
 
 class _Source(NamedTuple):
-    """A file of an image: its path or URL, the parameter of `rocks add image`, a text that changes with its content."""
+    """A file of an image: its path or URL, the parameter of `rocks add image`, a text that changes with its content.
+
+    `age` is its time of change and size where a web server states them: servers behind one name may state an ETag each.
+    """
 
     place: str
     parameter: str
     version: str
+    age: str
 
 
 def _local_file(folder: Path, remedy: str, name: str) -> _Source:
@@ -236,13 +240,15 @@ def _local_file(folder: Path, remedy: str, name: str) -> _Source:
         status = path.stat()
     except OSError as error:
         raise StateError(f"the image {path} cannot be read: {error.strerror}; {remedy}") from None
-    return _Source(str(path), "file", f"{status.st_size} {status.st_mtime_ns}")
+    version = f"{status.st_size} {status.st_mtime_ns}"
+    return _Source(str(path), "file", version, version)
 
 
 def _remote_file(base: str, path: str) -> _Source:
     url = f"{base}/{quote(path)}"
     remote = ask(url)
-    return _Source(url, "url", f"{remote.etag} {remote.modified} {remote.size_bytes}")
+    age = f"{remote.modified or remote.etag} {remote.size_bytes}"
+    return _Source(url, "url", f"{remote.etag} {remote.modified} {remote.size_bytes}", age)
 
 
 @contextmanager
@@ -341,7 +347,8 @@ def _add_image(
         command.command(
             "add.image", [image, f"{sources[0].parameter}={places}", *checksum, f"comment={_NEW}"]
         )
-        if not checksum and len(sources) > 1 and sources != [source_of(part) for part in node.disk.sources]:
+        ages = [source.age for source in sources]
+        if not checksum and len(ages) > 1 and ages != [source_of(part).age for part in node.disk.sources]:
             command.command("remove.image", [image])
             raise HostError(
                 f"the parts of {node.disk.file} may be of two versions: they have changed meanwhile, or their server "

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from rocks.core.clock import monotonic_seconds, wait_seconds
 from rocks.core.errors import HostError, StateError, UserError
 
+from .drivers import OFF
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -44,6 +46,10 @@ def start(
             progress(f"the computes start {wait.seconds} seconds after {cluster.name}")
             for _ in _seconds_of(command, driver, cluster.name, wait.seconds):
                 pass
+            if any(one.state in OFF for one in driver.status([cluster.name]) if not one.compute):
+                raise StateError(
+                    f"{cluster.name} was switched off while its computes waited; {driver.continuation} {cluster.name}"
+                )
     driver.start(cluster, with_computes=True)
     if is_waited_for and not command.exit_status:
         remedy = "the cluster runs: rocks pragma list cluster"

@@ -109,3 +109,18 @@ def test_without_the_newer_list_a_line_states_what_is_valid_again(
     restored = Authority(new.etc / "pki/authority")
     assert list(restored.certificates()) == ["broker", "compute-0-0", "nas-0-0", "nas-0-1"]
     assert revoked(restored) == set() and restored.is_list_deployed()
+
+
+def test_files_that_are_no_certificates_stop_no_restore(
+    authority: Authority, old: Machine, site: Site, secret: str, tmp_path: Path
+) -> None:
+    """They are found when the rows are replaced already: the same restore again would find them again."""
+    folder = old.etc / "pki/authority"
+    for name in ("nodes/notes.txt", "old/broken.pem"):
+        (folder / name).write_text("no certificate")
+    saved = save(old, site, secret, tmp_path / "site.saved")
+    (folder / "nodes/nas-0-1.pem").write_text("damaged")
+    (folder / "revoked.pem").write_text("damaged")
+    ended = site.rocks("restore site", str(saved), secret, "overwrite=yes")
+    assert ended.status == 0, ended
+    assert "nas-0-0" in authority.certificates()
