@@ -36,7 +36,7 @@ def test_what_is_in_it(tmp_path: Path) -> None:
     }
     names = zipfile.ZipFile(tmp_path / "lib/rocks-agent.pyz").namelist()
     rooms = {name.split("/")[1] for name in names if name.count("/") > 1}
-    assert rooms == {"agent", "core", "fleet", "machine", "network", "storage"}
+    assert rooms == {"agent", "core", "fleet", "leases", "machine", "network", "storage"}
     assert not any(name.startswith(("rocks/machine/start.py", "rocks/storage/volumes/")) for name in names)
     assert not any("fake" in name for name in names)
     assert all(name + "c" in names for name in names if name.endswith(".py"))

@@ -35,7 +35,6 @@ def test_the_commands_have_worked(outcome: Any) -> None:
     assert sum(status == 0 for status, _, _ in results.values()) >= 130
     for name in (
         "/etc/rabbitmq/rocks/broker.pem",
-        "/etc/opensm/partitions.conf",
         "/etc/bind/rocks/named.conf",
         "/etc/rocks/ssh/id_ed25519",
     ):

@@ -68,7 +68,8 @@ def test_a_cluster_is_booted_found_and_removed_by_ssh(far: Path) -> None:
         "boot dock6 4 key=.nucleus-0123456789abcdef.pub add-iface=ent request=nucleus-0123456789abcdef\n"
         in (far / "calls").read_text()
     )
-    assert (far / "calls").read_text().count("shutdown dock\nclean dock\n") == 1
+    again = "list cluster request=nucleus-0123456789abcdef json=yes"
+    assert (far / "calls").read_text().count(f"shutdown dock\n{again}\nclean dock\n") == 1
 
 
 def test_a_site_that_lies_hangs_or_has_another_key_is_an_error(far: Path, tmp_path: Path) -> None:
