@@ -60,3 +60,5 @@ def test_images_that_share_an_iscsi_target_already_are_used_as_before(site: Driv
         site.nas.pools.ensure_volume(f"tank/{zvol}", BYTES_PER_GIB, 16384)
         site.map_local(zvol)
         site.unmap(zvol)
+        image = site.image(zvol)
+        assert image is not None and image.state == "unmapped"
