@@ -14,7 +14,18 @@ import fcntl
 import os
 import stat
 from pathlib import Path
-from typing import BinaryIO, Container, Iterable, Iterator, Mapping, NamedTuple, Optional, Tuple, Union
+from typing import (
+    BinaryIO,
+    Container,
+    Iterable,
+    Iterator,
+    Mapping,
+    NamedTuple,
+    Optional,
+    Tuple,
+    Union,
+    cast,
+)
 
 from rocks.core import dry_run
 from rocks.core.errors import HostError
@@ -54,6 +65,22 @@ def open_plain(path: Union[str, Path], flags: int = 0) -> BinaryIO:
         os.close(descriptor)
         raise OSError(errno.EINVAL, "it is not a file")
     return os.fdopen(descriptor, "rb")
+
+
+def unnamed_file(folder: Path) -> BinaryIO:
+    """A file to write and read that has no name and ends with its last descriptor, also when this process is killed.
+
+    It is on the file system of the folder, or of the one above that exists. OSError, which names the folder.
+    """
+    while not folder.is_dir() and folder != folder.parent:
+        folder = folder.parent
+    import tempfile  # late: few need it
+
+    try:
+        return cast(BinaryIO, tempfile.TemporaryFile(dir=folder))
+    except OSError as error:
+        error.filename = str(folder)
+        raise
 
 
 def text_if_readable(path: Path) -> str:

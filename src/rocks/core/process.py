@@ -62,6 +62,7 @@ def run(
     watch: Callable[[bytes], None] | None = None,
     max_bytes: int | None = None,
     descriptors: Sequence[int] = (),
+    input_descriptor: int | None = None,
 ) -> Finished:
     """Run a program to its end, and return its exit status and output.
 
@@ -69,12 +70,15 @@ def run(
     end within 2 s (a process in uninterruptible sleep), or does not reach (a grandchild with a session of its own that
     keeps the output open), is left behind: the deadline holds all the same. `watch` gets the output so far, twice a
     second. With `max_bytes`, a program that prints more, to either output, is killed. `descriptors` stay open in the
-    program: a lock by one of them lasts as long as the program, also when this process is killed.
+    program: a lock by one of them lasts as long as the program, also when this process is killed. With
+    `input_descriptor` it reads that, such as a large file, from where it stands, and nothing of `standard_input`.
 
     LateError when the program does not end in time; ToolError when it cannot be started, prints more, or leaves its
     output open.
     """
-    process = start_with_pipes(arguments, environment, descriptors)
+    pipe = subprocess.PIPE
+    given = pipe if input_descriptor is None else input_descriptor
+    process = _started(arguments, environment, given, pipe, pipe, descriptors)
     try:
         if max_bytes is not None:
             output, error_output = _bounded(
@@ -103,6 +107,7 @@ def run_checked(
     environment: Mapping[str, str] | None = None,
     max_bytes: int | None = None,
     descriptors: Sequence[int] = (),
+    input_descriptor: int | None = None,
 ) -> Finished:
     """As `run`, but ToolError with the program's own message unless it exits with 0."""
     finished = run(
@@ -112,6 +117,7 @@ def run_checked(
         environment=environment,
         max_bytes=max_bytes,
         descriptors=descriptors,
+        input_descriptor=input_descriptor,
     )
     check_exit(finished)
     return finished

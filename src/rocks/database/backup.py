@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shlex
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from rocks.core.errors import HostError, ToolError
-from rocks.core.files import draft, explain
+from rocks.core.files import draft, explain, unnamed_file
 from rocks.core.process import check_exit, run, run_checked
 from rocks.database.driver import CHARACTER_SET, COLLATION, run_once
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from rocks.database.settings import Settings
 
 BACKUP_FOLDER = Path("/var/lib/rocks/backup")
@@ -35,23 +38,51 @@ def copy_database(settings: Settings, folder: Path, name: str) -> Path:
     draft of a killed one.
     HostError when the folder cannot be written or is full, ToolError when the copying program fails or is missing.
     """
-    try:
+    with _explained(folder):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with draft(folder / name, beside=folder / _DRAFT) as copy:
-            done = run(
-                _dump_arguments(settings, copy.path),
-                deadline_seconds=COPY_SECONDS,
-                environment={**os.environ, "MYSQL_PWD": settings.password} if settings.password else None,
-            )
-            if refused := _REFUSED_WRITE.search(done.error_text):
-                raise OSError(int(refused[1]), os.strerror(int(refused[1])))
-            check_exit(done)
-            _check_complete(copy.path)
+            _dump(settings, copy.descriptor)
+    return folder / name
+
+
+def unnamed_copy(settings: Settings, folder: Path) -> BinaryIO:
+    """As `copy_database`, in a file without a name on the folder's file system; it is read from its beginning."""
+    with _explained(folder):
+        copy = unnamed_file(folder)
+        try:
+            _dump(settings, copy.fileno())
+        except BaseException:
+            copy.close()
+            raise
+        return copy
+
+
+@contextlib.contextmanager
+def _explained(folder: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise HostError(
-            f"cannot write a copy of the database into {folder}: {explain(error, folder / name)}"
+            f"cannot write a copy of the database into {folder}: {explain(error, folder / _DRAFT)}"
         ) from None
-    return folder / name
+
+
+def _dump(settings: Settings, descriptor: int) -> None:
+    """Write the copy into an open file."""
+    done = run(
+        _dump_arguments(settings, f"/dev/fd/{descriptor}"),
+        deadline_seconds=COPY_SECONDS,
+        environment=_environment(settings),
+        descriptors=(descriptor,),
+    )
+    if refused := _REFUSED_WRITE.search(done.error_text):
+        raise OSError(int(refused[1]), os.strerror(int(refused[1])))
+    check_exit(done)
+    _check_complete(descriptor)
+
+
+def _environment(settings: Settings) -> dict[str, str] | None:
+    return {**os.environ, "MYSQL_PWD": settings.password} if settings.password else None
 
 
 def has_schema(settings: Settings) -> bool:
@@ -60,17 +91,18 @@ def has_schema(settings: Settings) -> bool:
     return bool(run_once(settings, named, (settings.database,)))
 
 
-def load_copy(settings: Settings, sql: bytes) -> None:
-    """Give the schema of the settings the content of a copy, SQL of `copy_database`, in place of what it had."""
+def load_copy(settings: Settings, sql: BinaryIO) -> None:
+    """Give the schema of the settings the content of a copy, a file with SQL, in place of what it had."""
     name = settings.database
     run_once(settings, f"DROP DATABASE IF EXISTS {name}")
     run_once(settings, f"CREATE DATABASE {name} CHARACTER SET {CHARACTER_SET} COLLATE {COLLATION}")
+    os.lseek(sql.fileno(), 0, os.SEEK_SET)  # the program has this descriptor, and its place
     # without commands of the client's own in the text
     run_checked(
         ["mariadb", "--no-defaults", *place_of(settings), "--binary-mode", name],
         deadline_seconds=COPY_SECONDS,
-        standard_input=sql,
-        environment={**os.environ, "MYSQL_PWD": settings.password} if settings.password else None,
+        input_descriptor=sql.fileno(),
+        environment=_environment(settings),
     )
 
 
@@ -92,7 +124,7 @@ def place_of(settings: Settings) -> list[str]:
     return [*place, f"--user={settings.user}"]
 
 
-def _dump_arguments(settings: Settings, result: Path) -> list[str]:
+def _dump_arguments(settings: Settings, result: str) -> list[str]:
     return [
         _dump_program(),
         "--no-defaults",
@@ -116,9 +148,10 @@ def _dump_program() -> str:
     )
 
 
-def _check_complete(path: Path) -> None:
+def _check_complete(descriptor: int) -> None:
     """ToolError unless the dump ends with its last line. A migration cannot be undone without it."""
-    with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - 200))
-        if _LAST_LINE not in file.read():
-            raise ToolError(f"mariadb-dump succeeded, but {path} is incomplete: is the disk full?")
+    end = os.fstat(descriptor).st_size
+    if _LAST_LINE not in os.pread(descriptor, 200, max(0, end - 200)):
+        raise ToolError(
+            f"mariadb-dump succeeded, but its copy of {end} bytes is incomplete: is the disk full?"
+        )

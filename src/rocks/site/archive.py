@@ -9,31 +9,34 @@ import io
 import json
 import os
 import pwd
+import shutil
 import stat
 import tarfile
+import zlib
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, NamedTuple
+from typing import IO, TYPE_CHECKING, BinaryIO, NamedTuple, cast
 
 from rocks.core.clock import utc_now
 from rocks.core.errors import HostError, StateError, UserError
-from rocks.core.files import draft, explain, file_error
+from rocks.core.files import draft, ensure_folders, explain, file_error, unnamed_file
 from rocks.core.names import printable
 from rocks.core.version import rocks_version_attributes
-from rocks.database.backup import BACKUP_FOLDER, copy_database, has_schema
+from rocks.database.backup import BACKUP_FOLDER, has_schema, unnamed_copy
 from rocks.database.versions import newest_version
 from rocks.inventory.attributes.records import global_attributes
 from rocks.inventory.host_records import find_local_host
 from rocks.network.interface_records import list_interfaces
 from rocks.network.network_records import load_networks
 from rocks.site.questions import PRIVATE, PUBLIC, PUBLIC_NAMES, QUESTIONS
-from rocks.trust.encrypted_file import encrypt
+from rocks.trust.encrypted_file import CHUNK_BYTES, Encryption
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from datetime import datetime
 
     from rocks.database.connection import Database
     from rocks.database.settings import Settings
+    from rocks.trust.encrypted_file import Decryption
 
 SITE_FOLDER = Path("/etc/rocks")
 NOT_OF_THE_SITE = ("database.conf", "installation", "trees.d", "mariadb.cnf")
@@ -48,7 +51,7 @@ _NUCLEUS = "nucleus.sql"
 _ANSWERS = "answers"
 _LIST = "list.json"
 _FILES = PurePosixPath("files")
-_COPY = "saved-site.sql"
+_DRAFT = "saved-site"
 _LOCK, _LOCK_SECONDS = "save site", 60.0
 
 
@@ -65,18 +68,25 @@ class SavedFile(NamedTuple):
     group: str = ""
 
 
+class _Copy(NamedTuple):
+    """The copy of a database: SQL in a file without a name."""
+
+    path: str
+    file: BinaryIO
+
+
 class SavedSite(NamedTuple):
     """A saved site: who saved it when, its answers, the copy of its database, its files.
 
-    `nucleus_sql` is the copy of Nucleus's schema; None where the site had none.
+    `nucleus_sql` is the copy of Nucleus's schema; None where the site had none. Both copies are files without a name.
     """
 
     frontend: str
     saved_at: str
     answers: str
-    sql: bytes
+    sql: BinaryIO
     files: tuple[SavedFile, ...]
-    nucleus_sql: bytes | None = None
+    nucleus_sql: BinaryIO | None = None
 
 
 def site_folder() -> Path:
@@ -100,18 +110,28 @@ def save_site(database: Database, passphrase: bytes, file: str | None) -> Path:
     path = Path(file) if file else backup_folder() / f"site-{name}-{now:%Y%m%dT%H%M%S}"
     if os.path.lexists(path):
         raise UserError(f"{path} exists; give another file")
-    # the copies of two commands have one name: each would store what the other has just written
-    with database.locked(_LOCK, _LOCK_SECONDS):
-        collected = collect_site(database, now)
-    write_new_file(path, encrypt(collected, passphrase))
+    # the copies of two commands would fill the disk twice
+    with database.locked(_LOCK, _LOCK_SECONDS), _explained(path):
+        if not file:
+            ensure_folders(backup_folder(), 0o700)
+        # a killed command leaves its draft, which the next one removes
+        with draft(path, replace=False, beside=path.with_name(_DRAFT)) as new:
+            encryption = Encryption(new.write, passphrase)
+            collect_site(database, now, encryption)
+            encryption.finish()
     return path
 
 
 def write_new_file(path: Path, content: str | bytes) -> None:
     """Write a file that only its owner reads. UserError when there is one, HostError when it cannot be written."""
+    with _explained(path), draft(path, replace=False) as new:
+        new.write(content)
+
+
+@contextlib.contextmanager
+def _explained(path: Path) -> Iterator[None]:
     try:
-        with draft(path, replace=False) as new:
-            new.write(content)
+        yield
     except FileExistsError:
         raise UserError(f"{path} exists; give another file") from None
     except (OSError, ValueError) as error:
@@ -126,8 +146,11 @@ def unsaved_links() -> list[Path]:
     return [place for place in found if place.relative_to(folder).parts[0] not in NOT_OF_THE_SITE]
 
 
-def collect_site(database: Database, now: datetime) -> bytes:
-    """The whole site as an archive. StateError on a machine that is no frontend, HostError for unreadable files."""
+def collect_site(database: Database, now: datetime, into: Encryption) -> None:
+    """Write the whole site as an archive, in parts, so that its size is bounded by the disk alone.
+
+    StateError on a machine that is no frontend, HostError for unreadable files.
+    """
     frontend = find_local_host(database)
     if frontend is None:
         raise StateError(
@@ -136,22 +159,32 @@ def collect_site(database: Database, now: datetime) -> bytes:
         )
     answers = "".join(f"{name} = {value}\n" for name, value in _answers(database, frontend).items())
     database.end_reading()
-    members = [
-        SavedFile(_DATABASE, 0o600, _copy_of(database.settings)),
-        SavedFile(_ANSWERS, 0o600, answers.encode()),
-    ]
-    nucleus = database.settings._replace(database=NUCLEUS)
-    if has_schema(nucleus):
-        members.append(SavedFile(_NUCLEUS, 0o600, _copy_of(nucleus)))
-    members += (one._replace(path=str(_FILES / one.path)) for one in read_files(site_folder()))
     listed = {
         "frontend": frontend,
         "saved": now.isoformat(timespec="seconds"),
         "schema": newest_version(),
         "programs": rocks_version_attributes().get("version", ""),
-        "sha256": {one.path: _digest(one.content) for one in members if one.content is not None},
     }
-    return _pack([SavedFile(_LIST, 0o600, json.dumps(listed).encode()), *members])
+    with tarfile.open(fileobj=cast("BinaryIO", into), mode="w|gz", format=tarfile.PAX_FORMAT) as archive:
+        digests = dict(_packed(archive, _members(database, answers)))
+        content = json.dumps({**listed, "sha256": digests}).encode()
+        dict(_packed(archive, [SavedFile(_LIST, 0o600, content)]))
+
+
+def _members(database: Database, answers: str) -> Iterator[SavedFile | _Copy]:
+    """What is saved, one after the other: the content of one is in memory, or in a file without a name, at a time."""
+    nucleus = database.settings._replace(database=NUCLEUS)
+    yield from _copied(_DATABASE, database.settings)
+    yield SavedFile(_ANSWERS, 0o600, answers.encode())
+    if has_schema(nucleus):
+        yield from _copied(_NUCLEUS, nucleus)
+    for one in read_files(site_folder()):
+        yield one._replace(path=str(_FILES / one.path))
+
+
+def _copied(path: str, settings: Settings) -> Iterator[_Copy]:
+    with unnamed_copy(settings, backup_folder()) as copy:
+        yield _Copy(path, copy)
 
 
 def _answers(database: Database, frontend: str) -> dict[str, str]:
@@ -178,17 +211,12 @@ def _answers(database: Database, frontend: str) -> dict[str, str]:
     return {name: value for name, value in found.items() if value}
 
 
-def _copy_of(settings: Settings) -> bytes:
-    copy = copy_database(settings, backup_folder(), _COPY)
-    try:
-        return copy.read_bytes()
-    finally:
-        copy.unlink(missing_ok=True)
+def read_site(data: Decryption) -> SavedSite:
+    """The site in an archive. UserError when it is not whole, was saved by newer programs, or has foreign members.
 
-
-def read_site(data: bytes) -> SavedSite:
-    """The site in an archive. UserError when it is not whole, was saved by newer programs, or has foreign members."""
-    members = {one.path: one for one in _unpack(data)}
+    HostError when there is no space for the copies of databases.
+    """
+    members, copies, digests_found = _unpack(data)
     try:
         listed = json.loads((members.pop(_LIST).content or b"").decode())
         frontend, saved_at, schema = str(listed["frontend"]), str(listed["saved"]), int(listed["schema"])
@@ -199,15 +227,14 @@ def read_site(data: bytes) -> SavedSite:
         raise UserError(
             f"newer programs saved this site (database version {schema}, known is {newest_version()}): install those"
         )
-    found = {path: _digest(one.content) for path, one in members.items() if one.content is not None}
-    if found != digests or _DATABASE not in members or _ANSWERS not in members:
+    digests_found.pop(_LIST, None)
+    if digests_found != digests or _DATABASE not in copies or _ANSWERS not in members:
         raise UserError("the saved site is not what its list says; use another copy")
-    sql, answers = members.pop(_DATABASE).content or b"", members.pop(_ANSWERS).content or b""
-    nucleus = members.pop(_NUCLEUS, None)
+    answers = members.pop(_ANSWERS).content or b""
     members.pop("files/mariadb.cnf", None)  # of earlier programs
     files = tuple(one._replace(path=_inside(one.path)) for one in members.values())
     text = answers.decode("utf-8", "replace")
-    return SavedSite(frontend, saved_at, text, sql, files, nucleus and nucleus.content)
+    return SavedSite(frontend, saved_at, text, copies[_DATABASE], files, copies.get(_NUCLEUS))
 
 
 def _inside(path: str) -> str:
@@ -250,33 +277,67 @@ def _raise(error: OSError) -> None:
         raise error
 
 
-def _digest(content: bytes | None) -> str:
-    return hashlib.sha256(content or b"").hexdigest()
-
-
-def _pack(members: list[SavedFile]) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz", format=tarfile.PAX_FORMAT) as archive:
-        for one in members:
-            entry = tarfile.TarInfo(one.path)
+def _packed(archive: tarfile.TarFile, members: Iterable[SavedFile | _Copy]) -> Iterator[tuple[str, str]]:
+    """Add the members; the path and the digest of each that has content."""
+    for one in members:
+        entry = tarfile.TarInfo(one.path)
+        if isinstance(one, _Copy):
+            entry.mode, content = 0o600, one.file
+        else:
             entry.mode, entry.uname, entry.gname = one.mode, one.user, one.group
             entry.type = tarfile.DIRTYPE if one.content is None else tarfile.REGTYPE
-            entry.size = len(one.content or b"")
-            archive.addfile(entry, io.BytesIO(one.content or b""))
-    return buffer.getvalue()
+            content = io.BytesIO(one.content or b"")
+        digest = _digest(content)
+        entry.size = content.tell()
+        content.seek(0)
+        archive.addfile(entry, content)
+        if entry.isreg():
+            yield one.path, digest
 
 
-def _unpack(data: bytes) -> Iterator[SavedFile]:
+def _unpack(data: Decryption) -> tuple[dict[str, SavedFile], dict[str, BinaryIO], dict[str, str]]:
+    """(files, copies of databases, digests of both) of the archive. UserError and HostError as of `read_site`."""
+    files: dict[str, SavedFile] = {}
+    copies: dict[str, BinaryIO] = {}
+    digests: dict[str, str] = {}
     try:
-        with tarfile.open(fileobj=io.BytesIO(data), mode="r:gz") as archive:
+        with tarfile.open(fileobj=cast("BinaryIO", data), mode="r|gz") as archive:
             for entry in archive:
-                owner = entry.uname, entry.gname
-                if entry.isdir():
-                    yield SavedFile(entry.name, entry.mode & 0o777, None, *owner)
-                    continue
+                name, mode = entry.name, entry.mode & 0o777
                 content = archive.extractfile(entry) if entry.isreg() else None
-                if content is None:
-                    raise UserError(f"the saved site has the foreign member {entry.name!r}; use another copy")
-                yield SavedFile(entry.name, entry.mode & 0o777, content.read(), *owner)
-    except (tarfile.TarError, EOFError, OSError, ValueError) as error:
+                if content is None and not entry.isdir():
+                    raise UserError(f"the saved site has the foreign member {name!r}; use another copy")
+                if content is not None and name in (_DATABASE, _NUCLEUS):
+                    copies[name] = _stored(content)
+                    digests[name] = _digest(copies[name])
+                    continue
+                found = content.read() if content is not None else None
+                files[name] = SavedFile(name, mode, found, entry.uname, entry.gname)
+                if found is not None:
+                    digests[name] = hashlib.sha256(found).hexdigest()
+        while data.read(CHUNK_BYTES):  # behind the archive: only at its end the file is known to be whole
+            pass
+    except (tarfile.TarError, zlib.error, EOFError, OSError, ValueError) as error:
         raise UserError(f"the saved site cannot be unpacked: {error}; use another copy") from None
+    return files, copies, digests
+
+
+def _stored(content: IO[bytes]) -> BinaryIO:
+    """The copy of a database as a file without a name."""
+    try:
+        copy = unnamed_file(backup_folder())
+        shutil.copyfileobj(content, copy)
+        copy.flush()
+    except OSError as error:
+        reason = explain(error, backup_folder() / _DRAFT)
+        raise HostError(f"there is no place for the database of the saved site: {reason}") from None
+    return copy
+
+
+def _digest(file: BinaryIO) -> str:
+    """SHA-256 of the whole file, which is left at its end."""
+    found = hashlib.sha256()
+    file.seek(0)
+    while part := file.read(CHUNK_BYTES):
+        found.update(part)
+    return found.hexdigest()

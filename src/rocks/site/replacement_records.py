@@ -23,6 +23,7 @@ from rocks.trust.audit_records import copy_entries
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+    from typing import BinaryIO
 
     from rocks.database.settings import Settings
 
@@ -40,8 +41,8 @@ class Loaded(NamedTuple):
     unknown: tuple[str, ...]
 
 
-def load_beside(settings: Settings, sql: bytes, folder: Path, report: Callable[[str], None]) -> Loaded:
-    """Load a copy, SQL of `copy_database`, beside the database. StateError for a schema newer than these programs'."""
+def load_beside(settings: Settings, sql: BinaryIO, folder: Path, report: Callable[[str], None]) -> Loaded:
+    """Load a copy, a file with SQL, beside the database. StateError for a schema newer than these programs'."""
     beside = settings._replace(database=f"{settings.database}_restored")
     load_copy(beside, sql)
     found = read_version(beside)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from rocks.core.clock import utc_now
 from rocks.core.errors import HostError, RocksError, StateError, UserError
-from rocks.core.files import ensure_folders, file_error, sync_folder, write_file
+from rocks.core.files import draft, ensure_folders, file_error, sync_folder, write_file
 from rocks.core.names import first_few, printable
 from rocks.core.terminal import one_line
 from rocks.database.backup import copy_database, has_schema
@@ -29,7 +29,7 @@ from rocks.site.replacement_records import drop_beside, exchange_rows, load_besi
 from rocks.site.schema import update_database
 from rocks.storage.broker.broker import BROKER_NAME
 from rocks.trust.authority import still_revoked
-from rocks.trust.encrypted_file import decrypt, read_bounded
+from rocks.trust.encrypted_file import CHUNK_BYTES, Decryption, open_encrypted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -55,7 +55,8 @@ def unfinished_restore(settings: Settings) -> str:
 def read_saved_site(file: str, passphrase: bytes) -> SavedSite:
     """The site in a file, checked as a whole. UserError, which names the file, for one that cannot be restored."""
     try:
-        return read_site(decrypt(read_bounded(Path(file)), passphrase))
+        with open_encrypted(Path(file)) as opened:
+            return read_site(Decryption(opened, passphrase))
     except UserError as error:
         raise UserError(f"{printable(file)} is not restored: {error}") from None
 
@@ -82,8 +83,8 @@ def restore_site(
             "this machine is the frontend of a site already: overwrite=yes replaces that one, of which a copy is kept"
         )
     loaded, preserved = _exchange(database, saved, f"{begun} from {one_line(file)}\n", has_site, notify)
-    _report_rest(saved, loaded, preserved, notify)
     try:
+        _report_rest(saved, loaded, preserved, notify)
         unknown, removed = write_site_files(site_folder(), _with_revocations(saved, notify))
     except OSError as error:
         raise file_error(error) or error from None
@@ -144,7 +145,10 @@ def _report_rest(
         folder = backup_folder()
         nucleus = folder / f"nucleus-{utc_now():%Y%m%dT%H%M%S}.sql"
         ensure_folders(folder, 0o700)
-        write_file(nucleus, saved.nucleus_sql, mode=0o600)
+        with draft(nucleus) as new:
+            saved.nucleus_sql.seek(0)
+            while part := saved.nucleus_sql.read(CHUNK_BYTES):
+                new.write(part)
         notify(
             f"the records of Nucleus are in {nucleus}; to load them: the guide's page Nucleus, Backup and restore"
         )

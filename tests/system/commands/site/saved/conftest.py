@@ -143,5 +143,5 @@ def saved(old: Machine, site: Site, secret: str, tmp_path: Path) -> Path:
 def save(old: Machine, site: Site, secret: str, path: Path) -> Path:
     ended = site.rocks("save site", f"file={path}", secret)
     assert (ended.status, ended.out) == (0, f"saved: {path}\n"), ended
-    assert path.stat().st_mode & 0o777 == 0o600 and not list(old.backup.iterdir())
+    assert path.stat().st_mode & 0o777 == 0o600 and not list(old.backup.glob("*"))
     return path

@@ -1,6 +1,7 @@
 """`rocks save site` on one machine, `rocks restore site` on another: another database, other folders."""
 
 import grp
+import gzip
 import io
 import json
 import os
@@ -20,7 +21,7 @@ from rocks.database.settings import Settings
 from rocks.leases.epoch import read_record
 from rocks.site import restore as site_restore
 from rocks.site.questions import SiteInterface, read_answers_text
-from rocks.trust.encrypted_file import decrypt, encrypt
+from rocks.trust.encrypted_file import Decryption, Encryption
 from tests.system.commands.conftest import Site
 from tests.system.commands.site.saved.conftest import PASSPHRASE, Machine, save
 from tests.system.commands.site.test_audit import tamper
@@ -61,7 +62,10 @@ def test_a_site_is_restored_on_another_machine(
     old: Machine, new: Machine, site: Site, secret: str, silent_hosts: None, tmp_path: Path, nucleus: Settings
 ) -> None:
     """With every kind of record; those of Nucleus are put beside, for the operator."""
-    load_copy(nucleus, b"CREATE TABLE project AS SELECT 'alp1' AS name;")
+    records = tmp_path / "nucleus.sql"
+    records.write_bytes(b"CREATE TABLE project AS SELECT 'alp1' AS name;")
+    with records.open("rb") as sql:
+        load_copy(nucleus, sql)
     site.done("remove host compute-0-0")
     site.change("DELETE FROM nodes")
     make_site(site, 3)
@@ -197,6 +201,63 @@ def test_a_killed_restore_leaves_one_site_or_the_other_and_is_repeated(
         assert added == (dies_at != "exchange_rows"), "changes may have followed"
 
 
+_DIES_IN_THE_COPY = """
+import os, sys
+from rocks.database import backup
+from rocks.cli.main import main
+check = backup._check_complete
+setattr(backup, "_check_complete", lambda descriptor: (check(descriptor), os._exit(9)))
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_a_killed_save_leaves_no_clear_text_and_what_it_left_goes_with_the_next(
+    old: Machine, site: Site, secret: str, tmp_path: Path
+) -> None:
+    """It ends when the whole copy of the database is on the disk."""
+    folder = tmp_path / "saved"
+    folder.mkdir()
+    arguments = [sys.executable, "-c", _DIES_IN_THE_COPY, "save", "site", f"file={folder / 'one'}", secret]
+    environment = os.environ | {"PYTHONPATH": str(SOURCE)}
+    assert run(arguments, deadline_seconds=300, environment=environment).exit_status == 9
+    (left,) = folder.iterdir()
+    assert b"CREATE TABLE" not in left.read_bytes() and left.stat().st_mode & 0o777 == 0o600
+    assert not old.backup.exists() or not list(old.backup.iterdir())
+    assert not list(old.backup.parent.rglob("*.sql"))
+    save(old, site, secret, folder / "two")
+    assert [one.name for one in folder.iterdir()] == ["two"]
+
+
+@pytest.mark.slow
+def test_a_site_of_many_mebibytes_is_saved_and_restored_in_little_memory(
+    old: Machine, new: Machine, site: Site, secret: str, tmp_path: Path
+) -> None:
+    """No more than the programs take: the database has 128 MiB that cannot be packed."""
+    site.change("CREATE TABLE ballast (n INT PRIMARY KEY, content LONGBLOB)")
+    for number in range(32):
+        site.change(f"INSERT INTO ballast VALUES ({number}, RANDOM_BYTES(1024))")
+    site.change("UPDATE ballast SET content = REPEAT(content, 4096)")  # 4 MiB each
+    program = (
+        "import resource, sys; from rocks.cli.main import main; status = main(sys.argv[1:]);"
+        " print('peak', resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024); sys.exit(status)"
+    )
+    environment = os.environ | {"PYTHONPATH": str(SOURCE)}
+
+    def peak_mb(*words: str) -> int:
+        ended = run([sys.executable, "-c", program, *words], deadline_seconds=300, environment=environment)
+        assert ended.exit_status == 0, ended
+        return int(ended.text.rpartition("peak ")[2])
+
+    path = tmp_path / "site.saved"
+    # scrypt takes 64 MiB of it
+    assert peak_mb("save", "site", f"file={path}", secret) < 190
+    new.use()
+    environment |= new.environment
+    assert peak_mb("restore", "site", str(path), secret) < 190
+    with Database(new.settings) as database:
+        assert database.rows("SELECT 1 FROM nodes WHERE Name = 'compute-0-0'")
+
+
 @pytest.mark.slow
 def test_an_altered_audit_log_is_as_altered_after_the_restore(
     old: Machine, new: Machine, site: Site, secret: str, tmp_path: Path
@@ -228,7 +289,10 @@ def test_without_space_for_a_copy_nothing_is_replaced(
 
 def repacked(saved: Path, change: Callable[[tarfile.TarInfo, Any], Any], **added: bytes) -> bytes:
     """The file with changed members, under the same passphrase."""
-    source = tarfile.open(fileobj=io.BytesIO(decrypt(saved.read_bytes(), PASSPHRASE.encode())))  # noqa: SIM115
+    with saved.open("rb") as opened:
+        decryption = Decryption(opened, PASSPHRASE.encode())
+        content = b"".join(iter(lambda: decryption.read(1 << 20), b""))
+    source = tarfile.open(fileobj=io.BytesIO(content))  # noqa: SIM115
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:gz") as target:
         for entry in source:
@@ -240,7 +304,16 @@ def repacked(saved: Path, change: Callable[[tarfile.TarInfo, Any], Any], **added
             entry = tarfile.TarInfo(name.replace("__", "/").replace("UP", ".."))
             entry.size = len(content)
             target.addfile(entry, io.BytesIO(content))
-    return encrypt(buffer.getvalue(), PASSPHRASE.encode())
+    return encrypted(buffer.getvalue())
+
+
+def encrypted(data: bytes) -> bytes:
+    """A file under the passphrase."""
+    content = io.BytesIO()
+    encryption = Encryption(content.write, PASSPHRASE.encode())
+    encryption.write(data)
+    encryption.finish()
+    return content.getvalue()
 
 
 def of_another_moment(entry: tarfile.TarInfo, data: Any) -> Any:
@@ -272,14 +345,15 @@ def test_what_is_not_a_whole_site_changes_nothing(
         "cut off": content[:-1],
         "changed": content[:-9] + bytes([content[-9] ^ 1]) + content[-8:],
         "foreign": b"PK\x03\x04" + bytes(900),
-        "newer format": content.replace(b"rocks-site 1", b"rocks-site 7", 1),
+        "newer format": content.replace(b"rocks-site 2", b"rocks-site 7", 1),
         "endless header": b'rocks-site 1\n{"scrypt": Infinity, "salt": "", "nonce": "", "length": 1, "check": ""}\n',
         "newer schema": repacked(saved, newer),
         "endless schema": repacked(saved, endless),
         "not as listed": repacked(saved, other_sql),
         "outside": repacked(saved, same, files__UP__UP__x=b"x"),
         "of the machine": repacked(saved, same, files__database_conf=b"x"),
-        "no archive": encrypt(b"x" * 50, PASSPHRASE.encode()),
+        "no archive": encrypted(b"x" * 50),
+        "no end of the archive": encrypted(gzip.compress(bytes(500))),
     }
     rows, files = new.rows(), new.files()
     for name, data in cases.items():
