@@ -152,6 +152,19 @@ class ResponsibilitySettings:
 
 
 @dataclass(frozen=True)
+class HistorySettings:
+    """How long ended operations, nodes of ended computesets, removed nodes and the audit log are in the database.
+
+    Older rows of the audit log are in files of `folder`. `changes_a_day`: what one owner can add; a change of many
+    nodes counts for each.
+    """
+
+    days: int = 365
+    folder: str = "/var/lib/rocks-nucleus/audit"
+    changes_a_day: int = 10_000
+
+
+@dataclass(frozen=True)
 class MailSettings:
     """The site's mail server, HOST or HOST:PORT, for mails to owners; none where it is empty."""
 
@@ -201,6 +214,7 @@ class Configuration:
     images: ImageSettings = ImageSettings()
     responsibility: ResponsibilitySettings = ResponsibilitySettings()
     mail: MailSettings = MailSettings()
+    history: HistorySettings = HistorySettings()
 
 
 _PART = re.compile(r"(?:\[[^\]]*\]?|[^,\[])+")

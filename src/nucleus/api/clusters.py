@@ -252,6 +252,7 @@ def _rename(change: Change, name: str, requested: dict[str, str]) -> Response:
         clusters.bump_generation(change.session, [cluster.id])
         names = {before[number]: new for number, new in changed.items()}
         change.note(cluster.name, before=to_json(names), after=None)
+        change.count_nodes(len(names))
         change.record_done(
             "rename", cluster, {"names": names}, next(iter(changed)) if len(changed) == 1 else None
         )

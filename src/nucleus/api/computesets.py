@@ -181,6 +181,7 @@ def start_computeset(change: Change, body: models.NewComputeset) -> Response:
         ) from None
     clusters.bump_generation(session, [cluster.id])
     operation = change.ask("start_set", cluster, set_id=number, target=f"{cluster.name}/set {number}")
+    change.count_nodes(len(nodes))
     change.events.append(
         NewEvent("set.state", str(number), None, "created", cluster.project_id, cluster.id, operation.id)
     )

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 MAX_RENAMED_PER_HOUR = 2000
 """Nodes of a cluster that are renamed within an hour, or twice as many as it has, if that is more.
 
-Their names are kept for ever, in the history and in the audit log.
+Their names are kept for long, in the history and in the audit log.
 """
 
 MAX_SETS_PER_HOUR = 1000
-"""Computesets of a cluster that are started within an hour: what is known of them is kept for ever."""
+"""Computesets of a cluster that are started within an hour: allocations are charged by their rows, which are kept for ever."""
 
 MAX_UNFINISHED = 1000
 """Changes of a project that wait or run."""

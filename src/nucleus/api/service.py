@@ -15,7 +15,7 @@ from starlette.responses import Response
 from nucleus.api import idempotency
 from nucleus.api.access.authentication import require
 from nucleus.api.access.credentials import without_secrets
-from nucleus.api.access.throttles import AtOnce, Rate
+from nucleus.api.access.throttles import AtOnce, DailyRate, Rate
 from nucleus.api.cached_clusters import CachedClusters
 from nucleus.api.etags import json_answer
 from nucleus.api.problems import Problem, conflict, problem_of, wants_operation
@@ -50,6 +50,12 @@ LONG_SECONDS, SECONDS_OF_A_REQUEST = 0.01, 0.005
 BODY_BYTES_OF_A_REQUEST = 16 << 10
 """A larger body counts as many requests: to read JSON of 1 MiB takes up to 0.3 s of a processor."""
 
+_ENDINGS = frozenset(
+    ("poweroff", "shutdown", "poweroff_set", "shutdown_set", "cancel_operation", "cancel_reservation", "revoke_token",
+     "logout", "delete_image", "cancel_upload", "destroy")
+)  # fmt: skip
+"""Actions that end something."""
+
 Found = TypeVar("Found")
 
 
@@ -69,6 +75,12 @@ class Service:
 
     changes: AtOnce = field(default_factory=lambda: AtOnce("changes under way", 4, None, 1, wait_seconds=0.5))
     """Each has a connection to the database, also while it waits for a row; a further one waits in a thread."""
+
+    daily_changes: DailyRate = field(init=False)
+    """Each leaves its operation and its entry in the audit log; one of many nodes counts for each."""
+
+    daily_endings: DailyRate = field(init=False)
+    """The same for `_ENDINGS`: who has had all changes of the day can still end what is charged."""
 
     all_changes: AtOnce = field(init=False)
     """Those of four users who wait for rows had all 16 connections: a quarter of them is for readings."""
@@ -99,6 +111,18 @@ class Service:
     def __post_init__(self) -> None:
         most = self.configuration.database.connections
         self.all_changes = AtOnce("changes under way", most, max(1, most * 3 // 4), 1, wait_seconds=5)
+        most = self.configuration.history.changes_a_day
+        self.daily_changes = DailyRate("changes of nodes", most)
+        self.daily_endings = DailyRate("changes that end something", most)
+
+    def take_change(self, caller: Caller, action: str) -> None:
+        """Count a change, or wait for its turn. Problem 429 when there were too many."""
+        self.change_rate.take(caller)
+        self.of_a_day(action).take(caller)
+
+    def of_a_day(self, action: str) -> DailyRate:
+        """What changes of this kind are counted by."""
+        return self.daily_endings if action in _ENDINGS else self.daily_changes
 
 
 class Call:
@@ -220,10 +244,12 @@ def record_refusal(call: Call, action: str, problem: Problem) -> None:
 
 
 def _record(call: Call, action: str, problem: Problem) -> None:
+    problem.is_recorded = True
+    if not call.service.authenticator.recorded.has_one_more(call.caller.actor):
+        return
     target = without_secrets(call.request.url.path)
     with call.service.pool.transaction() as session:
         audit.record(session, call.entry(action, target, problem.code))
-    problem.is_recorded = True
 
 
 class Change:
@@ -243,6 +269,10 @@ class Change:
         entry = self.call.entry(self._action, target, "accepted")
         self.entries.append(entry._replace(before=before, after=after))
 
+    def count_nodes(self, nodes: int) -> None:
+        """Have this change count for each of its nodes among those of the day."""
+        self.call.service.of_a_day(self._action).charge(self.caller, nodes - 1)
+
     def enqueue(self, new: NewOperation, target: str) -> Operation:
         """Store an operation of the caller."""
         trace = self.call.request.scope["state"]["traceparent"]
@@ -254,8 +284,10 @@ class Change:
             new._replace(actor=self.caller.actor, token_id=self.caller.token_id, arguments=arguments),
         )
         is_of_set = new.kind in ("start_set", "end_set")  # a full queue must not keep a set from its end
+        nodes = len(new.arguments.get("nodes", ())) or 1
+        self.count_nodes(nodes)
         if new.project_id is not None and new.unique_key is None and not is_of_set:
-            demand_short_queue(self.session, new.project_id, len(new.arguments.get("nodes", ())) or 1)
+            demand_short_queue(self.session, new.project_id, nodes)
         self.note(target, after=operation.id)
         return operation
 
@@ -302,7 +334,7 @@ def changing(
     """
     try:
         require(call.caller, scope)
-        call.service.change_rate.take(call.caller)
+        call.service.take_change(call.caller, action)
         user = call.caller.user.id
         with call.service.changes.one_more(user), call.service.all_changes.one_more(user), charged(call):
             found: Found = _repeated(call, action, act, idempotency.key_of(call) if has_key else None)

@@ -26,6 +26,7 @@ COMMANDS = {
     "audit": "print the record of what was done, and check it",
     "check": "name what the configuration of Slurm lacks for computesets",
     "cluster": "give clusters to projects",
+    "history": "print what the database has, how old it is, and how long it stays",
     "host": "add and remove hosts for computesets, where the site has no Slurm",
     "project": "add projects, their members and limits; none is removed",
     "serve": "answer owners, poll the site, do what is asked for; until SIGTERM",
@@ -42,7 +43,7 @@ COMMANDS = {
 
 _MODULES = {
     **dict.fromkeys(("user", "project", "token"), "people"),
-    **dict.fromkeys(("cluster", "allocation", "host", "usage", "audit"), "site"),
+    **dict.fromkeys(("cluster", "allocation", "host", "history", "usage", "audit"), "site"),
     **dict.fromkeys(("setup", "poll", "status", "check"), "health"),
 }
 """Command → its module in `nucleus.cli`; of others it has the command's name.

@@ -1,4 +1,4 @@
-"""`nucleus cluster`, `allocation`, `host`, `site`, `usage` and `audit`."""
+"""`nucleus cluster`, `allocation`, `host`, `site`, `usage`, `history` and `audit`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ import csv
 import json
 import re
 import sys
+import zlib
 from datetime import UTC, datetime
+from itertools import chain, islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from comet.client.hostlists import collect_hostlist
@@ -25,6 +28,7 @@ from nucleus.cli.administration import (
 from nucleus.cli.assignments import demand_nothing_of_others
 from nucleus.hostlists import expand
 from nucleus.mirror import audit, clusters, hosts, identity, operations, usage
+from nucleus.mirror.history import sizes
 from nucleus.records import SYSTEM
 from nucleus.reservations import mail, records
 from nucleus.states import PENDING
@@ -41,6 +45,9 @@ _USAGE = (*usage.Charge._fields, "node_hours")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The actions of the command that the parser is of; the time and the form of `usage`."""
     command = parser.prog.rpartition(" ")[2]
+    if command == "history":
+        parser.set_defaults(act=_print_history)
+        return
     if command != "usage":
         declare(parser, _COMMANDS[command])
         return
@@ -63,7 +70,7 @@ def run(given: argparse.Namespace, configuration: Configuration) -> int:
         raise UserError(
             f"computesets get the hosts of the partition {batch.partition} of Slurm; change its nodes there"
         )
-    given.configured, given.mail = batch.hosts, configuration.mail
+    given.configured, given.mail, given.history = batch.hosts, configuration.mail, configuration.history
     return perform(given, configuration)
 
 
@@ -287,13 +294,38 @@ def _list_audit(given: Any, session: Session) -> None:
     print_table(("ROW", "TIME", "ACTOR", "FROM", "ACTION", "TARGET", "OUTCOME", "OPERATION"), rows)
 
 
-def _verify_audit(_: Any, session: Session) -> None:
-    found = list(audit.faults(session))
+def _verify_audit(given: Any, session: Session) -> None:
+    folder = Path(given.history.folder)
+    try:
+        found = list(islice(audit.faults(chain(audit.archived_rows(folder), audit.all_rows(session))), 5))
+    except (OSError, EOFError, ValueError, TypeError, zlib.error) as error:
+        raise IncoherentError(f"a file of the audit log in {folder} cannot be read: {error}") from None
     if found:
-        raise IncoherentError("; ".join(found[:5]))
+        raise IncoherentError("; ".join(found))
     last = audit.newest(session, 1)
     print(
         f"the chain is whole to row {last[0].seq}, hash {last[0].hash.hex()}" if last else "the log is empty"
+    )
+
+
+def _print_history(given: Any, session: Session) -> None:
+    """Print what the tables have, and how old it may become."""
+    rows = [
+        (
+            one.table,
+            one.rows,
+            f"{one.megabytes:.1f}",
+            one.oldest.isoformat(" ", "seconds") if one.oldest else None,
+        )
+        for one in sizes(session)
+    ]
+    print_table(("TABLE", "ROWS", "MB", "OLDEST"), rows)
+    history = given.history
+    files = list(Path(history.folder).glob("audit-*.json.gz"))
+    print(
+        f"ended operations and rows of the audit log are here for {history.days} days ([history] days of the settings);"
+        f" older rows of the log are in {counted(len(files), 'file')} of {history.folder},"
+        f" {sum(one.stat().st_size for one in files) / 2**20:.1f} MB"
     )
 
 

@@ -1,16 +1,24 @@
-"""The audit log: rows are only added, and each contains the hash of the one before it."""
+"""The audit log: rows are only added, and each contains the hash of the one before it.
+
+Old rows are moved to files, from the beginning of the chain. A row of the log says to which row and hash: so it is
+noticed when anybody else removes a beginning, and the files are a part of the chain as long as they are there.
+"""
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nucleus.mirror.columns import columns_of
+from rocks.core.files import draft
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
 
     from nucleus.mirror.pool import Session
 
@@ -88,13 +96,82 @@ def newest(session: Session, count: int) -> list[Row]:
     return rows(session, last or 0, count)
 
 
-def faults(session: Session) -> Iterator[str]:
-    """What is wrong with the chain, if anything: a row that was changed, removed or put in between."""
-    previous, seq = _FIRST, 0
+ARCHIVE = "archive_audit"
+"""The action of a row that says which rows were moved to a file."""
+
+_ARCHIVED_AT_ONCE = 5000
+
+
+def archive_old(session: Session, folder: Path, days: int) -> int:
+    """Move rows that are older to a new file of the folder, the oldest first; how many, of 5,000 at most.
+
+    The chain is locked until the end of the transaction. When that is not committed, the next file takes the place of
+    this one. OSError, which names a file, when it cannot be written: then nothing is removed.
+    """
+    session.rows("SELECT name FROM lease WHERE name = 'audit' FOR UPDATE")
+    limit = datetime.now(UTC) - timedelta(days=days)
+    newest_seq = session.value("SELECT MAX(seq) FROM audit")  # stays: the next row follows it
+    found = rows(session, limit=_ARCHIVED_AT_ONCE)
+    old = list(takewhile(lambda row: row.at < limit and row.seq < newest_seq, found))
+    if not old:
+        return 0
+    first, last = old[0].seq, old[-1]
+    folder.mkdir(mode=0o750, exist_ok=True)
+    for unfinished in folder.glob(f"audit-{first:012}-*"):
+        unfinished.unlink()
+    path = folder / f"audit-{first:012}-{last.seq:012}.json.gz"
+    with draft(path) as new:
+        new.write(gzip.compress("".join(map(_line_of, old)).encode("ascii")))
+    session.execute("DELETE FROM audit WHERE seq <= %s", (last.seq,))
+    record(session, Entry("", ARCHIVE, path.name, after=_end_of(last.seq, last.hash)))
+    return len(old)
+
+
+def _end_of(seq: int, digest: bytes) -> str:
+    return f"to row {seq}, hash {digest.hex()}"
+
+
+def _line_of(row: Row) -> str:
+    hashes = row.previous_hash.hex(), row.hash.hex()
+    return json.dumps([row.seq, row.at.isoformat(timespec="milliseconds"), list(row.entry), *hashes]) + "\n"
+
+
+def archived_rows(folder: Path) -> Iterator[Row]:
+    """The rows of the folder's files in their order. OSError and ValueError for a file that cannot be read."""
+    for path in sorted(folder.glob("audit-*.json.gz")):
+        with gzip.open(path, "rt", encoding="ascii") as file:
+            for line in file:
+                seq, at, entry, previous, digest = json.loads(line)
+                yield Row(
+                    seq,
+                    datetime.fromisoformat(at),
+                    Entry(*entry),
+                    bytes.fromhex(previous),
+                    bytes.fromhex(digest),
+                )
+
+
+def all_rows(session: Session) -> Iterator[Row]:
+    """The rows of the database in their order; a part of them is in memory at a time."""
+    seq = 0
     while part := rows(session, seq):
-        for row in part:
-            if row.previous_hash != previous:
-                yield f"row {row.seq} does not follow row {seq}: rows between them were removed or added"
-            if hash_of(row.at, row.entry, row.previous_hash) != row.hash:
-                yield f"row {row.seq} was changed: {row.entry.action} of {row.entry.actor} at {row.at.isoformat()}"
-            previous, seq = row.hash, row.seq
+        yield from part
+        seq = part[-1].seq
+
+
+def faults(chain: Iterable[Row]) -> Iterator[str]:
+    """What is wrong with the chain, if anything: a row that was changed, removed or put in between. Pure."""
+    previous, seq = _FIRST, 0
+    moved, gaps = set[str](), dict[str, str]()
+    for row in chain:
+        if row.previous_hash != previous:
+            before = f"row {seq}" if seq else "the beginning"
+            gaps[row.previous_hash.hex()] = (
+                f"row {row.seq} does not follow {before}: rows between them were removed or added"
+            )
+        if hash_of(row.at, row.entry, row.previous_hash) != row.hash:
+            yield f"row {row.seq} was changed: {row.entry.action} of {row.entry.actor} at {row.at.isoformat()}"
+        if row.entry.action == ARCHIVE:
+            moved.add((row.entry.after or "").rpartition(" ")[2])
+        previous, seq = row.hash, row.seq
+    yield from (fault for digest, fault in gaps.items() if digest not in moved)

@@ -8,12 +8,14 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from nucleus.backends import rocks as commands
 from nucleus.limits import STALE_INTERVALS
-from nucleus.mirror import observations, renames
+from nucleus.mirror import audit, observations, renames
 from nucleus.mirror.events import NEWS, WORK, append_events, forget_old_events
+from nucleus.mirror.history import forget_old
 from nucleus.mirror.hosts import LISTED, record_hosts
 from nucleus.mirror.idempotency import forget_old_answers
 from nucleus.mirror.images import enter_library, public_names, references
@@ -35,6 +37,7 @@ _OVERLAP = timedelta(minutes=5)
 """What was written so long before the last poll is read again: transactions take time, and clocks are set."""
 
 _MAX_READ_AGAIN = 2000
+_HISTORY_SECONDS = 3600
 
 _KINDS = {
     observations.TOPOLOGY: (commands.CLUSTER, commands.INTERFACE, commands.ROUTE),
@@ -78,6 +81,8 @@ class Poller:
         self._store_texts = store_texts
         self._settings = configuration.poll
         self._site = configuration.site
+        self._history = configuration.history
+        self._history_due = 0.0
         self._rocks = rocks
         self._guard = guard
         self._known: Known | None = None
@@ -96,6 +101,7 @@ class Poller:
                 if self._guard.take():
                     self.poll([source for source in commands.SOURCES if self._is_due(source)])
                     self.poll([commands.LIBRARY] if self._is_due(commands.LIBRARY) else [])
+                    self._shorten_history()
                 else:
                     self._known = None
             except RocksError as error:
@@ -107,6 +113,21 @@ class Poller:
             stop.wait(self._pause_seconds())
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._guard.release()
+
+    def _shorten_history(self) -> None:
+        """Remove what is too old, and move old rows of the audit log to files: hourly, oftener while there are more."""
+        if time.monotonic() < self._history_due:
+            return
+        self._history_due = time.monotonic() + _HISTORY_SECONDS
+        with self._guard.transaction() as session:
+            count = forget_old(session, self._history.days)
+        try:
+            with self._guard.transaction() as session:
+                count += audit.archive_old(session, Path(self._history.folder), self._history.days)
+        except OSError as error:
+            _LOG.warning("the audit log stays as long as it is: its old rows cannot be written: %s", error)
+        if count:
+            self._history_due = 0.0  # there may be more
 
     def poll(self, sources: Iterable[Source] = commands.SOURCES) -> Changes | None:
         """Run these commands, write what has changed, and return that; None when none of them was due.

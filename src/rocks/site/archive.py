@@ -288,7 +288,7 @@ def _packed(archive: tarfile.TarFile, members: Iterable[SavedFile | _Copy]) -> I
             entry.type = tarfile.DIRTYPE if one.content is None else tarfile.REGTYPE
             content = io.BytesIO(one.content or b"")
         digest = _digest(content)
-        entry.size = content.tell()
+        entry.size = content.seek(0, os.SEEK_END)
         content.seek(0)
         archive.addfile(entry, content)
         if entry.isreg():

@@ -80,7 +80,7 @@ class Encryption:
         return len(data)
 
     def finish(self) -> None:
-        """Write the last chunk, which tells a whole file from one that was cut off."""
+        """Write the last chunk: a file without it was cut off."""
         self._put(bytes(self._waiting), is_last=True)
 
     def _put(self, data: bytes, is_last: bool) -> None:

@@ -19,7 +19,7 @@ from nucleus.api.access.credentials import (
     SentSignature,
     SentToken,
 )
-from nucleus.api.access.throttles import AtOnce, Failures
+from nucleus.api.access.throttles import AtOnce, DailyRate, Failures, network_of
 from nucleus.api.problems import Problem, Remedy, forbidden, request_id, unavailable
 from nucleus.limits import SIGNATURE_WINDOW_SECONDS
 from nucleus.mirror import audit, identity
@@ -37,6 +37,12 @@ MAX_CHECKS, MAX_CHECKS_OF_NAME = 4, 2
 _PASSWORD_PLACES = AtOnce("passwords", MAX_PASSWORDS)
 _PASSWORD_CHECKS = AtOnce("checks of passwords", MAX_CHECKS, wait_seconds=60)
 """All are of one user, 0: who it is, is not known yet. Their groups are the names."""
+
+MAX_RECORDED, MAX_RECORDED_OF_STRANGERS = 2_000, 20_000
+"""Refusals of a user, or of strangers from one network, and of all strangers, that the audit log has of a day.
+
+Further ones are refused all the same, and have their line in the journal, as every request.
+"""
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -80,6 +86,10 @@ class Authenticator:
     settings: AuthenticationSettings
     verify_assertion: Callable[[str, str], dict[str, str]] | None
     _failures: Failures = field(init=False, default_factory=Failures)
+    recorded: DailyRate = field(init=False, default_factory=lambda: DailyRate("refusals", MAX_RECORDED))
+    _recorded_of_strangers: DailyRate = field(
+        init=False, default_factory=lambda: DailyRate("refusals", MAX_RECORDED_OF_STRANGERS)
+    )
 
     def identify(self, request: Request, *, is_again: bool = False) -> Caller:
         """The caller. Problem 401 without usable credentials; it states what is wrong where that helps nobody else."""
@@ -154,6 +164,9 @@ class Authenticator:
             self._failures.count(source, claim)
         except Problem as too_many:
             return too_many
+        of_network = self.recorded.has_one_more(network_of(source))
+        if not of_network or not self._recorded_of_strangers.has_one_more(""):
+            return refusal
         target = target or credentials.without_secrets(request.url.path)
         entry = audit.Entry("", action, target, refusal.code, None, source, request_id(request))
         with self.pool.transaction() as session:

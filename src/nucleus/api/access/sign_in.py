@@ -65,7 +65,7 @@ def sign_in(request: Request, body: SignIn) -> Response:
 def start_session(request: Request, caller: Caller, token: str) -> Response:
     """204 with the cookie of a caller who has just proved to be one; `token` counts if that was the proof."""
     service = service_of(request)
-    service.change_rate.take(caller)
+    service.take_change(caller, "sign_in")
     call = Call(request, service, caller)
     with service.pool.transaction() as session:
         if caller.token_id is None:

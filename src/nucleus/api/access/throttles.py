@@ -136,11 +136,11 @@ class Failures:
     def check(self, source: str, claim: str) -> None:
         """Problem 429 when there were too many."""
         with self._lock:
-            self._check(_network_of(source), claim)
+            self._check(network_of(source), claim)
 
     def count(self, source: str, claim: str) -> None:
         """Note one. Problem 429 instead when there were too many before it."""
-        network = _network_of(source)
+        network = network_of(source)
         with self._lock:  # also over the check: of many at once exactly the limit are noted
             self._check(network, claim)
             for key in _keys(network, claim):
@@ -166,7 +166,8 @@ def _keys(network: str, claim: str) -> dict[str, int]:
     return {f"{network} {kind}": MAX_FAILURES_OF_KIND, f"{network} {kind} {name[:128]}": MAX_FAILURES}
 
 
-def _network_of(source: str) -> str:
+def network_of(source: str) -> str:
+    """What wrong credentials are counted by: an address; of IPv6 its first 64 bits."""
     try:
         address = ip_address(source)
     except ValueError:
@@ -238,3 +239,31 @@ class Rate:
         if seconds > 1:
             detail = f"your {self._what} take long, and each counts as many; send it again in {seconds} s"
         return limited(detail, headers={"Retry-After": str(seconds)})
+
+
+class DailyRate(Rate):
+    """At most so many of `what` in a day for each name; they come back evenly. A restart of the service forgets them.
+
+    What has one is stored for long (`[history] days`), so this bounds what one owner adds to the database.
+    """
+
+    def __init__(self, what: str, most: int) -> None:
+        super().__init__(what, most / 86_400, most)
+
+    def has_one_more(self, name: str) -> bool:
+        """Take one of this name; whether there was one left."""
+        with self._lock:
+            now = time.monotonic()
+            level = self._level(name, now)
+            if level >= 1:
+                self._buckets.put(name, (level - 1, now))
+            return level >= 1
+
+    def _too_many(self, level: float) -> Problem:
+        seconds = max(1, math.ceil((1 - level) / self._per_second))
+        wait = f"{seconds} s" if seconds < 120 else f"{math.ceil(seconds / 60)} minutes"
+        return limited(
+            f"you have had the {self._burst:.0f} {self._what} that the site allows in a day; wait {wait}, or ask the"
+            " site's operators for more",
+            headers={"Retry-After": str(seconds)},
+        )

@@ -7,6 +7,7 @@ import pytest
 
 from nucleus.api import computesets as sets_api
 from nucleus.api import idempotency, quotas
+from nucleus.api.access.throttles import DailyRate
 from nucleus.api.library.upload_bytes import Receiver
 from nucleus.api.recent_answers import RecentAnswer
 from nucleus.configuration import Configuration
@@ -311,3 +312,37 @@ def test_tickets_are_stored_for_an_hour_and_found_by_their_age(pool: Pool, peopl
         assert tickets.console_of(session, old) is None and tickets.console_of(session, recent)
     keys = [row[4] for row in sql(pool, "SHOW INDEX FROM console_ticket WHERE Key_name = 'expires'")]
     assert keys == ["expires"]
+
+
+def test_an_owner_has_so_many_changes_of_nodes_in_a_day_and_as_many_ends(service: Client, pool: Pool) -> None:
+    """What is charged can still be ended; another owner does not notice."""
+    rates = service.application.state.service
+    rates.daily_changes, rates.daily_endings = DailyRate("changes of nodes", 6), DailyRate("ends", 6)
+    number = start(service, count=4).json()["id"]  # four nodes
+    assert [service.ask("ann", "PATCH", "/v1/user", json={}).status_code for _ in range(2)] == [200, 200]
+    before = sql(pool, "SELECT COUNT(*) FROM audit")
+    refused = service.ask("ann", "PATCH", "/v1/user", json={}, headers=PROBLEMS)
+    assert refused.status_code == 429 and "in a day; wait 240 minutes" in refused.json()["detail"]
+    assert sql(pool, "SELECT COUNT(*) FROM audit") == before
+    assert service.ask("ann", "PUT", f"{SETS}/{number}/poweroff").status_code == 204
+    assert service.ask("bob", "PATCH", "/v1/user", json={}).status_code == 200
+    assert service.get("ann", "/v1/user").status_code == 200
+
+
+def test_the_audit_log_has_so_many_refusals_of_a_day(service: Client, pool: Pool) -> None:
+    """Of a user, of strangers from one network, and of all strangers; the answers stay what they are."""
+    authenticator = service.application.state.service.authenticator
+    authenticator.recorded = DailyRate("refusals", 2)
+    authenticator._recorded_of_strangers = DailyRate("refusals", 1)
+
+    def recorded() -> list[tuple[Any, ...]]:
+        return sql(pool, "SELECT actor, COUNT(*) FROM audit GROUP BY actor ORDER BY actor")
+
+    for _ in range(3):
+        assert service.get("ann", "/v1/cluster/none").status_code == 404
+        assert service.ask("ann", "PUT", "/v1/cluster/none/frontend/poweron").status_code == 404
+    assert recorded() == [("ann", 2)]
+    for number in range(3):
+        wrong = {"Authorization": f"Bearer nuc_AAAAAAA{number}_{'0' * 43}"}
+        assert service.get("", "/v1/user", headers=wrong).status_code == 401
+    assert recorded() == [("", 1), ("ann", 2)]

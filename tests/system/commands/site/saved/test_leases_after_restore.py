@@ -71,9 +71,9 @@ def test_a_file_that_another_command_has_saved_meanwhile_stays(
     """Both began in one second, in which the file has one name; the second one has waited."""
     path, collect = tmp_path / "site.saved", site_archive.collect_site
 
-    def slow(*given: Any) -> bytes:
+    def slow(*given: Any) -> None:
         path.write_bytes(b"of the first")
-        return collect(*given)
+        collect(*given)
 
     site.patch.setattr(site_archive, "collect_site", slow)
     assert f"{path} exists; give another file" in site.rocks("save site", f"file={path}", secret).err

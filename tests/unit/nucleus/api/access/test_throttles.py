@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from nucleus.api.access import throttles
-from nucleus.api.access.throttles import AtOnce, Failures, Rate
+from nucleus.api.access.throttles import AtOnce, DailyRate, Failures, Rate
 from nucleus.api.problems import Problem
 from tests.waiting import wait_until
 
@@ -239,3 +239,22 @@ def test_what_strangers_claim_fills_no_memory() -> None:
             failures.check("192.0.2.1", "token AAAAAAAA")
         failures.count(f"10.0.{number // 256}.{number % 256}", "token A")
     failures.check("192.0.2.1", "token AAAAAAAA")
+
+
+def test_a_daily_rate_comes_back_evenly_over_the_day(clock: SimpleNamespace) -> None:
+    rate = DailyRate("changes", 24)
+    for _ in range(24):
+        rate.take(ANN)
+    with pytest.raises(Problem) as refused:
+        rate.take(ANN)
+    assert refused.value.headers == {"Retry-After": "3600"}
+    assert (
+        "you have had the 24 changes that the site allows in a day; wait 60 minutes" in refused.value.detail
+    )
+    rate.take(BOB)
+    clock.now += 3600
+    rate.take(ANN)
+    rate.charge(BOB, 47)  # one of 48 nodes
+    assert not rate.has_one_more("bob") and not rate.has_one_more("ann")
+    clock.now += 12 * 3600
+    assert rate.has_one_more("ann") and not rate.has_one_more("bob")

@@ -1,0 +1,80 @@
+"""How long what has ended is in the database (`[history] days`): the oldest rows are removed, an hour at a time.
+
+Computesets themselves stay, since allocations are charged by them, as do clusters: their numbers are bounded by the
+changes of a day. Events, stored answers, tickets, uploads, tokens and reservations have ages of their own, which are
+in the modules of these nouns.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from nucleus.mirror.columns import oldest_ulid
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from nucleus.mirror.pool import Session
+
+_AT_ONCE = 5000
+_DAY_SECONDS = 86_400
+
+
+def forget_old(session: Session, days: int) -> int:
+    """Remove operations that ended, nodes of computesets that ended, and nodes that were removed, before that.
+
+    Returns how many rows; `_AT_ONCE` of each kind at most, so that no transaction is long.
+    """
+    before = f"UTC_TIMESTAMP(3) - INTERVAL {int(days)} DAY"
+    count = session.execute(
+        f"DELETE FROM operation WHERE id < %s AND ended < {before} ORDER BY id LIMIT {_AT_ONCE}",
+        (oldest_ulid(days * _DAY_SECONDS),),
+    )
+    ended = session.column(
+        "SELECT DISTINCT x.computeset_id FROM computeset_node x JOIN computeset s ON s.id = x.computeset_id"
+        f" WHERE x.active IS NULL AND s.ended_at < {before} LIMIT {_AT_ONCE // 50}"
+    )
+    count += session.delete("computeset_node", computeset_id=ended)
+    # found first: a DELETE would lock each row that it looks at
+    gone = session.column(
+        f"SELECT n.id FROM node n WHERE n.gone_at < {before}"
+        " AND NOT EXISTS (SELECT 1 FROM computeset_node x WHERE x.node_id = n.id)"
+        " AND NOT EXISTS (SELECT 1 FROM console_ticket t WHERE t.node_id = n.id)"
+        f" LIMIT {_AT_ONCE}"
+    )
+    return count + session.delete("node", id=gone)
+
+
+class Stored(NamedTuple):
+    """What a table has: rows and MB as the server estimates them, and the moment of the oldest row."""
+
+    table: str
+    rows: int
+    megabytes: float
+    oldest: datetime | None
+
+
+_MOMENTS = {
+    "audit": "at",
+    "operation": "created",
+    "computeset": "created",
+    "event": "at",
+    "idempotency": "created",
+}
+
+
+def sizes(session: Session) -> list[Stored]:
+    """The tables of the schema, the largest first."""
+    found = session.rows(
+        "SELECT TABLE_NAME, TABLE_ROWS, (DATA_LENGTH + INDEX_LENGTH) / 1048576 FROM information_schema.TABLES"
+        " WHERE TABLE_SCHEMA = DATABASE() ORDER BY 3 DESC, 1"
+    )
+    return [
+        Stored(
+            table,
+            int(rows or 0),
+            float(size or 0),
+            session.value(f"SELECT MIN({_MOMENTS[table]}) FROM {table}") if table in _MOMENTS else None,
+        )
+        for table, rows, size in found
+    ]
