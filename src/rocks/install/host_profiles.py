@@ -191,11 +191,10 @@ def _values(site: HostOfSite) -> dict[str, Value]:
 def _identity(site: HostOfSite) -> dict[str, Value]:
     """The entities of every host (specification §6.3); its addresses are those on the network private."""
     host, appliance = site.host, site.appliance
-    address = choose_address(
-        ((one.subnet or "", one.ip) for one in host.interfaces if one.ip), PRIVATE_NETWORK
-    )
-    on_private = (boot_mac(one, host.interfaces) for one in host.interfaces if one.subnet == PRIVATE_NETWORK)
-    mac = next(filter(None, on_private), None)
+    address = choose_address(host.interfaces, PRIVATE_NETWORK)
+    on_private = [one for one in host.interfaces if one.subnet == PRIVATE_NETWORK and not one.is_bmc]
+    on_private.sort(key=lambda one: one.ip != address)
+    mac = next(filter(None, (boot_mac(one, host.interfaces) for one in on_private)), None)
     none = f"host {host.name} has no interface with %s; see rocks list host interface {host.name}"
     return {
         "hostname": host.name,

@@ -81,9 +81,7 @@ def load_configuration(database: Database) -> tuple[str, tuple[str, ...]]:
     nodes = [
         SlurmNode(
             host.name,
-            choose_address(
-                ((one.subnet or "", one.ip) for one in interfaces[host.name] if one.ip), PRIVATE_NETWORK
-            ),
+            choose_address(interfaces[host.name], PRIVATE_NETWORK),
             host.cpus,
             host.is_true("kvm"),
         )
@@ -120,11 +118,11 @@ def _server_address(given: str, frontend: str, interfaces: Sequence[Interface]) 
 
     The resolver is not asked for the frontend's own name: its machine may have it as 127.0.1.1.
     """
-    own = [(one.subnet or "", one.ip) for one in interfaces if one.ip]
-    if given.lower() != frontend.lower():
-        meant = addresses_of_name(given)
-        own = [(network, address) for network, address in own if address in meant]
-    return choose_address(own, PRIVATE_NETWORK)
+    if given.lower() == frontend.lower():
+        return choose_address(interfaces, PRIVATE_NETWORK)
+    meant = addresses_of_name(given)
+    own = [(one.subnet != PRIVATE_NETWORK, one.ip) for one in interfaces if one.ip in meant and not one.is_bmc]
+    return min(own)[1] if own else None
 
 
 def sync_slurm(database: Database) -> SyncedSlurm:

@@ -117,7 +117,7 @@ def _each_firewall(
         database, list({*(host.name for host in hosts), *([local] if local else [])})
     )
     rules = dict(firewalls.resolved_rules(database, [host.name for host in hosts]))
-    addresses = tuple(one.ip for one in interfaces[local] if one.ip) if local else ()
+    addresses = tuple(one.ip for one in interfaces[local] if one.ip and not one.is_bmc) if local else ()
     database.end_reading()
     for host in hosts:
         frontend = () if local and host.name.lower() == local.lower() else addresses
