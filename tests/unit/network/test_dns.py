@@ -147,6 +147,45 @@ def test_a_zone_has_hosts_interfaces_and_aliases() -> None:
     assert zones()["ib.local"].records == ("c_0-ib IN A 10.2.16.9",)
 
 
+def test_a_name_is_in_the_nearest_served_zone() -> None:
+    """named answers from the nearest zone alone, also where the network of the name is not served."""
+    networks = (
+        network("private", "10.1.0.0", "255.255.0.0", "local", serves=False),
+        network("storage", "10.2.0.0", "255.255.0.0", "storage.local"),
+        network("deep", "10.3.0.0", "255.255.0.0", "deep.storage.local"),
+        network("dark", "10.4.0.0", "255.255.0.0", "dark.deep.storage.local", serves=False),
+    )
+    hosts = (
+        AddressedInterface("storage", "", "10.1.0.1", "private"),
+        AddressedInterface("other", "", "10.1.0.2", "private"),
+        AddressedInterface("deep", "", "10.2.0.3", "storage"),
+        AddressedInterface("www", "", "10.3.0.4", "deep"),
+        AddressedInterface("dim", "", "10.4.0.5", "dark"),
+    )
+    aliases = (
+        ("other", "www.deep.storage"),
+        ("other", "free.storage"),
+        ("deep", "files"),
+        ("deep", "a.b"),
+        ("www", "disks.storage.local"),
+    )
+    found = served_zones(name_addresses(hosts, networks, aliases).addresses, networks)
+    assert [(one.name, one.records) for one in found if not one.name.endswith(".arpa")] == [
+        (
+            "deep.storage.local",
+            (
+                "; www.deep.storage, an alias of other, is also the name of a host or an interface",
+                "@ IN A 10.2.0.3",
+                "www IN A 10.3.0.4",
+            ),
+        ),
+        (
+            "storage.local",
+            ("@ IN A 10.1.0.1", "free IN A 10.1.0.2", "files IN A 10.2.0.3", "disks IN A 10.3.0.4"),
+        ),
+    ]
+
+
 def test_reverse_zones_cover_their_network_and_nothing_else() -> None:
     found = zones()
     assert found["1.10.in-addr.arpa"].records == ("1.0 IN PTR head.local.", "9.0 IN PTR c_0.local.")
