@@ -13,7 +13,7 @@ from dataclasses import field
 
 from rocks.core.dataclasses import dataclass
 from rocks.core.errors import StateError, UserError
-from rocks.core.names import check_host_name, printable
+from rocks.core.names import check_new_host_name, printable
 from rocks.inventory.disks.largest_partition import largest_partition
 from rocks.inventory.disks.places import IMAGE_FOLDER
 from rocks.inventory.mac_pool import is_multicast, mac_number, next_macs
@@ -212,7 +212,7 @@ def _plan_vm(request: VmRequest, inventory: SiteInventory, free: _FreeAddresses)
     container = request.container
     rack, rank = container.rack or 0, container.rank or 0
     name, slice_number = _choose_name(request, inventory, f"{request.membership.appliance}-{rack}-{rank}")
-    check_host_name(name, inventory.appliances)
+    check_new_host_name(name, inventory.appliances)
     inventory.names[name.lower()] = name
     if request.disk:
         disk = read_disk(request.disk, request.disk_size_gb)

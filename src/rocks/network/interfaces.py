@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import UserError
-from rocks.core.names import check_device, check_interface_name, check_plain_name, first_few, printable
+from rocks.core.names import check_device, check_interface_name, check_no_number, check_plain_name, first_few, printable
 from rocks.core.values import check_text, is_null
 from rocks.inventory.cluster_records import members, on_vlans, own_members, shared_machines
 from rocks.inventory.inventory_lock import lock_inventory
@@ -69,6 +69,7 @@ def add_interface(database: Database, host: str, parameters: InterfaceParameters
         check_plain_name("module", parameters.module)
     if parameters.name is not None:
         check_interface_name(parameters.name)
+        check_no_number("interface name", parameters.name)
     vlan = None if parameters.vlan is None else read_vlan(parameters.vlan)
     subnet_id, subnet = (
         (None, None) if parameters.subnet is None else existing_subnet(database, parameters.subnet)
@@ -183,6 +184,7 @@ def set_name(database: Database, host: str, iface: str, name: str) -> None:
     row = _one(database, host, iface)
     if not is_null(name):
         check_interface_name(name)
+        check_no_number("interface name", name)
     table.set_column(database, [row.id], "Name", row.host if is_null(name) else name)
 
 

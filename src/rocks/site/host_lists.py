@@ -41,8 +41,8 @@ def equivalent_hosts(names: Mapping[str, Sequence[str]]) -> str:
 
 
 def tentakel_configuration(members: Mapping[str, Sequence[str]]) -> str:
-    """Groups of hosts by their appliances, and `default` of all groups."""
-    groups = [name for name, hosts in members.items() if hosts]
+    """Groups of hosts by their appliances, and `default` of all groups; an appliance of that name has none."""
+    groups = [name for name, hosts in members.items() if hosts and name.lower() != "default"]
     lines = ['set ssh_path="/usr/bin/ssh"', 'set method="ssh"', 'set user="root"', "", "group default ()"]
     lines += [f"  @{name}" for name in groups]
     for name in groups:

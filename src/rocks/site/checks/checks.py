@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from rocks.core.check_lines import MISSING, OK, WRONG, SiteCheck, run_checks
 from rocks.core.clock import is_synchronised
 from rocks.core.errors import RocksError
-from rocks.core.names import printable
+from rocks.core.names import misread, printable
 from rocks.core.own_addresses import device_states
 from rocks.core.units import size_text
 from rocks.database.settings import EMBEDDED_SOCKET
@@ -24,7 +24,7 @@ from rocks.inventory.address_records import host_addresses
 from rocks.inventory.attributes.records import global_attributes, stored_names
 from rocks.inventory.attributes.rules import near_miss
 from rocks.inventory.host_commands import Limits, run_on_hosts
-from rocks.inventory.host_records import find_local_host
+from rocks.inventory.host_records import expand_selectors, find_local_host
 from rocks.inventory.host_requests import ask_each, open_fleet
 from rocks.inventory.loaded_host_records import load_hosts, physical_hosts
 from rocks.inventory.slurm_drains import has_slurm, nodes_drained_by_hooks
@@ -55,7 +55,7 @@ HOST_SECONDS = 5.0
 """How long a check waits for each host's answer, all being asked at once; and how long an overview does."""
 
 # The checks that ask no host and take no time; a slurmctld that does not answer is waited for as long as a host.
-AT_ONCE = ("attributes", "key", "space", "clock", "certificates", "leases", "slurm")
+AT_ONCE = ("names", "attributes", "key", "space", "clock", "certificates", "leases", "slurm")
 _LEAST_FREE_BYTES = 1 << 30
 _RENEW = "rocks add host certificate {host} replace=yes, then rocks sync host certificate {host}"
 _REMEDIES = {
@@ -80,6 +80,7 @@ def check_site(database: Database, only: Collection[str] | None = None) -> Itera
     checks: dict[str, _Check] = {
         "restore": partial(_restore, database),
         "interfaces": partial(_interfaces, database, frontend),
+        "names": partial(_names, database),
         "attributes": partial(_attributes, database, frontend),
         "key": partial(_key, database, frontend, fleet),
         "space": partial(_space, database),
@@ -158,6 +159,14 @@ def _interface_fault(frontend: str, network: str, device: str, address: IPv4Inte
         f"{frontend} {device}, then rocks add host interface {frontend} {other} ip={ip} subnet={network}, then "
         "rocks sync config"
     )
+
+
+def _names(database: Database) -> Iterator[SiteCheck]:
+    """A line for each host, also a virtual machine, whose name another program takes for something else."""
+    for name in expand_selectors(database, []):
+        if reason := misread(name):
+            text = f"{reason}, and leaves it out, or cannot reach it: rocks set host name {name} NAME"
+            yield SiteCheck(f"name {name}", WRONG, text)
 
 
 def _attributes(database: Database, frontend: str) -> Iterator[SiteCheck]:
