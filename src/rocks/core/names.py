@@ -162,7 +162,9 @@ def check_appliance_name(name: str) -> None:
     _check(_LABEL, _LABEL_MEANING, 32, "appliance", name)
     _check_selectable("appliance", name)
     if name.lower() == "default":
-        raise UserError(f'appliance "{printable(name)}" is not valid: tentakel takes it for its group of all hosts')
+        raise UserError(
+            f'appliance "{printable(name)}" is not valid: tentakel takes it for its group of all hosts'
+        )
 
 
 def check_membership_name(name: str) -> None:

@@ -53,7 +53,9 @@ def addressed(interfaces: Iterable[Interface]) -> list[AddressedInterface]:
     ]
 
 
-def choose_interface(interfaces: Iterable[AddressedInterface], first_network: str) -> AddressedInterface | None:
+def choose_interface(
+    interfaces: Iterable[AddressedInterface], first_network: str
+) -> AddressedInterface | None:
     """The interface whose address has the name of the host; None when it has none.
 
     A BMC, and an interface with a name of its own, never has it. Of several, that on the first network, else on

@@ -87,7 +87,9 @@ def slurm_configuration(frontend: str, address: str, nodes: Sequence[SlurmNode],
     A node whose name slurmctld takes for something else is a comment: it does not start with it. StateError without
     nodes, with which it does not start either, and for a stored name or address that is none.
     """
-    comments = [f"{LEFT_OUT} {node.name}: {reason}" for node in nodes if (reason := misread(node.name, ["Slurm"]))]
+    comments = [
+        f"{LEFT_OUT} {node.name}: {reason}" for node in nodes if (reason := misread(node.name, ["Slurm"]))
+    ]
     nodes = [node for node in nodes if not misread(node.name, ["Slurm"])]
     if not nodes:
         raise StateError(

@@ -128,7 +128,9 @@ def _server_address(given: str, frontend: str, interfaces: Sequence[Interface]) 
     if given.lower() == frontend.lower():
         return choose_address(interfaces, PRIVATE_NETWORK)
     meant = addresses_of_name(given)
-    own = [(one.subnet != PRIVATE_NETWORK, one.ip) for one in interfaces if one.ip in meant and not one.is_bmc]
+    own = [
+        (one.subnet != PRIVATE_NETWORK, one.ip) for one in interfaces if one.ip in meant and not one.is_bmc
+    ]
     return min(own)[1] if own else None
 
 

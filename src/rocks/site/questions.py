@@ -69,7 +69,9 @@ def _network_questions(name: str, zone: str) -> tuple[Question, ...]:
 
 
 QUESTIONS: tuple[Question, ...] = (
-    Question("Kickstart_PrivateHostname", "name of the frontend, without a domain", None, check_new_host_name),
+    Question(
+        "Kickstart_PrivateHostname", "name of the frontend, without a domain", None, check_new_host_name
+    ),
     *_network_questions(PRIVATE, "local"),
     *_network_questions(PUBLIC, "public"),
     Question("Kickstart_PublicGateway", "default gateway of the public network", "", check_ip),

@@ -10,7 +10,9 @@ from rocks.inventory.addresses import choose_address, ssh_port
 from rocks.inventory.records import Interface
 
 
-def interface(network: str | None, ip: str | None, device: str = "eth0", name: str | None = None) -> Interface:
+def interface(
+    network: str | None, ip: str | None, device: str = "eth0", name: str | None = None
+) -> Interface:
     return Interface("c", device, None, ip, name, network)
 
 

@@ -16,7 +16,10 @@ NETWORKS = (
 )
 NAMES = names_of_hosts(
     name_addresses(
-        [AddressedInterface("a", "", "10.1.0.2", "private"), AddressedInterface("a", "a-ib", "10.2.0.2", "ib")],
+        [
+            AddressedInterface("a", "", "10.1.0.2", "private"),
+            AddressedInterface("a", "a-ib", "10.2.0.2", "ib"),
+        ],
         NETWORKS,
         [("a", "first")],
     ).addresses

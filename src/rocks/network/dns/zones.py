@@ -119,7 +119,11 @@ def _forward_records(addresses: Sequence[NamedAddress], zones: Sequence[str]) ->
             is_whole = "." in alias and bool(_nearest_zone(alias, (*zones, one.zone), ""))
             full = alias if is_whole else f"{alias}.{one.zone}"
             zone = _nearest_zone(full, found, one.zone if full.endswith(f".{one.zone}") else "")
-            if not zone or full == one.full_name.lower() or ("." in alias and not is_whole and zone == one.zone):
+            if (
+                not zone
+                or full == one.full_name.lower()
+                or ("." in alias and not is_whole and zone == one.zone)
+            ):
                 continue
             if full in own or full.removesuffix(f".{one.zone}") in hosts:
                 found[zone].append(

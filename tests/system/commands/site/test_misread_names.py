@@ -34,8 +34,39 @@ LEASES = ("10", "0", "007", "7d", "7D", "45s", "3m", "12h", "2w", "ignore", "inf
 NODES = ("all", "ALL", "Default", "DEFAULT")
 NUMBERS = ("10", "0", "007", "0x1f", "0XFF")
 GOOD = (
-    *("compute-0-0", "1e3", "0xg", "0x", "5dd", "5x", "10-1", "1_2", "d", "w", "7d-1", "1d2", "known", "static", "set"),
-    *("tag", "id", "lease", "deadbeef", "node_1", "none-0", "any", "nodes", "virt", "batch", "drain", "in", "a", "soa"),
+    *(
+        "compute-0-0",
+        "1e3",
+        "0xg",
+        "0x",
+        "5dd",
+        "5x",
+        "10-1",
+        "1_2",
+        "d",
+        "w",
+        "7d-1",
+        "1d2",
+        "known",
+        "static",
+        "set",
+    ),
+    *(
+        "tag",
+        "id",
+        "lease",
+        "deadbeef",
+        "node_1",
+        "none-0",
+        "any",
+        "nodes",
+        "virt",
+        "batch",
+        "drain",
+        "in",
+        "a",
+        "soa",
+    ),
     *("true", "yes", "off", "root", "unlimited"),
 )
 DEVICE, FAR, ADDRESS = "misread0", "misread1", "10.1.0.1"
@@ -68,8 +99,12 @@ def test_named(tmp_path: Path) -> None:
     names = [*LEASES, *NODES, *NUMBERS, *GOOD]
     records = "".join(f"{name} IN A 10.1.0.2\n" for name in names)
     zone = tmp_path / "zone"
-    zone.write_text(f"$TTL 60\n$ORIGIN local.\n@ IN SOA ns root 1 1 1 1 1\n@ IN NS ns\nns IN A {ADDRESS}\n{records}")
-    read = run_checked(["named-compilezone", "-k", "ignore", "-o", "-", "local", str(zone)], deadline_seconds=20).text
+    zone.write_text(
+        f"$TTL 60\n$ORIGIN local.\n@ IN SOA ns root 1 1 1 1 1\n@ IN NS ns\nns IN A {ADDRESS}\n{records}"
+    )
+    read = run_checked(
+        ["named-compilezone", "-k", "ignore", "-o", "-", "local", str(zone)], deadline_seconds=20
+    ).text
     found = {line.split()[0] for line in read.splitlines() if line.endswith("10.1.0.2")}
     assert {name.lower() for name in found} == {f"{name.lower()}.local." for name in names}
 
@@ -110,7 +145,9 @@ def _leases(folder: Path, hosts: str, names: list[str]) -> dict[str, tuple[str, 
     text = dnsmasq_configuration(place, BootPlaces(str(folder), str(folder / "hosts"), str(folder / "pid")))
     (folder / "conf").write_text(text.replace("user=dnsmasq", "user=root"))
     found: dict[str, tuple[str, ...]] = {}
-    with subprocess.Popen(["dnsmasq", "-k", f"--conf-file={folder}/conf"], stderr=subprocess.DEVNULL) as process:
+    with subprocess.Popen(
+        ["dnsmasq", "-k", f"--conf-file={folder}/conf"], stderr=subprocess.DEVNULL
+    ) as process:
         try:
             wait_until((folder / "pid").exists, "dnsmasq runs")
             for number, name in enumerate(names):
@@ -145,7 +182,16 @@ def _node(name: str) -> SlurmNode:
     return SlurmNode(name, ADDRESS, 4, has_machines=True)
 
 
-_NEEDS_MORE = ("AccountingStorage", "Prolog", "Epilog", "HealthCheck", "SlurmUser", "Priority", "State", "Slurmctld")
+_NEEDS_MORE = (
+    "AccountingStorage",
+    "Prolog",
+    "Epilog",
+    "HealthCheck",
+    "SlurmUser",
+    "Priority",
+    "State",
+    "Slurmctld",
+)
 
 
 def _slurmctld(folder: Path, text: str) -> str:
@@ -160,7 +206,10 @@ def _slurmctld(folder: Path, text: str) -> str:
     (folder / "state").mkdir()
     (folder / "slurm.conf").write_text("".join(f"{line}\n" for line in (*lines, *own)))
     program = ["slurmctld", "-D", "-c", "-f", str(folder / "slurm.conf"), "-L", str(folder / "slurm.log")]
-    with (folder / "slurm.out").open("w") as out, subprocess.Popen(program, stdout=out, stderr=out) as process:
+    with (
+        (folder / "slurm.out").open("w") as out,
+        subprocess.Popen(program, stdout=out, stderr=out) as process,
+    ):
         end = time.monotonic() + 60
         log = folder / "slurm.log"
         log.unlink(missing_ok=True)
@@ -184,4 +233,8 @@ def test_a_stored_name_is_named_and_leaves_the_rest_alone(vm_site: Site) -> None
     text = vm_site.done("report slurm")
     assert f"\n{LEFT_OUT} Default: Slurm takes it for" in text and "NodeName=vmc-0-0 " in text
     found = vm_site.rocks("check site").out
-    assert re.search("^name Default: +wrong +Slurm takes it for all hosts, .* rocks set host name Default NAME", found, re.M)
+    assert re.search(
+        "^name Default: +wrong +Slurm takes it for all hosts, .* rocks set host name Default NAME",
+        found,
+        re.M,
+    )
