@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import UserError
 from rocks.core.names import printable
+from rocks.inventory.mac_pool import mac_fault
 from rocks.network.device_options import (
     BondOption,
     bond_options,
@@ -22,7 +23,6 @@ from rocks.network.device_options import (
     uses_dhcp,
 )
 from rocks.network.gateway_rules import host_gateway, is_default, is_on, primary_network
-from rocks.inventory.mac_pool import mac_fault
 from rocks.network.guest_connections import LONGEST_DEVICE_NAME, kernel_device
 from rocks.network.network_rules import DEFAULT_MTU_BYTES
 from rocks.network.route_rules import Route
@@ -73,7 +73,7 @@ _Planned = tuple["Interface", HostDevice]
 
 
 class LeftOut(NamedTuple):
-    """What a host does not get of its network: the device, or '' for a route or gateway, and a sentence with a command."""
+    """What of a network is not set up: the device, or '' for a route or gateway, and a sentence with a command."""
 
     device: str
     text: str

@@ -57,7 +57,8 @@ def interface_files(host: Host, iface: str = "") -> tuple[list[InterfaceFile], l
             left_out.append(left_out_interface(interface, str(error)).text)
             continue
         found += [InterfaceFile(f"{_FOLDER}/ifcfg-{device}", interface.id, lines) for device, lines in files]
-        if interface.ip and not any(line.startswith("IPADDR=") for _, lines in files for line in lines):
+        has_address = any(line.startswith("IPADDR=") for _, lines in files for line in lines)
+        if interface.ip and not has_address and not uses_dhcp(interface):
             reason = no_file(interface) or "no ifcfg file has its address"
             left_out.append(left_out_interface(interface, reason).text)
     return found, left_out

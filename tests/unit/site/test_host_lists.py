@@ -1,7 +1,7 @@
 """Lists of hosts for other programs."""
 
-from rocks.inventory.records import Network
 from rocks.inventory.addresses import AddressedInterface
+from rocks.inventory.records import Network
 from rocks.network.dns.names import name_addresses
 from rocks.site.host_lists import (
     equivalent_hosts,

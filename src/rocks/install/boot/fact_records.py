@@ -27,10 +27,11 @@ def boot_facts(database: Database, names: Sequence[str]) -> list[BootFacts]:
     """The facts for the network boots of the named hosts, a row for each of their private addresses."""
     rows = database.rows(
         "SELECT n.Name, m.Name, b.Action, n.RunAction, n.InstallAction, i.IP, i.Netmask, i.MACs,"
-        " v.Node IS NOT NULL, COALESCE(i.Device, ''), COALESCE(i.Channel, '') FROM nodes n LEFT JOIN vm_nodes v ON v.Node = n.ID"
-        " JOIN memberships m ON m.ID = n.Membership LEFT JOIN boot b ON b.Node = n.ID LEFT JOIN"
-        f" (SELECT x.ID, x.Node, x.IP, IF(x.VlanID IS NULL, {MACS}, NULL) AS MACs, s.netmask AS Netmask, x.Device,"
-        " x.Channel FROM networks x"
+        " v.Node IS NOT NULL, COALESCE(i.Device, ''), COALESCE(i.Channel, '') FROM nodes n"
+        " LEFT JOIN vm_nodes v ON v.Node = n.ID JOIN memberships m ON m.ID = n.Membership"
+        " LEFT JOIN boot b ON b.Node = n.ID LEFT JOIN"
+        f" (SELECT x.ID, x.Node, x.IP, IF(x.VlanID IS NULL, {MACS}, NULL) AS MACs, s.netmask AS Netmask,"
+        " x.Device, x.Channel FROM networks x"
         "  JOIN subnets s ON s.ID = x.Subnet WHERE s.name = 'private' AND x.IP <> '') i ON i.Node = n.ID"
         " WHERE n.Name IN %s ORDER BY n.ID, i.ID",
         [names],

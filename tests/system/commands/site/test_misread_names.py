@@ -1,9 +1,9 @@
 """Which names of hosts other programs read as something else: the rule, and these programs themselves.
 
 Programs that get a name in a form in which it cannot be anything else have no column: cloud-init (JSON strings),
-libvirt and profiles (XML), preseed and kickstart (an option of its own), pxelinux and iPXE (a comment), nft (a comment),
-RabbitMQ (JSON; its user `guest` alone is bound to loopback), and image storage (names of volumes, not of hosts). Names of
-networks are in no file but comments, those of clusters are their frontends', racks are numbers.
+libvirt and profiles (XML), preseed and kickstart (an option of its own), pxelinux, iPXE and nft (comments), RabbitMQ
+(JSON), and image storage (names of volumes, not of hosts). The example of Ansible has no host but localhost. Names of
+networks are in comments only, those of clusters are their frontends', racks are numbers.
 """
 
 import re
@@ -120,6 +120,7 @@ def network() -> Iterator[None]:
     run(["ip", "link", "del", DEVICE], deadline_seconds=10)
 
 
+@pytest.mark.slow
 def test_dnsmasq(network: None, tmp_path: Path) -> None:
     """A name that it reads otherwise changes the lease, and is not sent; in our file it is left out."""
     names = list(dict.fromkeys((*LEASES, *NODES, *NUMBERS, *GOOD)))

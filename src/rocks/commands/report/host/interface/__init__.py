@@ -29,8 +29,9 @@ class Command(rocks.commands.Command):
 
     In ifcfg files an interface without an address, VLAN and channel is off at boot. Options of an interface that begin
     with noreport leave it out, and with dhcp give it its address by DHCP; nobridge and novtap let a host of virtual
-    machines have no bridge over it. An interface with an address that gets no file is named on standard error. Plugins may change the lines of ifcfg files: run is called with a dict of host,
-    net_id (the row of the interface) and text, a list of lines.
+    machines have no bridge over it. An interface with an address for which there is no file is named on standard error.
+    Plugins may change the lines of ifcfg files: run is called with a dict of host, net_id (the row of the interface)
+    and text, a list of lines.
 
     <shared names='any-hosts'/>
     <param type='string' name='iface' default='all interfaces'>

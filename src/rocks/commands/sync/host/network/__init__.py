@@ -39,9 +39,9 @@ class Command(rocks.commands.Command):
         hosts = self.getSomeHostnames(args)
         failures: dict[str, RocksError] = {}
         if dry_run.is_on():  # else the profile says so
-            for host in load_host_networks(self.db, hosts):
-                for one in plan_network(host).left_out:
-                    self.notify(f"Warning: {host.name}: {one.text}")
+            for record in load_host_networks(self.db, hosts):
+                for one in plan_network(record).left_out:
+                    self.notify(f"Warning: {record.name}: {one.text}")
         for host, outcome in without_errors(sync_networks(self.db, hosts), failures):
             show_profile(self, host, outcome)
         others = [host for host in hosts if host not in failures]
