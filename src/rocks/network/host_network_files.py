@@ -115,7 +115,7 @@ def removal_text(devices: Sequence[HostDevice], packaging: str, left_out: Sequen
 
     The present files of devices that are left out stay.
     """
-    kept = [
+    present = [
         path
         for name in left_out
         for one in (name, kernel_device(name, ""))
@@ -128,7 +128,7 @@ def removal_text(devices: Sequence[HostDevice], packaging: str, left_out: Sequen
         )
     ]
     bridges = [_BRIDGES, _SOCKET] if left_out else []
-    paths = dict.fromkeys((*network_files(devices, packaging), *kept, *bridges))
+    paths = dict.fromkeys((*network_files(devices, packaging), *present, *bridges))
     return f"rocks_marked_files_absent {shlex.join([MARK, *paths])}"
 
 

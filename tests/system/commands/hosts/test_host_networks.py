@@ -400,10 +400,10 @@ def test_an_interface_without_a_file_is_named_everywhere_and_hides_no_other(
         and f"rocks_warn '{infiniband}" in profile
         and "10-eth0.link" in profile
     )
-    kept = next(
+    removal = next(
         line for line in profile.splitlines() if line.lstrip().startswith("rocks_marked_files_absent '")
     )
-    assert "10-eth8.network" in kept, "a file that the host has stays until its record is valid"
+    assert "10-eth8.network" in removal, "a file that the host has stays until its record is valid"
     one.done("add host head membership=Frontend rack=0 rank=0")
     one.done("set attr Kickstart_PrivateHostname head")
     found = [(check.subject, check.result, check.detail) for check in check_site(one.database, ["networks"])]
