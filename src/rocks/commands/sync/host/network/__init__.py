@@ -41,7 +41,7 @@ class Command(rocks.commands.Command):
         if dry_run.is_on():  # else the profile says so
             for record in load_host_networks(self.db, hosts):
                 for one in plan_network(record).left_out:
-                    self.notify(f"Warning: {record.name}: {one.text}")
+                    dry_run.would(record.name, f"warn: {one.text}")
         for host, outcome in without_errors(sync_networks(self.db, hosts), failures):
             show_profile(self, host, outcome)
         others = [host for host in hosts if host not in failures]
