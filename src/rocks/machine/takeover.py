@@ -9,7 +9,7 @@ from rocks.fleet.settings import CannotAskError
 from rocks.fleet.wire.domain_states import GUEST_RUNS
 from rocks.fleet.wire.requests import SEED_SUFFIX, EndDeparture, StopDomain
 from rocks.inventory.attributes.secret_records import resolve_secret
-from rocks.inventory.host_requests import error_of, is_silent, open_fleet
+from rocks.inventory.host_requests import error_of, is_silent, may_be_off, open_fleet
 from rocks.leases import records as leases
 from rocks.leases.fence_command import FENCE_ATTRIBUTE, Force, run_fence_command
 from rocks.leases.machine_requests import contact_hosts, perform_operations
@@ -115,7 +115,7 @@ def abort_moves(
             continue
         if not (is_silent(there) or (force.host_is_off and isinstance(there, CannotAskError))):
             failed[lease.name.lower()] = (
-                target_answers(lease, str(there))
+                target_answers(lease, str(there), may_be_off=may_be_off(there))
                 if isinstance(there, RocksError)
                 else move_was_interrupted(lease)
             )

@@ -58,7 +58,7 @@ def test_force_takes_no_machine_from_a_host_that_answers(running: Site, answer: 
         ended.status == 1
         and f"its host {HOST} cannot be asked ({answer}), but may be on. Repair that" in message
     )
-    assert "rocks stop host vm web force=yes host-off=yes" in message
+    assert f"or switch {HOST} off and try again" in message and "host-off" not in message
     assert host_of_lease(running) == HOST and running.database.rows("SELECT * FROM vm_fences") == []
     assert running.rocks(*FORCE, "host-off=yes").status == 0
     assert host_of_lease(running) is None
@@ -95,6 +95,14 @@ def test_force_without_a_fence_command_is_the_word_of_who_may_become_root(runnin
     assert running.rocks(*FORCE).status == 0 and host_of_lease(running) is None
 
 
+def test_force_is_proposed_for_a_host_that_this_machine_cannot_ask(running: Site) -> None:
+    """It may be off: its name may have left the name server with it."""
+    reply(running, CannotAskError(f"no address of host {HOST}"))
+    force = f"or when {HOST} is certainly off: rocks"
+    assert f"{force} stop host vm web force=yes host-off=yes" in running.rocks(*FORCE).err
+    assert f"{force} evacuate host {HOST} host-off=yes" in running.refused(*EVACUATE)
+
+
 def test_a_machine_that_was_perhaps_stopped_is_not_recorded_as_running(running: Site) -> None:
     """The frontend loses the way to its host while that stops it."""
     fault = CannotAskError("this machine cannot connect to host: no file descriptor is free")
@@ -108,7 +116,7 @@ def test_a_host_that_answers_is_not_evacuated(running: Site, answer: RocksError)
     reply(running, answer)
     message = running.refused(*EVACUATE)
     assert f"{HOST} cannot be asked ({answer}), but may be on; its machines are not taken from it" in message
-    assert f"rocks evacuate host {HOST} host-off=yes" in message
+    assert f"or switch {HOST} off and try again" in message and "host-off" not in message
     assert "web cannot start elsewhere" in running.refused(*EVACUATE, "host-off=yes")
     reply(running, HostError("no route"))
     assert "web cannot start elsewhere" in running.refused(*EVACUATE)
