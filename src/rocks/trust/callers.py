@@ -107,25 +107,19 @@ def _raise_limits() -> None:
     import resource
 
     endless = resource.RLIM_INFINITY
-    needed = {
-        "FSIZE": endless,
-        "CPU": endless,
-        "AS": endless,
-        "DATA": endless,
-        "NOFILE": _LEAST_FILES,
-        "STACK": _LEAST_STACK_BYTES,
-    }
-    for name, least in needed.items():
+    least = dict.fromkeys(("FSIZE", "CPU", "AS", "DATA"), endless)
+    for name, value in {**least, "NOFILE": _LEAST_FILES, "STACK": _LEAST_STACK_BYTES}.items():
         limit = getattr(resource, f"RLIMIT_{name}")
-        soft, hard = (float("inf") if it == endless else it for it in resource.getrlimit(limit))
-        least_or_inf = float("inf") if least == endless else least
-        if soft >= least_or_inf:
+        soft, hard = resource.getrlimit(limit)
+        if soft == endless or soft >= value != endless:
             continue
-        wanted = [endless if it == float("inf") else int(it) for it in (least_or_inf, max(hard, least_or_inf))]
+        high = endless if endless in (value, hard) else max(hard, value)
         try:
-            resource.setrlimit(limit, (wanted[0], wanted[1]))
+            resource.setrlimit(limit, (value, high))
         except (OSError, ValueError):
-            raise UserError(f"the limit {name} of your session is too low, and cannot be raised here") from None
+            raise UserError(
+                f"the limit {name} of your session is too low, and cannot be raised here"
+            ) from None
 
 
 def user_name(number: int) -> str:

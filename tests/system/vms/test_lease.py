@@ -43,7 +43,7 @@ def test_a_machine_of_a_host_without_space_for_leases_is_stopped(site: ThreeMach
     """The message named force before, though the host answered."""
     vm = site.add_vm("full", "vmh1")
     host, folder = site.machines["vmh1"], "/var/lib/rocks/leases"
-    mount = 'mkdir -p $1 && mount -t tmpfs -o size=1m,mode=700 none /mnt && cp -a $1/. /mnt && mount --move /mnt $1'
+    mount = "mkdir -p $1 && mount -t tmpfs -o size=1m,mode=700 none /mnt && cp -a $1/. /mnt && mount --move /mnt $1"
     host.run_checked(["sh", "-ec", mount, "sh", folder], 60)
     try:
         site.done(f"start host vm {vm}")

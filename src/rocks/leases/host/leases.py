@@ -144,8 +144,8 @@ class Leases:
 def _rewrite(path: Path, content: bytes) -> bool:
     """Write the content over that of the file, in its first block on the disk; whether it is on the disk.
 
-    Both are less than a sector. Whoever reads a part of it reads what is not a number and ends with a new line: that
-    machine does not start here.
+    Both are less than a sector. A file that has the bytes and not yet their length is a corrupt one: that machine does
+    not start here until it is stopped again.
     """
     try:
         with open_plain(path, os.O_NOFOLLOW) as old:

@@ -117,11 +117,15 @@ class BrokerControl:
                 folder.mkdir(mode=0o750)
             descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
             if os.fstat(descriptor).st_uid != os.geteuid():
-                raise HostError(f"{folder} belongs to another user, who could read the broker's key: remove it")
+                raise HostError(
+                    f"{folder} belongs to another user, who could read the broker's key: remove it"
+                )
             os.fchown(descriptor, -1, group)
             yield Path(f"/proc/self/fd/{descriptor}")
         except OSError as error:
-            raise HostError(f"cannot write {folder}: {error.strerror}; it must be a folder of root's") from None
+            raise HostError(
+                f"cannot write {folder}: {error.strerror}; it must be a folder of root's"
+            ) from None
         finally:
             if descriptor >= 0:
                 os.close(descriptor)

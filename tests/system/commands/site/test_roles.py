@@ -56,9 +56,7 @@ pytestmark = pytest.mark.skipif(shutil.which("sudo") is None, reason="sudo is no
 def on_site(program: str, script: str) -> list[str]:
     """The lines that the script prints on the site, with that text as its `rocks`."""
     arguments = ["unshare", "--mount", "--", "sh", "-c", SITE + script]
-    return run_checked(
-        arguments, deadline_seconds=60, standard_input=program.encode()
-    ).text.splitlines()
+    return run_checked(arguments, deadline_seconds=60, standard_input=program.encode()).text.splitlines()
 
 
 def test_each_role_has_its_commands_and_no_others() -> None:
@@ -70,7 +68,8 @@ def test_each_role_has_its_commands_and_no_others() -> None:
     }
     asked = [(role, line) for role in roles for line in (*LOOK, *OPERATE, *ADMINISTER)]
     script = "".join(
-        f"as {role} sudo -n -- {ROCKS} {line} 2>/dev/null || echo refused {role} {line}\n" for role, line in asked
+        f"as {role} sudo -n -- {ROCKS} {line} 2>/dev/null || echo refused {role} {line}\n"
+        for role, line in asked
     )
     expected = [
         f"0 {role} {line}" if line in roles[role] else f"refused {role} {line}" for role, line in asked
@@ -99,7 +98,10 @@ for command, force in (("", Force("it is off")), ("true", Force("it is off", Tru
         f"as {role} sudo -n -- {ROCKS} start host vm web",
     )
     end = "is for root and members of rocks-administer, and operate is neither; nothing was changed"
-    fenced, stated = "the fence command of vmc-0-0 succeeded", "the operator states that vmc-0-0 is off: it is off"
+    fenced, stated = (
+        "the fence command of vmc-0-0 succeeded",
+        "the operator states that vmc-0-0 is off: it is off",
+    )
     if role == "administer":
         assert refused == [stated, stated, fenced]
     else:

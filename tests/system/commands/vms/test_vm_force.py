@@ -81,7 +81,9 @@ def test_only_who_may_become_root_states_what_permits_a_loss(
     running.patch.setenv("SUDO_USER", "nobody")
     reply(running, HostError("no route"))
     before = running.database.rows("SELECT * FROM vm_leases")
-    assert running.refused(*line).startswith(f"{what} is for root and members of rocks-administer, and nobody is")
+    assert running.refused(*line).startswith(
+        f"{what} is for root and members of rocks-administer, and nobody is"
+    )
     assert running.database.rows("SELECT * FROM vm_leases") == before
 
 

@@ -253,7 +253,7 @@ def _sockets(move: str) -> Iterator[Path]:
 
 @contextmanager
 def _listening(path: Path) -> Iterator[socket.socket]:
-    """A socket in QEMU's folder. It is made beside the folder: in it, QEMU's user could have root change a link's target."""
+    """A socket in QEMU's folder, made beside it: in it, QEMU's user could have root change the target of a link."""
     owner = path.parent.stat()
     new = path.parent.with_name(f"{path.parent.name}-{path.name}")
     with socket.socket(socket.AF_UNIX) as server:
