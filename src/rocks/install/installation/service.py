@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from html import escape
 from pathlib import Path
@@ -328,16 +327,6 @@ def create_first_stage_service(database: Database, log: Callable[[str], None]) -
     except HostError as error:
         log(f"{error}: machines fetch kernel and installer by TFTP, which is slower")
         return None
-
-
-def run_services(services: Sequence[HttpsServer]) -> None:
-    """Serve until the process is interrupted."""
-    with contextlib.ExitStack() as stack, contextlib.suppress(KeyboardInterrupt):
-        first, *others = [stack.enter_context(service) for service in services]
-        for other in others:
-            threading.Thread(target=other.serve_forever, daemon=True).start()
-            stack.callback(other.shutdown)
-        first.serve_forever()
 
 
 def _host_at(database: Database, address: str) -> InstallingHost | None:

@@ -43,6 +43,7 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Serve; a line on standard error for each answer."""
+        from rocks.fleet.https.apart import serve
         from rocks.site.airboss.service import create_service
         from rocks.site.airboss.wire import PORT
 
@@ -50,5 +51,4 @@ class Command(rocks.commands.Command):
         service = create_service(self.db, self.fillText("address", ""), port, self.notify, launcher())
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
         self.notify(f"listening on port {service.server_address[1]}")
-        with service:
-            service.serve_forever()
+        serve([service])
