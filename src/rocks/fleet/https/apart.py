@@ -94,12 +94,12 @@ def _read_clients(servers: Sequence[HttpsServer], channel: socket.socket) -> NoR
         os._exit(status)
 
 
-def _keep_only(kept: set[int]) -> None:
+def _keep_only(stay: set[int]) -> None:
     """Replace other descriptors, such as the database's, by ones of /dev/null: their owners may still close them."""
     nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     for name in os.listdir("/proc/self/fd"):  # noqa: PTH208 - numbers
         number = int(name)
-        if number not in kept and number != nothing:
+        if number not in stay and number != nothing:
             with contextlib.suppress(OSError):
                 os.fstat(number)  # not that of the listing itself, which is closed
                 os.dup2(nothing, number, inheritable=False)
@@ -214,14 +214,14 @@ def _answer(
             asking, *connections = [stack.enter_context(one) for one in sockets]
             asking.settimeout(_QUESTION_SECONDS)
             if is_renewal:
-                _tell_pair(server, asking)
+                _send_pair(server, asking)
             elif len(connections) == 1:
                 _answer_request(server, asking, connections[0])
     finally:
         places.release()
 
 
-def _tell_pair(server: HttpsServer, asking: socket.socket) -> None:
+def _send_pair(server: HttpsServer, asking: socket.socket) -> None:
     try:
         found = {"pair": server.renewed().decode() if server.renewed else ""}
     except (RocksError, OSError) as error:

@@ -69,7 +69,7 @@ def test_a_start_beside_a_batch_job_needs_force(site: Site, slurm: SlurmSite) ->
 
 
 def test_a_job_of_the_user_of_nucleus_is_no_batch_job(site: Site, slurm: SlurmSite) -> None:
-    """It holds the host for machines, whoever starts these."""
+    """It holds the host for machines: an operator, too, may start these."""
     job_on(slurm, BUSY, is_root=False)
     assert slurm.ask("squeue", "-h", "-t", "RUNNING", "-o", "%u") == USER
     assert batch_jobs([BUSY, FREE]) == {}
