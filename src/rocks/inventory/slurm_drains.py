@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -79,6 +78,8 @@ def drain_nodes(hosts: Sequence[str], reason: str, notify: Callable[[str], None]
     """
     if not has_slurm():
         return
+    import shlex
+
     drained: dict[str, str] = {}
     silence = ""
     try:

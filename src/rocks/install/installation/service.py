@@ -10,6 +10,7 @@ from urllib.parse import unquote
 
 from rocks.core.errors import HostError, RocksError, StateError, UserError
 from rocks.database.connection import Database
+from rocks.fleet.https.apart import serve
 from rocks.fleet.https.connection_places import Bounds
 from rocks.fleet.https.messages import RETRY_AFTER_SECONDS, Answer, Request
 from rocks.fleet.https.served_files import file_answer, open_below
@@ -327,6 +328,11 @@ def create_first_stage_service(database: Database, log: Callable[[str], None]) -
     except HostError as error:
         log(f"{error}: machines fetch kernel and installer by TFTP, which is slower")
         return None
+
+
+def run_services(services: Sequence[HttpsServer]) -> None:
+    """Serve until the process is interrupted; a process without rights reads what clients send."""
+    serve(services)
 
 
 def _host_at(database: Database, address: str) -> InstallingHost | None:

@@ -43,12 +43,12 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Serve; a line on standard error for each answer."""
-        from rocks.fleet.https.apart import serve
         from rocks.install.installation.configured_hosts import FirstSync
         from rocks.install.installation.service import (
             DEFAULT_PORT,
             create_first_stage_service,
             create_service,
+            run_services,
         )
         from rocks.machine.ended_machines import Termination
 
@@ -63,4 +63,4 @@ class Command(rocks.commands.Command):
         if not (params.get("address") or params.get("port")):
             first_stage = create_first_stage_service(self.db, self.notify)
             services += [first_stage] if first_stage else []
-        serve(services)
+        run_services(services)
