@@ -88,12 +88,14 @@ def check_full_rights(what: str) -> None:
     """
     if not _is_behind_sudo():
         return
-    from rocks.core import process
+    from rocks.core import dry_run, process
 
     person = os.environ.get("SUDO_USER", "")
     launcher = os.environ.get("ROCKS_LAUNCHER") or "/opt/rocks/bin/rocks"
     asked = ["sudo", "-n", "-l", "-U", person, "--", launcher, *_ANY_COMMAND]
-    if process.run(asked, deadline_seconds=_SUDO_SECONDS).exit_status != 0:
+    with dry_run.question():
+        found = process.run(asked, deadline_seconds=_SUDO_SECONDS)
+    if found.exit_status != 0:
         raise UserError(
             f"{what} is for root and members of rocks-administer, and {person} is neither; nothing was changed"
         )

@@ -69,6 +69,7 @@ def test_force_takes_no_machine_from_a_host_that_answers(running: Site, answer: 
     ("line", "what"),
     [
         ((*FORCE, "host-off=yes"), "host-off=yes"),
+        ((*FORCE, "host-off=yes", "dry-run=yes"), "host-off=yes"),
         ((*EVACUATE, "host-off=yes"), "host-off=yes"),
         (("stop", "host", "vm", "web", "saved=remove"), "saved=remove"),
         (("move", "host", "vm", "web", HOST, "disks=there"), "disks=there"),
