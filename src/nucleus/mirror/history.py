@@ -21,7 +21,8 @@ _DAY_SECONDS = 86_400
 
 
 def forget_old(session: Session, days: int) -> int:
-    """Remove operations that ended, nodes of computesets that ended, and nodes that were removed, before that.
+    """Remove operations, jobs of the list of hosts and nodes of computesets that ended, and nodes that were removed,
+    before that.
 
     Returns how many rows; `_AT_ONCE` of each kind at most, so that no transaction is long.
     """
@@ -35,6 +36,11 @@ def forget_old(session: Session, days: int) -> int:
         f" WHERE x.active IS NULL AND s.ended_at < {before} LIMIT {_AT_ONCE // 50}"
     )
     count += session.delete("computeset_node", computeset_id=ended)
+    count += session.execute(  # a job is asked for by its name as long as its computeset has not ended
+        f"DELETE FROM host_job WHERE state = 'ended' AND created < {before} AND name NOT IN"
+        " (SELECT s.name FROM computeset s WHERE s.name IS NOT NULL AND s.ended_at IS NULL)"
+        f" ORDER BY id LIMIT {_AT_ONCE}"
+    )
     # found first: a DELETE would lock each row that it looks at
     gone = session.column(
         f"SELECT n.id FROM node n WHERE n.gone_at < {before}"
