@@ -150,7 +150,9 @@ def test_jobs_of_the_list_of_hosts_go_when_their_computesets_have_ended_long_ago
             new = computesets.NewComputeset(cluster, nodes[:1], "ann", "acc", None, 60, "ann")
             number = computesets.insert_computeset(session, new)
             computesets.release_nodes(session, number)
-            session.execute(f"UPDATE computeset SET name = %s, ended_at = {ended} WHERE id = %s", (name, number))
+            session.execute(
+                f"UPDATE computeset SET name = %s, ended_at = {ended} WHERE id = %s", (name, number)
+            )
             job = hosts.add_job(session, name, 1, ())
             hosts.end_job(session, job, "completed")
             session.execute(f"UPDATE host_job SET created = {moment} WHERE id = %s", (job,))
