@@ -214,7 +214,13 @@ def _policies() -> list[dict[str, Any]]:
         "dead-letter-exchange": queues.DEAD_EXCHANGE,
         "dead-letter-strategy": "at-least-once",
     }
-    dead = {"max-length": _MAX_DEAD_LETTERS, "overflow": "drop-head", "message-ttl": _DEAD_LETTER_MS}
+    dead = {
+        "max-length": _MAX_DEAD_LETTERS,
+        # a message that is too large becomes one, too, and the broker takes up to 128 MiB
+        "max-length-bytes": LONGEST_QUEUE_BYTES,
+        "overflow": "drop-head",
+        "message-ttl": _DEAD_LETTER_MS,
+    }
     replies = {"max-length": 1_000, "max-length-bytes": 16 * 1024 * 1024, "overflow": "drop-head"}
     policies = (
         ("img-storage-requests", r"^img-storage\.(nas|host)\.", requests),
