@@ -1,8 +1,8 @@
 """How long what has ended is in the database (`[history] days`): the oldest rows are removed, an hour at a time.
 
-Computesets themselves stay, since allocations are charged by them, as do clusters: their numbers are bounded by the
-changes of a day. Events, stored answers, tickets, uploads, tokens and reservations have ages of their own, which are
-in the modules of these nouns.
+Computesets themselves stay, since allocations are charged by them, without what they had of each node, and so do
+clusters: their numbers are bounded by the changes of a day. Events, stored answers, tickets, uploads, tokens and
+reservations have ages of their own, which are in the modules of these nouns.
 """
 
 from __future__ import annotations
@@ -36,6 +36,9 @@ def forget_old(session: Session, days: int) -> int:
         f" WHERE x.active IS NULL AND s.ended_at < {before} LIMIT {_AT_ONCE // 50}"
     )
     count += session.delete("computeset_node", computeset_id=ended)
+    session.update(
+        "computeset", {"context": {}, "notes": {}}, id=ended
+    )  # a state for each node, which nobody reads
     count += session.execute(  # a job is asked for by its name as long as its computeset has not ended
         f"DELETE FROM host_job WHERE state = 'ended' AND created < {before} AND name NOT IN"
         " (SELECT s.name FROM computeset s WHERE s.name IS NOT NULL AND s.ended_at IS NULL)"

@@ -114,8 +114,8 @@ def test_what_has_ended_long_ago_is_removed_and_charges_stay(pool: Pool) -> None
             number = computesets.insert_computeset(session, new)
             computesets.release_nodes(session, number)
             session.execute(
-                f"UPDATE computeset SET state = 'completed', charged_seconds = 7, ended_at = {moment}"
-                " WHERE id = %s",
+                f"UPDATE computeset SET state = 'completed', charged_seconds = 7, ended_at = {moment},"
+                """ context = '{"is_released": true}' WHERE id = %s""",
                 (number,),
             )
             for state in ("succeeded", "queued"):
@@ -135,6 +135,8 @@ def test_what_has_ended_long_ago_is_removed_and_charges_stay(pool: Pool) -> None
         assert history.forget_old(session, 365) == 4
     assert sql(pool, "SELECT COUNT(*), SUM(charged_seconds) FROM computeset") == [(2, 14)]
     assert sql(pool, "SELECT COUNT(*) FROM computeset_node") == [(2,)]
+    contexts = sql(pool, "SELECT context FROM computeset ORDER BY id")
+    assert contexts == [("{}",), ('{"is_released": true}',)]
     assert sorted(sql(pool, "SELECT state FROM operation")) == [("queued",), ("queued",), ("succeeded",)]
     assert sql(pool, "SELECT COUNT(*) FROM node WHERE id = %s", (nodes[3],)) == [(0,)]
     assert sql(pool, "SELECT COUNT(*) FROM node WHERE cluster_id = %s", (cluster,)) == [(4,)]
