@@ -1,7 +1,7 @@
 """How long what has ended is in the database (`[history] days`): the oldest rows are removed, an hour at a time.
 
 Computesets themselves stay, since allocations are charged by them, without what they had of each node, and so do
-clusters: their numbers are bounded by the changes of a day. Events, stored answers, tickets, uploads, tokens and
+their clusters: their numbers are bounded by the changes of a day. Events, stored answers, tickets, uploads, tokens and
 reservations have ages of their own, which are in the modules of these nouns.
 """
 
@@ -21,8 +21,8 @@ _DAY_SECONDS = 86_400
 
 
 def forget_old(session: Session, days: int) -> int:
-    """Remove operations, jobs of the list of hosts and nodes of computesets that ended, and nodes that were removed,
-    before that.
+    """Remove operations and jobs of the list of hosts that ended, nodes of computesets that ended, nodes that were
+    removed, and clusters that were removed and have no computeset, before that.
 
     Returns how many rows; `_AT_ONCE` of each kind at most, so that no transaction is long.
     """
@@ -36,9 +36,8 @@ def forget_old(session: Session, days: int) -> int:
         f" WHERE x.active IS NULL AND s.ended_at < {before} LIMIT {_AT_ONCE // 50}"
     )
     count += session.delete("computeset_node", computeset_id=ended)
-    session.update(
-        "computeset", {"context": {}, "notes": {}}, id=ended
-    )  # a state for each node, which nobody reads
+    # they have a state of each node, which nobody reads any more
+    session.update("computeset", {"context": {}, "notes": {}}, id=ended)
     count += session.execute(  # a job is asked for by its name as long as its computeset has not ended
         f"DELETE FROM host_job WHERE state = 'ended' AND created < {before} AND name NOT IN"
         " (SELECT s.name FROM computeset s WHERE s.name IS NOT NULL AND s.ended_at IS NULL)"
@@ -51,7 +50,14 @@ def forget_old(session: Session, days: int) -> int:
         " AND NOT EXISTS (SELECT 1 FROM console_ticket t WHERE t.node_id = n.id)"
         f" LIMIT {_AT_ONCE}"
     )
-    return count + session.delete("node", id=gone)
+    count += session.delete("node", id=gone)
+    gone = session.column(
+        f"SELECT c.id FROM cluster c WHERE c.gone_at < {before}"
+        " AND NOT EXISTS (SELECT 1 FROM node n WHERE n.cluster_id = c.id)"
+        " AND NOT EXISTS (SELECT 1 FROM computeset s WHERE s.cluster_id = c.id)"
+        f" LIMIT {_AT_ONCE}"
+    )
+    return count + session.delete("cluster", id=gone)
 
 
 class Stored(NamedTuple):
