@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from lab import broker
 from rocks.core.errors import BusyError, ToolError
 from rocks.core.process import start_with_pipes
 from rocks.storage.broker.definitions import LONGEST_QUEUE_BYTES, MAX_DELIVERIES
@@ -169,6 +170,14 @@ def test_dead_letters_have_a_size(real_broker: RealBroker, started: Started) -> 
         lambda: 31 <= real_broker.ready(queues.DEAD_QUEUE) <= 32,
         problem=lambda: f"{real_broker.ready(queues.DEAD_QUEUE)} dead letters, {before} before",
     )
+
+
+def test_the_log_of_the_broker_has_a_size(real_broker: RealBroker) -> None:
+    """Who connects and sends no TLS has it write 200 bytes each time, 500 times a second."""
+    handlers = broker.control(
+        real_broker.place, "eval", "[C || #{config := #{file := _} = C} <- logger:get_handler_config()]."
+    )
+    assert "max_no_bytes => 16777216" in handlers.text and "max_no_files => 4" in handlers.text
 
 
 def test_a_message_that_kills_its_consumer_is_dead_lettered(real_broker: RealBroker) -> None:
