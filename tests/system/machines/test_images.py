@@ -437,4 +437,6 @@ def test_copies_of_isos_that_the_library_has_no_more_go_before_the_next_copy_com
     machines.run("remove image third")
     (library / "medium.json").write_text("damaged")
     fifth = give("fifth")
-    assert set(folder.iterdir()) == {second, third, fourth, fifth, foreign}, "what the library has is not known"
+    assert set(folder.iterdir()) == {second, third, fourth, fifth, foreign}, (
+        "what the library has is not known"
+    )

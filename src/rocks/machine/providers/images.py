@@ -157,7 +157,6 @@ class Images(Provider):
                 failed[host, path] = result
         return failed
 
-
     def _remove_left(self, library: Path) -> None:
         """Have the hosts that get a copy remove those that nobody needs any more."""
         from rocks.library.records import read_images

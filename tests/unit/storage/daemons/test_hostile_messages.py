@@ -1,4 +1,4 @@
-"""A host with a valid certificate that sends its NAS what it likes, and reads nothing: the NAS's records do not grow."""
+"""A host with a certificate that sends its NAS what it likes, and reads nothing: the NAS's records do not grow."""
 
 from typing import Any
 
