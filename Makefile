@@ -307,7 +307,7 @@ reference: $(PYTHON) ## write docs/reference, and what completion knows, from th
 	PYTHONPATH=src $(PYTHON) -m nucleus.api.openapi docs/reference/nucleus-openapi.json
 
 requirements: ## resolve requirements*.in anew into requirements*.txt, with hashes
-	$(PYTHON) -m pip install --quiet --disable-pip-version-check pip-tools
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check pip-tools==7.6.2
 	$(PYTHON) -m piptools compile --quiet --generate-hashes --strip-extras --no-header --no-annotate \
 	  --no-emit-index-url --no-emit-find-links --output-file requirements.txt requirements.in
 	$(PYTHON) -m piptools compile --quiet --generate-hashes --strip-extras --no-header --no-annotate \

@@ -22,7 +22,7 @@ Their names are kept for long, in the history and in the audit log.
 """
 
 MAX_SETS_PER_HOUR = 1000
-"""Computesets of a cluster that are started within an hour: allocations are charged by their rows, which are kept for ever."""
+"""Computesets of a cluster that are started within an hour: their rows are kept for ever, for charges."""
 
 MAX_UNFINISHED = 1000
 """Changes of a project that wait or run."""
