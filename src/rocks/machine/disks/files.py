@@ -166,8 +166,8 @@ def remove_left_copies(
             host: RemoveImageRequest(path, str(PurePath(path).parents[1]), False, "")
             for host, path in last.items()
         }
-        for host, answer in ask_each(database, requests, _LEFT_SECONDS):
-            if isinstance(answer, RocksError):
+        for host, removed in ask_each(database, requests, _LEFT_SECONDS):
+            if isinstance(removed, RocksError):
                 del left[host]
             else:
                 lines.append(f"{last[host]} is removed from {host}: the library has that image no more")
