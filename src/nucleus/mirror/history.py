@@ -1,8 +1,8 @@
 """How long what has ended is in the database (`[history] days`): the oldest rows are removed, an hour at a time.
 
-Computesets themselves stay, since allocations are charged by them, as do clusters: their numbers are bounded by the
-changes of a day. Events, stored answers, tickets, uploads, tokens and reservations have ages of their own, which are
-in the modules of these nouns.
+Computesets themselves stay, since allocations are charged by them, without what they had of each node, and so do
+their clusters: their numbers are bounded by the changes of a day. Events, stored answers, tickets, uploads, tokens and
+reservations have ages of their own, which are in the modules of these nouns.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ _DAY_SECONDS = 86_400
 
 
 def forget_old(session: Session, days: int) -> int:
-    """Remove operations that ended, nodes of computesets that ended, and nodes that were removed, before that.
+    """Remove operations and jobs of the list of hosts that ended, nodes of computesets that ended, nodes that were
+    removed, and clusters that were removed and have no computeset, before that.
 
     Returns how many rows; `_AT_ONCE` of each kind at most, so that no transaction is long.
     """
@@ -35,6 +36,13 @@ def forget_old(session: Session, days: int) -> int:
         f" WHERE x.active IS NULL AND s.ended_at < {before} LIMIT {_AT_ONCE // 50}"
     )
     count += session.delete("computeset_node", computeset_id=ended)
+    # they have a state of each node, which nobody reads any more
+    session.update("computeset", {"context": {}, "notes": {}}, id=ended)
+    count += session.execute(  # a job is asked for by its name as long as its computeset has not ended
+        f"DELETE FROM host_job WHERE state = 'ended' AND created < {before} AND name NOT IN"
+        " (SELECT s.name FROM computeset s WHERE s.name IS NOT NULL AND s.ended_at IS NULL)"
+        f" ORDER BY id LIMIT {_AT_ONCE}"
+    )
     # found first: a DELETE would lock each row that it looks at
     gone = session.column(
         f"SELECT n.id FROM node n WHERE n.gone_at < {before}"
@@ -42,7 +50,14 @@ def forget_old(session: Session, days: int) -> int:
         " AND NOT EXISTS (SELECT 1 FROM console_ticket t WHERE t.node_id = n.id)"
         f" LIMIT {_AT_ONCE}"
     )
-    return count + session.delete("node", id=gone)
+    count += session.delete("node", id=gone)
+    gone = session.column(
+        f"SELECT c.id FROM cluster c WHERE c.gone_at < {before}"
+        " AND NOT EXISTS (SELECT 1 FROM node n WHERE n.cluster_id = c.id)"
+        " AND NOT EXISTS (SELECT 1 FROM computeset s WHERE s.cluster_id = c.id)"
+        f" LIMIT {_AT_ONCE}"
+    )
+    return count + session.delete("cluster", id=gone)
 
 
 class Stored(NamedTuple):

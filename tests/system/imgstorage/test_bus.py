@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
+from lab import broker
 from rocks.core.errors import BusyError, ToolError
 from rocks.core.process import start_with_pipes
-from rocks.storage.broker.definitions import MAX_DELIVERIES
+from rocks.storage.broker.definitions import LONGEST_QUEUE_BYTES, MAX_DELIVERIES
 from rocks.storage.bus import (
     Asker,
     BrokerAwayError,
@@ -152,6 +153,34 @@ def test_a_message_whose_handler_fails_is_dead_lettered(real_broker: RealBroker,
     real_broker.wait_for(queues.DEAD_QUEUE, before + 1)
     daemon.close()
     assert real_broker.ready(queues.nas_queue(nas)) == 0
+
+
+def test_dead_letters_have_a_size(real_broker: RealBroker, started: Started) -> None:
+    """Of messages that are too large for any reader, which the broker takes, the oldest give way."""
+    nas = real_broker.fresh_nas()
+    seen: queue.Queue[bytes] = queue.Queue()
+    started(nas, queues.nas_queue(nas), lambda delivery: seen.put(delivery.body))
+    bus = started("head")
+    before = real_broker.ready(queues.DEAD_QUEUE)
+    for _ in range(40):
+        bus.publish(Message(queues.nas_queue(nas), bytes(LONGEST_QUEUE_BYTES // 32)))
+    bus.publish(Message(queues.nas_queue(nas), b"sound"))
+    assert seen.get(timeout=120) == b"sound"
+    try:
+        wait_until(
+            lambda: 31 <= real_broker.ready(queues.DEAD_QUEUE) <= 32,
+            problem=lambda: f"{real_broker.ready(queues.DEAD_QUEUE)} dead letters, {before} before",
+        )
+    finally:  # other tests count them
+        broker.control(real_broker.place, "purge_queue", "-p", queues.VIRTUAL_HOST, queues.DEAD_QUEUE)
+
+
+def test_the_log_of_the_broker_has_a_size(real_broker: RealBroker) -> None:
+    """Who connects and sends no TLS has it write 200 bytes each time, 500 times a second."""
+    handlers = broker.control(
+        real_broker.place, "eval", "[C || #{config := #{file := _} = C} <- logger:get_handler_config()]."
+    )
+    assert "max_no_bytes => 16777216" in handlers.text and "max_no_files => 4" in handlers.text
 
 
 def test_a_message_that_kills_its_consumer_is_dead_lettered(real_broker: RealBroker) -> None:

@@ -398,3 +398,45 @@ def test_an_iso_that_is_missing_or_altered_refuses_the_start_and_names_the_remed
     machines.run(f"remove host image {OLD} {copy}")
     machines.run("start host vm one")
     assert copy.read_bytes() == iso(b"first")
+
+
+def test_copies_of_isos_that_the_library_has_no_more_go_before_the_next_copy_comes(
+    machines: MachineSite, library: Path, tmp_path: Path
+) -> None:
+    """An owner uploads, inserts and removes one ISO after the other: the host has no more of them than the library."""
+
+    def give(name: str) -> Path:
+        (tmp_path / name).write_bytes(iso(name.encode()))
+        machines.run(f"add image {name} file={tmp_path / name}")
+        machines.run(f"set host vm cdrom one image={name}")
+        before = set(folder.iterdir()) if folder.exists() else set()
+        told = machines.run("start host vm one")
+        machines.run("stop host vm one")
+        (new,) = set(folder.iterdir()) - before
+        assert all(f"{gone} is removed from {OLD}" in told for gone in before - set(folder.iterdir()))
+        return new
+
+    folder = machines.hosts[OLD].images / "library"
+    first, second = give("alpha"), give("second")
+    assert set(folder.iterdir()) == {first, second}, "the library has both"
+    foreign = folder / "notes"
+    foreign.write_text("not a copy")
+    machines.run("remove image alpha")
+    machines.add("two")
+    machines.run("set host boot two action=os")
+    machines.run("set host vm cdrom two image=second")
+    machines.run("start host vm two")
+    assert first.exists(), "no copy came"
+    third = give("third")
+    assert set(folder.iterdir()) == {second, third, foreign}
+    machines.run("set host vm cdrom two eject")
+    machines.run("remove image second")
+    fourth = give("fourth")
+    assert set(folder.iterdir()) == {second, third, fourth, foreign}, "two runs with the second"
+    machines.run("stop host vm two")
+    machines.run("remove image third")
+    (library / "medium.json").write_text("damaged")
+    fifth = give("fifth")
+    assert set(folder.iterdir()) == {second, third, fourth, fifth, foreign}, (
+        "what the library has is not known"
+    )

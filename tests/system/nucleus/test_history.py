@@ -11,7 +11,7 @@ import pytest
 from nucleus.backends.rocks import Rocks
 from nucleus.cli.main import main
 from nucleus.configuration import Configuration, DatabaseSettings, HistorySettings
-from nucleus.mirror import audit, computesets, history, operations
+from nucleus.mirror import audit, computesets, history, hosts, operations
 from nucleus.mirror.pool import Guard, Pool
 from nucleus.poller.poller import Poller
 from nucleus.records import NewOperation
@@ -114,8 +114,8 @@ def test_what_has_ended_long_ago_is_removed_and_charges_stay(pool: Pool) -> None
             number = computesets.insert_computeset(session, new)
             computesets.release_nodes(session, number)
             session.execute(
-                f"UPDATE computeset SET state = 'completed', charged_seconds = 7, ended_at = {moment}"
-                " WHERE id = %s",
+                f"UPDATE computeset SET state = 'completed', charged_seconds = 7, ended_at = {moment},"
+                """ context = '{"is_released": true}' WHERE id = %s""",
                 (number,),
             )
             for state in ("succeeded", "queued"):
@@ -135,11 +135,34 @@ def test_what_has_ended_long_ago_is_removed_and_charges_stay(pool: Pool) -> None
         assert history.forget_old(session, 365) == 4
     assert sql(pool, "SELECT COUNT(*), SUM(charged_seconds) FROM computeset") == [(2, 14)]
     assert sql(pool, "SELECT COUNT(*) FROM computeset_node") == [(2,)]
+    contexts = sql(pool, "SELECT context FROM computeset ORDER BY id")
+    assert contexts == [("{}",), ('{"is_released": true}',)]
     assert sorted(sql(pool, "SELECT state FROM operation")) == [("queued",), ("queued",), ("succeeded",)]
     assert sql(pool, "SELECT COUNT(*) FROM node WHERE id = %s", (nodes[3],)) == [(0,)]
     assert sql(pool, "SELECT COUNT(*) FROM node WHERE cluster_id = %s", (cluster,)) == [(4,)]
     with pool.transaction() as session:
         assert history.forget_old(session, 365) == 0
+
+
+def test_jobs_of_the_list_of_hosts_go_when_their_computesets_have_ended_long_ago(pool: Pool) -> None:
+    with pool.transaction() as session:
+        cluster = add_cluster(session, "vc2", 4, "alpha")
+        nodes = compute_numbers(session, cluster)
+        for name, moment, ended in (("old", OLD, OLD), ("young", YOUNG, YOUNG), ("long", OLD, "NULL")):
+            new = computesets.NewComputeset(cluster, nodes[:1], "ann", "acc", None, 60, "ann")
+            number = computesets.insert_computeset(session, new)
+            computesets.release_nodes(session, number)
+            session.execute(
+                f"UPDATE computeset SET name = %s, ended_at = {ended} WHERE id = %s", (name, number)
+            )
+            job = hosts.add_job(session, name, 1, ())
+            hosts.end_job(session, job, "completed")
+            session.execute(f"UPDATE host_job SET created = {moment} WHERE id = %s", (job,))
+        living = hosts.add_job(session, "living", 1, ())
+        session.execute(f"UPDATE host_job SET created = {OLD} WHERE id = %s", (living,))
+    with pool.transaction() as session:
+        history.forget_old(session, 365)
+    assert sql(pool, "SELECT name FROM host_job ORDER BY name") == [("living",), ("long",), ("young",)]
 
 
 def test_the_poller_does_it_and_keeps_the_log_where_no_file_can_be_written(

@@ -12,7 +12,7 @@ from nucleus.backends.executor import Answer
 from nucleus.backends.rocks import Rocks
 from nucleus.backends.simulator import HOSTS, Simulator
 from nucleus.configuration import Configuration, DatabaseSettings, SiteSettings
-from nucleus.mirror import clusters, computesets, events, identity, images, observations, usage
+from nucleus.mirror import clusters, computesets, events, history, identity, images, observations, usage
 from nucleus.mirror.clusters import assign_cluster
 from nucleus.mirror.pool import Guard, Pool
 from nucleus.poller.poller import Poller
@@ -206,6 +206,48 @@ def test_a_machine_that_is_gone_and_comes_back_is_its_owners_if_it_is_the_same(
     else:
         assert after["vc2"].project_id is None and "vm-vc2-0" in nodes and "n0" not in nodes
     assert (changes := poller.poll()) is not None and not changes.touched and not changes.clusters
+
+
+def test_what_was_removed_long_ago_is_forgotten_and_is_new_when_it_comes_back(
+    poller: Poller, pool: Pool, simulator: Simulator
+) -> None:
+    """Each reservation of a user makes a cluster and its nodes. One with computesets stays, for their charges."""
+    poller.poll()
+    of_site, nodes = read(pool)
+    with pool.transaction() as session:
+        new = computesets.NewComputeset(
+            of_site["vc1"].id, (nodes["vm-vc1-0"].id,), "ann", "a", None, 60, "ann"
+        )
+        computesets.release_nodes(session, computesets.insert_computeset(session, new))
+    gone = dict(simulator.guests)
+    kept = {"vc1", "vm-vc1-0"}
+    for name in [name for name in gone if name not in kept]:
+        del simulator.guests[name]
+    for _ in range(2):
+        poller.poll()
+    assert set(read(pool)[0]) == {"vc1"} and set(read(pool)[1]) == kept
+    with pool.transaction() as session:
+        for table in ("cluster", "node"):
+            session.execute(
+                f"UPDATE {table} SET gone_at = gone_at - INTERVAL 366 DAY WHERE gone_at IS NOT NULL"
+            )
+    poller._shorten_history()
+    assert sql(pool, "SELECT name FROM cluster") == [("vc1",)]
+    assert sorted(sql(pool, "SELECT name FROM node")) == [("vc1",), ("vm-vc1-0",)]
+    simulator.guests.update(gone)
+    poller.poll()
+    assert set(read(pool)[0]) == {"vc1", "vc2"} and set(read(pool)[1]) == set(gone)
+    poller._shorten_history()
+    assert set(read(pool)[0]) == {"vc1", "vc2"}
+    with pool.transaction() as session:
+        session.execute("UPDATE cluster SET gone_at = UTC_TIMESTAMP(3) - INTERVAL 366 DAY WHERE name = 'vc1'")
+        session.execute("DELETE FROM computeset_node")
+        session.execute(
+            "UPDATE node SET gone_at = UTC_TIMESTAMP(3) - INTERVAL 366 DAY WHERE cluster_id = %s",
+            (of_site["vc1"].id,),
+        )
+        history.forget_old(session, 365)
+    assert sql(pool, "SELECT COUNT(*) FROM cluster WHERE name = 'vc1'") == [(1,)]
 
 
 def test_a_new_cluster_of_a_used_name_has_none_of_the_computesets_of_the_former_one(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import PurePath
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import RocksError, StateError, UserError, without_errors
 from rocks.core.names import in_quotes, printable
 from rocks.core.terminal import one_line
 from rocks.fleet.wire.disk_files import UNREADABLE, GiveImageRequest, ImagesRequest, RemoveImageRequest
-from rocks.fleet.wire.requests import SEED_SUFFIX
+from rocks.fleet.wire.requests import BASE_FOLDER, SEED_SUFFIX
 from rocks.fleet.wire.snapshot_names import read_copy
 from rocks.inventory.disks.place_rules import is_system_folder
 from rocks.inventory.disks.places import directory_of, image_directories
@@ -22,7 +23,7 @@ from rocks.machine.disks import copy_records as disk_copies
 from rocks.machine.disks import owner_records as image_owners
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from rocks.database.connection import Database
     from rocks.fleet.wire.disk_files import Erase, ImageChange, ImageFact
@@ -35,6 +36,10 @@ if TYPE_CHECKING:
 ERASE_ATTRIBUTE = "vm_image_erase"
 _ERASES: dict[str, Erase] = {"discard": "discard", "overwrite": "overwrite"}
 REMOVED, NOBODY, UNKNOWN, LIBRARY = "removed", "nobody", "unknown", "library"
+
+
+_LEFT_AT_ONCE, _LEFT_SECONDS = 20, 60.0
+"""Copies that a start has a host remove, and how long it waits for each: it is not held up by them."""
 
 
 class FileRow(NamedTuple):
@@ -131,6 +136,42 @@ def check_erase(machines: Sequence[VirtualMachine]) -> None:
     for vm in machines:
         if vm.container is not None:
             _erase(vm.container)
+
+
+def remove_left_copies(
+    database: Database, directories: Mapping[str, Collection[str]], digests: Collection[str]
+) -> list[str]:
+    """Remove copies of images that the library does not have any more and nothing uses; a line for each.
+
+    `directories` are image directories of hosts; `digests` those of the library. Owners upload and remove ISOs as they
+    like, and each start of a machine may leave another copy. What a host does not tell or remove stays, and so do those
+    beyond `_LEFT_AT_ONCE`.
+    """
+    listings = {
+        host: ImagesRequest(tuple(f"{directory.rstrip('/')}/{BASE_FOLDER}" for directory in of_host))
+        for host, of_host in directories.items()
+    }
+    left: dict[str, list[str]] = {}
+    for host, answer in ask_each(database, listings, _LEFT_SECONDS):
+        if not isinstance(answer, RocksError):
+            left[host] = [
+                fact.path
+                for fact in answer.images
+                if is_copy(fact.path) and not fact.user and PurePath(fact.path).stem not in digests
+            ][:_LEFT_AT_ONCE]
+    lines = []
+    while left := {host: paths for host, paths in left.items() if paths}:
+        last = {host: paths.pop() for host, paths in left.items()}
+        requests = {
+            host: RemoveImageRequest(path, str(PurePath(path).parents[1]), False, "")
+            for host, path in last.items()
+        }
+        for host, removed in ask_each(database, requests, _LEFT_SECONDS):
+            if isinstance(removed, RocksError):
+                del left[host]
+            else:
+                lines.append(f"{last[host]} is removed from {host}: the library has that image no more")
+    return lines
 
 
 def remove_disks(

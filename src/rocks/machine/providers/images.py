@@ -6,6 +6,7 @@ The library's modules are imported where a machine has an image or a CD.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
@@ -137,6 +138,7 @@ class Images(Provider):
         from rocks.library.records import image_file
 
         library = library_folder(self.database)
+        self._remove_left(library)
         names = sorted({host for host, _ in self._missing})
         hosts = {host.name: host for host in host_addresses(self.database, names)}
         self.database.end_reading()
@@ -154,6 +156,20 @@ class Images(Provider):
                 host, _, path = job.partition("\n")
                 failed[host, path] = result
         return failed
+
+    def _remove_left(self, library: Path) -> None:
+        """Have the hosts that get a copy remove those that nobody needs any more."""
+        from rocks.library.records import read_images
+        from rocks.machine.disks.files import remove_left_copies
+
+        directories: dict[str, set[str]] = {}
+        for (host, _), copy in self._missing.items():
+            assert copy.base is not None
+            directories.setdefault(host, set()).add(copy.base.directory)
+        with suppress(RocksError):  # a damaged record: what the library has is not known
+            digests = {image.digest for image in read_images(library)}
+            for line in remove_left_copies(self.database, directories, digests):
+                self.notify(line)
 
 
 def _find_copies(database: Database, machines: Iterable[VirtualMachine]) -> dict[str, _Copy]:

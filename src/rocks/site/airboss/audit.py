@@ -1,4 +1,4 @@
-"""What owners of virtual clusters asked: each request in the system log, each signed one in the audit log, too."""
+"""What owners of virtual clusters asked: each request in the system log, each signed change in the audit log, too."""
 
 from __future__ import annotations
 

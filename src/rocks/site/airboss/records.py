@@ -23,7 +23,7 @@ _SHA256 = (
 )
 """`rocks add host key` stores every key as PEM of a SubjectPublicKeyInfo. FROM_BASE64 ignores line ends."""
 
-_MAX_REMOVED = 100_000
+MAX_REMOVED = 100_000
 
 
 class OwnerKey(NamedTuple):
@@ -72,16 +72,19 @@ def nonces_of_hours(database: Database) -> dict[int, tuple[int, bool]]:
     return {int(hour): (int(count), bool(is_past)) for hour, count, is_past in rows}
 
 
-def forget_hours(database: Database, hours: Iterable[int]) -> None:
-    """Accept no request of these hours any more, and forget those that were recorded; many are forgotten in parts."""
+def forget_hours(database: Database, hours: Iterable[int]) -> bool:
+    """Accept no request of these hours any more, and forget those that were recorded; whether some are left.
+
+    Many are forgotten in parts.
+    """
     past = [(hour,) for hour in sorted(hours)]
-    if past:
-        database.insert_many("INSERT IGNORE INTO airboss_past_hours (Hour) VALUES", past)
-        database.execute(
-            f"DELETE FROM airboss_nonces WHERE {' OR '.join(['Stated BETWEEN %s AND %s'] * len(past))}"
-            f" LIMIT {_MAX_REMOVED}",
-            [bound for (hour,) in past for bound in (hour * HOUR_SECONDS, (hour + 1) * HOUR_SECONDS - 1)],
-        )
+    database.insert_many("INSERT IGNORE INTO airboss_past_hours (Hour) VALUES", past)
+    count = database.execute(
+        f"DELETE FROM airboss_nonces WHERE {' OR '.join(['Stated BETWEEN %s AND %s'] * len(past))}"
+        f" LIMIT {MAX_REMOVED}",
+        [bound for (hour,) in past for bound in (hour * HOUR_SECONDS, (hour + 1) * HOUR_SECONDS - 1)],
+    )
+    return count == MAX_REMOVED
 
 
 def machines_of(database: Database, cluster: str) -> list[ClusterMachine]:

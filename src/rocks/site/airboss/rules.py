@@ -137,6 +137,12 @@ def given_image(cluster: str, requested: str, given: str) -> str:
     return found
 
 
+def shortened(hosts: Sequence[str]) -> tuple[str, ...]:
+    """The machines of a refused request for its entry in the audit log: they are any text, and as many as it likes."""
+    more = len(hosts) - 3
+    return (*map(printable, hosts[:3]), *([f"and {more} more"] if more > 0 else []))
+
+
 def _form(text: str) -> str:
     """One form for all spellings of a MAC address. A blank is in no name."""
     number = mac_number(text)
@@ -144,21 +150,29 @@ def _form(text: str) -> str:
 
 
 class Rates:
-    """How often each key may act: `burst` times at once, then `per_second`. Remembers at most `most` keys."""
+    """How often each key may act: `burst` times at once, then `per_second`. Remembers at most `most` keys.
+
+    Who has one left may take many: then the next ones have to be waited for.
+    """
 
     def __init__(self, per_second: float, burst: int, most: int = 10000) -> None:
         self._per_second, self._burst, self._most = per_second, burst, most
         self._tokens: dict[str, tuple[float, float]] = {}
 
-    def take(self, key: str, now: float) -> bool:
-        """Whether the key may act now; `now` in seconds of a clock that does not jump."""
+    def take(self, key: str, now: float, count: int = 1) -> bool:
+        """Whether the key may act now, which counts for so many; `now` in seconds of a clock that does not jump."""
         tokens, since = self._tokens.pop(key, (float(self._burst), now))
         tokens = min(float(self._burst), tokens + (now - since) * self._per_second)
         is_allowed = tokens >= 1.0
         if len(self._tokens) >= self._most:  # the one that has waited longest
             del self._tokens[next(iter(self._tokens))]
-        self._tokens[key] = (tokens - 1.0 if is_allowed else tokens, now)
+        self._tokens[key] = (tokens - count if is_allowed else tokens, now)
         return is_allowed
+
+    def charge(self, key: str, now: float, count: int) -> None:
+        """Have what the key did count for so many more."""
+        tokens, since = self._tokens.get(key, (float(self._burst), now))
+        self._tokens[key] = (tokens - count, since)
 
 
 class Hours:

@@ -46,6 +46,7 @@ from rocks.site.airboss.rules import (
     find_machines,
     given_image,
     machines_of_cluster,
+    shortened,
 )
 from rocks.site.airboss.wire import (
     CDROM,
@@ -74,6 +75,13 @@ BOUNDS = Bounds(
 PER_ADDRESS = (10.0, 60)
 PER_CLUSTER = (5.0, 60)
 """Requests a second, and at once."""
+
+PER_DAY = 10_000
+"""Machines of a cluster that are switched, get an ISO or show a console in a day; as many that are switched off.
+
+Each leaves its entries in the audit log, which loses none. They come back evenly; a new start of the service forgets
+them.
+"""
 
 QUESTIONS = (4, 32)
 """Questions about states at once, of a cluster and of all: each waits for hosts, of which one may be silent."""
@@ -132,6 +140,7 @@ class OwnerService:
         """`name` is the frontend's: the service that a request must name."""
         self._settings, self._name, self._log = settings, name, log
         self._addresses, self._clusters = Rates(*PER_ADDRESS), Rates(*PER_CLUSTER)
+        self._of_a_day = {is_off: Rates(PER_DAY / 86_400, PER_DAY) for is_off in (False, True)}
         self._lock = threading.Lock()
         self._next_forgetting = Deadline(0.0)
         self._hours = Hours()
@@ -182,14 +191,22 @@ class OwnerService:
             if not self._may_ask(self._clusters, cluster.lower()):
                 self._refused(call, 429, "the cluster asks too often")
                 return _later("the cluster asks too often")
-            record.begin()
+            if request.operation != LIST_MACS:  # which changes nothing
+                self._take_of_day(request, cluster)
+                record.begin()
             self._take_nonce(database, request)
             asked = _asked(database, request, signed.fingerprint, cluster)
+            if request.operation == CLUSTER_POWER:
+                self._charge_day(request, cluster, len(asked.names))
             content, answer = self._act(database, asked, call)
         except (UserError, StateError) as error:
             database.rollback()
-            if record.is_written or self._refusals.is_first(call, owned, error):
+            refused = call._replace(hosts=shortened(call.hosts))  # of any text, and each minute another
+            if not record.is_written and self._refusals.is_first(refused, owned, error):
+                record = audit_record(database, refused, owned)
                 record.begin()
+                record.fail(error)
+            elif record.is_written:
                 record.fail(error)
             return self._refused(call, 403 if isinstance(error, UserError) else 409, str(error))
         record.set_outcome(_exit_status(content))
@@ -212,6 +229,21 @@ class OwnerService:
             check_rsa_bits(bits, allows_old_rsa(database, clusters[0].cluster))
         return clusters[0].cluster
 
+    def _take_of_day(self, request: OwnerRequest, cluster: str) -> None:
+        """Count what the request names. StateError when the cluster has had all of a day."""
+        rates, count = self._of_a_day[request.action == "off"], max(1, len(request.hosts))
+        with self._lock:
+            is_allowed = rates.take(cluster.lower(), monotonic_seconds(), count)
+        if not is_allowed:
+            raise StateError(
+                f"{PER_DAY} machines of the cluster {cluster} were controlled within a day, which is all that the site"
+                " allows; they come back evenly: try again in some minutes, or ask the site's operators"
+            )
+
+    def _charge_day(self, request: OwnerRequest, cluster: str, count: int) -> None:
+        with self._lock:
+            self._of_a_day[request.action == "off"].charge(cluster.lower(), monotonic_seconds(), count)
+
     def _take_nonce(self, database: Database, request: OwnerRequest) -> None:
         """UserError for a request that was accepted before, or that may have been."""
         self._forget_hours(database)
@@ -233,8 +265,10 @@ class OwnerService:
             past = self._hours.past(counts, monotonic_seconds())
         past += [hour for hour, (_, is_past) in found.items() if is_past]
         if past:
-            table.forget_hours(database, past)
+            has_more = table.forget_hours(database, past)
             database.commit()
+            if has_more:
+                self._next_forgetting = Deadline(0.0)
 
     def _act(self, database: Database, asked: _Asked, call: OwnerCall) -> tuple[Mapping[str, object], Answer]:
         """What is answered, and the answer; the former is empty for a console."""

@@ -27,6 +27,7 @@ MAX_DELIVERIES = 20
 
 _MAX_DEAD_LETTERS = 1_000
 _DEAD_LETTER_MS = 30 * 24 * 3600 * 1000
+_LOG_BYTES = 16 * 1024 * 1024
 _CONNECTIONS_OF_USER = 32
 _CHANNELS_OF_USER = 128
 _HEARTBEAT_SECONDS = 30
@@ -73,6 +74,9 @@ def rabbitmq_conf(place: BrokerPlace) -> str:
         # its default, 512 MB, is also the memory that it uses
         "raft.wal_max_size_bytes": 32 * 1024 * 1024,
         "log.console": "false",
+        # each connection that fails has lines there, and Debian's logrotate looks at it once a day
+        "log.file.rotation.size": _LOG_BYTES,
+        "log.file.rotation.count": 4,
     }
     return "".join(f"{name} = {value}\n" for name, value in settings.items())
 
@@ -214,7 +218,13 @@ def _policies() -> list[dict[str, Any]]:
         "dead-letter-exchange": queues.DEAD_EXCHANGE,
         "dead-letter-strategy": "at-least-once",
     }
-    dead = {"max-length": _MAX_DEAD_LETTERS, "overflow": "drop-head", "message-ttl": _DEAD_LETTER_MS}
+    dead = {
+        "max-length": _MAX_DEAD_LETTERS,
+        # a message that is too large becomes one, too, and the broker takes up to 128 MiB
+        "max-length-bytes": LONGEST_QUEUE_BYTES,
+        "overflow": "drop-head",
+        "message-ttl": _DEAD_LETTER_MS,
+    }
     replies = {"max-length": 1_000, "max-length-bytes": 16 * 1024 * 1024, "overflow": "drop-head"}
     policies = (
         ("img-storage-requests", r"^img-storage\.(nas|host)\.", requests),

@@ -120,7 +120,8 @@ class Commands:
     def handle(self, message: Message, sender: str, op_id: str, reply_to: Optional[str]) -> None:
         """Record a request, and answer it now or when it is done. A repeated request gets the same answer."""
         action = ACTIONS.get(message.action)
-        if action is not None and action.role == "nas" and action.effect != "once":
+        is_recorded = action is None or action.role != "nas" or action.effect == "once"
+        if sender != self._frontend or not is_recorded:  # of others, who are refused, no record is made
             self._answer_now(message, sender, op_id, reply_to)
         else:
             self._begin(message, sender, op_id, reply_to)

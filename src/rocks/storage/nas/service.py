@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import uuid
 from pathlib import Path
 from typing import Callable, ContextManager, Dict, NamedTuple, Optional, Tuple
 
@@ -251,7 +250,8 @@ class NasService:
                 image.lease_token,
             )
             return
-        self._engine.take(image.image_id, Unmap(f"release-{uuid.uuid4()}"))
+        # one number for all reports of the host: each other one would be recorded until the image is unmapped
+        self._engine.take(image.image_id, Unmap(f"release-{image.image_id}.{message.epoch}"))
 
     def _ask_host(self, image: Image, work: Work, effect: AskHost) -> None:
         self._hosts.ask(image, work, effect)

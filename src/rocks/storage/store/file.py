@@ -13,6 +13,9 @@ from typing import Any, Collection, Iterator, List, NamedTuple, Optional, Tuple
 from rocks.core.errors import IncoherentError, StateError, ToolError
 from rocks.core.files import explain
 
+MAX_WAITING_REPLIES = 10_000
+"""Replies to one queue that wait to be sent: a node that takes none out of its own queue gets no more meanwhile."""
+
 _SCHEMA_VERSION = 1
 _BUSY_SECONDS = 30.0
 
@@ -139,11 +142,17 @@ class StoreFile:
     def post(self, message: OutboxMessage) -> None:
         """Add a message, which stays until the broker has confirmed it.
 
-        A waiting message with the same id is the same message.
+        A waiting message with the same id is the same message. A reply beyond `MAX_WAITING_REPLIES` is dropped: who
+        still wants it asks again.
         """
-        self.change(
-            f"INSERT INTO outbox ({_MESSAGE}) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING", message
-        )
+        with self.transaction():
+            if message.kind == "reply":
+                of_queue = "SELECT COUNT(*) FROM outbox WHERE destination = ? AND kind = 'reply'"
+                if self.rows(of_queue, (message.destination,))[0][0] >= MAX_WAITING_REPLIES:
+                    return
+            self.change(
+                f"INSERT INTO outbox ({_MESSAGE}) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING", message
+            )
 
     def waiting(self, most: int, passing_over: Collection[str] = ()) -> List[OutboxMessage]:
         """The oldest unsent messages, without those to the destinations `passing_over`."""

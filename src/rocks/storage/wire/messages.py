@@ -15,6 +15,7 @@ from rocks.storage.wire.actions import ACTIONS, Role, action_of
 from rocks.storage.wire.requests import MapZvol, SetAttrs, SetZvolAttrs
 
 VERSION = 1
+_LONGEST_NAME = 255
 UNSUPPORTED = Code.ACTION_UNSUPPORTED.value
 """The error text of an unknown action. Its answer has never had an action, and existing tools expect that."""
 
@@ -64,9 +65,9 @@ def read_message(body: bytes) -> Message:
 
 def _envelope(value: Dict[str, Any]) -> Message:
     return Message(
-        _field(value, "action", str, ""),
-        _field(value, "op_id", str, ""),
-        _field(value, "image_id", str, ""),
+        _name(value, "action"),
+        _name(value, "op_id"),
+        _name(value, "image_id"),
         _field(value, "epoch", int, 0),
         _field(value, "deadline", int, None),
         value,
@@ -140,6 +141,14 @@ def success_of(message: Message) -> Mapping[str, Any]:
         return fields
     text = fields.get("error")
     raise received_error(fields.get("family"), str(text) if text else "Error occured", fields.get("code"))
+
+
+def _name(value: Mapping[str, Any], name: str) -> str:
+    """A short text, which records and answers repeat; '' when it is absent."""
+    text: str = _field(value, name, str, "")
+    if len(text) > _LONGEST_NAME:
+        raise IncoherentError(f"field message.{name}: longer than {_LONGEST_NAME} characters")
+    return text
 
 
 def _field(value: Mapping[str, Any], name: str, kind: type, default: Any) -> Any:

@@ -258,6 +258,74 @@ def test_who_asks_too_often_waits(service: Service, monkeypatch: pytest.MonkeyPa
     assert statuses([good[4], good[5], other], ["a", "b", "c"]) == [200, 503, 200]
 
 
+def entries(service: Service) -> list[str]:
+    """The owners' entries in the audit log."""
+    service.site.database.end_reading()
+    rows = service.site.database.rows(
+        "SELECT Action FROM sec_audit WHERE Source = 'control' AND Concerns IS NULL ORDER BY Number"
+    )
+    return [str(action).partition(" (request ")[0] for (action,) in rows]
+
+
+def test_what_a_cluster_adds_to_the_audit_log_in_a_day_has_a_bound(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The log loses no entry. Lists are not in it, and what is on can always be switched off."""
+    clocks = Clocks(monkeypatch)
+    monkeypatch.setattr(airboss_service, "PER_DAY", 4)
+    own = service.another()
+
+    def status(operation: str, *hosts: str, key: str = "one", action: str = "") -> int:
+        fields = {"operation": operation, "hosts": list(hosts), "action": action, "cluster": key}
+        return answer_to(own, service.signed(service.document(**fields), f"{key}.key"))[0]
+
+    assert status("power", "vm-one-0", "vm-one-1", "vm-one-0", action="on") == 200
+    assert status("cluster power", action="on") == 200, "one was left"
+    refusal = own.answer(
+        airboss_service.Request(
+            "127.0.0.1", "/airboss", [], 0, "POST",
+            service.signed(service.document(operation="power", hosts=["vm-one-0"] * 256, action="on")),
+        )
+    )  # fmt: skip
+    assert (
+        refusal.status == 409
+        and b"4 machines of the cluster one were controlled within a day" in refusal.body
+    )
+    assert status("console", "vm-one-0") == 409
+    assert [status("list macs") for _ in range(5)] == [200] * 5
+    assert status("power", "vm-one-0", action="off") == 200
+    assert status("power", "vm-two-0", key="two", action="on") == 200, "each cluster has its own"
+    assert entries(service) == [
+        "power on vm-one-0 vm-one-1 vm-one-0",
+        "cluster power on",
+        "cluster power on vm-one-0",
+        "cluster power on vm-one-1",
+        "power on vm-one-0 vm-one-0 vm-one-0 and 253 more",
+        "power off vm-one-0",
+        "power on vm-two-0",
+    ]
+    clocks.steady = 86_400.0
+    assert status("power", "vm-one-0", action="on") == 200, "they come back evenly"
+
+
+def test_accepted_requests_are_forgotten_faster_than_they_can_come(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a hundred clusters that ask as often as they may, more come in ten minutes than are removed at once."""
+    monkeypatch.setattr("rocks.site.airboss.records.MAX_REMOVED", 2)
+    database, old = service.site.database, int(time.time()) - 86_400
+    database.insert_many(
+        "INSERT INTO airboss_nonces (Nonce, Stated) VALUES", [(f"{number:032x}", old) for number in range(5)]
+    )
+    database.execute("INSERT INTO airboss_past_hours (Hour) VALUES (%s)", (old // 3600,))
+    database.commit()
+    own = service.another()
+    for _ in range(3):
+        assert answer_to(own, service.signed(service.document()))[0] == 200
+    database.end_reading()
+    assert database.rows("SELECT COUNT(*) FROM airboss_nonces WHERE Stated = %s", (old,)) == [(0,)]
+
+
 def openssl(*arguments: str, standard_input: bytes = b"") -> bytes:
     """What the program prints."""
     return run_checked(["openssl", *arguments], deadline_seconds=60, standard_input=standard_input).output

@@ -68,6 +68,15 @@ def test_the_configuration_accepts_no_client_without_a_certificate() -> None:
     assert "{fail_if_no_peer_cert, true}" in text and "{crl_check, true}" in text
 
 
+def test_nothing_that_others_send_grows_without_an_end() -> None:
+    """Each queue has a count and a size, and so has the log."""
+    policies = DOCUMENT["policies"]
+    assert len(policies) == 3
+    assert all({"max-length", "max-length-bytes"} < policy["definition"].keys() for policy in policies)
+    text = rabbitmq_conf(BrokerPlace(("10.1.1.1",)))
+    assert "log.file.rotation.size = 16777216\nlog.file.rotation.count = 4\n" in text
+
+
 def test_the_owner_of_a_queue() -> None:
     assert queues.is_own_queue(queues.nas_queue("a"), "a") and queues.is_own_queue(
         queues.host_queue("a"), "a"

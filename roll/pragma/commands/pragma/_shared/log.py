@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +16,10 @@ from rocks.core.terminal import one_line
 if TYPE_CHECKING:
     from rocks.commands import Command
 
+MAX_LOGS = 1000
+"""Logs of boots in the site's folder: each reservation of a user makes one."""
+
+_NAME_OF_BOOT = re.compile(r"-[0-9]{8}-[0-9]{2}:[0-9]{2}\.log\Z")
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
@@ -43,9 +49,25 @@ class Log:
 
 
 def log_of_boot(given: str | None, folder: Path, vc: str) -> Log:
-    """That at the path which the user gave, else a new one in the folder. Errors as `Log`."""
-    name = f"{vc}-{utc_now():%Y%m%d-%H:%M}.log"
-    return Log(Path(given) if given else folder / name, f"boot of {vc}")
+    """That at the path which the user gave, else a new one in the folder, which has `MAX_LOGS`. Errors as `Log`."""
+    if given:
+        return Log(Path(given), f"boot of {vc}")
+    log = Log(folder / f"{vc}-{utc_now():%Y%m%d-%H:%M}.log", f"boot of {vc}")
+    if not dry_run.is_on():
+        _remove_old(folder)
+    return log
+
+
+def _remove_old(folder: Path) -> None:
+    """Remove the oldest logs of boots beyond `MAX_LOGS`; others do so at the same time."""
+    logs: list[tuple[float, Path]] = []
+    with suppress(OSError):  # the next boot does it
+        for path in folder.iterdir():
+            if _NAME_OF_BOOT.search(path.name):
+                with suppress(FileNotFoundError):
+                    logs.append((path.lstat().st_mtime, path))
+        for _, path in sorted(logs)[:-MAX_LOGS]:
+            path.unlink(missing_ok=True)
 
 
 def check_level(command: Command) -> None:

@@ -7,8 +7,9 @@ RollName = "kvm"
 
 class Command(rocks.commands.Command):
     """
-    Remove an image from the library, or an import that was interrupted. Disks that were made from it stay, and so do
-    the copies on hosts (list host image shows them, remove host image removes them). NASes that store it remove it,
+    Remove an image from the library, or an import that was interrupted. Disks that were made from it stay. A copy on a
+    host (list host image shows it, remove host image removes it) stays until the host gets a copy of another image,
+    and while a machine has it in its drive. NASes that store it remove it,
     unless disks are clones of it; those are named. A repeated command removes what a NAS that did not answer still
     has. An image that virtual machines are to have their disks from (attribute vm_image), or that is in the drive of
     one, is not removed, unless check image has found it damaged: then add it again under its name.
