@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from difflib import get_close_matches
 
-from comet.cli.context import Context
+from comet.cli.context import Context, number
 from comet.cli.output import columns, safe, show
 from comet.cli.power import each, followed
 from comet.client.client import Client
@@ -15,12 +15,12 @@ from comet.client.errors import NotFoundError, UsageError
 def show_images(context: Context) -> None:
     found = context.client.isos()
     if context.form == "table":
-        for index, name in enumerate(found):
+        for index, name in enumerate(found, 1):
             show(safe(f"{index}: {_short(name)}"))
         if not found:
             context.say("there is no image for your drives. Upload one: comet iso upload FILE")
     else:
-        rows = [{"index": index, "name": _short(name)} for index, name in enumerate(found)]
+        rows = [{"index": index, "name": _short(name)} for index, name in enumerate(found, 1)]
         context.print(rows, columns("index", "name"), lambda: found)
 
 
@@ -81,8 +81,11 @@ def _wire_name(client: Client, image: str) -> str:
         raise UsageError("an image's name is empty; to empty a drive: comet iso detach")
     found = client.isos()
     if image.isascii() and image.isdigit():
-        if int(image) < len(found):
-            return found[int(image)]
+        place = number(image, "a number of the list")
+        if 0 < place <= len(found):
+            return found[place - 1]
+        counted = f"its numbers are 1 to {len(found)}" if found else "it is empty"
+        raise NotFoundError(f"there is no image {image} in the list: {counted}. List them: comet iso list")
     elif image in found:
         return image
     else:

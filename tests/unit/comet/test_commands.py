@@ -1,10 +1,12 @@
 """Every command against a small server: what it asks, what it prints, its exit status."""
 
+import ast
 import csv
 import io
 import json
 import re
 import stat
+import sys
 from pathlib import Path
 
 import pytest
@@ -93,10 +95,26 @@ def test_cluster_has_the_same_in_every_format(comet: Comet) -> None:
     (rest,) = json.loads(comet("cluster", "vc2", "--format=rest").out)
     assert rest == comet.server.clusters[0]
     literal = comet("cluster", "vc2", "--format=rest", "--legacy").out
-    assert "'stale': False" in literal
+    assert "'stale': False" in literal and ast.literal_eval(literal) == [rest]
     table = comet("cluster", "vc2", "--status").out
     assert "| vm-vc2-0 | active  | 1          | alp1       | ready       |" in table
     assert "mac" not in table
+
+
+def test_cm_prints_the_old_forms_for_old_callers(comet: Comet) -> None:
+    """The published cmutil.py reads `cm comet cluster … --format=rest` as a literal of Python; `comet` has JSON."""
+    comet.patch.setattr(sys, "argv", ["/usr/bin/cm"])
+    (old,) = ast.literal_eval(comet("comet", "cluster", "vc2", "--format=rest").out)
+    assert old == comet.server.clusters[0] and old["frontend"]["pub_ip"] and old["stale"] is False
+    for form in ("ll", "cluster", "iso list", "computeset"):
+        assert list(json.loads(comet("comet", *form.split(), "--format=json").out)) in (
+            [],
+            [str(it) for it in range(len(json.loads(comet(*form.split(), "--format=json").out)))],
+        )
+    for form in ("table", "csv", "yaml"):
+        assert comet("comet", "ll", f"--format={form}") == comet("ll", f"--format={form}", "--legacy")
+    comet.patch.setattr(sys, "argv", ["/usr/bin/comet"])
+    assert json.loads(comet("comet", "cluster", "vc2", "--format=rest").out) == [old]
 
 
 def test_cluster_is_sorted_by_any_column(comet: Comet) -> None:
