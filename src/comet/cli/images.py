@@ -86,14 +86,13 @@ def _wire_name(client: Client, image: str) -> str:
             return found[place - 1]
         counted = f"its numbers are 1 to {len(found)}" if found else "it is empty"
         raise NotFoundError(f"there is no image {image} in the list: {counted}. List them: comet iso list")
-    elif image in found:
+    if image in found:
         return image
-    else:
-        named = [it for it in found if it.rpartition("/")[2] == image]
-        if len(named) > 1:
-            raise UsageError(f"there are several images {image}: name one of {', '.join(named)}")
-        if named:
-            return named[0]
+    named = [it for it in found if it.rpartition("/")[2] == image]
+    if len(named) > 1:
+        raise UsageError(f"there are several images {image}: name one of {', '.join(named)}")
+    if named:
+        return named[0]
     near = get_close_matches(image, [_short(it) for it in found] + [it.rpartition("/")[2] for it in found], 1)
     meant = f" Did you mean: {near[0]}?" if near else ""
     raise NotFoundError(f"there is no image {image}.{meant} List them: comet iso list")
