@@ -27,7 +27,7 @@ MAX_SESSIONS = 20
 """Usable tokens of a user's sign-ins by a password: the next sign-in ends the one that nothing has used for longest."""
 
 MAX_TOKENS = 100
-"""Usable tokens of a user besides those of sign-ins. So many that have ended are listed, too; older ones are forgotten."""
+"""Usable tokens of a user besides those of sign-ins. So many that have ended are listed; older ones are forgotten."""
 
 DEFAULT_TOKEN_DAYS = 90
 MAX_TOKEN_DAYS = 3650

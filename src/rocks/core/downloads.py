@@ -1,7 +1,7 @@
 """Files of web servers: http and https alone, below bounds of size, redirections and silence.
 
-All programs but `comet` ask servers through this module, so one rule holds: no redirection leads from https to http, and
-what is sent is not sent elsewhere.
+All programs but `comet` ask servers through this module, so one rule holds: no redirection leads from https to http,
+and what is sent is not sent elsewhere.
 
 A download is written beside its target, with the ETag or the time of change that the server gave. The same call later
 continues it with a range, and takes a complete file again only if the server has another one.
