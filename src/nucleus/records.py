@@ -5,8 +5,6 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from nucleus.states import ENDING, LIVING_SETS
-
 JsonObject = dict[str, Any]
 """A decoded JSON object of a column whose content its user defines."""
 
@@ -120,11 +118,6 @@ class Computeset(NamedTuple):
     charged_seconds: int | None
     charged_so_far_seconds: int | None
     node_ids: tuple[int, ...]
-
-    @property
-    def is_ending(self) -> bool:
-        """Whether its end has begun, or was asked for."""
-        return self.state == ENDING or (self.state in LIVING_SETS and self.cancel_requested is not None)
 
     @property
     def used_seconds(self) -> int | None:

@@ -32,7 +32,7 @@ from nucleus.limits import MAX_PER_PAGE
 from nucleus.mirror import clusters, computesets, operations
 from nucleus.mirror.driver import DuplicateError
 from nucleus.records import NewEvent
-from nucleus.states import ENDED_SETS, RUNNING
+from nucleus.states import ENDED_SETS, ENDING, RUNNING, is_ending
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -238,8 +238,8 @@ def _end(change: Change, number: int, how: str) -> Response:
 def _restart(change: Change, number: int, action: str) -> Response:
     """The set goes on."""
     one, cluster = _set_with_cluster(change, number)
-    if one.state != RUNNING or one.is_ending:
-        state = "ending" if one.is_ending else one.state
+    state = ENDING if is_ending(one.state, one.cancel_requested) else one.state
+    if state != RUNNING:
         raise conflict(f"the computeset {number} is {state}; only a running one can {action}")
     demand_stays_on(change, list(clusters.nodes_by_id(change.session, change.scope, one.node_ids).values()))
     target, arguments = f"{cluster.name}/set {number}", {"nodes": list(one.node_ids)}

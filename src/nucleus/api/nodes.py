@@ -17,7 +17,7 @@ from nucleus.api.responsibility import demand_acknowledgement, demand_leader
 from nucleus.api.service import Change, accepted, find_cluster, find_node, unknown_node
 from nucleus.hostlists import MAX_OWNERS_NODES, expand
 from nucleus.mirror import clusters, computesets, operations
-from nucleus.states import ACTIVE, RUNNING, SYNCING, disk_state, is_off
+from nucleus.states import ACTIVE, RUNNING, SYNCING, disk_state, is_ending, is_off
 from rocks.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def _demand_no_end(change: Change, nodes: Sequence[Node]) -> None:
     """
     numbers = sorted({node.set_id for node in nodes if node.set_id is not None})
     for one in computesets.computesets_by_number(change.session, numbers) if numbers else ():
-        if one.is_ending:
+        if is_ending(one.state, one.cancel_requested):
             node = next(node for node in nodes if node.set_id == one.id)
             raise Problem(
                 "node-busy", f"the computeset {one.id} of {node.name} is ending; wait until it has ended"

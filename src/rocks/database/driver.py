@@ -91,8 +91,8 @@ def run_once(settings: Settings, sql: str, values: tuple[object, ...] = ()) -> l
     return rows
 
 
-def wait_as_usual(connection: Connection[Cursor]) -> None:
-    """Have the statements of a connection take `READ_SECONDS`, whatever it was opened with."""
+def wait_as_usual(connection: Any) -> None:
+    """Have the statements of PyMySQL's connection take `READ_SECONDS`, whatever it was opened with."""
     connection._read_timeout = connection._write_timeout = READ_SECONDS
 
 
