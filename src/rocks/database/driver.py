@@ -97,7 +97,7 @@ def wait_as_usual(connection: Any) -> None:
 
 
 def is_silence(error: Exception) -> bool:
-    """Whether the server has said nothing for as long as it was waited for."""
+    """Whether the server was silent for as long as it was waited for."""
     is_lost = mariadb.error_code(error) in mariadb.LOST | mariadb.UNREACHABLE
     return is_lost and "timed out" in mariadb.error_text(error)
 

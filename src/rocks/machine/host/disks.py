@@ -223,7 +223,7 @@ def _doubt(spec: DiskSpec, descriptor: int) -> str:
         return "the disk is to be made from an image"
     if status.st_uid not in (0, os.geteuid()) or status.st_mode & 0o022:
         return "others than root may write it"
-    if not ImageOwners.keeps_marks(descriptor):
+    if not ImageOwners.has_owner_attributes(descriptor):
         return "its file system keeps no marks of owners"
     with dry_run.question():
         asked = run_checked(["stat", "--format=%W", "--", spec.path], deadline_seconds=_STAT_DEADLINE_SECONDS)

@@ -56,7 +56,7 @@ class ImageOwners:
         return str(record["machine"]) if is_same and "machine" in record else None
 
     @staticmethod
-    def keeps_marks(descriptor: int) -> bool:
+    def has_owner_attributes(descriptor: int) -> bool:
         """Whether the file system keeps marks, so that a file without one has never had one here. OSError."""
         try:
             os.getxattr(descriptor, ATTRIBUTE)
