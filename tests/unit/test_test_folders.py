@@ -1,4 +1,4 @@
-"""All folders stay small: a reader finds a file."""
+"""Folders stay small: a reader finds a file."""
 
 from collections import Counter
 from pathlib import Path

@@ -37,6 +37,7 @@ from rocks.library.guest_media import with_medium_remedy
 from rocks.machine import records as table
 from rocks.machine.converge import Asked, Settler, ask_hosts
 from rocks.machine.disks.copy_rules import check_no_doubt
+from rocks.machine.disks.owner_records import moments_of_disks
 from rocks.machine.domain.documents import INSTALL_FRONTEND, boots_installer, connections_of, describe_vms
 from rocks.machine.domain.domain import with_lease
 from rocks.machine.hooks import load_changed
@@ -264,7 +265,8 @@ def _specify(
     database: Database, attempts: Sequence[Attempt], facts: Mapping[str, HostFacts | RocksError]
 ) -> None:
     """Give each attempt its spec; those that run already under their lease end here."""
-    neighbours = _neighbours(database, [attempt.vm for attempt in still_open(attempts)])
+    machines = [attempt.vm for attempt in still_open(attempts)]
+    neighbours, moments = _neighbours(database, machines), moments_of_disks(database, machines)
     for attempt in still_open(attempts):
         vm = attempt.vm
         with attempt.failing_alone():
@@ -277,6 +279,10 @@ def _specify(
                 spec = spec_of(vm, connections_of(vm), neighbours)
                 attempt.request = replace(
                     spec.request,
+                    disks=tuple(
+                        replace(disk, put_after=moments.get((vm.name, disk.path), 0) if disk.machine else 0)
+                        for disk in spec.request.disks
+                    ),
                     token=attempt.token,
                     continues=continues(attempt.step),
                     restores=attempt.is_saved,
