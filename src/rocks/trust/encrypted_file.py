@@ -102,7 +102,7 @@ class Decryption:
         if not hmac.compare_digest(_check(check_key, header), header.check):
             raise UserError("the passphrase is wrong, or the beginning of the file is damaged")
         self._chunks = (_whole if header.version == 1 else _chunks)(file, header, start, key)
-        self._waiting = b""
+        self._waiting = memoryview(b"")
 
     def read(self, size: int) -> bytes:
         """The next bytes, at most so many; b'' at the end."""
@@ -110,9 +110,9 @@ class Decryption:
             chunk = next(self._chunks, None)
             if chunk is None:
                 return b""
-            self._waiting = chunk
+            self._waiting = memoryview(chunk)  # version 1 has one chunk, of up to 1 GiB: no copy of what is left
         part, self._waiting = self._waiting[:size], self._waiting[size:]
-        return part
+        return bytes(part)
 
 
 def open_encrypted(path: Path) -> BinaryIO:
