@@ -115,6 +115,29 @@ for command, force in (("", Force("it is off")), ("true", Force("it is off", Tru
         ]
 
 
+def test_disks_are_replaced_by_who_may_become_root_however_the_command_is_written() -> None:
+    """sudo compares text: with a second blank, the rule that refuses this command does not match, and `rocks` does."""
+    program = f"""#!{sys.executable}
+import sys
+sys.path[:0] = [{str(SOURCES)!r}]
+from rocks.cli.main import find_command
+from rocks.commands._framework.tree import tree_folders
+from rocks.commands.restore.host.vm.snapshot import Command
+from rocks.core.errors import RocksError
+print(" ".join(find_command(sys.argv[1:], tree_folders())[0]))
+try:
+    Command.__new__(Command).run({{}}, [])
+except RocksError as error:
+    print(error)
+"""
+    written = f'as operate sudo -n -- {ROCKS} "restore host vm  snapshot" web before'
+    assert on_site(program, written) == [
+        "restore host vm snapshot",
+        "restore host vm snapshot is for root and members of rocks-administer, and operate is neither; nothing was"
+        " changed",
+    ]
+
+
 @pytest.mark.parametrize("is_hard", [False, True])
 def test_limits_umask_and_ignored_signals_of_the_caller_end_at_sudo(is_hard: bool) -> None:
     """A program that fails counts as one that succeeded where SIGCHLD is ignored, also a host's fence command."""
