@@ -250,9 +250,15 @@ def _answer_request(server: HttpsServer, asking: socket.socket, connection: sock
 
 
 def _request(server: HttpsServer, connection: socket.socket, question: bytes) -> Request:
-    """The request; whose it is says the kernel. ValueError, OSError for a connection that is not of this server."""
+    """The request; whose it is says the kernel. ValueError, OSError for a connection that is not of this server.
+
+    The own address counts, too: the child can connect to any host from this port of another address, and would ask in
+    its name.
+    """
     address, port = connection.getpeername()[:2]
-    if connection.family != socket.AF_INET or connection.getsockname()[1] != server.server_address[1]:
+    listens = server.server_address
+    own = connection.getsockname() if connection.family == socket.AF_INET else ("", 0)
+    if own[1] != listens[1] or listens[0] not in ("0.0.0.0", own[0]):
         raise ValueError("another connection")
     read: Any = json.loads(question)
     headers = [(str(name), str(value)) for name, value in read["headers"]]

@@ -166,12 +166,15 @@ def test_the_child_has_no_rights_and_no_other_descriptor(service: Service) -> No
 
 
 def test_a_child_that_was_taken_over_asks_for_no_connection_of_others(service: Service) -> None:
-    """Not one of another server, nor a socket that is no connection."""
+    """Not one of another server, nor one of its own from the same port, nor a socket that is no connection."""
     near, far = socket.socketpair()
     other = socket.create_server(("127.0.0.1", 0))
     client = socket.create_connection(other.getsockname())
     accepted = other.accept()[0]
-    with near, far, other, client, accepted:
-        for connection in (accepted, client, near):
+    own = socket.create_connection(
+        other.getsockname(), source_address=("127.0.0.2", int(service.secured.server_address[1]))
+    )
+    with near, far, other, client, accepted, own:
+        for connection in (accepted, client, own, near):
             with pytest.raises((OSError, ValueError)):
                 apart._request(service.secured, connection, b"{}")
