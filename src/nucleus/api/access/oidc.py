@@ -112,7 +112,8 @@ class Verifier:
             address = self._endpoint("token_endpoint")
             with self._waiting():
                 return str(_get(address, urlencode(form).encode("ascii"))["id_token"])
-        except UserError:
+        except UserError as error:  # a code that does not count, or a provider that leads elsewhere
+            _LOG.warning("the identity provider: %s", error)
             raise Problem(
                 "not-authenticated", "the identity provider refused this sign-in; begin again"
             ) from None

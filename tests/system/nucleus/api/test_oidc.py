@@ -97,6 +97,7 @@ def test_keys_come_by_https_only_wherever_the_provider_leads(
         with pytest.raises(Problem, match="refused this sign-in"):
             verifier.exchange("code", "https://site.example/", "v" * 43)
         assert secure.asked[-1] == "/token", "a form with the secret of the client goes nowhere else"
+        assert "what is sent is not sent elsewhere" in caplog.text
 
 
 def test_a_provider_that_did_not_answer_is_not_asked_by_everybody(
