@@ -29,7 +29,7 @@ SESSION_HOURS = 12
 router = APIRouter(include_in_schema=False)
 
 _NOTE = "signed in on the page"
-"""Of the tokens that are made here."""
+"""Of the tokens that are made here, and revoked by signing out."""
 
 _RETURN = "/session/provider/answer"
 _NOT_ON_PAGES = ("cluster:destroy",)
@@ -94,7 +94,8 @@ def sign_out(request: Request) -> Response:
         call = Call(request, service, service.authenticator.identify(request))
         with service.pool.transaction() as session:
             own = identity.tokens_of(session, call.caller.user.id)
-            if any(one.id == call.caller.token_id and one.is_session for one in own):
+            # not the token of another program, such as that of `comet init`, with which its user has signed in here
+            if any(one.id == call.caller.token_id and one.is_session and one.note == _NOTE for one in own):
                 identity.revoke_token(session, call.caller.token_id or "", call.caller.user.id)
             audit.record(session, call.entry("sign_out", call.caller.actor, "accepted"))
     response = Response(None, 204, {"Cache-Control": "no-store"})

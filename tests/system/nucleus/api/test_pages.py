@@ -180,6 +180,11 @@ def test_a_password_becomes_a_session_of_its_own_that_signing_out_revokes(
         assert token["expires"] is not None
         assert service.ask("", "DELETE", "/session", headers=sent).status_code == 204
         assert service.get("", "/v1/user", headers=sent).status_code == 401
+        body = {"username": "root", "password": "correct horse"}
+        service.tokens["comet"] = service.ask("", "POST", "/rest-auth/login", json=body).json()["key"]
+        sent = {**OWN, **cookie_of(sign_in(service, service.tokens["comet"]))}
+        assert service.ask("", "DELETE", "/session", headers=sent).status_code == 204
+        assert service.get("comet", "/v1/user").status_code == 200, "that of `comet init` stays"
 
 
 def test_the_state_of_the_site_is_for_operators(service: Client) -> None:
