@@ -99,7 +99,7 @@ def newest(session: Session, count: int) -> list[Row]:
 ARCHIVE = "archive_audit"
 """The action of a row that says which rows were moved to a file."""
 
-_ARCHIVED_AT_ONCE = 5000
+ARCHIVED_AT_ONCE = 5000
 
 
 def archive_old(session: Session, folder: Path, days: int) -> int:
@@ -111,7 +111,7 @@ def archive_old(session: Session, folder: Path, days: int) -> int:
     session.rows("SELECT name FROM lease WHERE name = 'audit' FOR UPDATE")
     limit = datetime.now(UTC) - timedelta(days=days)
     newest_seq = session.value("SELECT MAX(seq) FROM audit")  # stays: the next row follows it
-    found = rows(session, limit=_ARCHIVED_AT_ONCE)
+    found = rows(session, limit=ARCHIVED_AT_ONCE)
     old = list(takewhile(lambda row: row.at < limit and row.seq < newest_seq, found))
     if not old:
         return 0
@@ -149,6 +149,15 @@ def archived_rows(folder: Path) -> Iterator[Row]:
                     bytes.fromhex(previous),
                     bytes.fromhex(digest),
                 )
+
+
+def whole_chain(session: Session, folder: Path) -> Iterator[Row]:
+    """The rows of the files and of the database. A file may have rows that are still in the database: until the commit
+    that removes them, or until the next file takes its place, where there was none.
+    """
+    begin = session.value("SELECT MIN(seq) FROM audit") or 0
+    yield from takewhile(lambda row: row.seq < begin, archived_rows(folder))
+    yield from all_rows(session)
 
 
 def all_rows(session: Session) -> Iterator[Row]:

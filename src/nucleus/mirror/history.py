@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from nucleus.mirror.pool import Session
 
 _AT_ONCE = 5000
+SETS_AT_ONCE = 100
+"""Computesets whose nodes are removed at once. Where fewer rows were removed, none is left."""
+
 _DAY_SECONDS = 86_400
 
 
@@ -33,7 +36,7 @@ def forget_old(session: Session, days: int) -> int:
     )
     ended = session.column(
         "SELECT DISTINCT x.computeset_id FROM computeset_node x JOIN computeset s ON s.id = x.computeset_id"
-        f" WHERE x.active IS NULL AND s.ended_at < {before} LIMIT {_AT_ONCE // 50}"
+        f" WHERE x.active IS NULL AND s.ended_at < {before} LIMIT {SETS_AT_ONCE}"
     )
     count += session.delete("computeset_node", computeset_id=ended)
     # they have a state of each node, which nobody reads any more

@@ -15,7 +15,7 @@ from nucleus.backends import rocks as commands
 from nucleus.limits import STALE_INTERVALS
 from nucleus.mirror import audit, observations, renames
 from nucleus.mirror.events import NEWS, WORK, append_events, forget_old_events
-from nucleus.mirror.history import forget_old
+from nucleus.mirror.history import SETS_AT_ONCE, forget_old
 from nucleus.mirror.hosts import LISTED, record_hosts
 from nucleus.mirror.idempotency import forget_old_answers
 from nucleus.mirror.images import enter_library, public_names, references
@@ -115,19 +115,23 @@ class Poller:
         self._guard.release()
 
     def _shorten_history(self) -> None:
-        """Remove what is too old, and move old rows of the audit log to files: hourly, oftener while there are more."""
+        """Remove what is too old, and move old rows of the audit log to files: hourly, oftener while there are more.
+
+        A row that has just become old waits for the next hour: each move makes a file, and a row, which becomes old, too.
+        """
         if time.monotonic() < self._history_due:
             return
         self._history_due = time.monotonic() + _HISTORY_SECONDS
         with self._guard.transaction() as session:
-            count = forget_old(session, self._history.days)
+            has_more = forget_old(session, self._history.days) >= SETS_AT_ONCE
         try:
             with self._guard.transaction() as session:
-                count += audit.archive_old(session, Path(self._history.folder), self._history.days)
+                moved = audit.archive_old(session, Path(self._history.folder), self._history.days)
+            has_more |= moved == audit.ARCHIVED_AT_ONCE
         except OSError as error:
             _LOG.warning("the audit log stays as long as it is: its old rows cannot be written: %s", error)
-        if count:
-            self._history_due = 0.0  # there may be more
+        if has_more:
+            self._history_due = 0.0
 
     def poll(self, sources: Iterable[Source] = commands.SOURCES) -> Changes | None:
         """Run these commands, write what has changed, and return that; None when none of them was due.

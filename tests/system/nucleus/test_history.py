@@ -3,7 +3,6 @@
 import dataclasses
 import gzip
 from datetime import datetime, timedelta, tzinfo
-from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -47,7 +46,7 @@ def archived(pool: Pool, folder: Path) -> int:
 
 def faults(pool: Pool, folder: Path) -> list[str]:
     with pool.transaction() as session:
-        return list(audit.faults(chain(audit.archived_rows(folder), audit.all_rows(session))))
+        return list(audit.faults(audit.whole_chain(session, folder)))
 
 
 def test_old_rows_of_the_audit_log_go_to_files_and_stay_in_the_chain(pool: Pool, tmp_path: Path) -> None:
@@ -85,11 +84,12 @@ def test_a_file_whose_rows_were_not_removed_is_replaced(pool: Pool, tmp_path: Pa
     folder = tmp_path / "audit"
     add_entries(pool, 4, old=4)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(audit, "_ARCHIVED_AT_ONCE", 2)
+        patch.setattr(audit, "ARCHIVED_AT_ONCE", 2)
         with pytest.raises(ZeroDivisionError), pool.transaction() as session:
             assert audit.archive_old(session, folder, 365) == 2
             _ = 1 / 0
     assert len(_rows(pool)) == 4 and len(list(folder.iterdir())) == 1
+    assert faults(pool, folder) == [], "its rows are in the database, too"
     assert archived(pool, folder) == 3, "the next row follows the newest one"
     assert len(list(folder.iterdir())) == 1 and faults(pool, folder) == []
 
@@ -98,7 +98,7 @@ def test_several_files_are_one_chain(pool: Pool, tmp_path: Path) -> None:
     folder = tmp_path / "audit"
     add_entries(pool, 6, old=5)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(audit, "_ARCHIVED_AT_ONCE", 2)
+        patch.setattr(audit, "ARCHIVED_AT_ONCE", 2)
         assert [archived(pool, folder) for _ in range(4)] == [2, 2, 1, 0]
     assert len(list(folder.iterdir())) == 3 and faults(pool, folder) == []
     sorted(folder.iterdir())[1].unlink()
@@ -191,6 +191,27 @@ def test_the_poller_does_it_and_keeps_the_log_where_no_file_can_be_written(
     file.write_bytes(file.read_bytes()[:-20])
     assert main(["audit", "verify"]) == 1
     assert "cannot be read" in capsys.readouterr().err
+
+
+def test_what_has_just_become_old_waits_for_the_next_hour(
+    pool: Pool, nucleus_settings: DatabaseSettings, lease: Guard, tmp_path: Path
+) -> None:
+    """Else each poll would make a file, and a row of the log, which becomes old, too: without end."""
+    folder = tmp_path / "audit"
+    configuration = Configuration(database=nucleus_settings, history=HistorySettings(folder=str(folder)))
+    poller = Poller(configuration, Rocks.__new__(Rocks), lease)
+    add_entries(pool, 2, old=1)
+    poller._shorten_history()
+    sql(pool, f"UPDATE audit SET at = {OLD} ORDER BY seq LIMIT 1")
+    poller._shorten_history()
+    assert len(list(folder.iterdir())) == 1 and len(_rows(pool)) == 2
+
+    poller._history_due = 0.0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(audit, "ARCHIVED_AT_ONCE", 1)
+        poller._shorten_history()
+        assert len(list(folder.iterdir())) == 2
+        assert poller._history_due == 0.0, "there may be more"
 
 
 def test_days_and_changes_are_numbers_above_zero(monkeypatch: pytest.MonkeyPatch) -> None:
