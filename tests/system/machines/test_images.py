@@ -471,6 +471,13 @@ def test_copies_of_isos_that_the_library_has_no_more_go_before_the_next_copy_com
     machines.run("set host vm cdrom two image=second")
     machines.run("start host vm two")
     assert first.exists(), "no copy came"
+    (tmp_path / "planned").write_bytes(iso(b"planned"))
+    machines.run(f"add image planned file={tmp_path / 'planned'}")
+    machines.run("set host vm cdrom one image=planned")
+    planned = machines.run("start host vm one dry-run=yes")
+    assert f"remove the image {first}" in planned and "is removed" not in planned and first.exists()
+    machines.run("set host vm cdrom one eject")
+    machines.run("remove image planned")
     third = give("third")
     assert set(folder.iterdir()) == {second, third, foreign}
     machines.run("set host vm cdrom two eject")

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import PurePath
 from typing import TYPE_CHECKING, NamedTuple
 
+from rocks.core import dry_run
 from rocks.core.errors import RocksError, StateError, UserError, without_errors
 from rocks.core.names import in_quotes, printable
 from rocks.core.terminal import one_line
@@ -23,7 +24,7 @@ from rocks.machine.disks import copy_records as disk_copies
 from rocks.machine.disks import owner_records as image_owners
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from rocks.database.connection import Database
     from rocks.fleet.wire.disk_files import Erase, ImageChange, ImageFact
@@ -139,26 +140,29 @@ def check_erase(machines: Sequence[VirtualMachine]) -> None:
 
 
 def remove_left_copies(
-    database: Database, directories: Mapping[str, Collection[str]], digests: Collection[str]
+    database: Database, directories: Mapping[str, Collection[str]], library: Callable[[], Collection[str]]
 ) -> list[str]:
     """Remove copies of images that the library does not have any more and nothing uses; a line for each.
 
-    `directories` are image directories of hosts; `digests` those of the library. Owners upload and remove ISOs as they
-    like, and each start of a machine may leave another copy. What a host does not tell or remove stays, and so do those
-    beyond `_LEFT_AT_ONCE`.
+    `directories` are image directories of hosts; `library` reads the digests of the library, after the hosts are asked:
+    else the copy of an image that was added meanwhile would be removed. Owners upload and remove ISOs as they like, and
+    each start of a machine may leave another copy. What a host does not tell or remove stays, and so do those beyond
+    `_LEFT_AT_ONCE`.
     """
     listings = {
         host: ImagesRequest(tuple(f"{directory.rstrip('/')}/{BASE_FOLDER}" for directory in of_host))
         for host, of_host in directories.items()
     }
-    left: dict[str, list[str]] = {}
-    for host, answer in ask_each(database, listings, _LEFT_SECONDS):
-        if not isinstance(answer, RocksError):
-            left[host] = [
-                fact.path
-                for fact in answer.images
-                if is_copy(fact.path) and not fact.user and PurePath(fact.path).stem not in digests
-            ][:_LEFT_AT_ONCE]
+    unused = {
+        host: [fact.path for fact in answer.images if is_copy(fact.path) and not fact.user]
+        for host, answer in ask_each(database, listings, _LEFT_SECONDS)
+        if not isinstance(answer, RocksError)
+    }
+    digests = library()
+    left = {
+        host: [path for path in paths if PurePath(path).stem not in digests][:_LEFT_AT_ONCE]
+        for host, paths in unused.items()
+    }
     lines = []
     while left := {host: paths for host, paths in left.items() if paths}:
         last = {host: paths.pop() for host, paths in left.items()}
@@ -169,8 +173,8 @@ def remove_left_copies(
         for host, removed in ask_each(database, requests, _LEFT_SECONDS):
             if isinstance(removed, RocksError):
                 del left[host]
-            else:
-                lines.append(f"{last[host]} is removed from {host}: the library has that image no more")
+            elif not dry_run.is_on():
+                lines.append(f"{last[host]} is removed from {host}: the library no longer has that image")
     return lines
 
 

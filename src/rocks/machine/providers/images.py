@@ -167,8 +167,9 @@ class Images(Provider):
             assert copy.base is not None
             directories.setdefault(host, set()).add(copy.base.directory)
         with suppress(RocksError):  # a damaged record: what the library has is not known
-            digests = {image.digest for image in read_images(library)}
-            for line in remove_left_copies(self.database, directories, digests):
+            for line in remove_left_copies(
+                self.database, directories, lambda: {image.digest for image in read_images(library)}
+            ):
                 self.notify(line)
 
 
