@@ -39,9 +39,10 @@ def batch_jobs(hosts: Iterable[str]) -> dict[str, tuple[str, ...]]:
 
     Empty on a site without Slurm. ToolError when it is silent, UserError when its user for machines is not known.
     """
-    if not has_slurm():
+    names = list(dict.fromkeys(hosts))
+    if not names or not has_slurm():
         return {}
-    names, user = list(dict.fromkeys(hosts)), user_of_jobs()
+    user = user_of_jobs()
     if not _jobs_on(names):
         return {}
     found = {

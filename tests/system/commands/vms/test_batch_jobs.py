@@ -52,10 +52,13 @@ def test_a_start_beside_a_batch_job_needs_force(site: Site, slurm: SlurmSite) ->
     """A dry run says so, too. Nucleus's own starts are not asked: its job has the host."""
     number = job_on(slurm, BUSY)
     assert batch_jobs([BUSY, FREE, "no-node"]) == {BUSY: (f"job {number} of root",)}
+    assert batch_jobs([]) == {}
     refused = (
         f"web is not started: Slurm has job {number} of root on {BUSY}, which would share its processors"
     )
-    for line in ("start host vm web", "create host vm web", "start host vm web dry-run=yes"):
+    for line in (
+        "start host vm web", "create host vm web", "start host vm web dry-run=yes", "set host power web action=on"
+    ):  # fmt: skip
         message = site.refused(*line.split())
         assert message.startswith(refused) and "add force=yes" in message
     both = site.rocks("start host vm web mail")

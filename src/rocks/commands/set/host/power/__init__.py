@@ -29,7 +29,7 @@ class Command(rocks.commands.Command):
     </param>
     <param type='bool' name='force' default='no'>
     yes: also switch off physical hosts that may be running virtual machines, and NASes with a disk of a
-    machine that may be running.
+    machine that may be running; and start virtual machines on hosts on which Slurm has a batch job.
     </param>
     <shared names='dry-run'/>
 

@@ -43,7 +43,7 @@ class Plugin(rocks.commands.Plugin):
             if action == INSTALL:
                 self.owner.command("set host boot", [*self._machines, f"action={INSTALL}"])
                 self.db.commit()
-            outcomes = start_outcomes(self.owner, self._machines)
+            outcomes = start_outcomes(self.owner, self._machines, beside_jobs=self.owner.force)
         for line in outcomes.lines:
             self.owner.notify(line)
         return {
