@@ -243,8 +243,10 @@ def test_a_site_of_many_mebibytes_is_saved_and_restored_in_little_memory(
     )
     environment = os.environ | {"PYTHONPATH": str(SOURCE)}
 
-    def peak_mb(*words: str) -> int:
-        ended = run([sys.executable, "-c", program, *words], deadline_seconds=300, environment=environment)
+    def peak_mb(*arguments: str) -> int:
+        ended = run(
+            [sys.executable, "-c", program, *arguments], deadline_seconds=300, environment=environment
+        )
         assert ended.exit_status == 0, ended
         return int(ended.text.rpartition("peak ")[2])
 
