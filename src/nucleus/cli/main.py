@@ -26,7 +26,7 @@ COMMANDS = {
     "audit": "print the record of what was done, and check it",
     "check": "name what the configuration of Slurm lacks for computesets",
     "cluster": "give clusters to projects",
-    "history": "print what the database has, how old it is, and how long it stays",
+    "history": "print the size of each table, its oldest row, and how long rows stay",
     "host": "add and remove hosts for computesets, where the site has no Slurm",
     "project": "add projects, their members and limits; none is removed",
     "serve": "answer owners, poll the site, do what is asked for; until SIGTERM",

@@ -1,7 +1,8 @@
 """The audit log: rows are only added, and each contains the hash of the one before it.
 
-Old rows are moved to files, from the beginning of the chain. A row of the log says to which row and hash: so it is
-noticed when anybody else removes a beginning, and the files are a part of the chain as long as they are there.
+Old rows are moved to files, from the beginning of the chain. A row of the log states the last one moved, and its hash.
+So the removal of a beginning by anybody else is noticed, and the files are a part of the chain as long as they are
+there.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""How long what has ended is in the database (`[history] days`): the oldest rows are removed, an hour at a time.
+"""Removes what has ended more than `[history] days` ago from the database, once an hour.
 
-Computesets themselves stay, since allocations are charged by them, without what they had of each node, and so do
-their clusters: their numbers are bounded by the changes of a day. Events, stored answers, tickets, uploads, tokens and
-reservations have ages of their own, which are in the modules of these nouns.
+The rows of computesets stay, since allocations are charged by them, but not what they had of each node; their clusters
+stay, too. The limits of changes in a day bound how many there are. Events, stored answers, tickets, uploads, tokens and
+reservations have ages of their own, which are in their modules.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def forget_old(session: Session, days: int) -> int:
 
 
 class Stored(NamedTuple):
-    """What a table has: rows and MB as the server estimates them, and the moment of the oldest row."""
+    """The size of a table: rows and MB as the server estimates them, and the moment of the oldest row."""
 
     table: str
     rows: int

@@ -115,9 +115,9 @@ class Poller:
         self._guard.release()
 
     def _shorten_history(self) -> None:
-        """Remove what is too old, and move old rows of the audit log to files: hourly, oftener while there are more.
+        """Remove what is too old, and move old rows of the audit log to files: hourly, oftener while many are left.
 
-        A row that has just become old waits for the next hour: each move makes a file, and a row, which becomes old, too.
+        A row that has just become old waits for the next hour, since each move makes a file, and a row of the log.
         """
         if time.monotonic() < self._history_due:
             return

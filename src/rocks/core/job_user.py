@@ -1,4 +1,4 @@
-"""The user of Slurm whose jobs hold hosts for machines: what the hooks of hosts and the commands read."""
+"""The user of Slurm whose jobs hold hosts for machines; the hooks of hosts and commands of the frontend read it."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ _USER = "nucleus"
 
 
 def user_of_jobs() -> str:
-    """Its name. UserError for settings that cannot be read."""
+    """The user's name. UserError for settings that cannot be read."""
     try:
         return read_settings_text(SETTINGS.read_text("utf-8"), ("user",), str(SETTINGS)).get("user", _USER)
     except FileNotFoundError:

@@ -97,7 +97,7 @@ def check_new_host_name(name: str, appliances: Container[str] = ()) -> None:
 
 
 def misread(name: str, programs: Iterable[str] = tuple(_MISREAD)) -> str:
-    """What of these programs takes the name of a host for what, as part of a sentence; '' for nothing."""
+    """Which of these programs takes the name of a host for what, as part of a sentence; '' when none does."""
     found = {program: _MISREAD[program] for program in programs}
     return "; ".join(
         f"{program} takes it for {meaning}"

@@ -80,7 +80,7 @@ def choose_address(interfaces: Iterable[Interface], first_network: str) -> str |
 
 
 def _natural(text: str) -> list[tuple[int, str]]:
-    """By which eth2 comes before eth10."""
+    """The key of an order in which eth2 comes before eth10."""
     parts = _NUMBERS.split(text)
     return [(int(number), after) for number, after in zip(["0", *parts[1::2]], parts[::2], strict=True)]
 

@@ -49,7 +49,7 @@ def is_silent(answer: object) -> bool:
 
 
 def may_be_off(answer: object) -> bool:
-    """Whether the host is silent, or this machine cannot ask it: for one that answers, no message proposes force."""
+    """Whether the host is silent, or this machine cannot ask it. No message proposes force for a host that answers."""
     return is_silent(answer) or isinstance(answer, CannotAskError)
 
 

@@ -74,9 +74,9 @@ def mac_number(text: str) -> int | None:
 
 
 def mac_fault(mac: str) -> str:
-    """Why no adapter can have an address, as the end of a sentence; '' for others and what is malformed.
+    """Why no adapter can have the address, as the end of a sentence; '' for a usable and for a malformed one.
 
-    QEMU takes another one for zeros, and libvirt starts no machine with a group's.
+    QEMU replaces zeros by another address, and libvirt starts no machine with a multicast address.
     """
     number = mac_number(mac)
     if mac and not mac.strip("0:"):
@@ -91,12 +91,12 @@ def mac_fault(mac: str) -> str:
 
 
 def effective_base(base: str) -> str:
-    """The first address as the pool uses it: local and unicast; StateError for what is none."""
+    """The first address as the pool uses it: local and unicast. StateError for text that is no address."""
     return mac_text(_unicast(base))
 
 
 def check_base(base: str) -> None:
-    """UserError for a first address that the pool would use as another one, or that is none."""
+    """UserError for a first address that the pool would use as another one, and for text that is no address."""
     number = mac_number(base)
     if number is None or number != _unicast(base):
         example = base_from_address("137.110.119.118") if number is None else effective_base(base)

@@ -69,7 +69,7 @@ def take_over_vms(
 
 
 def _prove_off(host: str, command: str, force: Force) -> str | RocksError:
-    """As `run_fence_command`; without a command, the word of a person proves it who may become root, or UserError."""
+    """As `run_fence_command`; without a command, a person who may become root states it. UserError for others."""
     try:
         if force.host_is_off or not command:
             without = "" if command else f" (its attribute {FENCE_ATTRIBUTE} has no command)"

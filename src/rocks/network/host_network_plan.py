@@ -73,14 +73,14 @@ _Planned = tuple["Interface", HostDevice]
 
 
 class LeftOut(NamedTuple):
-    """What of a network is not set up: the device, or '' for a route or gateway, and a sentence with a command."""
+    """A part of a network that is not set up: its device, '' for a route or gateway, and a sentence with a command."""
 
     device: str
     text: str
 
 
 class HostNetwork(NamedTuple):
-    """The devices of a host, that on the primary network first, and what is left out for its record."""
+    """The devices of a host, that on the primary network first, and what is left out because of its record."""
 
     devices: tuple[HostDevice, ...]
     left_out: tuple[LeftOut, ...]
@@ -89,8 +89,8 @@ class HostNetwork(NamedTuple):
 def plan_network(host: Host) -> HostNetwork:
     """The devices of a host that have a MAC address, and its bonds, each with the routes that lead through it.
 
-    Devices of Open vSwitch, BMCs, and those with the option `noreport`, are others'. What has an address and gets no
-    file, and each invalid record, is left out alone.
+    Devices of Open vSwitch, BMCs, and those with the option `noreport`, are set up by others. An interface that has an
+    address and gets no file, and an invalid record, is left out alone.
     """
     left: list[LeftOut] = []
     chosen = []
@@ -122,8 +122,8 @@ def no_file(interface: Interface) -> str:
         return f"it has no device: rocks set host interface iface {interface.host} {interface.mac} DEVICE"
     place = f"{interface.host} {printable(interface.device)}"
     elsewhere = (
-        f"a node of the site can do it, and rocks set host interface options {place} options=noreport then "
-        "states that"
+        "a node of the site can do it: then state that by rocks set host interface options "
+        f"{place} options=noreport"
     )
     if interface.is_vlan:
         return f"no file gives the device of a VLAN an address; {elsewhere}"
@@ -148,7 +148,7 @@ def _planned(host: Host, chosen: Sequence[Interface], left: list[LeftOut]) -> li
     for place, one in sorted(enumerate(chosen), key=lambda pair: not is_bond(pair[1])):
         try:
             if one.channel in missing:
-                raise UserError(f"its bond {printable(str(one.channel))} is not")
+                raise UserError(f"its bond {printable(str(one.channel))} is not set up")
             found[place] = one, _device(host, one, bonds)
         except UserError as error:
             left.append(left_out_interface(one, str(error)))

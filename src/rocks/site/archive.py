@@ -110,7 +110,7 @@ def save_site(database: Database, passphrase: bytes, file: str | None) -> Path:
     path = Path(file) if file else backup_folder() / f"site-{name}-{now:%Y%m%dT%H%M%S}"
     if os.path.lexists(path):
         raise UserError(f"{path} exists; give another file")
-    # the copies of two commands would fill the disk twice
+    # one at a time: each needs space for a whole copy of the database
     with database.locked(_LOCK, _LOCK_SECONDS), _explained(path):
         if not file:
             ensure_folders(backup_folder(), 0o700)
@@ -330,7 +330,7 @@ def _stored(content: IO[bytes]) -> BinaryIO:
         copy.flush()
     except OSError as error:
         reason = explain(error, backup_folder() / _DRAFT)
-        raise HostError(f"there is no place for the database of the saved site: {reason}") from None
+        raise HostError(f"cannot unpack the database of the saved site: {reason}") from None
     return copy
 
 

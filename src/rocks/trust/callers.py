@@ -1,4 +1,4 @@
-"""Who calls a command, from where, and what a caller behind sudo may do. Light: every command asks for the first."""
+"""Who calls a command, from where, and what a caller behind sudo may do. Every command imports it: it is light."""
 # ruff: noqa: PTH123 - pathlib would cost every command its start-up time
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _SSH = (b"SSH_CLIENT=", b"SSH_CONNECTION=")
 _UMASK = 0o022
 _LEAST_FILES, _LEAST_STACK_BYTES = 1024, 8 * 1024**2
 _ANY_COMMAND = ("run", "host")
-"""Who may run this command of `rocks` may run any program as root on every host."""
+"""A person who may run this command of `rocks` may run any program as root on every host."""
 _SUDO_SECONDS = 60.0
 
 
@@ -65,10 +65,10 @@ def find_origin() -> str:
 
 
 def settle_process() -> None:
-    """End what a caller leaves to root's process. UserError for a limit that cannot be raised.
+    """Reset what root's process inherits from its caller. UserError for a limit that cannot be raised.
 
-    sudo (1.9.13) hands over a umask of more bits, all limits, and ignored signals. Where SIGCHLD is ignored, a program
-    that fails counts as one that succeeded (`subprocess`): also the fence command of a host that runs.
+    sudo (1.9.13) hands over a stricter umask, all limits, and ignored signals. Where SIGCHLD is ignored, `subprocess`
+    reports a program that failed as one that succeeded: also the fence command of a host that runs.
     """
     if os.geteuid() != 0:
         return
@@ -120,7 +120,8 @@ def _raise_limits() -> None:
             resource.setrlimit(limit, (value, high))
         except (OSError, ValueError):
             raise UserError(
-                f"the limit {name} of your session is too low, and cannot be raised here"
+                f"the limit {name} of your session is too low, and cannot be raised here: sign in anew, or raise it "
+                "(ulimit, limits.conf)"
             ) from None
 
 

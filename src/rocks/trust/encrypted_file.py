@@ -110,7 +110,9 @@ class Decryption:
             chunk = next(self._chunks, None)
             if chunk is None:
                 return b""
-            self._waiting = memoryview(chunk)  # version 1 has one chunk, of up to 1 GiB: no copy of what is left
+            self._waiting = memoryview(
+                chunk
+            )  # no copy of what is left: the chunk of version 1 has up to 1 GiB
         part, self._waiting = self._waiting[:size], self._waiting[size:]
         return bytes(part)
 

@@ -55,7 +55,7 @@ def test_a_device_without_an_address_is_there_and_others_are_the_operators() -> 
     assert _devices(container(interfaces=[interface("eth0", mac=None, **PRIVATE)])) == ()
 
 
-ELSEWHERE = "a node of the site can do it, and rocks set host interface options"
+ELSEWHERE = "a node of the site can do it: then state that by rocks set host interface options"
 SECOND = interface("eth1", mac=OTHER, ip="10.2.0.9", **PUBLIC)
 
 

@@ -244,7 +244,7 @@ class Rate:
 class DailyRate(Rate):
     """At most so many of `what` in a day for each name; they come back evenly. A restart of the service forgets them.
 
-    What has one is stored for long (`[history] days`), so this bounds what one owner adds to the database.
+    It limits records that are stored for long (`[history] days`), and so what one owner adds to the database.
     """
 
     def __init__(self, what: str, most: int) -> None:

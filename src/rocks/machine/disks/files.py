@@ -146,7 +146,7 @@ def remove_left_copies(
 
     `directories` are image directories of hosts; `library` reads the digests of the library, after the hosts are asked:
     else the copy of an image that was added meanwhile would be removed. Owners upload and remove ISOs as they like, and
-    each start of a machine may leave another copy. What a host does not tell or remove stays, and so do those beyond
+    each start of a machine may leave another copy. What a host does not list or remove stays, and so do those beyond
     `_LEFT_AT_ONCE`.
     """
     listings = {

@@ -34,7 +34,7 @@ def machine_with_disk(database: Database, host: str, path: str, besides: str = "
 
 
 def moments_of_disks(database: Database, machines: Sequence[VirtualMachine]) -> dict[tuple[str, str], int]:
-    """(machine, path) → since when it has this disk, in seconds since 1970; without those that another one has, too.
+    """(machine, path) → since when it has this disk, in seconds since 1970; without those of several machines.
 
     One statement.
     """

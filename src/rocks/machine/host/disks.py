@@ -69,8 +69,8 @@ def ensure_disk(
 ) -> Tuple[Change, DiskIdentity]:
     """Create a sparse image, empty or from its base, unless the disk exists; it must belong to the machine then.
 
-    With `check_unused`, which raises the StateError of a file that is in use, a file that root put there for the
-    machine becomes its own (`DiskSpec.put_after`).
+    With `check_unused`, a file that root put there for the machine becomes its own (`DiskSpec.put_after`), unless it is
+    in use.
 
     StateError, with the code IMAGE_FOREIGN, for a disk of another machine, IMAGE_UNOWNED for one of an unknown one.
     StateError too for a path by which local users or the guest could reach another file, for a device that the host
@@ -213,10 +213,10 @@ def _is_put_there(spec: DiskSpec, owners: ImageOwners, descriptor: int) -> bool:
 
 
 def _doubt(spec: DiskSpec, descriptor: int) -> str:
-    """Why a file of nobody may not have been put there by root for the machine; '' for one that was.
+    """Why a file without an owner may not have been put there by root for the machine; '' for one that was.
 
-    Nobody sets the moment at which a file was made: not by cp -p, chmod, a backup or a new label. It is that of the
-    name's content as long as no name of another file is moved there, which root alone can do in these folders.
+    No program sets the birth time of a file: not cp -p, chmod, a backup or a new label. Only root can move another file
+    to the path.
     """
     status = os.fstat(descriptor)
     if spec.base is not None:

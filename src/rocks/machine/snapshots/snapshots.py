@@ -252,8 +252,8 @@ def _restore_on_nas(
 def remove_snapshot(database: Database, name: str, snapshot: str) -> tuple[str, ...]:
     """Remove the files of a snapshot, or have its NASes release it; returns notes.
 
-    A restore to it that was interrupted is ended: the machine keeps its disks as they are, of different moments; this
-    is decided by who may become root. UserError when there is none; the first error of the host or NAS otherwise.
+    An interrupted restore to it is ended: the machine keeps its disks as they are, of different moments, so only a
+    person who may become root can do that. UserError without such a snapshot; else the first error of the host or NAS.
     """
     vm = _lock(database, name)
     found, parts = _snapshots_of(database, vm)

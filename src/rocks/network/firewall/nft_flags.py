@@ -112,7 +112,8 @@ def with_values(flags: str, attributes: Mapping[str, str]) -> str:
         if not _VALUE.fullmatch(text):
             state = f'the value "{printable(text)}", which cannot be a part of flags' if text else "no value"
             raise UserError(
-                f"flags: the attribute {found[1]} has {state}: rocks set attr {found[1]} (or host attr)"
+                f"flags: the attribute {found[1]} has {state}: rocks set attr {found[1]} VALUE, or rocks set host attr "
+                f"HOST {found[1]} VALUE, gives it one"
             )
         return text
 

@@ -138,7 +138,7 @@ def given_image(cluster: str, requested: str, given: str) -> str:
 
 
 def shortened(hosts: Sequence[str]) -> tuple[str, ...]:
-    """The machines of a refused request for its entry in the audit log: they are any text, and as many as it likes."""
+    """The machines of a refused request for its entry in the audit log; the request may have any text and number."""
     more = len(hosts) - 3
     return (*map(printable, hosts[:3]), *([f"and {more} more"] if more > 0 else []))
 
@@ -152,7 +152,7 @@ def _form(text: str) -> str:
 class Rates:
     """How often each key may act: `burst` times at once, then `per_second`. Remembers at most `most` keys.
 
-    Who has one left may take many: then the next ones have to be waited for.
+    A key that has one left may take many at once: it then waits until all of them have come back.
     """
 
     def __init__(self, per_second: float, burst: int, most: int = 10000) -> None:

@@ -230,7 +230,7 @@ class OwnerService:
         return clusters[0].cluster
 
     def _take_of_day(self, request: OwnerRequest, cluster: str) -> None:
-        """Count what the request names. StateError when the cluster has had all of a day."""
+        """Count the machines that the request names. StateError when the cluster has had all those of a day."""
         rates, count = self._of_a_day[request.action == "off"], max(1, len(request.hosts))
         with self._lock:
             is_allowed = rates.take(cluster.lower(), monotonic_seconds(), count)

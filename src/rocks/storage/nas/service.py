@@ -250,7 +250,7 @@ class NasService:
                 image.lease_token,
             )
             return
-        # one number for all reports of the host: each other one would be recorded until the image is unmapped
+        # one number for all reports of the host: else each report would be recorded until the image is unmapped
         self._engine.take(image.image_id, Unmap(f"release-{image.image_id}.{message.epoch}"))
 
     def _ask_host(self, image: Image, work: Work, effect: AskHost) -> None:

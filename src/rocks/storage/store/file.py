@@ -14,7 +14,7 @@ from rocks.core.errors import IncoherentError, StateError, ToolError
 from rocks.core.files import explain
 
 MAX_WAITING_REPLIES = 10_000
-"""Replies to one queue that wait to be sent: a node that takes none out of its own queue gets no more meanwhile."""
+"""Replies to one queue that wait to be sent. A node that reads none of its own queue gets no more until it does."""
 
 _SCHEMA_VERSION = 1
 _BUSY_SECONDS = 30.0
@@ -142,8 +142,8 @@ class StoreFile:
     def post(self, message: OutboxMessage) -> None:
         """Add a message, which stays until the broker has confirmed it.
 
-        A waiting message with the same id is the same message. A reply beyond `MAX_WAITING_REPLIES` is dropped: who
-        still wants it asks again.
+        A waiting message with the same id is the same message. A reply beyond `MAX_WAITING_REPLIES` is dropped: a node
+        that still wants it asks again.
         """
         with self.transaction():
             if message.kind == "reply":

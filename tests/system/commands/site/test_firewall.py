@@ -67,7 +67,8 @@ def test_flags_name_attributes_of_each_host(hosts: Site, tmp_path: Path) -> None
     rule = ("rulename=A50-NTP", *NTP, "flags=-s &near;/&mask;")
     assert (
         hosts.refused("add firewall", *rule)
-        == "on host head: flags: the attribute near has no value: rocks set attr near (or host attr)"
+        == "on host head: flags: the attribute near has no value: rocks set attr near VALUE, or rocks "
+        "set host attr HOST near VALUE, gives it one"
     )
     hosts.done("set attr mask 255.255.255.0")
     hosts.done("set appliance attr compute near 192.0.2.7")

@@ -43,7 +43,8 @@ class Plugin(rocks.commands.Plugin):
             if action == INSTALL:
                 self.owner.command("set host boot", [*self._machines, f"action={INSTALL}"])
                 self.db.commit()
-            outcomes = start_outcomes(self.owner, self._machines, beside_jobs=self.owner.force)
+            beside_jobs = bool(getattr(self.owner, "force", False))
+            outcomes = start_outcomes(self.owner, self._machines, beside_jobs=beside_jobs)
         for line in outcomes.lines:
             self.owner.notify(line)
         return {
