@@ -52,9 +52,9 @@ BODY_BYTES_OF_A_REQUEST = 16 << 10
 
 _ENDINGS = frozenset(
     ("poweroff", "shutdown", "poweroff_set", "shutdown_set", "cancel_operation", "cancel_reservation", "revoke_token",
-     "logout", "delete_image", "cancel_upload", "destroy")
+     "logout", "delete_image", "cancel_upload", "destroy", "sign_in", "login")
 )  # fmt: skip
-"""Actions that end something."""
+"""Actions that end something, and sign-ins, without which their user could end nothing."""
 
 Found = TypeVar("Found")
 
@@ -80,7 +80,7 @@ class Service:
     """Each leaves its operation and its entry in the audit log; one of many nodes counts for each."""
 
     daily_endings: DailyRate = field(init=False)
-    """The same for `_ENDINGS`: who has had all changes of the day can still end what is charged."""
+    """The same for `_ENDINGS`: a user who has had all changes of the day can still end what is charged."""
 
     all_changes: AtOnce = field(init=False)
     """Those of four users who wait for rows had all 16 connections: a quarter of them is for readings."""

@@ -324,6 +324,11 @@ def test_an_owner_has_so_many_changes_of_nodes_in_a_day_and_as_many_ends(service
     refused = service.ask("ann", "PATCH", "/v1/user", json={}, headers=PROBLEMS)
     assert refused.status_code == 429 and "in a day; wait 240 minutes" in refused.json()["detail"]
     assert sql(pool, "SELECT COUNT(*) FROM audit") == before
+    page = {"Sec-Fetch-Site": "same-origin", "Host": "site.example", **PROBLEMS}
+    password = {"username": "", "password": service.tokens["ann"]}
+    assert service.ask("", "POST", "/session", json=password, headers=page).status_code == 204, (
+        "to end it there"
+    )
     assert service.ask("ann", "PUT", f"{SETS}/{number}/poweroff").status_code == 204
     assert service.ask("bob", "PATCH", "/v1/user", json={}).status_code == 200
     assert service.get("ann", "/v1/user").status_code == 200
