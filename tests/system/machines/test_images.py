@@ -410,10 +410,10 @@ def test_copies_of_isos_that_the_library_has_no_more_go_before_the_next_copy_com
         machines.run(f"add image {name} file={tmp_path / name}")
         machines.run(f"set host vm cdrom one image={name}")
         before = set(folder.iterdir()) if folder.exists() else set()
-        told = machines.run("start host vm one")
+        printed = machines.run("start host vm one")
         machines.run("stop host vm one")
         (new,) = set(folder.iterdir()) - before
-        assert all(f"{gone} is removed from {OLD}" in told for gone in before - set(folder.iterdir()))
+        assert all(f"{gone} is removed from {OLD}" in printed for gone in before - set(folder.iterdir()))
         return new
 
     folder = machines.hosts[OLD].images / "library"

@@ -144,7 +144,7 @@ def remove_left_copies(
     """Remove copies of images that the library does not have any more and nothing uses; a line for each.
 
     `directories` are image directories of hosts; `digests` those of the library. Owners upload and remove ISOs as they
-    like, and each start of a machine may leave another copy. What a host does not tell or remove stays, and so do those
+    like, and each start of a machine may leave another copy. What a host does not list or remove stays, and so do those
     beyond `_LEFT_AT_ONCE`.
     """
     listings = {
