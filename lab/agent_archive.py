@@ -56,13 +56,24 @@ def install(folder: Path) -> None:
 def listen(machine: Machine) -> None:
     """Start the agent that listens, in a machine of a network namespace, which has no systemd for its units.
 
-    It is the child of the daemon. One whose package is only two seconds old does not listen.
+    It is the child of the daemon, and has no capability that its unit takes from it. One whose package is only two
+    seconds old does not listen.
     """
     age_seconds = time.time() - machine.outside("/opt/rocks/lib/rocks-agent.pyz").stat().st_ctime
     time.sleep(max(0.0, 2.1 - age_seconds))
-    activate = ["/usr/bin/systemd-socket-activate", "--seqpacket", f"--listen={SOCKET}"]
+    confine = ["setpriv", "--no-new-privs", f"--bounding-set={_denied()}"]
+    activate = [*confine, "/usr/bin/systemd-socket-activate", "--seqpacket", f"--listen={SOCKET}"]
     again = ["/bin/sh", "-c", _AGAIN, "sh"]
     machine.start_daemon(_LISTENING, [*again, *activate, "/opt/rocks/libexec/rocks-agent", "listen"])
+
+
+def _denied() -> str:
+    """The capabilities that the agent's unit does without, as setpriv(1) takes them."""
+    unit = (_UNIT_FILES / "rocks-agent.service").read_text("ascii")
+    lists = [
+        line.partition("=~")[2] for line in unit.splitlines() if line.startswith("CapabilityBoundingSet=~")
+    ]
+    return ",".join(f"-{name.lower().removeprefix('cap_')}" for names in lists for name in names.split())
 
 
 if __name__ == "__main__":

@@ -66,6 +66,10 @@ def _handler(server: RangeServer, ends: threading.Event) -> type[http.server.Bas
         def do_HEAD(self) -> None:
             self.do_GET()
 
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.do_GET()
+
         def do_GET(self) -> None:
             server.requests.append((self.command, self.path, dict(self.headers)))
             self.close_connection = True

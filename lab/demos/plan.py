@@ -112,4 +112,6 @@ def _interface_commands(machine: FrontendFacts, described: Described) -> list[Ar
             if network == "private":
                 # VLAN devices are then called DEVICE.VLAN, not pDEVICE.VLAN: the device is not renamed here.
                 commands.append(("set", "host", "interface", "options", FRONTEND, device, "novtap"))
+            else:  # as `rocks create site` has it; the published pragma_boot asks for it
+                commands.append(("add", "host", "route", FRONTEND, "0.0.0.0", _GATEWAY, "netmask=0.0.0.0"))
     return commands

@@ -23,8 +23,11 @@ FIRST_LIMITS = {"images": 100, "image_bytes": 200 * 10**9}
 MAX_WALLTIME_MINUTES = 10_000_000
 """Of a request; a site sets less (`most_walltime_minutes`)."""
 
+MAX_SESSIONS = 20
+"""Usable tokens of a user's sign-ins by a password: the next sign-in ends the one that nothing has used for longest."""
+
 MAX_TOKENS = 100
-"""Usable tokens of a user. So many of those that have ended are listed besides; older ones are forgotten."""
+"""Usable tokens of a user besides those of sign-ins. So many that have ended are listed; older ones are forgotten."""
 
 DEFAULT_TOKEN_DAYS = 90
 MAX_TOKEN_DAYS = 3650

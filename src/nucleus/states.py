@@ -49,6 +49,11 @@ QUEUED, SUCCEEDED = "queued", "succeeded"
 ENDED_OPERATIONS: Final = (SUCCEEDED, FAILED, CANCELLED)
 
 
+def is_ending(state: str, cancel_requested: str | None) -> bool:
+    """Whether the end of a computeset has begun, or was asked for."""
+    return state == ENDING or (state in LIVING_SETS and cancel_requested is not None)
+
+
 def outcome_of(error: Mapping[str, Any] | None) -> str:
     """State of an operation that ends with this problem: one that its owner took back is cancelled, and not failed."""
     if error is None:

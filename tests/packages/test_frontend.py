@@ -107,13 +107,13 @@ def test_units_are_valid_and_hardened(built: dict[str, list[Path]], tmp_path: Pa
         "rocks-airboss.service": 3.5,
         "rocks-dns.service": 3.5,
         "rocks-kickstart.service": 3.5,
-        "rocks-agent.service": 10.0,  # as root by SSH
+        "rocks-agent.service": 5.0,
         "rocks-links.service": 4.5,
         "rocks-ended.service": 3.5,
-        "rocks-imgstorage-host.service": 7.0,
-        "rocks-imgstorage-nas.service": 7.0,
+        "rocks-imgstorage-host.service": 4.5,
+        "rocks-imgstorage-nas.service": 4.5,
         "rocks-nucleus.service": 1.5,
-        "rocks-nucleus-executor.service": 6.5,
+        "rocks-nucleus-executor.service": 6.0,
     }
     for package in built["deb"]:
         run_checked(["dpkg-deb", "-x", str(package), str(tmp_path)], deadline_seconds=60)

@@ -1,4 +1,4 @@
-"""Files of tests, and all folders, stay small: a reader finds a file, and reads it as one page after another."""
+"""Folders stay small: a reader finds a file."""
 
 from collections import Counter
 from pathlib import Path
@@ -9,7 +9,6 @@ from lab.namespace import CHECKOUT
 from rocks.core.process import run_checked
 
 TESTS = Path(__file__).resolve().parents[1]
-MAX_LINES = 400
 MAX_FILES = 30
 
 SERIES = ("decisions", "migrations")
@@ -24,14 +23,6 @@ OWN_FOLDERS = {Path("lab_machines"), Path("storage/daemons")}
 def above(found: dict[str, int], maximum: int) -> list[str]:
     """What is above the maximum."""
     return sorted(f"{name} has {size}" for name, size in found.items() if size > maximum)
-
-
-def test_no_file_is_long() -> None:
-    found = {
-        str(path.relative_to(TESTS)): len(path.read_text("utf-8").splitlines())
-        for path in TESTS.rglob("*.py")
-    }
-    assert above(found, MAX_LINES) == []
 
 
 def test_no_folder_is_full() -> None:

@@ -148,7 +148,7 @@ _ARGUMENTS = {
     "NEW": ("new", "as many new names, such as n[0-1]", ""),
     "FILE": ("path", "an ISO file", "file"),
     "LAUNCHER": ("launcher", "a folder with a launcher.toml", "file"),
-    "IMAGE": ("image", "an image's name, or its number in the list", "image"),
+    "IMAGE": ("image", "an image's name, or its number in the list, which begins with 1", "image"),
     "SITE": ("site", "the site's name", ""),
     "VC": ("vc", "the cluster image, as the site's repository calls it", ""),
     "RESERVATION": ("reservation", "the reservation's number", ""),

@@ -39,6 +39,11 @@ class Context:
         return str(self.option("format", "table"))
 
     @property
+    def is_old_form(self) -> bool:
+        """Whether json and rest are as the old client printed them: with --legacy, and for callers of its name `cm`."""
+        return bool(self.option("legacy")) or Path(sys.argv[0]).name == "cm"
+
+    @property
     def client(self) -> Client:
         if self._client is None:
             from comet.client.cache import Cache, default_path
@@ -110,13 +115,13 @@ class Context:
             self.print_document(raw() if raw else [dict(row) for row in rows])
         else:
             header = columns(*keys.split()) if keys and not rows and self.form == "csv" else chosen
-            show(printed(rows, header, self.form, bool(self.option("legacy"))))
+            show(printed(rows, header, self.form, self.is_old_form))
 
     def print_document(self, document: Any) -> None:
-        """A document as JSON, or with --legacy as a Python literal."""
+        """A document as JSON, in the old form as a Python literal."""
         import json
 
-        show(ascii(document) if self.option("legacy") else json.dumps(document).replace("\x7f", "\\u007f"))
+        show(ascii(document) if self.is_old_form else json.dumps(document).replace("\x7f", "\\u007f"))
 
     def say(self, message: str) -> None:
         """A message, unless --quiet."""

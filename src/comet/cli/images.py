@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from difflib import get_close_matches
 
-from comet.cli.context import Context
+from comet.cli.context import Context, number
 from comet.cli.output import columns, safe, show
 from comet.cli.power import each, followed
 from comet.client.client import Client
@@ -15,12 +15,12 @@ from comet.client.errors import NotFoundError, UsageError
 def show_images(context: Context) -> None:
     found = context.client.isos()
     if context.form == "table":
-        for index, name in enumerate(found):
+        for index, name in enumerate(found, 1):
             show(safe(f"{index}: {_short(name)}"))
         if not found:
             context.say("there is no image for your drives. Upload one: comet iso upload FILE")
     else:
-        rows = [{"index": index, "name": _short(name)} for index, name in enumerate(found)]
+        rows = [{"index": index, "name": _short(name)} for index, name in enumerate(found, 1)]
         context.print(rows, columns("index", "name"), lambda: found)
 
 
@@ -81,16 +81,18 @@ def _wire_name(client: Client, image: str) -> str:
         raise UsageError("an image's name is empty; to empty a drive: comet iso detach")
     found = client.isos()
     if image.isascii() and image.isdigit():
-        if int(image) < len(found):
-            return found[int(image)]
-    elif image in found:
+        place = number(image, "a number of the list")
+        if 0 < place <= len(found):
+            return found[place - 1]
+        counted = f"its numbers are 1 to {len(found)}" if found else "it is empty"
+        raise NotFoundError(f"there is no image {image} in the list: {counted}. List them: comet iso list")
+    if image in found:
         return image
-    else:
-        named = [it for it in found if it.rpartition("/")[2] == image]
-        if len(named) > 1:
-            raise UsageError(f"there are several images {image}: name one of {', '.join(named)}")
-        if named:
-            return named[0]
+    named = [it for it in found if it.rpartition("/")[2] == image]
+    if len(named) > 1:
+        raise UsageError(f"there are several images {image}: name one of {', '.join(named)}")
+    if named:
+        return named[0]
     near = get_close_matches(image, [_short(it) for it in found] + [it.rpartition("/")[2] for it in found], 1)
     meant = f" Did you mean: {near[0]}?" if near else ""
     raise NotFoundError(f"there is no image {image}.{meant} List them: comet iso list")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from comet.cli import computesets
-from comet.cli.context import Context, computes_of
+from comet.cli.context import Context, computes_of, number
 from comet.cli.output import safe, shortened, show
 from comet.client.errors import NotFoundError, RefusedError, UsageError
 from comet.client.hostlists import expand_hostlist
@@ -48,7 +48,7 @@ def power(context: Context) -> int:
             f"--{unused[0]} belongs to computes that start as a computeset: name free ones, or give --count"
         )
     if nodes is not None and nodes.isascii() and nodes.isdigit():
-        return _power_set(context, action, int(nodes))
+        return _power_set(context, action, number(nodes, "a computeset's number"))
     names = None if nodes is None else expand_hostlist(nodes)
     _confirm_loss(context, action, f"the frontend of {given.cluster}" if names is None else str(nodes))
     done = each(context, context.client.power_each(given.cluster, action, names), _ACCEPTED[action])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shlex
 
 from comet.client.configuration import Endpoint, checked_token
 from comet.client.connection import Connection, decoded
@@ -19,12 +18,6 @@ def logon(endpoint: Endpoint, password: str, timeout: float = 30) -> str:
             path = connection.outer_path("rest-auth", "login", "")
             found = decoded(connection.request("POST", path, body, repeat=False).body)
     except (AuthenticationError, RefusedError) as error:
-        if error.slug == "quota-exceeded":
-            ca = ("--cacert", endpoint.ca) if endpoint.ca else ()
-            place = f"{endpoint.url}/{endpoint.api_version}/token/ID"
-            curl = shlex.join(("curl", *ca, "-u", endpoint.username, "-X", "DELETE", place))
-            text = f"{error}; with your password alone you revoke one so: {curl}"
-            raise RefusedError(text, error.slug, error.http_status) from error
         if isinstance(error, RefusedError) and error.slug:  # the published one refuses a password without it
             raise
         raise AuthenticationError(

@@ -148,11 +148,14 @@ def demand_cluster_match(change: Change, cluster: Cluster) -> None:
     require_match(change.call.request, etag_of(state=_state_of(cluster)), f"the cluster {cluster.name}")
 
 
-def demand_cluster_stays(change: Change, cluster: Cluster) -> set[int | None]:
-    """The numbers of its computes that are being destroyed. Problem while the cluster is: nothing of it is started."""
+def demand_cluster_stays(change: Change, cluster: Cluster, nodes: Sequence[Node] = ()) -> set[int | None]:
+    """The numbers of its computes that are being destroyed. Problem while the cluster is, or one of the nodes."""
     leaving = operations.targets_in_work(change.session, cluster.id, "destroy")
     if None in leaving:
-        raise conflict(f"{cluster.name} is being destroyed; nothing of it can be started")
+        raise conflict(f"{cluster.name} is being destroyed; nothing of it can be started or changed")
+    for node in nodes:
+        if node.id in leaving:
+            raise conflict(f"{node.name} is being destroyed; choose another node")
     return leaving
 
 
@@ -178,6 +181,8 @@ def destroy_cluster(change: Change, c: str, confirm: Confirm = "") -> Response:
             f"a node of {cluster.name} is being powered on: wait for it, then `comet power off {cluster.name}`, "
             "and repeat the request"
         )
+    if operations.targets_in_work(change.session, cluster.id, "attach_iso"):
+        raise conflict(f"the drive of a node of {cluster.name} is being changed; wait until that has ended")
     return accepted(change, change.ask("destroy", cluster), (cluster.name, None))
 
 

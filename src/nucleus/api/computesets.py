@@ -21,6 +21,7 @@ from nucleus.api.new_computesets import (
     requested_nodes,
     walltime_of,
 )
+from nucleus.api.nodes import demand_stays_on
 from nucleus.api.paging import Page, chosen, number_of, page_of, paged
 from nucleus.api.problems import Problem, conflict, is_legacy
 from nucleus.api.quotas import demand_few_sets, demand_quota
@@ -31,7 +32,7 @@ from nucleus.limits import MAX_PER_PAGE
 from nucleus.mirror import clusters, computesets, operations
 from nucleus.mirror.driver import DuplicateError
 from nucleus.records import NewEvent
-from nucleus.states import ENDED_SETS, RUNNING
+from nucleus.states import ENDED_SETS, ENDING, RUNNING, is_ending
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -162,8 +163,7 @@ def start_computeset(change: Change, body: models.NewComputeset) -> Response:
     nodes, hosts = requested_nodes(change, cluster, body, leaving)
     for node in nodes:
         demand_free(change, cluster, node)
-        if node.id in leaving:
-            raise conflict(f"{node.name} is being destroyed; choose another node")
+    demand_cluster_stays(change, cluster, nodes)
     demand_hosts(change, len(nodes), hosts)
     walltime = walltime_of(call, body)
     account = account_of(change, cluster, body.allocation)
@@ -239,8 +239,10 @@ def _end(change: Change, number: int, how: str) -> Response:
 def _restart(change: Change, number: int, action: str) -> Response:
     """The set goes on."""
     one, cluster = _set_with_cluster(change, number)
-    if one.state != RUNNING:
-        raise conflict(f"the computeset {number} is {one.state}; only a running one can {action}")
+    state = ENDING if is_ending(one.state, one.cancel_requested) else one.state
+    if state != RUNNING:
+        raise conflict(f"the computeset {number} is {state}; only a running one can {action}")
+    demand_stays_on(change, list(clusters.nodes_by_id(change.session, change.scope, one.node_ids).values()))
     target, arguments = f"{cluster.name}/set {number}", {"nodes": list(one.node_ids)}
     operation = change.ask(f"{action}_set", cluster, set_id=number, arguments=arguments, target=target)
     return accepted(change, operation, (cluster.name, None))

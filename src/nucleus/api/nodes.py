@@ -17,10 +17,12 @@ from nucleus.api.responsibility import demand_acknowledgement, demand_leader
 from nucleus.api.service import Change, accepted, find_cluster, find_node, unknown_node
 from nucleus.hostlists import MAX_OWNERS_NODES, expand
 from nucleus.mirror import clusters, computesets, operations
-from nucleus.states import ACTIVE, ENDING, RUNNING, SYNCING, disk_state, is_off
+from nucleus.states import ACTIVE, RUNNING, SYNCING, disk_state, is_ending, is_off
 from rocks.core.errors import UserError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from nucleus.records import Cluster, Node, Operation
 
 router = APIRouter()
@@ -61,19 +63,48 @@ def _power(change: Change, action: str, c: str, n: str | None) -> Response:
         raise Problem(
             "not-in-running-set", f"{node.name} is in no running computeset{_way_out(change, cluster, node)}"
         )
-    is_down = is_off(node.state, has_host=node.physical_host is not None)
-    if action in ("reboot", "reset") and is_down and not operations.busy_nodes(change.session, [node.id]):
-        raise conflict(f"{node.name} is off{seen_ago(change, cluster, node)}; power it on instead")
+    _demand_no_end(change, [node])
+    if action in ("reboot", "reset"):
+        demand_stays_on(change, [node])
+        coming = operations.coming_power(change.session, [node.id])
+        if is_off(node.state, has_host=node.physical_host is not None) and node.id not in coming:
+            raise conflict(f"{node.name} is off{seen_ago(change, cluster, node)}; power it on instead")
     if action == "poweron":
         demand_acknowledgement(change.call)
         demand_leader(change, cluster)
-        demand_cluster_stays(change, cluster)
+        demand_cluster_stays(change, cluster, [node])
         demand_startable(node)
         _demand_host(change, node)
         demand_quota(change, cluster, [node])
     set_id = node.set_id if node.kind == "compute" else None
     operation = change.ask(action, cluster, node, set_id=set_id)
     return accepted(change, operation, (cluster.name, node.name))
+
+
+def demand_stays_on(change: Change, nodes: Sequence[Node]) -> None:
+    """Problem when an operation that comes first leaves one of the nodes off: a reset or reboot would fail."""
+    coming = operations.coming_power(change.session, [node.id for node in nodes])
+    for node in nodes:
+        identifier, is_on = coming.get(node.id, ("", True))
+        if not is_on:
+            raise conflict(
+                f"{node.name} is being powered off; wait until it is off, and power it on instead",
+                operation=identifier,
+            )
+
+
+def _demand_no_end(change: Change, nodes: Sequence[Node]) -> None:
+    """Problem when a computeset of one of the nodes ends, or is to: what comes after that is not done.
+
+    An image in the drive would keep the set, and its hosts, from their end.
+    """
+    numbers = sorted({node.set_id for node in nodes if node.set_id is not None})
+    for one in computesets.computesets_by_number(change.session, numbers) if numbers else ():
+        if is_ending(one.state, one.cancel_requested):
+            node = next(node for node in nodes if node.set_id == one.id)
+            raise Problem(
+                "node-busy", f"the computeset {one.id} of {node.name} is ending; wait until it has ended"
+            )
 
 
 def _demand_host(change: Change, node: Node) -> None:
@@ -156,12 +187,8 @@ def nodes_by_name(change: Change, cluster: Cluster, names: list[str]) -> list[No
 
 def _attach_nodes(change: Change, cluster: Cluster, nodes: list[Node], iso: str) -> Operation:
     demand_cluster_match(change, cluster)
-    ending = next((node for node in nodes if node.set_state == ENDING), None)
-    if ending is not None:  # a node with something to do would keep the set, and its hosts, from their end
-        raise Problem(
-            "node-busy",
-            f"the computeset {ending.set_id} of {ending.name} is ending; wait until it has ended",
-        )
+    demand_cluster_stays(change, cluster, nodes)
+    _demand_no_end(change, nodes)
     image = find_image(change, iso, cluster) if iso else None
     arguments: dict[str, Any] = {"image": image and image.id, "iso": image and image.text}
     if len(nodes) == 1:

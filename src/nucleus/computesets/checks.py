@@ -12,7 +12,7 @@ from nucleus.mirror.hosts import recent_jobs
 from nucleus.mirror.observations import SCHEDULER, database_now, record_source
 from nucleus.mirror.pool import logged
 from nucleus.records import Account
-from nucleus.states import ENDING, SCHEDULER_AWAY
+from nucleus.states import SCHEDULER_AWAY, is_ending
 from rocks.core.errors import StateError
 
 if TYPE_CHECKING:
@@ -62,8 +62,9 @@ def _kind_of(one: Computeset, of_list: Collection[str]) -> str | None:
 
 def _is_off(one: Computeset) -> bool:
     members = lifecycle.from_json_object(one.context, one.node_ids).members
-    ends = one.state == ENDING or one.cancel_requested is not None
-    return ends and all(member.is_free and not member.is_on for member in members)
+    return is_ending(one.state, one.cancel_requested) and all(
+        member.is_free and not member.is_on for member in members
+    )
 
 
 class Scheduler:

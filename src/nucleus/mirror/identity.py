@@ -30,7 +30,7 @@ class User(NamedTuple):
 
 
 class Token(NamedTuple):
-    """What is stored of a token: no secret. `projects` None = all those of its user."""
+    """What is stored of a token: no secret. `projects` None = all those of its user. `is_session`: of a sign-in."""
 
     id: str
     user_id: int
@@ -41,6 +41,7 @@ class Token(NamedTuple):
     expires: datetime | None
     last_used: datetime | None
     revoked_at: datetime | None
+    is_session: bool = False
 
 
 class Project(NamedTuple):
@@ -197,7 +198,7 @@ def add_token(session: Session, token: Token, secret_sha256: bytes) -> None:
     columns = {
         "id": token.id, "user_id": token.user_id, "secret_sha256": secret_sha256, "scopes": " ".join(token.scopes),
         "projects": None if token.projects is None else list(token.projects), "note": token.note,
-        "expires": token.expires and token.expires.replace(tzinfo=None),
+        "expires": token.expires and token.expires.replace(tzinfo=None), "is_session": token.is_session,
     }  # fmt: skip
     session.insert("token", columns)
     ended = session.column(
@@ -211,7 +212,9 @@ def add_token(session: Session, token: Token, secret_sha256: bytes) -> None:
 def _token(row: Sequence[Any]) -> Token:
     token = Token(*row)
     return token._replace(
-        scopes=tuple(row[2].split()), projects=None if row[3] is None else tuple(json.loads(row[3]))
+        scopes=tuple(row[2].split()),
+        projects=None if row[3] is None else tuple(json.loads(row[3])),
+        is_session=bool(token.is_session),
     )
 
 
@@ -227,7 +230,7 @@ class TokenUse(NamedTuple):
 _OF_USE = (
     "t.id, t.user_id, t.scopes, CAST(t.projects AS CHAR), t.note, t.created, t.expires, t.last_used, t.revoked_at,"
     " HEX(t.secret_sha256), t.last_used IS NULL OR t.last_used < UTC_TIMESTAMP(3) - INTERVAL 1 MINUTE,"
-    " u.username, u.email, u.first_name, u.last_name, u.is_active, u.is_operator, u.acknowledged_at"
+    " t.is_session, u.username, u.email, u.first_name, u.last_name, u.is_active, u.is_operator, u.acknowledged_at"
 )
 _USE = (
     f"SELECT {in_one(_OF_USE)}, p.id, p.name"
@@ -244,8 +247,8 @@ def token_use(session: Session, token_id: str) -> TokenUse | None:
     if not rows:
         return None
     values = from_json(rows[0][0])
-    token = _token((*values[:5], *map(moment_of, values[5:9])))
-    username, email, first, last, is_active, is_operator, acknowledged = values[11:]
+    token = _token((*values[:5], *map(moment_of, values[5:9]), values[11]))
+    username, email, first, last, is_active, is_operator, acknowledged = values[12:]
     user = User(
         token.user_id, username, email, first, last, bool(is_active), bool(is_operator), moment_of(acknowledged),
         {number: name for _, number, name in rows if number is not None},
@@ -268,17 +271,17 @@ def tokens_of(session: Session, user_id: int | None) -> list[Token]:
     return [_token(row) for row in session.rows(f"{_TOKEN}{condition} ORDER BY created, id", values)]
 
 
-def usable_tokens(session: Session, user_id: int) -> list[str]:
-    """The usable tokens of a user, first those not used for longest.
+def usable_tokens(session: Session, user_id: int, *, is_session: bool = False) -> list[str]:
+    """The usable tokens of a user, those of sign-ins or the others, first those not used for longest.
 
     Locks the user's row: another transaction that counts the user's tokens, to make one more, waits for the end of this
     one.
     """
     lock_user(session, user_id)
     return session.column(
-        "SELECT id FROM token WHERE user_id = %s AND revoked_at IS NULL"
+        "SELECT id FROM token WHERE user_id = %s AND is_session = %s AND revoked_at IS NULL"
         " AND (expires IS NULL OR expires > UTC_TIMESTAMP(3)) ORDER BY IFNULL(last_used, created), id",
-        (user_id,),
+        (user_id, is_session),
     )
 
 

@@ -23,6 +23,12 @@ if TYPE_CHECKING:
     from nucleus.mirror.pool import Session
 
 _COLUMNS = columns_of("o", Operation._fields)
+_LEAVES_ON = {
+    **dict.fromkeys(("poweron", "start_member"), True),
+    **dict.fromkeys(("poweroff", "shutdown", "poweroff_member", "shutdown_member", "destroy"), False),
+}
+"""Kind of an operation that decides the power of a node → whether it leaves it on."""
+
 _ENDED = "ended = UTC_TIMESTAMP(3), generation = generation + 1"
 
 
@@ -255,6 +261,16 @@ def nodes_in_work(session: Session, set_id: int, kind: str) -> set[int]:
 def busy_nodes(session: Session, node_ids: Sequence[int]) -> set[int]:
     """Those of the nodes of which an operation is queued or runs."""
     return _nodes(session, f"target_node IN ({placeholders(node_ids)})", node_ids)
+
+
+def coming_power(session: Session, node_ids: Sequence[int]) -> dict[int, tuple[str, bool]]:
+    """Node → (identifier, whether it leaves it on) of the last operation, queued or running, that decides its power."""
+    rows = session.rows(
+        f"SELECT target_node, id, kind FROM operation WHERE target_node IN ({placeholders(node_ids)})"
+        f" AND kind IN ({placeholders(_LEAVES_ON)}) AND state IN ('queued', 'running') ORDER BY id",
+        [*node_ids, *_LEAVES_ON],
+    )
+    return {node: (identifier, _LEAVES_ON[kind]) for node, identifier, kind in rows}
 
 
 def targets_in_work(session: Session, cluster_id: int, kind: str) -> set[int | None]:

@@ -22,12 +22,12 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Callable, List, NamedTuple, Optional
 
+from rocks.core import job_user
 from rocks.core.clock import Deadline, wait_seconds
 from rocks.core.drain_reasons import IMAGE_LATE, VM_WITHOUT_JOB
 from rocks.core.errors import RocksError, ToolError, UserError
 from rocks.core.files import write_file
 from rocks.core.process import run_checked
-from rocks.core.settings_file import read_settings_text
 from rocks.fleet.host.state_folder import Place, ensure_folder
 from rocks.storage.mapped_volumes import mapped_images
 
@@ -38,8 +38,6 @@ _PEOPLE = range(1000, 60000)  # who may run QEMU in a job; libvirt's user is 640
 _POLL_SECONDS = 5.0
 _COMMAND_SECONDS = 20.0
 _JOB = re.compile(r"VC-JOB-\d+-[0-9a-z]+|nucleus-\d+")  # of a computeset, or of a reservation
-SETTINGS = Path("/etc/rocks/host-free.conf")
-_USER = "nucleus"
 
 
 class Node(NamedTuple):
@@ -202,24 +200,15 @@ def _jobs_of_user(name: str) -> List[str]:
 
 def _user_number() -> str:
     """The number of Nucleus's user for slurmctld. Raises UserError when it has none."""
-    user = _user()
+    user = job_user.user_of_jobs()
     known = _ask("scontrol", "show", "assoc_mgr", f"users={user}", "flags=users")
     found = re.search(rf"^UserName={re.escape(user)}\((\d+)\)", known, re.MULTILINE)
     if not found:
         raise UserError(
             f"the user of Nucleus is not known: slurmctld has no user {user}; compare `sacctmgr show user` with the "
-            f"line `user = NAME` of {SETTINGS}; this host's state is not changed"
+            f"line `user = NAME` of {job_user.SETTINGS}; this host's state is not changed"
         )
     return found[1]
-
-
-def _user() -> str:
-    try:
-        return read_settings_text(SETTINGS.read_text("utf-8"), ("user",), str(SETTINGS)).get("user", _USER)
-    except FileNotFoundError:
-        return _USER
-    except (OSError, ValueError) as error:
-        raise UserError(f"the user of Nucleus is not known: {error}") from None
 
 
 def _change(name: str, state: Optional[str], reason: str = VM_WITHOUT_JOB) -> None:

@@ -20,6 +20,7 @@ from rocks.commands._framework.tree import (
 )
 from rocks.core.errors import EXIT_UNKNOWN_COMMAND, BugError, RocksError, UserError, interrupt_of
 from rocks.core.terminal import one_line
+from rocks.trust.callers import settle_process
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,6 +62,10 @@ def main(arguments: Sequence[str]) -> int:
     """Run the command that the arguments name; returns the exit status (`rocks.core.errors`)."""
     gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
     _accept_any_text()
+    try:
+        settle_process()
+    except UserError as error:
+        return _report_error(error, None)
     return run_line(arguments)
 
 

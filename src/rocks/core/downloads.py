@@ -1,5 +1,8 @@
 """Files of web servers: http and https alone, below bounds of size, redirections and silence.
 
+All programs but `comet` ask servers through this module, so one rule holds: no redirection leads from https to http,
+and what is sent is not sent elsewhere.
+
 A download is written beside its target, with the ETag or the time of change that the server gave. The same call later
 continues it with a range, and takes a complete file again only if the server has another one.
 
@@ -83,9 +86,12 @@ def check_url(text: str) -> None:
         raise UserError("a URL with a user's name or password is not taken: others would see it in lists")
 
 
-def fetch(url: str, max_bytes: int) -> bytes:
-    """The content of a small file, within `SMALL_SECONDS`. Errors as `download`."""
-    with _opened(url, {}, seconds=SMALL_SECONDS) as answer:
+def fetch(url: str, max_bytes: int, form: Optional[bytes] = None, seconds: Optional[float] = None) -> bytes:
+    """The content of a small file, or the answer to a form, within so many seconds, or `SMALL_SECONDS`.
+
+    Errors as `download`.
+    """
+    with _opened(url, {}, "GET" if form is None else "POST", seconds or SMALL_SECONDS, form) as answer:
         if answer.status != http.client.OK:
             raise HostError(
                 f"{_host_of(url)} answers {answer.status} to {one_line(url)}; repeat the command later"
@@ -243,7 +249,11 @@ def _remote(headers: Message) -> Remote:
 
 @contextlib.contextmanager
 def _opened(
-    url: str, headers: Dict[str, str], method: str = "GET", seconds: Optional[float] = None
+    url: str,
+    headers: Dict[str, str],
+    method: str = "GET",
+    seconds: Optional[float] = None,
+    form: Optional[bytes] = None,
 ) -> Iterator[Any]:
     """The server's answer, all of it within so many seconds. Errors of the connection, also while it is read, become
     ours."""
@@ -251,7 +261,7 @@ def _opened(
     host = _host_of(url)
     deadline = Deadline(seconds)
     try:
-        request = requests.Request(url, headers={"User-Agent": "rocks", **headers}, method=method)
+        request = requests.Request(url, form, {"User-Agent": "rocks", **headers}, method=method)
         with _open(request, deadline) as answer:
             yield answer
     except errors.HTTPError as error:
@@ -289,7 +299,9 @@ def _opened(
 def _open(request: requests.Request, deadline: Deadline) -> Any:
     """As urllib's open, but what it lets through while it reads the head is a URLError, too."""
     try:
-        return _opener(deadline).open(request, timeout=SILENCE_SECONDS)
+        left = deadline.remaining_seconds()
+        silence = SILENCE_SECONDS if left is None else min(left, SILENCE_SECONDS)
+        return _opener(deadline).open(request, timeout=silence)
     except (errors.URLError, socket.timeout, ConnectionError):
         raise
     except (OSError, ValueError) as error:
@@ -317,7 +329,12 @@ class _Redirections(requests.HTTPRedirectHandler):
     def redirect_request(
         self, req: requests.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
     ) -> Optional[requests.Request]:
-        """As `check_url`, and never from https to http. A HEAD stays one; Python 3.11 makes a GET of it."""
+        """As `check_url`, never from https to http, and never with a form. A HEAD stays one; Python 3.11 makes a GET
+        of it."""
+        if req.data is not None:
+            raise UserError(
+                f"{req.full_url} leads to {one_line(newurl)[:200]}; what is sent is not sent elsewhere"
+            )
         try:
             check_url(newurl)
         except UserError as error:

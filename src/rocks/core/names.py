@@ -10,7 +10,7 @@ passed as one argument.
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterable, Sequence
 
 from rocks.core.errors import UserError
 from rocks.core.terminal import one_line
@@ -35,6 +35,13 @@ _NAME_OF_PLACE = re.compile(r"(.+)-([0-9]{1,9})-([0-9]{1,9})")
 
 _RESERVED_NAMES = frozenset(("localhost", "select", "help", "null", "none"))
 """Names with another meaning where a host, a member or a value is expected."""
+
+_MISREAD = {
+    "dnsmasq": (re.compile(r"[0-9]+[smhdw]?|ignore|infinite", re.IGNORECASE), "the time of a lease"),
+    "Slurm": (re.compile(r"all|default", re.IGNORECASE), "all hosts, or their defaults"),
+    "the resolver": (re.compile(r"[0-9]+|0x[0-9a-f]+", re.IGNORECASE), "an address"),
+}
+"""Program → names that it reads as something else, and as what. Tried with dnsmasq 2.90, Slurm 22.05.8, glibc 2.36."""
 
 
 def counted(count: int, noun: str) -> str:
@@ -82,19 +89,44 @@ def check_host_name(name: str, appliances: Container[str] = ()) -> None:
         )
 
 
+def check_new_host_name(name: str, appliances: Container[str] = ()) -> None:
+    """As `check_host_name`; UserError also for a name that another program takes for something else."""
+    check_host_name(name, appliances)
+    if reason := misread(name):
+        raise UserError(f"Hostname {printable(name)} is not valid: {reason}. Give the host another name.")
+
+
+def misread(name: str, programs: Iterable[str] = tuple(_MISREAD)) -> str:
+    """What of these programs takes the name of a host for what, as part of a sentence; '' for nothing."""
+    found = {program: _MISREAD[program] for program in programs}
+    return "; ".join(
+        f"{program} takes it for {meaning}"
+        for program, (pattern, meaning) in found.items()
+        if pattern.fullmatch(name)
+    )
+
+
+def check_no_number(what: str, name: str) -> None:
+    """UserError for a name that the resolver takes for an address."""
+    if reason := misread(name, ["the resolver"]):
+        raise UserError(f'{what} "{printable(name)}" is not valid: {reason}')
+
+
 def check_alias(name: str, appliances: Container[str] = ()) -> None:
     """UserError unless `name` is valid for an alias: labels, separated by dots, that do not look like an address."""
     labels = name.split(".")
     if (
         not all(_LABEL.fullmatch(label) for label in labels)
         or len(name) > ALIAS_LONGEST
-        or labels[-1].isdigit()
+        or misread(labels[-1], ["the resolver"])
     ):
         raise UserError(
             f'alias "{printable(name)}" is not valid: it must be at most {ALIAS_LONGEST} characters, '
             f"{_LABEL_MEANING}; dots may separate parts, but it must not look like an address"
         )
     _check_selectable("alias", name)
+    if "localhost" in (labels[0].lower(), labels[-1].lower()):
+        raise UserError(f'alias "{printable(name)}" is not valid: each machine takes it for itself')
     if name.lower() in appliances:
         raise UserError(f'alias "{printable(name)}" is the name of an appliance; it would hide its hosts')
 
@@ -129,6 +161,10 @@ def check_appliance_name(name: str) -> None:
     """UserError unless `name` is valid for an appliance; it becomes a selector and a prefix of hosts' names."""
     _check(_LABEL, _LABEL_MEANING, 32, "appliance", name)
     _check_selectable("appliance", name)
+    if name.lower() == "default":
+        raise UserError(
+            f'appliance "{printable(name)}" is not valid: tentakel takes it for its group of all hosts'
+        )
 
 
 def check_membership_name(name: str) -> None:

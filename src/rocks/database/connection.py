@@ -47,6 +47,8 @@ class Database:
         self._has_changes = False
         self._is_begun = False
         self._in_selector = False
+        self._is_silent = False
+        """Whether the server did not answer last time: then it is asked again, but not waited for again."""
 
     def __enter__(self) -> Database:
         return self
@@ -327,8 +329,9 @@ class Database:
     def _open(self) -> Connection[Cursor]:
         """A connection whose schema has the version of these programs."""
         name, needed = self.settings.database, versions.newest_version()
+        seconds = driver.AGAIN_SECONDS if self._is_silent else None
         try:
-            connection = driver.open_connection(self.settings, name)
+            connection = driver.open_connection(self.settings, name, seconds)
         except driver.driver_errors() as error:
             if mariadb.error_code(error) == mariadb.NO_SUCH_DATABASE:
                 raise versions.wrong_version(name, 0, needed) from None
@@ -337,6 +340,9 @@ class Database:
         if found != needed:
             connection.close()
             raise versions.wrong_version(name, found, needed)
+        if self._is_silent:
+            driver.wait_as_usual(connection)
+            self._is_silent = False
         return connection
 
     @contextmanager
@@ -346,6 +352,7 @@ class Database:
         except UnicodeEncodeError as error:
             raise UserError(f"{error.object!r} is not valid text: give it in UTF-8") from None
         except driver.driver_errors() as error:
+            self._is_silent |= driver.is_silence(error)
             raise driver.explain(error, self.settings, self._in_selector) from None
 
 

@@ -26,6 +26,9 @@ CONNECT_SECONDS = 10
 READ_SECONDS = 60
 """How long one statement may take; longer than the second that it waits for a lock."""
 
+AGAIN_SECONDS = 1
+"""How long a server is waited for that has just let a statement wait all its time."""
+
 _DIGESTS = {"_md5", "_sha1", "_sha256", "_sha512", "_sha3", "_blake2"}
 _STRICT = "STRICT_ALL_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION"
 _SESSION = (
@@ -37,9 +40,13 @@ _SESSION = (
 
 
 def open_connection(
-    settings: Settings, database_name: str | None, read_seconds: int = READ_SECONDS
+    settings: Settings, database_name: str | None, read_seconds: int | None = None
 ) -> Connection[Cursor]:
-    """A connection with utf8mb4, strict mode, READ COMMITTED and no autocommit. Raises PyMySQL's errors."""
+    """A connection with utf8mb4, strict mode, READ COMMITTED and no autocommit. Raises PyMySQL's errors.
+
+    A statement may take `read_seconds`, or `READ_SECONDS`.
+    """
+    read_seconds = READ_SECONDS if read_seconds is None else read_seconds
     driver = _import_driver(by_socket=settings.socket is not None)
     connection: Connection[Cursor] = driver.connect(
         unix_socket=settings.socket,
@@ -82,6 +89,17 @@ def run_once(settings: Settings, sql: str, values: tuple[object, ...] = ()) -> l
     rows = list(cursor.fetchall())
     connection.close()
     return rows
+
+
+def wait_as_usual(connection: Any) -> None:
+    """Have the statements of PyMySQL's connection take `READ_SECONDS`, whatever it was opened with."""
+    connection._read_timeout = connection._write_timeout = READ_SECONDS
+
+
+def is_silence(error: Exception) -> bool:
+    """Whether the server was silent for as long as it was waited for."""
+    is_lost = mariadb.error_code(error) in mariadb.LOST | mariadb.UNREACHABLE
+    return is_lost and "timed out" in mariadb.error_text(error)
 
 
 def driver_errors() -> tuple[type[Exception], ...]:

@@ -43,7 +43,7 @@ from rocks.network.device_options import boot_mac
 from rocks.network.firewall.changes import firewall_texts
 from rocks.network.firewall.nft_rules import UNIT_TEXT
 from rocks.network.host_network_files import SERVICES, file_permissions, network_files, removal_text
-from rocks.network.host_network_plan import plan_devices, unreachable_routes
+from rocks.network.host_network_plan import plan_network, unreachable_routes
 from rocks.network.host_network_records import load_host_networks
 from rocks.network.network_records import load_networks
 from rocks.storage.broker.definitions import BrokerPlace, advanced_config, enabled_plugins, rabbitmq_conf
@@ -191,11 +191,10 @@ def _values(site: HostOfSite) -> dict[str, Value]:
 def _identity(site: HostOfSite) -> dict[str, Value]:
     """The entities of every host (specification §6.3); its addresses are those on the network private."""
     host, appliance = site.host, site.appliance
-    address = choose_address(
-        ((one.subnet or "", one.ip) for one in host.interfaces if one.ip), PRIVATE_NETWORK
-    )
-    on_private = (boot_mac(one, host.interfaces) for one in host.interfaces if one.subnet == PRIVATE_NETWORK)
-    mac = next(filter(None, on_private), None)
+    address = choose_address(host.interfaces, PRIVATE_NETWORK)
+    on_private = [one for one in host.interfaces if one.subnet == PRIVATE_NETWORK and not one.is_bmc]
+    on_private.sort(key=lambda one: one.ip != address)
+    mac = next(filter(None, (boot_mac(one, host.interfaces) for one in on_private)), None)
     none = f"host {host.name} has no interface with %s; see rocks list host interface {host.name}"
     return {
         "hostname": host.name,
@@ -240,13 +239,10 @@ def _storage_values(site: HostOfSite) -> dict[str, Value]:
 def network_values(host: Host, packaging: str) -> dict[str, Value]:
     """The commands of bash that write the files of the host's devices; without devices it has none."""
     service = SERVICES.get(packaging, SERVICES["deb"])
-    try:
-        devices = plan_devices(host)
-    except UserError as error:
-        return {
-            "network_service": service,
-            "network_script": _warning(f"the network devices of this host are not set up: {error}"),
-        }
+    devices, left_out = plan_network(host)
+    warnings = [_warning(one.text) for one in left_out]
+    if not devices and left_out:
+        return {"network_service": service, "network_script": "\n".join(warnings)}
     if not devices:
         none = StateError(f"host {host.name} has no device with a MAC address: rocks set host interface mac")
         return {"network_service": service, "network_script": none}
@@ -254,8 +250,9 @@ def network_values(host: Host, packaging: str) -> dict[str, Value]:
     places = [(path, text, file_permissions(path)) for path, text in files.items()]
     lines = [
         files_text(places),
-        removal_text(devices, packaging),
+        removal_text(devices, packaging, [one.device for one in left_out if one.device]),
         "rocks_network",
+        *warnings,
     ]
     lines += [
         _warning(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import StateError
 from rocks.fleet.settings import HostAddress
-from rocks.inventory.addresses import choose_address, ssh_port
+from rocks.inventory.addresses import AddressedInterface, choose_interface, ssh_port
 from rocks.inventory.attributes.known import value_in
 from rocks.inventory.attributes.records import resolve_attributes
 from rocks.inventory.host_records import find_local_host
@@ -26,13 +26,12 @@ class PrivateAddress(NamedTuple):
 
 
 def find_private_address(database: Database, host: str) -> PrivateAddress | None:
-    """The first address of a host on the network private: where hosts reach the frontend; None without one."""
-    rows = database.rows(
-        "SELECT i.IP, COALESCE(s.netmask, '') FROM nodes n JOIN networks i ON i.Node = n.ID"
-        " JOIN subnets s ON s.ID = i.Subnet WHERE n.Name = %s AND s.name = %s AND i.IP <> '' ORDER BY i.ID LIMIT 1",
-        (host, PRIVATE_NETWORK),
-    )
-    return PrivateAddress(*map(str, rows[0])) if rows else None
+    """The address of a host's name on the network private: where hosts reach the frontend; None without one."""
+    found = choose_interface(_interfaces(database, [host]).get(host.lower(), ()), PRIVATE_NETWORK)
+    if found is None or found.network.lower() != PRIVATE_NETWORK:
+        return None
+    rows = database.rows("SELECT COALESCE(netmask, '') FROM subnets WHERE name = %s", (PRIVATE_NETWORK,))
+    return PrivateAddress(found.address, str(rows[0][0]))
 
 
 def private_address(database: Database, host: str) -> PrivateAddress:
@@ -40,8 +39,9 @@ def private_address(database: Database, host: str) -> PrivateAddress:
     found = find_private_address(database, host)
     if found is None:
         raise StateError(
-            f"{host} has no address on the network private, on which hosts are installed: rocks add host interface "
-            f"{host}"
+            f"{host} has no interface of its name with an address on the network private, on which hosts are "
+            f"installed: rocks list host interface {host}, then rocks add host interface {host}, or rocks set host "
+            f"interface name {host} DEVICE {host}"
         )
     return found
 
@@ -49,8 +49,8 @@ def private_address(database: Database, host: str) -> PrivateAddress:
 def host_addresses(database: Database, names: Sequence[str]) -> list[HostAddress]:
     """Address and SSH port of each named host, in the order of `names`; four statements for any number of hosts.
 
-    The address is the one on the host's `primary_net` (an attribute, `private` by default), else that of any of its
-    interfaces, else its name, by which the resolver then finds it. The port is the attribute `ssh_port`. Unknown
+    The address is that of `choose_interface` with the host's `primary_net` (an attribute, `private` by default), else
+    its name, by which the resolver then finds it. The port is the attribute `ssh_port`. Unknown
     names are omitted. An invalid port is the `problem` of its host.
     """
     if not names:
@@ -65,7 +65,8 @@ def host_addresses(database: Database, names: Sequence[str]) -> list[HostAddress
     addresses = []
     for name in (true_names[name.lower()] for name in names if name.lower() in true_names):
         primary = value_in(attributes[name], "primary_net")
-        address = choose_address(interfaces.get(name.lower(), ()), primary) or name
+        chosen = choose_interface(interfaces.get(name.lower(), ()), primary)
+        address = chosen.address if chosen else name
         port, problem = 0, ""
         try:
             port = ssh_port(name, attributes[name])
@@ -75,14 +76,15 @@ def host_addresses(database: Database, names: Sequence[str]) -> list[HostAddress
     return addresses
 
 
-def _interfaces(database: Database, names: Sequence[str]) -> dict[str, list[tuple[str, str]]]:
+def _interfaces(database: Database, names: Sequence[str]) -> dict[str, list[AddressedInterface]]:
     rows = database.rows(
-        "SELECT n.Name, s.name, i.IP FROM nodes n JOIN networks i ON i.Node = n.ID"
-        " LEFT JOIN subnets s ON s.ID = i.Subnet"
-        " WHERE i.IP IS NOT NULL AND i.IP <> '' AND n.Name IN %s ORDER BY i.ID",
+        "SELECT n.Name, COALESCE(i.Name, ''), i.IP, COALESCE(s.name, ''), COALESCE(i.Device, ''),"
+        " COALESCE(i.Channel, '') FROM nodes n JOIN networks i ON i.Node = n.ID LEFT JOIN subnets s ON s.ID = i.Subnet"
+        " WHERE i.IP IS NOT NULL AND i.IP <> '' AND n.Name IN %s",
         [names],
     )
-    found: dict[str, list[tuple[str, str]]] = {}
-    for host, network, address in rows:
-        found.setdefault(str(host).lower(), []).append((str(network or ""), str(address)))
+    found: dict[str, list[AddressedInterface]] = {}
+    for row in rows:
+        one = AddressedInterface(*map(str, row))
+        found.setdefault(one.host.lower(), []).append(one)
     return found

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rocks.core.errors import HostError, RocksError
 from rocks.fleet.agent_line import AnsweringError
 from rocks.fleet.fleet import Fleet
-from rocks.fleet.settings import FleetSettings
+from rocks.fleet.settings import CannotAskError, FleetSettings
 from rocks.fleet.wire.errors import as_exception
 from rocks.fleet.wire.requests import OperationOutcome
 from rocks.inventory.address_records import host_addresses
@@ -46,6 +46,11 @@ def ask_each(
 def is_silent(answer: object) -> bool:
     """Whether a host gives no answer at all, so that it may be off. One that answers with an error is not silent."""
     return isinstance(answer, HostError) and not isinstance(answer, AnsweringError)
+
+
+def may_be_off(answer: object) -> bool:
+    """Whether the host is silent, or this machine cannot ask it: for one that answers, no message proposes force."""
+    return is_silent(answer) or isinstance(answer, CannotAskError)
 
 
 def error_of(outcome: OperationOutcome | RocksError) -> RocksError | None:

@@ -73,10 +73,37 @@ def mac_number(text: str) -> int | None:
     return int("".join(octet.zfill(2) for octet in text.split(":")), 16)
 
 
-def is_multicast(mac: str) -> bool:
-    """Whether it is an Ethernet address of a group: libvirt starts no machine with it."""
+def mac_fault(mac: str) -> str:
+    """Why no adapter can have an address, as the end of a sentence; '' for others and what is malformed.
+
+    QEMU takes another one for zeros, and libvirt starts no machine with a group's.
+    """
     number = mac_number(mac)
-    return number is not None and bool(number >> 40 & 1)
+    if mac and not mac.strip("0:"):
+        return "is all zeros, which stands for none"
+    if number == 2**48 - 1:
+        return "is the broadcast address, that of all stations"
+    return (
+        "is a multicast address, that of a group of stations"
+        if number is not None and number >> 40 & 1
+        else ""
+    )
+
+
+def effective_base(base: str) -> str:
+    """The first address as the pool uses it: local and unicast; StateError for what is none."""
+    return mac_text(_unicast(base))
+
+
+def check_base(base: str) -> None:
+    """UserError for a first address that the pool would use as another one, or that is none."""
+    number = mac_number(base)
+    if number is None or number != _unicast(base):
+        example = base_from_address("137.110.119.118") if number is None else effective_base(base)
+        raise UserError(
+            f"The mac address {printable(base)} is invalid: it must be six hexadecimal numbers with colons, whose "
+            f"first has the bit of local addresses and not that of groups, such as {example}"
+        )
 
 
 def mac_text(number: int) -> str:
@@ -105,11 +132,15 @@ def check_mask(mask: str) -> int:
 
 
 def _pool(base: str, mask: str) -> tuple[int, int]:
+    unicast = _unicast(base)
+    mask_number = check_mask(mask)
+    return unicast & mask_number, mask_number
+
+
+def _unicast(base: str) -> int:
     base_number = mac_number(base)
     if base_number is None:
         raise StateError(
             f'vm_mac_base_addr "{printable(base)}" is not a MAC address; set it as 76:77:6e:80:00:00'
         )
-    mask_number = check_mask(mask)
-    unicast = base_number & ~(0x01 << 40) | LOCAL_UNICAST
-    return unicast & mask_number, mask_number
+    return base_number & ~(0x01 << 40) | LOCAL_UNICAST

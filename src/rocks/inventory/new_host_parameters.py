@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from rocks.core.errors import UserError
-from rocks.core.names import check_host_name, parse_place, printable
+from rocks.core.names import check_new_host_name, parse_place, printable
 from rocks.core.near_names import did_you_mean
 from rocks.core.values import read_number
 from rocks.inventory.limits import MAX_CPUS
@@ -54,7 +54,7 @@ def plan_host(
     A name such as `compute-0-1` of an existing appliance supplies membership, rack and rank; parameters override it.
     UserError for an invalid name, number, membership or operating system, and for a missing parameter.
     """
-    check_host_name(parameters.name, {appliance.lower() for appliance in appliances})
+    check_new_host_name(parameters.name, {appliance.lower() for appliance in appliances})
     known = list(memberships)
     parameters = _with_place(parameters, known)
     for value, name in (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import field
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from rocks.network.route_rules import ResolvedRoute
+
+_BMC = re.compile(r"(?:ipmi|bmc)[0-9]*", re.IGNORECASE | re.ASCII)
 
 PRIVATE_NETWORK = "private"
 """The frontend's network with its hosts; its zone is used for images without the attribute imgstorage-network."""
@@ -29,6 +32,14 @@ class Network:
     mtu_bytes: int
     dns_zone: str
     serves_dns: bool
+
+
+def is_bmc(device: str, channel: str) -> bool:
+    """Whether an interface is the BMC of its host: by its device, or the number of its LAN channel, as Rocks has it.
+
+    The channel of other interfaces is the device of a bond.
+    """
+    return bool(_BMC.fullmatch(device)) or (channel.isascii() and channel.isdigit())
 
 
 @dataclass(frozen=True)
@@ -53,6 +64,11 @@ class Interface:
     channel: str | None = None
     kvm_disabled: bool = False
     id: int = field(default=0, compare=False)
+
+    @property
+    def is_bmc(self) -> bool:
+        """As the function of the same name."""
+        return is_bmc(self.device or "", self.channel or "")
 
     @property
     def is_vlan(self) -> bool:

@@ -15,12 +15,13 @@ from itertools import islice, product
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import StateError
-from rocks.core.names import printable
+from rocks.core.names import misread, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 MARK = "# Written by rocks sync slurm"
+LEFT_OUT = "# left out:"
 COMPUTESETS = "virt"
 """The partition of hosts that run virtual machines: `[batch] partition` of Nucleus."""
 
@@ -83,8 +84,13 @@ class SlurmNode(NamedTuple):
 def slurm_configuration(frontend: str, address: str, nodes: Sequence[SlurmNode], site_lines: str) -> str:
     """The text of slurm.conf. `address` is the frontend's for all hosts, `site_lines` what the site adds.
 
-    StateError without nodes, with which slurmctld does not start, and for a stored name or address that is none.
+    A node whose name slurmctld takes for something else is a comment: it does not start with it. StateError without
+    nodes, with which it does not start either, and for a stored name or address that is none.
     """
+    comments = [
+        f"{LEFT_OUT} {node.name}: {reason}" for node in nodes if (reason := misread(node.name, ["Slurm"]))
+    ]
+    nodes = [node for node in nodes if not misread(node.name, ["Slurm"])]
     if not nodes:
         raise StateError(
             f"no host gets jobs of Slurm: rocks set appliance attr compute slurm_server {address}, or the same for "
@@ -100,7 +106,7 @@ def slurm_configuration(frontend: str, address: str, nodes: Sequence[SlurmNode],
         frontend=frontend,
         address=address,
         hook=_HOOK,
-        nodes="\n".join(_node_line(node) for node in nodes),
+        nodes="\n".join([*comments, *map(_node_line, nodes)]),
     )
     of_computesets = [node.name for node in nodes if node.has_machines]
     partition = _PARTITION.format(",".join(of_computesets)) if of_computesets else ""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rocks.core import dry_run
 from rocks.core.drain_reasons import OF_HOOKS, VM_WITHOUT_JOB
-from rocks.core.errors import ToolError
+from rocks.core.errors import RocksError, ToolError
+from rocks.core.job_user import user_of_jobs
 from rocks.core.names import printable
 from rocks.core.process import run, run_checked
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _SECONDS = 20.0
 _LIST = ("sinfo", "--noheader", "--all", "--Node", "--format=%N|%T|%E")
+_JOBS = ("squeue", "--noheader", "--all", "--states=RUNNING,CONFIGURING,SUSPENDED,STOPPED", "--format=%A %u")
+_JOBS_NAMED, _JOBS_SECONDS = 5, 5.0
 _NO_NODE = "Invalid node name"
 """What scontrol prints of a host that Slurm does not have."""
 
@@ -32,6 +34,41 @@ def has_slurm() -> bool:
     return configuration_file().is_file()
 
 
+def batch_jobs(hosts: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """Those of the hosts with jobs that are not for machines → `job 7 of ann` of each, at most five.
+
+    Empty on a site without Slurm. ToolError when it is silent, UserError when its user for machines is not known.
+    """
+    if not has_slurm():
+        return {}
+    names, user = list(dict.fromkeys(hosts)), user_of_jobs()
+    if not _jobs_on(names):
+        return {}
+    found = {
+        name: [f"job {number} of {who}" for number, who in _jobs_on([name]) if who != user] for name in names
+    }
+    return {name: tuple(jobs[:_JOBS_NAMED]) for name, jobs in found.items() if jobs}
+
+
+def known_batch_jobs(hosts: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """As `batch_jobs`; none while Slurm is silent."""
+    try:
+        return batch_jobs(hosts)
+    except RocksError:
+        return {}
+
+
+def _jobs_on(hosts: Sequence[str]) -> list[tuple[str, str]]:
+    """(number, user) of the jobs that have one of the hosts; one without number where only some are nodes."""
+    with dry_run.question():
+        finished = run((*_JOBS, f"--nodelist={','.join(hosts)}"), deadline_seconds=_JOBS_SECONDS)
+    if finished.exit_status and _NO_NODE not in finished.error_text:
+        raise ToolError(f"squeue failed: {finished.error_text or 'it printed nothing'}")
+    if finished.exit_status:
+        return [("", "")] if len(hosts) > 1 else []
+    return [(number, who) for number, _, who in (line.partition(" ") for line in finished.text.splitlines())]
+
+
 def drain_nodes(hosts: Sequence[str], reason: str, notify: Callable[[str], None]) -> None:
     """Keep Slurm from giving the hosts to further jobs; those that run go on.
 
@@ -41,6 +78,8 @@ def drain_nodes(hosts: Sequence[str], reason: str, notify: Callable[[str], None]
     """
     if not has_slurm():
         return
+    import shlex
+
     drained: dict[str, str] = {}
     silence = ""
     try:

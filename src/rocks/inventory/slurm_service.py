@@ -26,6 +26,7 @@ from rocks.inventory.host_records import addresses_of_name, local_host
 from rocks.inventory.loaded_host_records import load_hosts, load_interfaces, physical_hosts
 from rocks.inventory.records import PRIVATE_NETWORK
 from rocks.inventory.slurm_configuration import (
+    LEFT_OUT,
     MARK,
     SlurmNode,
     check_named_once,
@@ -55,11 +56,15 @@ _START_SECONDS = 60.0
 
 
 class SyncedSlurm(NamedTuple):
-    """The file, whether it changed, and the hosts of the database whose slurmd must be started again."""
+    """The file, whether it changed, and the hosts of the database whose slurmd must be started again.
+
+    `left_out` has a sentence on each host that cannot be a node.
+    """
 
     path: Path
     changed: bool
     hosts: tuple[str, ...]
+    left_out: tuple[str, ...]
 
 
 def load_configuration(database: Database) -> tuple[str, tuple[str, ...]]:
@@ -81,9 +86,7 @@ def load_configuration(database: Database) -> tuple[str, tuple[str, ...]]:
     nodes = [
         SlurmNode(
             host.name,
-            choose_address(
-                ((one.subnet or "", one.ip) for one in interfaces[host.name] if one.ip), PRIVATE_NETWORK
-            ),
+            choose_address(interfaces[host.name], PRIVATE_NETWORK),
             host.cpus,
             host.is_true("kvm"),
         )
@@ -94,7 +97,9 @@ def load_configuration(database: Database) -> tuple[str, tuple[str, ...]]:
     site_file = configuration_file().parent / "site.conf"
     site_lines = _read(site_file)
     check_named_once(nodes, site_lines, str(site_file))
-    return slurm_configuration(frontend, address, nodes, site_lines), tuple(node.name for node in nodes)
+    text = slurm_configuration(frontend, address, nodes, site_lines)
+    present = node_names(text)
+    return text, tuple(node.name for node in nodes if node.name in present)
 
 
 def _own_address(hosts: Sequence[Host], frontend: str, interfaces: Sequence[Interface]) -> str:
@@ -120,11 +125,13 @@ def _server_address(given: str, frontend: str, interfaces: Sequence[Interface]) 
 
     The resolver is not asked for the frontend's own name: its machine may have it as 127.0.1.1.
     """
-    own = [(one.subnet or "", one.ip) for one in interfaces if one.ip]
-    if given.lower() != frontend.lower():
-        meant = addresses_of_name(given)
-        own = [(network, address) for network, address in own if address in meant]
-    return choose_address(own, PRIVATE_NETWORK)
+    if given.lower() == frontend.lower():
+        return choose_address(interfaces, PRIVATE_NETWORK)
+    meant = addresses_of_name(given)
+    own = [
+        (one.subnet != PRIVATE_NETWORK, one.ip) for one in interfaces if one.ip in meant and not one.is_bmc
+    ]
+    return min(own)[1] if own else None
 
 
 def sync_slurm(database: Database) -> SyncedSlurm:
@@ -166,7 +173,8 @@ def sync_slurm(database: Database) -> SyncedSlurm:
         _control("start")
     _wait_for_controller()
     pending = hosts if changed else sorted({*hosts} & {*_read(_pending_file(path)).split()})
-    return SyncedSlurm(path, changed, tuple(pending))
+    left_out = [line.removeprefix("# ") for line in text.splitlines() if line.startswith(LEFT_OUT)]
+    return SyncedSlurm(path, changed, tuple(pending), tuple(left_out))
 
 
 def store_pending(path: Path, hosts: Collection[str]) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from rocks.core.errors import HostError, RocksError, StateError, UserError
+from rocks.core.errors import RocksError, StateError, UserError
+from rocks.fleet.agent_line import AnsweringError
 from rocks.fleet.wire.facts import HostFacts
 from rocks.inventory.host_records import find_local_host
-from rocks.inventory.host_requests import open_fleet
+from rocks.inventory.host_requests import may_be_off, open_fleet
 from rocks.inventory.loaded_host_records import record_memory
 from rocks.leases import records as leases
 from rocks.leases.comparison_records import (
@@ -160,7 +161,7 @@ def _ask(
         if isinstance(answer, RocksError):
             silent[host] = answer
         elif claim := impossible_claim(answer, bounds.highest, bounds.leases):
-            silent[host] = HostError(
+            silent[host] = AnsweringError(
                 f"{host} reports {claim}, which no cluster database of this site can have granted: it is damaged or "
                 f"forged; see what runs on {host} (`virsh list`), end what should not, and move that file away or "
                 "undefine that domain"
@@ -180,10 +181,14 @@ def _refusal(reason: str | None) -> str:
 
 
 def _unanswered(silent: Mapping[str, RocksError], refusal: str) -> StateError:
-    names = " ".join(silent)
+    names, off = " ".join(silent), [host for host, why in silent.items() if may_be_off(why)]
+    if len(off) == len(silent):
+        then = f'or when they are certainly off: {COMMAND} {names} host-off=yes reason="…"'
+    else:
+        then = f"or switch {' '.join(host for host in silent if host not in off)} off, and repeat it then"
     return StateError(
         f"{refusal} hosts have reported what runs there: {names} ({next(iter(silent.values()))}). Repeat the command "
-        f'when they answer, or when they are certainly off: {COMMAND} {names} host-off=yes reason="…"'
+        f"when they answer, {then}"
     )
 
 

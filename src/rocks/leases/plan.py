@@ -115,13 +115,22 @@ def holder_is_silent(lease: Lease, reason: str) -> StateError:
     )
 
 
-def holder_cannot_be_asked(lease: Lease, reason: str) -> StateError:
+def holder_cannot_be_asked(lease: Lease, reason: str, *, may_be_off: bool) -> StateError:
     """The error of a start while the host of the lease does not say whether the machine runs, but is not silent."""
+    remedy = repair_or_force(
+        str(lease.host), f"rocks stop host vm {lease.name} force=yes", may_be_off=may_be_off
+    )
     return StateError(
         f"{lease.name} is not started: it may still be running on {lease.host}, which cannot be asked ({reason}), but "
-        f"may be on. Repair that and try again, or when {lease.host} is certainly off: "
-        f'rocks stop host vm {lease.name} force=yes host-off=yes reason="…"'
+        f"may be on. {remedy}"
     )
+
+
+def repair_or_force(hosts: str, forced: str, *, may_be_off: bool) -> str:
+    """What to do about hosts that are not silent. Only for those that may be off all the same, force is proposed."""
+    if not may_be_off:
+        return f"Repair that and try again, or switch {hosts} off and try again"
+    return f'Repair that and try again, or when {hosts} is certainly off: {forced} host-off=yes reason="…"'
 
 
 def leases_to_end(steps: Sequence[LeaseStep]) -> dict[str, list[tuple[str, int]]]:
@@ -172,12 +181,13 @@ def move_was_interrupted(lease: Lease) -> StateError:
     )
 
 
-def target_answers(lease: Lease, reason: str) -> StateError:
+def target_answers(lease: Lease, reason: str, *, may_be_off: bool) -> StateError:
     """The error of giving up a live migration whose new host is not silent, but does not say where the machine is."""
+    how = " with host-off=yes" if may_be_off else ""
     return StateError(
         f"{lease.name} was moving from {lease.host} to {lease.target}, which may run it. {lease.target} is not silent, "
         f"but does not say so ({reason}). Repair that, then: rocks move host vm {lease.name} {lease.target} live=yes; "
-        f"or switch {lease.target} off, and repeat this command with host-off=yes"
+        f"or switch {lease.target} off, and repeat this command{how}"
     )
 
 

@@ -57,6 +57,7 @@ _FEATURES = struct.Struct(">QQQII")
 _KNOWN_FEATURES = 0b11011
 """Dirty, corrupt, compression type, extended L2 entries: without the external data file."""
 
+_MOST_PARTITIONS = 1024
 _CORRUPT, _EXTERNAL_DATA = 0b10, 0b100
 _DATA_FILE_NAME = 0x44415441
 
@@ -105,6 +106,29 @@ def disk_format(start: bytes) -> str:
     formats = ((offset, magic, name) for offset, magic, _, name in _OTHERS)
     known = ((offset, magic, kind) for offset, magic, kind in _MAGICS if kind == "qcow2")
     return next((name for offset, magic, name in (*known, *formats) if start[offset:].startswith(magic)), "")
+
+
+def stated_bytes(kind: FileKind, read_at: ReadAt) -> int:
+    """The least bytes of an ISO, or of a raw disk with a GPT, by what it states; 0 where it states nothing.
+
+    A hybrid ISO is longer than its volume space, never shorter (ECMA-119, 8.4.8 and 8.4.12); a disk has the last sector
+    of its last partition (UEFI 2.10, 5.3.3).
+    """
+    if kind == "iso":
+        descriptor = read_at(_ISO_OFFSET - 1, 130)
+        if descriptor[:1] != b"\x01" or len(descriptor) < 130:
+            return 0
+        return int.from_bytes(descriptor[80:84], "little") * int.from_bytes(descriptor[128:130], "little")
+    header = read_at(512, 92)
+    if kind != "raw" or header[:8] != b"EFI PART" or len(header) < 92:
+        return 0
+    begin, count, size = struct.unpack_from("<QII", header, 72)
+    if not (128 <= size <= 4096 and count <= _MOST_PARTITIONS and begin < 2**40):
+        return 0
+    table = read_at(begin * 512, count * size)
+    entries = (table[offset : offset + 128] for offset in range(0, len(table) - 127, size))
+    ends = [int.from_bytes(one[40:48], "little") + 1 for one in entries if any(one[:16])]
+    return max(ends, default=0) * 512
 
 
 def _is_text(start: bytes) -> bool:

@@ -18,7 +18,7 @@ from rocks.core.image_blocks import BLOCK_BYTES, Content, content_of, data_block
 from rocks.core.terminal import one_line
 from rocks.core.units import BYTES_PER_GB, BYTES_PER_SECTOR, gigabytes
 from rocks.library.conversion import SpaceError, SpaceWatch, check_space, convert_qcow2
-from rocks.library.headers import FileKind, ReadAt, kind_of, qcow2_size, reader_of
+from rocks.library.headers import FileKind, ReadAt, kind_of, qcow2_size, reader_of, stated_bytes
 from rocks.library.progress import Meter, Progress
 from rocks.library.records import (
     ImageFormat,
@@ -276,6 +276,9 @@ def _check_plain(kind: FileKind, size: int, read_at: ReadAt, request: ImportRequ
     size_bytes = qcow2_size(read_at) if kind == "qcow2" else size
     if size_bytes > request.max_bytes:
         raise _too_large(gigabytes(size_bytes), request.max_bytes)
+    stated = stated_bytes(kind, read_at)
+    if size < stated:
+        raise UserError(f"it is cut off: it states {stated} bytes and has {size}; fetch it again")
     if size_bytes == 0:
         raise UserError("it is empty")
     if size_bytes < BYTES_PER_SECTOR:

@@ -13,10 +13,10 @@ from dataclasses import field
 
 from rocks.core.dataclasses import dataclass
 from rocks.core.errors import StateError, UserError
-from rocks.core.names import check_host_name, printable
+from rocks.core.names import check_new_host_name, printable
 from rocks.inventory.disks.largest_partition import largest_partition
 from rocks.inventory.disks.places import IMAGE_FOLDER
-from rocks.inventory.mac_pool import is_multicast, mac_number, next_macs
+from rocks.inventory.mac_pool import mac_number, next_macs
 from rocks.inventory.new_host_parameters import Membership
 from rocks.inventory.records import Disk, Host
 from rocks.machine.disks.specification import default_disk, path_fault, read_disk
@@ -116,10 +116,9 @@ class SiteInventory:
         """Take this address. UserError unless it is an unused Ethernet address."""
         check_mac(mac)
         number = mac_number(mac)
-        if number is None or is_multicast(mac):
+        if number is None:
             raise UserError(
-                f"The mac address {printable(mac)} is invalid: the MAC address of a virtual machine has six octets, "
-                "and is no multicast address"
+                f"The mac address {printable(mac)} is invalid: the MAC address of a virtual machine has six octets"
             )
         if number in map(mac_number, self.macs):
             raise address_in_use("mac", mac, remedy="without mac= a free one is chosen")
@@ -212,7 +211,7 @@ def _plan_vm(request: VmRequest, inventory: SiteInventory, free: _FreeAddresses)
     container = request.container
     rack, rank = container.rack or 0, container.rank or 0
     name, slice_number = _choose_name(request, inventory, f"{request.membership.appliance}-{rack}-{rank}")
-    check_host_name(name, inventory.appliances)
+    check_new_host_name(name, inventory.appliances)
     inventory.names[name.lower()] = name
     if request.disk:
         disk = read_disk(request.disk, request.disk_size_gb)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from rocks.core.dataclasses import dataclass
 from rocks.core.errors import RocksError, StateError
 from rocks.fleet.wire.domain_states import is_active
-from rocks.inventory.host_requests import is_silent
+from rocks.inventory.host_requests import is_silent, may_be_off
 from rocks.leases import records as leases
 from rocks.leases.plan import (
     RUNNING,
@@ -182,8 +182,9 @@ def _facts_of_holder(lease: Lease, facts: Mapping[str, HostFacts | RocksError]) 
     assert lease.host is not None
     answer = facts[lease.host]
     if isinstance(answer, RocksError):
-        refusal = holder_is_silent if is_silent(answer) else holder_cannot_be_asked
-        raise refusal(lease, str(answer))
+        if is_silent(answer):
+            raise holder_is_silent(lease, str(answer))
+        raise holder_cannot_be_asked(lease, str(answer), may_be_off=may_be_off(answer))
     return answer
 
 

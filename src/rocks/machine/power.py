@@ -17,13 +17,13 @@ from rocks.fleet.wire.requests import (
     StopAction,
     StopDomain,
 )
-from rocks.inventory.host_requests import error_of, is_silent, notes_of
+from rocks.inventory.host_requests import error_of, is_silent, may_be_off, notes_of
 from rocks.inventory.records import Host, VirtualMachine
 from rocks.leases import records as leases
 from rocks.leases.epoch import try_epoch
 from rocks.leases.fence_command import Force
 from rocks.leases.machine_locks import lock_vms
-from rocks.leases.plan import MOVING, RUNNING, SAVED, STOPPING, must_be_restored
+from rocks.leases.plan import MOVING, RUNNING, SAVED, STOPPING, must_be_restored, repair_or_force
 from rocks.machine import records as table
 from rocks.machine.converge import Asked, Verb, converge, running_place
 from rocks.machine.disks.copy_rules import check_no_doubt
@@ -212,10 +212,9 @@ def _unanswered(name: str, host: str, why: RocksError, lease: Lease | None) -> H
             f"{problem} ({why}). To start it on another host: rocks set host vm {name} physnode=HOST"
         )
     if not is_silent(why):
+        remedy = repair_or_force(host, f"rocks stop host vm {name} force=yes", may_be_off=may_be_off(why))
         return HostError(
-            f"{name} is not known to be stopped: its host {host} cannot be asked ({why}), but may be on. Repair that "
-            f"and try again, or when {host} is certainly off: rocks stop host vm {name} force=yes host-off=yes "
-            'reason="…"'
+            f"{name} is not known to be stopped: its host {host} cannot be asked ({why}), but may be on. {remedy}"
         )
     return HostError(
         f"{name} is not known to be stopped: its host {host} does not answer ({why}). Bring it back and try again, "

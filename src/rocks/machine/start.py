@@ -17,12 +17,14 @@ from rocks.fleet.wire.domain_states import GUEST_RUNS, is_active
 from rocks.fleet.wire.requests import ResumeDomain
 from rocks.inventory.disks.places import with_image_remedy
 from rocks.inventory.host_requests import error_of, open_fleet
+from rocks.inventory.slurm_drains import batch_jobs
 from rocks.leases import records as leases
 from rocks.leases.epoch import ensure_epoch
 from rocks.leases.machine_locks import lock_vms
 from rocks.leases.machine_requests import contact_hosts
 from rocks.leases.plan import (
     RUNNING,
+    SAVED,
     STARTING,
     AskHolder,
     continues,
@@ -35,6 +37,7 @@ from rocks.library.guest_media import with_medium_remedy
 from rocks.machine import records as table
 from rocks.machine.converge import Asked, Settler, ask_hosts
 from rocks.machine.disks.copy_rules import check_no_doubt
+from rocks.machine.disks.owner_records import moments_of_disks
 from rocks.machine.domain.documents import INSTALL_FRONTEND, boots_installer, connections_of, describe_vms
 from rocks.machine.domain.domain import with_lease
 from rocks.machine.hooks import load_changed
@@ -85,11 +88,17 @@ class StartHooks:
 
 
 def start_vms(
-    database: Database, names: Sequence[str], hooks: StartHooks, frontend_of: Mapping[str, str] | None = None
+    database: Database,
+    names: Sequence[str],
+    hooks: StartHooks,
+    frontend_of: Mapping[str, str] | None = None,
+    *,
+    beside_jobs: bool = True,
 ) -> Outcomes:
     """Start the named machines; returns the outcome of each. Commits.
 
     `frontend_of` maps computes to the machine among the named that starts before; when it fails, they are not started.
+    Without `beside_jobs`, none is started on a host with a batch job of Slurm.
     StateError when a name is not that of a virtual machine: then no machine is started.
     """
     ensure_epoch(database, hooks.notify)
@@ -102,6 +111,8 @@ def start_vms(
             container_of(attempt.vm)
             check_no_doubt(attempt.vm)
         attempt.error = attempt.error or busy.get(attempt.vm.name)
+    if not beside_jobs:
+        _leave_jobs_alone(database, attempts, hooks.notify)
     try:
         take_free_leases(database, attempts)
         if hooks.allocate:
@@ -123,6 +134,29 @@ def start_vms(
         {attempt.vm.name: attempt.error for attempt in attempts if attempt.error is not None},
         warnings,
     )
+
+
+def _leave_jobs_alone(database: Database, attempts: Sequence[Attempt], notify: Callable[[str], None]) -> None:
+    """Have those attempts fail whose hosts have batch jobs of Slurm, which would share processors and memory with them.
+
+    A machine that may run there already is left to the rest of the start. A Slurm that is silent prevents no start.
+    """
+    held = leases.read_leases(database, [attempt.vm.name for attempt in still_open(attempts)])
+    may_run = {name for name, lease in held.items() if lease.is_held and lease.state != SAVED}
+    off = [one for one in still_open(attempts) if one.vm.name.lower() not in may_run]
+    database.end_reading()
+    try:
+        jobs = batch_jobs(container_of(attempt.vm).name for attempt in off)
+    except RocksError as error:
+        notify(f"whether hosts have batch jobs is not known: {error}")
+        return
+    for attempt in off:
+        host = container_of(attempt.vm).name
+        if host in jobs:
+            attempt.error = StateError(
+                f"{attempt.vm.name} is not started: Slurm has {' and '.join(jobs[host])} on {host}, which would share "
+                "its processors and memory with the machine; wait for the end (squeue), or add force=yes"
+            )
 
 
 def _allocate(database: Database, attempts: Sequence[Attempt], hooks: Sequence[VmHook]) -> None:
@@ -231,7 +265,8 @@ def _specify(
     database: Database, attempts: Sequence[Attempt], facts: Mapping[str, HostFacts | RocksError]
 ) -> None:
     """Give each attempt its spec; those that run already under their lease end here."""
-    neighbours = _neighbours(database, [attempt.vm for attempt in still_open(attempts)])
+    machines = [attempt.vm for attempt in still_open(attempts)]
+    neighbours, moments = _neighbours(database, machines), moments_of_disks(database, machines)
     for attempt in still_open(attempts):
         vm = attempt.vm
         with attempt.failing_alone():
@@ -244,6 +279,10 @@ def _specify(
                 spec = spec_of(vm, connections_of(vm), neighbours)
                 attempt.request = replace(
                     spec.request,
+                    disks=tuple(
+                        replace(disk, put_after=moments.get((vm.name, disk.path), 0) if disk.machine else 0)
+                        for disk in spec.request.disks
+                    ),
                     token=attempt.token,
                     continues=continues(attempt.step),
                     restores=attempt.is_saved,

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from rocks.core.errors import RocksError
+from rocks.core.errors import RocksError, UserError
 from rocks.fleet.settings import CannotAskError
 from rocks.fleet.wire.domain_states import GUEST_RUNS
 from rocks.fleet.wire.requests import SEED_SUFFIX, EndDeparture, StopDomain
 from rocks.inventory.attributes.secret_records import resolve_secret
-from rocks.inventory.host_requests import error_of, is_silent, open_fleet
+from rocks.inventory.host_requests import error_of, is_silent, may_be_off, open_fleet
 from rocks.leases import records as leases
 from rocks.leases.fence_command import FENCE_ATTRIBUTE, Force, run_fence_command
 from rocks.leases.machine_requests import contact_hosts, perform_operations
@@ -21,6 +21,7 @@ from rocks.leases.plan import (
 from rocks.machine.disks import copy_records as disk_copies
 from rocks.machine.disks.copy_records import DiskCopy
 from rocks.machine.moves.live_end_rules import domain_on, has_arrived
+from rocks.trust.callers import check_full_rights
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -50,7 +51,7 @@ def take_over_vms(
     hosts = sorted(set(silent.values()))
     commands = resolve_secret(database, FENCE_ATTRIBUTE, hosts)
     database.commit()  # the programs take their time: no transaction is open meanwhile
-    fenced = {host: run_fence_command(host, commands.get(host, ""), force) for host in hosts}
+    fenced = {host: _prove_off(host, commands.get(host, ""), force) for host in hosts}
     for name, host in silent.items():
         lease, proof = held.get(name.lower()), fenced.get(host, "")
         if lease is None or not lease.is_held:
@@ -65,6 +66,17 @@ def take_over_vms(
             f"{name} was taken from {host} by force ({proof or force.reason}). If {host} is not off, {name} still "
             f"runs there and may run twice until {host} is reached again, when its old domain is destroyed",
         )
+
+
+def _prove_off(host: str, command: str, force: Force) -> str | RocksError:
+    """As `run_fence_command`; without a command, the word of a person proves it who may become root, or UserError."""
+    try:
+        if force.host_is_off or not command:
+            without = "" if command else f" (its attribute {FENCE_ATTRIBUTE} has no command)"
+            check_full_rights(f"the statement that {host} is off{without}")
+    except UserError as error:
+        return error
+    return run_fence_command(host, command, force)
 
 
 class AbortedMoves(NamedTuple):
@@ -103,12 +115,12 @@ def abort_moves(
             continue
         if not (is_silent(there) or (force.host_is_off and isinstance(there, CannotAskError))):
             failed[lease.name.lower()] = (
-                target_answers(lease, str(there))
+                target_answers(lease, str(there), may_be_off=may_be_off(there))
                 if isinstance(there, RocksError)
                 else move_was_interrupted(lease)
             )
             continue
-        proof = run_fence_command(lease.target, commands.get(lease.target, ""), force)
+        proof = _prove_off(lease.target, commands.get(lease.target, ""), force)
         if isinstance(proof, RocksError):
             failed[lease.name.lower()] = proof
             continue

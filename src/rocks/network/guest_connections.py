@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from rocks.core.dataclasses import dataclass
 from rocks.fleet.wire.network import ISOLATION_SYSCTLS
+from rocks.inventory.mac_pool import mac_fault
 from rocks.network.network_rules import DEFAULT_MTU_BYTES
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ def vlan_device(parent: str, vlan: int) -> str:
 def connect(interfaces: Iterable[Interface], container: Sequence[Interface]) -> list[Connection]:
     """The connection of each enabled interface, taps first, else in the order of the database.
 
-    An adapter without a MAC is `Unconnected` if it is on a network or VLAN.
+    An adapter without a MAC is `Unconnected` if it is on a network or VLAN, and so is each with one that cannot be.
 
     An interface on a VLAN that the container carries becomes a tap. An interface on a subnet of the container with the
     same VLAN id becomes a port of a bridge, or a macvtap where the device has the option `macvtap`; it is skipped when
@@ -132,7 +133,7 @@ def serving(interface: Interface, container: Sequence[Interface]) -> tuple[Inter
 
     Of several that could, the first ones in the database do, as for `connect`.
     """
-    if interface.kvm_disabled or not interface.mac:
+    if interface.kvm_disabled or not interface.mac or mac_fault(interface.mac):
         return ()
     trunk = _trunk(interface, container)
     if trunk is not None:
@@ -146,6 +147,9 @@ def _connection(interface: Interface, container: Sequence[Interface]) -> Connect
         device = interface.device or ""
         is_requested = (interface.vlan or interface.subnet) and _ADAPTER.fullmatch(device)
         return Unconnected(device, _NO_MAC) if is_requested else None
+    if fault := mac_fault(interface.mac):
+        reason = f"its MAC address {fault}; rocks set host interface mac gives it another"
+        return Unconnected(interface.device or interface.mac, reason)
     trunk = _trunk(interface, container)
     carrier = None if trunk is None else trunk[1]
     if interface.has_option(SRIOV_OPTION):

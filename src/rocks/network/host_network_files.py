@@ -10,6 +10,8 @@ import shlex
 import uuid
 from typing import TYPE_CHECKING
 
+from rocks.network.guest_connections import kernel_device
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -107,11 +109,27 @@ def route_files(devices: Sequence[HostDevice], packaging: str) -> dict[str, str]
     }
 
 
-def removal_text(devices: Sequence[HostDevice], packaging: str) -> str:
+def removal_text(devices: Sequence[HostDevice], packaging: str, left_out: Sequence[str] = ()) -> str:
     """A call of a profile's function that removes the files of devices that are no longer among these: those of
     systemd begin with `MARK`; NetworkManager writes its files anew without comments, and there the name counts.
+
+    The present files of devices that are left out stay.
     """
-    return f"rocks_marked_files_absent {shlex.join([MARK, *network_files(devices, packaging)])}"
+    present = [
+        path
+        for name in left_out
+        for one in (name, kernel_device(name, ""))
+        for path in (
+            *(
+                f"{_NETWORKD}/10-{one}.{kind}"
+                for kind in ("link", "netdev", "network", "network.d/routes.conf")
+            ),
+            f"{_MANAGER}/rocks-{one}.nmconnection",
+        )
+    ]
+    bridges = [_BRIDGES, _SOCKET] if left_out else []
+    paths = dict.fromkeys((*network_files(devices, packaging), *present, *bridges))
+    return f"rocks_marked_files_absent {shlex.join([MARK, *paths])}"
 
 
 def file_permissions(path: str) -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import UserError
 from rocks.core.names import printable
+from rocks.inventory.mac_pool import mac_fault
 from rocks.network.device_options import (
     BondOption,
     bond_options,
@@ -71,20 +72,88 @@ class HostDevice(NamedTuple):
 _Planned = tuple["Interface", HostDevice]
 
 
-def plan_devices(host: Host) -> tuple[HostDevice, ...]:
-    """The devices of a host that have a MAC address, and its bonds, that on the primary network first; () for none.
+class LeftOut(NamedTuple):
+    """What of a network is not set up: the device, or '' for a route or gateway, and a sentence with a command."""
 
-    Each has the routes of the host that lead through it. Devices of Open vSwitch and InfiniBand, and those with the
-    option `noreport`, are the operator's. UserError, with the command that corrects it, for an invalid record.
+    device: str
+    text: str
+
+
+class HostNetwork(NamedTuple):
+    """The devices of a host, that on the primary network first, and what is left out for its record."""
+
+    devices: tuple[HostDevice, ...]
+    left_out: tuple[LeftOut, ...]
+
+
+def plan_network(host: Host) -> HostNetwork:
+    """The devices of a host that have a MAC address, and its bonds, each with the routes that lead through it.
+
+    Devices of Open vSwitch, BMCs, and those with the option `noreport`, are others'. What has an address and gets no
+    file, and each invalid record, is left out alone.
     """
-    bonds = {one.device: one for one in host.interfaces if is_bond(one)}
-    chosen = [one for one in host.interfaces if one.device and _is_ours(one)]
+    left: list[LeftOut] = []
+    chosen = []
+    for one in host.interfaces:
+        is_others = (one.module or "").startswith("ovs") or is_unreported(one) or one.is_bmc
+        reason = "" if is_others else no_file(one)
+        if not is_others and not reason:
+            chosen.append(one)
+        elif reason and (one.ip or uses_dhcp(one)):
+            left.append(left_out_interface(one, reason))
     primary = primary_network(host).lower()
     chosen.sort(key=lambda one: (one.subnet or "").lower() != primary)
-    planned = [(one, _device(host, one, bonds)) for one in chosen]
-    found = _with_routes(host, _with_gateway(host, planned))
-    _check_distinct(host, found)
-    return tuple(found)
+    planned = _distinct(host, _planned(host, chosen, left), left)
+    return HostNetwork(tuple(_with_routes(host, _with_gateway(host, planned, left), left)), tuple(left))
+
+
+def left_out_interface(interface: Interface, reason: str) -> LeftOut:
+    """The sentence on an interface that is not set up."""
+    name = printable(interface.device or interface.mac or "")
+    address = f" ({printable(interface.ip)})" if interface.ip else ""
+    return LeftOut(
+        interface.device or "", f"{name}{address} of host {interface.host} is not set up: {reason}"
+    )
+
+
+def no_file(interface: Interface) -> str:
+    """Why no file is made for an interface; '' when one is."""
+    if not interface.device:
+        return f"it has no device: rocks set host interface iface {interface.host} {interface.mac} DEVICE"
+    place = f"{interface.host} {printable(interface.device)}"
+    elsewhere = (
+        f"a node of the site can do it, and rocks set host interface options {place} options=noreport then "
+        "states that"
+    )
+    if interface.is_vlan:
+        return f"no file gives the device of a VLAN an address; {elsewhere}"
+    if ":" in interface.device:
+        return f"no file gives a device a second address; {elsewhere}"
+    if not interface.mac and not is_bond(interface):
+        return f"it has no MAC address: rocks set host interface mac {place} MAC"
+    if interface.mac and len(interface.mac.split(":")) != 6:
+        return f"its MAC address is that of an InfiniBand adapter; {elsewhere}"
+    if reason := mac_fault(interface.mac or ""):
+        return f"its MAC address {reason}: rocks set host interface mac {place} MAC"
+    if interface.ip and not interface.netmask and not uses_dhcp(interface):
+        return f"it is on no network: rocks set host interface subnet {place} NETWORK"
+    return ""
+
+
+def _planned(host: Host, chosen: Sequence[Interface], left: list[LeftOut]) -> list[_Planned]:
+    """Each interface with its device; bonds come first, for without its bond no adapter is set up."""
+    bonds = {one.device: one for one in host.interfaces if is_bond(one)}
+    missing = {one.device for one in bonds.values() if not is_unreported(one) and no_file(one)}
+    found: dict[int, _Planned] = {}
+    for place, one in sorted(enumerate(chosen), key=lambda pair: not is_bond(pair[1])):
+        try:
+            if one.channel in missing:
+                raise UserError(f"its bond {printable(str(one.channel))} is not")
+            found[place] = one, _device(host, one, bonds)
+        except UserError as error:
+            left.append(left_out_interface(one, str(error)))
+            missing |= {one.device} if is_bond(one) else set()
+    return [found[place] for place in sorted(found)]
 
 
 def unreachable_routes(host: Host, devices: Sequence[HostDevice]) -> list[Route]:
@@ -98,10 +167,14 @@ def unreachable_routes(host: Host, devices: Sequence[HostDevice]) -> list[Route]
     ]
 
 
-def _with_gateway(host: Host, planned: Sequence[_Planned]) -> list[_Planned]:
+def _with_gateway(host: Host, planned: Sequence[_Planned], left: list[LeftOut]) -> list[_Planned]:
     """The device of the default route has its gateway; without a route that of the attribute is meant."""
     has_route = any(is_default(one.route) for one in host.routes)
-    gateway = host_gateway(host)
+    try:
+        gateway = host_gateway(host)
+    except UserError as error:
+        left.append(LeftOut("", f"host {host.name} gets no gateway: {error}"))
+        gateway = ""
     with_address = [place for place, (_, device) in enumerate(planned) if device.address]
     found = list(planned)
     for place in with_address if has_route else with_address[:1]:
@@ -112,7 +185,7 @@ def _with_gateway(host: Host, planned: Sequence[_Planned]) -> list[_Planned]:
     return found
 
 
-def _with_routes(host: Host, planned: Sequence[_Planned]) -> list[HostDevice]:
+def _with_routes(host: Host, planned: Sequence[_Planned], left: list[LeftOut]) -> list[HostDevice]:
     """The devices with the routes that lead through them; a route through none of them does not apply to the host."""
     routes: dict[str, list[DeviceRoute]] = {}
     for route, _ in host.routes:
@@ -121,24 +194,15 @@ def _with_routes(host: Host, planned: Sequence[_Planned]) -> list[HostDevice]:
         for interface, device in planned:
             is_on_subnet = bool(route.subnet) and (interface.subnet or "").lower() == route.subnet.lower()
             if device.address and (is_on_subnet or (route.gateway and is_on(device.address, route.gateway))):
-                routes.setdefault(device.name, []).append(_device_route(host, route))
+                try:
+                    found = DeviceRoute(route.destination, route.gateway)
+                    routes.setdefault(device.name, []).append(found)
+                except UserError as error:
+                    left.append(
+                        LeftOut("", f"a route is not valid: {error}; rocks list host route {host.name}")
+                    )
                 break
     return [device._replace(routes=tuple(routes.get(device.name, ()))) for _, device in planned]
-
-
-def _device_route(host: Host, route: Route) -> DeviceRoute:
-    try:
-        return DeviceRoute(route.destination, route.gateway)
-    except UserError as error:
-        raise UserError(
-            f"a route of host {host.name} is not valid: {error}; rocks list host route {host.name}"
-        ) from None
-
-
-def _is_ours(interface: Interface) -> bool:
-    is_ethernet = len((interface.mac or "").split(":")) == 6 or (is_bond(interface) and not interface.mac)
-    is_others = (interface.module or "").startswith("ovs") or is_unreported(interface)
-    return is_ethernet and not interface.is_vlan and not is_others
 
 
 def _device(host: Host, interface: Interface, bonds: Mapping[str | None, Interface]) -> HostDevice:
@@ -203,13 +267,21 @@ def interface_address(interface: Interface) -> str:
         ) from None
 
 
-def _check_distinct(host: Host, devices: Sequence[HostDevice]) -> None:
-    for what, values in (
-        ("name", [name for one in devices for name in {one.adapter, one.name}]),
-        ("MAC address", [one.mac for one in devices if one.mac]),
-    ):
-        twice = next((value for value in values if values.count(value) > 1), None)
-        if twice is not None:
-            raise UserError(
-                f"two devices of host {host.name} have the {what} {twice}: rocks list host interface {host.name}"
-            )
+def _distinct(host: Host, planned: Sequence[_Planned], left: list[LeftOut]) -> list[_Planned]:
+    """The devices without those that have a name or a MAC address of one before."""
+    found: list[_Planned] = []
+    taken: dict[str, str] = {}
+    for interface, device in planned:
+        keys = {
+            device.adapter: "name",
+            device.name: "name",
+            **({device.mac: "MAC address"} if device.mac else {}),
+        }
+        twice = next((key for key in keys if key in taken), None)
+        if twice is None:
+            found.append((interface, device))
+            taken |= keys
+        else:
+            reason = f"another device has the {keys[twice]} {twice}: rocks list host interface {host.name}"
+            left.append(left_out_interface(interface, reason))
+    return found

@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 from rocks.core.errors import IncoherentError, UserError
 from rocks.core.names import printable
 from rocks.core.values import is_null, read_number
+from rocks.inventory.mac_pool import mac_fault
 from rocks.network.limits import MAX_VLAN_ID
 
 _OCTET = "[0-9A-Fa-f]{1,2}"
@@ -39,15 +40,14 @@ def looks_like_mac(text: str) -> bool:
 
 
 def check_mac(text: str) -> None:
-    """UserError unless `text` has 6 octets of two digits, or 8 or 20 of InfiniBand.
-
-    The bits for multicast and local addresses are not examined: sites record addresses that adapters report.
-    """
+    """UserError unless `text` has 6 octets of two digits, or 8 or 20 of InfiniBand, and an adapter can have it."""
     check_mac_selector(text)
     if any(len(octet) != 2 for octet in text.split(":")):
         raise UserError(
             f"The mac address {printable(text)} is invalid: give each octet two digits, such as 76:77:6e:80:00:00"
         )
+    if reason := mac_fault(text):
+        raise UserError(f"The mac address {text} is invalid: it {reason}; no adapter can have it")
 
 
 def check_mac_selector(text: str) -> None:

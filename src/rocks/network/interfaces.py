@@ -5,12 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import UserError
-from rocks.core.names import check_device, check_interface_name, check_plain_name, first_few, printable
+from rocks.core.names import (
+    check_device,
+    check_interface_name,
+    check_no_number,
+    check_plain_name,
+    first_few,
+    printable,
+)
 from rocks.core.values import check_text, is_null
 from rocks.inventory.cluster_records import members, on_vlans, own_members, shared_machines
 from rocks.inventory.inventory_lock import lock_inventory
 from rocks.inventory.loaded_host_records import which_are_vms
-from rocks.inventory.mac_pool import is_multicast
 from rocks.leases.unknown_machines import check_addition
 from rocks.network import interface_records as table
 from rocks.network.cluster_vlans import claim_own_vlans, move_vlan, other_owner_of_vlan
@@ -63,12 +69,12 @@ def add_interface(database: Database, host: str, parameters: InterfaceParameters
             f'interface "{printable(parameters.iface)}" exists: rocks list host interface {host} shows it'
         )
     if mac is not None:
-        check_mac_of(database, host, mac)
         check_mac_unused(database, mac)
     if parameters.module is not None:
         check_plain_name("module", parameters.module)
     if parameters.name is not None:
         check_interface_name(parameters.name)
+        check_no_number("interface name", parameters.name)
     vlan = None if parameters.vlan is None else read_vlan(parameters.vlan)
     subnet_id, subnet = (
         (None, None) if parameters.subnet is None else existing_subnet(database, parameters.subnet)
@@ -91,15 +97,6 @@ def check_usable_ip(database: Database, ip: str, subnet: Subnet | None, own_id: 
     owner = table.find_ip_owner(database, ip)
     if owner is not None and owner[0] != own_id:
         raise address_in_use("ip", ip, owner[1])
-
-
-def check_mac_of(database: Database, host: str, mac: str) -> None:
-    """UserError for a virtual machine with a multicast address; a physical host has what its adapter reports."""
-    if is_multicast(mac) and which_are_vms(database, [host]):
-        raise UserError(
-            f"The mac address {printable(mac)} is invalid: the MAC address of the virtual machine {host} must be no "
-            "multicast address"
-        )
 
 
 def check_mac_unused(database: Database, mac: str, own_id: int | None = None) -> None:
@@ -159,7 +156,6 @@ def set_mac(database: Database, host: str, iface: str, mac: str) -> None:
         _check_key_remains(row, row.device, "MAC address")
     else:
         check_mac(mac)
-        check_mac_of(database, host, mac)
         check_mac_unused(database, mac, row.id)
     table.set_column(database, [row.id], "MAC", None if is_null(mac) else mac)
 
@@ -183,6 +179,7 @@ def set_name(database: Database, host: str, iface: str, name: str) -> None:
     row = _one(database, host, iface)
     if not is_null(name):
         check_interface_name(name)
+        check_no_number("interface name", name)
     table.set_column(database, [row.id], "Name", row.host if is_null(name) else name)
 
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING, NamedTuple
 
+from rocks.core.errors import UserError
 from rocks.network.device_options import bond_options, is_bond, is_unbridged, is_unreported, uses_dhcp
 from rocks.network.guest_connections import long_vlan_name
-from rocks.network.host_network_plan import check_device_name
+from rocks.network.host_network_plan import check_device_name, left_out_interface, no_file
 from rocks.network.route_rules import ANYWHERE, ONE_HOST, device_on
 
 if TYPE_CHECKING:
@@ -32,24 +33,35 @@ class InterfaceFile(NamedTuple):
     lines: list[str]
 
 
-def interface_files(host: Host, iface: str = "") -> list[InterfaceFile]:
-    """The ifcfg files of a host, or of the interface with that device or MAC address.
+def interface_files(host: Host, iface: str = "") -> tuple[list[InterfaceFile], list[str]]:
+    """The ifcfg files of a host, or of the interface with that device or MAC address; and a sentence on each interface
+    that is not valid, or has an address that no file has.
 
-    On a host of virtual machines a device with an address is a bridge over the adapter `p` and its name. UserError for
-    a device or a bond that is not valid.
+    On a host of virtual machines a device with an address is a bridge over the adapter `p` and its name.
     """
     bonds = {one.device: one for one in host.interfaces if is_bond(one)}
-    found = []
+    found: list[InterfaceFile] = []
+    left_out: list[str] = []
     for interface in host.interfaces:
         is_chosen = not iface or iface.lower() in (
             (interface.device or "").lower(),
             (interface.mac or "").lower(),
         )
-        if is_chosen and interface.device and not is_unreported(interface):
-            for device, lines in _devices(host, interface, bonds):
+        if not is_chosen or is_unreported(interface) or interface.is_bmc:
+            continue
+        try:
+            files = list(_devices(host, interface, bonds)) if interface.device else []
+            for device, _ in files:
                 check_device_name(host, interface, device)
-                found.append(InterfaceFile(f"{_FOLDER}/ifcfg-{device}", interface.id, lines))
-    return found
+        except UserError as error:
+            left_out.append(left_out_interface(interface, str(error)).text)
+            continue
+        found += [InterfaceFile(f"{_FOLDER}/ifcfg-{device}", interface.id, lines) for device, lines in files]
+        has_address = any(line.startswith("IPADDR=") for _, lines in files for line in lines)
+        if interface.ip and not has_address and not uses_dhcp(interface):
+            reason = no_file(interface) or "no ifcfg file has its address"
+            left_out.append(left_out_interface(interface, reason).text)
+    return found, left_out
 
 
 def static_routes(host: Host) -> list[str]:

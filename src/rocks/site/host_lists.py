@@ -14,10 +14,15 @@ if TYPE_CHECKING:
 
 
 def names_of_hosts(addresses: Iterable[NamedAddress]) -> dict[str, list[str]]:
-    """Host → all its names, then its addresses; the hosts in the order of their first address."""
+    """Host → all its names, then its addresses, without those of its BMC, which has another key and may be no login.
+
+    The hosts are in the order of their first address.
+    """
     names: dict[str, dict[str, None]] = {}
     numbers: dict[str, list[str]] = {}
     for one in addresses:
+        if one.is_bmc:
+            continue
         names.setdefault(one.host, {}).update(dict.fromkeys((*one.others, one.full_name)))
         numbers.setdefault(one.host, []).append(str(one.address))
     return {host: [*found, *dict.fromkeys(numbers[host])] for host, found in names.items()}
@@ -36,8 +41,8 @@ def equivalent_hosts(names: Mapping[str, Sequence[str]]) -> str:
 
 
 def tentakel_configuration(members: Mapping[str, Sequence[str]]) -> str:
-    """Groups of hosts by their appliances, and `default` of all groups."""
-    groups = [name for name, hosts in members.items() if hosts]
+    """Groups of hosts by their appliances, and `default` of all groups; an appliance of that name has none."""
+    groups = [name for name, hosts in members.items() if hosts and name.lower() != "default"]
     lines = ['set ssh_path="/usr/bin/ssh"', 'set method="ssh"', 'set user="root"', "", "group default ()"]
     lines += [f"  @{name}" for name in groups]
     for name in groups:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rocks.core.errors import StateError
-from rocks.core.names import check_host_name
+from rocks.core.names import check_new_host_name
 from rocks.inventory import node_records as nodes
 from rocks.inventory.hosts import check_name_unused
 from rocks.inventory.inventory_lock import lock_inventory, unlock_inventory
@@ -33,7 +33,7 @@ def rename_host(database: Database, name: str, new_name: str) -> list[str]:
     """
     from rocks.site.shared_keys import rename_keys_after_commit  # paramiko is slow to load
 
-    check_host_name(new_name, {appliance.lower() for appliance in nodes.appliance_names(database)})
+    check_new_host_name(new_name, {appliance.lower() for appliance in nodes.appliance_names(database)})
     lock_inventory(database)
     if name.lower() != new_name.lower():
         check_name_unused(database, new_name)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.dataclasses import dataclass
 from rocks.core.errors import UserError
-from rocks.core.names import check_device, check_host_name, printable
+from rocks.core.names import check_device, check_new_host_name, printable
 from rocks.inventory import mac_pool
 from rocks.inventory.records import Network
 from rocks.network.interface_rules import check_ip
@@ -69,7 +69,9 @@ def _network_questions(name: str, zone: str) -> tuple[Question, ...]:
 
 
 QUESTIONS: tuple[Question, ...] = (
-    Question("Kickstart_PrivateHostname", "name of the frontend, without a domain", None, check_host_name),
+    Question(
+        "Kickstart_PrivateHostname", "name of the frontend, without a domain", None, check_new_host_name
+    ),
     *_network_questions(PRIVATE, "local"),
     *_network_questions(PUBLIC, "public"),
     Question("Kickstart_PublicGateway", "default gateway of the public network", "", check_ip),

@@ -1,10 +1,12 @@
-"""Who calls a command, and from where. Light: every command asks for the first."""
+"""Who calls a command, from where, and what a caller behind sudo may do. Light: every command asks for the first."""
 # ruff: noqa: PTH123 - pathlib would cost every command its start-up time
 
 from __future__ import annotations
 
 import os
 from typing import NamedTuple
+
+from rocks.core.errors import UserError
 
 _SOURCE = "ROCKS_SOURCE"
 """The variable in which a service states that it is the source of what it has root do: `nucleus`."""
@@ -13,6 +15,12 @@ _NO_LOGIN = str(2**32 - 1)
 _MAX_PARENTS = 12
 _LONGEST_ENVIRONMENT = 256 * 1024
 _SSH = (b"SSH_CLIENT=", b"SSH_CONNECTION=")
+
+_UMASK = 0o022
+_LEAST_FILES, _LEAST_STACK_BYTES = 1024, 8 * 1024**2
+_ANY_COMMAND = ("run", "host")
+"""Who may run this command of `rocks` may run any program as root on every host."""
+_SUDO_SECONDS = 60.0
 
 
 class Caller(NamedTuple):
@@ -54,6 +62,66 @@ def find_origin() -> str:
     their own environment: the address is what the session states.
     """
     return " ".join(filter(None, (_ssh_client(), _terminal())))
+
+
+def settle_process() -> None:
+    """End what a caller leaves to root's process. UserError for a limit that cannot be raised.
+
+    sudo (1.9.13) hands over a umask of more bits, all limits, and ignored signals. Where SIGCHLD is ignored, a program
+    that fails counts as one that succeeded (`subprocess`): also the fence command of a host that runs.
+    """
+    if os.geteuid() != 0:
+        return
+    import signal
+
+    os.umask(_UMASK)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    if _is_behind_sudo():
+        _raise_limits()
+
+
+def check_full_rights(what: str) -> None:
+    """UserError for a person behind sudo who may not run every command of `rocks`; `what` begins the sentence.
+
+    sudo itself is asked, so a site's own rules count. The variables are sudo's; root may remove them.
+    """
+    if not _is_behind_sudo():
+        return
+    from rocks.core import dry_run, process
+
+    person = os.environ.get("SUDO_USER", "")
+    launcher = os.environ.get("ROCKS_LAUNCHER") or "/opt/rocks/bin/rocks"
+    asked = ["sudo", "-n", "-l", "-U", person, "--", launcher, *_ANY_COMMAND]
+    with dry_run.question():
+        found = process.run(asked, deadline_seconds=_SUDO_SECONDS)
+    if found.exit_status != 0:
+        raise UserError(
+            f"{what} is for root and members of rocks-administer, and {person} is neither; nothing was changed"
+        )
+
+
+def _is_behind_sudo() -> bool:
+    return os.environ.get("SUDO_UID", "0") != "0"
+
+
+def _raise_limits() -> None:
+    import resource
+
+    endless = resource.RLIM_INFINITY
+    least = dict.fromkeys(("FSIZE", "CPU", "AS", "DATA"), endless)
+    for name, value in {**least, "NOFILE": _LEAST_FILES, "STACK": _LEAST_STACK_BYTES}.items():
+        limit = getattr(resource, f"RLIMIT_{name}")
+        soft, hard = resource.getrlimit(limit)
+        if soft == endless or soft >= value != endless:
+            continue
+        high = endless if endless in (value, hard) else max(hard, value)
+        try:
+            resource.setrlimit(limit, (value, high))
+        except (OSError, ValueError):
+            raise UserError(
+                f"the limit {name} of your session is too low, and cannot be raised here"
+            ) from None
 
 
 def user_name(number: int) -> str:

@@ -3,19 +3,23 @@
 import os
 import shutil
 import subprocess  # noqa: TID251 - a local user's own process
+import time
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from rocks.core.errors import StateError
 from rocks.fleet.wire.disk_files import ImagesRequest, RemoveImageRequest
-from rocks.fleet.wire.requests import ResumeDomain
+from rocks.fleet.wire.requests import DiskSpec, ResumeDomain
 from rocks.machine.host.files import paths
 from rocks.machine.host.files.owners import ATTRIBUTE
 from rocks.machine.host.files.qemu_owner import QemuOwner
 from tests.contract.agents import ask
 from tests.contract.attacked_host import MINE, THEIRS, Attacked, done
 from tests.contract.outcomes import refused
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.system  # root: other users' files, and attributes that only root can write
 
@@ -45,6 +49,93 @@ def test_a_file_of_nobody_needs_the_operator_s_consent(attacked: Attacked) -> No
     assert (image.stat().st_mode & 0o777, image.stat().st_uid) == (0o600, 0)
     assert attacked.start(attacked.spec(image)) == ""
     assert "belongs to another" in attacked.start(attacked.spec(image, machine=THEIRS))
+
+
+def test_a_file_that_root_put_there_for_the_machine_is_its_own(attacked: Attacked) -> None:
+    """As the published pragma_boot does: it adds the machine, copies the image to the path of its disk, and starts."""
+    image, since = attacked.images / "vm.vda", int(time.time())
+    image.write_bytes(b"copied into place")
+    image.chmod(0o644)
+    spec = attacked.spec(image, put_after=since)
+    assert attacked.start(spec) == ""
+    assert (image.stat().st_mode & 0o777, image.read_bytes()) == (0o600, b"copied into place")
+    assert os.getxattr(image, ATTRIBUTE).decode() == MINE
+    assert "belongs to another" in attacked.start(replace(spec, machine=THEIRS))
+
+
+def _with_other_owner(image: Path, spec: DiskSpec) -> DiskSpec:
+    os.chown(image, NOBODY, 0)
+    return spec
+
+
+def _with_mode(mode: int) -> Callable[[Path, DiskSpec], DiskSpec]:
+    def change(image: Path, spec: DiskSpec) -> DiskSpec:
+        image.chmod(mode)
+        return spec
+
+    return change
+
+
+def _as_if_older(image: Path, spec: DiskSpec) -> DiskSpec:
+    """The file of a machine that is gone, changed since by everything that changes files."""
+    time.sleep(2)
+    os.utime(image, (time.time() + 60, time.time() + 60))
+    image.chmod(0o600)
+    image.rename(image.with_name("aside"))
+    image.with_name("aside").rename(image)
+    image.write_bytes(b"the former owner's data")
+    return replace(spec, put_after=int(time.time()))
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        pytest.param(_as_if_older, ": it was there before the machine had this disk", id="older"),
+        pytest.param(_with_other_owner, ": others than root may write it", id="another user's"),
+        pytest.param(_with_mode(0o664), ": others than root may write it", id="a group may write"),
+        pytest.param(_with_mode(0o646), ": others than root may write it", id="all may write"),
+        pytest.param(lambda image, spec: replace(spec, put_after=0), " that is there", id="shared or moved"),
+    ],
+)
+def test_a_file_that_may_not_be_meant_for_the_machine_stays_nobody_s(
+    attacked: Attacked, change: Callable[[Path, DiskSpec], DiskSpec], reason: str
+) -> None:
+    """A removed cluster's disk is not booted by its namesake, and nothing that a local user can write."""
+    image, since = attacked.images / "vm.vda", int(time.time())
+    image.write_bytes(b"the former owner's data")
+    spec = change(image, attacked.spec(image, put_after=since))
+    before = image.stat().st_mode, image.stat().st_uid
+    error = attacked.start(spec)
+    assert error.startswith("nobody is known to own the disk") and reason in error, error
+    assert (image.stat().st_mode, image.stat().st_uid) == before
+    with pytest.raises(OSError, match="No data"):
+        os.getxattr(image, ATTRIBUTE)
+
+
+def test_a_file_that_is_still_copied_is_not_the_machine_s_yet(attacked: Attacked) -> None:
+    image, since = attacked.images / "vm.vda", int(time.time())
+    with subprocess.Popen(["sh", "-c", f"exec cat >{image}"], stdin=subprocess.PIPE) as copying:
+        wait_until(image.exists, "the copy")
+        error = attacked.start(attacked.spec(image, put_after=since))
+        assert f"{image} is in use by process {copying.pid}" in error
+        assert copying.stdin is not None
+        copying.stdin.close()
+    assert attacked.start(attacked.spec(image, put_after=since)) == ""
+
+
+def test_without_marks_of_the_file_system_nothing_is_taken(
+    attacked: Attacked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On NFS the record of a removed machine's disk is on the host that made it: here it is as if nobody's."""
+
+    def without(*arguments: object) -> bytes:
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr(os, "setxattr", without)
+    monkeypatch.setattr(os, "getxattr", without)
+    image, since = attacked.images / "vm.vda", int(time.time())
+    image.write_bytes(b"another host's")
+    assert "its file system keeps no marks of owners" in attacked.start(attacked.spec(image, put_after=since))
 
 
 def test_the_mark_is_root_s_alone(attacked: Attacked) -> None:

@@ -29,6 +29,11 @@ ROCKS-END-1
 rocks_say 'node boot-service ends (post)'
 rocks_say 'node img-storage begins (post)'
 rocks_section img-storage post bash -euo pipefail <<'ROCKS-END-2'
+# The package gives the folder to the broker's user, who could replace what root writes there.
+if [ "$(stat -c %U /etc/rabbitmq)" = rabbitmq ]; then
+  chown root: /etc/rabbitmq
+  rocks_changed "owner of /etc/rabbitmq"
+fi
 rocks_content <<'ROCKS-END-1'
 listeners.tcp = none
 auth_mechanisms.1 = EXTERNAL

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Profile of host nas-0-0, printed by rocks report host profile; run it there as root.
-# Nodes: installer, installer-network, base, client, img-storage-base, zfs, img-storage-scans, img-storage-nas-create-zfs, img-storage-nas, nas
+# Nodes: installer, installer-network, base, network, client, img-storage-base, zfs, img-storage-scans, img-storage-nas-create-zfs, img-storage-nas, nas
 [ -n "${BASH_VERSION:-}" ] || { echo 'Error: this script is for bash: type | bash, not | sh' >&2; exit 1; }
 set -euo pipefail
 umask 022
@@ -15,6 +15,15 @@ rocks_begin
 rocks_packages_deb iptables kmod openssh-server python3-amqp python3-rtslib-fb zfsutils-linux
 # node installer: for an installer only: main
 # node installer-network: for an installer only: main
+rocks_say 'node network begins (post)'
+rocks_section network post bash -euo pipefail <<'ROCKS-END-1'
+if systemctl is-enabled -q systemd-networkd.service 2>/dev/null; then
+rocks_warn 'eth0 (10.1.255.250) of host nas-0-0 is not set up: it has no MAC address: rocks set host interface mac nas-0-0 eth0 MAC'
+else
+  rocks_say "left as it is: the network, for systemd-networkd.service is not enabled; see the attribute host_network"
+fi
+ROCKS-END-1
+rocks_say 'node network ends (post)'
 rocks_say 'node img-storage-base begins (post)'
 rocks_section img-storage-base post bash -euo pipefail <<'ROCKS-END-2'
 rocks_content <<'ROCKS-END-1'

@@ -36,5 +36,7 @@ def test_the_wheel_is_installed_alone(tmp_path: Path) -> None:
         for program in ([str(environment / "bin/comet")], [str(environment / "bin/cm"), "comet"]):
             done = run_checked([*alone, *program, "ll"], deadline_seconds=patience(60))
             assert "| vc2  |" in done.text
+            rest = run_checked([*alone, *program, "ll", "--format=rest"], deadline_seconds=patience(60))
+            assert ("None" in rest.text) == ("comet" in program), "as the old client printed it"
     finally:
         server.close()

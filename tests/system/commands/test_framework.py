@@ -4,9 +4,11 @@ import importlib.util
 import io
 import os
 import shutil
+import signal
 import subprocess  # noqa: TID251 - as another user, with a closed pipe: more than rocks.core.process offers
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,6 +17,10 @@ from typing import IO, NamedTuple
 import pytest
 
 import rocks
+from rocks.core.errors import HostError
+from rocks.database import driver
+from rocks.database.connection import Database
+from rocks.database.settings import Settings
 from tests.command_trees import WriteCommand, usage_line, write_command_file
 from tests.system.commands.conftest import Ended, Site
 
@@ -360,3 +366,39 @@ self.db.after_commit(kill)
     write_command("list/killed", killed)
     ended = shell(site, "list number", "list killed", "list number", "list network")
     assert ended.err == "" and "private" in ended.out
+
+
+@pytest.mark.parametrize(
+    "typed", ["set attr a b", "start host vm none", "stop host vm none", "set host cpus none 2", "list host"]
+)
+def test_a_frozen_database_ends_a_command_after_one_wait(
+    site: Site, monkeypatch: pytest.MonkeyPatch, typed: str
+) -> None:
+    """Its entry of the audit log waited as long again: 121 s until the error."""
+    monkeypatch.setattr(driver, "READ_SECONDS", 4)
+    ((file,),) = site.rows("SELECT @@pid_file")
+    site.database.close()
+    number = int(Path(file).read_text())
+    began = time.monotonic()
+    os.kill(number, signal.SIGSTOP)
+    try:
+        ended = site.rocks(typed)
+    finally:
+        os.kill(number, signal.SIGCONT)
+    assert ended.status == 1 and "cluster database" in ended.err, ended
+    assert 3.9 < time.monotonic() - began < 7
+    assert site.rocks("list host").status == 0
+
+
+def test_a_database_that_froze_for_a_while_is_waited_for_as_usual_again(
+    cluster_database: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a service, whose connection serves for long: a slow statement has its time again."""
+    monkeypatch.setattr(driver, "READ_SECONDS", 3)
+    with Database(cluster_database) as database:
+        with pytest.raises(HostError, match="timed out"):
+            database.rows("SELECT SLEEP(4)")
+        with pytest.raises(HostError):
+            database.rollback()
+        database.close()
+        assert database.rows("SELECT SLEEP(2)") == [(0,)]

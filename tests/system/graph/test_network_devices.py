@@ -18,7 +18,7 @@ from rocks.install.host_profiles import network_values
 from rocks.inventory.records import Host
 from rocks.network.device_options import BondOption
 from rocks.network.host_network_files import network_files, removal_text
-from rocks.network.host_network_plan import DeviceRoute, HostDevice, plan_devices
+from rocks.network.host_network_plan import DeviceRoute, HostDevice, plan_network
 from rocks.network.route_rules import ResolvedRoute, Route
 from tests.patience import patience
 from tests.unit.install.graph.hosts import context
@@ -199,7 +199,7 @@ def test_routes_are_set_and_removed_at_once_and_addresses_wait_for_the_boot(tmp_
     route = ResolvedRoute(Route("10.2.0.0", "255.255.0.0", "10.1.1.2"), "H")
     other = ResolvedRoute(Route("10.3.0.0", "255.255.0.0", subnet="private"), "G")
     first = _host()
-    for path, text in network_files(plan_devices(first), "deb").items():
+    for path, text in network_files(plan_network(first).devices, "deb").items():
         (folder / Path(path).name).write_text(text)
     changes = [
         _host((route, other)),

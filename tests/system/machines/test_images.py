@@ -1,6 +1,7 @@
 """Disk images, snapshots and ISOs on hosts: who owns them, who may use them, what is removed and what stays."""
 
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -57,12 +58,55 @@ def test_no_empty_disk_takes_the_place_of_an_image_that_is_missing(machines: Mac
     assert "letters, digits" in machines.refused("set host attr guest vm_image volume:tank/golden")
 
 
+def test_an_image_that_root_copies_to_the_path_of_a_new_disk_is_the_machine_s(machines: MachineSite) -> None:
+    """The published pragma_boot does so: the path is that of `list host vm showdisks=yes`, and the start follows."""
+    machines.add("booted")
+    image, content = machines.image("booted.vda"), b"a system" * 64
+    assert str(image) in machines.run("list host vm booted showdisks=yes")
+    image.write_bytes(content)
+    image.chmod(0o644)
+    machines.run("start host vm booted dry-run=yes")
+    assert rows(machines) == [("booted.vda", "nobody")], "a dry run takes nothing"
+    machines.run("start host vm booted")
+    assert machines.running("booted") and image.read_bytes() == content
+    assert image.stat().st_mode & 0o777 == 0o600 and owner(image) == machines.uuid("booted")
+    assert rows(machines) == [("booted.vda", "booted")]
+    machines.run("stop host vm booted")
+
+
+def test_an_unmarked_disk_of_a_removed_machine_is_not_its_namesake_s(machines: MachineSite) -> None:
+    """As one of classic Rocks, which marked none: the name and the path are the same, and the file was there before."""
+    image, content = machines.image("again.vda"), b"the former owner's data"
+    image.write_bytes(content)
+    image.chmod(0o600)
+    time.sleep(2)  # the records count seconds
+    machines.add("again")
+    for dry_run in (" dry-run=yes", ""):
+        error = machines.refused(f"start host vm again{dry_run}")
+        assert f"the disk {image} that is there: it was there before the machine had this disk" in error
+        assert f"rocks set host image {OLD} " in error
+    assert image.read_bytes() == content and ATTRIBUTE not in os.listxattr(image)
+    # a disk at another path is another disk: what was at that path before is not the machine's
+    other = machines.image("other.vda")
+    other.write_bytes(content)
+    time.sleep(2)
+    machines.run(f"set host vm again disk=file:{other},vda,virtio")
+    assert "it was there before" in machines.refused("start host vm again")
+    machines.run(f"set host vm again disk=file:{image},vda,virtio")
+    machines.add("second")
+    machines.run(f"set host vm second disk=file:{image},vda,virtio")
+    image.unlink()
+    image.write_bytes(content)
+    shared = machines.refused("start host vm again")
+    assert "nobody is known to own" in shared, "two machines have the path: nobody knows for which it is"
+
+
 def test_an_image_copied_into_place_is_given_by_the_operator(machines: MachineSite) -> None:
     """Neither the start that is refused nor the one that follows touches its content."""
     machines.add("copied")
     image, content = machines.image("copied.vda"), b"precious" * 64
     image.write_bytes(content)
-    image.chmod(0o644)
+    image.chmod(0o664)
     for dry_run in ("", " dry-run=yes"):
         assert "nobody is known to own the disk" in machines.refused(f"start host vm copied{dry_run}")
     assert image.read_bytes() == content and machines.lease("copied")[1:] == ("released", None)

@@ -9,6 +9,7 @@ import pytest
 from rocks.agent import host_free
 from rocks.agent.host_free import Node, change_of, find_unsaved, find_use, main, run_hook
 from rocks.agent.main import main as agent_main
+from rocks.core import job_user
 from rocks.core.drain_reasons import VM_WITHOUT_JOB
 from rocks.fleet.host.state_folder import Place, ensure_folder
 from rocks.storage.mapped_volumes import MappedImage, forget_mapped, write_mapped
@@ -145,7 +146,7 @@ def test_the_user_of_nucleus_is_that_of_the_hosts_settings(
     programs: Programs, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     settings = programs.folder / "host-free.conf"
-    monkeypatch.setattr(host_free, "SETTINGS", settings)
+    monkeypatch.setattr(job_user, "SETTINGS", settings)
     programs.say("allocated|none", (1001, "nucleus-7"))
     settings.write_text("user = ann\n")
     assert programs.run("", ["machine vm-0"]) == 0 and programs.changes == []

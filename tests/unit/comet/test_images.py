@@ -1,5 +1,6 @@
 """Commands of images against a small server."""
 
+import json
 import socket
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -14,7 +15,7 @@ def test_images(comet: Comet, tmp_path: Path) -> None:
     image = tmp_path / "inst.iso"
     image.write_bytes(ISO + b"\r\n--CD001" * 300_000)
     assert comet("iso", "upload", str(image), "--wait").out == "inst.iso is in the library\n"
-    assert comet("image", "list").out == "0: project/alpha/inst.iso\n1: debian.iso\n"
+    assert comet("image", "list").out == "1: project/alpha/inst.iso\n2: debian.iso\n"
     assert comet("iso", "upload", str(image)).status == 5
     assert comet("iso", "upload", str(image), "--isoname=cached.iso", "--cached").status == 2
     assert comet("iso", "upload", str(image), "--imagename=other.iso", "--project=alpha").status == 0
@@ -32,9 +33,24 @@ def test_images(comet: Comet, tmp_path: Path) -> None:
     printed = comet("iso", "attach", "inst.iso", "vc2", "--wait").out
     assert printed == "vc2: project/alpha/inst.iso from the next power-on\n"
     assert comet.server.clusters[0]["frontend"]["iso"] == "project/alpha/inst.iso"
-    assert comet("iso", "attach", "2", "vc2").status == 0
-    assert comet.server.clusters[0]["frontend"]["iso"] == "public/debian.iso"
-    assert comet("iso", "attach", "9", "vc2").status == 4
+    # as the published client counts: `cm comet iso attach 6` of its tutorial is the sixth
+    assert [(it["index"], it["name"]) for it in json.loads(comet("iso", "list", "--format=json").out)] == [
+        (1, "project/alpha/inst.iso"),
+        (2, "project/alpha/other.iso"),
+        (3, "debian.iso"),
+    ]
+    for typed, drive in (("3", "public/debian.iso"), ("01", "project/alpha/inst.iso")):
+        assert comet("iso", "attach", typed, "vc2").status == 0
+        assert comet.server.clusters[0]["frontend"]["iso"] == drive
+    for typed in ("0", "4", "00"):
+        refused = comet("iso", "attach", typed, "vc2")
+        assert refused.err == (
+            f"there is no image {typed} in the list: its numbers are 1 to 3. List them: comet iso list\n"
+        )
+        assert refused.status == 4
+    for line in (("iso", "attach", "9" * 5000, "vc2"), ("power", "off", "vc2", "9" * 5000)):
+        assert comet(*line).status == 2, line[0]
+    assert comet.server.clusters[0]["frontend"]["iso"] == "project/alpha/inst.iso"
     comet.server.images.append("public/inst.iso")
     assert comet("iso", "attach", "inst.iso", "vc2").status == 2
     assert comet("iso", "detach", "vc2").status == 0

@@ -208,7 +208,7 @@ def test_an_operation_on_an_image_names_it_and_a_detach_is_called_so(comet: Come
 def test_an_image_is_not_deleted_by_its_place_in_an_old_list(comet: Comet) -> None:
     """The server was away when it was asked, and is back for the change."""
     comet.server.images = ["public/b.iso", "public/c.iso"]
-    assert comet("iso", "list").out == "0: b.iso\n1: c.iso\n"
+    assert comet("iso", "list").out == "1: b.iso\n2: c.iso\n"
     comet.server.images.insert(0, "public/a.iso")
 
     def away(handler: BaseHTTPRequestHandler) -> None:
@@ -216,10 +216,10 @@ def test_an_image_is_not_deleted_by_its_place_in_an_old_list(comet: Comet) -> No
         answer(502, b"<html>")(handler)
 
     comet.server.answers["/image"] = away
-    refused = comet("iso", "delete", "1", "--yes")
+    refused = comet("iso", "delete", "2", "--yes")
     assert refused.status == 6 and "nothing was changed: repeat the command" in refused.err
     assert sent(comet.server, "DELETE") == []
-    assert comet("iso", "delete", "1", "--yes").out == "b.iso is being deleted\n"
+    assert comet("iso", "delete", "2", "--yes").out == "b.iso is being deleted\n"
 
 
 def test_a_name_with_a_very_long_number_is_listed(comet: Comet) -> None:

@@ -8,6 +8,7 @@ import signal
 import subprocess  # noqa: TID251 - the program is started, interrupted and read
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,24 @@ def test_a_reader_that_has_enough_is_no_error(server: NucleusServer, configured:
     process.stdout.close()
     assert process.stderr.read() == ""
     assert process.wait(60) == 141
+
+
+@pytest.mark.parametrize(("name", "read"), [("cm", ast.literal_eval), ("comet", json.loads)])
+def test_cm_of_the_checkout_prints_the_old_form(
+    server: NucleusServer, configured: Path, name: str, read: Callable[[str], object]
+) -> None:
+    """Also by a link of another folder; the published cmutil.py reads a literal of Python."""
+    program = configured.parent / name
+    program.symlink_to(SOURCE.parent / "bin" / name)
+    done = subprocess.run(
+        [program, "comet", "cluster", "vc2", "--format=rest"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "COMET_CONFIG": str(configured)},
+        timeout=60,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert ("None" in done.stdout) == (name == "cm") and read(done.stdout) == server.clusters
 
 
 def test_a_full_disk_is_reported(server: NucleusServer, configured: Path) -> None:

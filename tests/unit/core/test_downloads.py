@@ -1,5 +1,6 @@
 """Downloads from a real web server that stalls, is cut off, lies, changes its files, and leads elsewhere."""
 
+import re
 import ssl
 from collections.abc import Iterator
 from http.client import HTTPResponse
@@ -166,6 +167,40 @@ def test_a_redirection_from_https_to_http_is_refused():
     assert handler.redirect_request(request, None, 302, "", {}, "https://example.net/a") is not None
     with pytest.raises(UserError, match="not encrypted"):
         handler.redirect_request(request, None, 302, "", {}, "http://example.org/a")
+
+
+CLIENTS = {
+    "rocks/core/downloads.py": "for rocks, nucleus and pragma; never from https to http",
+    "rocks/core/bounded_http.py": "its handlers",
+    "rocks/machine/host/end_reports.py": "from a port of root's; follows no redirection",
+    "comet/client/connection.py": "comet knows nothing of rocks; follows no redirection",
+}
+
+
+def test_no_other_program_asks_web_servers_in_a_way_of_its_own():
+    """The client of the identity provider followed from https to http, which the others did not."""
+    source = Path(downloads.__file__).parents[2]
+    client = re.compile(
+        r"urllib\.request|from urllib import .*request|urlopen|HTTPS?Connection\(|\b(httpx|aiohttp|urllib3)\b"
+    )
+    folders = [*(source / name for name in ("rocks", "nucleus", "comet")), source.parent / "roll"]
+    found = {
+        path for folder in folders for path in folder.rglob("*.py") if client.search(path.read_text("utf-8"))
+    }
+    assert found == {source / name for name in CLIENTS}
+    assert len(list((source.parent / "roll").rglob("*.py"))) > 10
+    for path in (
+        source / "rocks/install/graph/first-boot",
+        source.parent / "roll/installer/initramfs/lib/report.sh",
+    ):
+        assert path.read_text("utf-8").count("--https-only --max-redirect=0") == 1
+
+
+def test_a_form_is_sent_to_the_server_that_was_named_only(server):
+    server.redirects = {"/form": "/a"}
+    with pytest.raises(UserError, match="what is sent is not sent elsewhere"):
+        fetch(server.url + "/form", 10**7, b"secret=x")
+    assert [method for method, _, _ in server.requests] == ["POST"]
 
 
 def test_an_answer_not_modified_that_nobody_asked_for_is_an_error(server, tmp_path):

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rocks.core.errors import StateError, UserError
+from rocks.inventory import mac_pool
 from rocks.inventory.mac_pool import MASK, base_from_address, is_of_pool, mac_number, mac_text, next_macs
 
 BASE = "76:77:6e:80:00:00"
@@ -141,3 +142,34 @@ def test_numbers_and_texts_belong_together(number: int) -> None:
 def test_a_site_has_four_million_addresses() -> None:
     last = mac_text(0x76776E800000 + POOL_SIZE - 1)
     assert next_macs(BASE, MASK, [mac_text(0x76776E800000 + POOL_SIZE - 2)], 1) == [last]
+
+
+@pytest.mark.parametrize(
+    ("base", "used"),
+    [
+        ("03:00:00:00:00:00", "02:00:00:00:00:00"),
+        ("0:16:3e:0:0:0", "02:16:3e:00:00:00"),
+        ("ff:0:0:0:0:0", "fe:00:00:00:00:00"),
+    ],
+)
+def test_a_base_that_would_be_another_one_is_refused_with_that(base: str, used: str) -> None:
+    with pytest.raises(UserError, match=f"^The mac address {base} is invalid: .* such as {used}$"):
+        mac_pool.check_base(base)
+    assert mac_pool.effective_base(base) == used
+
+
+@pytest.mark.parametrize("base", ["76:77:6e:80:0:0", "02:00:00:00:00:00", "A:50:8a:c0:0:0"])
+def test_a_base_as_rocks_prints_it_is_taken(base: str) -> None:
+    mac_pool.check_base(base)
+    assert mac_pool.effective_base(base) == mac_pool.full_mac(base)
+
+
+def test_what_no_adapter_can_have() -> None:
+    for mac, fault in (
+        ("0:0:0:0:0:0", "zeros"),
+        ("ff:ff:ff:ff:ff:ff", "broadcast"),
+        ("33:33:0:0:0:1", "multicast"),
+    ):
+        assert fault in mac_pool.mac_fault(mac)
+    for mac in ("", "x", "02:00:00:00:00:00", "80:00:00:48:fe:80:00:00", "00:00:00:00:00:01"):
+        assert mac_pool.mac_fault(mac) == ""

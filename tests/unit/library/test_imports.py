@@ -159,6 +159,40 @@ def test_an_iso_is_recognised_and_the_disk_of_a_whole_number_of_sectors(tmp_path
     refused(tmp_path / "library", iso, "it is an ISO, not a raw image", name="two", format="raw")
 
 
+@pytest.mark.skipif(shutil.which("xorriso") is None, reason="xorriso is not installed")
+@pytest.mark.parametrize("packed", [False, True])
+def test_an_iso_that_is_cut_off_is_refused(tmp_path: Path, packed: bool) -> None:
+    iso, data = tmp_path / "whole.iso", tmp_path / "data"
+    data.write_bytes(bytes(300_000))
+    run_checked(["xorriso", "-as", "mkisofs", "-quiet", "-o", str(iso), str(data)], deadline_seconds=60)
+    whole = iso.read_bytes()
+    stated = int.from_bytes(whole[0x8050:0x8054], "little") * 2048
+    assert 300_000 < stated <= len(whole)
+
+    def file_of(content: bytes) -> Path:
+        (tmp_path / "file").write_bytes(gzip.compress(content) if packed else content)
+        return tmp_path / "file"
+
+    for length in (stated - 1, stated - 2048, 0x8000 + 2048):
+        reason = f"it is cut off: it states {stated} bytes and has {length}; fetch it again"
+        refused(tmp_path / "library", file_of(whole[:length]), reason)
+    added(tmp_path / "library", file_of(whole[:stated]), "exact")
+    added(tmp_path / "library", file_of(whole[:stated].ljust(stated + 1_000_000, b"x")), "hybrid")
+
+
+def test_a_raw_disk_that_is_cut_off_is_refused(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    with disk.open("wb") as file:
+        file.truncate(8 * 2**20)
+    script = b"label: gpt\nstart=2048, size=2048\nstart=4096, size=8192\n"
+    run_checked(["sfdisk", "--quiet", str(disk)], deadline_seconds=60, standard_input=script)
+    end = (4096 + 8192) * 512
+    os.truncate(disk, end)
+    added(tmp_path / "library", disk, "without-copy", format="raw")
+    os.truncate(disk, end - 512)
+    refused(tmp_path / "library", disk, f"it is cut off: it states {end} bytes and has {end - 512}")
+
+
 def test_an_archive_or_a_page_is_no_disk(tmp_path: Path, raw: Path) -> None:
     """A tar archive is what remains of an image in .tar.xz; a page is what a wrong address gives."""
     for name, mode in (("disk.tar", "w"), ("disk.tar.gz", "w:gz")):

@@ -132,7 +132,10 @@ def test_a_specified_name_or_slice() -> None:
         ({"interfaces": (InterfaceRequest(PRIVATE, "10.1.0.9"),)}, "The ip address 10.1.0.9 is in use"),
         ({"interfaces": (InterfaceRequest(mac="zz"),)}, "The mac address zz is invalid"),
         ({"interfaces": (InterfaceRequest(mac="00:01:02:03:04:05:06:07"),)}, "has six octets"),
-        ({"interfaces": (InterfaceRequest(mac="01:01:02:03:04:05"),)}, "is no multicast address"),
+        (
+            {"interfaces": (InterfaceRequest(mac="01:01:02:03:04:05"),)},
+            "it is a multicast address, that of a group",
+        ),
         (
             {"interfaces": (InterfaceRequest(mac="52:54:00:00:00:09"),)},
             "The mac address 52:54:00:00:00:09 is in use",

@@ -3,11 +3,13 @@
 import pytest
 
 from rocks.core.errors import StateError
+from rocks.inventory.addresses import AddressedInterface
 from rocks.inventory.records import Network
 from rocks.network.dns.hosts_file import hosts_lines
-from rocks.network.dns.names import NamedInterface, SiteNames, name_addresses
+from rocks.network.dns.names import SiteNames, name_addresses
 from rocks.network.dns.service import BEGIN, END, with_part
 from rocks.network.dns.zones import Additions, Zone, serial_of, served_zones, with_serial, zone_text
+from rocks.site.host_lists import names_of_hosts
 
 OF_HOSTS = Network("private", "10.1.0.0", "255.255.0.0", 1500, "local", True)
 IB = Network("ib", "10.2.0.0", "255.255.0.0", 1500, "ib.local", True)
@@ -15,8 +17,8 @@ PUBLIC = Network("public", "203.0.113.0", "255.255.255.0", 1500, "Example.org", 
 OF_NAMES = (OF_HOSTS, IB, PUBLIC)
 
 
-def names(*interfaces: tuple[str, str, str, str], aliases: tuple[tuple[str, str], ...] = ()) -> SiteNames:
-    return name_addresses([NamedInterface(*one) for one in interfaces], OF_NAMES, aliases)
+def names(*interfaces: tuple[str, ...], aliases: tuple[tuple[str, str], ...] = ()) -> SiteNames:
+    return name_addresses([AddressedInterface(*one) for one in interfaces], OF_NAMES, aliases)
 
 
 def lines(found: SiteNames) -> list[tuple[str, ...]]:
@@ -40,17 +42,48 @@ def test_the_hosts_name_and_aliases_are_at_its_address_on_private() -> None:
     assert found.problems == ()
 
 
-def test_a_host_outside_of_private_has_its_name_at_its_first_address() -> None:
-    found = names(("login", "www", "203.0.113.5", "public"), ("login", "x", "10.2.0.5", "ib"))
+def test_a_host_outside_of_private_has_its_name_there() -> None:
+    found = names(("login", "LOGIN", "203.0.113.5", "public"), ("login", "x", "10.2.0.5", "ib"))
     assert lines(found) == [
         ("10.2.0.5", "x.ib.local", "x"),
-        ("203.0.113.5", "www.example.org", "login", "www"),
+        ("203.0.113.5", "LOGIN.example.org", "login"),
     ]
 
 
-def test_a_name_of_two_interfaces_does_not_stand_alone() -> None:
-    found = names(("a", "same", "10.1.0.2", "private"), ("b", "same", "10.1.0.3", "private"))
-    assert lines(found) == [("10.1.0.2", "same.local", "a"), ("10.1.0.3", "same.local", "b")]
+def test_an_address_with_a_name_of_its_own_has_never_that_of_its_host() -> None:
+    found = names(("login", "www", "10.1.0.5", "private", "eth0"), aliases=(("login", "l"),))
+    assert lines(found) == [("10.1.0.5", "www.local", "www")]
+    assert found.problems == (
+        "no address has the name of host login, for its interfaces have names of their own: rocks set host interface "
+        "name login eth0 login gives it to eth0",
+    )
+
+
+ADAPTER = ("c", "", "10.1.0.9", "private", "eth0")
+INFINIBAND = ("c", "c", "10.2.0.9", "ib", "ib0")
+BMCS = (
+    ("c", "", "10.1.200.9", "private", "ipmi"),
+    ("c", "c", "10.1.200.9", "private", "lan", "1"),
+    ("c", "c", "10.1.200.9", "private", "BMC0"),
+)
+
+
+@pytest.mark.parametrize("bmc", BMCS)
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1), (2, 1, 0), (1, 2, 0)])
+def test_a_bmc_never_has_the_name_of_its_host(bmc: tuple[str, ...], order: tuple[int, ...]) -> None:
+    stored = (ADAPTER, INFINIBAND, bmc)
+    found = names(*(stored[place] for place in order))
+    assert lines(found) == [
+        ("10.1.0.9", "c.local", "c"),
+        ("10.1.200.9", f"c-{bmc[4]}.local", f"c-{bmc[4]}"),
+        ("10.2.0.9", "c.ib.local"),
+    ]
+    assert names_of_hosts(found.addresses) == {"c": ["c", "c.local", "c.ib.local", "10.1.0.9", "10.2.0.9"]}
+
+
+def test_a_bmc_alone_on_its_network_keeps_the_name() -> None:
+    found = names(ADAPTER, ("c", "c", "10.2.0.9", "ib", "ipmi", "1"))
+    assert lines(found) == [("10.1.0.9", "c.local", "c"), ("10.2.0.9", "c.ib.local")]
 
 
 @pytest.mark.parametrize(
@@ -76,11 +109,11 @@ def test_interfaces_without_address_or_zone_are_left_out_silently() -> None:
 
 
 HOSTS = (
-    NamedInterface("head", "", "10.1.0.1", "private"),
-    NamedInterface("head", "", "203.0.113.2", "public"),
-    NamedInterface("c_0", "c_0-ib", "10.2.16.9", "ib"),
-    NamedInterface("c_0", "", "10.1.0.9", "private"),
-    NamedInterface("gate", "", "192.0.2.5", "few"),
+    AddressedInterface("head", "", "10.1.0.1", "private"),
+    AddressedInterface("head", "", "203.0.113.2", "public"),
+    AddressedInterface("c_0", "c_0-ib", "10.2.16.9", "ib"),
+    AddressedInterface("c_0", "", "10.1.0.9", "private"),
+    AddressedInterface("gate", "", "192.0.2.5", "few"),
 )
 ALIASES = (("c_0", "c0"), ("c_0", "gate"), ("head", "www.local"), ("head", "www.example.org"))
 
@@ -112,6 +145,45 @@ def test_a_zone_has_hosts_interfaces_and_aliases() -> None:
         "; gate, an alias of c_0, is also the name of a host or an interface",
     )
     assert zones()["ib.local"].records == ("c_0-ib IN A 10.2.16.9",)
+
+
+def test_a_name_is_in_the_nearest_served_zone() -> None:
+    """named answers from the nearest zone alone, also where the network of the name is not served."""
+    networks = (
+        network("private", "10.1.0.0", "255.255.0.0", "local", serves=False),
+        network("storage", "10.2.0.0", "255.255.0.0", "storage.local"),
+        network("deep", "10.3.0.0", "255.255.0.0", "deep.storage.local"),
+        network("dark", "10.4.0.0", "255.255.0.0", "dark.deep.storage.local", serves=False),
+    )
+    hosts = (
+        AddressedInterface("storage", "", "10.1.0.1", "private"),
+        AddressedInterface("other", "", "10.1.0.2", "private"),
+        AddressedInterface("deep", "", "10.2.0.3", "storage"),
+        AddressedInterface("www", "", "10.3.0.4", "deep"),
+        AddressedInterface("dim", "", "10.4.0.5", "dark"),
+    )
+    aliases = (
+        ("other", "www.deep.storage"),
+        ("other", "free.storage"),
+        ("deep", "files"),
+        ("deep", "a.b"),
+        ("www", "disks.storage.local"),
+    )
+    found = served_zones(name_addresses(hosts, networks, aliases).addresses, networks)
+    assert [(one.name, one.records) for one in found if not one.name.endswith(".arpa")] == [
+        (
+            "deep.storage.local",
+            (
+                "; www.deep.storage, an alias of other, is also the name of a host or an interface",
+                "@ IN A 10.2.0.3",
+                "www IN A 10.3.0.4",
+            ),
+        ),
+        (
+            "storage.local",
+            ("@ IN A 10.1.0.1", "free IN A 10.1.0.2", "files IN A 10.2.0.3", "disks IN A 10.3.0.4"),
+        ),
+    ]
 
 
 def test_reverse_zones_cover_their_network_and_nothing_else() -> None:

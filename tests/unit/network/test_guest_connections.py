@@ -125,6 +125,17 @@ def test_an_interface_of_a_network_or_vlan_without_a_mac_is_not_connected(mac: s
     assert found == [Unconnected("eth0", reason), Unconnected("eth1", reason)]
 
 
+@pytest.mark.parametrize("mac", ["00:00:00:00:00:00", "01:00:5e:00:00:01", "ff:ff:ff:ff:ff:ff"])
+@pytest.mark.parametrize("vlan", [None, 4])
+def test_an_address_that_no_adapter_can_have_is_not_connected(mac: str, vlan: int | None) -> None:
+    """QEMU took another one for zeros."""
+    carrier = [interface("eth0", **PRIVATE), interface("vlan4", vlan=4, **PRIVATE)]
+    own = interface("eth0", "vm", mac=mac, vlan=vlan, **PRIVATE)
+    (found,) = connect([own], carrier)
+    assert isinstance(found, Unconnected) and found.reason.startswith("its MAC address is ")
+    assert serving(own, carrier) == ()
+
+
 @pytest.mark.parametrize(
     ("values", "reason"),
     [

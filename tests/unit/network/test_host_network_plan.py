@@ -6,37 +6,41 @@ from dataclasses import replace
 
 import pytest
 
-from rocks.core.errors import UserError
+from rocks.inventory.records import Host
 from rocks.network.host_network_files import MARK, file_permissions, network_files, removal_text
-from rocks.network.host_network_plan import HostDevice, plan_devices
+from rocks.network.host_network_plan import HostDevice, LeftOut, plan_network
 from tests.unit.machines import PRIVATE, PUBLIC, container, interface
 
 MAC, OTHER = "52:54:00:00:00:0a", "52:54:00:00:00:0b"
 ETH0 = interface("eth0", mac=MAC, ip="10.1.255.254", **PRIVATE)
 
 
+def _devices(host: Host) -> tuple[HostDevice, ...]:
+    return plan_network(host).devices
+
+
 def test_a_device_of_a_host_of_machines_is_a_bridge_over_its_adapter() -> None:
-    (device,) = plan_devices(container(interfaces=[ETH0]))
+    (device,) = _devices(container(interfaces=[ETH0]))
     assert device == HostDevice("peth0", MAC, "eth0", "10.1.255.254/16", "", 1500)
     assert device.name == "eth0"
 
 
 def test_with_novtap_and_on_other_hosts_the_adapter_has_the_name() -> None:
     alone = HostDevice("eth0", MAC, "", "10.1.255.254/16", "", 1500)
-    assert plan_devices(container(interfaces=[replace(ETH0, options="novtap")])) == (alone,)
-    assert plan_devices(container(interfaces=[ETH0], kvm="no")) == (alone,)
+    assert _devices(container(interfaces=[replace(ETH0, options="novtap")])) == (alone,)
+    assert _devices(container(interfaces=[ETH0], kvm="no")) == (alone,)
 
 
 def test_the_gateway_belongs_to_the_first_device_with_an_address() -> None:
     eth1 = interface("eth1", mac=OTHER, ip="203.0.113.9", **PUBLIC)
-    devices = plan_devices(container(interfaces=[eth1, ETH0], kvm="no", Kickstart_PrivateGateway="10.1.1.1"))
+    devices = _devices(container(interfaces=[eth1, ETH0], kvm="no", Kickstart_PrivateGateway="10.1.1.1"))
     assert [(one.name, one.gateway) for one in devices] == [("eth0", "10.1.1.1"), ("eth1", "")]
-    own = plan_devices(container(interfaces=[ETH0], Kickstart_PrivateGateway="10.1.255.254"))
+    own = _devices(container(interfaces=[ETH0], Kickstart_PrivateGateway="10.1.255.254"))
     assert own[0].gateway == "", "a host is not its own gateway"
 
 
 def test_a_device_without_an_address_is_there_and_others_are_the_operators() -> None:
-    found = plan_devices(
+    found = _devices(
         container(
             interfaces=[
                 interface("eth1", mac=OTHER, **PUBLIC),
@@ -48,7 +52,11 @@ def test_a_device_without_an_address_is_there_and_others_are_the_operators() -> 
         )
     )
     assert [(one.name, one.address) for one in found] == [("eth1", "")]
-    assert plan_devices(container(interfaces=[interface("eth0", mac=None, **PRIVATE)])) == ()
+    assert _devices(container(interfaces=[interface("eth0", mac=None, **PRIVATE)])) == ()
+
+
+ELSEWHERE = "a node of the site can do it, and rocks set host interface options"
+SECOND = interface("eth1", mac=OTHER, ip="10.2.0.9", **PUBLIC)
 
 
 @pytest.mark.parametrize(
@@ -57,36 +65,68 @@ def test_a_device_without_an_address_is_there_and_others_are_the_operators() -> 
         ({"device": "eth0; reboot"}, "is not a valid name"),
         ({"device": "eth0\nName=x"}, "is not a valid name"),
         ({"device": "e" * 15}, "is not a valid name"),
+        (
+            {"device": None},
+            "it has no device: rocks set host interface iface vmc-0-0 52:54:00:00:00:0b DEVICE",
+        ),
+        (
+            {"device": "eth0:1"},
+            f"no file gives a device a second address; {ELSEWHERE} vmc-0-0 eth0:1 options=noreport",
+        ),
+        ({"device": "vlan7"}, f"no file gives the device of a VLAN an address; {ELSEWHERE} vmc-0-0 vlan7"),
+        ({"mac": None}, "it has no MAC address: rocks set host interface mac vmc-0-0 eth1 MAC"),
+        ({"mac": ":".join(["80"] * 20)}, f"that of an InfiniBand adapter; {ELSEWHERE} vmc-0-0 eth1"),
+        (
+            {"mac": "00:00:00:00:00:00"},
+            "its MAC address is all zeros, .*: rocks set host interface mac vmc-0-0 eth1 MAC",
+        ),
+        ({"mac": "01:00:5e:00:00:01"}, "its MAC address is a multicast address, that of a group"),
         ({"mac": "52:54:00:00:00:$("}, "MAC address"),
         ({"ip": "10.1.1"}, "not valid together"),
         ({"netmask": "255.0.255.0"}, "not valid together"),
-        ({"netmask": None}, "not valid together"),
+        (
+            {"netmask": None, "subnet": None},
+            "it is on no network: rocks set host interface subnet vmc-0-0 eth1 NETWORK",
+        ),
         ({"mtu_bytes": 9}, "has the MTU 9"),
+        ({"mac": MAC.upper()}, "another device has the MAC address 52:54:00:00:00:0a"),
+        ({"device": "peth0", "options": "novtap"}, "another device has the name peth0"),
+        ({"module": "bonding", "options": "mode=none"}, "has the mode none"),
     ],
 )
-def test_an_invalid_record_is_an_error_that_names_the_command(
-    changed: dict[str, object], message: str
+@pytest.mark.parametrize("order", [1, -1])
+def test_what_gets_no_file_is_left_out_alone_and_named(
+    changed: dict[str, object], message: str, order: int
 ) -> None:
-    with pytest.raises(UserError, match="rocks set") as caught:
-        plan_devices(container(interfaces=[replace(ETH0, **changed)]))  # type: ignore[arg-type]
-    assert message in str(caught.value) and "\n" not in str(caught.value)
+    other = replace(SECOND, **changed)  # type: ignore[arg-type]
+    devices, left_out = plan_network(container(interfaces=[ETH0, other][::order]))
+    assert [(one.name, one.address) for one in devices] == [("eth0", "10.1.255.254/16")]
+    (one,) = left_out
+    assert re.search(message, one.text) and "rocks " in one.text and "\n" not in one.text
+    assert "of host vmc-0-0 is not set up: " in one.text and one.device == (other.device or "")
 
 
-@pytest.mark.parametrize(
-    ("second", "what"),
-    [
-        (interface("eth1", mac=MAC.upper(), **PUBLIC), "MAC address"),
-        (interface("peth0", mac=OTHER, options="novtap", **PUBLIC), "name peth0"),
-    ],
-)
-def test_two_devices_do_not_share_a_name_or_an_address(second, what: str) -> None:  # type: ignore[no-untyped-def]
-    with pytest.raises(UserError, match=what):
-        plan_devices(container(interfaces=[ETH0, second]))
+def test_others_are_left_out_silently() -> None:
+    for changed in ({"device": "ipmi"}, {"channel": "1"}, {"options": "noreport"}, {"module": "ovs-bridge"}):
+        other = replace(SECOND, mac=None, **changed)  # type: ignore[arg-type]
+        assert plan_network(container(interfaces=[other])) == ((), ())
+    assert plan_network(container(interfaces=[replace(SECOND, ip=None, mac=None)])) == ((), ())
 
 
-def test_an_invalid_gateway_is_an_error() -> None:
-    with pytest.raises(UserError, match="Kickstart_PrivateGateway"):
-        plan_devices(container(interfaces=[ETH0], Kickstart_PrivateGateway="10.1.1.1\nDNS=1"))
+def test_without_its_bond_no_adapter_is_set_up() -> None:
+    bond = interface("bond0", module="bonding", ip="10.1.0.9", options="speed=9", **PRIVATE)
+    adapter = interface("eth1", mac=OTHER, channel="bond0")
+    devices, left_out = plan_network(container(interfaces=[adapter, bond, ETH0]))
+    assert [one.name for one in devices] == ["eth0"]
+    assert [one.device for one in left_out] == ["bond0", "eth1"] and "its bond bond0 is not" in left_out[
+        1
+    ].text
+
+
+def test_an_invalid_gateway_is_left_out() -> None:
+    devices, left_out = plan_network(container(interfaces=[ETH0], Kickstart_PrivateGateway="10.1.1.1\nDNS=1"))
+    assert devices[0].gateway == "" and "Kickstart_PrivateGateway" in left_out[0].text
+    assert left_out == (LeftOut("", left_out[0].text),)
 
 
 BRIDGED = HostDevice("peth0", MAC, "eth0", "10.1.255.254/16", "10.1.1.1", 9000)

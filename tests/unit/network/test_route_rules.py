@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from rocks.core.errors import UserError
 from rocks.network.gateway_rules import default_gateway
-from rocks.network.host_network_plan import DeviceRoute, plan_devices, unreachable_routes
+from rocks.network.host_network_plan import DeviceRoute, plan_network, unreachable_routes
 from rocks.network.route_rules import (
     ResolvedRoute,
     Route,
@@ -64,7 +64,8 @@ def test_each_route_leads_through_the_device_of_its_gateway_or_network() -> None
     ]
     host = container(interfaces=[eth0, eth1], kvm="no", Kickstart_PrivateGateway="10.1.1.1")
     host = replace(host, routes=tuple(ResolvedRoute(one, "H") for one in routes))
-    devices = plan_devices(host)
+    devices, left_out = plan_network(host)
+    assert left_out == ()
     assert [(one.name, one.gateway) for one in devices] == [("eth0", ""), ("eth1", "203.0.113.1")]
     assert devices[0].routes == (DeviceRoute("10.2.0.0/16", "10.1.1.1"), DeviceRoute("224.0.0.0/24", ""))
     assert devices[1].routes == ()
@@ -72,9 +73,11 @@ def test_each_route_leads_through_the_device_of_its_gateway_or_network() -> None
     assert default_gateway(host.routes) == "203.0.113.1"
 
 
-def test_an_invalid_stored_route_is_an_error_that_names_the_command() -> None:
+def test_an_invalid_stored_route_is_left_out_alone() -> None:
     eth0 = interface("eth0", mac=MAC, ip="10.1.255.254", **PRIVATE)
     bad = ResolvedRoute(Route("10.2.0.1\nGateway=1", "255.255.0.0", "10.1.1.1"), "G")
-    with pytest.raises(UserError, match="rocks list host route vmc-0-0") as caught:
-        plan_devices(replace(container(interfaces=[eth0]), routes=(bad,)))
-    assert "\n" not in str(caught.value)
+    host = replace(container(interfaces=[eth0]), routes=(bad, ResolvedRoute(WIDE, "H")))
+    devices, left_out = plan_network(host)
+    assert devices[0].routes == (DeviceRoute("10.2.0.0/16", "10.1.1.1"),)
+    (one,) = left_out
+    assert "rocks list host route vmc-0-0" in one.text and "\n" not in one.text

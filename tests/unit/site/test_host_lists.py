@@ -1,7 +1,8 @@
 """Lists of hosts for other programs."""
 
+from rocks.inventory.addresses import AddressedInterface
 from rocks.inventory.records import Network
-from rocks.network.dns.names import NamedInterface, name_addresses
+from rocks.network.dns.names import name_addresses
 from rocks.site.host_lists import (
     equivalent_hosts,
     known_hosts_lines,
@@ -15,7 +16,10 @@ NETWORKS = (
 )
 NAMES = names_of_hosts(
     name_addresses(
-        [NamedInterface("a", "", "10.1.0.2", "private"), NamedInterface("a", "a-ib", "10.2.0.2", "ib")],
+        [
+            AddressedInterface("a", "", "10.1.0.2", "private"),
+            AddressedInterface("a", "a-ib", "10.2.0.2", "ib"),
+        ],
         NETWORKS,
         [("a", "first")],
     ).addresses

@@ -277,13 +277,15 @@ def store_token(
     projects: tuple[int, ...] | None,
     expires: datetime | None,
     note: str,
+    *,
+    is_session: bool = False,
 ) -> tuple[identity.Token, NewToken]:
     """Create a token and store what is stored of it."""
     new = credentials.new_token()
     now = datetime.now(UTC)
     ordered = tuple(scope for scope in credentials.SCOPES if scope in {*scopes, "read"})
     once = None if projects is None else tuple(dict.fromkeys(projects))
-    token = identity.Token(new.id, user_id, ordered, once, note, now, expires, None, None)
+    token = identity.Token(new.id, user_id, ordered, once, note, now, expires, None, None, is_session)
     identity.add_token(session, token, new.secret_sha256)
     return token, new
 

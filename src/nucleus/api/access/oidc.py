@@ -6,10 +6,9 @@ import base64
 import contextlib
 import hashlib
 import json
+import logging
 import threading
 import time
-import urllib.error
-import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit
@@ -19,12 +18,15 @@ from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 
 from nucleus.api.problems import Problem, unavailable
+from rocks.core import downloads
+from rocks.core.errors import RocksError, UserError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from nucleus.configuration import OidcSettings
 
+_LOG = logging.getLogger(__name__)
 _KEYS_SECONDS, _AGAIN_SECONDS = 3600.0, 30.0
 _WAIT_SECONDS = 5.0
 _PAUSE_SECONDS = 10.0
@@ -110,19 +112,19 @@ class Verifier:
             address = self._endpoint("token_endpoint")
             with self._waiting():
                 return str(_get(address, urlencode(form).encode("ascii"))["id_token"])
-        except urllib.error.HTTPError:
+        except UserError:
             raise Problem(
                 "not-authenticated", "the identity provider refused this sign-in; begin again"
             ) from None
-        except (OSError, ValueError, KeyError, TypeError):
-            raise _away() from None
+        except (RocksError, OSError, ValueError, KeyError, TypeError) as error:
+            raise _away(error) from None
 
     def _endpoint(self, name: str) -> str:
         self._key_set(_KEYS_SECONDS)  # which asks the provider at most now and then
         try:
             return str(self._about[name])
-        except (KeyError, TypeError):
-            raise _away() from None
+        except (KeyError, TypeError) as error:
+            raise _away(error) from None
 
     def _decode(self, text: str) -> jwt.Token:
         algorithms = list(self._settings.algorithms)
@@ -175,17 +177,19 @@ class Verifier:
             keys = KeySet.import_key_set(_get(about["jwks_uri"]))
             self._about = about
             return keys
-        except (OSError, ValueError, KeyError, TypeError, JoseError):
-            raise _away() from None
+        except (RocksError, ValueError, KeyError, TypeError, JoseError) as error:
+            raise _away(error) from None
 
 
-def _away() -> Problem:
+def _away(error: Exception | None = None) -> Problem:
+    """What owners read; the operators' log has the reason."""
+    if error is not None:
+        _LOG.warning("the identity provider: %s", str(error) or type(error).__name__)
     return unavailable("the site's identity provider does not answer; use a token of this service")
 
 
 def _get(url: str, form: bytes | None = None) -> Any:
     parts = urlsplit(url)
     if parts.scheme != "https" and parts.hostname not in ("127.0.0.1", "::1", "localhost"):
-        raise ValueError("only by https")
-    with urllib.request.urlopen(url, form, timeout=_WAIT_SECONDS) as answer:
-        return json.loads(answer.read(_MAX_BYTES))
+        raise ValueError(f"{url[:200]} is not encrypted; only https is used")
+    return json.loads(downloads.fetch(url, _MAX_BYTES, form, _WAIT_SECONDS))

@@ -12,9 +12,9 @@ from pydantic import Field
 from starlette.responses import Response
 
 from nucleus.api import models
-from nucleus.api.access.authentication import Caller, cookie_name, is_own_page, refused, store_token
+from nucleus.api.access.authentication import Caller, cookie_name, is_own_page, refused
 from nucleus.api.access.credentials import NOT_WHOLE, Sent, SentAssertion, SentPassword, read_token
-from nucleus.api.access.tokens import demand_new_token
+from nucleus.api.access.tokens import store_session
 from nucleus.api.etags import json_answer
 from nucleus.api.problems import Problem
 from nucleus.api.service import Call, Known, address_of, service_of
@@ -29,7 +29,7 @@ SESSION_HOURS = 12
 router = APIRouter(include_in_schema=False)
 
 _NOTE = "signed in on the page"
-"""Of the tokens that are made here, and revoked by signing out."""
+"""Of the tokens that are made here."""
 
 _RETURN = "/session/provider/answer"
 _NOT_ON_PAGES = ("cluster:destroy",)
@@ -71,8 +71,7 @@ def start_session(request: Request, caller: Caller, token: str) -> Response:
         if caller.token_id is None:
             expires = call.now + timedelta(hours=SESSION_HOURS)
             scopes = sorted(caller.scope.scopes.difference(_NOT_ON_PAGES))
-            demand_new_token(session, caller)
-            token = store_token(session, caller.user.id, scopes, None, expires, _NOTE)[1].text
+            token = store_session(session, caller, scopes, None, expires, _NOTE)[1].text
         audit.record(session, call.entry("sign_in", caller.actor, "accepted"))
     response = Response(None, 204, {"Cache-Control": "no-store"})
     response.set_cookie(cookie_name(request), token, secure=True, httponly=True, samesite="strict")
@@ -95,7 +94,7 @@ def sign_out(request: Request) -> Response:
         call = Call(request, service, service.authenticator.identify(request))
         with service.pool.transaction() as session:
             own = identity.tokens_of(session, call.caller.user.id)
-            if any(one.id == call.caller.token_id and one.note == _NOTE for one in own):
+            if any(one.id == call.caller.token_id and one.is_session for one in own):
                 identity.revoke_token(session, call.caller.token_id or "", call.caller.user.id)
             audit.record(session, call.entry("sign_out", call.caller.actor, "accepted"))
     response = Response(None, 204, {"Cache-Control": "no-store"})

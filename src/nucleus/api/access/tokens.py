@@ -24,10 +24,12 @@ from nucleus.api.etags import conditional_json, json_answer
 from nucleus.api.problems import Problem, Remedy, invalid
 from nucleus.api.representations import token_json
 from nucleus.api.service import Call, Change, Known, Reading, changing, no_content, service_of
-from nucleus.limits import MAX_TOKENS
+from nucleus.limits import MAX_SESSIONS, MAX_TOKENS
 from nucleus.mirror import identity
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from nucleus.mirror.pool import Session
 
 router = APIRouter()
@@ -67,6 +69,25 @@ def demand_new_token(session: Session, caller: Caller) -> None:
             f" time nothing has used {', '.join(usable[:3])}",
             remedy=Remedy("list-tokens"),
         )
+
+
+def store_session(
+    session: Session,
+    caller: Caller,
+    scopes: Sequence[str],
+    projects: tuple[int, ...] | None,
+    expires: datetime,
+    note: str,
+) -> tuple[identity.Token, credentials.NewToken]:
+    """As `store_token`, of a sign-in. Who signs in again and again ends the session that nothing has used for longest.
+
+    Problem for credentials that may only read.
+    """
+    demand_more_than_read(caller)
+    usable = identity.usable_tokens(session, caller.user.id, is_session=True)
+    for identifier in usable[: max(0, len(usable) + 1 - MAX_SESSIONS)]:
+        identity.revoke_token(session, identifier, caller.user.id)
+    return store_token(session, caller.user.id, scopes, projects, expires, note, is_session=True)
 
 
 @route(router, "GET /v1/token", "list_tokens", "Your tokens", list[people.Token])
@@ -211,9 +232,8 @@ def log_in(request: HttpRequest, body: Login) -> Response:
         if caller.expires is not None:
             expires = min(expires, caller.expires)
         projects = None if caller.token_id is None else tuple(sorted(caller.scope.projects))
-        demand_new_token(change.session, caller)
-        token, new = store_token(
-            change.session, caller.user.id, sorted(caller.scope.scopes), projects, expires, "login"
+        token, new = store_session(
+            change.session, caller, sorted(caller.scope.scopes), projects, expires, "login"
         )
         change.note(token.id)
         return json_answer({"key": new.text}, 200, {"Cache-Control": "no-store"})

@@ -53,8 +53,13 @@ def list_images(question: Reading) -> Response:
 
 
 def split_reference(text: str) -> tuple[str | None, str]:
-    """(project, name) of public/NAME, project/PROJECT/NAME, or NAME = public/NAME. Problem for another form."""
+    """(project, name) of public/NAME, project/PROJECT/NAME, or NAME = public/NAME. Problem for another form.
+
+    The published client takes names from the list and sends them behind public/, those of projects, too.
+    """
     parts = text.split("/")
+    if parts[:2] == ["public", "project"]:
+        del parts[0]
     if len(parts) == 3 and parts[0] == "project":
         return parts[1], parts[2]
     if len(parts) == 2 and parts[0] == "public":

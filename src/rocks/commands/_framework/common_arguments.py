@@ -39,6 +39,9 @@ Hosts, by name or any other selector.
     "image": """<arg type='string' name='name' of='image'>
 Image.
 </arg>""",
+    "beside-jobs": """<param type='bool' name='force' default='no'>
+yes: start machines also on hosts on which Slurm has a batch job, whose processors and memory they share then.
+</param>""",
     "machines": """<arg type='string' name='host' repeat='1' of='machine'>
 Virtual machines.
 </arg>""",

@@ -10,6 +10,7 @@ from rocks.commands._shared.vm_filters import filters_of
 from rocks.commands._shared.vm_hooks import PluginHook
 from rocks.core.errors import RocksError
 from rocks.machine.start import StartHooks, start_vms
+from rocks.trust.callers import find_caller
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -30,10 +31,12 @@ def start_with_hooks(
 ) -> None:
     """Start the machines, print notes and warnings, and set the command's exit status.
 
+    Only with force=yes, or for Nucleus, whose own job of Slurm has the host, a machine starts beside a batch job.
     An error of a `harmless` class is not reported: the machine is in the state that the command asks for.
     `frontend_of` as of `start_vms`.
     """
-    outcomes = start_outcomes(command, names, frontend_of)
+    beside_jobs = command.fillFlag("force") or find_caller().service == "nucleus"
+    outcomes = start_outcomes(command, names, frontend_of, beside_jobs=beside_jobs)
     for line in outcomes.joined_lines:
         command.notify(line)
     failed = {name: error for name, error in outcomes.failed.items() if not isinstance(error, harmless)}
@@ -41,7 +44,11 @@ def start_with_hooks(
 
 
 def start_outcomes(
-    command: Command, names: Sequence[str], frontend_of: Mapping[str, str] | None = None
+    command: Command,
+    names: Sequence[str],
+    frontend_of: Mapping[str, str] | None = None,
+    *,
+    beside_jobs: bool = True,
 ) -> Outcomes:
     """Start the machines with the hooks; returns the outcome of each."""
     plugins = load_plugins_of(command, COMMAND_PATH, ("allocate", "preboot"))
@@ -56,7 +63,7 @@ def start_outcomes(
         notify=command.notify,
         progress=HostProgress(command),
     )
-    return start_vms(command.db, names, hooks, frontend_of)
+    return start_vms(command.db, names, hooks, frontend_of, beside_jobs=beside_jobs)
 
 
 class _AllocateHook(PluginHook):

@@ -30,6 +30,11 @@ class Bounds:
     bytes_per_second: int = 50_000
     patience_seconds: float = 10.0
 
+    @property
+    def question_bytes(self) -> int:
+        """The longest question to the process that answers: what is read, each byte as six of JSON."""
+        return 6 * (2 * self.head_bytes + self.body_bytes) + 4096
+
 
 @dataclass
 class _Reader:

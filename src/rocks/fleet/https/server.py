@@ -57,7 +57,7 @@ class HttpsServer(socketserver.ThreadingMixIn, socketserver.TCPServer):
         self.logs_bodies = logs_bodies
         self.workers = threading.BoundedSemaphore(self.bounds.workers)
         self._context = None if pair is None else _context(pair)
-        self._pair, self._renewed = pair, renewed
+        self._pair, self.renewed = pair, renewed
         self._next_renewal, self._renewal_error = Deadline(RENEWAL_SECONDS), ""
         self.places = Places(self.bounds)
         self._own = threading.local()
@@ -70,11 +70,11 @@ class HttpsServer(socketserver.ThreadingMixIn, socketserver.TCPServer):
 
     def service_actions(self) -> None:
         """Use a renewed certificate; a missing or damaged one changes nothing."""
-        if self._renewed is None or not self._next_renewal.passed():
+        if self.renewed is None or not self._next_renewal.passed():
             return
         self._next_renewal = Deadline(RENEWAL_SECONDS)
         try:
-            pair = self._renewed()
+            pair = self.renewed()
             if pair != self._pair:
                 self._context, self._pair = _context(pair), pair
                 self.log("the certificate was renewed")
@@ -102,6 +102,7 @@ class HttpsServer(socketserver.ThreadingMixIn, socketserver.TCPServer):
             if self._context is None:
                 self.places.secure(request, request)
                 self._limit(request, self.bounds.seconds)
+                self._own.connection = request
                 self.finish_request(request, client_address)
                 return
             # wrapped before the timer begins: it must end the handshake, too
@@ -109,6 +110,7 @@ class HttpsServer(socketserver.ThreadingMixIn, socketserver.TCPServer):
             self.places.secure(request, secured)
             self._limit(secured, self.bounds.seconds)
             secured.do_handshake()
+            self._own.connection = secured
             self.finish_request(secured, client_address)
             secured.unwrap()
         except (OSError, ValueError):
@@ -119,6 +121,11 @@ class HttpsServer(socketserver.ThreadingMixIn, socketserver.TCPServer):
             self._end_limit()
             (secured or request).close()
             self.places.release(request, str(client_address[0]))
+
+    def connection_of_thread(self) -> socket.socket:
+        """The connection whose request this thread answers, as it was accepted or with TLS."""
+        connection: socket.socket = self._own.connection
+        return connection
 
     def allow_file(self, connection: socket.socket, length: int) -> None:
         """Give this thread's connection the time for so many bytes more; it gives way only when it is slow."""

@@ -5,13 +5,12 @@ from __future__ import annotations
 import ipaddress
 from typing import TYPE_CHECKING, NamedTuple
 
+from rocks.core.names import misread
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 _LEASE = "12h"
-_OF_DNSMASQ = ("ignore", "infinite")
-"""In a line of a host: no answer to it, and a lease without an end."""
-
 _UEFI_ARCHITECTURES = (7, 9)
 """x86-64, of RFC 4578 and as firmware states it besides."""
 
@@ -31,7 +30,10 @@ class BootNetwork(NamedTuple):
 
 
 class ServedHost(NamedTuple):
-    """A host that gets an address by DHCP. One that boots on a bond asks from any of the bond's adapters."""
+    """A host that gets an address by DHCP. One that boots on a bond asks from any of the bond's adapters.
+
+    A BMC has the name ''.
+    """
 
     name: str
     macs: Sequence[str]
@@ -88,12 +90,13 @@ BIOS_PROGRAM, UEFI_PROGRAM, FIRST_SCRIPT = "undionly.kpxe", "snponly.efi", "boot
 def dnsmasq_hosts(hosts: Iterable[ServedHost]) -> str:
     """The file of hosts: a line `MAC,…,ADDRESS,NAME` each, in the order of their addresses.
 
-    A name that dnsmasq takes for its own is left out; the host would get no address.
+    A name that dnsmasq takes for something else, and '', is left out: the host would get no address, or another lease.
     """
     ordered = sorted(hosts, key=lambda host: int(ipaddress.IPv4Address(host.address)))
+    names = [host.name if not misread(host.name, ["dnsmasq"]) else "" for host in ordered]
     return "".join(
-        f"{','.join(host.macs)},{host.address}{'' if host.name in _OF_DNSMASQ else f',{host.name}'}\n"
-        for host in ordered
+        f"{','.join((*host.macs, host.address, *([name] if name else [])))}\n"
+        for host, name in zip(ordered, names, strict=True)
     )
 
 

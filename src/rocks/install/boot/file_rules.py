@@ -22,7 +22,8 @@ class BootFacts(NamedTuple):
     """The database's facts about the boot of a host. `address` is the IPv4 address on the network private.
 
     `default_action` is the site's boot action `install`, which installs unknown machines. `macs` are those from which
-    the host asks for the address, `install_name` the name of the boot action that installs it, which need not exist.
+    the host asks for the address (`is_bmc`: its BMC does), `install_name` the name of the boot action that installs it,
+    which need not exist.
     """
 
     host: str
@@ -37,6 +38,7 @@ class BootFacts(NamedTuple):
     macs: tuple[str, ...] = ()
     install_name: str | None = None
     is_virtual: bool = False
+    is_bmc: bool = False
 
 
 class BootFile(NamedTuple):

@@ -103,7 +103,8 @@ def unserved_hosts(database: Database, names: Sequence[str]) -> list[str]:
     """The physical hosts that the service does not answer, without an IP or MAC address; never this machine."""
     local = find_local_host(database)
     physical = [name for name in physical_hosts(database) if name in set(names) - {local}]
-    served = {one.host for one in boot_facts(database, physical) if is_served(one)} if physical else set()
+    facts = boot_facts(database, physical) if physical else []
+    served = {one.host for one in facts if is_served(one) and not one.is_bmc}
     return [name for name in physical if name not in served]
 
 
@@ -129,8 +130,9 @@ def served_hosts(database: Database) -> tuple[list[ServedHost], dict[str, str]]:
     for one in facts:
         macs = tuple(mac for mac in one.macs if _MAC.fullmatch(mac))
         if one.host != local and is_served(one) and one.address and macs:
-            hosts.append(ServedHost(one.host, macs, one.address))
-            scripts |= dict.fromkeys(map(host_script_name, macs), _script(one, found.address))
+            hosts.append(ServedHost("" if one.is_bmc else one.host, macs, one.address))
+            if not one.is_bmc:
+                scripts |= dict.fromkeys(map(host_script_name, macs), _script(one, found.address))
     return hosts, scripts
 
 

@@ -70,6 +70,8 @@ rocks_content() { (umask 077 && cat >"$ROCKS_WORK/content"); }
 # rocks_file PATH create|append|touch PERMISSIONS OWNER keep|forget: have the file with the content, whole or as before
 rocks_file() {
   local path content=$ROCKS_WORK/content new text block
+  # a link of another user, who owns the folder, could lead to any file of root's
+  if [ -h "$1" ] && [ "$(stat -c %u -- "$1")" != 0 ]; then rm -f -- "$1"; fi
   path=$(readlink -m -- "$1")
   [ ! -d "$path" ] || rocks_fail "$path is a folder, and the profile has a file there: move the folder away"
   case $2 in

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from rocks.core.errors import RocksError, UserError
@@ -16,7 +15,7 @@ from rocks.core.values import TRUE_VALUES
 from rocks.install.installation.disks import DiskChoice, Partition, read_disks, read_partitions
 from rocks.network.device_options import boot_mac, is_bond
 from rocks.network.gateway_rules import host_gateway, is_on
-from rocks.network.host_network_plan import interface_address
+from rocks.network.host_network_plan import interface_address, left_out_interface, no_file
 from rocks.network.network_rules import DEFAULT_MTU_BYTES, attribute_address
 
 if TYPE_CHECKING:
@@ -136,17 +135,22 @@ def with_boot_flags(attributes: Mapping[str, str], flags: str) -> Mapping[str, s
 
 
 def _interfaces(host: Host) -> tuple[PlannedInterface, ...]:
-    """The interfaces that have a device, a MAC address and an IP address; that on the primary network is first.
+    """The interfaces with an address for which the profile has a file, too; that on the primary network is first.
 
     An adapter has the address of its bond, and none of its own, until the profile has set up the bond.
     """
     bonds = {one.device for one in host.interfaces if is_bond(one) and one.ip}
     own = [one for one in host.interfaces if is_bond(one) or one.channel not in bonds]
-    complete = [i for i in map(partial(_adapter, host), own) if i.device and i.mac and i.ip and not i.is_vlan]
+    adapters = [_adapter(host, one) for one in own if not one.is_bmc]
+    complete = [one for one in adapters if one.ip and one.mac and not no_file(one)]
     if not complete:
+        reasons = [
+            left_out_interface(one, reason).text for one in adapters if one.ip and (reason := no_file(one))
+        ]
         raise UserError(
-            f"it has no interface with a device, a MAC address and an IP address; add them with "
+            f"it has no interface with a device, a MAC address, an IP address and a network; add them with "
             f"rocks set host interface mac {host.name} eth0 … and rocks set host interface ip {host.name} eth0 …"
+            f"{''.join(f'; {reason}' for reason in reasons)}"
         )
     if len(complete) > _MAX_INTERFACES:
         raise UserError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from html import escape
 from pathlib import Path
@@ -11,6 +10,7 @@ from urllib.parse import unquote
 
 from rocks.core.errors import HostError, RocksError, StateError, UserError
 from rocks.database.connection import Database
+from rocks.fleet.https.apart import serve
 from rocks.fleet.https.connection_places import Bounds
 from rocks.fleet.https.messages import RETRY_AFTER_SECONDS, Answer, Request
 from rocks.fleet.https.served_files import file_answer, open_below
@@ -331,13 +331,8 @@ def create_first_stage_service(database: Database, log: Callable[[str], None]) -
 
 
 def run_services(services: Sequence[HttpsServer]) -> None:
-    """Serve until the process is interrupted."""
-    with contextlib.ExitStack() as stack, contextlib.suppress(KeyboardInterrupt):
-        first, *others = [stack.enter_context(service) for service in services]
-        for other in others:
-            threading.Thread(target=other.serve_forever, daemon=True).start()
-            stack.callback(other.shutdown)
-        first.serve_forever()
+    """Serve until the process is interrupted; a process without rights reads what clients send."""
+    serve(services)
 
 
 def _host_at(database: Database, address: str) -> InstallingHost | None:

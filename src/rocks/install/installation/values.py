@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from rocks.core.errors import StateError, UserError
 from rocks.install.installation.disks import read_disks, read_partitions
 from rocks.install.installation.plan import check_arguments, name_servers
-from rocks.network.host_network_plan import plan_devices
+from rocks.network.host_network_plan import plan_network
 
 if TYPE_CHECKING:
     from rocks.install.installation.disks import Partition
@@ -80,7 +80,7 @@ def _part(partition: Partition, drive: str) -> str:
 def _network(host: Host, packaging: str) -> Value:
     """The first device with an address; DHCP where there is none."""
     try:
-        devices = plan_devices(host)
+        devices = plan_network(host).devices
         device = next((one for one in devices if one.address), None)
         servers = ",".join(name_servers(host.attributes))
     except UserError as error:

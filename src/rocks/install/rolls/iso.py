@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from rocks.core.errors import HostError, UserError
 from rocks.install.rolls.checksums import is_safe_path
 from rocks.install.rolls.description import RollId
+from rocks.library.headers import reader_of, stated_bytes
 from rocks.library.xorriso import failure_of, run_xorriso
 
 if TYPE_CHECKING:
@@ -120,17 +121,14 @@ def _check_image(iso: Path) -> None:
         if not stat.S_ISREG(kind) and not stat.S_ISBLK(kind):
             raise UserError(f"{iso} is neither a file nor a drive; give the file of an ISO")
         with iso.open("rb") as file:
-            file.seek(16 * _BLOCK_BYTES)
-            descriptor = file.read(_BLOCK_BYTES)
+            is_iso = os.pread(file.fileno(), 6, 16 * _BLOCK_BYTES) == b"\x01CD001"
+            stated = stated_bytes("iso", reader_of(file.fileno()))
     except OSError as error:
         raise UserError(f"cannot read {iso}: {error.strerror}; give the file of an ISO") from None
-    if len(descriptor) < _BLOCK_BYTES or descriptor[:6] != b"\x01CD001":
+    if not is_iso:
         raise UserError(f"{iso} is not an ISO: rocks create roll makes one")
-    blocks = int.from_bytes(descriptor[80:84], "little")
-    if blocks * _BLOCK_BYTES > _size(iso):
-        raise UserError(
-            f"{iso} is cut off: it states {blocks * _BLOCK_BYTES} bytes and has {_size(iso)}; get it again"
-        )
+    if stated > _size(iso):
+        raise UserError(f"{iso} is cut off: it states {stated} bytes and has {_size(iso)}; get it again")
 
 
 def _size(iso: Path) -> int:

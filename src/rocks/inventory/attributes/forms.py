@@ -39,7 +39,7 @@ from rocks.network import vlan_pool
 from rocks.network.filter_plan import read_ipv6_addresses
 from rocks.network.infiniband import pkeys
 from rocks.network.infiniband.partition_rules import check_default_membership, check_sm
-from rocks.network.interface_rules import check_ip, check_mac_selector
+from rocks.network.interface_rules import check_ip
 from rocks.network.network_rules import check_zone
 from rocks.storage.volumes.places import check_pool_name
 
@@ -177,7 +177,7 @@ _CHECKS: dict[str, Check] = {
     "IPv4 addresses": _each(check_ip),
     "IPv6 addresses": read_ipv6_addresses,
     "kernel arguments": check_arguments,
-    "MAC address": check_mac_selector,  # Rocks prints the first address of its pool without leading zeros
+    "MAC address": mac_pool.check_base,  # Rocks prints it without leading zeros
     "MAC mask": mac_pool.check_mask,
     "membership": check_default_membership,
     "memory in MB": _number(LEAST_MEMORY_MB, LARGEST_MEMORY_MB),

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Iterator, Optional, Tuple
 
 from rocks.core.errors import HostError, IncoherentError, StateError, UserError
-from rocks.core.files import explain, write_file
+from rocks.core.files import explain, open_plain, write_file
 from rocks.fleet.host.records import read_start
 from rocks.fleet.host.state_folder import Place, ensure_folder, locked
 from rocks.fleet.wire.facts import LeaseFact
@@ -114,8 +114,14 @@ class Leases:
             self._store(name, token + 1)
 
     def _store(self, name: str, token: int) -> None:
+        """Replace the file. On a file system without space it is rewritten in place: a stop needs none."""
         ensure_folder(self._folder)
-        write_file(self._path(name), f"{token}\n")
+        path, text = self._path(name), f"{token}\n"
+        try:
+            write_file(path, text)
+        except HostError:
+            if not _rewrite(path, text.encode("ascii")):
+                raise
 
     def _quarantine(self, name: str) -> None:
         """Rename what is in the place of the file. The new name is hidden, so it is not that of a machine."""
@@ -133,6 +139,28 @@ class Leases:
 
     def _path(self, name: str) -> Path:
         return self._folder / name
+
+
+def _rewrite(path: Path, content: bytes) -> bool:
+    """Write the content over that of the file, in its first block on the disk; whether it is on the disk.
+
+    Both are less than a sector. A file that has the bytes and not yet their length is a corrupt one: that machine does
+    not start here until it is stopped again.
+    """
+    try:
+        with open_plain(path, os.O_NOFOLLOW) as old:
+            if not 0 < os.fstat(old.fileno()).st_size <= len(content):
+                return False  # it would be cut
+        descriptor = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            if os.pwrite(descriptor, content, 0) != len(content):
+                return False
+            os.fsync(descriptor)
+            return True
+        finally:
+            os.close(descriptor)
+    except OSError:
+        return False
 
 
 def check_name(name: str) -> str:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from rocks.core import process
 from rocks.core.clock import Deadline
 from rocks.core.errors import HostError, UserError
+from rocks.fleet.relay import relay_descriptors
 from rocks.machine.consoles.consoles import check_root, find_console, serial_arguments, way_to_screen
-from rocks.machine.consoles.relay import relay_descriptors
 
 if TYPE_CHECKING:
     from rocks.database.connection import Database

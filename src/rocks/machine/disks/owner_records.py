@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
 
     from rocks.database.connection import Database
     from rocks.inventory.records import Disk, VirtualMachine
@@ -31,6 +31,27 @@ def machine_with_disk(database: Database, host: str, path: str, besides: str = "
         (besides, host, path, name, folder, besides, host, path),
     )
     return str(rows[0][0]) if rows else None
+
+
+def moments_of_disks(database: Database, machines: Sequence[VirtualMachine]) -> dict[tuple[str, str], int]:
+    """(machine, path) → since when it has this disk, in seconds since 1970; without those that another one has, too.
+
+    One statement.
+    """
+    names = {
+        name for vm in machines for disk in vm.disks for name in (disk.path, disk.path.rpartition("/")[2])
+    }
+    rows = database.rows(
+        "SELECT n.Name, IFNULL(p.Name, ''), IFNULL(d.Prefix, ''), d.Name, UNIX_TIMESTAMP(d.Recorded) FROM vm_disks d"
+        " JOIN vm_nodes v ON v.ID = d.Vm_Node JOIN nodes n ON n.ID = v.Node LEFT JOIN nodes p ON p.ID = v.PhysNode"
+        " WHERE d.Name IN %s",
+        [sorted(names)],
+    )
+    found: dict[tuple[str, str], list[tuple[str, int]]] = {}
+    for machine, host, prefix, name, moment in rows:
+        path = f"{prefix.rstrip('/')}/{name}" if prefix else name
+        found.setdefault((host, path), []).append((str(machine), int(moment)))
+    return {(one[0][0], path): one[0][1] for (_, path), one in found.items() if len(one) == 1}
 
 
 def shared_disk_note(database: Database, vm: VirtualMachine, disk: Disk) -> tuple[str, ...]:

@@ -11,8 +11,9 @@ import contextlib
 import os
 import stat
 from pathlib import Path
-from typing import Optional, Tuple
+from typing import Callable, Iterator, Optional, Tuple
 
+from rocks.core import dry_run
 from rocks.core.errors import Code, HostError, StateError
 from rocks.core.files import SECRET, Draft, draft, explain
 from rocks.core.process import run_checked
@@ -31,11 +32,16 @@ from rocks.machine.host.files.paths import (
     open_file,
     opened_image_folder,
 )
+from rocks.machine.host.files.users import ImageKey, key_of
 from rocks.machine.host.libvirt.domain_xml import DiskIdentity
 
 __all__ = ["check_is_own", "check_path", "ensure_disk", "identity_at", "is_same", "read_disk"]
 
 _QEMU_IMG_DEADLINE_SECONDS = 30.0
+_STAT_DEADLINE_SECONDS = 30.0
+
+CheckUnused = Callable[[str, ImageKey], None]
+"""Raises StateError when a machine or a program uses the file of the path."""
 
 
 def read_disk(path: str) -> DiskFact:
@@ -58,8 +64,13 @@ def read_disk(path: str) -> DiskFact:
     )
 
 
-def ensure_disk(spec: DiskSpec, owners: ImageOwners) -> Tuple[Change, DiskIdentity]:
+def ensure_disk(
+    spec: DiskSpec, owners: ImageOwners, check_unused: "Optional[CheckUnused]" = None
+) -> Tuple[Change, DiskIdentity]:
     """Create a sparse image, empty or from its base, unless the disk exists; it must belong to the machine then.
+
+    With `check_unused`, which raises the StateError of a file that is in use, a file that root put there for the
+    machine becomes its own (`DiskSpec.put_after`).
 
     StateError, with the code IMAGE_FOREIGN, for a disk of another machine, IMAGE_UNOWNED for one of an unknown one.
     StateError too for a path by which local users or the guest could reach another file, for a device that the host
@@ -81,6 +92,9 @@ def ensure_disk(spec: DiskSpec, owners: ImageOwners) -> Tuple[Change, DiskIdenti
             if descriptor is None:
                 raise StateError(f"there is no file {spec.path} on this host")
             try:
+                if check_unused is not None and _is_put_there(spec, owners, descriptor):
+                    check_unused(spec.path, key_of(os.fstat(descriptor)))
+                    give_file(descriptor, spec.path, spec.machine, owners)
                 return change, _checked(spec, owners, descriptor)
             finally:
                 os.close(descriptor)
@@ -96,8 +110,9 @@ def check_is_own(spec: DiskSpec, owners: ImageOwners) -> None:
     if spec.is_block and not spec.is_mapped:
         _ensure_device(spec, owners)
     elif spec.machine and not (spec.is_block or spec.is_cdrom):
-        with contextlib.suppress(OSError):
-            _check_machine(spec, mark_at(spec.path, owners))
+        with contextlib.suppress(OSError), opened_image(spec.path) as descriptor:
+            if not _is_put_there(spec, owners, descriptor):
+                _check_machine(spec, owners.of_file(descriptor, spec.path), descriptor)
 
 
 def identity_at(path: str) -> DiskIdentity:
@@ -127,9 +142,16 @@ def is_same(disk: DiskIdentity, owners: ImageOwners) -> bool:
 
 def mark_at(path: str, owners: ImageOwners) -> Optional[str]:
     """The UUID of the machine that the file at the path belongs to, as `ImageOwners.of_file`. OSError."""
+    with opened_image(path) as descriptor:
+        return owners.of_file(descriptor, path)
+
+
+@contextlib.contextmanager
+def opened_image(path: str) -> Iterator[int]:
+    """A descriptor of the file at the path, opened to read. OSError."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
-        return owners.of_file(descriptor, path)
+        yield descriptor
     finally:
         os.close(descriptor)
 
@@ -170,7 +192,7 @@ def _check_medium(path: str, found: Optional[str], status: Optional[os.stat_resu
 def _settle_owner(spec: DiskSpec, owners: ImageOwners, descriptor: int) -> None:
     """The image is the machine's and nobody else can open it."""
     if spec.machine:
-        _check_machine(spec, owners.of_file(descriptor, spec.path))
+        _check_machine(spec, owners.of_file(descriptor, spec.path), descriptor)
     check_owner(spec.path, os.fstat(descriptor))
     if stat.S_IMODE(os.fstat(descriptor).st_mode) != SECRET:
         os.fchmod(descriptor, SECRET)
@@ -184,10 +206,38 @@ def give_file(descriptor: int, path: str, machine: str, owners: ImageOwners) -> 
     owners.set_file(descriptor, path, machine)
 
 
-def _check_machine(spec: DiskSpec, found: Optional[str]) -> None:
+def _is_put_there(spec: DiskSpec, owners: ImageOwners, descriptor: int) -> bool:
+    """Whether the file was never a machine's, and root has put it there for this one."""
+    is_file = bool(spec.machine and spec.put_after) and not (spec.is_block or spec.is_cdrom)
+    return is_file and owners.of_file(descriptor, spec.path) is None and not _doubt(spec, descriptor)
+
+
+def _doubt(spec: DiskSpec, descriptor: int) -> str:
+    """Why a file of nobody may not have been put there by root for the machine; '' for one that was.
+
+    Nobody sets the moment at which a file was made: not by cp -p, chmod, a backup or a new label. It is that of the
+    name's content as long as no name of another file is moved there, which root alone can do in these folders.
+    """
+    status = os.fstat(descriptor)
+    if spec.base is not None:
+        return "the disk is to be made from an image"
+    if status.st_uid not in (0, os.geteuid()) or status.st_mode & 0o022:
+        return "others than root may write it"
+    if not ImageOwners.has_owner_attributes(descriptor):
+        return "its file system keeps no marks of owners"
+    with dry_run.question():
+        asked = run_checked(["stat", "--format=%W", "--", spec.path], deadline_seconds=_STAT_DEADLINE_SECONDS)
+    made = asked.text.strip()
+    if not made.isdigit() or made == "0":
+        return "its file system does not say when it was made"
+    return "" if int(made) >= spec.put_after else "it was there before the machine had this disk"
+
+
+def _check_machine(spec: DiskSpec, found: Optional[str], descriptor: Optional[int] = None) -> None:
     if found is None:
+        doubt = _doubt(spec, descriptor) if descriptor is not None and spec.put_after else ""
         raise StateError(
-            f"nobody is known to own the disk {spec.path} that is there",
+            f"nobody is known to own the disk {spec.path} that is there{f': {doubt}' if doubt else ''}",
             code=Code.IMAGE_UNOWNED,
         )
     if found != spec.machine:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import ContextManager, Dict, Mapping, Optional, Tuple, Union
 
@@ -14,6 +15,7 @@ from rocks.fleet.wire.facts import DocumentsFact, DocumentsRequest
 from rocks.fleet.wire.requests import ChangeDomain, PerformRequest, StartDomain
 from rocks.leases.host.leases import check_name
 from rocks.machine.host.console_logs import begin_log
+from rocks.machine.host.disk_requests import check_unused
 from rocks.machine.host.disks import check_is_own, check_path, ensure_disk, is_same
 from rocks.machine.host.files.growth import smaller_image_notes
 from rocks.machine.host.files.seeds import write_seed
@@ -165,7 +167,7 @@ def _with_disks(
     document, notes = adapted(host, document)
     identities = []
     for disk in operation.disks:
-        made, identity = ensure_disk(disk, host.image_owners)
+        made, identity = ensure_disk(disk, host.image_owners, partial(check_unused, host))
         identities.append(identity)
         notes += () if made.changed else smaller_image_notes(operation.name, disk)
     if operation.seed is not None:

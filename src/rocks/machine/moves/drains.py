@@ -13,7 +13,7 @@ from rocks.core.clock import Deadline, wait_seconds
 from rocks.core.errors import BusyError, Code, HostError, RocksError, StateError, UserError
 from rocks.inventory.host_requests import open_fleet
 from rocks.inventory.loaded_host_records import load_hosts, physical_hosts, which_are_vms
-from rocks.inventory.slurm_drains import drain_nodes
+from rocks.inventory.slurm_drains import drain_nodes, known_batch_jobs
 from rocks.leases import records as leases
 from rocks.leases.epoch import ensure_epoch
 from rocks.leases.machine_requests import contact_hosts
@@ -268,23 +268,32 @@ def _start_again(database: Database, name: str, host: str, start: Start, outcome
 def capacities_of(
     database: Database, host: str, targets: Sequence[str], outcomes: Outcomes
 ) -> list[Capacity]:
-    """What the hosts that answer have left; a warning names the others. HostError when none answers."""
+    """What the hosts that answer have left; a warning names the others. HostError when no host is left.
+
+    A host with a batch job of Slurm gets no machine.
+    """
     if host.lower() in {target.lower() for target in targets}:
         raise UserError(f"to= names {host} itself; name other hosts")
     containers = load_containers(database, targets)
     with open_fleet(database, targets) as fleet:
         facts = contact_hosts(database, fleet, list(targets))
     given = table.recorded_memory_mb(database, targets)
+    database.end_reading()
+    jobs = known_batch_jobs(targets)
     capacities, errors = [], []
     for container in containers:
         answer = facts[container.name]
         if isinstance(answer, RocksError):
             errors.append(f"{container.name} gets no machine: {answer}")
+        elif container.name in jobs:
+            errors.append(
+                f"{container.name} gets no machine: Slurm has {' and '.join(jobs[container.name])} there"
+            )
         else:
             free = answer.memory_mb - memory_reserve_mb(container) - given.get(container.name.lower(), 0)
             capacities.append(Capacity(container.name, free))
     if not capacities:
-        raise HostError(f"none of the hosts that would get the machines answers: {'; '.join(errors)}")
+        raise HostError(f"none of the hosts can get the machines: {'; '.join(errors)}")
     outcomes.warnings += tuple(f"Warning: {error}" for error in errors)
     return capacities
 

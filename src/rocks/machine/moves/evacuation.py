@@ -10,13 +10,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rocks.core.errors import RocksError, StateError
-from rocks.inventory.host_requests import is_silent, open_fleet
+from rocks.inventory.host_requests import is_silent, may_be_off, open_fleet
 from rocks.inventory.inventory_lock import unlock_inventory
 from rocks.inventory.loaded_host_records import mounts_of, which_are_vms
 from rocks.leases import records as leases
 from rocks.leases.machine_locks import ensure_locked
 from rocks.leases.machine_requests import contact_hosts
-from rocks.leases.plan import MOVING, move_was_interrupted
+from rocks.leases.plan import MOVING, move_was_interrupted, repair_or_force
 from rocks.machine import records as table
 from rocks.machine.machines import load_containers
 from rocks.machine.moves.drains import capacities_of, check_physical, start_one
@@ -162,10 +162,10 @@ def check_is_silent(database: Database, host: str, force: Force) -> None:
     if isinstance(answer, RocksError) and (is_silent(answer) or force.host_is_off):
         return
     if isinstance(answer, RocksError):
+        remedy = repair_or_force(host, f"rocks evacuate host {host}", may_be_off=may_be_off(answer))
         raise StateError(
-            f"{host} cannot be asked ({answer}), but may be on; its machines are not taken from it. Repair that, then: "
-            f"rocks drain host {host}; or when it is certainly off: rocks evacuate host {host} host-off=yes "
-            'reason="…"'
+            f"{host} cannot be asked ({answer}), but may be on; its machines are not taken from it. {remedy}; when it "
+            f"answers: rocks drain host {host}"
         )
     raise StateError(
         f"{host} answers; its machines are not taken from it. To move or stop them: rocks drain host {host}"

@@ -19,6 +19,7 @@ from rocks.fleet.wire.domain_states import GUEST_RUNS, is_active
 from rocks.fleet.wire.live_moves import DIRECT_PORTS, Arrive, Leave
 from rocks.inventory.address_records import host_addresses
 from rocks.inventory.host_requests import open_fleet
+from rocks.inventory.slurm_drains import known_batch_jobs
 from rocks.leases import records as leases
 from rocks.leases.epoch import ensure_epoch
 from rocks.leases.machine_locks import ensure_locked
@@ -106,6 +107,11 @@ def move_running_vm(
     # in a dry run the hosts have still what the end of the interrupted move removes
     if lines and dry_run.would(host, f"receive {name}, while it runs"):
         return lines
+    database.end_reading()
+    if jobs := known_batch_jobs([host]).get(host):
+        raise StateError(
+            f"{name} is not moved: Slurm has {' and '.join(jobs)} on {host}; wait for the end (squeue)"
+        )
     try:
         way = _check(database, vm, host, lease)
     except CannotAskError:

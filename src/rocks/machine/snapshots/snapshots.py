@@ -33,6 +33,7 @@ from rocks.machine import records as table
 from rocks.machine.disks.copy_rules import check_no_doubt
 from rocks.machine.disks.files import folders_of, remove_files
 from rocks.machine.spec import container_of, disk_spec
+from rocks.trust.callers import check_full_rights
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -251,12 +252,14 @@ def _restore_on_nas(
 def remove_snapshot(database: Database, name: str, snapshot: str) -> tuple[str, ...]:
     """Remove the files of a snapshot, or have its NASes release it; returns notes.
 
-    A restore to it that was interrupted is ended: the machine keeps its disks as they are. UserError when there is
-    none; the first error of the host or NAS otherwise.
+    A restore to it that was interrupted is ended: the machine keeps its disks as they are, of different moments; this
+    is decided by who may become root. UserError when there is none; the first error of the host or NAS otherwise.
     """
     vm = _lock(database, name)
     found, parts = _snapshots_of(database, vm)
     own = parts.get((vm.name, snapshot), ())
+    if vm.restoring == snapshot:
+        check_full_rights(f"removing {snapshot}, to which the disks of {vm.name} are restored in part,")
     if own or vm.restoring == snapshot:
         from rocks.machine.snapshots import nas_snapshots
 

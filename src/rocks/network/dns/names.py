@@ -1,8 +1,8 @@
 """The names of a site: which address has which names, in /etc/hosts and in DNS. Pure. Source: specification §4.5.
 
 An interface with an address on a network with a zone is named NAME.ZONE, where NAME is its own name, or else that of
-its host. The name of a host and its aliases belong to one of its addresses: that on the network private, or else its
-first.
+its host; a BMC that would share this name with its host is HOST-DEVICE.ZONE. The name of a host and its aliases belong
+to one of its addresses, which `choose_interface` decides.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import UserError
 from rocks.core.names import check_alias, check_interface_name, printable
+from rocks.inventory.addresses import AddressedInterface, choose_interface
 from rocks.inventory.records import PRIVATE_NETWORK
 from rocks.network.network_rules import check_zone
 
@@ -23,19 +24,11 @@ if TYPE_CHECKING:
     from rocks.inventory.records import Network
 
 
-class NamedInterface(NamedTuple):
-    """An interface as stored: `name` is '' when it has none of its own."""
-
-    host: str
-    name: str
-    address: str
-    network: str
-
-
 class NamedAddress(NamedTuple):
     """An address, its name in the zone of its network, and the names without a zone that belong to it.
 
-    `others` begins with the host's name where the address is the one of the host's name. `is_host` says that.
+    `others` begins with the host's name where the address is the one of the host's name; `is_host` says that. `is_bmc`:
+    another machine than the host has the address.
     """
 
     address: ipaddress.IPv4Address
@@ -45,6 +38,7 @@ class NamedAddress(NamedTuple):
     zone: str
     others: tuple[str, ...]
     is_host: bool
+    is_bmc: bool
 
     @property
     def full_name(self) -> str:
@@ -79,7 +73,7 @@ def _zone_of(network: str) -> str:
 
 
 def name_addresses(
-    interfaces: Iterable[NamedInterface],
+    interfaces: Iterable[AddressedInterface],
     networks: Sequence[Network],
     aliases: Iterable[tuple[str, str]],
 ) -> SiteNames:
@@ -89,8 +83,17 @@ def name_addresses(
     """
     problems: list[str] = []
     zones = {network.name.lower(): network.dns_zone for network in networks if network.dns_zone}
-    found = [entry for entry in (_entry(one, zones, problems) for one in interfaces) if entry is not None]
-    of_host = _own_addresses(found)
+    stored = list(interfaces)
+    shared = {_full_name(one, zones) for one in stored if not one.is_bmc}
+    found: list[NamedAddress] = []
+    of_hosts: dict[str, list[AddressedInterface]] = {}
+    for one in stored:
+        is_shared = one.is_bmc and _full_name(one, zones) in shared
+        label = f"{one.host}-{one.device or 'bmc'}" if is_shared else one.name or one.host
+        if (entry := _entry(one, label, zones, problems)) is not None:
+            found.append(entry)
+            of_hosts.setdefault(one.host.lower(), []).append(one)
+    of_host = _own_addresses(of_hosts, problems)
     others: dict[str, list[str]] = {}
     for host, alias in aliases:
         if _is_valid(check_alias, alias, f"the alias {printable(alias)} of host {printable(host)}", problems):
@@ -100,9 +103,14 @@ def name_addresses(
     return SiteNames(tuple(sorted(named, key=lambda one: (one.address, one.full_name))), tuple(problems))
 
 
-def _entry(one: NamedInterface, zones: Mapping[str, str], problems: list[str]) -> NamedAddress | None:
+def _full_name(one: AddressedInterface, zones: Mapping[str, str]) -> tuple[str, str]:
+    return (one.name or one.host).lower(), zones.get(one.network.lower(), "").lower()
+
+
+def _entry(
+    one: AddressedInterface, label: str, zones: Mapping[str, str], problems: list[str]
+) -> NamedAddress | None:
     zone = zones.get(one.network.lower(), "")
-    label = one.name or one.host
     if not zone:
         return None
     try:
@@ -120,7 +128,9 @@ def _entry(one: NamedInterface, zones: Mapping[str, str], problems: list[str]) -
         and _is_valid(check_zone, zone, _zone_of(one.network), problems)
     ):
         return None
-    return NamedAddress(address, one.host, one.network, label, zone.lower(), (), is_host=False)
+    return NamedAddress(
+        address, one.host, one.network, label, zone.lower(), (), is_host=False, is_bmc=one.is_bmc
+    )
 
 
 def _is_valid(check: Callable[[str], None], text: str, what: str, problems: list[str]) -> bool:
@@ -132,13 +142,24 @@ def _is_valid(check: Callable[[str], None], text: str, what: str, problems: list
     return True
 
 
-def _own_addresses(found: Iterable[NamedAddress]) -> dict[str, NamedAddress]:
-    """Host, in lower case → the address of its name."""
-    chosen: dict[str, NamedAddress] = {}
-    for entry in found:
-        present = chosen.setdefault(entry.host.lower(), entry)
-        if present.network.lower() != PRIVATE_NETWORK and entry.network.lower() == PRIVATE_NETWORK:
-            chosen[entry.host.lower()] = entry
+def _own_addresses(
+    of_hosts: Mapping[str, Sequence[AddressedInterface]], problems: list[str]
+) -> dict[str, tuple[str, str]]:
+    """Host, in lower case → the address of its name, and that address's network."""
+    chosen: dict[str, tuple[str, str]] = {}
+    for host, interfaces in of_hosts.items():
+        own = choose_interface(interfaces, PRIVATE_NETWORK)
+        if own is not None:
+            chosen[host] = str(ipaddress.IPv4Address(own.address)), own.network
+            continue
+        first = interfaces[0]
+        others = [one for one in interfaces if not one.is_bmc]
+        if others:
+            name, device = first.host, printable(others[0].device or "DEVICE")
+            problems.append(
+                f"no address has the name of host {name}, for its interfaces have names of their own: rocks set host "
+                f"interface name {name} {device} {name} gives it to {device}"
+            )
     return chosen
 
 
@@ -152,11 +173,11 @@ def _label_uses(found: Iterable[NamedAddress], aliases: Mapping[str, Sequence[st
 
 def _with_others(
     entry: NamedAddress,
-    of_host: Mapping[str, NamedAddress],
+    of_host: Mapping[str, tuple[str, str]],
     aliases: Mapping[str, Sequence[str]],
     uses: Mapping[str, int],
 ) -> NamedAddress:
-    is_host = of_host[entry.host.lower()] is entry
+    is_host = of_host.get(entry.host.lower()) == (str(entry.address), entry.network)
     names = [entry.host] if is_host else []
     if entry.label.lower() != entry.host.lower() and uses[entry.label.lower()] == 1:
         names.append(entry.label)

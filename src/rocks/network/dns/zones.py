@@ -45,11 +45,10 @@ def served_zones(addresses: Sequence[NamedAddress], networks: Iterable[Network])
     for one in addresses:
         if one.network.lower() in of_network:
             of_network[one.network.lower()].append(one)
-    forward: dict[str, list[str]] = {}
+    forward = _forward_records(addresses, [network.dns_zone.lower() for network in served])
     backward: dict[str, list[str]] = {}
     for network in served:
         of_it = of_network[network.name.lower()]
-        forward.setdefault(network.dns_zone.lower(), []).extend(_forward_records(of_it, addresses))
         for name, records in _reverse_records(of_it, network):
             backward.setdefault(name, []).extend(records)
     zones = [Zone(name, tuple(dict.fromkeys(records))) for name, records in sorted(forward.items())]
@@ -104,26 +103,45 @@ def with_serial(text: str, serial: int) -> str:
     return _SERIAL.sub(rf"\g<1>{serial}\g<3>", text, count=1)
 
 
-def _forward_records(of_network: Iterable[NamedAddress], addresses: Iterable[NamedAddress]) -> Iterator[str]:
-    """Names of a zone. A name of an interface or a host is not given to an alias of another one."""
-    entries = list(of_network)
-    labels = {one.label.lower() for one in entries} | {one.host.lower() for one in addresses}
-    for one in entries:
-        yield _address_record(one.label, one)
-        for name in one.others if one.is_host else ():
-            label = name.lower().removesuffix(f".{one.zone}")
-            if name == one.host and label != one.label.lower():
-                yield _address_record(name, one)
-            elif "." in label or label == one.label.lower():
+def _forward_records(addresses: Sequence[NamedAddress], zones: Sequence[str]) -> dict[str, list[str]]:
+    """Served zone → its records. A name of an interface or a host is not given to an alias of another one.
+
+    named answers from the nearest zone, so a name is in that: a host `storage` of the zone `local` is the top of a zone
+    `storage.local`, where one is served, also when `local` is not.
+    """
+    found: dict[str, list[str]] = {zone: [] for zone in zones}
+    own = {one.full_name.lower() for one in addresses}
+    hosts = {one.host.lower() for one in addresses}
+    for one in addresses:
+        if zone := _nearest_zone(one.full_name, found, one.zone):
+            found[zone].append(_address_record(one.full_name, zone, one))
+        for alias in map(str.lower, one.others[1:] if one.is_host else ()):
+            is_whole = "." in alias and bool(_nearest_zone(alias, (*zones, one.zone), ""))
+            full = alias if is_whole else f"{alias}.{one.zone}"
+            zone = _nearest_zone(full, found, one.zone if full.endswith(f".{one.zone}") else "")
+            if (
+                not zone
+                or full == one.full_name.lower()
+                or ("." in alias and not is_whole and zone == one.zone)
+            ):
                 continue
-            elif label in labels and name != one.host:
-                yield f"; {name}, an alias of {one.host}, is also the name of a host or an interface"
+            if full in own or full.removesuffix(f".{one.zone}") in hosts:
+                found[zone].append(
+                    f"; {alias}, an alias of {one.host}, is also the name of a host or an interface"
+                )
             else:
-                yield _address_record(label, one)
+                found[zone].append(_address_record(full, zone, one))
+    return found
 
 
-def _address_record(label: str, one: NamedAddress) -> str:
-    return f"{label} IN A {one.address}"
+def _nearest_zone(name: str, zones: Iterable[str], own: str) -> str:
+    """The served zone that has the name: the longest, which is not above the name's own; '' for none."""
+    holding = [zone for zone in zones if f".{name.lower()}".endswith(f".{zone}") and len(zone) >= len(own)]
+    return max(holding, key=len, default="")
+
+
+def _address_record(name: str, zone: str, one: NamedAddress) -> str:
+    return f"{'@' if name.lower() == zone else name[: -len(zone) - 1]} IN A {one.address}"
 
 
 def _reverse_records(entries: Iterable[NamedAddress], network: Network) -> Iterator[tuple[str, list[str]]]:

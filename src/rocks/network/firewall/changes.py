@@ -13,9 +13,10 @@ from rocks.fleet.settings import FleetSettings
 from rocks.inventory.address_records import host_addresses
 from rocks.inventory.addresses import ssh_port
 from rocks.inventory.host_records import find_local_host
-from rocks.inventory.loaded_host_records import load_hosts, load_interfaces, which_are_vms
+from rocks.inventory.loaded_host_records import load_hosts, load_interfaces, physical_hosts, which_are_vms
 from rocks.network.firewall import records as firewalls
 from rocks.network.firewall.deployment import APPLY_SECONDS, CONFIRM_SECONDS, load_rules, remove_rules
+from rocks.network.firewall.nft_flags import references
 from rocks.network.firewall.nft_rules import (
     UNIT_TEXT,
     FirewallHost,
@@ -63,13 +64,28 @@ def add_rule(database: Database, rule: FirewallRule, members: Sequence[str]) -> 
     """Add the rule to all members of its scope; UserError, and no change, when it is not valid or one has its name."""
     rule = checked_rule(rule, port_of_service)
     check_networks(rule, network_names(database))
-    check_renders(rule, port_of_service)
+    _check_flags(database, rule, members)
     having = firewalls.members_with_rule(database, rule.name, rule.scope, members)
     if having or firewalls.insert_rule(database, rule, members) < len(members):
         where = "" if rule.scope == "global" else f" for {rule.scope} {(having or members)[0]}"
         raise UserError(
             f'firewall rule "{printable(rule.name)}" exists{where}; to change it, rocks remove firewall, then add it'
         )
+
+
+def _check_flags(database: Database, rule: FirewallRule, members: Sequence[str]) -> None:
+    """UserError for a rule that has no form in nft on one of its hosts, whose attributes its flags may name."""
+    if not references(rule.flags):
+        check_renders(rule, port_of_service)
+        return
+    chosen = {member.lower() for member in members}
+    for host in load_hosts(database, physical_hosts(database)):
+        of_host = {"host": host.name, "appliance": host.appliance, "os": host.attributes.get("os", "")}
+        if rule.scope == "global" or of_host[rule.scope].lower() in chosen:
+            try:
+                check_renders(rule, port_of_service, host.attributes)
+            except UserError as error:
+                raise UserError(f"on host {host.name}: {error}") from None
 
 
 def remove_rule(database: Database, name: str, scope: str, members: Sequence[str]) -> None:
@@ -117,7 +133,7 @@ def _each_firewall(
         database, list({*(host.name for host in hosts), *([local] if local else [])})
     )
     rules = dict(firewalls.resolved_rules(database, [host.name for host in hosts]))
-    addresses = tuple(one.ip for one in interfaces[local] if one.ip) if local else ()
+    addresses = tuple(one.ip for one in interfaces[local] if one.ip and not one.is_bmc) if local else ()
     database.end_reading()
     for host in hosts:
         frontend = () if local and host.name.lower() == local.lower() else addresses
@@ -132,7 +148,8 @@ def _firewall_of(
 ) -> HostFirewall:
     devices = devices_by_network(host.name, interfaces)
     bridges = [name for names in devices.values() for name in names] if host.is_true("kvm") else []
-    place = FirewallHost(host.name, devices, bridges, frontend, ssh_port(host.name, host.attributes))
+    port = ssh_port(host.name, host.attributes)
+    place = FirewallHost(host.name, devices, bridges, frontend, port, host.attributes)
     text = firewall_file(place, rules, port_of_service)
     return HostFirewall(host.name, host.is_true("firewall"), text, closed_networks(devices, rules))
 

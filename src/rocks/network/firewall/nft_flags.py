@@ -66,6 +66,8 @@ _ADDRESSES = re.compile(r"[0-9A-Fa-f.:,/-]+", re.ASCII)
 
 _MAC = re.compile(r"(?:[0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}", re.ASCII)
 _NUMBER = re.compile(r"[1-9][0-9]{0,4}", re.ASCII)
+_REFERENCE = re.compile(r"&([A-Za-z_][A-Za-z0-9_.-]*);", re.ASCII)
+_VALUE = re.compile(r"[A-Za-z0-9_.:,/+@-]+", re.ASCII)
 
 
 class NftFlags(NamedTuple):
@@ -92,6 +94,29 @@ class _Option(NamedTuple):
         return UserError(
             f'flags: "{printable(self.value)}" is not valid for {self.name}: it must be {expected}'
         )
+
+
+def references(flags: str) -> list[str]:
+    """The attributes that flags name as `&NAME;`, as Rocks has them: each host has its own values."""
+    return list(dict.fromkeys(_REFERENCE.findall(flags)))
+
+
+def with_values(flags: str, attributes: Mapping[str, str]) -> str:
+    """The flags with the values of the attributes in place of their references.
+
+    UserError for an attribute that is missing, or has a value that could be more than a part of one word.
+    """
+
+    def value(found: re.Match[str]) -> str:
+        text = attributes.get(found[1], "")
+        if not _VALUE.fullmatch(text):
+            state = f'the value "{printable(text)}", which cannot be a part of flags' if text else "no value"
+            raise UserError(
+                f"flags: the attribute {found[1]} has {state}: rocks set attr {found[1]} (or host attr)"
+            )
+        return text
+
+    return _REFERENCE.sub(value, flags)
 
 
 @lru_cache(maxsize=4096)

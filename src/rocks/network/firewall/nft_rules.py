@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from rocks.core.errors import StateError, UserError
 from rocks.core.names import printable
 from rocks.core.terminal import one_line
-from rocks.network.firewall.nft_flags import NftFlags, port_set, translate_flags
+from rocks.network.firewall.nft_flags import NftFlags, port_set, translate_flags, with_values
 from rocks.network.firewall.rules import ALL, NAT, WITH_PORTS, order_key, protocol_number, read_ports
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ _DEVICE = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,14}", re.ASCII)
 
 class FirewallHost(NamedTuple):
     """What rules need of a host: devices by the name of their network in lower case, bridges, addresses of the frontend
-    from which it is reached by SSH, and the port of its SSH service.
+    from which it is reached by SSH, the port of its SSH service, and the attributes that flags may name.
     """
 
     name: str
@@ -69,6 +69,7 @@ class FirewallHost(NamedTuple):
     bridges: Sequence[str] = ()
     frontend: Sequence[str] = ()
     ssh_port: int = 22
+    attributes: Mapping[str, str] = {}
 
 
 def devices_by_network(host: str, interfaces: Iterable[Interface]) -> dict[str, list[str]]:
@@ -92,10 +93,10 @@ def devices_by_network(host: str, interfaces: Iterable[Interface]) -> dict[str, 
     return found
 
 
-def check_renders(rule: FirewallRule, port_of: PortOf) -> None:
-    """UserError for a rule that has no form in nft."""
+def check_renders(rule: FirewallRule, port_of: PortOf, attributes: Mapping[str, str] = {}) -> None:
+    """UserError for a rule that has no form in nft on a host with these attributes."""
     networks = {name.lower(): ["eth0"] for name in (rule.network, rule.output_network) if name}
-    _statements(rule, FirewallHost("", networks), port_of)
+    _statements(rule, FirewallHost("", networks, attributes=attributes), port_of)
 
 
 def firewall_file(host: FirewallHost, rules: Iterable[FirewallRule], port_of: PortOf) -> str:
@@ -184,7 +185,8 @@ def _always(host: FirewallHost, chain: str) -> Iterator[str]:
 
 def _statements(rule: FirewallRule, host: FirewallHost, port_of: PortOf) -> list[str]:
     """The rule for nft; a comment when the host is not on its network."""
-    flags = translate_flags(rule.flags, rule.protocol, rule.action, port_of)
+    given = with_values(rule.flags, host.attributes)
+    flags = translate_flags(given, rule.protocol, rule.action, port_of)
     _check_directions(rule, flags)
     _check_families(rule, flags)
     matches = []

@@ -19,6 +19,7 @@ from rocks.core.clock import Deadline, monotonic_seconds, utc_now
 from rocks.core.errors import EXIT_SOME_HOSTS_FAILED, HostError, RocksError, StateError, UserError
 from rocks.core.names import printable
 from rocks.database.connection import Database
+from rocks.fleet.https.apart import serve
 from rocks.fleet.https.connection_places import Bounds
 from rocks.fleet.https.messages import RETRY_AFTER_SECONDS, Answer, Request
 from rocks.fleet.https.server import HttpsServer
@@ -115,6 +116,11 @@ def create_service(
         raise HostError(
             f"{error}; another program may have the port, or this service itself: ss -ltnp"
         ) from None
+
+
+def run_service(service: HttpsServer) -> None:
+    """Serve until the process is interrupted; a process without rights reads what owners send."""
+    serve([service])
 
 
 class _Asked(NamedTuple):

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 from rocks.core.check_lines import MISSING, OK, WRONG, SiteCheck, run_checks
 from rocks.core.clock import is_synchronised
-from rocks.core.errors import RocksError
-from rocks.core.names import printable
+from rocks.core.errors import RocksError, StateError
+from rocks.core.names import misread, printable
 from rocks.core.own_addresses import device_states
 from rocks.core.units import size_text
+from rocks.core.values import FALSE_VALUES
 from rocks.database.settings import EMBEDDED_SOCKET
 from rocks.fleet.settings import FleetSettings
 from rocks.fleet.wire.facts import ProbeFact, ProbeRequest
@@ -24,7 +25,7 @@ from rocks.inventory.address_records import host_addresses
 from rocks.inventory.attributes.records import global_attributes, stored_names
 from rocks.inventory.attributes.rules import near_miss
 from rocks.inventory.host_commands import Limits, run_on_hosts
-from rocks.inventory.host_records import find_local_host
+from rocks.inventory.host_records import expand_selectors, find_local_host
 from rocks.inventory.host_requests import ask_each, open_fleet
 from rocks.inventory.loaded_host_records import load_hosts, physical_hosts
 from rocks.inventory.slurm_drains import has_slurm, nodes_drained_by_hooks
@@ -34,6 +35,8 @@ from rocks.leases.machine_locks import lock_vms, unlock_vms
 from rocks.leases.machine_requests import contact_hosts
 from rocks.leases.plan import MOVING
 from rocks.machine.disks import copy_records as disk_copies
+from rocks.network.host_network_plan import plan_network
+from rocks.network.host_network_records import load_host_networks
 from rocks.network.interface_records import list_interfaces
 from rocks.site.certificates import NOT_ALLOWED, list_certificates
 from rocks.site.checks.installation import check_rolls, check_services
@@ -55,7 +58,7 @@ HOST_SECONDS = 5.0
 """How long a check waits for each host's answer, all being asked at once; and how long an overview does."""
 
 # The checks that ask no host and take no time; a slurmctld that does not answer is waited for as long as a host.
-AT_ONCE = ("attributes", "key", "space", "clock", "certificates", "leases", "slurm")
+AT_ONCE = ("names", "networks", "attributes", "key", "space", "clock", "certificates", "leases", "slurm")
 _LEAST_FREE_BYTES = 1 << 30
 _RENEW = "rocks add host certificate {host} replace=yes, then rocks sync host certificate {host}"
 _REMEDIES = {
@@ -80,6 +83,8 @@ def check_site(database: Database, only: Collection[str] | None = None) -> Itera
     checks: dict[str, _Check] = {
         "restore": partial(_restore, database),
         "interfaces": partial(_interfaces, database, frontend),
+        "names": partial(_names, database),
+        "networks": partial(_networks, database, frontend),
         "attributes": partial(_attributes, database, frontend),
         "key": partial(_key, database, frontend, fleet),
         "space": partial(_space, database),
@@ -160,6 +165,28 @@ def _interface_fault(frontend: str, network: str, device: str, address: IPv4Inte
     )
 
 
+def _names(database: Database) -> Iterator[SiteCheck]:
+    """A line for each host, also a virtual machine, whose name another program takes for something else."""
+    for name in expand_selectors(database, []):
+        if reason := misread(name):
+            text = f"{reason}, and leaves it out, or cannot reach it: rocks set host name {name} NAME"
+            yield SiteCheck(f"name {name}", WRONG, text)
+
+
+def _networks(database: Database, frontend: str) -> Iterator[SiteCheck]:
+    """A line for each thing that the network of a host leaves out.
+
+    It is no fault where nothing says that the system sets up the host's network: no file and no attribute.
+    """
+    for host in load_host_networks(database, _other_hosts(database, frontend)):
+        if host.attribute("host_network").lower() in FALSE_VALUES:
+            continue
+        devices, left_out = plan_network(host)
+        is_ours = bool(devices) or host.is_true("host_network")
+        for one in left_out:
+            yield SiteCheck(f"network {host.name}", WRONG if is_ours else OK, one.text)
+
+
 def _attributes(database: Database, frontend: str) -> Iterator[SiteCheck]:
     present = global_attributes(database)
     addresses = [str(row[4]) for row in list_interfaces(database, [frontend]) if row[4]]
@@ -171,6 +198,15 @@ def _attributes(database: Database, frontend: str) -> Iterator[SiteCheck]:
         if not present.get(name):
             remedy = f"machines get no MAC addresses: rocks set attr {name} {value}"
             yield SiteCheck(f"attribute {name}", MISSING, remedy)
+    try:
+        base = mac_pool.full_mac(present.get("vm_mac_base_addr") or "")
+        if base and base != (used := mac_pool.effective_base(base)):
+            text = (
+                f"machines get addresses after {used} and not {base}: rocks set attr vm_mac_base_addr {used}"
+            )
+            yield SiteCheck("attribute vm_mac_base_addr", WRONG, text)
+    except StateError as error:
+        yield SiteCheck("attribute vm_mac_base_addr", WRONG, str(error))
     for name in stored_names(database):
         if meant := near_miss(name):
             text = f"nothing reads it; if {meant} was meant, set that, and remove this one (rocks help remove attr)"

@@ -6,8 +6,9 @@ import grp
 import json
 import os
 import shlex
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rocks.core import dry_run
 from rocks.core.errors import HostError, StateError, ToolError
@@ -16,6 +17,9 @@ from rocks.core.process import Finished, run
 from rocks.core.settings_file import read_settings_text
 from rocks.storage.broker.definitions import TAG
 from rocks.storage.wire.queues import VIRTUAL_HOST
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 BROKER_CONFIGURATION = "/etc/rocks/broker.conf"
 _DEADLINE_SECONDS = 180.0  # it starts an Erlang machine, which took 60 s at a load of 20
@@ -80,19 +84,51 @@ class BrokerControl:
         """
         group = self._group_id()
         changed = False
-        for name, data in files.items():
-            path = Path(self._settings.pki_folder, name)
-            try:
-                for folder in () if dry_run.is_on() else (Path(self._settings.pki_folder), path.parent):
-                    folder.mkdir(mode=0o750, parents=True, exist_ok=True)
-                    os.chown(folder, -1, group)
-                if path.exists() and path.read_bytes() == data:
-                    continue
-            except OSError as error:
-                raise HostError(f"cannot write {path}: {error.strerror}") from None
-            write_file(path, data, mode=0o640, group=group)
-            changed = True
+        with self._certificate_folder(group) as folder:
+            for name, data in files.items():
+                path = folder / name
+                try:
+                    if path.parent != folder and not dry_run.is_on():
+                        path.parent.mkdir(mode=0o750, exist_ok=True)
+                        os.chown(path.parent, -1, group)
+                    if path.exists() and path.read_bytes() == data:
+                        continue
+                except OSError as error:
+                    place = Path(self._settings.pki_folder, name)
+                    raise HostError(f"cannot write {place}: {error.strerror}") from None
+                write_file(path, data, mode=0o640, group=group)
+                changed = True
         return changed
+
+    @contextmanager
+    def _certificate_folder(self, group: int) -> Iterator[Path]:
+        """The folder, kept open: it lies in one of the broker's user, who may put a link in its place at any moment.
+
+        HostError for a folder of another user.
+        """
+        folder = Path(self._settings.pki_folder)
+        if dry_run.is_on():
+            yield folder
+            return
+        descriptor = -1
+        try:
+            folder.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+            with suppress(FileExistsError):
+                folder.mkdir(mode=0o750)
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            if os.fstat(descriptor).st_uid != os.geteuid():
+                raise HostError(
+                    f"{folder} belongs to another user, who could read the broker's key: remove it"
+                )
+            os.fchown(descriptor, -1, group)
+            yield Path(f"/proc/self/fd/{descriptor}")
+        except OSError as error:
+            raise HostError(
+                f"cannot write {folder}: {error.strerror}; it must be a folder of root's"
+            ) from None
+        finally:
+            if descriptor >= 0:
+                os.close(descriptor)
 
     def clear_certificate_cache(self) -> None:
         """Make the broker read its certificates again; Erlang caches them for two minutes."""

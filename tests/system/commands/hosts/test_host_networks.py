@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from rocks.core.check_lines import WRONG
 from rocks.core.process import run_checked
 from rocks.database.connection import Database
 from rocks.install.boot.dnsmasq import ServedHost
@@ -14,6 +15,7 @@ from rocks.inventory.records import Host
 from rocks.network import host_network_records
 from rocks.network.firewall.changes import firewall_texts
 from rocks.network.host_network_files import MARK
+from rocks.site.checks.checks import check_site
 from tests.system.commands.conftest import Site
 
 A, B, C = "52:54:00:00:00:0a", "52:54:00:00:00:0b", "52:54:00:00:00:0c"
@@ -283,11 +285,9 @@ def test_one_host_with_an_invalid_record_does_not_hide_the_others(one: Site) -> 
     one.done("add host interface compute-0-1 eth0", f"mac={C}", "ip=10.1.0.8", "subnet=private")
     one.change("UPDATE networks SET Device = 'eth 0<&' WHERE IP = '10.1.0.8'")
     ended = one.rocks("report host interface")
-    assert ended.status == 3 and "10-eth0.network" in ended.out
-    assert (
-        ended.err.startswith("Error: compute-0-1: the device ")
-        and "rocks set host interface iface" in ended.err
-    )
+    assert ended.status == 0 and "10-eth0.network" in ended.out
+    assert ended.err.startswith("eth 0<& (10.1.0.8) of host compute-0-1 is not set up: the device ")
+    assert "rocks set host interface iface" in ended.err
     assert one.rocks("report host interface format=x").err.startswith('Error: format "x" must be one of')
 
 
@@ -379,3 +379,37 @@ def test_a_host_that_is_removed_meanwhile_is_not_reported(one: Site) -> None:
         one.done("add host compute-0-1")
         assert one.done(f"report host {report}") == expected, report
     assert set(firewall_texts(one.database, ["compute-0-1", "compute-0-0"])) == {"compute-0-0"}
+
+
+@pytest.mark.parametrize("packaging", ["deb", "rpm"])
+def test_an_interface_without_a_file_is_named_everywhere_and_hides_no_other(
+    one: Site, packaging: str
+) -> None:
+    one.done("set host attr compute-0-0 packaging", packaging)
+    one.done("add host interface compute-0-0 eth8 ip=10.99.0.1", f"mac={C}")
+    one.done("add host interface compute-0-0 ib0 ip=10.1.8.8 subnet=private", f"mac={':'.join(['80'] * 20)}")
+    lost = "eth8 (10.99.0.1) of host compute-0-0 is not set up: it is on no network: rocks set host interface subnet"
+    infiniband = "ib0 (10.1.8.8) of host compute-0-0 is not set up: its MAC address is that of an InfiniBand adapter; a"
+    for style in ("networkd", "networkmanager", "ifcfg"):
+        ended = one.rocks("report host interface compute-0-0", f"format={style}")
+        assert ended.status == 0 and lost in ended.err and A in ended.out.lower()
+        assert (infiniband in ended.err) == (style != "ifcfg")
+    profile = one.done("report host profile compute-0-0")
+    assert (
+        f"rocks_warn '{lost}" in profile
+        and f"rocks_warn '{infiniband}" in profile
+        and "10-eth0.link" in profile
+    )
+    removal = next(
+        line for line in profile.splitlines() if line.lstrip().startswith("rocks_marked_files_absent '")
+    )
+    assert "10-eth8.network" in removal, "a file that the host has stays until its record is valid"
+    one.done("add host head membership=Frontend rack=0 rank=0")
+    one.done("set attr Kickstart_PrivateHostname head")
+    found = [(check.subject, check.result, check.detail) for check in check_site(one.database, ["networks"])]
+    assert [row[:2] for row in found] == [("network compute-0-0", WRONG)] * 2
+    assert found[0][2].startswith(lost) and found[1][2].startswith(infiniband)
+    assert f"compute-0-0: would warn: {lost}" in one.done("sync host network compute-0-0 dry-run=yes")
+    one.done("set host interface subnet compute-0-0 eth8 NULL")
+    one.done("set host interface options compute-0-0 ib0 options=noreport")
+    assert infiniband not in one.rocks("report host interface compute-0-0 format=networkd").err

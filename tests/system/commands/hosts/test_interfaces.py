@@ -2,6 +2,7 @@
 
 import pytest
 
+from rocks.inventory.address_records import host_addresses
 from rocks.leases import records as leases
 from tests.system.commands.conftest import Site
 
@@ -29,12 +30,12 @@ def test_list_host_interface_is_a_table(two: Site) -> None:
 
 
 def test_an_interface_known_by_its_mac(two: Site) -> None:
-    mac = "0B:1b:2c:3d:4e:5F"  # as it is given, also with the bit for multicast
+    mac = "0A:1b:2c:3d:4e:5F"  # as it is given
     two.done("add host interface compute-0-1", mac, "ip=10.1.0.11", "subnet=PRIVATE", "vlan=0", "name=c1")
     assert two.done("list host interface compute-0-1 output-col=mac,ip,name,iface,vlan") == (
-        "IFACE MAC               IP        NAME VLAN\n----- 0B:1b:2c:3d:4e:5F 10.1.0.11 c1   ----\n"
+        "IFACE MAC               IP        NAME VLAN\n----- 0A:1b:2c:3d:4e:5F 10.1.0.11 c1   ----\n"
     )
-    two.done("set host interface iface compute-0-1 b:1B:2c:3d:4e:5f eth3")
+    two.done("set host interface iface compute-0-1 a:1B:2c:3d:4e:5f eth3")
     two.done("set host interface mac compute-0-1 eth3 NULL")
     two.done("set host interface ip compute-0-1 eth3 null")
     assert two.done("list host interface compute-0-1 output-col=mac,ip,iface") == (
@@ -59,6 +60,16 @@ def test_add_host_interface_refuses(two: Site) -> None:
         (["compute-0-1", "eth0", "mac=00:11:22:33:44:5a"], "is in use by host compute-0-0"),
         (["compute-0-1", "eth0", "mac=0:11:22:33:44:56"], "give each octet two digits"),
         (["compute-0-1", "eth0", "mac=00:11:22:33:44"], "The mac address 00:11:22:33:44 is invalid"),
+        (
+            ["compute-0-1", "eth0", "mac=00:00:00:00:00:00"],
+            "is invalid: it is all zeros, which stands for none",
+        ),
+        (["compute-0-1", "eth0", "mac=0B:11:22:33:44:55"], "is invalid: it is a multicast address"),
+        (
+            ["compute-0-1", "ff:ff:ff:ff:ff:ff"],
+            "is invalid: it is the broadcast address, that of all stations",
+        ),
+        (["compute-0-1", "eth0", "name=0x1f"], '"0x1f" is not valid: the resolver takes it for an address'),
         (["compute-0-1", "a:b:c:d:e:zz"], "The mac address a:b:c:d:e:zz is invalid"),
         (["compute-0-1", "0A:1b:2c:3d:4e:5F", f"mac={MAC}"], "differs; give one of them"),
         (["compute-0-1", "eth0", "ip=10.1.0"], "The ip address 10.1.0 is invalid"),
@@ -395,3 +406,32 @@ def test_dump_host_interface(two: Site) -> None:
         f"rocks set host interface mac compute-0-0 eth0 {MAC}",
         "rocks set host interface subnet compute-0-0 eth0 private",
     ]
+
+
+@pytest.mark.parametrize("first", ["ipmi", "eth0"])
+def test_the_address_of_a_host_is_never_that_of_its_bmc(vm_site: Site, first: str) -> None:
+    """Whatever was added first: SSH, names, Slurm and DHCP would have taken the BMC for the host."""
+    vm_site.done("set attr slurm_server 10.1.0.1")
+    vm_site.done("add host compute-0-0")
+    added = {
+        "ipmi": ("ip=10.1.200.5", "subnet=private", "mac=52:54:00:00:02:05"),
+        "ib0": ("ip=10.1.100.5", "subnet=private", "name=compute-0-0-ib"),
+        "eth0": ("ip=10.1.0.5", "subnet=private", "mac=52:54:00:00:00:05"),
+    }
+    for device in sorted(added, key=lambda one: one != first):
+        vm_site.done("add host interface compute-0-0", device, *added[device])
+    assert host_addresses(vm_site.database, ["compute-0-0"])[0].address == "10.1.0.5"
+    assert "NodeName=compute-0-0 NodeAddr=10.1.0.5 " in vm_site.done("report slurm")
+    lines = [line.split() for line in vm_site.done("report host").splitlines() if "compute-0-0" in line]
+    assert lines == [
+        ["10.1.0.5", "compute-0-0.local", "compute-0-0"],
+        ["10.1.100.5", "compute-0-0-ib.local", "compute-0-0-ib"],
+        ["10.1.200.5", "compute-0-0-ipmi.local", "compute-0-0-ipmi"],
+    ]
+    assert "10.1.200.5" not in vm_site.done("report shosts")
+    vm_site.done("set host interface name compute-0-0 eth0 other")
+    assert host_addresses(vm_site.database, ["compute-0-0"])[0].address == "compute-0-0", (
+        "the resolver decides"
+    )
+    asked = vm_site.rocks("report host")
+    assert "no address has the name of host compute-0-0" in asked.err

@@ -149,6 +149,27 @@ def test_a_named_answers_what_the_database_has(served: Site, tmp_path: Path) -> 
     assert not (tmp_path / "dns/unread").exists()
 
 
+def test_a_zone_hides_no_host_of_its_name(served: Site) -> None:
+    """named answered without an address for a host whose name is that of a zone, while the reverse name named it."""
+    served.done("add host storage membership=compute rack=1 rank=5")
+    served.done("add host interface storage eth0 ip=10.1.3.5 subnet=private")
+    served.done("add host alias storage www.sub")
+    served.done("add host alias storage disks.example.org")
+    served.done("sync dns")
+    wait_for("storage.local", "10.1.3.5")
+    wait_for("disks.example.org", "10.1.3.5")
+    served.done("add network fast 10.77.0.0 255.255.0.0 dnszone=storage.local servedns=yes")
+    served.done("set network zone ib sub.local")
+    served.done("sync dns")
+    wait_for("www.sub.local", "10.1.3.5")
+    assert ask("storage.local") == "10.1.3.5"
+    assert ask("5.3.1.10.in-addr.arpa", "-t", "PTR") == "storage.local."
+    assert ask("vmc-0-0-ib.sub.local") == "10.2.17.9"
+    served.done("set host name node_1 sub")
+    served.done("sync dns")
+    wait_for("sub.local", "10.1.3.4")
+
+
 def test_a_service_in_the_foreground_says_so(served: Site, tmp_path: Path) -> None:
     line = "named runs here until Ctrl-C; in the background: systemctl start rocks-dns\n"
     assert line in (tmp_path / "service-log").read_text()

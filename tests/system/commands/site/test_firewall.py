@@ -62,6 +62,31 @@ def test_add_in_each_scope_and_list(hosts: Site) -> None:
     assert {row["category"] for row in rows(hosts, "host", "firewall", "head")} == {"os", "global"}
 
 
+def test_flags_name_attributes_of_each_host(hosts: Site, tmp_path: Path) -> None:
+    """As the rules of Rocks' rolls do; real nft takes what becomes of them."""
+    rule = ("rulename=A50-NTP", *NTP, "flags=-s &near;/&mask;")
+    assert (
+        hosts.refused("add firewall", *rule)
+        == "on host head: flags: the attribute near has no value: rocks set attr near (or host attr)"
+    )
+    hosts.done("set attr mask 255.255.255.0")
+    hosts.done("set appliance attr compute near 192.0.2.7")
+    assert "on host head: " in hosts.refused("add firewall", *rule)
+    hosts.done("add firewall appliance=compute", *rule)
+    hosts.done("set host attr compute-0-0 near 198.51.100.7")
+    assert "-s &near;/&mask;" in hosts.done("list host firewall compute-0-0")
+    text = hosts.done("report host firewall compute-0-0")
+    (tmp_path / "rules").write_text(text.partition("<![CDATA[")[2].partition("]]>")[0])
+    if shutil.which("nft") is not None:
+        run_checked(["unshare", "--net", "nft", "-c", "-f", str(tmp_path / "rules")], deadline_seconds=30)
+    assert 'iifname "eth0" udp dport 123 ip saddr { 198.51.100.0/24 } accept' in " ".join(text.split())
+    assert "near" in hosts.done("dump firewall")
+    hosts.done("set host attr compute-0-0 near", "value=198.51.100.7 -d 10.1.0.0/16")
+    assert 'the attribute near has the value "198.51.100.7 -d 10.1.0.0/16", which cannot be' in hosts.refused(
+        "report host firewall compute-0-0"
+    )
+
+
 def test_a_wide_cell_is_cut(site: Site) -> None:
     comment = "0123456789" * 3
     site.done("add firewall", "rulename=A" + "x" * 40, *NTP, f"comment={comment}")

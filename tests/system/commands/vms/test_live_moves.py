@@ -211,7 +211,8 @@ def test_force_gives_up_no_move_whose_new_host_answers(moving: Site, answer: Roc
 def test_force_gives_up_the_move_to_a_host_that_cannot_be_asked_and_is_off(moving: Site) -> None:
     """Its name has left the name server with it, so it is never silent; an answer is not overruled."""
     answers(moving, SILENT, AnsweringError("the agent does not start"))
-    assert "repeat this command with host-off=yes" in moving.refused(*FORCE, "host-off=yes")
+    message = moving.refused(*FORCE, "host-off=yes")
+    assert f"or switch {NEW} off, and repeat this command" in message and "host-off" not in message
     answers(moving, SILENT, CannotAskError(f"no address of host {NEW}"))
     assert "repeat this command with host-off=yes" in moving.refused(*FORCE)
     assert lease(moving) == STAYS

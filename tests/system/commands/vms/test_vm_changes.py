@@ -18,7 +18,8 @@ def test_set_host_vm_changes_only_the_given_values(samples: Site) -> None:
 def test_no_interface_gets_a_multicast_address(samples: Site) -> None:
     """As `rocks add host vm` refuses it: libvirt would start no machine with it."""
     for command in ("set host interface mac web-a eth0", "add host interface web-a eth7"):
-        assert "no multicast address" in samples.refused(f"{command} mac=01:1b:2c:3d:4e:5f")
+        assert "it is a multicast address" in samples.refused(f"{command} mac=01:1b:2c:3d:4e:5f")
+        assert "it is all zeros" in samples.refused(f"{command} mac=00:00:00:00:00:00")
 
 
 def test_a_maximum_is_at_least_what_each_machine_has(samples: Site) -> None:

@@ -10,7 +10,7 @@ from rocks.fleet.settings import CannotAskError
 from rocks.fleet.wire.disk_files import ImageFact
 from rocks.fleet.wire.snapshot_names import copy_paths
 from rocks.leases.records import read_leases
-from rocks.machine import converge
+from rocks.machine import converge, takeover
 from rocks.machine.lease_grants import Attempt, release_unused, take_free_leases
 from rocks.machine.moves import disks_in_doubt, drains, evacuation
 from rocks.machine.moves.host_choice import Capacity
@@ -58,11 +58,52 @@ def test_force_takes_no_machine_from_a_host_that_answers(running: Site, answer: 
         ended.status == 1
         and f"its host {HOST} cannot be asked ({answer}), but may be on. Repair that" in message
     )
-    assert "rocks stop host vm web force=yes host-off=yes" in message
+    assert f"or switch {HOST} off and try again" in message and "host-off" not in message
     assert host_of_lease(running) == HOST and running.database.rows("SELECT * FROM vm_fences") == []
     assert running.rocks(*FORCE, "host-off=yes").status == 0
     assert host_of_lease(running) is None
     assert running.database.rows("SELECT Host, Token FROM vm_fences") == [(HOST, 8)]
+
+
+@pytest.mark.parametrize(
+    ("line", "what"),
+    [
+        ((*FORCE, "host-off=yes"), "host-off=yes"),
+        ((*FORCE, "host-off=yes", "dry-run=yes"), "host-off=yes"),
+        ((*EVACUATE, "host-off=yes"), "host-off=yes"),
+        (("stop", "host", "vm", "web", "saved=remove"), "saved=remove"),
+        (("move", "host", "vm", "web", HOST, "disks=there"), "disks=there"),
+    ],
+)
+def test_only_who_may_become_root_states_what_permits_a_loss(
+    running: Site, line: tuple[str, ...], what: str
+) -> None:
+    running.patch.setenv("SUDO_UID", "65534")
+    running.patch.setenv("SUDO_USER", "nobody")
+    reply(running, HostError("no route"))
+    before = running.database.rows("SELECT * FROM vm_leases")
+    assert running.refused(*line).startswith(
+        f"{what} is for root and members of rocks-administer, and nobody is"
+    )
+    assert running.database.rows("SELECT * FROM vm_leases") == before
+
+
+def test_force_without_a_fence_command_is_the_word_of_who_may_become_root(running: Site) -> None:
+    running.patch.setenv("SUDO_UID", "65534")
+    running.patch.setenv("SUDO_USER", "nobody")
+    reply(running, HostError("no route"))
+    assert "(its attribute vm_fence_command has no command) is for root" in running.rocks(*FORCE).err
+    assert host_of_lease(running) == HOST
+    running.patch.setattr(takeover, "resolve_secret", lambda *_: {HOST: "true"})
+    assert running.rocks(*FORCE).status == 0 and host_of_lease(running) is None
+
+
+def test_force_is_proposed_for_a_host_that_this_machine_cannot_ask(running: Site) -> None:
+    """It may be off: its name may have left the name server with it."""
+    reply(running, CannotAskError(f"no address of host {HOST}"))
+    force = f"or when {HOST} is certainly off: rocks"
+    assert f"{force} stop host vm web force=yes host-off=yes" in running.rocks(*FORCE).err
+    assert f"{force} evacuate host {HOST} host-off=yes" in running.refused(*EVACUATE)
 
 
 def test_a_machine_that_was_perhaps_stopped_is_not_recorded_as_running(running: Site) -> None:
@@ -78,7 +119,7 @@ def test_a_host_that_answers_is_not_evacuated(running: Site, answer: RocksError)
     reply(running, answer)
     message = running.refused(*EVACUATE)
     assert f"{HOST} cannot be asked ({answer}), but may be on; its machines are not taken from it" in message
-    assert f"rocks evacuate host {HOST} host-off=yes" in message
+    assert f"or switch {HOST} off and try again" in message and "host-off" not in message
     assert "web cannot start elsewhere" in running.refused(*EVACUATE, "host-off=yes")
     reply(running, HostError("no route"))
     assert "web cannot start elsewhere" in running.refused(*EVACUATE)

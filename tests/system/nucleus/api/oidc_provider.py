@@ -4,9 +4,12 @@ import base64
 import hashlib
 import http.server
 import json
+import ssl
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -22,7 +25,12 @@ SECRET = "a secret of both"
 class Provider:
     """One that has asked ann who she is: `codes` has the question of each code, which counts once."""
 
-    def __init__(self) -> None:
+    def __init__(self, identity: tuple[Path, Path] | None = None) -> None:
+        """`identity` are the files of certificate and key for HTTPS; None is plain HTTP."""
+        self.asked: list[str] = []
+        self.redirects: dict[str, str] = {}
+        """Path → where it leads."""
+
         self.keys = [ECKey.generate_key("P-256", {"kid": "one", "use": "sig", "alg": "ES256"})]
         self.codes: dict[str, dict[str, str]] = {}
         self.changes: dict[str, Any] = {}
@@ -32,13 +40,27 @@ class Provider:
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self) -> None:
+                if self.leads_elsewhere():
+                    return
                 keys = KeySet(provider.keys).as_dict(private=False)
                 self.answer(200, keys if self.path == "/keys" else provider.about())
 
             def do_POST(self) -> None:
+                if self.leads_elsewhere():
+                    return
                 form = self.rfile.read(int(self.headers["Content-Length"])).decode()
                 token = provider.token(dict(parse_qsl(form)))
                 self.answer(*((200, {"id_token": token}) if token else (400, {"error": "invalid_grant"})))
+
+            def leads_elsewhere(self) -> bool:
+                provider.asked.append(self.path)
+                if self.path not in provider.redirects:
+                    return False
+                self.send_response(302)
+                self.send_header("Location", provider.redirects[self.path])
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+                return True
 
             def answer(self, status: int, content: Any) -> None:
                 body = json.dumps(content).encode()
@@ -51,7 +73,11 @@ class Provider:
                 pass
 
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.issuer = f"http://127.0.0.1:{self.server.server_address[1]}"
+        if identity is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(*identity)
+            self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
+        self.issuer = f"http{'s' if identity else ''}://127.0.0.1:{self.server.server_address[1]}"
         self.settings = OidcSettings(issuer=self.issuer)
 
     def about(self) -> dict[str, str]:
@@ -83,13 +109,21 @@ class Provider:
         return self.sign(**{"nonce": question["nonce"], **self.changes})
 
 
+@contextmanager
+def running(made: Provider) -> Iterator[Provider]:
+    """The provider, which runs in the block."""
+    thread = threading.Thread(target=made.server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield made
+    finally:
+        made.server.shutdown()
+        thread.join(60)
+        made.server.server_close()
+
+
 @pytest.fixture
 def provider() -> Iterator[Provider]:
     """A provider that runs."""
-    made = Provider()
-    thread = threading.Thread(target=made.server.serve_forever, daemon=True)
-    thread.start()
-    yield made
-    made.server.shutdown()
-    thread.join(60)
-    made.server.server_close()
+    with running(Provider()) as made:
+        yield made

@@ -189,7 +189,8 @@ def test_computes_are_powered_in_their_running_set_only(service: Client, pool: P
     number = start(service, computes="vm-vc2-0").json()["id"]
     assert service.ask("ann", "PUT", path, headers=PROBLEMS).json()["code"] == "not-in-running-set"
     run_on(pool, number, "host-0", ["host-0"])
-    for action in ("poweroff", "reboot", "reset", "shutdown", "poweron"):
+    sql(pool, "UPDATE node SET state = 'active' WHERE name = 'vm-vc2-0'")
+    for action in ("reboot", "reset", "poweroff", "shutdown", "poweron"):
         asked = path.replace("poweroff", action)
         operation = service.ask("ann", "PUT", asked, headers=MODERN).json()
         assert operation["kind"] == action and operation["computeset"] == number
@@ -258,6 +259,94 @@ def test_a_node_that_is_off_is_not_reset(service: Client, pool: Pool) -> None:
         assert refused.status_code == 409 and "vc2 is off (as was seen " in refused.json()["detail"]
     assert service.ask("ann", "PUT", f"{path}poweron", headers=MODERN).status_code == 202
     assert service.ask("ann", "PUT", f"{path}reset", headers=MODERN).status_code == 202, "it comes after that"
+
+
+AFTER_OFF = {"poweron": 202, "poweroff": 202, "shutdown": 202, "reboot": 409, "reset": 409}
+AFTER_ON = dict.fromkeys(AFTER_OFF, 202)
+
+
+@pytest.mark.parametrize("node", ["frontend", "compute/vm-vc2-0"])
+@pytest.mark.parametrize("state", ["queued", "running"])
+@pytest.mark.parametrize(
+    ("before", "expected"),
+    [
+        (["poweroff"], AFTER_OFF),
+        (["shutdown"], AFTER_OFF),
+        (["poweron"], AFTER_ON),
+        (["reboot"], AFTER_ON),
+        (["reset"], AFTER_ON),
+        (["poweroff", "poweron"], AFTER_ON),
+        (["poweron", "shutdown"], AFTER_OFF),
+    ],
+)
+def test_each_pair_of_power_operations(
+    service: Client, pool: Pool, node: str, state: str, before: list[str], expected: dict[str, int]
+) -> None:
+    """What is accepted does not fail because of what was accepted before it: comes an off first, a reboot would."""
+    if node != "frontend":
+        number = start(service, computes="vm-vc2-0").json()["id"]
+        run_on(pool, number, "host-0", ["host-0"])
+        sql(pool, "UPDATE operation SET state = 'succeeded'")
+    sql(pool, "UPDATE node SET state = 'active' WHERE name IN ('vc2', 'vm-vc2-0')")
+    path = f"/v1/cluster/vc2/{node}/"
+    for action in before:
+        assert service.ask("ann", "PUT", path + action, headers=MODERN).status_code == 202
+    # of a node one runs at a time
+    sql(pool, "UPDATE operation SET state = %s WHERE state = 'queued' ORDER BY id LIMIT 1", (state,))
+    newest = sql(pool, "SELECT MAX(id) FROM operation")[0][0]
+    for action, status in expected.items():
+        service.forget_rates()
+        answer = service.ask("ann", "PUT", path + action, headers={**MODERN, **PROBLEMS})
+        assert answer.status_code == status, (action, answer.text)
+        if status == 409:
+            assert "is being powered off; wait until it is off, and power it on" in answer.json()["detail"]
+            assert answer.json()["operation"] == newest
+        sql(pool, "DELETE FROM operation WHERE id > %s", (newest,))
+    if node != "frontend":
+        whole = service.ask("ann", "PUT", f"{SETS}{number}/reset", headers={**MODERN, **PROBLEMS})
+        assert whole.status_code == expected["reset"], whole.text
+    sql(pool, "UPDATE operation SET state = 'failed'")
+    assert service.ask("ann", "PUT", f"{path}reset", headers=MODERN).status_code == 202, "nothing is to come"
+
+
+def test_nothing_is_asked_of_a_set_whose_end_was_asked_for(service: Client, pool: Pool) -> None:
+    """It runs still, and each of these would be cancelled by its end."""
+    number = start(service, computes="vm-vc2-0").json()["id"]
+    run_on(pool, number, "host-0", ["host-0"])
+    assert service.ask("ann", "PUT", f"{SETS}{number}/shutdown", headers=MODERN).status_code == 202
+    node = "/v1/cluster/vc2/compute/vm-vc2-0/"
+    many = {"iso_name": "", "nodes": "vm-vc2-[0-3]"}
+    for path, body in (
+        *((f"{node}{action}", None) for action in AFTER_OFF),
+        (f"{node}attach_iso?iso_name=", None),
+        ("/v1/cluster/vc2/attach_iso", many),
+        (f"{SETS}{number}/reset", None),
+        (f"{SETS}{number}/reboot", None),
+    ):
+        service.forget_rates()
+        refused = service.ask("ann", "PUT", path, json=body, headers={**MODERN, **PROBLEMS})
+        assert refused.status_code == 409 and f"computeset {number} " in refused.json()["detail"], path
+        assert " is ending" in refused.json()["detail"], refused.text
+    again = service.ask("ann", "PUT", f"{SETS}{number}/poweroff", headers=MODERN)
+    assert again.status_code == 202, "at once, where a shutdown was asked for"
+    assert sql(pool, "SELECT DISTINCT kind FROM operation ORDER BY kind") == [("end_set",), ("start_set",)]
+
+
+def test_nothing_is_put_into_the_drive_of_what_is_being_destroyed(service: Client, pool: Pool) -> None:
+    one, all_of_it = "/v1/cluster/vc2/compute/vm-vc2-0", "/v1/cluster/vc2?confirm=vc2"
+    attach = ("ann", "PUT", f"{one}/attach_iso?iso_name=")
+    assert service.ask(*attach, headers=MODERN).status_code == 202
+    early = service.ask("ann", "DELETE", all_of_it, headers={**MODERN, **PROBLEMS})
+    assert early.status_code == 409 and "drive of a node of vc2 is being changed" in early.json()["detail"]
+    sql(pool, "UPDATE operation SET state = 'succeeded'")
+    for path, name in ((f"{one}?confirm=vm-vc2-0", "vm-vc2-0"), (all_of_it, "vc2")):
+        service.forget_rates()
+        assert service.ask("ann", "DELETE", path, headers=MODERN).status_code == 202
+        refused = service.ask(*attach, headers={**MODERN, **PROBLEMS})
+        assert refused.status_code == 409, refused.text
+        assert refused.json()["detail"].startswith(f"{name} is being destroyed")
+        sql(pool, "UPDATE operation SET state = 'failed'")
+    assert service.ask(*attach, headers=MODERN).status_code == 202
 
 
 def test_names_change_all_at_once(service: Client) -> None:

@@ -4,7 +4,7 @@ import json
 import queue
 import threading
 import time
-import urllib.request
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,8 +16,11 @@ from nucleus.api.access import oidc
 from nucleus.api.problems import Problem
 from nucleus.configuration import Configuration, OidcSettings
 from nucleus.mirror.pool import Pool
+from rocks.core import downloads
+from rocks.core.errors import HostError
 from tests.system.nucleus.api.conftest import changed, started
-from tests.system.nucleus.api.oidc_provider import Provider, provider
+from tests.system.nucleus.api.oidc_provider import Provider, provider, running
+from tests.web_service import make_certificate
 
 __all__ = ["provider"]
 
@@ -61,6 +64,41 @@ def test_a_provider_that_does_not_answer_is_no_wrong_token(provider: Provider) -
     assert caught.value.code == "backend-unavailable"
 
 
+def test_keys_come_by_https_only_wherever_the_provider_leads(
+    provider: Provider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """They were taken by plain HTTP behind a redirection: who is between makes himself everybody."""
+    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    certificate, key = make_certificate(tmp_path, "idp", "127.0.0.1")
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    monkeypatch.setattr(oidc, "_PAUSE_SECONDS", 0.0)
+    with running(Provider((certificate, key))) as secure:
+        provider.keys = secure.keys
+        token = secure.sign()
+        secure.redirects = {"/keys": f"{provider.issuer}/keys"}
+        with pytest.raises(Problem, match="does not answer"):
+            oidc.Verifier(secure.settings).claims(token)
+        assert provider.asked == [] and "not encrypted; this is not followed" in caplog.text
+        secure.redirects = {"/keys": f"{secure.issuer}/other", "/other": f"{provider.issuer}/keys"}
+        with pytest.raises(Problem, match="does not answer"):
+            oidc.Verifier(secure.settings).claims(token)
+        assert provider.asked == []
+        about = secure.about()
+        monkeypatch.setattr(secure, "about", lambda: {**about, "jwks_uri": "http://idp.example/keys"})
+        with pytest.raises(Problem, match="does not answer"):
+            oidc.Verifier(secure.settings).claims(token)
+        assert "http://idp.example/keys is not encrypted" in caplog.text
+        monkeypatch.setattr(secure, "about", lambda: {**about, "jwks_uri": f"{secure.issuer}/moved"})
+        secure.redirects = {"/moved": f"{secure.issuer}/keys"}
+        verifier = oidc.Verifier(secure.settings)
+        assert verifier.claims(token)["sub"] == "s1", "by https it is followed"
+        secure.redirects = {"/token": f"{secure.issuer}/elsewhere"}
+        with pytest.raises(Problem, match="refused this sign-in"):
+            verifier.exchange("code", "https://site.example/", "v" * 43)
+        assert secure.asked[-1] == "/token", "a form with the secret of the client goes nowhere else"
+
+
 def test_a_provider_that_did_not_answer_is_not_asked_by_everybody(
     provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -68,9 +106,9 @@ def test_a_provider_that_did_not_answer_is_not_asked_by_everybody(
 
     def refuse(url: str, *_: Any, **__: Any) -> None:
         asked.append(url)
-        raise OSError
+        raise HostError("it does not answer")
 
-    monkeypatch.setattr(urllib.request, "urlopen", refuse)
+    monkeypatch.setattr(downloads, "fetch", refuse)
     monkeypatch.setattr(oidc, "_PAUSE_SECONDS", 600.0)
     away = oidc.Verifier(provider.settings)
     for _ in range(3):
@@ -87,7 +125,7 @@ def test_a_provider_that_does_not_answer_yet_holds_up_few(
     def hang(*_: Any, **__: Any) -> None:
         asked.set()
         answers.wait(60)
-        raise OSError
+        raise HostError("it does not answer")
 
     def ask() -> None:
         try:
@@ -95,7 +133,7 @@ def test_a_provider_that_does_not_answer_yet_holds_up_few(
         except Problem as problem:
             refusals.put(problem.detail)
 
-    monkeypatch.setattr(urllib.request, "urlopen", hang)
+    monkeypatch.setattr(downloads, "fetch", hang)
     verifier = oidc.Verifier(provider.settings)
     threads = [threading.Thread(target=ask) for _ in range(oidc._MAX_WAITING + 3)]
     for thread in threads:

@@ -1,11 +1,16 @@
 """Tokens of users: what they allow, when they end, how many there are, and that nothing keeps them."""
 
+from pathlib import Path
+
+import bcrypt
 import pytest
 
 from nucleus.api.access import tokens
+from nucleus.configuration import Configuration
+from nucleus.limits import MAX_SESSIONS, MAX_TOKENS
 from nucleus.mirror import identity
 from nucleus.mirror.pool import Pool
-from tests.system.nucleus.api.conftest import PROBLEMS
+from tests.system.nucleus.api.conftest import PROBLEMS, changed, started
 from tests.system.nucleus.api.http_client import Client
 from tests.system.nucleus.conftest import sql
 from tests.waiting import at_once
@@ -166,9 +171,54 @@ def test_a_user_has_a_limit_of_tokens(service: Client, pool: Pool, monkeypatch: 
 
     assert sorted(at_once(make, range(4))) == [201, 201, 403, 403], "one was there"
     credentials = {"username": "ann", "password": service.tokens["ann"]}
-    refused = service.ask("", "POST", "/rest-auth/login", json=credentials, headers=PROBLEMS)
+    signed_in = service.ask("", "POST", "/rest-auth/login", json=credentials, headers=PROBLEMS)
+    assert signed_in.status_code == 200, "who signs in is not locked out by tokens of programs"
+    refused = service.ask("ann", "POST", "/v1/token", json={}, headers=PROBLEMS)
     first = min(service.get("ann", "/v1/token").json(), key=lambda one: one["last_used"] or one["created"])
     assert refused.status_code == 403 and f"nothing has used {first['id']}, " in refused.json()["detail"]
+    assert signed_in.json()["key"].split("_")[1] not in refused.json()["detail"], "it ends by itself"
     (identifier, *_) = [one["id"] for one in service.get("ann", "/v1/token").json() if not one["note"]]
     assert service.ask("ann", "DELETE", f"/v1/token/{identifier}").status_code == 204
     assert make() == 201
+
+
+@pytest.mark.parametrize("way", ["login", "page"])
+def test_who_signs_in_often_is_not_locked_out(
+    configuration: Configuration, pool: Pool, people: dict[str, str], tmp_path: Path, way: str
+) -> None:
+    """Each sign-in makes a token of a day: after the hundredth, of a script, nothing let its owner in.
+
+    The one that nothing has used for longest ends instead.
+    """
+    file = tmp_path / "passwords"
+    file.write_text(f"ann:{bcrypt.hashpw(b'correct horse', bcrypt.gensalt(4)).decode()}\n")
+    own_page = {"Sec-Fetch-Site": "same-origin", "Host": "site.example", **PROBLEMS}
+    body = {"username": "ann", "password": "correct horse"}
+    with started(changed(configuration, "authentication", password_file=str(file)), pool, people) as service:
+
+        def sign_in() -> str:
+            service.forget_rates()
+            if way == "login":
+                answer = service.ask("", "POST", "/rest-auth/login", json=body, headers=PROBLEMS)
+                assert answer.status_code == 200, answer.text
+                return str(answer.json()["key"])
+            answer = service.ask("", "POST", "/session", json=body, headers=own_page)
+            assert answer.status_code == 204, answer.text
+            return answer.headers["Set-Cookie"].partition("=")[2].partition(";")[0]
+
+        def works(text: str) -> bool:
+            service.tokens["one"] = text
+            return bool(service.get("one", "/v1/user").status_code == 200)
+
+        kept = service.ask("ann", "POST", "/v1/token", json={"note": "login"}).json()["token"]
+        made = [sign_in() for _ in range(MAX_TOKENS + 5)]
+        first = made[-MAX_SESSIONS]
+        assert works(first) and works(made[-1]), "so many are usable at a time"
+        assert not works(made[-MAX_SESSIONS - 1]) and not works(made[0])
+        for _ in range(MAX_SESSIONS - 2):
+            sign_in()
+        assert works(first) and works(made[-1]) and not works(made[-2]), "those that were used stay"
+        assert works(kept) and works(people["ann"]), "what was made on purpose stays"
+        assert service.ask("ann", "POST", "/v1/token", json={}).status_code == 201
+    usable = "SELECT COUNT(*) FROM token WHERE is_session AND revoked_at IS NULL"
+    assert sql(pool, usable) == [(MAX_SESSIONS,)]

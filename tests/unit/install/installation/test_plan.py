@@ -8,7 +8,7 @@ from rocks.core.errors import UserError
 from rocks.install.installation.disks import DiskChoice, Partition, read_disks, read_partitions
 from rocks.install.installation.plan import InstallPlan, PlannedInterface, plan_installation
 from rocks.inventory.records import Host, Interface
-from rocks.network.host_network_plan import plan_devices
+from rocks.network.host_network_plan import plan_network
 from rocks.network.route_rules import ResolvedRoute, Route
 from tests.install_plans import HOST, SOURCE, SOURCE_KEY
 
@@ -54,14 +54,14 @@ def test_an_address_of_an_adapter_is_not_beside_that_of_its_bond() -> None:
     members = [replace(one, channel="bond0") for one in (first, second)]
     host = replace(HOST, interfaces=(*members, bond))
     addresses = [one.address for one in plan_installation(host, SOURCE).interfaces]
-    assert addresses == [one.address for one in plan_devices(host) if one.address] == ["10.9.0.7/24"]
+    assert addresses == [one.address for one in plan_network(host).devices if one.address] == ["10.9.0.7/24"]
 
 
 def test_the_gateway_is_that_of_the_profile() -> None:
     """The host's default route comes before the attribute, and a gateway on another network is not the first's."""
     host = replace(HOST, routes=(ResolvedRoute(Route("0.0.0.0", "0.0.0.0", "10.9.0.254"), "H"),))
-    assert plan_installation(HOST, SOURCE).gateway == plan_devices(HOST)[0].gateway == "10.9.0.1"
-    assert plan_installation(host, SOURCE).gateway == plan_devices(host)[0].gateway == "10.9.0.254"
+    assert plan_installation(HOST, SOURCE).gateway == plan_network(HOST).devices[0].gateway == "10.9.0.1"
+    assert plan_installation(host, SOURCE).gateway == plan_network(host).devices[0].gateway == "10.9.0.254"
     assert _plan(primary_net="storage").gateway == ""
     assert _plan(Kickstart_PrivateGateway="10.9.0.9").gateway == "", "a host is not its own gateway"
 

@@ -258,6 +258,7 @@ def stubs() -> Iterator[None]:
         *((module, "leave_partitions", lambda *_: ()) for module in (vm_start, vm_power)),
         *((module, "connections_of", lambda *_: ()) for module in (vm_start, vm_power)),
         (vm_start, "table", SimpleNamespace(load_vms=_load_vms, hosts_of_vlans=lambda *_: {})),
+        (vm_start, "moments_of_disks", lambda *_: {}),
         (vm_start, "PROVIDERS", ()),
         (vm_start, "describe_vms", lambda *_: {NAME: (XML,)}),
         (takeover, "resolve_secret", lambda rows, name, hosts: {host: f"off {host}" for host in hosts}),

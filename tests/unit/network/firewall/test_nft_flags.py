@@ -3,7 +3,7 @@
 import pytest
 
 from rocks.core.errors import UserError
-from rocks.network.firewall.nft_flags import NftFlags, translate_flags
+from rocks.network.firewall.nft_flags import NftFlags, references, translate_flags, with_values
 
 PORTS = {("ssh", "tcp"): 22, ("domain", "udp"): 53}
 
@@ -136,3 +136,23 @@ def test_what_does_not_go_together(flags: str, protocol: str, action: str, messa
     with pytest.raises(UserError) as caught:
         translated(flags, protocol, action)
     assert message in str(caught.value)
+
+
+def test_attributes_stand_for_their_values() -> None:
+    flags = "-m state --state NEW --source &Kickstart_PublicNetwork;/&Kickstart_PublicNetmask; --dport &port;"
+    values = {
+        "Kickstart_PublicNetwork": "203.0.113.0",
+        "Kickstart_PublicNetmask": "255.255.255.0",
+        "port": "80,443",
+    }
+    assert references(flags) == ["Kickstart_PublicNetwork", "Kickstart_PublicNetmask", "port"]
+    found = translated(with_values(flags, values)).matches
+    assert found == ("ct state { new }", "ip saddr { 203.0.113.0/24 }", "tcp dport { 80, 443 }")
+    assert references("--log-prefix 'a & b;'") == []
+
+
+@pytest.mark.parametrize("value", ["", "10.0.0.1 -j ACCEPT", "'", "a\n", '"', "a;b", "&other;", "\\"])
+def test_a_value_is_never_more_than_a_part_of_a_word(value: str) -> None:
+    with pytest.raises(UserError, match="^flags: the attribute home has .*: rocks set attr home") as caught:
+        with_values("-s &home;", {"home": value})
+    assert "\n" not in str(caught.value)

@@ -51,7 +51,7 @@ class Command(FirewallCommand):
     <param type='string' name='flags' default='none'>
     Further conditions, as options of iptables: -s, -d, -i, -o, --sport, --dport, --state, --syn, --icmp-type, --limit,
     --mac-source, --src-range and their like; options of the action: --reject-with, --log-prefix, --to-source,
-    --to-destination, --to-ports.
+    --to-destination, --to-ports. In a value, &amp;NAME; stands for the attribute NAME of the host.
     </param>
     <param type='string' name='comment' default='none'>
     Comment, any text of one line.

@@ -6,6 +6,7 @@ from rocks.commands._shared.vm_start import start_outcomes
 from rocks.leases.fence_command import Force
 from rocks.machine.moves.drains import other_containers
 from rocks.machine.moves.evacuation import evacuate_host
+from rocks.trust.callers import check_full_rights
 
 RollName = "kvm"
 
@@ -28,7 +29,7 @@ class Command(rocks.commands.Command):
     Hosts that get the machines: names or other selectors, separated by blanks.
     </param>
     <param type='bool' name='host-off' default='no'>
-    yes: you have verified that the host is off; its fence command is not run.
+    yes: you have verified that the host is off; its fence command is not run. Only who may become root can state it.
     </param>
     <shared names='dry-run'/>
 
@@ -47,13 +48,16 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Evacuate the host and report each machine."""
+        host_is_off = self.fillFlag("host-off")
+        if host_is_off:
+            check_full_rights("host-off=yes")
         host = self.getOneContainer(args)
         reason = self.fillText("reason", "")
         if not reason.strip():
             self.abort('must supply reason="…": state why the host is off, or must be switched off')
         to = self.fillText("to", "").split()
         targets = self.getContainers(to) if to else other_containers(self.db, host)
-        force = Force(reason, self.fillFlag("host-off"))
+        force = Force(reason, host_is_off)
         outcomes = evacuate_host(self.db, host, targets, force, lambda names: start_outcomes(self, names))
         if not outcomes.tried:
             self.addLine(f"no machine has its lease on {host}")

@@ -18,7 +18,7 @@ class Command(rocks.commands.Command):
     <param type='bool' name='computes' default='yes'>
     no: start only the frontends.
     </param>
-    <shared names='dry-run'/>
+    <shared names='beside-jobs,dry-run'/>
 
     <example cmd='start cluster vc1'>
     Start vc1 and all its compute nodes.

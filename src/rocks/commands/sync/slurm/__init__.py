@@ -29,6 +29,8 @@ class Command(rocks.commands.Command):
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Write the file, and start the daemons."""
         synced = sync_slurm(self.db)
+        for line in synced.left_out:
+            self.notify(f"{line}; rocks set host name gives it another name")
         if synced.changed:
             self.showLine(f"{synced.path}: nodes: {len(synced.hosts)}")
         failures: dict[str, RocksError] = {}

@@ -55,6 +55,15 @@ class ImageOwners:
         is_same = record.get("inode") == os.fstat(descriptor).st_ino
         return str(record["machine"]) if is_same and "machine" in record else None
 
+    @staticmethod
+    def has_owner_attributes(descriptor: int) -> bool:
+        """Whether the file system keeps marks, so that a file without one has never had one here. OSError."""
+        try:
+            os.getxattr(descriptor, ATTRIBUTE)
+        except OSError as error:
+            return error.errno == errno.ENODATA
+        return True
+
     def set_file(self, descriptor: int, path: str, machine: str) -> None:
         """Record that the file belongs to the machine. OSError, HostError."""
         try:

@@ -253,12 +253,17 @@ def _sockets(move: str) -> Iterator[Path]:
 
 @contextmanager
 def _listening(path: Path) -> Iterator[socket.socket]:
+    """A socket in QEMU's folder, made beside it: in it, QEMU's user could have root change the target of a link."""
     owner = path.parent.stat()
+    new = path.parent.with_name(f"{path.parent.name}-{path.name}")
     with socket.socket(socket.AF_UNIX) as server:
-        server.bind(str(path))
-        path.chmod(0o600)
-        os.chown(path, owner.st_uid, owner.st_gid)
+        with contextlib.suppress(FileNotFoundError):
+            new.unlink()  # of an attempt that was killed
+        server.bind(str(new))
+        new.chmod(0o600)
+        os.chown(new, owner.st_uid, owner.st_gid)
         server.listen()
+        new.rename(path)
         yield server
 
 

@@ -10,7 +10,7 @@ class Command(rocks.commands.Command):
     """
     Start virtual machines; an alias of start host vm.
 
-    <shared names='machines,dry-run'/>
+    <shared names='machines,beside-jobs,dry-run'/>
 
     <example cmd='create host vm vm-vc1-0'>
     Start one machine.

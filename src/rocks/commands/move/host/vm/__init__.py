@@ -6,6 +6,7 @@ from rocks.core.names import printable
 from rocks.machine.moves.disks_in_doubt import decide_disks
 from rocks.machine.moves.live import move_running_vm
 from rocks.machine.moves.moves import MoveReporter, move_vm
+from rocks.trust.callers import check_full_rights
 
 RollName = "kvm"
 
@@ -66,12 +67,15 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Move the machine and report it."""
+        disks = self.fillText("disks", "copy")
+        if disks == "there":
+            check_full_rights("disks=there")
         vms, target = self.fillArgument("physhost")
         if not vms or not target:
             self.abort("must supply a virtual machine and the physical host that gets it")
         name, host = self.getOneHostname(vms), self.getOneContainer([target])
         reporter = MoveReporter(self.notify, self.showProgress)
-        disks, live = self.fillText("disks", "copy"), self.fillFlag("live")
+        live = self.fillFlag("live")
         if disks not in ("copy", "there"):
             self.abort(f'disks must be copy or there, not "{printable(disks)}"')
         if disks == "there" and live:

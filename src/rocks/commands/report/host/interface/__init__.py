@@ -10,7 +10,7 @@ from rocks.commands._shared.file_blocks import add_file_block, report_files
 from rocks.core.errors import UserError
 from rocks.core.names import printable
 from rocks.network.host_network_files import device_files, file_permissions
-from rocks.network.host_network_plan import plan_devices
+from rocks.network.host_network_plan import plan_network
 from rocks.network.sysconfig import interface_files
 
 if TYPE_CHECKING:
@@ -29,8 +29,9 @@ class Command(rocks.commands.Command):
 
     In ifcfg files an interface without an address, VLAN and channel is off at boot. Options of an interface that begin
     with noreport leave it out, and with dhcp give it its address by DHCP; nobridge and novtap let a host of virtual
-    machines have no bridge over it. Plugins may change the lines of ifcfg files: run is called with a dict of host,
-    net_id (the row of the interface) and text, a list of lines.
+    machines have no bridge over it. An interface with an address for which there is no file is named on standard error.
+    Plugins may change the lines of ifcfg files: run is called with a dict of host, net_id (the row of the interface)
+    and text, a list of lines.
 
     <shared names='any-hosts'/>
     <param type='string' name='iface' default='all interfaces'>
@@ -72,16 +73,22 @@ class Command(rocks.commands.Command):
         report_files(self, args, add_files)
 
     def _add_ifcfg(self, host: Host, iface: str, plugins: list[Plugin]) -> None:
-        for found in interface_files(host, iface):
+        files, left_out = interface_files(host, iface)
+        for text in left_out:
+            self.notify(text)
+        for found in files:
             for plugin in plugins:
                 given = {"host": host.name, "net_id": found.interface_id, "text": found.lines}
                 run_plugin(plugin, self.command_path, given)
             add_file_block(self, host.name, found.path, found.lines)
 
     def _add_devices(self, host: Host, iface: str, packaging: str) -> None:
-        devices = plan_devices(host)
+        devices, left_out = plan_network(host)
         if iface:
             devices = tuple(one for one in devices if iface.lower() in (one.name.lower(), one.mac))
+            left_out = tuple(one for one in left_out if iface.lower() == one.device.lower())
+        for one in left_out:
+            self.notify(one.text)
         for path, text in device_files(devices, packaging).items():
             permissions = file_permissions(path) if packaging == "rpm" else ""
             add_file_block(self, host.name, path, text.splitlines(), permissions)

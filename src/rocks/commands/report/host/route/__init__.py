@@ -4,7 +4,7 @@ import rocks.commands
 from rocks.commands._shared.file_blocks import add_file_block, report_files
 from rocks.inventory.records import Host
 from rocks.network.host_network_files import route_files
-from rocks.network.host_network_plan import plan_devices
+from rocks.network.host_network_plan import plan_network
 from rocks.network.sysconfig import STATIC_ROUTES, static_routes
 
 
@@ -37,5 +37,8 @@ class Command(rocks.commands.Command):
         if host.attribute("packaging") == "rpm":
             add_file_block(self, host.name, STATIC_ROUTES, static_routes(host))
             return
-        for path, text in route_files(plan_devices(host), "deb").items():
+        devices, left_out = plan_network(host)
+        for one in left_out:
+            self.notify(one.text)
+        for path, text in route_files(devices, "deb").items():
             add_file_block(self, host.name, path, text.splitlines())

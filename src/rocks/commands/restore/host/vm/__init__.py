@@ -16,7 +16,7 @@ class Command(rocks.commands.Command):
     <arg type='string' name='host' repeat='1'>
     Saved virtual machines.
     </arg>
-    <shared names='dry-run'/>
+    <shared names='beside-jobs,dry-run'/>
 
     <example cmd='restore host vm vm-vc1-0'>
     Continue one machine.

@@ -8,7 +8,8 @@ RollName = "kvm"
 class Command(rocks.commands.Command):
     """
     Give a disk image to a virtual machine. An image that was copied into place belongs to nobody, and one of a
-    removed machine to that machine; no machine starts with it until it is given to it.
+    removed machine to that machine; no machine starts with it until it is given to it. One that root has copied to the
+    path of a machine's disk, after the machine got that disk, need not be given: it is the machine's when it starts.
 
     The image gets the UUID of the machine, owner root and mode 0600. It must not be in use, and must not be the
     disk of another machine.

@@ -21,7 +21,7 @@ class Command(rocks.commands.Command):
     With json=yes it prints the machines afterwards, as list host vm status=yes does; those that failed have the family
     and the code of their error.
 
-    <shared names='machines,dry-run'/>
+    <shared names='machines,beside-jobs,dry-run'/>
 
     <example cmd='start host vm vm-vc1-0'>
     Start one machine.

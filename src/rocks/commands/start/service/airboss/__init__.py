@@ -43,12 +43,11 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Serve; a line on standard error for each answer."""
-        from rocks.site.airboss.service import create_service
+        from rocks.site.airboss.service import create_service, run_service
         from rocks.site.airboss.wire import PORT
 
         port = read_number("port", self.fillText("port", str(PORT)), 1, 65535)
         service = create_service(self.db, self.fillText("address", ""), port, self.notify, launcher())
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
         self.notify(f"listening on port {service.server_address[1]}")
-        with service:
-            service.serve_forever()
+        run_service(service)

@@ -16,6 +16,7 @@ from rocks.leases.records import held_by_removed
 from rocks.machine.hooks import load_changed
 from rocks.machine.power import machines_to_stop, read_action, stop_machines
 from rocks.machine.records import load_vms
+from rocks.trust.callers import check_full_rights
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,11 +57,11 @@ class Command(rocks.commands.Command):
     Justification of force; it is stored in the database.
     </param>
     <param type='bool' name='host-off' default='no'>
-    yes: you have verified that the host is off; its fence command is not run.
+    yes: you have verified that the host is off; its fence command is not run. Only who may become root can state it.
     </param>
     <param type='string' name='saved' default='keep' values='keep,remove'>
     remove: a saved machine (rocks save host vm) is stopped too; what its guest had in memory is lost. Without it, such
-    a machine is an error.
+    a machine is an error. It needs the rights of root, as host-off does.
     </param>
     <shared names='dry-run'/>
 
@@ -92,10 +93,14 @@ class Command(rocks.commands.Command):
             self.abort(
                 'force=yes and reason="…" must be given together; state as the reason why the host is off'
             )
+        if host_is_off:
+            check_full_rights("host-off=yes")
         action = read_action(self.fillText("action", "poweroff"))
         saved = self.fillText("saved", "keep")
         if saved not in ("keep", "remove"):
             self.abort(f'saved must be keep or remove, not "{printable(saved)}"')
+        if saved == "remove":
+            check_full_rights("saved=remove")
         removed = held_by_removed(self.db, args)
         known_as = {name.lower() for name in removed}
         selectors = [arg for arg in args if arg.lower() not in known_as]

@@ -3,8 +3,11 @@
 import rocks.commands
 from rocks.commands._shared.after_change import sync_config_after
 from rocks.commands._shared.synced_files import show_profile
+from rocks.core import dry_run
 from rocks.core.errors import RocksError, without_errors
 from rocks.install.profile_sync import sync_networks, sync_rules
+from rocks.network.host_network_plan import plan_network
+from rocks.network.host_network_records import load_host_networks
 
 
 class Command(rocks.commands.Command):
@@ -35,6 +38,10 @@ class Command(rocks.commands.Command):
         """Print the changes of each host."""
         hosts = self.getSomeHostnames(args)
         failures: dict[str, RocksError] = {}
+        if dry_run.is_on():  # else the profile says so
+            for record in load_host_networks(self.db, hosts):
+                for one in plan_network(record).left_out:
+                    dry_run.would(record.name, f"warn: {one.text}")
         for host, outcome in without_errors(sync_networks(self.db, hosts), failures):
             show_profile(self, host, outcome)
         others = [host for host in hosts if host not in failures]

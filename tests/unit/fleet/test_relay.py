@@ -4,7 +4,7 @@ import os
 import socket
 import threading
 
-from rocks.machine.consoles.relay import relay_descriptors
+from rocks.fleet.relay import relay_descriptors
 from tests.patience import patience
 
 

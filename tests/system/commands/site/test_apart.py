@@ -1,0 +1,177 @@
+"""The two processes of a service: a child without rights reads what clients send, and this one answers."""
+
+import contextlib
+import http.client
+import os
+import pwd
+import signal
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from rocks.core.errors import HostError
+from rocks.fleet.https import apart
+from rocks.fleet.https.connection_places import Bounds
+from rocks.fleet.https.messages import Answer, FilePart, Request
+from rocks.fleet.https.server import HttpsServer
+from rocks.fleet.relay import relay
+from rocks.trust.authority import Authority
+from rocks.trust.x509 import CertificateSpec
+from tests.waiting import wait_until
+
+BOUNDS = Bounds(workers=2, body_bytes=1000)
+SECRET = b"a secret of root's"
+
+
+class Echo:
+    """A stream that answers with what it gets, by a program's end of a pair of sockets."""
+
+    def __init__(self) -> None:
+        self.near, self.far = socket.socketpair()
+        self.is_closed = False
+        threading.Thread(target=self._echo, daemon=True).start()
+
+    def _echo(self) -> None:
+        with contextlib.suppress(OSError):
+            while data := self.far.recv(100):
+                self.far.sendall(data.upper())
+
+    def run(self, connection: socket.socket) -> None:
+        relay(connection, self.near.fileno(), lambda: True, 60, 60)
+
+    def close(self) -> None:
+        self.is_closed = True
+        self.near.close()
+        self.far.close()
+
+
+class Service:
+    """A service with TLS and one without, whose answers are made in a thread of this process."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.requests, self.log = folder, list[Request](), list[str]()
+        self.echo = Echo()
+        authority = Authority(folder / "pki")
+        authority.ensure("a site")
+        authority.issue(CertificateSpec("head", ["head"], ["127.0.0.1"], 30, True))
+        self.pair = authority.bundle("head").pair
+        self.secured = HttpsServer(
+            ("127.0.0.1", 0), self.pair, self.answer, self.log.append, BOUNDS, lambda: self.pair
+        )
+        self.plain = HttpsServer(("127.0.0.1", 0), None, self.answer, self.log.append, BOUNDS)
+        self.child = 0
+
+    def answer(self, request: Request) -> Answer:
+        self.requests.append(request)
+        if request.path == "/file":
+            descriptor = os.open(self.folder / "secret", os.O_RDONLY)
+            return Answer(200, "text/plain", b"", {"X-One": "1"}, FilePart(descriptor, 2, 6))
+        if request.path == "/large":
+            return Answer(200, "text/plain", b"x" * 3_000_000)
+        if request.path == "/stream":
+            return Answer(101, "", b"", {"Upgrade": "x", "Connection": "Upgrade"}, stream=self.echo)
+        if request.path == "/fault":
+            raise ZeroDivisionError("division by zero")
+        return Answer(404, "text/plain", request.body, reason="nothing there")
+
+    def connection(self, is_secured: bool = True) -> http.client.HTTPConnection:
+        server = self.secured if is_secured else self.plain
+        if not is_secured:
+            return http.client.HTTPConnection("127.0.0.1", server.server_address[1], timeout=60)
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        return http.client.HTTPSConnection("127.0.0.1", server.server_address[1], timeout=60, context=context)
+
+    def get(self, path: str, is_secured: bool = True, **options: object) -> tuple[int, bytes]:
+        connection = self.connection(is_secured)
+        with contextlib.closing(connection):
+            connection.request("POST" if options else "GET", path, **options)  # type: ignore[arg-type]
+            found = connection.getresponse()
+            return found.status, found.read()
+
+
+@pytest.fixture
+def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
+    (tmp_path / "secret").write_bytes(SECRET)
+    (tmp_path / "secret").chmod(0o600)
+    made = Service(tmp_path)
+    fork, ended = os.fork, list[BaseException]()
+
+    def remembered() -> int:
+        made.child = fork()
+        return made.child
+
+    monkeypatch.setattr(apart.os, "fork", remembered)
+
+    def run() -> None:
+        try:
+            apart.serve([made.secured, made.plain])
+        except HostError as error:
+            ended.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    wait_until(lambda: made.child)
+    yield made
+    os.kill(made.child, signal.SIGKILL)
+    thread.join(60)
+    assert "the process that reads requests has ended" in str(ended[0])
+
+
+def test_requests_are_answered_by_the_process_with_rights(service: Service) -> None:
+    """Files, which the child cannot open, large answers, faults; whose a request is says the kernel."""
+    assert service.get("/x", body=b"\0\xff text") == (404, b"\0\xff text")
+    one = service.requests[-1]
+    assert (one.address, one.path, one.method, one.body) == ("127.0.0.1", "/x", "POST", b"\0\xff text")
+    assert one.port > 0 and ("Content-Length", "7") in one.headers
+    for is_secured in (True, False):
+        assert service.get("/file", is_secured) == (200, SECRET[2:8])
+    assert service.get("/large") == (200, b"x" * 3_000_000)
+    assert service.get("/fault")[0] == 500
+    assert service.log == ["127.0.0.1: fault ZeroDivisionError: division by zero"]
+
+
+def test_a_stream_goes_on_over_the_connection(service: Service) -> None:
+    connection = service.connection()
+    with contextlib.closing(connection):
+        connection.request("GET", "/stream")
+        assert connection.sock is not None
+        way = connection.sock
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            head += way.recv(1)
+        assert head.startswith(b"HTTP/1.0 101")
+        way.sendall(b"hello")
+        assert way.recv(100) == b"HELLO"
+    wait_until(lambda: service.echo.is_closed)
+
+
+def test_the_child_has_no_rights_and_no_other_descriptor(service: Service) -> None:
+    assert service.get("/x")[0] == 404
+    status = Path(f"/proc/{service.child}/status").read_text("ascii")
+    read = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+    user = next(user for user in pwd.getpwall() if user.pw_name in apart.USERS)
+    assert read["Uid"].split() == [str(user.pw_uid)] * 4 and read["Gid"].split() == [str(user.pw_gid)] * 4
+    assert read["Groups"].strip() == "" and int(read["CapEff"], 16) == int(read["CapPrm"], 16) == 0
+    folder = Path(f"/proc/{service.child}/fd")
+    opened = [str(one.readlink()) for one in folder.iterdir() if int(one.name) > 2]
+    sockets = [one for one in opened if one.startswith("socket:")]
+    assert {one for one in opened if not one.startswith("socket:")} <= {os.devnull, "anon_inode:[eventpoll]"}
+    # two that listen, the channel, and those of a connection that ends just now
+    assert 3 <= len(sockets) <= 6
+
+
+def test_a_child_that_was_taken_over_asks_for_no_connection_of_others(service: Service) -> None:
+    """Not one of another server, nor a socket that is no connection."""
+    near, far = socket.socketpair()
+    other = socket.create_server(("127.0.0.1", 0))
+    client = socket.create_connection(other.getsockname())
+    accepted = other.accept()[0]
+    with near, far, other, client, accepted:
+        for connection in (accepted, client, near):
+            with pytest.raises((OSError, ValueError)):
+                apart._request(service.secured, connection, b"{}")
