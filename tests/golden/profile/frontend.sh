@@ -43,6 +43,8 @@ vm_memory_high_watermark.absolute = 536870912
 disk_free_limit.absolute = 536870912
 raft.wal_max_size_bytes = 33554432
 log.console = false
+log.file.rotation.size = 16777216
+log.file.rotation.count = 4
 ROCKS-END-1
 rocks_file /etc/rabbitmq/rabbitmq.conf create 644 '' keep
 rocks_content <<'ROCKS-END-1'
