@@ -20,7 +20,7 @@ def test_the_settings_of_the_package_are_the_defaults_but_for_the_executor(tmp_p
     assert read_configuration(_SETTINGS, {}) == expected
     whole = tmp_path / "nucleus.toml"
     whole.write_text(re.sub(r"^# ([a-z_0-9]+ = )", r"\1", _SETTINGS.read_text("utf-8"), flags=re.MULTILINE))
-    assert whole.read_text("utf-8").count("\n# ") < 12
+    assert whole.read_text("utf-8").count("\n# ") < 13
     assert read_configuration(whole, {}) == expected
 
 
