@@ -9,7 +9,7 @@ import re
 import sys
 import zlib
 from datetime import UTC, datetime
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -297,7 +297,7 @@ def _list_audit(given: Any, session: Session) -> None:
 def _verify_audit(given: Any, session: Session) -> None:
     folder = Path(given.history.folder)
     try:
-        found = list(islice(audit.faults(chain(audit.archived_rows(folder), audit.all_rows(session))), 5))
+        found = list(islice(audit.faults(audit.whole_chain(session, folder)), 5))
     except (OSError, EOFError, ValueError, TypeError, zlib.error) as error:
         raise IncoherentError(f"a file of the audit log in {folder} cannot be read: {error}") from None
     if found:
