@@ -17,7 +17,7 @@ import struct
 import threading
 from typing import TYPE_CHECKING
 
-from rocks.core.errors import RocksError
+from rocks.core.errors import BusyError, RocksError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -173,6 +173,9 @@ class ExecutorService(socketserver.ThreadingMixIn, socketserver.UnixStreamServer
         self.places = threading.BoundedSemaphore(AT_ONCE)
         self._users = users | {0}
         path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as other:
+            other.connect(str(path))
+            raise BusyError(f"another executor serves {path}; end it first")
         new = path.with_name(f"{path.name}.{os.getpid()}")
         new.unlink(missing_ok=True)  # of one that was killed
         before = os.umask(0o177)

@@ -11,7 +11,6 @@ import gzip
 import hashlib
 import json
 from datetime import UTC, datetime, timedelta
-from itertools import takewhile
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nucleus.mirror.columns import columns_of
@@ -113,13 +112,18 @@ def archive_old(session: Session, folder: Path, days: int) -> int:
     limit = datetime.now(UTC) - timedelta(days=days)
     newest_seq = session.value("SELECT MAX(seq) FROM audit")  # stays: the next row follows it
     found = rows(session, limit=ARCHIVED_AT_ONCE)
-    old = list(takewhile(lambda row: row.at < limit and row.seq < newest_seq, found))
+    # to the last old one: a row between them may be of a moment at which the clock was ahead
+    count = max((n for n, row in enumerate(found, 1) if row.at < limit and row.seq < newest_seq), default=0)
+    old = found[:count]
     if not old:
         return 0
     first, last = old[0].seq, old[-1]
     folder.mkdir(mode=0o750, exist_ok=True)
-    for unfinished in folder.glob(f"audit-{first:012}-*"):
-        unfinished.unlink()
+    for present in folder.glob(f"audit-{first:012}-*"):
+        if next(_rows_of(present)).hash == old[0].hash:
+            present.unlink()  # of a transaction that was not committed
+        else:
+            present.rename(present.with_name(f"former-{present.name}"))  # of a schema that was here before
     path = folder / f"audit-{first:012}-{last.seq:012}.json.gz"
     with draft(path) as new:
         new.write(gzip.compress("".join(map(_line_of, old)).encode("ascii")))
@@ -137,36 +141,31 @@ def _line_of(row: Row) -> str:
     return json.dumps([row.seq, row.at.isoformat(timespec="milliseconds"), list(row.entry), *hashes]) + "\n"
 
 
-def archived_rows(folder: Path) -> Iterator[Row]:
-    """The rows of the folder's files in their order. OSError and ValueError for a file that cannot be read."""
-    for path in sorted(folder.glob("audit-*.json.gz")):
-        with gzip.open(path, "rt", encoding="ascii") as file:
-            for line in file:
-                seq, at, entry, previous, digest = json.loads(line)
-                yield Row(
-                    seq,
-                    datetime.fromisoformat(at),
-                    Entry(*entry),
-                    bytes.fromhex(previous),
-                    bytes.fromhex(digest),
-                )
-
-
 def whole_chain(session: Session, folder: Path) -> Iterator[Row]:
-    """The rows of the files and of the database. A file may have rows that are still in the database: until the commit
-    that removes them, or until the next file takes its place, where there was none.
+    """The rows of the folder's files, then those of the database, in their order; a part of them at a time.
+
+    They are those of one moment: a row that is moved to a file meanwhile, or is in a file whose transaction was not
+    committed, is read from the database. OSError and ValueError for a file that cannot be read.
     """
-    begin = session.value("SELECT MIN(seq) FROM audit") or 0
-    yield from takewhile(lambda row: row.seq < begin, archived_rows(folder))
-    yield from all_rows(session)
-
-
-def all_rows(session: Session) -> Iterator[Row]:
-    """The rows of the database in their order; a part of them is in memory at a time."""
+    session.execute("COMMIT")
+    session.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")  # of the next one
+    session.execute("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
+    first = session.value("SELECT MIN(seq) FROM audit")
+    for path in sorted(folder.glob("audit-*.json.gz")):
+        if first is None or int(path.name.split("-")[1]) < first:
+            yield from _rows_of(path)
     seq = 0
     while part := rows(session, seq):
         yield from part
         seq = part[-1].seq
+
+
+def _rows_of(path: Path) -> Iterator[Row]:
+    with gzip.open(path, "rt", encoding="ascii") as file:
+        for line in file:
+            seq, at, entry, previous, digest = json.loads(line)
+            hashes = bytes.fromhex(previous), bytes.fromhex(digest)
+            yield Row(seq, datetime.fromisoformat(at), Entry(*entry), *hashes)
 
 
 def faults(chain: Iterable[Row]) -> Iterator[str]:

@@ -48,7 +48,7 @@ def test_a_stop_does_not_wait_for_the_disk_of_another_machine(
     agent.perform(start("a", links=(VLAN,)))
     stopped: list[OperationOutcome] = []
 
-    def make_disk(spec: DiskSpec, owners: ImageOwners) -> tuple[Change, DiskIdentity]:
+    def make_disk(spec: DiskSpec, owners: ImageOwners, _: object) -> tuple[Change, DiskIdentity]:
         stopped.extend(agent.perform(StopDomain("a", 7, links=(VLAN,))))
         assert "ptrunk.7" not in agent.links.links
         return ensure_disk(spec, owners)

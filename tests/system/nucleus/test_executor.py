@@ -21,7 +21,7 @@ from nucleus.mirror.pool import Pool
 from nucleus.operations import worker
 from nucleus.operations.worker import Workers
 from nucleus.records import SYSTEM, NewOperation, Operation
-from rocks.core.errors import HostError, ToolError
+from rocks.core.errors import BusyError, HostError, ToolError
 from tests.servers import answering, connected_when_named
 from tests.system.nucleus.conftest import compute_numbers
 from tests.waiting import wait_until
@@ -44,6 +44,14 @@ def test_its_socket_accepts_connections_as_soon_as_it_is_there(
     named = connected_when_named(monkeypatch)
     with ExecutorService(Simulator(1), tmp_path / "executor.sock", set(), os.getgid()):
         assert named == [(tmp_path / "executor.sock", 0o660)]
+    assert [one.name for one in tmp_path.iterdir()] == ["executor.sock"]
+
+
+def test_a_second_one_does_not_take_the_socket_of_the_first(service: ExecutorService, tmp_path: Path) -> None:
+    with pytest.raises(BusyError, match=r"another executor serves .*executor.sock; end it first"):
+        ExecutorService(Simulator(1), tmp_path / "executor.sock", set())
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(tmp_path / "executor.sock"))
     assert [one.name for one in tmp_path.iterdir()] == ["executor.sock"]
 
 

@@ -61,7 +61,7 @@ def test_old_rows_of_the_audit_log_go_to_files_and_stay_in_the_chain(pool: Pool,
     assert (
         file.name == f"audit-{before[0]:012}-{before[2]:012}.json.gz" and file.stat().st_mode & 0o777 == 0o600
     )
-    assert [row.entry.target for row in audit.archived_rows(folder)] == ["vc/0", "vc/1", "vc/2"]
+    assert [row.entry.target for row in audit._rows_of(file)] == ["vc/0", "vc/1", "vc/2"]
     assert faults(pool, folder) == []
     assert archived(pool, folder) == 0
     file.rename(tmp_path / "elsewhere")
@@ -87,11 +87,39 @@ def test_a_file_whose_rows_were_not_removed_is_replaced(pool: Pool, tmp_path: Pa
         patch.setattr(audit, "ARCHIVED_AT_ONCE", 2)
         with pytest.raises(ZeroDivisionError), pool.transaction() as session:
             assert audit.archive_old(session, folder, 365) == 2
+            assert faults(pool, folder) == [], "the file is there before the commit"
             _ = 1 / 0
+    assert faults(pool, folder) == []
     assert len(_rows(pool)) == 4 and len(list(folder.iterdir())) == 1
     assert faults(pool, folder) == [], "its rows are in the database, too"
     assert archived(pool, folder) == 3, "the next row follows the newest one"
     assert len(list(folder.iterdir())) == 1 and faults(pool, folder) == []
+
+
+def test_a_file_of_another_schema_with_the_same_number_stays(pool: Pool, tmp_path: Path) -> None:
+    """As beside a schema that was made anew."""
+    folder = tmp_path / "audit"
+    add_entries(pool, 3, old=2)
+    assert archived(pool, folder) == 2
+    (file,) = folder.iterdir()
+    content = file.read_bytes()
+    sql(pool, "DELETE FROM audit")
+    add_entries(pool, 3, old=2)
+    seq = [row.seq for row in _rows(pool)]
+    file.rename(folder / f"audit-{seq[0]:012}-{seq[1]:012}.json.gz")
+    assert archived(pool, folder) == 2
+    (former,) = folder.glob("former-*")
+    assert former.read_bytes() == content and len(list(folder.iterdir())) == 2
+
+
+def test_a_row_of_a_clock_that_was_ahead_stops_no_archive(pool: Pool, tmp_path: Path) -> None:
+    folder = tmp_path / "audit"
+    for days in (-3650, 366, 366, 0):
+        with pool.transaction() as session, pytest.MonkeyPatch.context() as patch:
+            patch.setattr(audit, "datetime", _Clock(days))
+            audit.record(session, audit.Entry("ann", "poweron", "vc"))
+    assert archived(pool, folder) == 3
+    assert len(_rows(pool)) == 2 and faults(pool, folder) == []
 
 
 def test_several_files_are_one_chain(pool: Pool, tmp_path: Path) -> None:

@@ -220,12 +220,12 @@ def test_what_was_removed_long_ago_is_forgotten_and_is_new_when_it_comes_back(
         )
         computesets.release_nodes(session, computesets.insert_computeset(session, new))
     gone = dict(simulator.guests)
-    present = {"vc1", "vm-vc1-0"}
-    for name in [name for name in gone if name not in present]:
+    remaining = {"vc1", "vm-vc1-0"}
+    for name in [name for name in gone if name not in remaining]:
         del simulator.guests[name]
     for _ in range(2):
         poller.poll()
-    assert set(read(pool)[0]) == {"vc1"} and set(read(pool)[1]) == present
+    assert set(read(pool)[0]) == {"vc1"} and set(read(pool)[1]) == remaining
     with pool.transaction() as session:
         for table in ("cluster", "node"):
             session.execute(

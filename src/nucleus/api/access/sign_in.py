@@ -97,7 +97,8 @@ def sign_out(request: Request) -> Response:
             # not the token of another program, such as that of `comet init`, with which its user has signed in here
             if any(one.id == call.caller.token_id and one.is_session and one.note == _NOTE for one in own):
                 identity.revoke_token(session, call.caller.token_id or "", call.caller.user.id)
-            audit.record(session, call.entry("sign_out", call.caller.actor, "accepted"))
+                # once for each sign-in: of another token nothing is changed
+                audit.record(session, call.entry("sign_out", call.caller.actor, "accepted"))
     response = Response(None, 204, {"Cache-Control": "no-store"})
     response.delete_cookie(cookie_name(request), secure=True, httponly=True, samesite="strict")
     return response

@@ -82,10 +82,7 @@ def _check_flags(database: Database, rule: FirewallRule, members: Sequence[str])
     for host in load_hosts(database, physical_hosts(database)):
         of_host = {"host": host.name, "appliance": host.appliance, "os": host.attributes.get("os", "")}
         if rule.scope == "global" or of_host[rule.scope].lower() in chosen:
-            try:
-                check_renders(rule, port_of_service, host.attributes)
-            except UserError as error:
-                raise UserError(f"on host {host.name}: {error}") from None
+            check_renders(rule, port_of_service, host.name, host.attributes)
 
 
 def remove_rule(database: Database, name: str, scope: str, members: Sequence[str]) -> None:

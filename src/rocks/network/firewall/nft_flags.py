@@ -101,8 +101,8 @@ def references(flags: str) -> list[str]:
     return list(dict.fromkeys(_REFERENCE.findall(flags)))
 
 
-def with_values(flags: str, attributes: Mapping[str, str]) -> str:
-    """The flags with the values of the attributes in place of their references.
+def with_values(flags: str, attributes: Mapping[str, str], host: str) -> str:
+    """The flags with the values of the attributes of the host in place of their references.
 
     UserError for an attribute that is missing, or has a value that could be more than a part of one word.
     """
@@ -112,8 +112,7 @@ def with_values(flags: str, attributes: Mapping[str, str]) -> str:
         if not _VALUE.fullmatch(text):
             state = f'the value "{printable(text)}", which cannot be a part of flags' if text else "no value"
             raise UserError(
-                f"flags: the attribute {found[1]} has {state}: rocks set attr {found[1]} VALUE, or rocks set host attr "
-                f"HOST {found[1]} VALUE, gives it one"
+                f"the attribute {found[1]} of host {host} has {state}: rocks set host attr {host} {found[1]} VALUE"
             )
         return text
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from rocks.core.errors import StateError, UserError
 from rocks.core.names import printable
 from rocks.core.terminal import one_line
-from rocks.network.firewall.nft_flags import NftFlags, port_set, translate_flags, with_values
+from rocks.network.firewall.nft_flags import NftFlags, port_set, references, translate_flags, with_values
 from rocks.network.firewall.rules import ALL, NAT, WITH_PORTS, order_key, protocol_number, read_ports
 
 if TYPE_CHECKING:
@@ -93,10 +93,12 @@ def devices_by_network(host: str, interfaces: Iterable[Interface]) -> dict[str, 
     return found
 
 
-def check_renders(rule: FirewallRule, port_of: PortOf, attributes: Mapping[str, str] = {}) -> None:
-    """UserError for a rule that has no form in nft on a host with these attributes."""
+def check_renders(
+    rule: FirewallRule, port_of: PortOf, host: str = "", attributes: Mapping[str, str] = {}
+) -> None:
+    """UserError for a rule that has no form in nft on the host, which has these attributes."""
     networks = {name.lower(): ["eth0"] for name in (rule.network, rule.output_network) if name}
-    _statements(rule, FirewallHost("", networks, attributes=attributes), port_of)
+    _statements(rule, FirewallHost(host, networks, attributes=attributes), port_of)
 
 
 def firewall_file(host: FirewallHost, rules: Iterable[FirewallRule], port_of: PortOf) -> str:
@@ -154,9 +156,10 @@ def _chain(
         try:
             statements = _statements(rule, host, port_of)
         except UserError as error:
+            owner = "" if rule.scope == "global" else f" of {rule.scope} {printable(rule.member)}"
+            again = "" if references(rule.flags) else "; rocks remove firewall, then add it again"
             raise StateError(
-                f'the firewall rule "{printable(rule.name)}" of {rule.scope} {printable(rule.member)} is not valid: '
-                f"{error}; rocks remove firewall, then add it again"
+                f'the firewall rule "{printable(rule.name)}"{owner} is not valid: {error}{again}'
             ) from None
         yield from (f"    {line}" for line in statements)
     yield "  }"
@@ -185,7 +188,7 @@ def _always(host: FirewallHost, chain: str) -> Iterator[str]:
 
 def _statements(rule: FirewallRule, host: FirewallHost, port_of: PortOf) -> list[str]:
     """The rule for nft; a comment when the host is not on its network."""
-    given = with_values(rule.flags, host.attributes)
+    given = with_values(rule.flags, host.attributes, host.name)
     flags = translate_flags(given, rule.protocol, rule.action, port_of)
     _check_directions(rule, flags)
     _check_families(rule, flags)

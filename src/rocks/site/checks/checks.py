@@ -35,6 +35,7 @@ from rocks.leases.machine_locks import lock_vms, unlock_vms
 from rocks.leases.machine_requests import contact_hosts
 from rocks.leases.plan import MOVING
 from rocks.machine.disks import copy_records as disk_copies
+from rocks.network.firewall.changes import firewall_texts
 from rocks.network.host_network_plan import plan_network
 from rocks.network.host_network_records import load_host_networks
 from rocks.network.interface_records import list_interfaces
@@ -58,7 +59,9 @@ HOST_SECONDS = 5.0
 """How long a check waits for each host's answer, all being asked at once; and how long an overview does."""
 
 # The checks that ask no host and take no time; a slurmctld that does not answer is waited for as long as a host.
-AT_ONCE = ("names", "networks", "attributes", "key", "space", "clock", "certificates", "leases", "slurm")
+AT_ONCE = (
+    "names", "networks", "firewalls", "attributes", "key", "space", "clock", "certificates", "leases", "slurm",
+)  # fmt: skip
 _LEAST_FREE_BYTES = 1 << 30
 _RENEW = "rocks add host certificate {host} replace=yes, then rocks sync host certificate {host}"
 _REMEDIES = {
@@ -85,6 +88,7 @@ def check_site(database: Database, only: Collection[str] | None = None) -> Itera
         "interfaces": partial(_interfaces, database, frontend),
         "names": partial(_names, database),
         "networks": partial(_networks, database, frontend),
+        "firewalls": partial(_firewalls, database),
         "attributes": partial(_attributes, database, frontend),
         "key": partial(_key, database, frontend, fleet),
         "space": partial(_space, database),
@@ -185,6 +189,13 @@ def _networks(database: Database, frontend: str) -> Iterator[SiteCheck]:
         is_ours = bool(devices) or host.is_true("host_network")
         for one in left_out:
             yield SiteCheck(f"network {host.name}", WRONG if is_ours else OK, one.text)
+
+
+def _firewalls(database: Database) -> Iterator[SiteCheck]:
+    """A line for each host that gets no rules, since one of them lacks the value of an attribute, or is not valid."""
+    for name, found in firewall_texts(database, physical_hosts(database)).items():
+        if isinstance(found, StateError):
+            yield SiteCheck(f"firewall {name}", WRONG, str(found))
 
 
 def _attributes(database: Database, frontend: str) -> Iterator[SiteCheck]:

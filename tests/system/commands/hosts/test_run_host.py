@@ -285,6 +285,7 @@ def test_a_command_that_looks_like_a_parameter_is_not_lost(known: Site) -> None:
 
 
 def test_the_address_is_the_one_on_the_primary_network(known: Site) -> None:
+    known.change("UPDATE networks SET Subnet = (SELECT ID FROM subnets WHERE name = 'private')")
     known.done("add host interface compute-0-0 eth9 ip=203.0.113.7 subnet=public")
     assert known.done("run host compute-0-0 timeout=120 'echo in'") == "in\n"
     known.done("set host attr compute-0-0 primary_net public")
@@ -296,8 +297,9 @@ def test_sync_host_network_runs_that_part_of_the_profile_and_nothing_else(known:
     """A second run changes nothing; files of a removed interface go; a host that is not there is named."""
     folder = "/etc/systemd/network"
     for host, number in (("compute-0-0", 7), ("compute-0-1", 8)):
-        mac = f"mac=52:54:00:00:00:0{number}"
-        known.done("add host interface", host, "lan0", f"ip=203.0.113.{number}", "subnet=public", mac)
+        address = (f"ip=203.0.113.{number}", "subnet=public", f"mac=52:54:00:00:00:0{number}")
+        # with a name of its own: the host is reached at another address
+        known.done("add host interface", host, "lan0", *address, f"name={host}-lan")
     known.done("add host interface compute-0-0 lan1 mac=52:54:00:00:00:09")
     known.done("add route 10.2.0.0 203.0.113.1 netmask=255.255.0.0")
     assert known.rocks("sync host network compute-0-0").out == (

@@ -123,11 +123,11 @@ def test_the_frontend_gets_its_secret_attributes_where_it_is_named(vm_site: Site
 
 
 def test_names_on_a_host(hosts: Site) -> None:
-    hosts.done("add host interface", HOST, "eth9", "ip=203.0.113.77", "subnet=public")
+    hosts.done("add host interface", HOST, "eth9", "ip=203.0.113.77", "subnet=public", f"name={HOST}-lan")
     before = on_host(hosts, "cat /etc/hosts")
     ended = hosts.rocks("sync dns", HOST)
     assert ended.status == 0 and f"{HOST}: names written\n" in ended.out
     after = on_host(hosts, "cat /etc/hosts")
-    assert after.startswith(before) and f"203.0.113.77\t{HOST}.example.org {HOST}\n" in after
+    assert after.startswith(before) and f"203.0.113.77\t{HOST}-lan.example.org {HOST}-lan\n" in after
     on_host(hosts, "echo '# end of rocks' >>/etc/hosts")
     assert "remove these lines" in hosts.rocks("sync dns", HOST).err

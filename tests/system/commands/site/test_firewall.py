@@ -67,12 +67,11 @@ def test_flags_name_attributes_of_each_host(hosts: Site, tmp_path: Path) -> None
     rule = ("rulename=A50-NTP", *NTP, "flags=-s &near;/&mask;")
     assert (
         hosts.refused("add firewall", *rule)
-        == "on host head: flags: the attribute near has no value: rocks set attr near VALUE, or rocks "
-        "set host attr HOST near VALUE, gives it one"
+        == "the attribute near of host head has no value: rocks set host attr head near VALUE"
     )
     hosts.done("set attr mask 255.255.255.0")
     hosts.done("set appliance attr compute near 192.0.2.7")
-    assert "on host head: " in hosts.refused("add firewall", *rule)
+    assert "the attribute near of host head " in hosts.refused("add firewall", *rule)
     hosts.done("add firewall appliance=compute", *rule)
     hosts.done("set host attr compute-0-0 near 198.51.100.7")
     assert "-s &near;/&mask;" in hosts.done("list host firewall compute-0-0")
@@ -83,9 +82,12 @@ def test_flags_name_attributes_of_each_host(hosts: Site, tmp_path: Path) -> None
     assert 'iifname "eth0" udp dport 123 ip saddr { 198.51.100.0/24 } accept' in " ".join(text.split())
     assert "near" in hosts.done("dump firewall")
     hosts.done("set host attr compute-0-0 near", "value=198.51.100.7 -d 10.1.0.0/16")
-    assert 'the attribute near has the value "198.51.100.7 -d 10.1.0.0/16", which cannot be' in hosts.refused(
-        "report host firewall compute-0-0"
-    )
+    fault = 'near of host compute-0-0 has the value "198.51.100.7 -d 10.1.0.0/16", which cannot be'
+    assert fault in hosts.refused("report host firewall compute-0-0")
+    (line,) = [one for one in hosts.rocks("check site").out.splitlines() if one.startswith("firewall")]
+    assert line.split()[:3] == ["firewall", "compute-0-0:", "wrong"] and fault in line
+    hosts.done("remove host attr compute-0-0 near")
+    assert "near of host compute-0-0 has the value" not in hosts.rocks("check site").out
 
 
 def test_a_wide_cell_is_cut(site: Site) -> None:
@@ -201,7 +203,7 @@ def test_a_stored_rule_that_is_not_valid_is_named(hosts: Site) -> None:
     hosts.done("add firewall rulename=A50", *NTP)
     hosts.change('UPDATE firewalls SET Flags = \'-i "x\\" accept"\'')
     message = hosts.refused("report host firewall head")
-    assert message.startswith('the firewall rule "A50" of global global is not valid: flags "-i')
+    assert message.startswith('the firewall rule "A50" is not valid: flags "-i')
     assert message.endswith("rocks remove firewall, then add it again")
     hosts.done("remove firewall rulename=A50")
 

@@ -351,3 +351,14 @@ def test_the_audit_log_has_so_many_refusals_of_a_day(service: Client, pool: Pool
         wrong = {"Authorization": f"Bearer nuc_AAAAAAA{number}_{'0' * 43}"}
         assert service.get("", "/v1/user", headers=wrong).status_code == 401
     assert recorded() == [("", 1), ("ann", 2)]
+
+
+def test_a_sign_out_of_what_was_no_session_is_no_entry(
+    service: Client, pool: Pool, people: dict[str, str]
+) -> None:
+    """A token stays, and could end as a session without end."""
+    headers = {"Sec-Fetch-Site": "same-origin", "Cookie": f"nucleus={people['ann']}"}
+    for _ in range(3):
+        assert service.ask("", "DELETE", "/session", headers=headers).status_code == 204
+    assert sql(pool, "SELECT COUNT(*) FROM audit") == [(0,)]
+    assert service.get("ann", "/v1/user").status_code == 200

@@ -210,7 +210,7 @@ def test_who_signs_in_often_is_not_locked_out(
             service.tokens["one"] = text
             return bool(service.get("one", "/v1/user").status_code == 200)
 
-        own = service.ask("ann", "POST", "/v1/token", json={"note": "login"}).json()["token"]
+        lasting = service.ask("ann", "POST", "/v1/token", json={"note": "login"}).json()["token"]
         made = [sign_in() for _ in range(MAX_TOKENS + 5)]
         first = made[-MAX_SESSIONS]
         assert works(first) and works(made[-1]), "so many are usable at a time"
@@ -218,7 +218,7 @@ def test_who_signs_in_often_is_not_locked_out(
         for _ in range(MAX_SESSIONS - 2):
             sign_in()
         assert works(first) and works(made[-1]) and not works(made[-2]), "those that were used stay"
-        assert works(own) and works(people["ann"]), "what was made on purpose stays"
+        assert works(lasting) and works(people["ann"]), "what was made on purpose stays"
         assert service.ask("ann", "POST", "/v1/token", json={}).status_code == 201
     usable = "SELECT COUNT(*) FROM token WHERE is_session AND revoked_at IS NULL"
     assert sql(pool, usable) == [(MAX_SESSIONS,)]

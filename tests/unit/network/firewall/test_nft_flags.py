@@ -146,13 +146,15 @@ def test_attributes_stand_for_their_values() -> None:
         "port": "80,443",
     }
     assert references(flags) == ["Kickstart_PublicNetwork", "Kickstart_PublicNetmask", "port"]
-    found = translated(with_values(flags, values)).matches
+    found = translated(with_values(flags, values, "web")).matches
     assert found == ("ct state { new }", "ip saddr { 203.0.113.0/24 }", "tcp dport { 80, 443 }")
     assert references("--log-prefix 'a & b;'") == []
 
 
 @pytest.mark.parametrize("value", ["", "10.0.0.1 -j ACCEPT", "'", "a\n", '"', "a;b", "&other;", "\\"])
 def test_a_value_is_never_more_than_a_part_of_a_word(value: str) -> None:
-    with pytest.raises(UserError, match="^flags: the attribute home has .*: rocks set attr home") as caught:
-        with_values("-s &home;", {"home": value})
+    with pytest.raises(
+        UserError, match="^the attribute home of host web has .*: rocks set host attr web home VALUE$"
+    ) as caught:
+        with_values("-s &home;", {"home": value}, "web")
     assert "\n" not in str(caught.value)
