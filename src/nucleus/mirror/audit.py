@@ -10,6 +10,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import zlib
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -120,7 +121,7 @@ def archive_old(session: Session, folder: Path, days: int) -> int:
     first, last = old[0].seq, old[-1]
     folder.mkdir(mode=0o750, exist_ok=True)
     for present in folder.glob(f"audit-{first:012}-*"):
-        if next(_rows_of(present)).hash == old[0].hash:
+        if _first_hash(present) == old[0].hash:
             present.unlink()  # of a transaction that was not committed
         else:
             present.rename(present.with_name(f"former-{present.name}"))  # of a schema that was here before
@@ -158,6 +159,14 @@ def whole_chain(session: Session, folder: Path) -> Iterator[Row]:
     while part := rows(session, seq):
         yield from part
         seq = part[-1].seq
+
+
+def _first_hash(path: Path) -> bytes | None:
+    """The hash of a file's first row; None of a damaged one."""
+    try:
+        return next(_rows_of(path)).hash
+    except (OSError, EOFError, ValueError, TypeError, StopIteration, zlib.error):
+        return None
 
 
 def _rows_of(path: Path) -> Iterator[Row]:

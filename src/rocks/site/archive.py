@@ -132,7 +132,9 @@ def write_new_file(path: Path, content: str | bytes) -> None:
 def _explained(path: Path) -> Iterator[None]:
     try:
         yield
-    except FileExistsError:
+    except FileExistsError as error:
+        if error.filename2 is None:  # not of the link that gives the file its name, but of a folder
+            raise file_error(error) or error from None
         raise UserError(f"{path} exists; give another file") from None
     except (OSError, ValueError) as error:
         reason = explain(error, path) if isinstance(error, OSError) else error
