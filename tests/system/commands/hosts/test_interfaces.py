@@ -158,7 +158,9 @@ def test_an_interface_has_no_name_of_another_host(two: Site) -> None:
             f"set host interface name compute-0-0 eth0 {name}",
             f"add host interface compute-0-0 eth5 ip=10.1.0.99 subnet=private name={name}",
         ):
-            expected = f'interface name "{name}" is {what} the host compute-0-1, which would get the address of '
+            expected = (
+                f'interface name "{name}" is {what} the host compute-0-1, which would get the address of '
+            )
             assert expected in two.refused(command)
     assert two.database.rows("SELECT Name FROM networks") == [("compute-0-0",)]
     two.done("set host interface name compute-0-0 eth0 storage")
