@@ -40,9 +40,9 @@ def shared_place_lines(database: Database, names: Sequence[str]) -> list[str]:
     ]
 
 
-def check_name_unused(database: Database, name: str) -> None:
-    """UserError when a host or an alias has the name."""
-    taken = nodes.find_taken_names(database, [name]).get(name.lower())
+def check_name_unused(database: Database, name: str, own: str = "") -> None:
+    """UserError when a host, an alias or an interface of a host other than `own` has the name."""
+    taken = nodes.find_taken_names(database, [name], own).get(name.lower())
     if taken is None:
         return
     kind, owner = taken
@@ -50,7 +50,19 @@ def check_name_unused(database: Database, name: str) -> None:
         raise UserError(
             f"Node {printable(name)} already exists. Choose another name, or see rocks list host {owner}."
         )
-    raise UserError(f"Node {printable(name)} already exists: it is an alias of {owner}. Choose another name.")
+    what = "an alias" if kind == "alias" else "the name of an interface"
+    raise UserError(f"Node {printable(name)} already exists: it is {what} of {owner}. Choose another name.")
+
+
+def check_interface_name_unused(database: Database, name: str, host: str) -> None:
+    """UserError when the name, which an interface of the host is to get, is another host's, or its alias."""
+    kind, owner = nodes.find_taken_names(database, [name], host).get(name.lower(), ("interface", host))
+    if kind != "interface" and owner.lower() != host.lower():
+        what = "an alias of" if kind == "alias" else "the name of"
+        raise UserError(
+            f'interface name "{printable(name)}" is {what} the host {owner}, which would get the address of {host}. '
+            "Choose another name."
+        )
 
 
 def set_cpus(database: Database, names: Sequence[str], cpus: str) -> None:

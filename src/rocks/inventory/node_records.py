@@ -42,21 +42,27 @@ def memberships(database: Database) -> list[Membership]:
     return [Membership(int(row[0]), str(row[1]), str(row[2]), str(row[3] or "linux")) for row in rows]
 
 
-def find_taken_names(database: Database, names: Sequence[str]) -> dict[str, tuple[str, str]]:
-    """Name in lower case → (`node` or `alias`, its host), for the names in use."""
+def find_taken_names(database: Database, names: Sequence[str], own: str = "") -> dict[str, tuple[str, str]]:
+    """Name in lower case → (`interface`, `alias` or `node`, its host), for the names in use; the last of these counts.
+
+    Names of interfaces of the host `own` are left out.
+    """
     rows = database.rows(
-        "SELECT a.Name, 'alias', n.Name FROM aliases a JOIN nodes n ON n.ID = a.Node WHERE a.Name IN %s"
+        "SELECT i.Name, 'interface', n.Name FROM networks i JOIN nodes n ON n.ID = i.Node"
+        " WHERE i.Name IN %s AND n.Name <> %s"
+        " UNION ALL SELECT a.Name, 'alias', n.Name FROM aliases a JOIN nodes n ON n.ID = a.Node WHERE a.Name IN %s"
         " UNION ALL SELECT n.Name, 'node', n.Name FROM nodes n WHERE n.Name IN %s",
-        [names, names],
+        [names, own, names, names],
     )
     return {str(name).lower(): (str(kind), str(host)) for name, kind, host in rows}
 
 
 def names_beginning_with(database: Database, stem: str) -> set[str]:
-    """The names of hosts and aliases that begin so, in lower case."""
+    """The names of hosts, aliases and interfaces that begin so, in lower case."""
     rows = database.rows(
-        "SELECT Name FROM nodes WHERE LEFT(Name, %s) = %s UNION SELECT Name FROM aliases WHERE LEFT(Name, %s) = %s",
-        [len(stem), stem] * 2,
+        "SELECT Name FROM nodes WHERE LEFT(Name, %s) = %s UNION SELECT Name FROM aliases WHERE LEFT(Name, %s) = %s"
+        " UNION SELECT Name FROM networks WHERE LEFT(Name, %s) = %s",
+        [len(stem), stem] * 3,
     )
     return {str(row[0]).lower() for row in rows}
 

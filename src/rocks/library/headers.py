@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Literal
 
 from rocks.core.errors import UserError
+from rocks.core.image_formats import OTHER_FORMATS, QCOW2
 
 FileKind = Literal["raw", "iso", "qcow2", "gzip", "zstd"]
 
@@ -17,22 +18,11 @@ ReadAt = Callable[[int, int], bytes]
 
 _ISO_OFFSET = 0x8001
 _MAGICS: tuple[tuple[int, bytes, FileKind], ...] = (
-    (0, b"QFI\xfb", "qcow2"),
+    (0, QCOW2, "qcow2"),
     (0, b"\x1f\x8b", "gzip"),
     (0, b"\x28\xb5\x2f\xfd", "zstd"),
     (_ISO_OFFSET, b"CD001", "iso"),
 )
-_OTHERS = (
-    (0, b"KDMV", "a VMware disk", "vmdk"),
-    (0, b"# Disk DescriptorFile", "the description of a VMware disk", "vmdk"),
-    (0, b"QED\0", "a QED image", "qed"),
-    (0, b"vhdxfile", "a Hyper-V disk (VHDX)", "vhdx"),
-    (0, b"conectix", "a Hyper-V disk (VHD)", "vpc"),
-    (0x40, b"\x7f\x10\xda\xbe", "a VirtualBox disk (VDI)", "vdi"),
-    (0, b"LUKS\xba\xbe", "an encrypted disk (LUKS)", ""),
-)
-"""Offset, signature, text, and QEMU's name of the format; none for what a raw disk may begin with."""
-
 _PACKED = (
     (b"\xfd7zXZ\0", "xz -dk"),
     (b"BZh", "bunzip2 -k"),
@@ -77,7 +67,7 @@ def kind_of(read_at: ReadAt, *, is_raw: bool = False) -> FileKind:
     for offset, magic, kind in _MAGICS:
         if read_at(offset, len(magic)) == magic:
             return kind
-    for offset, magic, what, _ in _OTHERS:
+    for offset, magic, what, _ in OTHER_FORMATS:
         if start[offset : offset + len(magic)] == magic:
             raise UserError(
                 f"it is {what}; make it an image that is read here: qemu-img convert -O qcow2 FILE NEW"
@@ -99,13 +89,6 @@ def kind_of(read_at: ReadAt, *, is_raw: bool = False) -> FileKind:
             "it is text, not a disk; give the file of the disk itself, or format=raw where it is one"
         )
     return "raw"
-
-
-def disk_format(start: bytes) -> str:
-    """QEMU's name of the format of a disk that begins so; empty for raw, and for what is no disk."""
-    formats = ((offset, magic, name) for offset, magic, _, name in _OTHERS)
-    known = ((offset, magic, kind) for offset, magic, kind in _MAGICS if kind == "qcow2")
-    return next((name for offset, magic, name in (*known, *formats) if start[offset:].startswith(magic)), "")
 
 
 def stated_bytes(kind: FileKind, read_at: ReadAt) -> int:

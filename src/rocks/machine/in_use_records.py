@@ -20,6 +20,7 @@ _Cells = tuple[str, ...]
 _SITE: tuple[tuple[str, _Cells, str], ...] = (
     ("name", ("Name",), "nodes"),
     ("name", ("Name",), "aliases"),
+    ("name", ("i.Name",), "networks i JOIN nodes n ON n.ID = i.Node WHERE i.Name <> n.Name"),
     ("appliance", ("Name",), "appliances"),
     (
         "membership",

@@ -15,6 +15,7 @@ from rocks.core.names import (
 )
 from rocks.core.values import check_text, is_null
 from rocks.inventory.cluster_records import members, on_vlans, own_members, shared_machines
+from rocks.inventory.hosts import check_interface_name_unused
 from rocks.inventory.inventory_lock import lock_inventory
 from rocks.inventory.loaded_host_records import which_are_vms
 from rocks.leases.unknown_machines import check_addition
@@ -73,8 +74,7 @@ def add_interface(database: Database, host: str, parameters: InterfaceParameters
     if parameters.module is not None:
         check_plain_name("module", parameters.module)
     if parameters.name is not None:
-        check_interface_name(parameters.name)
-        check_no_number("interface name", parameters.name)
+        _check_name(database, parameters.name, host)
     vlan = None if parameters.vlan is None else read_vlan(parameters.vlan)
     subnet_id, subnet = (
         (None, None) if parameters.subnet is None else existing_subnet(database, parameters.subnet)
@@ -175,12 +175,18 @@ def set_device(database: Database, host: str, mac: str, device: str) -> None:
 
 
 def set_name(database: Database, host: str, iface: str, name: str) -> None:
-    """Set the name of the interface; a cleared name becomes that of the host."""
+    """Set the name of the interface, not that of another host; a cleared name becomes that of the host."""
+    lock_inventory(database)
     row = _one(database, host, iface)
     if not is_null(name):
-        check_interface_name(name)
-        check_no_number("interface name", name)
+        _check_name(database, name, row.host)
     table.set_column(database, [row.id], "Name", row.host if is_null(name) else name)
+
+
+def _check_name(database: Database, name: str, host: str) -> None:
+    check_interface_name(name)
+    check_no_number("interface name", name)
+    check_interface_name_unused(database, name, host)
 
 
 def set_subnet(database: Database, hosts: Sequence[str], iface: str, subnet: str) -> None:

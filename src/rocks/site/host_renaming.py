@@ -36,7 +36,7 @@ def rename_host(database: Database, name: str, new_name: str) -> list[str]:
     check_new_host_name(new_name, {appliance.lower() for appliance in nodes.appliance_names(database)})
     lock_inventory(database)
     if name.lower() != new_name.lower():
-        check_name_unused(database, new_name)
+        check_name_unused(database, new_name, name)
         check_names_are_not_held(database, [new_name])
     ensure_locked(database, [name])
     lease = leases.read_leases(database, [name], lock=True).get(name.lower())

@@ -1,6 +1,8 @@
 """Disks through the agent, as a local user, a guest or a mistaken operator would attack them."""
 
 import os
+import re
+import shlex
 import shutil
 import subprocess  # noqa: TID251 - a local user's own process
 import time
@@ -54,6 +56,7 @@ def test_a_file_of_nobody_needs_the_operator_s_consent(attacked: Attacked) -> No
 def test_a_file_that_root_put_there_for_the_machine_is_its_own(attacked: Attacked) -> None:
     """As the published pragma_boot does: it adds the machine, copies the image to the path of its disk, and starts."""
     image, since = attacked.images / "vm.vda", int(time.time())
+    time.sleep(1)
     image.write_bytes(b"copied into place")
     image.chmod(0o644)
     spec = attacked.spec(image, put_after=since)
@@ -87,9 +90,15 @@ def _as_if_older(image: Path, spec: DiskSpec) -> DiskSpec:
     return replace(spec, put_after=int(time.time()))
 
 
+def _in_the_same_second(image: Path, spec: DiskSpec) -> DiskSpec:
+    """Made just before the record, perhaps."""
+    return replace(spec, put_after=int(done(["stat", "--format=%W", str(image)])))
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
+        pytest.param(_in_the_same_second, ": it was made in the second in which ", id="same second"),
         pytest.param(_as_if_older, ": it was there before the machine had this disk", id="older"),
         pytest.param(_with_other_owner, ": others than root may write it", id="another user's"),
         pytest.param(_with_mode(0o664), ": others than root may write it", id="a group may write"),
@@ -101,7 +110,7 @@ def test_a_file_that_may_not_be_meant_for_the_machine_stays_nobody_s(
     attacked: Attacked, change: Callable[[Path, DiskSpec], DiskSpec], reason: str
 ) -> None:
     """A removed cluster's disk is not booted by its namesake, and nothing that a local user can write."""
-    image, since = attacked.images / "vm.vda", int(time.time())
+    image, since = attacked.images / "vm.vda", int(time.time()) - 1
     image.write_bytes(b"the former owner's data")
     spec = change(image, attacked.spec(image, put_after=since))
     before = image.stat().st_mode, image.stat().st_uid
@@ -112,13 +121,40 @@ def test_a_file_that_may_not_be_meant_for_the_machine_stays_nobody_s(
         os.getxattr(image, ATTRIBUTE)
 
 
+def test_a_file_of_another_format_is_taken_when_it_is_converted(attacked: Attacked) -> None:
+    """The command of the error makes a disk of it. An empty file is not taken, and a qcow2 one where the disk is."""
+    image, since = attacked.images / "vm.vda", int(time.time()) - 1
+    done(["qemu-img", "create", "-q", "-f", "qcow2", str(image), "1M"])
+    spec = attacked.spec(image, put_after=since)
+    new = attacked.images / "new"
+    error = attacked.start(spec)
+    assert (
+        "is not taken as its disk: its format is qcow2, and that of the disk is raw. On the host: " in error
+    )
+    assert ATTRIBUTE not in os.listxattr(image)
+    command = re.search(r"(qemu-img convert .*) NEW, and move NEW to its place", error)
+    assert command
+    done([*shlex.split(command[1]), str(new)])
+    new.rename(image)
+    assert attacked.start(spec) == "" and image.stat().st_size == 1 << 20
+    other = attacked.images / "vm.vdb"
+    other.touch(0o600)
+    assert "is not taken as its disk: it is empty. Copy an image to it, or" in attacked.start(
+        attacked.spec(other, put_after=since)
+    )
+    assert ATTRIBUTE not in os.listxattr(other)
+    done(["qemu-img", "create", "-q", "-f", "qcow2", str(other), "1M"])
+    assert attacked.start(attacked.spec(other, put_after=since, format="qcow2")) == ""
+
+
 def test_a_file_that_is_still_copied_is_not_the_machine_s_yet(attacked: Attacked) -> None:
-    image, since = attacked.images / "vm.vda", int(time.time())
+    image, since = attacked.images / "vm.vda", int(time.time()) - 1
     with subprocess.Popen(["sh", "-c", f"exec cat >{image}"], stdin=subprocess.PIPE) as copying:
         wait_until(image.exists, "the copy")
         error = attacked.start(attacked.spec(image, put_after=since))
         assert f"{image} is in use by process {copying.pid}" in error
         assert copying.stdin is not None
+        copying.stdin.write(b"copied into place")
         copying.stdin.close()
     assert attacked.start(attacked.spec(image, put_after=since)) == ""
 
@@ -133,7 +169,7 @@ def test_without_marks_of_the_file_system_nothing_is_taken(
 
     monkeypatch.setattr(os, "setxattr", without)
     monkeypatch.setattr(os, "getxattr", without)
-    image, since = attacked.images / "vm.vda", int(time.time())
+    image, since = attacked.images / "vm.vda", int(time.time()) - 1
     image.write_bytes(b"another host's")
     assert "its file system keeps no marks of owners" in attacked.start(attacked.spec(image, put_after=since))
 

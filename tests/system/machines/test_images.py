@@ -63,10 +63,23 @@ def test_an_image_that_root_copies_to_the_path_of_a_new_disk_is_the_machine_s(ma
     machines.add("booted")
     image, content = machines.image("booted.vda"), b"a system" * 64
     assert str(image) in machines.run("list host vm booted showdisks=yes")
+    time.sleep(1)  # the records count seconds
+    image.write_bytes(b"QFI\xfb" + bytes(508))
+    for dry_run in (" dry-run=yes", ""):
+        error = machines.refused(f"start host vm booted{dry_run}")
+        assert f": qemu-img convert -f qcow2 -O raw '{image}' NEW, and move NEW to its place" in error
+        assert "rocks set host image" not in error, "it would start with the header as its first sector"
     image.write_bytes(content)
     image.chmod(0o644)
     machines.run("start host vm booted dry-run=yes")
     assert rows(machines) == [("booted.vda", "nobody")], "a dry run takes nothing"
+    notice = machines.rocks(f"list host image {OLD}").err
+    assert (
+        "A machine whose disk is at the path of one takes it at its start, if root put it there after"
+        in notice
+    )
+    assert f"; if it is no machine's disk, rocks remove host image {OLD} '{image}' removes it" in notice
+    assert "No machine starts with them" not in notice
     machines.run("start host vm booted")
     assert machines.running("booted") and image.read_bytes() == content
     assert image.stat().st_mode & 0o777 == 0o600 and owner(image) == machines.uuid("booted")

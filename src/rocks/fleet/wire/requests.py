@@ -68,8 +68,8 @@ class DiskSpec:
     image directory above the file; empty: its folder. `is_mapped`: the device of an image that image storage has
     mapped. `is_cdrom`: a medium that is only read; it is never made and belongs to no machine. With `base`, a missing
     image is made as a copy of it, not empty; a medium must be that copy itself. `target` is its device and bus in the
-    guest, for messages. A file of root's that nobody is known to own is the machine's if it was made after the moment
-    `put_after`, in seconds since 1970; 0: it never is.
+    guest, for messages. A file of root's that nobody is known to own is the machine's if it was made after the second
+    `put_after`, counted from 1970; 0: it never is.
     """
 
     path: str

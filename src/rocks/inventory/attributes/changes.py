@@ -32,7 +32,7 @@ def check_not_member(database: Database, name: str, member_is_named: bool) -> No
     Without a named member also when it is another selector of members: an appliance, an operating system or a rack.
     """
     taken = nodes.find_taken_names(database, [name]).get(name.lower())
-    kind = {"node": "a host", "alias": "an alias of a host"}[taken[0]] if taken is not None else None
+    kind = {"node": "a host", "alias": "an alias of a host"}.get(taken[0]) if taken is not None else None
     if kind is None and not member_is_named:
         kind = _other_selector(database, name)
     if kind is not None:

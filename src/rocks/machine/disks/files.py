@@ -106,8 +106,8 @@ def remove_image(database: Database, host_name: str, path: str) -> None:
     """Remove an image that is no machine's disk. StateError when it is one's.
 
     The small disk for cloud-init of a removed machine, which has its secrets, goes with the disk that it is beside.
-    An image at the place of a machine's disk that does not belong to that machine is not its disk: it never starts
-    with it.
+    An image at the place of a machine's disk that does not bear its UUID is not its disk, also when root put it there
+    for its next start.
     """
     host = _containers(database, [host_name])[0]
     other = image_owners.machine_with_disk(database, host.name, path)

@@ -16,6 +16,8 @@ from typing import Callable, Iterator, Optional, Tuple
 from rocks.core import dry_run
 from rocks.core.errors import Code, HostError, StateError
 from rocks.core.files import SECRET, Draft, draft, explain
+from rocks.core.image_formats import disk_format
+from rocks.core.names import in_quotes
 from rocks.core.process import run_checked
 from rocks.core.units import BYTES_PER_GB
 from rocks.fleet.host.change import CHANGED, UNCHANGED, Change
@@ -94,6 +96,7 @@ def ensure_disk(
             try:
                 if check_unused is not None and _is_put_there(spec, owners, descriptor):
                     check_unused(spec.path, key_of(os.fstat(descriptor)))
+                    _check_content(spec, descriptor)
                     give_file(descriptor, spec.path, spec.machine, owners)
                 return change, _checked(spec, owners, descriptor)
             finally:
@@ -111,7 +114,9 @@ def check_is_own(spec: DiskSpec, owners: ImageOwners) -> None:
         _ensure_device(spec, owners)
     elif spec.machine and not (spec.is_block or spec.is_cdrom):
         with contextlib.suppress(OSError), opened_image(spec.path) as descriptor:
-            if not _is_put_there(spec, owners, descriptor):
+            if _is_put_there(spec, owners, descriptor):
+                _check_content(spec, descriptor)
+            else:
                 _check_machine(spec, owners.of_file(descriptor, spec.path), descriptor)
 
 
@@ -216,7 +221,7 @@ def _doubt(spec: DiskSpec, descriptor: int) -> str:
     """Why a file without an owner may not have been put there by root for the machine; '' for one that was.
 
     No program sets the birth time of a file: not cp -p, chmod, a backup or a new label. Only root can move another file
-    to the path.
+    to the path. It must be later than the recorded second: within that second it is not known which was first.
     """
     status = os.fstat(descriptor)
     if spec.base is not None:
@@ -230,7 +235,29 @@ def _doubt(spec: DiskSpec, descriptor: int) -> str:
     made = asked.text.strip()
     if not made.isdigit() or made == "0":
         return "its file system does not say when it was made"
-    return "" if int(made) >= spec.put_after else "it was there before the machine had this disk"
+    if int(made) < spec.put_after:
+        return "it was there before the machine had this disk"
+    if int(made) == spec.put_after:
+        return "it was made in the second in which the machine got this disk: copy it, and move the copy to its place"
+    return ""
+
+
+def _check_content(spec: DiskSpec, descriptor: int) -> None:
+    """StateError when a file that root put there is empty, or of another format: it would be started as it is."""
+    start, path = os.pread(descriptor, 128, 0), in_quotes(spec.path)
+    found = disk_format(start) or "raw"
+    if not start:
+        reason = f"it is empty. Copy an image to it, or remove it (rm {path}), and the start makes a disk"
+    elif found != spec.format:
+        reason = (
+            f"its format is {found}, and that of the disk is {spec.format}. On the host: qemu-img convert -f {found} "
+            f"-O {spec.format} {path} NEW, and move NEW to its place"
+        )
+    else:
+        return
+    raise StateError(
+        f"the file {spec.path}, which was put there for the machine, is not taken as its disk: {reason}"
+    )
 
 
 def _check_machine(spec: DiskSpec, found: Optional[str], descriptor: Optional[int] = None) -> None:

@@ -21,9 +21,11 @@ def add_alias(database: Database, host: str, alias: str) -> None:
     """Add an alias to the host. UserError for an alias that is not valid or in use."""
     check_alias(alias, {appliance.lower() for appliance in nodes.appliance_names(database)})
     lock_inventory(database)
-    taken = nodes.find_taken_names(database, [alias]).get(alias.lower())
+    taken = nodes.find_taken_names(database, [alias], host).get(alias.lower())
     if taken is not None and taken[0] == "alias":
         raise UserError(f'alias "{printable(alias)}" already exists: host {taken[1]} has it')
+    if taken is not None and taken[0] == "interface":
+        raise UserError(f'alias "{printable(alias)}" is the name of an interface of the host {taken[1]}')
     if taken is not None:
         raise UserError(f'alias "{printable(alias)}" is the name of a host, which always has precedence')
     aliases.insert_alias(database, host, alias)

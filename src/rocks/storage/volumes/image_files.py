@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from rocks.core.errors import HostError, StateError, ToolError, UserError
+from rocks.core.image_formats import disk_format
 from rocks.core.process import run
 from rocks.core.units import size_text
 from rocks.library.conversion import SpaceError, check_qcow2, check_space, opened, write_raw
-from rocks.library.headers import disk_format
 from rocks.library.safe_folders import open_folder
 
 if TYPE_CHECKING:

@@ -150,6 +150,33 @@ def test_a_network_gives_a_name_only_where_there_was_none(two: Site) -> None:
     assert two.database.rows("SELECT Name FROM networks") == [("compute-0-0",)]
 
 
+def test_an_interface_has_no_name_of_another_host(two: Site) -> None:
+    """Its address would be that of the other host in /etc/hosts and in DNS; names of its own host are allowed."""
+    two.done("add host alias compute-0-1 other")
+    for name, what in (("Compute-0-1", "the name of"), ("OTHER", "an alias of")):
+        for command in (
+            f"set host interface name compute-0-0 eth0 {name}",
+            f"add host interface compute-0-0 eth5 ip=10.1.0.99 subnet=private name={name}",
+        ):
+            expected = (
+                f'interface name "{name}" is {what} the host compute-0-1, which would get the address of '
+            )
+            assert expected in two.refused(command)
+    assert two.database.rows("SELECT Name FROM networks") == [("compute-0-0",)]
+    two.done("set host interface name compute-0-0 eth0 storage")
+    refused = 'alias "STORAGE" is the name of an interface of the host compute-0-0'
+    assert refused in two.refused("add host alias compute-0-1 STORAGE")
+    taken = "it is the name of an interface of compute-0-0"
+    assert taken in two.refused("add host Storage membership=compute rack=7 rank=7")
+    assert taken in two.refused("set host name compute-0-1 storage")
+    two.done("add host alias compute-0-0 storage")
+    two.done("add host interface compute-0-0 eth5 name=storage")
+    two.done("add host interface compute-0-0 eth6 name=COMPUTE-0-0")
+    two.done("remove host alias compute-0-0 storage")
+    two.done("set host attr compute-0-1 storage yes")
+    two.done("set host name compute-0-0 storage")
+
+
 def test_two_clusters_do_not_get_one_vlan(vm_site: Site) -> None:
     """Each would be on the other's network at its next start."""
     for number in (1, 2):

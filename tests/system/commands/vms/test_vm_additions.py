@@ -147,6 +147,7 @@ ADD_HOST_VM_REFUSES = [
     (("vmc-0-0", "vmc-0-1", "compute", f"mac={FIRST_MAC}"), "can't supply the 'mac' parameter with more"),
     (("vmc-0-0", "compute", "name=OLD"), "nodename (OLD) is already in the database as old; "),
     (("vmc-0-0", "compute", "name=front"), "nodename (front) is already in the database"),
+    (("vmc-0-0", "compute", "name=OTHER"), "nodename (OTHER) is already in the database as other; "),
     (("vmc-0-0", "compute", "name=login"), "can not be equal to an appliance name"),
     (("vmc-0-0", "compute", "slice=0"), "slice 0 of vmc-0-0 is in use"),
     (("vmc-0-1", "compute", "slice=5"), "nodename (compute-0-1-5) is already in the database"),
@@ -171,6 +172,7 @@ ADD_HOST_VM_REFUSES = [
 def test_add_host_vm_refuses(vm_site: Site) -> None:
     vm_site.done(*ADD, "vmc-0-0", "compute", "name=old")
     vm_site.done("add host alias head front")
+    vm_site.done("add host interface vmc-0-1 eth7 name=other")
     vm_site.done("add host compute-0-1-5 membership=compute rack=0 rank=9")
     for arguments, message in ADD_HOST_VM_REFUSES:
         assert message in vm_site.refused(*ADD, *arguments), arguments

@@ -6,8 +6,9 @@ import os
 from pathlib import Path
 
 from rocks.core.errors import StateError
+from rocks.core.image_formats import QCOW2
 
-_QCOW2, _QED = b"QFI\xfb", b"QED\0"
+_QED = b"QED\0"
 _QCOW2_EXTERNAL_DATA = 1 << 2
 _QED_BACKING = 1
 
@@ -20,7 +21,7 @@ def check_refers_to_nothing(descriptor: int, path: str, format: str) -> None:
     """
     header = os.pread(descriptor, 80, 0)
     if format == "qcow2":
-        if header[:4] != _QCOW2:
+        if header[:4] != QCOW2:
             raise StateError(f"{path} is not a qcow2 image; its type in disk= must be that of the file")
         backing, version = _number(header[8:16]), _number(header[4:8])
         features = _number(header[72:80]) if version >= 3 else 0

@@ -16,10 +16,15 @@ if TYPE_CHECKING:
 HEADER = ("host", "file", "vm", "size", "used", "in-use", "uuid")
 
 _WITHOUT_MACHINE = {
-    "nobody": "nobody (copied into place)",
-    "removed": "removed machines",
+    "nobody": (
+        "nobody (copied into place)",
+        "A machine whose disk is at the path of one takes it at its start, if root put it there after the disk was "
+        "recorded; no other machine starts with it",
+        "if it is no machine's disk, ",
+    ),
+    "removed": ("removed machines", "No machine starts with them", ""),
 }
-"""What the column vm has for an image without a machine, and its meaning."""
+"""What the column vm has for an image without a machine: its meaning, what starts with it, and when to remove it."""
 
 RollName = "kvm"
 
@@ -69,11 +74,11 @@ class Command(rocks.commands.Command):
 
     def _advise(self, rows: Sequence[FileRow]) -> None:
         """Name the commands for images that no machine of the database has."""
-        for machine, what in _WITHOUT_MACHINE.items():
+        for machine, (what, who_starts, when) in _WITHOUT_MACHINE.items():
             found = [row for row in rows if row.machine == machine]
             if found:
                 place = f"{found[0].host} {in_quotes(found[0].path)}"
                 self.notify(
-                    f"images of {what} here: {len(found)}. No machine starts with them: rocks set host image {place} "
-                    f"vm=NAME gives the first one to a machine, rocks remove host image {place} removes it"
+                    f"images of {what} here: {len(found)}. {who_starts}: rocks set host image {place} vm=NAME gives "
+                    f"the first one to a machine; {when}rocks remove host image {place} removes it"
                 )
