@@ -115,6 +115,43 @@ for command, force in (("", Force("it is off")), ("true", Force("it is off", Tru
         ]
 
 
+@pytest.mark.parametrize("role", ["operate", "administer"])
+def test_what_sudo_does_not_recognize_is_refused_by_the_command(role: str) -> None:
+    """sudo compares text, in which `rocks` sees the name of a command also with two blanks or a tab."""
+    program = f"""#!{sys.executable} -S
+import sys
+sys.path[:0], sys.dont_write_bytecode = {[str(SOURCES), *sys.path]!r}, True
+from rocks.cli import main
+from rocks.commands import Command
+from rocks.inventory import host_records
+Command.db, Command.getOneHostname = None, lambda self, hosts: hosts
+Command.requireArguments = lambda self, name: rest_of
+def run(command, rest, shared):
+    global rest_of
+    rest_of = rest[0], rest[1:]
+    command.run(command.__new__(command), {{}}, rest)
+main._run_command = run
+try:
+    if "list" in sys.argv:
+        host_records._select(None, "select 1")
+    sys.exit(main._run(sys.argv[1:], None))
+except Exception as error:
+    print(type(error).__name__, error)
+"""
+    lines = (
+        "'restore host vm  snapshot' web before",
+        "'restore host vm \tsnapshot' web before",
+        "list host vm web",
+    )
+    seen = on_site(program, "".join(f"as {role} sudo -n -- {ROCKS} {line} 2>&1\n" for line in lines))
+    if role == "administer":
+        assert [line.split()[0] for line in seen] == ["AttributeError"] * 3  # there is no database
+    else:
+        end = f"is for root and members of rocks-administer, and {role} is neither; nothing was changed"
+        disks = f"UserError replacing the disks of web {end}"
+        assert seen == [disks, disks, f"UserError a selector of SQL {end}"]
+
+
 @pytest.mark.parametrize("is_hard", [False, True])
 def test_limits_umask_and_ignored_signals_of_the_caller_end_at_sudo(is_hard: bool) -> None:
     """A program that fails counts as one that succeeded where SIGCHLD is ignored, also a host's fence command."""
