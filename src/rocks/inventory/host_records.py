@@ -9,6 +9,7 @@ from rocks.core.names import printable
 from rocks.core.values import TRUE_VALUES
 from rocks.database.sets import in_order
 from rocks.inventory.selectors import read_selectors
+from rocks.trust.callers import check_full_rights
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -240,6 +241,8 @@ def _branches(selectors: Selectors) -> Iterator[tuple[str, Sequence[object]]]:
 
 
 def _select(database: Database, statement: str) -> set[str]:
+    """The hosts that a statement names. Behind sudo it would be read with root's rights, secrets included."""
+    check_full_rights("a selector of SQL")
     with database.read_only():
         names = {str(row[0]) for row in database.rows(statement) if row[0] is not None}
     rows = database.rows("SELECT Name FROM nodes WHERE Name IN %s", [list(names)])

@@ -1,9 +1,11 @@
 """Two processes of a service: one without rights reads what clients send, and one with rights answers.
 
-TLS, HTTP and its bounds are in a child, as another user, which has the listening sockets, the certificate's key and a
-channel, and no other descriptor. For each request it hands over the connection, of which the kernel, not the child,
-says whose it is, and a socket for the question and the answer. So who takes over the child sees and answers what
-clients send, and has no file, database or host of root's; it asks in the name of a client only while that is connected.
+The process with rights has the listening sockets, accepts connections, and reads nothing from them. It passes each one
+to a child, another user's, with a socket for its one question; the child has TLS, HTTP and its bounds. The socket on
+which a question comes says which connection it is about, and the kernel whose that is. So who takes over the child sees
+and answers what clients send, and has no file or host of root's; it asks in the name of a client only while that is
+connected, once for each connection. The child is a fork, so its memory has what the service had read before: the
+certificate's key, and the password of the database where the site uses one.
 """
 
 from __future__ import annotations
@@ -12,11 +14,12 @@ import contextlib
 import json
 import os
 import pwd
+import selectors
 import signal
 import socket
 import struct
 import threading
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from rocks.core.errors import HostError, RocksError
 from rocks.fleet.https.messages import RETRY_AFTER_SECONDS, Answer, FilePart, Request
@@ -30,12 +33,13 @@ if TYPE_CHECKING:
 USERS = ("rocks-web", "nobody")
 """The package's user; without it, as in a checkout, the one of nobody."""
 
-_ASKS_PAIR = 0x80
 _LENGTH = struct.Struct("!I")
-_LARGEST_FRAME = 1 << 20
+_LARGEST_PAIR = 1 << 17
 _QUESTION_SECONDS = 30.0
 _STALLED_SECONDS = 300.0
 _OPEN_ANSWERS = 512
+_ON_THE_WAY = 512
+"""So many connections beyond the bounds may be on their way to the child, which closes them."""
 
 
 def serve(servers: Sequence[HttpsServer]) -> None:
@@ -45,14 +49,22 @@ def serve(servers: Sequence[HttpsServer]) -> None:
             stack.enter_context(server)
         if os.geteuid() != 0:
             _serve_all(servers)
-        near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        stack.enter_context(near)
+        ways = [_pair(stack) for _ in servers]
+        renewals = [_pair(stack) for _ in servers]
         child = os.fork()
         if child == 0:
-            _read_clients(servers, far)
+            _read_clients(servers, [far for _, far in ways], [far for _, far in renewals])
         stack.callback(_end, child)
-        far.close()
-        _answer_all(servers, near)
+        for _, far in ways + renewals:
+            far.close()
+        for server, (near, _) in zip(servers, renewals, strict=True):
+            threading.Thread(target=_send_pairs, args=[server, near], daemon=True).start()
+        _answer_all(servers, [near for near, _ in ways])
+
+
+def _pair(stack: contextlib.ExitStack) -> tuple[socket.socket, socket.socket]:
+    near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    return stack.enter_context(near), stack.enter_context(far)
 
 
 def _serve_all(servers: Sequence[HttpsServer]) -> NoReturn:
@@ -64,7 +76,7 @@ def _serve_all(servers: Sequence[HttpsServer]) -> NoReturn:
 
 
 def _end(child: int) -> None:
-    """The channel is still open: the child is ended by its signal, and waited for."""
+    """Its sockets are still open: the child is ended by its signal, and waited for."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(child, signal.SIGKILL)
     with contextlib.suppress(ChildProcessError):
@@ -74,17 +86,19 @@ def _end(child: int) -> None:
 # the child
 
 
-def _read_clients(servers: Sequence[HttpsServer], channel: socket.socket) -> NoReturn:
+def _read_clients(
+    servers: Sequence[HttpsServer], ways: Sequence[socket.socket], renewals: Sequence[socket.socket]
+) -> NoReturn:
     """Serve without rights; never returns, and ends with the other process."""
     status = 1
     try:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        _keep_only({0, 1, 2, channel.fileno(), *(server.fileno() for server in servers)})
+        _keep_only({0, 1, 2, *(way.fileno() for way in (*ways, *renewals))})
         _drop_rights()
-        for number, server in enumerate(servers):
-            server.answer = _Asking(server, channel, number).answer
-            server.renewed = _renewing(channel, number) if server.renewed else None
-        threading.Thread(target=_end_with, args=[channel], daemon=True).start()
+        for server, way, renewal in zip(servers, ways, renewals, strict=True):
+            server.socket = _Arrivals(fileno=way.detach())
+            server.answer = _Asking(server).answer
+            server.renewed = _renewing(renewal) if server.renewed else None
         _serve_all(servers)
     except KeyboardInterrupt:
         status = 0
@@ -114,45 +128,62 @@ def _drop_rights() -> None:
     os.chdir("/")
 
 
-def _end_with(channel: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        channel.recv(1)
-    os._exit(0)
+class _Accepted(socket.socket):
+    """A connection, with the socket for its question, which is closed with it."""
+
+    asking: socket.socket
+
+    def close(self) -> None:
+        """Close both, so that the process with rights closes the connection, too."""
+        super().close()
+        self.asking.close()
+
+
+class _Arrivals(socket.socket):
+    """Takes the place of a listening socket: the connections come from the process with rights."""
+
+    def accept(self) -> tuple[socket.socket, tuple[str, int]]:
+        """The next connection. The process ends when the one with rights has ended."""
+        message, descriptors, _, _ = socket.recv_fds(self, 64, 2)
+        if not message:
+            os._exit(0)
+        if len(descriptors) != 2:  # there are too many open files
+            for descriptor in descriptors:
+                os.close(descriptor)
+            raise ConnectionAbortedError
+        connection = _Accepted(fileno=descriptors[0])
+        connection.asking = socket.socket(fileno=descriptors[1])
+        address, port = message.decode().split()
+        return connection, (address, int(port))
 
 
 class _Asking:
     """Asks the process with rights about one request, in the thread of its connection."""
 
-    def __init__(self, server: HttpsServer, channel: socket.socket, number: int) -> None:
-        self._server, self._channel, self._number = server, channel, number
+    def __init__(self, server: HttpsServer) -> None:
+        self._server = server
 
     def answer(self, request: Request) -> Answer:
         """Its answer; 503 when it makes none."""
         connection = self._server.connection_of_thread()
-        with contextlib.ExitStack() as stack:
-            near, far = socket.socketpair()
-            stack.enter_context(near)
-            try:
-                with far:
-                    sent = [far.fileno(), connection.fileno()]
-                    socket.send_fds(self._channel, [bytes([self._number])], sent)
-                question = {
-                    "path": request.path,
-                    "headers": request.headers,
-                    "method": request.method,
-                    "body": request.body.decode("latin-1"),
-                }
-                _send_frame(near, json.dumps(question).encode())
-                head, descriptors = _received_head(near)
-                body = _exactly(near, head["length"])
-            except (OSError, EOFError):
-                text = b"the service cannot answer now; ask again later\n"
-                return Answer(503, "text/plain", text, {"Retry-After": str(RETRY_AFTER_SECONDS)})
-            file = FilePart(descriptors[0], *head["file"]) if head["file"] else None
-            stream = _Carrying(near) if head["stream"] else None
-            if stream:
-                stack.pop_all()  # it closes the socket
-            return Answer(head["status"], head["type"], body, head["headers"], file, head["reason"], stream)
+        assert isinstance(connection, _Accepted)
+        asking = connection.asking
+        question = {
+            "path": request.path,
+            "headers": request.headers,
+            "method": request.method,
+            "body": request.body.decode("latin-1"),
+        }
+        try:
+            _send_frame(asking, json.dumps(question).encode())
+            head, descriptors = _received_head(asking)
+            body = _exactly(asking, head["length"])
+        except (OSError, EOFError):
+            text = b"the service cannot answer now; ask again later\n"
+            return Answer(503, "text/plain", text, {"Retry-After": str(RETRY_AFTER_SECONDS)})
+        file = FilePart(descriptors[0], *head["file"]) if head["file"] else None
+        stream = _Carrying(asking) if head["stream"] else None
+        return Answer(head["status"], head["type"], body, head["headers"], file, head["reason"], stream)
 
 
 class _Carrying:
@@ -169,17 +200,15 @@ class _Carrying:
         self._far.close()
 
 
-def _renewing(channel: socket.socket, number: int) -> Callable[[], bytes]:
+def _renewing(way: socket.socket) -> Callable[[], bytes]:
+    way.settimeout(_QUESTION_SECONDS)
+
     def renewed() -> bytes:
-        near, far = socket.socketpair()
-        with near:
-            near.settimeout(_QUESTION_SECONDS)
-            with far:
-                socket.send_fds(channel, [bytes([_ASKS_PAIR | number])], [far.fileno()])
-            try:
-                found = json.loads(_exactly(near, _length(near)))
-            except EOFError:
-                raise HostError("it could not be asked for") from None
+        way.send(b"?")
+        message = way.recv(_LARGEST_PAIR)
+        if not message:
+            raise HostError("it could not be asked for")
+        found = json.loads(message)
         if "error" in found:
             raise HostError(found["error"])
         return str(found["pair"]).encode()
@@ -190,48 +219,95 @@ def _renewing(channel: socket.socket, number: int) -> Callable[[], bytes]:
 # the process with rights
 
 
-def _answer_all(servers: Sequence[HttpsServer], channel: socket.socket) -> NoReturn:
-    """A thread for each question, as many at once as there are places; another one ends without an answer."""
+class _Connection(NamedTuple):
+    """A connection that was accepted, its client, and the socket on which the child may ask about it."""
+
+    server: HttpsServer
+    accepted: socket.socket
+    peer: tuple[str, int]
+    asking: socket.socket
+
+    def close(self) -> None:
+        self.accepted.close()
+        self.asking.close()
+
+
+def _answer_all(servers: Sequence[HttpsServer], ways: Sequence[socket.socket]) -> NoReturn:
+    """Accept connections, and answer in a thread each, as many at once as there are places, what is asked about them.
+
+    A connection is closed when the child has closed it, or without a place. Nothing takes a descriptor of the child's.
+    """
     places = threading.BoundedSemaphore(_OPEN_ANSWERS)
-    while True:
-        message, descriptors, _, _ = socket.recv_fds(channel, 16, 2)
-        if not message:
-            raise HostError("the process that reads requests has ended")
-        sockets = [socket.socket(fileno=descriptor) for descriptor in descriptors]
-        if message[0] & ~_ASKS_PAIR < len(servers) and places.acquire(blocking=False):
-            question = (servers[message[0] & ~_ASKS_PAIR], bool(message[0] & _ASKS_PAIR), sockets, places)
-            threading.Thread(target=_answer, args=question, daemon=True).start()
-        else:
-            for one in sockets:
-                one.close()
+    most = sum(server.bounds.connections for server in servers) + _ON_THE_WAY
+    with selectors.DefaultSelector() as selector:
+        for server, way in zip(servers, ways, strict=True):
+            server.socket.setblocking(False)
+            selector.register(server.socket, selectors.EVENT_READ, (server, way))
+            selector.register(way, selectors.EVENT_READ)
+        while True:
+            for key, _ in selector.select():
+                assert isinstance(key.fileobj, socket.socket)
+                if key.data is None:
+                    if not _received(key.fileobj, 0):
+                        raise HostError("the process that reads requests has ended")
+                elif isinstance(key.data, _Connection):
+                    selector.unregister(key.fileobj)
+                    if _received(key.fileobj, socket.MSG_PEEK) and places.acquire(blocking=False):
+                        threading.Thread(target=_answer, args=(key.data, places), daemon=True).start()
+                    else:
+                        key.data.close()
+                else:
+                    with contextlib.suppress(OSError):  # the client has gone
+                        one = _accept(*key.data, is_full=len(selector.get_map()) >= most)
+                        selector.register(one.asking, selectors.EVENT_READ, one)
 
 
-def _answer(
-    server: HttpsServer, is_renewal: bool, sockets: list[socket.socket], places: threading.BoundedSemaphore
-) -> None:
+def _received(way: socket.socket, flags: int) -> bytes:
+    with contextlib.suppress(OSError):
+        return way.recv(1, flags)
+    return b""
+
+
+def _accept(server: HttpsServer, way: socket.socket, is_full: bool) -> _Connection:
+    """The next connection, which the child gets, too. OSError when it does not."""
+    with contextlib.ExitStack() as stack:
+        accepted, peer = server.socket.accept()
+        stack.enter_context(accepted)
+        if is_full:
+            raise ConnectionAbortedError
+        near, far = socket.socketpair()
+        stack.enter_context(near)
+        with far:
+            message = f"{peer[0]} {peer[1]}".encode()
+            socket.send_fds(way, [message], [accepted.fileno(), far.fileno()])
+        stack.pop_all()
+    return _Connection(server, accepted, peer, near)
+
+
+def _answer(one: _Connection, places: threading.BoundedSemaphore) -> None:
     try:
-        with contextlib.ExitStack() as stack, contextlib.suppress(OSError, EOFError, ValueError):
-            asking, *connections = [stack.enter_context(one) for one in sockets]
-            asking.settimeout(_QUESTION_SECONDS)
-            if is_renewal:
-                _send_pair(server, asking)
-            elif len(connections) == 1:
-                _answer_request(server, asking, connections[0])
+        with contextlib.closing(one), contextlib.suppress(OSError, EOFError, ValueError):
+            one.asking.settimeout(_QUESTION_SECONDS)
+            question = _exactly(one.asking, _length(one.asking, one.server.bounds.question_bytes))
+            _answer_request(one, _request(one, question))
     finally:
         places.release()
 
 
-def _send_pair(server: HttpsServer, asking: socket.socket) -> None:
-    try:
-        found = {"pair": server.renewed().decode() if server.renewed else ""}
-    except (RocksError, OSError) as error:
-        found = {"error": str(error)}
-    _send_frame(asking, json.dumps(found).encode())
+def _send_pairs(server: HttpsServer, way: socket.socket) -> None:
+    """The present certificate and key, as often as the child asks."""
+    with contextlib.suppress(OSError):
+        while way.recv(1):
+            try:
+                found = {"pair": server.renewed().decode() if server.renewed else ""}
+            except (RocksError, OSError) as error:
+                found = {"error": str(error)}
+            way.send(json.dumps(found).encode())
 
 
-def _answer_request(server: HttpsServer, asking: socket.socket, connection: socket.socket) -> None:
-    request = _request(server, connection, _exactly(asking, _length(asking, server.bounds.question_bytes)))
-    connection.close()  # this process must not keep it open
+def _answer_request(one: _Connection, request: Request) -> None:
+    server, asking = one.server, one.asking
+    one.accepted.close()  # this process must not keep it open
     asking.settimeout(None)
     try:
         answer = server.answer(request)
@@ -249,21 +325,14 @@ def _answer_request(server: HttpsServer, asking: socket.socket, connection: sock
             answer.stream.close()
 
 
-def _request(server: HttpsServer, connection: socket.socket, question: bytes) -> Request:
-    """The request; whose it is says the kernel. ValueError, OSError for a connection that is not of this server.
-
-    The own address counts, too: the child can connect to any host from this port of another address, and would ask in
-    its name.
-    """
-    address, port = connection.getpeername()[:2]
-    listens = server.server_address
-    own = connection.getsockname() if connection.family == socket.AF_INET else ("", 0)
-    if own[1] != listens[1] or listens[0] not in ("0.0.0.0", own[0]):
+def _request(one: _Connection, question: bytes) -> Request:
+    """The request of the client. ValueError, OSError when it is connected no more: the child can connect elsewhere."""
+    if one.accepted.getpeername() != one.peer:
         raise ValueError("another connection")
     read: Any = json.loads(question)
     headers = [(str(name), str(value)) for name, value in read["headers"]]
     body = str(read["body"]).encode("latin-1")
-    return Request(str(address), str(read["path"]), headers, int(port), str(read["method"]), body)
+    return Request(one.peer[0], str(read["path"]), headers, one.peer[1], str(read["method"]), body)
 
 
 def _send_answer(asking: socket.socket, answer: Answer) -> None:
@@ -299,7 +368,7 @@ def _received_head(way: socket.socket) -> tuple[Any, list[int]]:
     return json.loads(_exactly(way, _LENGTH.unpack(start)[0])), list(descriptors)
 
 
-def _length(way: socket.socket, most: int = _LARGEST_FRAME) -> int:
+def _length(way: socket.socket, most: int) -> int:
     """The length of the frame that follows. EOFError without one, or for a longer one."""
     (length,) = _LENGTH.unpack(_exactly(way, _LENGTH.size))
     if length > most:

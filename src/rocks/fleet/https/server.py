@@ -102,7 +102,6 @@ class HttpsServer(socketserver.ThreadingMixIn, socketserver.TCPServer):
             if self._context is None:
                 self.places.secure(request, request)
                 self._limit(request, self.bounds.seconds)
-                self._own.connection = request
                 self.finish_request(request, client_address)
                 return
             # wrapped before the timer begins: it must end the handshake, too
@@ -110,7 +109,6 @@ class HttpsServer(socketserver.ThreadingMixIn, socketserver.TCPServer):
             self.places.secure(request, secured)
             self._limit(secured, self.bounds.seconds)
             secured.do_handshake()
-            self._own.connection = secured
             self.finish_request(secured, client_address)
             secured.unwrap()
         except (OSError, ValueError):
@@ -119,12 +117,14 @@ class HttpsServer(socketserver.ThreadingMixIn, socketserver.TCPServer):
             self.log(f"{client_address[0]}: a connection was closed: {error}")
         finally:
             self._end_limit()
-            (secured or request).close()
+            if secured:
+                secured.close()
+            request.close()
             self.places.release(request, str(client_address[0]))
 
     def connection_of_thread(self) -> socket.socket:
-        """The connection whose request this thread answers, as it was accepted or with TLS."""
-        connection: socket.socket = self._own.connection
+        """The connection whose request this thread answers, as it was accepted."""
+        connection: socket.socket = self._own.request
         return connection
 
     def allow_file(self, connection: socket.socket, length: int) -> None:

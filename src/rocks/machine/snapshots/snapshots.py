@@ -169,8 +169,9 @@ def restore_snapshot(database: Database, name: str, snapshot: str) -> tuple[str,
     """Replace the images of a machine that is off by those of a snapshot, which stays; returns notes.
 
     What image files have now is lost; see `nas_snapshots.restore` for disks on NASes. StateError while the machine may
-    run, and for a snapshot that is not complete or is of other disks.
+    run, and for a snapshot that is not complete or is of other disks. Only who may become root replaces disks.
     """
+    check_full_rights(f"replacing the disks of {name}")
     vm, lease, images = _locked(database, name)
     if vm.restoring is None:  # a restore, to whichever snapshot, ends one that was interrupted
         check_no_doubt(vm)

@@ -1,12 +1,15 @@
 """The two processes of a service: a child without rights reads what clients send, and this one answers."""
 
 import contextlib
+import ctypes
 import http.client
+import json
 import os
 import pwd
 import signal
 import socket
 import ssl
+import struct
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -164,20 +167,103 @@ def test_the_child_has_no_rights_and_no_other_descriptor(service: Service) -> No
             opened += [str(one.readlink())] if int(one.name) > 2 else []
     sockets = [one for one in opened if one.startswith("socket:")]
     assert {one for one in opened if not one.startswith("socket:")} <= {os.devnull, "anon_inode:[eventpoll]"}
-    # two that listen, the channel, and those of a connection that ends just now
-    assert 3 <= len(sockets) <= 6
+    # two for connections, two for certificates, and those of a connection that ends just now
+    assert 4 <= len(sockets) <= 8
 
 
-def test_a_child_that_was_taken_over_asks_for_no_connection_of_others(service: Service) -> None:
-    """Not one of another server, nor one of its own from the same port, nor a socket that is no connection."""
-    near, far = socket.socketpair()
-    other = socket.create_server(("127.0.0.1", 0))
-    client = socket.create_connection(other.getsockname())
-    accepted = other.accept()[0]
-    own = socket.create_connection(
-        other.getsockname(), source_address=("127.0.0.2", int(service.secured.server_address[1]))
-    )
-    with near, far, other, client, accepted, own:
-        for connection in (accepted, client, own, near):
-            with pytest.raises((OSError, ValueError)):
-                apart._request(service.secured, connection, b"{}")
+def test_a_child_that_was_taken_over_asks_only_for_connections_that_were_accepted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It cannot name another connection: by a socket, a file, or a connection of its own to what listens elsewhere."""
+    tmp_path.chmod(0o755)
+    made, elsewhere = Service(tmp_path), socket.create_server(("127.0.0.9", 0))
+    output, output_far = socket.socketpair()
+    keep_only, serve_all, main = apart._keep_only, apart._serve_all, os.getpid()
+    monkeypatch.setattr(apart, "_keep_only", lambda stay: keep_only(stay | {output_far.fileno()}))
+
+    def say(*words: object) -> None:
+        output_far.sendall(f"{' '.join(map(str, words))}\n".encode())
+
+    def asked(path: str, asking: socket.socket) -> object:
+        question = {"path": path, "headers": [], "method": "GET", "body": ""}
+        asking.settimeout(20)
+        try:
+            apart._send_frame(asking, json.dumps(question).encode())
+            return apart._received_head(asking)[0]["status"]
+        except (OSError, EOFError):
+            return "no answer"
+
+    def attack(servers: list[HttpsServer]) -> None:
+        if os.getpid() == main:
+            serve_all(servers)
+        server, port = servers[1], servers[1].server_address[1]
+        listening = [
+            one.getsockname()
+            for opened in [*Path("/proc/self/fd").iterdir()]
+            for one in _sockets_of_the_internet(int(opened.name))
+        ]
+        say("listening", listening)
+        udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        udp.bind(("127.0.0.1", port))
+        udp.connect(("127.0.0.77", 1023))
+        near, far = socket.socketpair()
+        with Path("/etc/passwd").open("rb") as file:
+            for sent in ([far.fileno(), udp.fileno()], [far.fileno(), file.fileno()], [file.fileno()]):
+                socket.send_fds(server.socket, [b"\0"], sent)
+        far.close()
+        say("udp or file", asked("/udp", near))
+        for path in ("/true", "/again", "/outward"):
+            connection, peer = server.socket.accept()
+            if path == "/outward":
+                nobody = struct.pack("H14x", socket.AF_UNSPEC)
+                say("disconnected", ctypes.CDLL(None).connect(connection.fileno(), nobody, len(nobody)))
+                connection.connect(elsewhere_name)
+            say(path, asked(path, connection.asking))
+            if path == "/true":
+                say("twice", asked("/twice", connection.asking))
+            connection.close()
+        os._exit(3)
+
+    elsewhere_name = elsewhere.getsockname()
+    monkeypatch.setattr(apart, "_serve_all", attack)
+    clients = [socket.create_connection(made.plain.server_address) for _ in range(3)]
+    with pytest.raises(HostError, match="the process that reads requests has ended"):
+        apart.serve([made.secured, made.plain])
+    output_far.close()
+    seen = b"".join(iter(lambda: output.recv(10_000), b"")).decode().splitlines()
+    assert seen == [
+        "listening []",
+        "udp or file no answer",
+        "/true 404",
+        "twice no answer",
+        "/again 404",
+        "disconnected 0",
+        "/outward no answer",
+    ]
+    names = [client.getsockname() for client in clients]
+    assert [((one.address, one.port), one.path) for one in made.requests] == [
+        (names[0], "/true"),
+        (names[1], "/again"),
+    ]
+    for one in (*clients, elsewhere, output):
+        one.close()
+
+
+def _sockets_of_the_internet(number: int) -> list[socket.socket]:
+    with contextlib.suppress(OSError):
+        one = socket.socket(fileno=os.dup(number))
+        return [one] if one.family == socket.AF_INET else []
+    return []
+
+
+def test_a_connection_ends_without_a_question_and_leaves_nothing(service: Service) -> None:
+    """The process with rights has the connection, too, and closes it when the child has closed it."""
+    folder = Path("/proc/self/fd")
+    before = len([*folder.iterdir()])
+    for text in (b"no HTTP\r\n\r\n", b"POST / HTTP/1.0\r\n\r\n"):
+        with socket.create_connection(service.plain.server_address, timeout=20) as client:
+            client.sendall(text)
+            while client.recv(1000):
+                pass
+    wait_until(lambda: len([*folder.iterdir()]) == before)
+    assert service.requests == []

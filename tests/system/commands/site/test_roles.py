@@ -115,27 +115,41 @@ for command, force in (("", Force("it is off")), ("true", Force("it is off", Tru
         ]
 
 
-def test_disks_are_replaced_by_who_may_become_root_however_the_command_is_written() -> None:
-    """sudo compares text: with a second blank, the rule that refuses this command does not match, and `rocks` does."""
-    program = f"""#!{sys.executable}
+@pytest.mark.parametrize("role", ["operate", "administer"])
+def test_what_sudo_does_not_recognize_is_refused_by_the_command(role: str) -> None:
+    """sudo compares text, in which `rocks` sees the name of a command also with two blanks or a tab."""
+    program = f"""#!{sys.executable} -S
 import sys
-sys.path[:0] = [{str(SOURCES)!r}]
-from rocks.cli.main import find_command
-from rocks.commands._framework.tree import tree_folders
-from rocks.commands.restore.host.vm.snapshot import Command
-from rocks.core.errors import RocksError
-print(" ".join(find_command(sys.argv[1:], tree_folders())[0]))
+sys.path[:0], sys.dont_write_bytecode = {[str(SOURCES), *sys.path]!r}, True
+from rocks.cli import main
+from rocks.commands import Command
+from rocks.inventory import host_records
+Command.db, Command.getOneHostname = None, lambda self, hosts: hosts
+Command.requireArguments = lambda self, name: rest_of
+def run(command, rest, shared):
+    global rest_of
+    rest_of = rest[0], rest[1:]
+    command.run(command.__new__(command), {{}}, rest)
+main._run_command = run
 try:
-    Command.__new__(Command).run({{}}, [])
-except RocksError as error:
-    print(error)
+    if "list" in sys.argv:
+        host_records._select(None, "select 1")
+    sys.exit(main._run(sys.argv[1:], None))
+except Exception as error:
+    print(type(error).__name__, error)
 """
-    written = f'as operate sudo -n -- {ROCKS} "restore host vm  snapshot" web before'
-    assert on_site(program, written) == [
-        "restore host vm snapshot",
-        "restore host vm snapshot is for root and members of rocks-administer, and operate is neither; nothing was"
-        " changed",
-    ]
+    lines = (
+        "'restore host vm  snapshot' web before",
+        "'restore host vm \tsnapshot' web before",
+        "list host vm web",
+    )
+    seen = on_site(program, "".join(f"as {role} sudo -n -- {ROCKS} {line} 2>&1\n" for line in lines))
+    if role == "administer":
+        assert [line.split()[0] for line in seen] == ["AttributeError"] * 3  # there is no database
+    else:
+        end = f"is for root and members of rocks-administer, and {role} is neither; nothing was changed"
+        disks = f"UserError replacing the disks of web {end}"
+        assert seen == [disks, disks, f"UserError a selector of SQL {end}"]
 
 
 @pytest.mark.parametrize("is_hard", [False, True])
