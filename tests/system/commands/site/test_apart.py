@@ -199,8 +199,8 @@ def test_a_child_that_was_taken_over_asks_only_for_connections_that_were_accepte
         server, port = servers[1], servers[1].server_address[1]
         listening = [
             one.getsockname()
-            for number in os.listdir("/proc/self/fd")
-            for one in _sockets_of_the_internet(int(number))
+            for opened in [*Path("/proc/self/fd").iterdir()]
+            for one in _sockets_of_the_internet(int(opened.name))
         ]
         say("listening", listening)
         udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -258,11 +258,12 @@ def _sockets_of_the_internet(number: int) -> list[socket.socket]:
 
 def test_a_connection_ends_without_a_question_and_leaves_nothing(service: Service) -> None:
     """The process with rights has the connection, too, and closes it when the child has closed it."""
-    before = len(os.listdir("/proc/self/fd"))
+    folder = Path("/proc/self/fd")
+    before = len([*folder.iterdir()])
     for text in (b"no HTTP\r\n\r\n", b"POST / HTTP/1.0\r\n\r\n"):
         with socket.create_connection(service.plain.server_address, timeout=20) as client:
             client.sendall(text)
             while client.recv(1000):
                 pass
-    wait_until(lambda: len(os.listdir("/proc/self/fd")) == before)
+    wait_until(lambda: len([*folder.iterdir()]) == before)
     assert service.requests == []
