@@ -258,7 +258,8 @@ def _answer_all(servers: Sequence[HttpsServer], ways: Sequence[socket.socket]) -
                         key.data.close()
                 else:
                     with contextlib.suppress(OSError):  # the client has gone
-                        one = _accept(*key.data, is_full=len(selector.get_map()) >= most)
+                        server, way = key.data
+                        one = _accept(server, way, len(selector.get_map()) >= most)
                         selector.register(one.asking, selectors.EVENT_READ, one)
 
 
