@@ -181,8 +181,8 @@ def test_a_child_that_was_taken_over_asks_only_for_connections_that_were_accepte
     keep_only, serve_all, main = apart._keep_only, apart._serve_all, os.getpid()
     monkeypatch.setattr(apart, "_keep_only", lambda stay: keep_only(stay | {output_far.fileno()}))
 
-    def say(*words: object) -> None:
-        output_far.sendall(f"{' '.join(map(str, words))}\n".encode())
+    def say(*parts: object) -> None:
+        output_far.sendall(f"{' '.join(map(str, parts))}\n".encode())
 
     def asked(path: str, asking: socket.socket) -> object:
         question = {"path": path, "headers": [], "method": "GET", "body": ""}
