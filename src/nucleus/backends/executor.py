@@ -48,7 +48,7 @@ class LocalExecutor:
 
     def __init__(self, program: str) -> None:
         self._program = program
-        self._environment = {**os.environ, "ROCKS_SOURCE": "nucleus"}  # rocks.trust.callers reads it
+        self._environment = {**os.environ, "ROCKS_SOURCE": "nucleus"}  # rocks.core.callers reads it
 
     def run(self, arguments: Sequence[str], deadline_seconds: float) -> Answer:
         """See `Executor`."""

@@ -18,9 +18,9 @@ from rocks.commands._framework.tree import (
     longest_prefix,
     tree_folders,
 )
+from rocks.core.callers import settle_process
 from rocks.core.errors import EXIT_UNKNOWN_COMMAND, BugError, RocksError, UserError, interrupt_of
 from rocks.core.terminal import one_line
-from rocks.trust.callers import settle_process
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from rocks.core.callers import check_full_rights
 from rocks.core.errors import UserError
 from rocks.core.names import printable
 from rocks.core.values import TRUE_VALUES
 from rocks.database.sets import in_order
 from rocks.inventory.selectors import read_selectors
-from rocks.trust.callers import check_full_rights
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

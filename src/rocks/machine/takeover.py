@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from rocks.core.callers import check_full_rights
 from rocks.core.errors import RocksError, UserError
 from rocks.fleet.settings import CannotAskError
 from rocks.fleet.wire.domain_states import GUEST_RUNS
@@ -21,7 +22,6 @@ from rocks.leases.plan import (
 from rocks.machine.disks import copy_records as disk_copies
 from rocks.machine.disks.copy_records import DiskCopy
 from rocks.machine.moves.live_end_rules import domain_on, has_arrived
-from rocks.trust.callers import check_full_rights
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

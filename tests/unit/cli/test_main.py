@@ -11,7 +11,7 @@ import pytest
 from rocks.commands._framework import run_command
 from rocks.commands._framework.base import Command
 from rocks.commands._framework.tree import OUR_TREE, longest_prefix
-from rocks.trust import callers
+from rocks.core import callers
 from tests.command_trees import SHOW, TAKEN, WriteCommand, usage_line
 from tests.unit.cli.conftest import Rocks
 

@@ -36,7 +36,7 @@ GATEWAYS = {
 }
 """How a command reaches anything besides the cluster database."""
 
-BESIDES_HOSTS = ("rocks.database.", "rocks.commands._framework.", "rocks.cli.", "rocks.trust.callers")
+BESIDES_HOSTS = ("rocks.database.", "rocks.commands._framework.", "rocks.cli.", "rocks.core.callers")
 """What every command does: its locks, its records, its output."""
 
 

@@ -11,8 +11,8 @@ from rocks.commands._framework.arguments import parse_arguments, str2bool
 from rocks.commands._framework.declarations import check_given
 from rocks.commands._framework.output import terminal_columns
 from rocks.commands._framework.tree import load_package, longest_prefix, roll_of, tree_folders
+from rocks.core.callers import find_caller, user_name
 from rocks.core.errors import UserError
-from rocks.trust.callers import find_caller, user_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -132,9 +132,9 @@ def _begin_record(command: Command, texts: Sequence[str]) -> AuditRecord | None:
         return None
     from rocks import __version__
     from rocks.commands._framework.shell_quoting import quote
+    from rocks.core.callers import find_origin
     from rocks.inventory.attributes.secret_names import STARS
     from rocks.trust.audit import AuditRecord, Event
-    from rocks.trust.callers import find_origin
 
     caller = find_caller()
     hidden = quote(STARS)

@@ -8,9 +8,9 @@ from rocks.commands._framework.plugins import load_plugins_of, run_plugin
 from rocks.commands._framework.progress import HostProgress
 from rocks.commands._shared.vm_filters import filters_of
 from rocks.commands._shared.vm_hooks import PluginHook
+from rocks.core.callers import find_caller
 from rocks.core.errors import RocksError
 from rocks.machine.start import StartHooks, start_vms
-from rocks.trust.callers import find_caller
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

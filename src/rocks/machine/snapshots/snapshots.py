@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from rocks.core.callers import check_full_rights
 from rocks.core.errors import HostError, RocksError, StateError, UserError, without_errors
 from rocks.core.names import printable
 from rocks.core.near_names import did_you_mean
@@ -33,7 +34,6 @@ from rocks.machine import records as table
 from rocks.machine.disks.copy_rules import check_no_doubt
 from rocks.machine.disks.files import folders_of, remove_files
 from rocks.machine.spec import container_of, disk_spec
-from rocks.trust.callers import check_full_rights
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from rocks.commands._framework import run_command
+from rocks.core import callers
 from rocks.core.errors import BusyError, Code, RocksError
 from rocks.database.connection import Database
 from rocks.database.migrate import split_statements
 from rocks.database.settings import Settings
 from rocks.database.versions import MIGRATIONS_FOLDER
-from rocks.trust import callers
 from rocks.trust.audit import AuditRecord, Event
 from rocks.trust.audit_entries import LONGEST_ACTION, Entry, Head
 from rocks.trust.audit_records import append_entry

@@ -86,7 +86,7 @@ sys.path[:0] = [{str(SOURCES)!r}]
 from rocks.core.errors import RocksError
 from rocks.leases.fence_command import Force
 from rocks.machine.takeover import _prove_off
-from rocks.trust.callers import check_full_rights
+from rocks.core.callers import check_full_rights
 for what in ("host-off=yes", "disks=there"):
     try:
         check_full_rights(what)

@@ -67,7 +67,7 @@ def test_a_start_beside_a_batch_job_needs_force(site: Site, slurm: SlurmSite) ->
     site.patch.setenv("ROCKS_SOURCE", "nucleus")
     for name in ("SUDO_USER", "SUDO_UID"):
         site.patch.delenv(name, raising=False)
-    site.patch.setattr("rocks.trust.callers._login", lambda: "")
+    site.patch.setattr("rocks.core.callers._login", lambda: "")
     assert refused not in site.rocks("start host vm web").err
 
 

@@ -10,13 +10,13 @@ from rocks.commands._framework.progress import HostProgress
 from rocks.commands._shared.interrupt import LOOK_AT_LEASES
 from rocks.commands._shared.vm_hooks import PluginHook
 from rocks.commands._shared.vm_states import states_afterwards
+from rocks.core.callers import check_full_rights
 from rocks.core.names import printable
 from rocks.leases.fence_command import Force
 from rocks.leases.records import held_by_removed
 from rocks.machine.hooks import load_changed
 from rocks.machine.power import machines_to_stop, read_action, stop_machines
 from rocks.machine.records import load_vms
-from rocks.trust.callers import check_full_rights
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
