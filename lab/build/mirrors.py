@@ -1,4 +1,4 @@
-"""Where packages come from: this machine's own mirrors of Debian 12, as apt knows them."""
+"""Where packages come from: this machine's own mirrors of Debian, as apt knows them."""
 
 from __future__ import annotations
 
@@ -7,18 +7,26 @@ from pathlib import Path
 from rocks.core.errors import StateError
 from rocks.core.process import run
 
-RELEASE = "bookworm"
-_PROGRAM = Path(__file__).absolute().parents[2] / "tools" / "debian-sources"
+_TOOLS = Path(__file__).absolute().parents[2] / "tools"
 _DEADLINE_SECONDS = 300.0
+
+
+def release() -> str:
+    """The name of the release that is worked with, `bookworm`, as of tools/release. StateError for another system."""
+    return _answer("release").split()[0]
 
 
 def sources(backports: bool = False) -> str:
     """Apt's sources with ZFS's `contrib`, and with the backports where they are asked for, as of tools/debian-sources.
 
-    StateError when this machine's apt names no mirror of Debian 12, or when it does not answer.
+    StateError when this machine's apt names no mirror of the release, or when it does not answer.
     """
     options = ["--backports"] if backports else []
-    done = run([str(_PROGRAM), *options, "main", "contrib"], deadline_seconds=_DEADLINE_SECONDS)
+    return _answer("debian-sources", *options, "main", "contrib")
+
+
+def _answer(program: str, *arguments: str) -> str:
+    done = run([str(_TOOLS / program), *arguments], deadline_seconds=_DEADLINE_SECONDS)
     if done.exit_status != 0:
         raise StateError(done.error_text.strip().removeprefix("Error: "))
     return done.text

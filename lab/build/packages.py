@@ -73,13 +73,19 @@ LEFT_OUT = (
     "/usr/share/doc/*",
     "/usr/share/locale/*",
     "/usr/share/info/*",
-    "/lib/modules/*/kernel/drivers/gpu/*",
-    "/lib/modules/*/kernel/drivers/iio/*",
-    "/lib/modules/*/kernel/drivers/media/*",
-    "/lib/modules/*/kernel/drivers/net/wireless/*",
-    "/lib/modules/*/kernel/drivers/staging/*",
-    "/lib/modules/*/kernel/drivers/usb/*",
-    "/lib/modules/*/kernel/fs/ocfs2/*",
-    "/lib/modules/*/kernel/sound/*",
+    *(
+        f"{usr}/lib/modules/*/kernel/{part}/*"  # in packages of Debian 12, and of 13
+        for usr in ("", "/usr")
+        for part in (
+            "drivers/gpu",
+            "drivers/iio",
+            "drivers/media",
+            "drivers/net/wireless",
+            "drivers/staging",
+            "drivers/usb",
+            "fs/ocfs2",
+            "sound",
+        )
+    ),
 )
 """Files of packages that no machine of the lab will ever read."""

@@ -11,7 +11,7 @@ from lab.build import iso_images, own_packages, packages, settings, trees, works
 from lab.build.cache import Cache, files_of, key_of
 from lab.build.image import write_image
 from lab.build.initramfs import write_initramfs
-from lab.build.mirrors import RELEASE, sources
+from lab.build.mirrors import release, sources
 from lab.progress import Progress
 from rocks.core.process import run_checked
 
@@ -62,7 +62,8 @@ def keys(modules: str = "", isos: str = "") -> Keys:
     """
     modules = modules or own_packages.modules_key()
     own = own_packages.packages_key(modules)
-    tree = key_of(RELEASE, packages.TREE, packages.LEFT_OUT)
+    of_release = release()
+    tree = key_of(of_release, packages.TREE, packages.LEFT_OUT)
     shop = key_of(tree, packages.WORKSHOP, packages.ZFS_SOURCE)
     zfs = key_of(shop, files_of(workshop.COMPILE_ZFS))
     how = files_of(_HERE / "settings.py", _HERE / "image.py", _HERE / "initramfs.py", _HERE / "init")
@@ -71,7 +72,7 @@ def keys(modules: str = "", isos: str = "") -> Keys:
         own = ""
         image = key_of(isos, packages.TOOLS, how, files_of(_HERE / "iso_images.py", _HERE / "rolls.py"))
     instruments = key_of(shop, files_of(*(_INSTRUMENTS / name for name in workshop.INSTRUMENT_SOURCES)))
-    return Keys(tree, key_of(RELEASE, packages.QEMU), shop, zfs, instruments, modules, own, image, isos)
+    return Keys(tree, key_of(of_release, packages.QEMU), shop, zfs, instruments, modules, own, image, isos)
 
 
 def required(cache: Cache, now: Keys) -> Built:
@@ -180,7 +181,7 @@ def _make_machine_tree(into: Path) -> None:
 
 
 def _make_qemu_tree(into: Path) -> None:
-    backports = f"{RELEASE}-backports"
+    backports = f"{release()}-backports"
     trees.make_tree(into, packages.QEMU, sources(backports=True), packages.LEFT_OUT, backports)
 
 

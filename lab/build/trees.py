@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from lab.build.mirrors import RELEASE
+from lab.build.mirrors import release
 from rocks.core.errors import ToolError
 from rocks.core.process import run, run_checked
 
@@ -36,7 +36,7 @@ def make_tree(
         *((f'--aptopt=APT::Default-Release "{preferred_release}"',) if preferred_release else ()),
         *(f"--dpkgopt=path-exclude={pattern}" for pattern in left_out),
         *((f"--customize-hook=chroot \"$1\" sh -c '{last_step}'",) if last_step else ()),
-        *(RELEASE, str(folder), "-"),
+        *(release(), str(folder), "-"),
     ]
     answer = run(arguments, deadline_seconds=_DEADLINE_SECONDS, standard_input=sources.encode())
     if answer.exit_status != 0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import lzma
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,8 +10,8 @@ from pathlib import Path
 from rocks.core.errors import StateError
 
 MODULES = ("virtio_pci", "virtio_blk", "virtio_net", "virtio_console", "button", "evdev")
-"""Modules of the guest: disk, network, the guest agent's channel, power button. In Debian 12's cloud kernel all are
-modules."""
+"""Modules of the guest: disk, network, the guest agent's channel, power button. In the cloud kernel of
+Debian 12 all are modules; that of 13 has some built in."""
 
 CD_MODULES = ("ata_piix", "sr_mod", "isofs")
 """Further ones, for a CD in the IDE drive that virtual machines have."""
@@ -27,15 +28,38 @@ def find_kernel(unpacked: Path) -> Path:
 
 
 def read_modules(unpacked: Path, kernel: Path, modules: Sequence[str] = MODULES) -> dict[str, bytes]:
-    """Contents of the modules of `kernel` that a guest needs, by name, each after those that it depends on."""
+    """Contents of the modules of `kernel` that a guest needs, by name, as of `modules_in`."""
     release = kernel.name.removeprefix("vmlinuz-")
-    files = {_plain(path.stem): path for path in unpacked.glob(f"lib/modules/{release}/kernel/**/*.ko")}
+    return modules_in(unpacked / "lib/modules" / release, modules)
+
+
+def modules_in(folder: Path, modules: Sequence[str]) -> dict[str, bytes]:
+    """Contents of these modules of a kernel's folder, by name, each after those that it depends on.
+
+    Those that the kernel has built in are left out: kernels of Debian 12 and 13 differ in these. StateError for a
+    missing one.
+    """
+    files = {
+        _plain(path.name.partition(".")[0]): path
+        for ending in (".ko", ".ko.xz")  # those of Debian 13 are compressed
+        for path in folder.glob(f"kernel/**/*{ending}")
+    }
+    table = folder / "modules.builtin"
+    built_in = (
+        {_plain(Path(line).stem) for line in table.read_text("ascii").split()} if table.exists() else set()
+    )
+    modules = [name for name in modules if name not in built_in]
     contents: dict[str, bytes] = {}
     pending = list(modules)
     while pending:
         name = pending.pop()
         if name not in contents:
-            contents[name] = _content(files, name)
+            if name not in files:
+                raise StateError(
+                    f"the kernel has no module {name} in {folder}; remove its folder and run `make setup`"
+                )
+            content = files[name].read_bytes()
+            contents[name] = lzma.decompress(content) if files[name].suffix == ".xz" else content
             pending.extend(dependencies(contents[name]))
     order = load_order(modules, {name: dependencies(content) for name, content in contents.items()})
     return {name: contents[name] for name in order}
@@ -66,9 +90,3 @@ def load_order(modules: Sequence[str], needs: Mapping[str, Sequence[str]]) -> tu
 
 def _plain(name: str) -> str:
     return name.replace("-", "_")
-
-
-def _content(files: Mapping[str, Path], name: str) -> bytes:
-    if name not in files:
-        raise StateError(f"the guest's kernel has no module {name}; remove its folder and run `make setup`")
-    return files[name].read_bytes()

@@ -1,5 +1,6 @@
 """The order in which a guest loads its modules."""
 
+import lzma
 from pathlib import Path
 
 import pytest
@@ -37,3 +38,15 @@ def test_without_an_unpacked_kernel_the_error_names_the_set_up(tmp_path: Path) -
 def test_a_module_that_is_missing_is_named(tmp_path: Path) -> None:
     with pytest.raises(StateError, match="no module"):
         kernel.read_modules(tmp_path, tmp_path / "vmlinuz-6.1.0")
+
+
+def test_compressed_modules_are_read_and_what_is_built_in_is_left_out(tmp_path: Path) -> None:
+    """As in the kernel of Debian 13."""
+    folder = tmp_path / "lib/modules/6.12"
+    (folder / "kernel/net").mkdir(parents=True)
+    (folder / "modules.builtin").write_text("kernel/drivers/virtio/virtio_pci.ko\n")
+    plain, needed = b"\x7fELF\0depends=net-failover\0", b"\x7fELF\0depends=\0"
+    (folder / "kernel/net/virtio_net.ko").write_bytes(plain)
+    (folder / "kernel/net/net-failover.ko.xz").write_bytes(lzma.compress(needed))
+    found = kernel.read_modules(tmp_path, tmp_path / "vmlinuz-6.12", ("virtio_pci", "virtio_net"))
+    assert list(found.items()) == [("net_failover", needed), ("virtio_net", plain)]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.build.mirrors import sources
+from lab.build.mirrors import release, sources
 from rocks.core.errors import StateError
 
 _INDEXES = """\
@@ -20,6 +20,7 @@ Packages extra stable http://other.example/
 @pytest.fixture
 def apt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """What apt-get indextargets prints; apt-get update does nothing."""
+    monkeypatch.setenv("RELEASE", "bookworm")
     printed = tmp_path / "indexes"
     program = tmp_path / "apt-get"
     program.write_text(f'#!/bin/sh\n[ "$1" != indextargets ] || cat "{printed}"\n')
@@ -48,3 +49,25 @@ def test_missing_archive_is_one_sentence(apt: Path) -> None:
     apt.write_text("".join(_INDEXES.splitlines(keepends=True)[:4]))
     with pytest.raises(StateError, match="^apt on this machine names no mirror of bookworm-security"):
         sources()
+
+
+def test_another_release_is_at_the_same_mirrors(apt: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RELEASE")
+    own = release()
+    other = {"bookworm": "trixie", "trixie": "bookworm"}[own]
+    apt.write_text(_INDEXES.replace("bookworm", own))
+    monkeypatch.setenv("RELEASE", other)
+    lines = [line.split()[2:4] for line in sources().splitlines()]
+    assert lines == [
+        ["http://one.example/debian/", other],
+        ["http://one.example/debian/", f"{other}-updates"],
+        ["http://one.example/security/", f"{other}-security"],
+    ]
+
+
+@pytest.mark.parametrize("name", ["jammy", "sid", "Bookworm", "bookworm trixie", "$(id)"])
+def test_another_system_is_refused_in_one_line(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RELEASE", name)
+    with pytest.raises(StateError) as refused:
+        release()
+    assert str(refused.value) == f"RELEASE is {name}: use a Debian 12 or 13 (bookworm, trixie)"
