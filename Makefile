@@ -306,12 +306,13 @@ reference: $(PYTHON) ## write docs/reference, and what completion knows, from th
 	PYTHONPATH=src $(PYTHON) -m lab.pages.reference docs/reference
 	PYTHONPATH=src $(PYTHON) -m nucleus.api.openapi docs/reference/nucleus-openapi.json
 
+# For all Pythons of tools/release at once: pip-compile resolves for the running one.
+RESOLVE = .state/uv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --strip-extras \
+  --no-header --no-annotate
 requirements: ## resolve requirements*.in anew into requirements*.txt, with hashes
-	$(PYTHON) -m pip install --quiet --disable-pip-version-check pip-tools==7.6.2
-	$(PYTHON) -m piptools compile --quiet --generate-hashes --strip-extras --no-header --no-annotate \
-	  --no-emit-index-url --no-emit-find-links --output-file requirements.txt requirements.in
-	$(PYTHON) -m piptools compile --quiet --generate-hashes --strip-extras --no-header --no-annotate \
-	  --no-emit-index-url --no-emit-find-links --allow-unsafe --output-file requirements-dev.txt requirements-dev.in
+	@[ -x .state/uv/bin/uv ] || { /usr/bin/python3 -m venv .state/uv && .state/uv/bin/pip install --quiet --disable-pip-version-check uv==0.13.9; }
+	$(RESOLVE) --output-file requirements.txt requirements.in
+	$(RESOLVE) --output-file requirements-dev.txt requirements-dev.in
 
 clean: demo-stop lab-stop ## remove everything that was built or downloaded here; Debian packages stay
 	rm -rf .state dist

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from lab.slurm.daemons import on_one_machine
+from lab.slurm.daemons import cgroup_configuration, on_one_machine
 from rocks.core.process import Finished, end_group, run, run_checked, start_with_pipes
 from rocks.inventory.slurm_configuration import SlurmNode, slurm_configuration
 from tests.patience import patience
@@ -175,6 +175,10 @@ class SlurmSite:
 
     def start_database(self) -> None:
         """Start slurmdbd, and wait until it answers."""
+        # that of Debian 13 does not start when it has to make its schema itself (libmariadb 3.4)
+        create = f"--execute=CREATE DATABASE IF NOT EXISTS {_schema_of(self.folder)}"
+        client = ("mariadb", f"--socket={self._mysql_socket}", "--user=root", create)
+        run_checked(client, deadline_seconds=60)
         self.run_inside("/usr/sbin/slurmdbd")
         self._wait_for("sacctmgr", "--noheader", "show", "cluster")
 
@@ -362,6 +366,10 @@ def namespaces(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def _schema_of(folder: Path) -> str:
+    return folder.name.replace("-", "_")
+
+
 def create_site(hosts: Sequence[str]) -> Path:
     folder = create_folder()
     values = {
@@ -374,7 +382,8 @@ def create_site(hosts: Sequence[str]) -> Path:
     (folder / "hook").write_text(_HOOK.format(folder=folder, source=source), "utf-8")
     (folder / "hook").chmod(0o755)
     (folder / "etc/host-free.conf").write_text(f"user = {USER}\n", "ascii")
-    database = _DATABASE.format(folder=folder, port=_PORT + 1, schema=folder.name.replace("-", "_"))
+    (folder / "etc/cgroup.conf").write_text(cgroup_configuration(), "ascii")
+    database = _DATABASE.format(folder=folder, port=_PORT + 1, schema=_schema_of(folder))
     (folder / "etc/slurmdbd.conf").write_text(database, "ascii")
     (folder / "etc/slurmdbd.conf").chmod(0o600)
     return folder

@@ -11,7 +11,7 @@ from pathlib import Path
 from lab import database
 from lab.namespace import Machine
 from rocks.core.errors import HostError
-from rocks.core.process import Finished
+from rocks.core.process import Finished, run_checked
 from rocks.inventory.slurm_configuration import SlurmNode, slurm_configuration
 
 _FOLDER, _SCHEMA = "/run/slurm-demo", "slurm"
@@ -64,6 +64,15 @@ def on_one_machine(text: str, hosts: Sequence[str], controller: str, first_port:
     return re.sub(r"^NodeName=(\S+)", with_port, text, flags=re.MULTILINE)
 
 
+def cgroup_configuration() -> str:
+    """No plugin uses cgroups, and slurmd does not start where it looks for them, and there are none.
+
+    24.11 can do without; 22.05 looks for nothing with the older kind.
+    """
+    version = run_checked(["/usr/sbin/slurmd", "-V"], deadline_seconds=60).text
+    return f"CgroupPlugin={'disabled' if int(version.split()[1].split('.')[0]) >= 23 else 'cgroup/v1'}\n"
+
+
 def _write_files(folder: Path, controller: str, address: str, hosts: Sequence[str], site_lines: str) -> None:
     """Write keys, folders and files for all daemons, whose folder is seen at `folder` here."""
     for name in ("etc", "state", "spool", "log", "run", "sbin"):
@@ -82,8 +91,7 @@ def _write_files(folder: Path, controller: str, address: str, hosts: Sequence[st
         path = folder / "etc" / name
         path.touch(mode=0o600)
         path.write_bytes(content)
-    # no plugin uses cgroups; slurmd does not begin where it looks for them, and there are none
-    (folder / "etc/cgroup.conf").write_text("CgroupPlugin=cgroup/v1\n", "ascii")
+    (folder / "etc/cgroup.conf").write_text(cgroup_configuration(), "ascii")
     nodes = [SlurmNode(host, address, 4, has_machines=True) for host in hosts]
     lines = _SITE_LINES.format(folder=_FOLDER) + site_lines
     text = slurm_configuration(controller, address, nodes, lines)
@@ -123,6 +131,10 @@ class Slurm:
             f"SLURM_CONF={_FOLDER}/etc/slurm.conf",
             f"MYSQL_UNIX_PORT={database.SOCKET}",
         )
+        # slurmdbd of Debian 13 does not start when it has to make its schema itself (libmariadb 3.4)
+        create = f"--execute=CREATE DATABASE IF NOT EXISTS {_SCHEMA}"
+        client = ["/usr/bin/mariadb", f"--socket={database.SOCKET}", "--user=root", create]
+        machine.run_checked(client, _SECONDS)
         machine.start_daemon("slurmdbd", [*environment, "/usr/sbin/slurmdbd", "-D"])
         self._wait("sacctmgr", "--noheader", "show", "cluster")
         machine.start_daemon("slurmctld", [*environment, f"{_FOLDER}/sbin/slurmctld", "-D"])

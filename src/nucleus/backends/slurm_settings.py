@@ -18,7 +18,9 @@ _EPILOG_SECONDS = 3600
 _MARGIN_SECONDS = 60
 """How long `rocks-host-free` waits as an epilog."""
 
-_LINE = re.compile(r"^(\w+)\s*= ?(.*)$", re.MULTILINE)
+_LINE = re.compile(r"^(\w+)(?:\[\d+\])?\s*= ?(.*)$", re.MULTILINE)
+"""Slurm 24.11 prints each program before jobs by itself: `Prolog[0] = …`."""
+
 _FIELD = re.compile(r"(\w+)=(\S*)")
 _HOOKS = ("Prolog", "Epilog", "HealthCheckProgram")
 _ACCOUNTING = ("AccountingStorageType", "accounting_storage/slurmdbd")

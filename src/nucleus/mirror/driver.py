@@ -23,6 +23,7 @@ from rocks.core.mariadb import (
     TOO_MANY_CONNECTIONS,
     TOO_SLOW,
     UNREACHABLE,
+    WITHOUT_SNAPSHOTS,
     error_code,
     error_text,
     read_rows_quickly,
@@ -51,6 +52,7 @@ STATEMENT_SECONDS = 3.5
 _SESSION = (
     "SET SESSION tx_isolation = 'READ-COMMITTED', time_zone = '+00:00',"
     f" innodb_lock_wait_timeout = {LOCK_WAIT_SECONDS}, sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION'"
+    f"{WITHOUT_SNAPSHOTS}"
 )
 
 _UNREACHABLE = UNREACHABLE | ACCESS_DENIED | TOO_MANY_CONNECTIONS
@@ -104,6 +106,7 @@ def connect(
         user=user or settings.user,
         database=database,
         charset="utf8mb4",
+        collation="utf8mb4_general_ci",  # the server's own is another one since MariaDB 11.5
         init_command=f"{_SESSION}, max_statement_time = {statement_seconds}",
         autocommit=commits_itself,
         ssl_disabled=True,

@@ -18,8 +18,13 @@ TOO_MANY_CONNECTIONS = frozenset({1040, 1203, 1226})
 LOCK_TIMEOUTS = frozenset({1205, 1467})
 """1467: the lock of a table's next number, which an INSERT … SELECT holds while it waits for a row (MariaDB 10.11)."""
 
-LOCKED_OUT = LOCK_TIMEOUTS | {1213}
-"""Another transaction holds the rows: the wait was too long, or a deadlock."""
+LOCKED_OUT = LOCK_TIMEOUTS | {1020, 1213}
+"""Another transaction holds the rows: the wait was too long, or a deadlock; or it has changed them (1020)."""
+
+WITHOUT_SNAPSHOTS = "/*M!110602 , innodb_snapshot_isolation = OFF*/"
+"""A part of SET SESSION for MariaDB 11.6.2 and later, where it is ON by default: a statement ends with error 1020 there
+when a row was changed after the transaction had first looked. Servers before that, and MySQL, take it for a comment.
+"""
 
 NO_PRIVILEGE = frozenset({1142, 1143, 1227, 1370})
 BAD_VALUE = frozenset({1264, 1265, 1292, 1366, 1367, 1406, 3140, 4025})

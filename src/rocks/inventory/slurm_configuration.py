@@ -2,7 +2,8 @@
 
 It has what `nucleus check slurm` demands. Hosts get it from slurmctld when slurmd starts (configless), so only the
 frontend has the file. Lines of the site come last: of a parameter that is there twice, Slurm takes the last one (seen
-with 22.05.8).
+with 22.05.8). Of programs before and after jobs, 24.11 runs those of all lines: where the site has one, ours is left
+out.
 
 No daemon has a log besides the journal. The rotation of Debian's packages does nothing on a host without slurm.conf,
 whose slurmd would go on writing into a file that is gone; on the frontend it has slurmctld read its files again.
@@ -69,6 +70,9 @@ _NUMBERS = r"[0-9]{1,9}(?:-[0-9]{1,9})?"
 _PART = re.compile(rf"\[({_NUMBERS}(?:,{_NUMBERS})*)\]|([^\[]+|\[)")
 _MAX_NODES = 65536
 """Nodes of a Slurm."""
+_LISTS = re.compile(r"^[ \t]*(Prolog|Epilog)[ \t]*=", re.MULTILINE | re.IGNORECASE)
+"""Parameters of our text whose lines Slurm 24.11 takes all, not the last one."""
+
 _INCLUDE = re.compile(r"^[ \t]*Include[ \t]", re.MULTILINE | re.IGNORECASE)
 
 
@@ -110,6 +114,8 @@ def slurm_configuration(frontend: str, address: str, nodes: Sequence[SlurmNode],
     )
     of_computesets = [node.name for node in nodes if node.has_machines]
     partition = _PARTITION.format(",".join(of_computesets)) if of_computesets else ""
+    for name in {found.capitalize() for found in _LISTS.findall(site_lines)}:
+        text = text.replace(f"\n{name}={_HOOK}\n", "\n")
     return text + partition + site_lines
 
 

@@ -223,6 +223,7 @@ def vm_site(site: Site, silent_hosts: None) -> Site:
         "INSERT INTO nodes (Name, Membership, CPUs, Rack, Rank) SELECT w.Name, m.ID, 4, 0, w.Rank FROM ("
         "SELECT 'head' AS Name, 'Frontend' AS Kind, 0 AS Rank UNION ALL SELECT 'vmc-0-0', 'VM Container', 0"
         " UNION ALL SELECT 'vmc-0-1', 'VM Container', 1) w JOIN memberships m ON m.Name = w.Kind"
+        " ORDER BY w.Name"  # MariaDB 11.8 would number them in another order
     )
     site.database.execute(
         "INSERT INTO networks (Node, MAC, IP, Name, Device, Subnet)"
@@ -231,7 +232,7 @@ def vm_site(site: Site, silent_hosts: None) -> Site:
         " UNION ALL SELECT 'head', '52:54:00:00:00:02', '203.0.113.2', 'eth1', 'public'"
         " UNION ALL SELECT 'vmc-0-0', '52:54:00:00:00:03', '10.1.0.2', 'eth0', 'private'"
         " UNION ALL SELECT 'vmc-0-1', '52:54:00:00:00:04', '10.1.0.3', 'eth0', 'private'"
-        ") w JOIN nodes n ON n.Name = w.Host JOIN subnets s ON s.name = w.Net"
+        ") w JOIN nodes n ON n.Name = w.Host JOIN subnets s ON s.name = w.Net ORDER BY w.MAC"
     )
     site.database.execute(
         "INSERT INTO partitions (Node, Mountpoint, PartitionSize) SELECT n.ID, w.Mount, w.Size FROM nodes n JOIN ("

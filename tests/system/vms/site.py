@@ -36,6 +36,10 @@ IMAGES = "/var/lib/rocks-images"
 MAX_SECONDS = 60.0
 
 
+_ROMS = ("/usr/lib/ipxe/qemu/efi-virtio.rom", "/usr/share/qemu/efi-virtio.rom")
+"""Where QEMU of Debian 12, and of 13, has the ROM of its network adapter."""
+
+
 class ThreeMachines:
     """`head` is the frontend and runs virtual machines itself; `vmh1` and `vmh2` are reached by SSH."""
 
@@ -64,7 +68,7 @@ class ThreeMachines:
             machine.start()
             rom = machine.folder / "empty.rom"
             rom.write_bytes(bytes(512))  # emulated, the real one computes for seconds until no server answers
-            machine.cover(rom, "/usr/lib/ipxe/qemu/efi-virtio.rom")
+            machine.cover(rom, next(path for path in _ROMS if Path(path).exists()))
             agent_archive.install(machine.outside("/opt/rocks"))
         self.machines["head"].in_network(self._make_bridges)
         database.start(self.machines["head"])

@@ -25,6 +25,16 @@ def test_hosts_with_machines_are_in_the_partition_of_computesets_and_all_in_that
     assert "virt" not in slurm_configuration("head", "10.1.1.1", [COMPUTE], "")
 
 
+def test_a_program_of_the_site_is_in_the_place_of_ours() -> None:
+    """Slurm 24.11 would run both, where 22.05 takes the last one."""
+    text = slurm_configuration(
+        "head", "10.1.1.1", [COMPUTE], " epilog = /site/end\nHealthCheckProgram=/site/health\n"
+    )
+    hooks = [line.strip() for line in text.split("\n") if "hook" in line.lower() or "log" in line.lower()[:8]]
+    assert hooks == ["PrologFlags=Alloc", "Prolog=/opt/rocks/libexec/rocks-host-free", "epilog = /site/end"]
+    assert text.index("HealthCheckProgram=/opt") < text.index("HealthCheckProgram=/site")
+
+
 @pytest.mark.parametrize(
     ("nodes", "message"),
     [
