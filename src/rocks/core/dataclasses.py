@@ -31,6 +31,9 @@ class _OnFirstUse:
         self._name = name
 
     def __get__(self, instance: Optional[object], kind: type) -> Any:
+        if isinstance(instance, type):  # inspect.signature of Python 3.13 binds `__init__` to the class
+            _complete(instance)
+            return getattr(instance, self._name).__get__(instance)
         _complete(kind)
         return getattr(kind if instance is None else instance, self._name)
 
