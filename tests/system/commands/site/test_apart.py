@@ -13,6 +13,7 @@ import struct
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -213,7 +214,7 @@ def test_a_child_that_was_taken_over_asks_only_for_connections_that_were_accepte
         far.close()
         say("udp or file", asked("/udp", near))
         for path in ("/true", "/again", "/outward"):
-            connection, peer = server.socket.accept()
+            connection: Any = server.socket.accept()[0]
             if path == "/outward":
                 nobody = struct.pack("H14x", socket.AF_UNSPEC)
                 say("disconnected", ctypes.CDLL(None).connect(connection.fileno(), nobody, len(nobody)))
