@@ -76,8 +76,9 @@ export SLURM_CONF={folder}/etc/slurm.conf PYTHONPATH={source}
 export ROCKS_STATE_FOLDER="{folder}/hosts/$SLURMD_NODENAME"
 export ROCKS_LIBVIRT_URI="test://$ROCKS_STATE_FOLDER.xml"
 exec /usr/bin/python3 -c 'import pathlib, sys
-from rocks.agent import host_free, main
-host_free.SETTINGS = pathlib.Path("{folder}/etc/host-free.conf")
+from rocks.agent import main
+from rocks.core import job_user
+job_user.SETTINGS = pathlib.Path("{folder}/etc/host-free.conf")
 sys.exit(main.main(["host-free"]))'
 """
 
