@@ -18,10 +18,10 @@ def test_the_name_of_an_image_is_one_word_and_not_run(machines: MachineSite) -> 
     odd = machines.image(ODD)
     odd.touch()
     listed = machines.run(f"list host image {OLD}")
-    given = arguments_of(listed, "No machine starts with them: ", " gives the first")
+    given = arguments_of(listed, "; no other machine starts with it: ", " gives the first")
     assert given == ["rocks", "set", "host", "image", OLD, str(odd), "vm=NAME"]
     remove = ["rocks", "remove", "host", "image", OLD, str(odd)]
-    assert arguments_of(listed, "to a machine, ", " removes it") == remove
+    assert arguments_of(listed, "if it is no machine's disk, ", " removes it") == remove
     os.setxattr(odd, "trusted.rocks.machine", machines.uuid("web").encode())
     printed = machines.run("remove host vm web")
     assert arguments_of(printed, "when it is not needed: ", "\n") == remove
