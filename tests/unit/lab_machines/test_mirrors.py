@@ -20,7 +20,7 @@ Packages extra stable http://other.example/
 @pytest.fixture
 def apt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """What apt-get indextargets prints; apt-get update does nothing."""
-    monkeypatch.setenv("RELEASE", "bookworm")
+    monkeypatch.setenv("DEBIAN_RELEASE", "bookworm")
     printed = tmp_path / "indexes"
     program = tmp_path / "apt-get"
     program.write_text(f'#!/bin/sh\n[ "$1" != indextargets ] || cat "{printed}"\n')
@@ -52,11 +52,11 @@ def test_missing_archive_is_one_sentence(apt: Path) -> None:
 
 
 def test_another_release_is_at_the_same_mirrors(apt: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("RELEASE")
+    monkeypatch.delenv("DEBIAN_RELEASE")
     own = release()
     other = {"bookworm": "trixie", "trixie": "bookworm"}[own]
     apt.write_text(_INDEXES.replace("bookworm", own))
-    monkeypatch.setenv("RELEASE", other)
+    monkeypatch.setenv("DEBIAN_RELEASE", other)
     lines = [line.split()[2:4] for line in sources().splitlines()]
     assert lines == [
         ["http://one.example/debian/", other],
@@ -67,7 +67,7 @@ def test_another_release_is_at_the_same_mirrors(apt: Path, monkeypatch: pytest.M
 
 @pytest.mark.parametrize("name", ["jammy", "sid", "Bookworm", "bookworm trixie", "$(id)"])
 def test_another_system_is_refused_in_one_line(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RELEASE", name)
+    monkeypatch.setenv("DEBIAN_RELEASE", name)
     with pytest.raises(StateError) as refused:
         release()
-    assert str(refused.value) == f"RELEASE is {name}: use a Debian 12 or 13 (bookworm, trixie)"
+    assert str(refused.value) == f"DEBIAN_RELEASE is {name}: use a Debian 12 or 13 (bookworm, trixie)"
