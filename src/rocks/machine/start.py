@@ -288,7 +288,7 @@ def _specify(
                     restores=attempt.is_saved,
                 )
                 # what the host would refuse by its domain claims nothing before
-                way_of(attempt.request, domain)
+                way_of(attempt.request, domain, "" if answer is None else answer.qemu)
                 attempt.spec = spec
             elif was_running(attempt):
                 raise AlreadyRunningError(f"The host {vm.name} is already running.")

@@ -8,6 +8,7 @@ the other operations is decided in the same way by `operation_plan`.
 from __future__ import annotations
 
 import enum
+import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import BusyError, Code, StateError
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 LEAST_FREE_BYTES = BYTES_PER_GIB
 """The least free space in the file system of an image: with less, the guest would soon stop with a write error."""
+
+_QEMU = re.compile(r"(\d{1,4})\.(\d{1,4})")
+_MACHINE_TYPE = re.compile(r"-(\d{1,4})\.(\d{1,4})\Z")
 
 NOT_STARTED = "is not started"
 """What a message says of a machine, where a rule of starts is broken; callers that start nothing give another text."""
@@ -57,7 +61,7 @@ def plan_start(
     MB. StateError or BusyError, with the remedy, when it cannot start.
     """
     domain = _domain_of(spec, observed)
-    way = way_of(spec, domain)
+    way = way_of(spec, domain, observed.qemu)
     if way is Way.RUNS:
         return StartPlan(way, ())
     if way is Way.COMPLETE:
@@ -86,8 +90,8 @@ def disks_to_check(spec: StartDomain) -> tuple[DiskSpec, ...]:
     return tuple(disk for disk in spec.disks if not (disk.is_cdrom or disk.is_mapped and spec.restores))
 
 
-def way_of(spec: StartDomain, domain: DomainFact | None) -> Way:
-    """The way, by the domain of that name on the host. Errors as `plan_start`."""
+def way_of(spec: StartDomain, domain: DomainFact | None, qemu: str = "") -> Way:
+    """The way, by the domain of that name on the host, and the version of its QEMU. Errors as `plan_start`."""
     name = spec.name
     if domain is not None and domain.state == "shutdown":
         raise BusyError(f"{name} is shutting down at this moment; start it when it is off")
@@ -101,7 +105,7 @@ def way_of(spec: StartDomain, domain: DomainFact | None) -> Way:
         if domain.state in GUEST_RUNS:
             return Way.RUNS
     if spec.restores:
-        _check_saved(spec, domain)
+        _check_saved(spec, domain, qemu)
         return Way.RESTORE
     if domain is not None and domain.has_managed_save:
         raise StateError(
@@ -264,13 +268,33 @@ def _check_same_lease(spec: StartDomain, domain: DomainFact) -> None:
         )
 
 
-def _check_saved(spec: StartDomain, domain: DomainFact | None) -> None:
+def is_too_old(qemu: str, machine_type: str) -> bool:
+    """Whether a QEMU of this version is older than the machine type, which it does not know then.
+
+    The versions are as in `HostFacts` and `DomainFact`; a type of a distribution's own, as pc-q35-rhel9.2.0, has none
+    that could be compared. A type has the number of the release of QEMU that it came with, as pc-i440fx-7.2 (QEMU,
+    docs/about/deprecated.rst, "System emulator machines").
+    """
+    has, needs = _QEMU.match(qemu), _MACHINE_TYPE.search(machine_type)
+    return (
+        has is not None
+        and needs is not None
+        and tuple(map(int, has.groups())) < tuple(map(int, needs.groups()))
+    )
+
+
+def _check_saved(spec: StartDomain, domain: DomainFact | None, qemu: str) -> None:
     name = spec.name
     discard = f"discard what its guest had in memory: rocks stop host vm {name} saved=remove"
     if domain is None or not domain.has_managed_save or domain.token != spec.token:
         raise StateError(
             f"{name} was saved, but {_host(spec)} does not have its memory any more; to start it as after a power "
             f"cut, {discard}, then rocks start host vm {name}"
+        )
+    if is_too_old(qemu, domain.machine_type):
+        raise StateError(
+            f"{name} was saved by a newer QEMU than {_host(spec)} has now: its machine type is {domain.machine_type}, "
+            f"which QEMU {qemu} does not know; install that QEMU again, or {discard}"
         )
     recorded = [disk.path for disk in spec.disks if not disk.is_cdrom]
     lacking = [path for path in recorded if path not in domain.disks]

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rocks.core.dataclasses import dataclass
-from rocks.core.errors import RocksError
+from rocks.core.errors import RocksError, without_errors
 from rocks.inventory.host_requests import open_fleet
 from rocks.leases import records as leases
 from rocks.leases.machine_requests import contact_hosts
@@ -14,10 +14,10 @@ from rocks.leases.plan import MOVING, SAVED
 from rocks.machine.moves.live_end_rules import is_off_on_both
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from rocks.database.connection import Database
-    from rocks.fleet.wire.facts import DomainFact
+    from rocks.fleet.wire.facts import DomainFact, HostFacts
 
 STATUS_SECONDS = 5.0
 """How long a listing waits for a host."""
@@ -64,6 +64,14 @@ class VmStates:
     failed: dict[str, RocksError]
 
 
+def ask_hosts(database: Database, hosts: Sequence[str]) -> tuple[dict[str, HostFacts], dict[str, RocksError]]:
+    """The facts of each host, and why the others gave none; all at the same time, for at most `STATUS_SECONDS`."""
+    with open_fleet(database, hosts) as fleet:
+        answers = contact_hosts(database, fleet, hosts, limit_seconds=STATUS_SECONDS)
+    failed: dict[str, RocksError] = {}
+    return dict(without_errors(answers.items(), failed)), failed
+
+
 def show_vm_states(database: Database, containers: Mapping[str, str | None]) -> VmStates:
     """The state of each machine; `containers` maps each machine to its container's name, or None.
 
@@ -77,18 +85,12 @@ def show_vm_states(database: Database, containers: Mapping[str, str | None]) -> 
     }
     moving = [one for one in held.values() if one.state == MOVING]
     hosts = sorted({host for host in (*places.values(), *(one.target for one in moving)) if host})
-    with open_fleet(database, hosts) as fleet:
-        facts = contact_hosts(database, fleet, hosts, limit_seconds=STATUS_SECONDS)
-    failed = {host: answer for host, answer in facts.items() if isinstance(answer, RocksError)}
-    domains = {
-        host: {domain.name: domain for domain in answer.domains}
-        for host, answer in facts.items()
-        if not isinstance(answer, RocksError)
-    }
+    found, failed = ask_hosts(database, hosts)
+    domains = {host: {domain.name: domain for domain in facts.domains} for host, facts in found.items()}
     leased = {name for name in places if (lease := held.get(name.lower())) and lease.is_held}
     states = {name: _state(name, host, domains, name in leased) for name, host in places.items()}
     for lease in moving:
-        if not is_off_on_both(lease.name, lease.host, lease.target, facts):
+        if not is_off_on_both(lease.name, lease.host, lease.target, {**found, **failed}):
             states[lease.name] = replace(states[lease.name], status=MOVING)
     return VmStates(states, failed)
 

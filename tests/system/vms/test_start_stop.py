@@ -1,5 +1,6 @@
 """Machines and clusters start and stop on real hosts; starts that cannot be; a guest that ends by itself."""
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -18,6 +19,7 @@ def test_a_machine_is_started_listed_and_stopped(site: ThreeMachines) -> None:
     assert site.running(vm) == [host]
     assert site.lease(vm)[1:] == ("running", host)
     assert "active" in site.done(f"list host vm {vm} status=yes")
+    assert re.search(rf"^{host}: .* debian 1[23] +\d+\.\d+\.\d+$", site.done("list host status=yes"), re.M)
     disk = site.machines[host].outside(IMAGES) / "one.vda"
     assert disk.stat().st_size == 1000**3, "a sparse image of one GB is made where none was"
     assert disk.stat().st_blocks * 512 < 10_000_000

@@ -277,12 +277,15 @@ def test_a_start_interrupted_before_its_guest_is_finished() -> None:
 
 def saved(*domains: DomainFact) -> StartPlan:
     """The plan for a machine that is saved under lease 7."""
-    return plan(facts(*domains), continues=True, restores=True)
+    return plan(facts(*domains, qemu="7.2.22"), continues=True, restores=True)
 
 
 def test_a_saved_machine_continues_also_after_an_interrupted_restore() -> None:
-    found = saved(domain(token=7, has_managed_save=True, disks=(IMAGE, "/seed")))
-    assert found == StartPlan(Way.RESTORE, ("continue web from its saved memory",))
+    for machine_type in ("", "pc-i440fx-7.2", "pc-q35-6.2", "pc-q35-rhel9.2.0", "microvm"):
+        found = saved(
+            domain(token=7, has_managed_save=True, disks=(IMAGE, "/seed"), machine_type=machine_type)
+        )
+        assert found == StartPlan(Way.RESTORE, ("continue web from its saved memory",))
     assert saved(domain(state="paused", token=7)).way is Way.COMPLETE
     assert saved(domain(state="running", token=7)).way is Way.RUNS
 
@@ -296,6 +299,10 @@ def test_a_saved_machine_continues_also_after_an_interrupted_restore() -> None:
         (
             (domain(token=7, has_managed_save=True, disks=("/other",)),),
             f"with other disks .*: with /other, and without {IMAGE}; undo",
+        ),
+        (
+            (domain(token=7, has_managed_save=True, disks=(IMAGE,), machine_type="pc-q35-10.0"),),
+            "a newer QEMU than vmc-0-0 has now: its machine type is pc-q35-10.0, which QEMU 7.2.22 does not know",
         ),
     ],
 )

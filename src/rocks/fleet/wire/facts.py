@@ -43,8 +43,9 @@ class LeaseFact:
 class DomainFact:
     """A domain as libvirt reports it. `token` is None for a domain that this system did not start.
 
-    `disks` are the files and devices of its disks. `listeners` are its screens and lines that listen on the network,
-    where every user of the host reaches them: `vnc 127.0.0.1 port 5900`.
+    `machine_type` is what QEMU emulates, with the version that it has kept since its start: pc-i440fx-7.2; empty when
+    it is not known. `disks` are the files and devices of its disks. `listeners` are its screens and lines that listen
+    on the network, where every user of the host reaches them: `vnc 127.0.0.1 port 5900`.
     """
 
     name: str
@@ -58,6 +59,7 @@ class DomainFact:
     has_managed_save: bool
     disks: Tuple[str, ...] = ()
     listeners: Tuple[str, ...] = ()
+    machine_type: str = ""
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,8 @@ class HostFacts:
     `fenced` names the domains whose fences are in force from now on, `ended` those whose leases have ended: they are
     not active, and no agent that still works on an earlier request can start them. `epoch` is the host's lease epoch;
     `leases` is empty unless the request asks for them. `load` is the load average of the last minute. `shape` is None
-    unless the request asks for it.
+    unless the request asks for it. `system` is the operating system and its release by os-release(5), as debian 12;
+    `qemu` the version of its QEMU, as 7.2.22. Both are empty where they are not known.
     """
 
     memory_mb: int
@@ -99,6 +102,8 @@ class HostFacts:
     leases: Tuple[LeaseFact, ...] = ()
     load: float = 0.0
     shape: Optional[ShapeFact] = None
+    system: str = ""
+    qemu: str = ""
 
 
 @dataclass(frozen=True)

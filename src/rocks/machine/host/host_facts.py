@@ -1,4 +1,4 @@
-"""Facts of the machine: memory, processors and load."""
+"""Facts of the machine: memory, processors, load and operating system."""
 
 from __future__ import annotations
 
@@ -10,11 +10,15 @@ from rocks.core.units import KIB_PER_MB
 
 
 class MachineFact(NamedTuple):
-    """As reported by the kernel; `memory_mb` is MemTotal, `load` the load average of the last minute."""
+    """As reported by the kernel; `memory_mb` is MemTotal, `load` the load average of the last minute.
+
+    `system` is the operating system and its release, as debian 12; empty without /etc/os-release.
+    """
 
     memory_mb: int
     cpus: int
     load: float = 0.0
+    system: str = ""
 
 
 def read_machine() -> MachineFact:
@@ -24,7 +28,18 @@ def read_machine() -> MachineFact:
         memory_mb=memory_kib // KIB_PER_MB,
         cpus=os.cpu_count() or 1,
         load=round(os.getloadavg()[0], 2),
+        system=_read_system(Path("/etc/os-release")),
     )
+
+
+def _read_system(path: Path) -> str:
+    """`ID` and `VERSION_ID` of os-release(5); a testing release has no number."""
+    try:
+        lines = path.read_text("utf-8", "replace").splitlines()
+    except OSError:
+        return ""
+    values = {name: value.strip("\"'") for name, _, value in (line.strip().partition("=") for line in lines)}
+    return f"{values.get('ID', '')} {values.get('VERSION_ID', '')}".strip()
 
 
 def parse_memory_kib(meminfo: str) -> int:

@@ -27,6 +27,8 @@ def observe(host: Host, paths: Iterable[str] = ()) -> HostFacts:
         fenced=(),
         epoch=host.lease_epoch.current(),
         load=machine.load,
+        system=machine.system,
+        qemu=host.domains().qemu_version(),
     )
 
 

@@ -6,13 +6,16 @@ from typing import TYPE_CHECKING
 
 from rocks.core import dry_run
 from rocks.core.errors import RocksError
+from rocks.inventory.host_requests import open_fleet
 from rocks.inventory.loaded_host_records import which_are_vms
 from rocks.leases import records as leases
 from rocks.leases.machine_locks import lock_vms
+from rocks.leases.machine_requests import contact_hosts
 from rocks.leases.plan import MOVING, RUNNING
 from rocks.machine import records as table
-from rocks.machine.moves.host_choice import choose_host, taken
+from rocks.machine.moves.host_choice import choose_host, choose_live, taken
 from rocks.machine.moves.live import move_running_vm
+from rocks.machine.moves.live_end_rules import domain_on
 from rocks.machine.moves.live_ends import RefusedError, settle
 
 if TYPE_CHECKING:
@@ -78,7 +81,7 @@ def move_live(
                 return _after(vm, lease.target or "", capacities), ""
             for line in ended:
                 reporter.notify(line)
-        target = choose_host(vm, capacities).host  # where it was going before may be none of them
+        target = _choose(database, vm, host, capacities).host  # where it was going before may be none of them
         if ended and dry_run.would(target, f"receive {name}, while it runs"):
             lines = []  # the hosts have still what the end of the interrupted move removes
         else:
@@ -91,6 +94,16 @@ def move_live(
         return capacities, ""
     outcomes.done[name] = tuple(lines)
     return _after(vm, target, capacities), ""
+
+
+def _choose(database: Database, vm: VirtualMachine, host: str, capacities: list[Capacity]) -> Capacity:
+    """The host that gets it; the present one is asked for its machine type where the others differ in their QEMU."""
+    if len({one.qemu for one in capacities}) == 1:
+        return choose_host(vm, capacities)
+    with open_fleet(database, [host]) as fleet:
+        answer = contact_hosts(database, fleet, [host])[host]
+    found = domain_on(answer, vm.name)
+    return choose_live(vm, "" if found is None else found.machine_type, capacities)
 
 
 def _after(vm: VirtualMachine, target: str, capacities: list[Capacity]) -> list[Capacity]:

@@ -291,7 +291,7 @@ def capacities_of(
             )
         else:
             free = answer.memory_mb - memory_reserve_mb(container) - given.get(container.name.lower(), 0)
-            capacities.append(Capacity(container.name, free))
+            capacities.append(Capacity(container.name, free, answer.qemu))
     if not capacities:
         raise HostError(f"none of the hosts can get the machines: {'; '.join(errors)}")
     outcomes.warnings += tuple(f"Warning: {error}" for error in errors)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import StateError
+from rocks.machine.start_plan import is_too_old
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -17,6 +18,8 @@ class Capacity(NamedTuple):
 
     host: str
     free_mb: int
+    qemu: str = ""
+    """The version of its QEMU, as in `HostFacts`."""
 
 
 def choose_host(vm: VirtualMachine, capacities: Sequence[Capacity]) -> Capacity:
@@ -31,10 +34,17 @@ def choose_host(vm: VirtualMachine, capacities: Sequence[Capacity]) -> Capacity:
     return best
 
 
+def choose_live(vm: VirtualMachine, machine_type: str, capacities: Sequence[Capacity]) -> Capacity:
+    """As `choose_host`, for a machine that moves while it runs: hosts whose QEMU knows its machine type come first."""
+    knowing = [one for one in capacities if not is_too_old(one.qemu, machine_type)]
+    enough = any(one.free_mb >= vm.memory_mb for one in knowing)
+    return choose_host(vm, knowing if enough else capacities)
+
+
 def taken(vm: VirtualMachine, capacity: Capacity, capacities: Sequence[Capacity]) -> list[Capacity]:
     """The capacities, when the machine is there as well."""
     return [
-        Capacity(capacity.host, one.free_mb - vm.memory_mb) if one == capacity else one for one in capacities
+        one._replace(free_mb=one.free_mb - vm.memory_mb) if one == capacity else one for one in capacities
     ]
 
 

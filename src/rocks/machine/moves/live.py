@@ -48,7 +48,7 @@ from rocks.machine.moves.moves import (
 from rocks.machine.moves.moving_volumes import cannot_move, check_images, image_devices, pull_images
 from rocks.machine.placement import records as shape_leases
 from rocks.machine.spec import container_of, spec_of
-from rocks.machine.start_plan import plan_start
+from rocks.machine.start_plan import is_too_old, plan_start
 from rocks.network.guest_connections import VirtualFunction
 
 if TYPE_CHECKING:
@@ -151,6 +151,12 @@ def _check(database: Database, vm: VirtualMachine, host: str, lease: Lease | Non
         state = "off" if found is None else found.state
         raise StateError(f"{vm.name} does not run on {source.name}: it is {state}; {remedy}")
     answer = _with_images(_answer(vm, facts[target.name]), image_devices(vm))
+    if is_too_old(answer.qemu, found.machine_type):
+        raise cannot_move(
+            vm,
+            f"its machine type is {found.machine_type}, which the older QEMU {answer.qemu} of "
+            f"{target.name} does not know",
+        )
     copies = disk_copies.read_copies(database, vm.name)
     if is_active(answer, vm.name):
         raise StateError(

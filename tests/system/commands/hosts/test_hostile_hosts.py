@@ -20,7 +20,7 @@ from rocks.fleet.agent_line import AgentLine
 from rocks.fleet.connection import CommandOutput
 from rocks.fleet.fleet import Fleet
 from rocks.fleet.settings import FleetSettings, HostAddress
-from rocks.fleet.wire.envelope import read_request, write_error, write_reply
+from rocks.fleet.wire.envelope import read_reply, read_request, write_error, write_reply
 from rocks.fleet.wire.errors import AgentError
 from rocks.fleet.wire.facts import (
     AdapterFact,
@@ -242,6 +242,7 @@ COMMANDS = [
     ("pause", "host", "vm", "vm-a", "vm-b"),
     ("resume", "host", "vm", "vm-a", "vm-b"),
     ("list", "host", "vm", "status=yes"),
+    ("list", "host", "status=yes"),
     ("list", "host", "vm", "network"),
     ("sync", "host", "vlan", "vmc-0-0", "vmc-0-1"),
     ("sync", "host", "ibport", "vmc-0-0", "vmc-0-1"),
@@ -280,6 +281,49 @@ def test_no_word_of_a_host_controls_the_terminal(
     ended = machines.rocks(*command)
     no_controls(ended.out, ended.err)
     assert "Traceback" not in ended.err and "has a fault" not in ended.err
+
+
+def with_qemu(qemu: str, *domains: DomainFact) -> Reply:
+    """An idle host with this QEMU; the domains are there."""
+
+    def answer(line: bytes) -> bytes:
+        result = read_reply(honest(line), read_request(line))
+        if isinstance(result, HostFacts):
+            return write_reply(dataclasses.replace(result, domains=domains, system="debian 12", qemu=qemu))
+        return honest(line)
+
+    return answer
+
+
+def test_a_machine_that_runs_does_not_go_to_an_older_qemu(machines: Site, play: Play) -> None:
+    """It is refused before anything is asked of a host, in words, and a dry run refuses it, too."""
+    play({})
+    machines.done("start host vm vm-a")
+    ((token,),) = machines.database.rows("SELECT Token FROM vm_leases")
+    flags = (False, True, False)
+    started = DomainFact("vm-a", "", "running", token, 1024, 1, *flags, machine_type="pc-i440fx-10.0")
+    play({"vmc-0-0": with_qemu("10.0.13", started), "vmc-0-1": with_qemu("7.2.22")})
+    before = machines.database.rows("SELECT * FROM vm_leases")
+    for options in ((), ("dry-run=yes",)):
+        assert (
+            "vm-a does not move while it runs: its machine type is pc-i440fx-10.0, which the older QEMU 7.2.22 of "
+            "vmc-0-1 does not know; stop it, and move it without live=yes"
+        ) in machines.refused("move", "host", "vm", "vm-a", "vmc-0-1", "live=yes", *options)
+    assert machines.database.rows("SELECT * FROM vm_leases") == before
+    assert machines.database.rows("SELECT * FROM vm_disk_copies") == []
+
+
+def test_the_list_of_hosts_has_release_and_qemu_of_those_that_answer(machines: Site, play: Play) -> None:
+    play({"vmc-0-0": with_qemu("7.2.22"), "vmc-0-1": lambda line: write_error(AgentError("host", EVIL))})
+    ended = machines.rocks("list", "host", "vmc-0-0", "vmc-0-1", "head", "status=yes", "json=yes")
+    assert ended.status == 0
+    assert [(row["host"], row.get("system"), row.get("qemu")) for row in json.loads(ended.out)] == [
+        ("head", None, None),
+        ("vmc-0-0", "debian 12", "7.2.22"),
+        ("vmc-0-1", None, None),
+    ]
+    assert "Warning: release and QEMU of vmc-0-1 are unknown" in ended.err
+    assert "system" not in machines.done("list", "host", "vmc-0-0", "json=yes")
 
 
 GUID = "0002c90300a1b2c3"

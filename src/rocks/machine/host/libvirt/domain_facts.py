@@ -53,6 +53,7 @@ def fact_of(domain: Any, flags: Flags) -> Optional[DomainFact]:
             has_managed_save=name in flags.saved,
             disks=document.disks,
             listeners=document.listeners,
+            machine_type=document.machine_type,
         )
     return None
 

@@ -122,6 +122,12 @@ class DomainDocument(NamedTuple):
         return self.root.get("type") == "kvm"
 
     @property
+    def machine_type(self) -> str:
+        """What QEMU emulates; libvirt has replaced an alias, as pc, by what it stood for at the definition."""
+        kind = self.root.find("os/type")
+        return "" if kind is None else kind.get("machine", "")
+
+    @property
     def emulator(self) -> Optional[str]:
         """Path of the emulator; None when the document does not specify it."""
         return self.root.findtext("devices/emulator")

@@ -76,6 +76,13 @@ class Domains:
         facts = (fact_of(domain, flags) for domain in domains)
         return tuple(sorted((fact for fact in facts if fact is not None), key=lambda fact: fact.name))
 
+    def qemu_version(self) -> str:
+        try:
+            number = self._connection.getVersion()
+        except libvirt.libvirtError:  # there is none, or it does not run
+            return ""
+        return f"{number // 1_000_000}.{number // 1000 % 1000}.{number % 1000}"
+
     def find(self, name: str) -> Optional[DomainFact]:
         """The fact of one domain, None when there is none of that name."""
         domain = self._lookup(name)

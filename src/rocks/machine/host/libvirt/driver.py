@@ -38,6 +38,9 @@ class DomainDriver(Protocol):
     def facts(self) -> Tuple[DomainFact, ...]:
         """All domains by name."""
 
+    def qemu_version(self) -> str:
+        """The version of QEMU, as 7.2.22; empty where there is none."""
+
     def find(self, name: str) -> Optional[DomainFact]:
         """The fact of one domain, None when there is none of that name."""
 

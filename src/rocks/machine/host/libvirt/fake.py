@@ -53,6 +53,9 @@ class FakeDomains:
         with self._lock:
             return tuple(self._fact(self._domains[name]) for name in sorted(self._domains))
 
+    def qemu_version(self) -> str:
+        return "7.2.22"
+
     def find(self, name: str) -> Optional[DomainFact]:
         with self._lock:
             domain = self._domains.get(name)
