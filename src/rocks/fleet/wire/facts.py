@@ -87,7 +87,8 @@ class HostFacts:
     not active, and no agent that still works on an earlier request can start them. `epoch` is the host's lease epoch;
     `leases` is empty unless the request asks for them. `load` is the load average of the last minute. `shape` is None
     unless the request asks for it. `system` is the operating system and its release by os-release(5), as debian 12;
-    `qemu` the version of its QEMU, as 7.2.22. Both are empty where they are not known.
+    `qemu` the version of its QEMU, as 7.2.22. `libvirt` is the version of the daemon that runs, `libvirt_installed`
+    that of the files. All are empty where they are not known.
     """
 
     memory_mb: int
@@ -104,6 +105,8 @@ class HostFacts:
     shape: Optional[ShapeFact] = None
     system: str = ""
     qemu: str = ""
+    libvirt: str = ""
+    libvirt_installed: str = ""
 
 
 @dataclass(frozen=True)

@@ -53,7 +53,7 @@ _NAMES = frozenset(
         "user",
         "guid",
     )
-    + ("state", "family", "code", "fenced", "machine_type", "system", "qemu")
+    + ("state", "family", "code", "fenced", "machine_type", "system", "qemu", "libvirt", "libvirt_installed")
 )
 """Fields that are names or the like: printable, and not longer than `LONGEST_NAME`."""
 _PATHS = frozenset(("path", "folder", "log_path"))

@@ -16,7 +16,7 @@ from rocks.network.host.kernel_support import has_8021q, has_filters
 
 def observe(host: Host, paths: Iterable[str] = ()) -> HostFacts:
     """The facts of the host now, with the disks at the paths; nothing is changed."""
-    machine = read_machine()
+    machine, versions = read_machine(), host.domains().versions()
     return HostFacts(
         memory_mb=machine.memory_mb,
         cpus=machine.cpus,
@@ -28,7 +28,9 @@ def observe(host: Host, paths: Iterable[str] = ()) -> HostFacts:
         epoch=host.lease_epoch.current(),
         load=machine.load,
         system=machine.system,
-        qemu=host.domains().qemu_version(),
+        qemu=versions.qemu,
+        libvirt=versions.libvirt,
+        libvirt_installed=versions.libvirt_installed,
     )
 
 

@@ -17,7 +17,7 @@ from rocks.core.units import size_text
 from rocks.core.values import FALSE_VALUES
 from rocks.database.settings import EMBEDDED_SOCKET
 from rocks.fleet.settings import FleetSettings
-from rocks.fleet.wire.facts import ProbeFact, ProbeRequest
+from rocks.fleet.wire.facts import HostFacts, ProbeFact, ProbeRequest
 from rocks.install.graph_checks import check_site_files
 from rocks.install.rolls.folders import distribution_folder
 from rocks.inventory import mac_pool
@@ -385,7 +385,19 @@ def _containers(database: Database, names: Sequence[str]) -> Iterator[SiteCheck]
         if isinstance(answer, RocksError):
             yield SiteCheck(f"host {name}", WRONG, str(answer))
         elif isinstance(answer, ProbeFact):
-            yield SiteCheck(f"host {name}", OK, f"guests run by {answer.accelerator}: {answer.reason}")
+            found = f"guests run by {answer.accelerator}: {answer.reason}"
+            wrong = _half_upgraded(name, answers[name])
+            yield SiteCheck(f"host {name}", WRONG if wrong else OK, wrong or found)
+
+
+def _half_upgraded(name: str, facts: HostFacts | RocksError) -> str:
+    """What is left of an upgrade; machines go on while libvirtd is started again."""
+    if isinstance(facts, RocksError) or facts.libvirt == facts.libvirt_installed:
+        return ""
+    return (
+        f"libvirt {facts.libvirt} runs there, and {facts.libvirt_installed} is installed: complete the upgrade of its "
+        f'packages, then rocks run host {name} "systemctl restart libvirtd"'
+    )
 
 
 def _others(database: Database, names: Sequence[str]) -> Iterator[SiteCheck]:

@@ -30,6 +30,8 @@ from rocks.fleet.wire.facts import (
     DomainFact,
     FactsRequest,
     HostFacts,
+    ProbeFact,
+    ProbeRequest,
 )
 from rocks.fleet.wire.infiniband import InfinibandFacts, InfinibandRequest, PortFact
 from rocks.fleet.wire.network import (
@@ -40,6 +42,7 @@ from rocks.fleet.wire.network import (
     SyncLinksRequest,
 )
 from rocks.fleet.wire.requests import OperationOutcome, PerformReply, PerformRequest
+from rocks.site.checks import checks
 from tests.system.commands.conftest import Site
 
 EVIL = "\x1b]0;owned\x07\x1b[2J\x9b31m\u202e\x7f\r"
@@ -65,6 +68,8 @@ def honest(line: bytes) -> bytes:
         return write_reply(NetworkFacts(()))
     if isinstance(request, InfinibandRequest):
         return write_reply(InfinibandFacts((), (), ()))
+    if isinstance(request, ProbeRequest):
+        return write_reply(ProbeFact("kvm", "a guest booted", "6.1", True))
     assert isinstance(request, AdaptersRequest)
     return write_reply(AdapterFacts(tuple(AdapterFact(a.device, 0, "", ()) for a in request.adapters)))
 
@@ -283,13 +288,22 @@ def test_no_word_of_a_host_controls_the_terminal(
     assert "Traceback" not in ended.err and "has a fault" not in ended.err
 
 
-def with_qemu(qemu: str, *domains: DomainFact) -> Reply:
-    """An idle host with this QEMU; the domains are there."""
+def with_qemu(qemu: str, *domains: DomainFact, libvirt: str = "9.0.0") -> Reply:
+    """An idle host with this QEMU; the domains are there, and this libvirt runs."""
 
     def answer(line: bytes) -> bytes:
         result = read_reply(honest(line), read_request(line))
         if isinstance(result, HostFacts):
-            return write_reply(dataclasses.replace(result, domains=domains, system="debian 12", qemu=qemu))
+            return write_reply(
+                dataclasses.replace(
+                    result,
+                    domains=domains,
+                    system="debian 12",
+                    qemu=qemu,
+                    libvirt=libvirt,
+                    libvirt_installed="9.0.0",
+                )
+            )
         return honest(line)
 
     return answer
@@ -317,13 +331,28 @@ def test_the_list_of_hosts_has_release_and_qemu_of_those_that_answer(machines: S
     play({"vmc-0-0": with_qemu("7.2.22"), "vmc-0-1": lambda line: write_error(AgentError("host", EVIL))})
     ended = machines.rocks("list", "host", "vmc-0-0", "vmc-0-1", "head", "status=yes", "json=yes")
     assert ended.status == 0
-    assert [(row["host"], row.get("system"), row.get("qemu")) for row in json.loads(ended.out)] == [
+    rows = [(one["host"], one["list"][0]) for one in json.loads(ended.out)]
+    assert [(host, row["system"], row["qemu"]) for host, row in rows] == [
         ("head", None, None),
         ("vmc-0-0", "debian 12", "7.2.22"),
         ("vmc-0-1", None, None),
     ]
     assert "Warning: release and QEMU of vmc-0-1 are unknown" in ended.err
     assert "system" not in machines.done("list", "host", "vmc-0-0", "json=yes")
+
+
+def test_the_site_names_a_host_whose_upgrade_was_not_completed(machines: Site, play: Play) -> None:
+    """The files of the new release are there, and the old libvirt runs."""
+    play({"vmc-0-0": with_qemu("7.2.22"), "vmc-0-1": with_qemu("7.2.22", libvirt="8.0.0")})
+    settings = FleetSettings(key_file=__file__)  # the hosts that are played ask for no key, but for its file
+    machines.patch.setattr(checks, "FleetSettings", lambda: settings)
+    machines.patch.setattr(checks, "_key", lambda *_: ())
+    lines = machines.rocks("check", "site").out.splitlines()
+    (good,) = [line for line in lines if line.startswith("host vmc-0-0:")]
+    (bad,) = [line for line in lines if line.startswith("host vmc-0-1:")]
+    assert " ok " in good and "guests run by kvm" in good
+    assert " wrong " in bad and "libvirt 8.0.0 runs there, and 9.0.0 is installed" in bad
+    assert 'rocks run host vmc-0-1 "systemctl restart libvirtd"' in bad
 
 
 GUID = "0002c90300a1b2c3"

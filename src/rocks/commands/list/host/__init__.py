@@ -46,7 +46,7 @@ class Command(rocks.commands.Command):
             rows = [(*row, *systems.get(str(row[0]), (None, None))) for row in rows]
         self.addTable(header, rows)
 
-    def _systems(self, names: Collection[str]) -> dict[str, tuple[str, str]]:
+    def _systems(self, names: Collection[str]) -> dict[str, tuple[str | None, str | None]]:
         from rocks.inventory.loaded_host_records import load_hosts, physical_hosts
         from rocks.machine.states import ask_hosts  # hosts are reached by heavy libraries
 
@@ -59,4 +59,4 @@ class Command(rocks.commands.Command):
         found, failed = ask_hosts(self.db, containers)
         for host, error in failed.items():
             self.notify(f"Warning: release and QEMU of {host} are unknown: {error}")
-        return {host: (facts.system, facts.qemu) for host, facts in found.items()}
+        return {host: (facts.system or None, facts.qemu or None) for host, facts in found.items()}

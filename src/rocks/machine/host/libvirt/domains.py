@@ -19,7 +19,7 @@ from rocks.machine.host.libvirt import guest_agent
 from rocks.machine.host.libvirt.device_xml import backup_xml
 from rocks.machine.host.libvirt.domain_facts import GONE, Flags, fact_of
 from rocks.machine.host.libvirt.domain_xml import DomainDocument, parse_domain
-from rocks.machine.host.libvirt.driver import LiveWay
+from rocks.machine.host.libvirt.driver import LiveWay, Versions
 from rocks.machine.host.libvirt.errors import libvirt_errors, message_of
 from rocks.machine.host.libvirt.interface_xml import LEASE_NAMESPACE
 from rocks.machine.host.libvirt.migration import migrate
@@ -76,12 +76,14 @@ class Domains:
         facts = (fact_of(domain, flags) for domain in domains)
         return tuple(sorted((fact for fact in facts if fact is not None), key=lambda fact: fact.name))
 
-    def qemu_version(self) -> str:
-        try:
-            number = self._connection.getVersion()
-        except libvirt.libvirtError:  # there is none, or it does not run
-            return ""
-        return f"{number // 1_000_000}.{number // 1000 % 1000}.{number % 1000}"
+    def versions(self) -> Versions:
+        numbers = []
+        for ask in (self._connection.getVersion, self._connection.getLibVersion, libvirt.getVersion):
+            try:
+                numbers.append(ask())
+            except libvirt.libvirtError:  # there is no QEMU, or it does not run
+                numbers.append(0)
+        return Versions(*map(_version_text, numbers))
 
     def find(self, name: str) -> Optional[DomainFact]:
         """The fact of one domain, None when there is none of that name."""
@@ -336,3 +338,8 @@ def _affected(domain: Any) -> int:
     """The running domain, and its definition where it has one."""
     flags: int = libvirt.VIR_DOMAIN_AFFECT_LIVE
     return flags | libvirt.VIR_DOMAIN_AFFECT_CONFIG if domain.isPersistent() else flags
+
+
+def _version_text(number: int) -> str:
+    """libvirt's number of a version, a million for the first part and a thousand for the second; 0: not known."""
+    return f"{number // 1_000_000}.{number // 1000 % 1000}.{number % 1000}" if number else ""

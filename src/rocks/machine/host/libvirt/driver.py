@@ -25,6 +25,14 @@ class LiveWay(NamedTuple):
     stays_paused: bool = False
 
 
+class Versions(NamedTuple):
+    """Versions as in `HostFacts`."""
+
+    qemu: str
+    libvirt: str
+    libvirt_installed: str
+
+
 class NothingFrozenError(StateError):
     """No file system of a guest was frozen: its agent was not asked, or does not have the command."""
 
@@ -38,8 +46,8 @@ class DomainDriver(Protocol):
     def facts(self) -> Tuple[DomainFact, ...]:
         """All domains by name."""
 
-    def qemu_version(self) -> str:
-        """The version of QEMU, as 7.2.22; empty where there is none."""
+    def versions(self) -> Versions:
+        """The versions of QEMU and libvirt."""
 
     def find(self, name: str) -> Optional[DomainFact]:
         """The fact of one domain, None when there is none of that name."""

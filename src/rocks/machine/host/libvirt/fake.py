@@ -19,7 +19,7 @@ from rocks.core.image_blocks import copy_content
 from rocks.core.units import KIB_PER_MB
 from rocks.fleet.wire.facts import ConsoleFact, DomainFact, DomainState
 from rocks.machine.host.libvirt.domain_xml import DomainDocument, parse_domain
-from rocks.machine.host.libvirt.driver import LiveWay
+from rocks.machine.host.libvirt.driver import LiveWay, Versions
 from rocks.machine.host.libvirt.interface_xml import LEASE, mac_of
 
 
@@ -53,8 +53,8 @@ class FakeDomains:
         with self._lock:
             return tuple(self._fact(self._domains[name]) for name in sorted(self._domains))
 
-    def qemu_version(self) -> str:
-        return "7.2.22"
+    def versions(self) -> Versions:
+        return Versions("7.2.22", "9.0.0", "9.0.0")
 
     def find(self, name: str) -> Optional[DomainFact]:
         with self._lock:
