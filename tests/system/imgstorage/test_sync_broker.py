@@ -178,7 +178,8 @@ def test_a_broker_that_does_not_run(
         BrokerControl(message_broker.read_broker_settings()).remove_user("vmc-0-0")
     assert check(empty_broker.place, database, monkeypatch) == (
         "wrong: the message broker of this machine does not run: systemctl start rabbitmq-server.service; if it does "
-        "not start, rocks report host profile head | bash"
+        "not start, rocks report host profile head | bash; after an upgrade from Debian 12, see "
+        f"{message_broker.BROKER_GUIDE.replace('guide/broker', 'packaging')}"
     )
     broker.start(empty_broker.place, patience(90), ends_with_starter=True)
     synced = message_broker.sync_broker(database)

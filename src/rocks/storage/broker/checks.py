@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from rocks.storage.broker.definitions import BrokerNode
     from rocks.storage.broker.server import BrokerControl
 
+_UPGRADE_GUIDE = f"{BROKER_GUIDE.rpartition('/guide/')[0]}/packaging.md"
+"""What becomes of the broker's data, which a newer RabbitMQ may not be able to start."""
+
 _SYNC = "rocks sync broker"
 _SOON = timedelta(days=30)
 _SECONDS = 5.0
@@ -66,7 +69,10 @@ def _faults(control: BrokerControl, nodes: Sequence[BrokerNode], address: str, p
         listeners = control.listeners()
     except RocksError as error:
         if BROKER_NAME in node_authority().certificates():
-            yield f"{error}: systemctl start rabbitmq-server.service; if it does not start, {profile}"
+            yield (
+                f"{error}: systemctl start rabbitmq-server.service; if it does not start, {profile}; after an upgrade "
+                f"from Debian 12, see {_UPGRADE_GUIDE}"
+            )
         else:
             yield f"{error}: {_SYNC}, then {profile}, then {_SYNC} again; see {BROKER_GUIDE}"
         return
