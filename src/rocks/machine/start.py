@@ -155,7 +155,8 @@ def _leave_jobs_alone(database: Database, attempts: Sequence[Attempt], notify: C
         if host in jobs:
             attempt.error = StateError(
                 f"{attempt.vm.name} is not started: Slurm has {' and '.join(jobs[host])} on {host}, which would share "
-                "its processors and memory with the machine; wait for the end (squeue), or add force=yes"
+                "its processors and memory with the machine; wait for the end (squeue), or start it all the same: "
+                f"rocks start host vm {attempt.vm.name} force=yes"
             )
 
 

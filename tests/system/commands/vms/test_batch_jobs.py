@@ -60,7 +60,8 @@ def test_a_start_beside_a_batch_job_needs_force(site: Site, slurm: SlurmSite) ->
         "start host vm web", "create host vm web", "start host vm web dry-run=yes", "set host power web action=on"
     ):  # fmt: skip
         message = site.refused(*line.split())
-        assert message.startswith(refused) and "add force=yes" in message
+        assert message.startswith(refused)
+        assert "rocks start host vm web force=yes" in message
     both = site.rocks("start host vm web mail")
     assert refused in both.err and "mail is not started: Slurm" not in both.err
     assert refused not in site.rocks("start host vm web force=yes").err
