@@ -131,7 +131,7 @@ def test_statements_are_printed_on_request(site: Site) -> None:
 def test_list_help_leaves_out_what_the_caller_may_not_run(program: Program) -> None:
     everything = program.run("list", "help").stdout.splitlines()
     allowed = program.run("list", "help", user=ORDINARY_USER).stdout.splitlines()
-    assert "list host [host] ..." in allowed
+    assert "list host [host] ... [status=bool]" in allowed
     assert any(line.startswith("add attr ") for line in everything)
     assert not any(line.startswith("add attr ") for line in allowed)
 

@@ -143,7 +143,7 @@ def test_a_broken_command_hides_no_other_from_the_listing(rocks: Rocks, write_co
     (folder / "__init__.py").write_text("import no_such_module_at_all\n")
     status, output, error = rocks("help", "all")
     assert status == 0
-    assert "list host [host] ..." in output.splitlines()
+    assert "list host [host] ... [status=bool]" in output.splitlines()
     assert error.startswith('Warning: the command "frob" cannot be loaded: ModuleNotFoundError')
 
 
@@ -260,7 +260,7 @@ def test_help_instead_of_running(rocks: Rocks, write_command: WriteCommand, word
 @pytest.mark.parametrize(
     ("name", "begin"),
     [
-        ("plain", "rocks list host [host] ...\n\nDescription:\n"),
+        ("plain", "rocks list host [host] ... [status=bool]\n\nDescription:\n"),
         ("raw", "List the hosts with "),
         ("parsed", '{\n    "command": "list host"'),
         ("docbook", '<section id="rocks-list-host"'),

@@ -3,7 +3,6 @@
 from collections.abc import Collection
 
 import rocks.commands
-from rocks.commands._shared.vm_states import check_may_ask
 from rocks.inventory import host_records as hosts
 
 HEADER = ("host", "membership", "cpus", "rack", "rank", "runaction", "installaction")
@@ -47,8 +46,10 @@ class Command(rocks.commands.Command):
         self.addTable(header, rows)
 
     def _systems(self, names: Collection[str]) -> dict[str, tuple[str | None, str | None]]:
+        # a plain list of hosts loads none of these
+        from rocks.commands._shared.vm_states import check_may_ask
         from rocks.inventory.loaded_host_records import load_hosts, physical_hosts
-        from rocks.machine.states import ask_hosts  # hosts are reached by heavy libraries
+        from rocks.machine.states import ask_hosts
 
         check_may_ask(self)
         containers = [
