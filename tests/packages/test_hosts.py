@@ -63,7 +63,7 @@ def _check_modules(root: Root, *packages: str) -> None:
 
 
 def test_deb_and_rpm_have_the_same_files(built: dict[str, list[Path]], tmp_path: Path) -> None:
-    """Below /opt and /etc, but modules compiled for Debian's other Pythons; no deb has files below /lib, which is a link.
+    """Below /opt and /etc, but modules for Debian's other Pythons; no deb has files below /lib, which is a link.
 
     The rpm is installed into an empty root, without its scriptlets.
     """
