@@ -79,6 +79,8 @@ def test_deb_and_rpm_have_the_same_files(built: dict[str, list[Path]], tmp_path:
     }
     assert of_debian and _files(tmp_path / "deb") - of_debian == _files(root)
     assert (root / "opt/rocks/bin/rocks").read_text("ascii").startswith("#!/usr/bin/python3.11 -ES\n")
+    # dh_python3 of Debian 13 takes options away
+    assert (tmp_path / "deb/usr/bin/comet").read_text("ascii").startswith("#!/usr/bin/python3 -IS\n")
     database = (root / "usr/lib/systemd/system/rocks-database.service").read_text("utf-8")
     assert "ExecStart=/usr/libexec/mariadbd " in database
     scripts = run_checked(["rpm", "-q", "--scripts", "-p", *map(str, built["rpm"])], deadline_seconds=60).text
