@@ -274,7 +274,7 @@ def test_a_machine_of_another_release_is_not_touched(machine: Machine, name: str
     assert refused.error_text.startswith(
         f"Error: this machine runs {name} {number}; the medium is for {release}."
     )
-    assert refused.error_text.count("\n") == 1
+    assert "\n" not in refused.error_text
 
 
 @pytest.mark.parametrize(
