@@ -27,14 +27,14 @@ PARALLEL = -n $(WORKERS)
   test-installer reference requirements clean new-command os-roll test-os-roll roll reroll profile deb rpm lab lab-stop lab-demo test-lab test-lab-long comet-wheel
 
 $(PYTHON):
-	@echo 'this checkout has no Python environment yet: run make setup (as root, on Debian 12), then repeat the command' >&2; exit 1
+	@echo 'this checkout has no Python environment yet: run make setup (as root, on Debian 12 or 13), then repeat the command' >&2; exit 1
 
 help: ## list these targets
 	@echo '$(ROLLNAME) $(VERSION): user-managed virtual clusters'
 	@echo
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 25
 
-setup: ## install what everything below needs (root; Debian 12)
+setup: ## install what everything below needs (root; Debian 12 or 13)
 	@tools/setup test
 
 demo: ## from an empty machine to a virtual machine that reports its name (root)
@@ -227,7 +227,7 @@ agent: ## build the host agent's archive into dist/
 comet-wheel: ## build the wheel of cluster owners' client, comet, into dist/
 	@export SOURCE_DATE_EPOCH=$(BUILD_TIME) && packaging/comet/build $(PYTHON) dist
 
-packages: ## build deb and rpm packages of the last commit into dist/ (root)
+packages: ## build deb packages, for Debian 12 and 13, and rpm packages of the last commit into dist/ (root)
 	@tools/setup packages
 	@$(TOGETHER) packaging/build 'VERSION=$(VERSION)' 'RELEASE=$(RELEASE)'
 
@@ -248,7 +248,7 @@ test-packages: frontend-iso ## install them into fresh roots without a network, 
 # The time of what is built: that of the last commit, so that the same sources give the same bytes.
 BUILD_TIME = $$(git log -1 --format=%ct 2>/dev/null || echo 1700000000)
 
-frontend-iso: packages ## build the ISO from which a Debian 12 machine becomes a frontend without a network (root)
+frontend-iso: packages ## build the ISO from which a machine of this release of Debian becomes a frontend without a network (root)
 	@$(MAKE) --no-print-directory reroll
 	@export SOURCE_DATE_EPOCH=$(BUILD_TIME) && $(TOGETHER) roll/frontend/build dist
 

@@ -33,7 +33,9 @@ def assert_as_packaged(machine: LabMachine, unit: str) -> None:
     """The daemon runs under the package's unit, unchanged, whose hardening is in force; so are the package's files."""
     listed = machine.run(["systemctl", "show", "--property=FragmentPath,DropInPaths,MainPID", unit]).text
     properties = dict(line.split("=", 1) for line in listed.splitlines())
-    assert properties["FragmentPath"] == f"/lib/systemd/system/{unit}" and not properties["DropInPaths"]
+    # systemd names /lib on Debian 12, and /usr/lib on 13
+    assert properties["FragmentPath"].removeprefix("/usr") == f"/lib/systemd/system/{unit}"
+    assert not properties["DropInPaths"]
     status = machine.run(["cat", f"/proc/{properties['MainPID']}/status"]).text
     fields = dict(line.split(":\t", 1) for line in status.splitlines())
     assert fields["NoNewPrivs"] == "1" and fields["Seccomp"] == "2"

@@ -2,7 +2,7 @@
 
 `built`       the packages in dist/, made by `make packages`
 `repository`  a folder with the deb packages and all that they need
-`new_root`    makes a fresh, minimal Debian 12 without a network, whose only source of packages is that folder
+`new_root`    makes a fresh, minimal Debian without a network, whose only source of packages is that folder
 `medium`      the content of the frontend's ISO, made by `make frontend-iso`
 `machine`     a fresh machine without a network and without sources of packages, with that medium
 

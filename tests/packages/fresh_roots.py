@@ -1,4 +1,4 @@
-"""Fresh, minimal Debian 12 roots without a network, and a repository for them in a folder."""
+"""Fresh, minimal Debian roots without a network, and a repository for them in a folder."""
 
 import gzip
 import os

@@ -12,7 +12,7 @@ LEFT_BEHIND = {"/etc/rocks", "/var/opt/rocks"}
 """What outlives a purge, with all below (docs/packaging.md)."""
 
 STOP_DATABASE = "kill $(cat /var/opt/rocks/mysql/data/mariadbd.pid); while pidof mariadbd; do sleep 0.2; done"
-_UNIT = "lib/systemd/system/rocks-database.service"
+_UNIT = "usr/lib/systemd/system/rocks-database.service"
 
 
 def start_database(root: Root) -> None:
@@ -117,7 +117,7 @@ def test_units_are_valid_and_hardened(built: dict[str, list[Path]], tmp_path: Pa
     }
     for package in built["deb"]:
         run_checked(["dpkg-deb", "-x", str(package), str(tmp_path)], deadline_seconds=60)
-    units = tmp_path / "lib/systemd/system"
+    units = tmp_path / "usr/lib/systemd/system"
     assert {path.name for path in units.iterdir()} == {*most, "rocks-agent.socket", "rocks-ended.path"}
     for name, limit in most.items():
         rated = run_checked(

@@ -14,7 +14,7 @@ from rocks.core.process import run_checked
 from tests.packages.fresh_roots import Root
 from tests.packages.test_frontend import start_database
 
-_UNITS = "lib/systemd/system"
+_UNITS = "usr/lib/systemd/system"
 _ADDRESS = "10.1.1.1"
 _AS_OWNER = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--", "env", "HOME=/tmp/owner")
 _START = """\

@@ -25,25 +25,25 @@ def test_the_settings_of_the_package_are_the_defaults_but_for_the_executor(tmp_p
 
 
 def _tree(folder: Path, frontend: str, nucleus: str) -> Path:
-    """A source tree with these needs, and packages a (which needs b), b, c (which needs b, d) and d."""
-    for name, needs in {
-        "a": ["B>=1"],
-        "b": [],
-        "c": ["b", "D.d[x]>=2; python_version > '3'"],
-        "d-d": [],
-    }.items():
-        module = name.replace("-", "_")
-        info = folder / f"vendor/{module}-1.dist-info"
-        info.mkdir(parents=True)
-        lines = [f"Requires-Dist: {one}" for one in [*needs, "absent; extra == 'x'"]]
-        (info / "METADATA").write_text(
-            "\n".join(["Metadata-Version: 2.1", f"Name: {name}", "Version: 1", *lines, ""])
-        )
-        (folder / f"vendor/{module}").mkdir()
-        (folder / f"vendor/{module}/__init__.py").touch()
-        (folder / f"vendor/{module}.so").touch()
-        files = (f"{module}/__init__.py", f"{module}.so", f"{info.name}/METADATA", f"../../bin/{module}")
-        (info / "RECORD").write_text("".join(f"{file},,\n" for file in files))
+    """A source tree with these needs, and for two Pythons packages a (needs b), b, c (needs b, d) and d."""
+    needs_of = {"a": ["B>=1"], "b": [], "c": ["b", "D.d[x]>=2; python_version > '3'"], "d-d": []}
+    for number in ("311", "313"):
+        wheels = folder / f"wheels/3.{number[1:]}"
+        for name, needs in needs_of.items():
+            module = name.replace("-", "_")
+            info = wheels / f"{module}-1.dist-info"
+            info.mkdir(parents=True)
+            lines = [f"Requires-Dist: {one}" for one in [*needs, "absent; extra == 'x'"]]
+            (info / "METADATA").write_text(
+                "\n".join(["Metadata-Version: 2.1", f"Name: {name}", "Version: 1", *lines, ""])
+            )
+            (info / "WHEEL").write_text(f"Tag: cp{number}\n")
+            (wheels / module).mkdir()
+            compiled = f"{module}.cpython-{number}-x86_64-linux-gnu.so"
+            for file in (f"{module}/__init__.py", f"{module}/{compiled}", compiled):
+                (wheels / file).touch()
+            files = (f"{module}/__init__.py", f"{module}/{compiled}", compiled, f"{info.name}/METADATA")
+            (info / "RECORD").write_text("".join(f"{file},,\n" for file in (*files, f"../../bin/{module}")))
     (folder / "pyproject.toml").write_text(
         f"[project.optional-dependencies]\nfrontend = [{frontend}]\nnucleus = [{nucleus}]\n"
     )
@@ -54,10 +54,22 @@ def test_what_only_nucleus_needs_is_moved(tmp_path: Path) -> None:
     tree = _tree(tmp_path, '"A>=1"', '"c", "b"')
     ended = run([str(CHECKOUT / "packaging/split-vendor"), str(tree)], deadline_seconds=60)
     assert (ended.exit_status, ended.error_text) == (0, "")
-    stay = {path.name for path in (tree / "vendor").iterdir()}
-    moved = {path.name for path in (tree / "vendor-nucleus").iterdir()}
-    assert stay == {name + more for name in ("a", "b") for more in ("", ".so", "-1.dist-info")}
-    assert moved == {name + more for name in ("c", "d_d") for more in ("", ".so", "-1.dist-info")}
+    compiled = [f".cpython-{number}-x86_64-linux-gnu.so" for number in ("311", "313")]
+    for folder, names in ((tree / "vendor", ("a", "b")), (tree / "vendor-nucleus", ("c", "d_d"))):
+        there = {path.name for path in folder.iterdir()}
+        assert there == {name + more for name in names for more in ("", *compiled, "-1.dist-info")}
+        for name in names:
+            modules = {path.name for path in (folder / name).iterdir()}
+            assert modules == {"__init__.py", *(name + more for more in compiled)}
+    assert not (tree / "wheels").exists()
+
+
+def test_a_file_that_differs_between_two_pythons_is_named(tmp_path: Path) -> None:
+    """One folder is for both."""
+    tree = _tree(tmp_path, '"a"', '"c"')
+    (tree / "wheels/3.13/b/__init__.py").write_text("import sys\n")
+    ended = run([str(CHECKOUT / "packaging/split-vendor"), str(tree)], deadline_seconds=60)
+    assert ended.exit_status == 1 and "b/__init__.py of the wheel for Python 3.13 differs" in ended.error_text
 
 
 @pytest.mark.parametrize("nucleus", ['"c", "e>=1"', '"e"'])
