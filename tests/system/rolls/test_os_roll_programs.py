@@ -329,10 +329,9 @@ def test_the_modules_are_those_that_the_package_of_zfs_names(tmp_path: Path, mad
     source = make_deb(tmp_path, "zfs-dkms", "2.3.2-2", files=files)
     chroot = tmp_path / "bin/chroot"
     chroot.parent.mkdir()
-    touched = " ".join(f'"$1/usr/src/zfs/module/{name}.ko"' for name in made.split())
-    chroot.write_text(
-        '#!/bin/sh\ncase "$*" in *configure*) mkdir "$1/usr/src/zfs/module"\n' + f"touch {touched or '/dev/null'} ;; esac\n"
-    )
+    modules = " ".join(f'"$1/usr/src/zfs/module/{name}.ko"' for name in made.split())
+    compiler = f'mkdir "$1/usr/src/zfs/module"; touch /dev/null {modules}'
+    chroot.write_text(f'#!/bin/sh\ncase "$*" in *configure*) {compiler} ;; esac\n')
     chroot.chmod(0o755)
     status, place, into = tmp_path / "status", tmp_path / "place", tmp_path / "into"
     status.write_text("Package: linux-image-6.12.1-amd64\nStatus: install ok installed\nVersion: 6.12.1-1\n")
@@ -364,7 +363,9 @@ def test_a_root_archive_of_another_release_makes_no_os_roll(tmp_path: Path) -> N
         (dist / name).write_text(name)
     done = program("roll/os/build", dist, SOURCE_DATE_EPOCH="1700000000", DEBIAN_RELEASE="trixie")
     assert done.exit_status == 1
-    assert f"{dist}/root.tar.zst is of Debian 12.9, and the release to build for is Debian 13" in done.error_text
+    assert (
+        f"{dist}/root.tar.zst is of Debian 12.9, and the release to build for is Debian 13" in done.error_text
+    )
     assert len(list(dist.iterdir())) == 4
 
 
@@ -375,7 +376,7 @@ def test_an_image_is_not_made_of_the_packages_of_another_release(tmp_path: Path)
     sources.write_text("deb [signed-by=/x] http://one.example/debian bookworm main\n")
     done = program("tools/guest-image", sources, tmp_path / "into", DEBIAN_RELEASE="trixie")
     assert done.exit_status == 1 and not (tmp_path / "into").exists()
-    assert done.error_text == f"Error: {sources} has no source of trixie (Debian 13)\n"
+    assert done.error_text == f"Error: {sources} has no source of trixie (Debian 13)"
 
 
 def _program_below(process: int) -> str:
