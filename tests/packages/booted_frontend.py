@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from lab.build.mirrors import release
 from lab.namespace import CHECKOUT
 from rocks.core.process import run, run_checked
 from tests.packages.fresh_roots import CACHE, debian_sources, minimal_root
@@ -67,14 +66,14 @@ systemctl poweroff
 
 
 def make_booting_root(folder: Path) -> Path:
-    """A minimal Debian with systemd and a kernel, without a source of packages, made once for each point release."""
+    """A minimal Debian 12 with systemd and a kernel, without a source of packages, made once for each point release."""
     archive = CACHE / minimal_root().name.replace("minimal", "booting")
     if not archive.exists():
         for old in CACHE.glob("booting*.tar"):
             old.unlink()
         new = CACHE / "new-booting.tar"
         run_checked(
-            ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={_PACKAGES}", release(), str(new)]
+            ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={_PACKAGES}", "bookworm", str(new)]
             + [str(debian_sources())],
             deadline_seconds=_MAKE_SECONDS,
         )

@@ -171,7 +171,7 @@ def test_debian_sources_take_components_only(arguments: tuple[str, ...]) -> None
 def test_debian_sources_name_the_suites_once() -> None:
     done = program("tools/debian-sources", "--backports", "main", "contrib")
     if "names no mirror" in done.error_text or "does not answer" in done.error_text:
-        pytest.skip("this machine's apt has no mirror of Debian")
+        pytest.skip("this machine's apt has no mirror of this release")
     assert done.exit_status == 0, done.error_text
     lines = [line.split() for line in done.text.splitlines()]
     suites = [line[3] for line in lines]
