@@ -81,16 +81,16 @@ FOR_HARDWARE = GUEST=hardware PACKAGES=linux-image-amd64,openmpi-bin,perftest,qu
 
 GUEST = debian
 PACKAGES =
-guest-image: ## build an image of Debian 12 for virtual machines in .state/guest/debian, unless it is there (root)
+guest-image: ## build an image of Debian for virtual machines in .state/guest/debian, unless it is there (root)
 	@tools/setup guest
 	@mkdir -p .state/guest
 	@tools/debian-sources >.state/guest/sources.list
-	@echo "  an image of Debian 12 from packages, in .state/guest/$(GUEST) (the first time about a minute) ..."
+	@echo "  an image of Debian from packages, in .state/guest/$(GUEST) (the first time about a minute) ..."
 	@tools/guest-image .state/guest/sources.list .state/guest/$(GUEST) $(PACKAGES)
 
 .PHONY: guest-iso
 guest-iso: guest-image ## build the ISO with this image into dist/, for `rocks add image` on a site without a network (root)
-	@export SOURCE_DATE_EPOCH=$(BUILD_TIME) && $(TOGETHER) tools/guest-iso .state/guest/debian/debian-12-*.img dist
+	@export SOURCE_DATE_EPOCH=$(BUILD_TIME) && $(TOGETHER) tools/guest-iso .state/guest/debian/debian-*.img dist
 
 test-guests: ## run the demos with machines of Debian as tests: cluster, launch, FAI, own cluster if its ISOs are in dist, and tools/paper-hardware (root; an hour, or more than two)
 	@tools/setup test

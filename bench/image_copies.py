@@ -13,6 +13,7 @@ from bench.service import free_port, listens, program, wait
 from bench.site import SSH_PORT, STATE, BenchSite
 from bench.table import Row, without_goal
 from bench.timing import in_turns, run_seconds, typical
+from lab.demos.image_demo import find_image
 from lab.namespace import IMAGE_FOLDER
 from rocks.core.image_blocks import Content, content_of
 from rocks.fleet.openssh import ssh_arguments
@@ -31,7 +32,7 @@ _NBD = ("/usr/bin/qemu-nbd", "--read-only", "--persistent", "--shared=2", "--bin
 def measure(site: BenchSite) -> list[Row]:
     """Debian's image, to the first real host, without delay. RocksError when it is not copied."""
     build_image()
-    image = max((STATE / "guest" / "debian").glob("debian-12-*.img"))
+    image = find_image(STATE / "guest" / "debian")
     machine, ssh, _ = site.hosts[0]
     known = site.folder / _HOST
     known.write_text(f"{_HOST} {ssh.host_key}\n", encoding="ascii")

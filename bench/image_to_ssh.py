@@ -15,8 +15,9 @@ from typing import NamedTuple
 from bench.site import STATE, BenchSite
 from bench.table import Row, at_most, without_goal
 from bench.timing import in_turns, typical
-from lab.demos.cluster import ADDRESS, CLUSTER, IMAGE, DemoCluster
+from lab.demos.cluster import ADDRESS, CLUSTER, DemoCluster
 from lab.demos.demo import Demo
+from lab.demos.image_demo import find_image
 from lab.namespace import IMAGE_FOLDER
 from lab.progress import Progress
 from lab.site import Site
@@ -34,7 +35,7 @@ _ANSWER_SECONDS = 900.0
 _SSH_SECONDS = 60.0
 _PAUSE_SECONDS = 0.3
 _COMMAND_SECONDS = 300.0
-_ADD = ("add", "cluster", ADDRESS, "0", f"fe-name={CLUSTER}", "cluster-naming=yes", f"image={IMAGE}")
+_ADD = ("add", "cluster", ADDRESS, "0", f"fe-name={CLUSTER}", "cluster-naming=yes")
 _SIZE = "disk-per-frontend=4"
 
 
@@ -64,9 +65,10 @@ def build_image() -> None:
 def _measure(site: Site) -> list[Row]:
     progress = Progress(lambda line: None)
     demo = Demo(site, STATE / "guest" / "kernel", STATE / "guest" / "images", progress)
-    config = DemoCluster(site, demo, STATE / "guest" / "debian", progress).prepare()
-    arguments = (*_ADD, f"key={config.parent / 'id.pub'}", _SIZE)
-    image = max((STATE / "guest" / "debian").glob("debian-12-*.img"))
+    images = STATE / "guest" / "debian"
+    name, config = DemoCluster(site, demo, images, progress).prepare()
+    arguments = (*_ADD, f"image={name}", f"key={config.parent / 'id.pub'}", _SIZE)
+    image = find_image(images)
 
     def by_rocks() -> None:
         _done(site, *arguments)

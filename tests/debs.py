@@ -1,13 +1,24 @@
 """Debian packages for tests."""
 
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from rocks.core.process import run_checked
 
 
-def make_deb(folder: Path, name: str, version: str = "1.0", arch: str = "all", depends: str = "") -> Path:
-    """A package without files, in a folder that is made; its path, NAME_VERSION_ARCH.deb without the epoch."""
+def make_deb(
+    folder: Path,
+    name: str,
+    version: str = "1.0",
+    arch: str = "all",
+    depends: str = "",
+    files: Mapping[str, str] = MappingProxyType({}),
+) -> Path:
+    """A package with these files (path → content), in a folder that is made; its path, NAME_VERSION_ARCH.deb without
+    the epoch.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}_{version.rpartition(':')[2]}_{arch}.deb"
     fields = {
@@ -22,6 +33,9 @@ def make_deb(folder: Path, name: str, version: str = "1.0", arch: str = "all", d
         control = Path(tree, "DEBIAN/control")
         control.parent.mkdir()
         control.write_text("".join(f"{key}: {value}\n" for key, value in fields.items() if value))
+        for file, content in files.items():
+            Path(tree, file).parent.mkdir(parents=True, exist_ok=True)
+            Path(tree, file).write_text(content)
         Path(tree).chmod(0o755)
         run_checked(["dpkg-deb", "--build", "--root-owner-group", tree, str(path)], deadline_seconds=60)
     return path

@@ -16,7 +16,6 @@ from rocks.core.errors import ToolError
 
 CLUSTER = "web"
 COMPUTE = f"vm-{CLUSTER}-0"
-IMAGE = "debian-12"
 ADDRESS = "203.0.113.20"
 
 
@@ -25,8 +24,8 @@ class DemoCluster(ImageDemo):
 
     def run(self) -> None:
         """Build what is missing, and log in. RocksError when a step fails; another run continues from there."""
-        config = self.prepare()
-        self.add_cluster(CLUSTER, ADDRESS, IMAGE, config.parent / "id.pub")
+        name, config = self.prepare()
+        self.add_cluster(CLUSTER, ADDRESS, name, config.parent / "id.pub")
         begin = time.monotonic()
         self._start()
         self._progress.record(
@@ -37,15 +36,17 @@ class DemoCluster(ImageDemo):
         self._progress.print(f"\nTimes:\n{self._progress.table()}")
         self._progress.print(self._closing_text(config))
 
-    def prepare(self) -> Path:
-        """The site with the image in its library, and no cluster of it; returns the configuration of `build_site`."""
+    def prepare(self) -> tuple[str, Path]:
+        """The site with the image in its library, and no cluster of it: (the image's name, the configuration of
+        `build_site`).
+        """
         image, config = self.build_site(CLUSTER, ADDRESS)
         self._progress.print("\nAn image, and a cluster whose disks are made from it:")
         begin = time.monotonic()
-        self.add_image(IMAGE, image)
+        name = self.add_image(image)
         self._demo.show("list", "image")
         self._progress.record("rocks add image", time.monotonic() - begin)
-        return config
+        return name, config
 
     def _start(self) -> None:
         machines = self._demo.ask("list", "host", "vm", CLUSTER, COMPUTE, "status=yes")

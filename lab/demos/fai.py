@@ -11,7 +11,6 @@ import shutil
 import time
 from pathlib import Path
 
-from lab.demos.cluster import IMAGE
 from lab.demos.image_demo import ImageDemo, answer_of, ssh_line
 from lab.demos.owner import Owner
 from lab.demos.plan import FRONTEND
@@ -59,8 +58,8 @@ class DemoFai(ImageDemo):
         self._progress.print(
             "\nA cluster: the frontend from an image of Debian, the computes with empty disks:"
         )
-        self.add_image(IMAGE, image)
-        self._add_cluster(config.parent / "id.pub")
+        name = self.add_image(image)
+        self._add_cluster(name, config.parent / "id.pub")
         nucleus.finish()
         nucleus.use_hosts([FRONTEND, ALIAS])
         owner = Owner(self._site, self._progress, self._root / "root")
@@ -101,20 +100,20 @@ class DemoFai(ImageDemo):
             self._type(SOURCES)
             # the sources of this machine's apt, in place of Debian's own
             sources = "cat /etc/apt/sources.list.d/*.list >/etc/fai/apt/sources.list"
-            mirror = "mirror=$(awk '/ bookworm main/ { print $(NF - 2); exit }' /etc/fai/apt/sources.list)"
-            self._in_root(
-                f'{sources} && {mirror} && sed -i "s|bookworm http[^\\"]*|bookworm $mirror|" /etc/fai/nfsroot.conf'
-            )
+            release = ". /etc/os-release && release=$VERSION_CODENAME"
+            mirror = 'mirror=$(awk "/ $release main/ { print \\$(NF - 2); exit }" /etc/fai/apt/sources.list)'
+            its_mirror = 'sed -i "s|$release http[^\\"]*|$release $mirror|" /etc/fai/nfsroot.conf'
+            self._in_root(f"{sources} && {release} && {mirror} && {its_mirror}")
             self._type(ROOT)
             made.touch()
         shutil.copytree(EXAMPLE, self._root / "root" / "fai", dirs_exist_ok=True)
         self._type(MIRROR)
 
-    def _add_cluster(self, key: Path) -> None:
+    def _add_cluster(self, image: str, key: Path) -> None:
         if CLUSTER in {row["host"] for row in self._demo.ask("list", "host")}:
             return
         names = (f"fe-name={CLUSTER}", "cluster-naming=yes")
-        images = (f"image={IMAGE}", "compute-image=none", f"key={key}")
+        images = (f"image={image}", "compute-image=none", f"key={key}")
         sizes = ("disk-per-frontend=4", "disk-per-compute=6", "mem-per-compute=1536")
         self._demo.show("add", "cluster", ADDRESS, "2", *names, *images, *sizes)
         self._demo.show("add", "host", "alias", FRONTEND, ALIAS)

@@ -48,14 +48,12 @@ class ImageDemo(ABC):
 
         The public key beside the configuration is `id.pub`. StateError without an image.
         """
-        found = sorted(self._images.glob("debian-12-*.img"))
-        if not found:
-            raise StateError(f"there is no image in {self._images}; run make guest-image, which builds it")
+        image = find_image(self._images)
         self._demo.build_site()
         # the place of the site's router, which the public network of a demo does not have
         gateway = ["/usr/sbin/ip", "address", "replace", f"{GATEWAY}/24", "dev", GATEWAY_DEVICE]
         self._site.machine.run_checked(gateway, 10.0)
-        return found[-1], _write_ssh_files(self._site.folder / f"ssh-{cluster}", cluster, address)
+        return image, _write_ssh_files(self._site.folder / f"ssh-{cluster}", cluster, address)
 
     def choose_library(self) -> set[str]:
         """The names of the library's images. It is on the state's own disk, unless it has images elsewhere."""
@@ -64,10 +62,12 @@ class ImageDemo(ABC):
             self._demo.show("set", "attr", "image_library", LIBRARY)
         return images
 
-    def add_image(self, name: str, file: Path) -> None:
-        """Add the image to the library."""
+    def add_image(self, file: Path, kind: str = "") -> str:
+        """Add the image to the library; returns its name there: `debian-12`, and `kind` behind that."""
+        name = file.name.rpartition("-")[0] + kind
         if name not in self.choose_library():
             self._demo.show("add", "image", name, f"file={file}", "comment=from packages of Debian")
+        return name
 
     def add_cluster(self, name: str, address: str, image: str, key: Path) -> None:
         """Have a cluster of machines of the image, whose owner has the key."""
@@ -77,6 +77,14 @@ class ImageDemo(ABC):
         names = (f"fe-name={name}", "cluster-naming=yes")
         key_and_image = (f"image={image}", f"key={key}")
         self._demo.show("add", "cluster", address, str(self.computes), *names, *key_and_image, *sizes)
+
+
+def find_image(folder: Path) -> Path:
+    """What tools/guest-image has made in the folder, `debian-12-KEY.img`. StateError without it."""
+    found = sorted(folder.glob("debian-*.img"))
+    if not found:
+        raise StateError(f"there is no image in {folder}; run make guest-image, which builds it")
+    return found[-1]
 
 
 def _write_ssh_files(folder: Path, cluster: str, address: str) -> Path:

@@ -22,7 +22,6 @@ from rocks.core.errors import IncoherentError, ToolError
 
 CLUSTER = "mpi"
 COMPUTE = f"vm-{CLUSTER}-0"
-IMAGE = "debian-12-mpi"
 ADDRESS = "203.0.113.22"
 LAUNCHERS = CHECKOUT / "examples" / "launchers"
 _END_SECONDS = 900.0
@@ -40,8 +39,8 @@ class DemoLaunch(ImageDemo):
         nucleus.begin()
         self._demo.stop_machines()
         self._progress.print("\nAn image with what the launchers need, and a cluster of it:")
-        self.add_image(IMAGE, image)
-        self.add_cluster(CLUSTER, ADDRESS, IMAGE, config.parent / "id.pub")
+        name = self.add_image(image, "-mpi")
+        self.add_cluster(CLUSTER, ADDRESS, name, config.parent / "id.pub")
         nucleus.finish()
         self._make_folder(config)
         owner = Owner(

@@ -16,7 +16,6 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from lab.demos.cluster import IMAGE
 from lab.demos.demo import Demo
 from lab.demos.image_demo import ImageDemo, answer_of, ssh_line
 from lab.demos.owner import Owner
@@ -111,8 +110,8 @@ class DemoOwn(ImageDemo):
         self._progress.print(
             "\nA cluster: the frontend from an image of Debian, the computes with empty disks:"
         )
-        self.add_image(IMAGE, image)
-        self._add_own_cluster(self._config.parent / "id.pub")
+        name = self.add_image(image)
+        self._add_own_cluster(name, self._config.parent / "id.pub")
         nucleus.finish()
         nucleus.use_hosts([FRONTEND, ALIAS])
         owner = Owner(self._site, self._progress, self.isos)
@@ -134,11 +133,11 @@ class DemoOwn(ImageDemo):
             raise StateError(f"{self.isos} has several ISOs for {pattern}: remove all but one of {names}")
         return found[0]
 
-    def _add_own_cluster(self, key: Path) -> None:
+    def _add_own_cluster(self, image: str, key: Path) -> None:
         if CLUSTER in {row["host"] for row in self._demo.ask("list", "host")}:
             return
         names = (f"fe-name={CLUSTER}", "cluster-naming=yes")
-        images = (f"image={IMAGE}", "compute-image=none", f"key={key}")
+        images = (f"image={image}", "compute-image=none", f"key={key}")
         sizes = ("disk-per-frontend=12", "disk-per-compute=6", "mem-per-compute=1024")
         self._demo.show("add", "cluster", ADDRESS, "2", *names, *images, *sizes)
         self._demo.show("set", "host", "vm", CLUSTER, "mem=2048", "cpus=2")

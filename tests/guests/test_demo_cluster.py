@@ -7,7 +7,7 @@ import pytest
 
 from lab.demos.cluster import CLUSTER, COMPUTE, DemoCluster
 from lab.demos.demo import Demo
-from lab.demos.image_demo import ImageDemo
+from lab.demos.image_demo import ImageDemo, find_image
 from lab.progress import Progress
 from lab.site import Site
 from tests.system.lab.conftest import CHECKOUT, assert_nothing_is_left, machines_folder
@@ -66,5 +66,5 @@ def test_a_cluster_answers_by_ssh_and_is_removed(site: Site, tmp_path: Path) -> 
     done(site, "remove", "cluster", CLUSTER, "disks=remove")
     left = [path.name for path in site.machine.outside("/var/lib/rocks-images").iterdir()]
     assert left == ["library"]
-    done(site, "remove", "image", "debian-12")
+    done(site, "remove", "image", find_image(IMAGES).name.rpartition("-")[0])
     assert list(site.machine.outside("/var/opt/rocks/images").iterdir()) == []

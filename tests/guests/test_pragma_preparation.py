@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from lab.demos.image_demo import find_image
 from pragma._shared.ext_files import debugfs, names_in, root_of
 from pragma._shared.preparation import prepare_image
 from tests.guests.test_demo_cluster import IMAGES
@@ -29,8 +30,7 @@ def vc_out_of(disk: Path, copy: Path) -> str:
 
 def test_vc_out_is_in_root_after_the_first_start(tmp_path: Path) -> None:
     disk, seed = tmp_path / "disk.img", tmp_path / "seed"
-    (published,) = IMAGES.glob("debian-12-*.img")
-    run("cp", "--sparse=always", published, disk)
+    run("cp", "--sparse=always", find_image(IMAGES), disk)
     place = root_of(disk)
     assert place is not None
     debugfs(place, "-w", "-R", "rm /usr/bin/cloud-init", max_bytes=disk.stat().st_size)

@@ -49,6 +49,19 @@ def test_a_wrong_call_is_an_error_and_leaves_nothing(
     assert [path for path in tmp_path.rglob("*") if path.is_file() or "unfinished" in path.name] == []
 
 
+def test_packages_of_another_release_make_no_root_archive(tmp_path: Path) -> None:
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/os-release").write_text("VERSION_CODENAME=bookworm\n")
+    finished = run(
+        [str(FOLDER / "prepare-root"), str(tmp_path)],
+        deadline_seconds=60,
+        environment={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "DEBIAN_RELEASE": "trixie"},
+    )
+    assert finished.exit_status == 1
+    assert "the packages are of bookworm, and the release to build for is trixie" in finished.error_text
+    assert [path.name for path in tmp_path.iterdir()] == ["etc"]
+
+
 def test_a_damaged_archive_makes_no_installer(tmp_path: Path) -> None:
     (tmp_path / "root.tar.zst").write_bytes(b"damaged")
     (tmp_path / "root.sha256").write_text(f"{'0' * 64}  root.tar.zst\n")

@@ -16,7 +16,7 @@ from tests.waiting import wait_until
 
 PROGRAMS = (
     *("tools/debian-sources", "tools/collect-packages", "tools/minimal-root"),
-    *("tools/end-together", "tools/guest-iso"),
+    *("tools/end-together", "tools/guest-image", "tools/guest-iso", "tools/release"),
     *("roll/os/build", "roll/os/build-zfs-modules", "roll/os/check-kernels", "roll/os/compile-zfs"),
 )
 _PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
@@ -314,6 +314,72 @@ def test_zfs_modules_are_compiled_once_for_lab_and_os_roll(tmp_path: Path) -> No
         assert list(into.iterdir()) == [] and not list(tmp_path.glob("into.*"))
 
 
+@pytest.mark.parametrize(
+    ("made", "problem"),
+    [("spl zfs", ""), ("spl", "the source of ZFS made no module zfs"), ("", "names no modules in dkms.conf")],
+)
+def test_the_modules_are_those_that_the_package_of_zfs_names(tmp_path: Path, made: str, problem: str) -> None:
+    """ZFS 2.3 has two, ZFS 2.1 nine. chroot is a stub, in which the compiler makes these."""
+    if os.geteuid() != 0:
+        pytest.skip("a build root is entered by root")
+    names = "\n".join(f'BUILT_MODULE_NAME[{number}]="{name}"' for number, name in enumerate(("spl", "zfs")))
+    files = {
+        "usr/src/zfs-2.3.2/dkms.conf": f"{names if made else 'AUTOINSTALL=yes'}\n",
+        "usr/share/doc/zfs-dkms/copyright": "CDDL\n",
+    }
+    source = make_deb(tmp_path, "zfs-dkms", "2.3.2-2", files=files)
+    chroot = tmp_path / "bin/chroot"
+    chroot.parent.mkdir()
+    modules = " ".join(f'"$1/usr/src/zfs/module/{name}.ko"' for name in made.split())
+    compiler = f'mkdir "$1/usr/src/zfs/module"; touch /dev/null {modules}'
+    chroot.write_text(f'#!/bin/sh\ncase "$*" in *configure*) {compiler} ;; esac\n')
+    chroot.chmod(0o755)
+    status, place, into = tmp_path / "status", tmp_path / "place", tmp_path / "into"
+    status.write_text("Package: linux-image-6.12.1-amd64\nStatus: install ok installed\nVersion: 6.12.1-1\n")
+    (place / "usr/src").mkdir(parents=True)
+    into.mkdir()
+    done = program("roll/os/compile-zfs", status, source, place, into, PATH=f"{chroot.parent}:{_PATH}")
+    assert problem in done.error_text and (done.exit_status == 0) == (not problem), done.error_text
+    there = {path.name for path in into.iterdir()}
+    assert (there == {"spl.ko", "zfs.ko", "inputs"}) if not problem else ("inputs" not in there)
+    assert list((place / "usr/src").iterdir()) == []
+
+
+def test_a_root_archive_of_another_release_makes_no_os_roll(tmp_path: Path) -> None:
+    """As after a build with DEBIAN_RELEASE in the same folder."""
+    if os.geteuid() != 0:
+        pytest.skip("a build root is made by root")
+    tree, dist = tmp_path / "tree", tmp_path / "dist"
+    for name, text in (("var/lib/dpkg/status", "\n"), ("etc/debian_version", "12.9\n")):
+        (tree / name).parent.mkdir(parents=True)
+        (tree / name).write_text(text)
+    dist.mkdir()
+    run_checked(
+        ["tar", "--zstd", "-C", str(tree), "-cf", str(dist / "root.tar.zst"), "./var", "./etc"],
+        deadline_seconds=60,
+    )
+    digest = hashlib.sha256((dist / "root.tar.zst").read_bytes()).hexdigest()
+    (dist / "root.sha256").write_text(f"{digest}  root.tar.zst\n")
+    for name in ("vmlinuz", "installer.img"):
+        (dist / name).write_text(name)
+    done = program("roll/os/build", dist, SOURCE_DATE_EPOCH="1700000000", DEBIAN_RELEASE="trixie")
+    assert done.exit_status == 1
+    assert (
+        f"{dist}/root.tar.zst is of Debian 12.9, and the release to build for is Debian 13" in done.error_text
+    )
+    assert len(list(dist.iterdir())) == 4
+
+
+def test_an_image_is_not_made_of_the_packages_of_another_release(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("an image is made by root")
+    sources = tmp_path / "sources.list"
+    sources.write_text("deb [signed-by=/x] http://one.example/debian bookworm main\n")
+    done = program("tools/guest-image", sources, tmp_path / "into", DEBIAN_RELEASE="trixie")
+    assert done.exit_status == 1 and not (tmp_path / "into").exists()
+    assert done.error_text == f"Error: {sources} has no source of trixie (Debian 13)"
+
+
 def _program_below(process: int) -> str:
     """The name of the program that this shell waits for; empty while there is none."""
     children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
@@ -341,8 +407,9 @@ def test_a_build_that_is_ended_leaves_no_compiler(tmp_path: Path) -> None:
     assert not Path(f"/proc/{inner_process}").exists()
 
 
-def test_the_iso_of_the_guest_image_has_it_for_the_library(tmp_path: Path) -> None:
-    image = tmp_path / "debian-12-0.img"
+@pytest.mark.parametrize("name", ["debian-12", "debian-13"])
+def test_the_iso_of_the_guest_image_has_it_for_the_library(tmp_path: Path, name: str) -> None:
+    image = tmp_path / f"{name}-0.img"
     image.write_bytes(os.urandom(1 << 16) + bytes(1 << 20))
     done = program("tools/guest-iso", image, tmp_path / "dist", SOURCE_DATE_EPOCH="1700000000")
     assert done.exit_status == 0, done.error_text
@@ -354,6 +421,6 @@ def test_the_iso_of_the_guest_image_has_it_for_the_library(tmp_path: Path) -> No
     run_checked(
         ["env", "-C", str(tmp_path / "medium"), "sha256sum", "--check", "SHA256SUMS"], deadline_seconds=60
     )
-    packed = tmp_path / "medium/debian-12.img.zst"
+    packed = tmp_path / f"medium/{name}.img.zst"
     unpacked = run_checked(["zstd", "-dc", str(packed)], deadline_seconds=60)
     assert unpacked.output == image.read_bytes()
