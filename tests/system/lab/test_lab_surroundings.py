@@ -7,6 +7,7 @@ import pytest
 
 from lab.build import parts
 from lab.build.cache import Cache
+from lab.build.mirrors import release
 from rocks.core.process import run
 
 CHECKOUT = Path(__file__).resolve().parents[3]
@@ -118,13 +119,13 @@ def test_little_memory(tmp_path: Path) -> None:
     ("source", "expected"),
     [
         ("deb [trusted=yes] http://127.0.0.1:9/debian SUITE main\n", "the package mirror does not answer"),
-        ("", "apt on this machine names no mirror of bookworm"),
+        ("", f"apt on this machine names no mirror of {release()}"),
     ],
 )
 def test_mirror_away(tmp_path: Path, source: str, expected: str) -> None:
     """A mirror that refuses connections, and a machine whose apt knows none of this release."""
     sources = tmp_path / "sources.list"
-    suites = ("bookworm", "bookworm-security") if source else ()
+    suites = (release(), f"{release()}-security") if source else ()
     sources.write_text("".join(source.replace("SUITE", suite) for suite in suites), encoding="ascii")
     away = (
         f'mount -t tmpfs none /etc/apt\ncp "{sources}" /etc/apt/sources.list\n'

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from lab.build.mirrors import release
 from lab.namespace import CHECKOUT
 from rocks.core.process import Finished, run, run_checked, start_with_pipes
 from tests.debs import make_deb
@@ -170,12 +171,12 @@ def test_debian_sources_take_components_only(arguments: tuple[str, ...]) -> None
 def test_debian_sources_name_the_suites_once() -> None:
     done = program("tools/debian-sources", "--backports", "main", "contrib")
     if "names no mirror" in done.error_text or "does not answer" in done.error_text:
-        pytest.skip("this machine's apt has no mirror of Debian 12")
+        pytest.skip("this machine's apt has no mirror of this release")
     assert done.exit_status == 0, done.error_text
     lines = [line.split() for line in done.text.splitlines()]
     suites = [line[3] for line in lines]
     assert len(suites) == len(set(suites))
-    assert {"bookworm", "bookworm-security", "bookworm-backports"} <= set(suites)
+    assert {release(), f"{release()}-security", f"{release()}-backports"} <= set(suites)
     assert all(line[0] == "deb" and line[4:] == ["main", "contrib"] for line in lines)
 
 
@@ -227,10 +228,10 @@ def test_the_smallest_root_is_made_anew_for_each_point_release(tmp_path: Path) -
     mmdebstrap.parent.mkdir()
     mmdebstrap.write_text(f'#!/bin/sh\necho called >>{tmp_path}/calls\ncp "$5" "$4"\n')
     mmdebstrap.chmod(0o755)
-    released = tmp_path / "mirror/dists/bookworm/InRelease"
+    released = tmp_path / f"mirror/dists/{release()}/InRelease"
     released.parent.mkdir(parents=True)
     sources = tmp_path / "sources.list"
-    sources.write_text(f"deb [signed-by=/x] file:{tmp_path}/mirror bookworm main\n")
+    sources.write_text(f"deb [signed-by=/x] file:{tmp_path}/mirror {release()} main\n")
 
     def make(folder: str = "state") -> Finished:
         path = f"{mmdebstrap.parent}:{_PATH}"
