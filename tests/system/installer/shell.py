@@ -1,5 +1,6 @@
 """Runs shell functions of the installer with busybox's shell and this machine's programs, on files as disks."""
 
+import lzma
 import os
 import shutil
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ _PROGRAMS = {
 }
 _PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 MIB = 1024**2
+_FIRST_STATE = 128 * 1024
+_NEWEST_STATE = _FIRST_STATE + 18 * 1024
 
 
 @dataclass(frozen=True)
@@ -146,12 +149,17 @@ def make_table(device: Path, text: str) -> None:
     )
 
 
-def put_zfs_labels(device: Path, start: int, size: int) -> None:
-    """What libblkid takes for a ZFS member in the region: uberblocks in its first and its last two labels (bytes)."""
-    label, uberblocks = 256 * 1024, 128 * 1024
-    end = start + size // label * label
+def put_zfs_labels(device: Path, start: int, size: int, *, young: bool = False) -> None:
+    """The first and the last two labels of a pool in the region (bytes); a young pool has written its state once.
+
+    `zfs-label.xz` is a label of a pool that ztest of ZFS 2.3.9 made in a file: the list with the pool's name, which
+    libblkid 2.41 reads, then the states that were written (uberblocks), which 2.38 counts.
+    """
+    label = bytearray(lzma.decompress((Path(__file__).parent / "zfs-label.xz").read_bytes()))
+    if young:
+        label[_FIRST_STATE:_NEWEST_STATE] = bytes(_NEWEST_STATE - _FIRST_STATE)
+    end = start + size // len(label) * len(label)
     with device.open("r+b") as file:
-        for place in (start, start + label, end - 2 * label, end - label):
-            for number in range(16):
-                file.seek(place + uberblocks + number * 1024)
-                file.write((0x00BAB10C).to_bytes(8, "little") + (5000).to_bytes(8, "little"))
+        for place in (start, start + len(label), end - 2 * len(label), end - len(label)):
+            file.seek(place)
+            file.write(label)

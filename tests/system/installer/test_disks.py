@@ -135,7 +135,7 @@ def test_the_second_disk_of_an_array_is_looked_at_before_the_first_is_written(sh
 
 @pytest.mark.parametrize("overwrite", [False, True])
 @pytest.mark.parametrize("mark", [False, True])
-@pytest.mark.parametrize("place", ["disk", "partition", "beside a file system"])
+@pytest.mark.parametrize("place", ["disk", "partition", "beside a file system", "a moment old"])
 def test_a_zfs_pool_is_never_overwritten(shell: Shell, overwrite: bool, mark: bool, place: str) -> None:
     disk = shell.add_disk("vda", GB4)
     if place == "beside a file system":
@@ -144,7 +144,7 @@ def test_a_zfs_pool_is_never_overwritten(shell: Shell, overwrite: bool, mark: bo
         make_table(disk, "label: gpt\nstart=2048, size=6000000\n")
         put_zfs_labels(disk, 2048 * 512, 6000000 * 512)
     else:
-        put_zfs_labels(disk, 0, GB4 * MIB)
+        put_zfs_labels(disk, 0, GB4 * MIB, young=place == "a moment old")
     shell.write_plan("disk smallest", ROOT, overwrite=overwrite)
     if mark:
         shell.text('read_plan "$WORK/../plan"; set_mark vda begun')

@@ -79,24 +79,24 @@ def test_changes_of_files_end_with_the_machine(machine: Machine) -> None:
 
 SCRIPT = """
 set -e
-mount -t tmpfs none /srv; mount -t tmpfs none /opt
+mount -t tmpfs none /var/lib; mount -t tmpfs none /opt
 mkdir /opt/below; mount -t tmpfs none /opt/below; touch /opt/below/file
-echo other >/srv/name; mount --bind /srv/name /etc/hostname
+echo other >/var/lib/name; mount --bind /var/lib/name /etc/hostname
 exec "$@"
 """
 PROGRAM = """
 import sys
 from pathlib import Path
 from lab.namespace import Machine
-machine = Machine(Path("/srv/a checkout/state"))
+machine = Machine(Path("/var/lib/a checkout/state"))
 machine.folder.mkdir(parents=True)
 machine.start()
-show = "ls /opt/below; cat /etc/hostname; touch '/srv/a checkout/state/seen'"
+show = "ls /opt/below; cat /etc/hostname; touch '/var/lib/a checkout/state/seen'"
 print(machine.run_checked(["/bin/sh", "-c", show], 5).text)
-machine.run_checked(["/bin/sh", "-c", "rm /opt/below/file; touch /opt/below/made /srv/made"], 5)
+machine.run_checked(["/bin/sh", "-c", "rm /opt/below/file; touch /opt/below/made /var/lib/made"], 5)
 assert machine.run(["/bin/sh", "-c", "echo changed >/etc/hostname"], 5).exit_status != 0
 machine.stop()
-print(*sorted(path.name for folder in ("/opt/below", "/srv", machine.folder) for path in Path(folder).iterdir()))
+print(*sorted(path.name for folder in ("/opt/below", "/var/lib", machine.folder) for path in Path(folder).iterdir()))
 """
 
 

@@ -56,6 +56,31 @@ def test_the_error_on_a_machine_without_apt_names_an_alternative(checkout: Path,
     assert not (checkout / ".state").exists()
 
 
+_OTHERS = {
+    "Ubuntu 24.04.3 LTS": 'ID=ubuntu\nID_LIKE=debian\nVERSION_ID="24.04"\nVERSION_CODENAME=noble',
+    "Devuan GNU/Linux 6 (excalibur)": "ID=devuan\nID_LIKE=debian\nVERSION_CODENAME=excalibur",
+    "Debian GNU/Linux 11 (bullseye)": 'ID=debian\nVERSION_ID="11"\nVERSION_CODENAME=bullseye',
+    "Debian GNU/Linux forky/sid": "ID=debian\nVERSION_CODENAME=forky",
+}
+
+
+@pytest.mark.parametrize("name", _OTHERS)
+def test_another_system_is_refused_in_one_line(name: str, checkout: Path, tmp_path: Path) -> None:
+    """Also one that is made of Debian's packages, and the next Debian; in a mount namespace of the test's own."""
+    described = tmp_path / "os-release"
+    described.write_text(f'PRETTY_NAME="{name}"\n{_OTHERS[name]}\n')
+    script = 'mount --bind "$1" /etc/os-release && exec sh "$2/tools/setup" test'
+    line = refusal(
+        run(
+            ["/usr/bin/unshare", "--mount", "/bin/sh", "-c", script, "sh", str(described), str(checkout)],
+            deadline_seconds=60,
+            environment={"PATH": PATH},
+        )
+    )
+    assert line == f"Error: this machine is {name}: use a Debian 12 or 13 (bookworm, trixie)"
+    assert not (checkout / ".state").exists()
+
+
 @pytest.mark.slow
 def test_the_error_for_too_little_disk_space_states_both_sizes_and_the_path(checkout: Path) -> None:
     """On a file system of 40 MB, in a mount namespace of the test's own."""

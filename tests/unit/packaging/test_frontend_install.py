@@ -126,12 +126,12 @@ def _medium(folder: Path, monkeypatch: pytest.MonkeyPatch, keys: Keys, signer: s
     return place
 
 
-def _check_signatures(folder: Path, unsigned: str = "") -> Finished:
-    """The check of the program, on the medium and the keys in the folder."""
+def _check_signatures(folder: Path, unsigned: str = "", begin: str = "") -> Finished:
+    """The check of the program, on the medium and the keys in the folder, after `begin`."""
     text = (CHECKOUT / "roll/frontend/install").read_text("utf-8")
     functions = "# rolls_on ISO" + text.partition("# rolls_on ISO")[2].partition("\nfinish() {")[0]
     (folder / "work").mkdir(exist_ok=True)
-    begin = f"set -eu; work={folder}/work medium={folder}/medium keys={folder}/keys os_roll= unsigned={unsigned}\n"
+    begin += f"set -eu; work={folder}/work medium={folder}/medium keys={folder}/keys os_roll= unsigned={unsigned}\n"
     fail = 'fail() { echo "Error: $*" >&2; exit 1; }\nexec 9>/dev/null\n'
     return run(["sh", "-c", f"{begin}{fail}{functions}\ncheck_signatures"], deadline_seconds=120)
 
@@ -164,6 +164,19 @@ def test_rolls_are_checked_where_the_site_has_keys_before_anything_is_changed(
     for unsigned in ("", "yes"):
         altered = _check_signatures(tmp_path, unsigned)
         assert altered.exit_status == 1 and "verifies the signature of the roll hello" in altered.error_text
+
+
+def test_a_new_machine_without_gpgv_leaves_signatures_to_the_command_that_adds_rolls(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gnupg: Keys
+) -> None:
+    """Debian 13's minimal root has none. That a roll is not signed is seen without it."""
+    without = 'command() { [ "$2" != gpgv ]; }; gpgv() { return 127; }\n'
+    place = _medium(tmp_path, monkeypatch, gnupg, "site")
+    (tmp_path / "keys/site.gpg").write_bytes(gnupg.gpg("--export", "site@example.org"))
+    assert _check_signatures(tmp_path, begin=without).exit_status == 0
+    (place / "SHA256SUMS.asc").unlink()
+    refused = _check_signatures(tmp_path, begin=without)
+    assert refused.exit_status == 1 and "is not signed" in refused.error_text
 
 
 def test_a_roll_of_another_s_key_and_a_file_that_is_no_key_are_refused(

@@ -104,8 +104,8 @@ class Link:
                 raise RefusedError(
                     f"{place} rejects the certificate of {settings.node}: {_reason(error)}"
                 ) from None
-            if isinstance(error, (ssl.SSLError, ConnectionResetError)):
-                # a reset may overtake the alert
+            if isinstance(error, (ssl.SSLError, ConnectionResetError, BrokenPipeError)):
+                # a reset may overtake the alert, and Python 3.13 names what could not be sent any more
                 raise BrokerAwayError(
                     f"{place} closed the connection at once: it is starting or stopping, or rejects the certificate "
                     f"of {settings.node} ({_reason(error)})"

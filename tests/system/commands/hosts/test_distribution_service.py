@@ -199,10 +199,10 @@ def test_hosts_take_only_what_the_site_signed(
         assert fetched.exit_status == 0, fetched.error_text
         for alter, message in (
             (_alter_packages, "File has unexpected size"),
-            (_alter_release, "BADSIG"),
-            (_alter_without_inrelease, "BADSIG"),
+            (_alter_release, "signature"),
+            (_alter_without_inrelease, "signature"),
             (_remove_signatures, "is not signed"),
-            (_sign_by_another, "NO_PUBKEY"),
+            (_sign_by_another, "signature"),
         ):
             shutil.copytree(folder, tmp_path / "before")
             alter(folder)

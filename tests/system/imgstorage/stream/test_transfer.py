@@ -172,3 +172,19 @@ def test_the_error_of_the_receiving_program_is_raised_with_its_message(
     ):
         receive_program(connection.reader, reading("echo out of space >&2; exec <&-; exit 1"), ignore)
     assert ended.wait(120)
+
+
+def test_a_transfer_that_this_end_ends_was_cut_off_and_is_no_failure_of_the_program(
+    authority: Site, start: Start, source: Path
+) -> None:
+    """Such as one whose far end is revoked: it can be resumed, whatever the program says of half a stream."""
+    server = start(lambda connection: send_file(connection, source))
+    with (
+        pytest.raises(HostError, match="before its end"),
+        connected(authority.identity("vmh1"), server.port) as connection,
+    ):
+        receive_program(
+            connection.reader,
+            reading("cat >/dev/null; echo half a stream >&2; exit 1"),
+            lambda _: connection.end(),
+        )
