@@ -45,11 +45,16 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 
 def run_demo(site: Site, images: Path) -> list[str]:
-    """The lines that the demo prints."""
+    """The lines that the demo prints, which a failure shows, too."""
     output: list[str] = []
+
+    def keep(text: str) -> None:
+        print(text)
+        output.append(text)
+
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("lab.demos.demo._READY_DEADLINE_SECONDS", patience(120))
-        Demo(site, KERNEL, images, Progress(output.append)).run()
+        Demo(site, KERNEL, images, Progress(keep)).run()
     return "\n".join(output).splitlines()
 
 
