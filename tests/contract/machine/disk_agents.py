@@ -6,7 +6,9 @@ from pathlib import Path
 from rocks.machine.host.files.owners import ImageOwners
 
 SOURCES = Path(__file__).resolve().parents[3] / "src"
-AGENT = """#!{python}
+AGENT = """#!/bin/sh
+'''exec' "{python}" "$0" "$@" # a path with blanks begins no script
+'''
 import os, sys
 sys.path.insert(0, {sources!r})
 import rocks.machine.host.host, rocks.agent.main

@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import os
+import shlex
 import shutil
 from pathlib import Path
 
@@ -390,7 +391,7 @@ def test_a_build_that_is_ended_leaves_no_compiler(tmp_path: Path) -> None:
     """As `make os-roll` runs it: shells, of which each waits for the next, and below them what compiles."""
     traps = f"trap 'touch {tmp_path}/tidied' EXIT; trap 'exit 143' TERM"
     (tmp_path / "Makefile").write_text(
-        f"build:\n\t@export TIME=1 && exec {CHECKOUT}/tools/end-together nice sh {tmp_path}/outer\n"
+        f"build:\n\t@export TIME=1 && exec {shlex.quote(str(CHECKOUT))}/tools/end-together nice sh {tmp_path}/outer\n"
     )
     (tmp_path / "inner").write_text(
         f"{traps}\necho $$ >{tmp_path}/process.new; mv {tmp_path}/process.new {tmp_path}/process\nsleep 600\ntrue\n"

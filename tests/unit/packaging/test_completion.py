@@ -29,7 +29,7 @@ def without_a_site(monkeypatch: pytest.MonkeyPatch) -> None:
 def _printed(line: str) -> tuple[str, str]:
     """What completion offers, and what it prints on the terminal, for `rocks` and this line."""
     program = str(CHECKOUT / "bin/rocks")
-    command = ["bash", "-u", "-c", _SCRIPT, "bash", str(_FILE), program, f"{program} {line}"]
+    command = ["bash", "-u", "-c", _SCRIPT, "bash", str(_FILE), program, f"rocks {line}"]
     ended = run_checked(command, deadline_seconds=60)
     return ended.text, ended.error_text
 

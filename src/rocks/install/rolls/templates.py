@@ -36,10 +36,10 @@ help: ## list these targets
 roll: deb reroll ## the packages of src, then the ISO, in this folder
 
 reroll: ## the ISO alone, with the packages that are in packages
-\t$(ROCKS) create roll $(DESCRIPTION) $(if $(KEY),'key=$(KEY)')
+\t'$(ROCKS)' create roll $(DESCRIPTION) $(if $(KEY),'key=$(KEY)')
 
 profile: ## the packages roll-$(ROLLNAME)-kickstart: nodes, graphs and commands for apt and dnf
-\t$(ROCKS) create package $(DESCRIPTION) kind='deb rpm'
+\t'$(ROCKS)' create package $(DESCRIPTION) kind='deb rpm'
 
 deb: ## the deb packages of the folders in src
 \t@for folder in $(SOURCES); do $(MAKE) -C "$$folder" deb || exit 1; done

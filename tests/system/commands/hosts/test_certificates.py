@@ -168,7 +168,7 @@ def test_a_broker_on_another_host_is_not_set_up_here(vm_site: Site, pki: Path, d
     assert "the attribute RABBITMQ_Server puts the message broker on mq.example.org" in message
     assert "this command sets up head only" in message and "crls/HASH.r0" in message
     assert "rocks remove attr RABBITMQ_Server" in message and message_broker.BROKER_GUIDE in message
-    assert len(message.split()) <= 45
+    assert len(message.replace(message_broker.BROKER_GUIDE, "page").split()) <= 45
     vm_site.done("add host certificate head vmc-0-0")
     name = message_broker.node_authority().list_file_name()
     assert f"revoked.pem becomes crls/{name}" in vm_site.refused("sync broker")

@@ -93,7 +93,7 @@ def test_a_profile_follows_no_link_of_another_user(tmp_path: Path, victim: Path,
     (other / "roots").symlink_to(tmp_path / "roots-target")
     script = f"""
 ROCKS_WORK={tmp_path}/work && mkdir "$ROCKS_WORK" && : >"$ROCKS_WORK/changes"
-. {CHECKOUT}/src/rocks/install/graph/functions.sh
+. {shlex.quote(str(CHECKOUT))}/src/rocks/install/graph/functions.sh
 for name in conf roots; do echo new | rocks_content && rocks_file {other}/$name create 644 '' forget; done
 """
     ended = run(["bash", "-c", script], deadline_seconds=60)

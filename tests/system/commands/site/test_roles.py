@@ -44,7 +44,7 @@ for role in look operate administer other; do
 done
 printf 'root ALL=(ALL:ALL) ALL\\n@includedir /etc/sudoers.d\\n' >/etc/sudoers && chmod 440 /etc/sudoers
 rm -rf /etc/sudoers.d && mkdir /etc/sudoers.d
-install -m 440 {RULES} /etc/sudoers.d/rocks
+install -m 440 {shlex.quote(str(RULES))} /etc/sudoers.d/rocks
 visudo -cq
 as() {{ user=$1 && shift && setpriv --reuid=$user --regid=65534 --init-groups -- "$@"; }}
 """

@@ -171,7 +171,7 @@ def test_a_host_whose_libvirt_does_not_answer_runs_no_machine(vm_site: Site, tmp
     agent = tmp_path / "agent"
     variables = f"ROCKS_STATE_FOLDER={tmp_path} ROCKS_LIBVIRT_URI=qemu:///system?socket=/no/such/socket"
     agent.write_text(
-        f'#!/bin/sh\nexport {variables} PYTHONPATH={SOURCES}\nexec {sys.executable} -m rocks.agent "$@"\n'
+        f'#!/bin/sh\nexport {variables} PYTHONPATH="{SOURCES}"\nexec "{sys.executable}" -m rocks.agent "$@"\n'
     )
     agent.chmod(0o755)
     settings = FleetSettings("/nowhere/key", "/nowhere/known_hosts", "root", str(agent))
