@@ -1,5 +1,6 @@
 """Completion of bash for `rocks`, by the program itself."""
 
+import os
 import shutil
 
 import pytest
@@ -8,6 +9,7 @@ from lab.namespace import CHECKOUT
 from rocks.core.process import run_checked
 
 _FILE = CHECKOUT / "packaging/files/completion/rocks.bash-completion"
+_PATH = f"{CHECKOUT}/bin:{os.environ['PATH']}"
 _SCRIPT = """\
 source "$1"
 COMP_LINE=$3
@@ -28,9 +30,8 @@ def without_a_site(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _printed(line: str) -> tuple[str, str]:
     """What completion offers, and what it prints on the terminal, for `rocks` and this line."""
-    program = str(CHECKOUT / "bin/rocks")
-    command = ["bash", "-u", "-c", _SCRIPT, "bash", str(_FILE), program, f"rocks {line}"]
-    ended = run_checked(command, deadline_seconds=60)
+    command = ["bash", "-u", "-c", _SCRIPT, "bash", str(_FILE), "rocks", f"rocks {line}"]
+    ended = run_checked(command, deadline_seconds=60, environment=os.environ | {"PATH": _PATH})
     return ended.text, ended.error_text
 
 

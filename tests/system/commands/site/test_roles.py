@@ -80,7 +80,7 @@ def test_each_role_has_its_commands_and_no_others() -> None:
 @pytest.mark.parametrize("role", ["operate", "administer"])
 def test_what_a_host_or_a_disk_loses_is_stated_by_who_may_become_root(role: str) -> None:
     refused = on_site(
-        f"""#!{sys.executable} -S
+        f"""#!/usr/bin/python3 -S
 import sys
 sys.path[:0] = [{str(SOURCES)!r}]
 from rocks.core.errors import RocksError
@@ -118,7 +118,7 @@ for command, force in (("", Force("it is off")), ("true", Force("it is off", Tru
 @pytest.mark.parametrize("role", ["operate", "administer"])
 def test_what_sudo_does_not_recognize_is_refused_by_the_command(role: str) -> None:
     """sudo compares text, in which `rocks` sees the name of a command also with two blanks or a tab."""
-    program = f"""#!{sys.executable} -S
+    program = f"""#!/usr/bin/python3 -S
 import sys
 sys.path[:0], sys.dont_write_bytecode = {[str(SOURCES), *sys.path]!r}, True
 from rocks.cli import main
@@ -166,7 +166,7 @@ os.umask(0o077)
 os.execvp("sudo", ["sudo", "-n", "--", "{ROCKS}", "start", "host", "vm", "web"])
 """
     seen = on_site(
-        f"""#!{sys.executable} -S
+        f"""#!/usr/bin/python3 -S
 import sys
 sys.path[:0], sys.dont_write_bytecode = [{str(SOURCES)!r}], True
 from rocks.cli import main
