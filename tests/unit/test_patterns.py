@@ -10,7 +10,7 @@ from pathlib import Path
 from rocks.core.process import run
 
 LENGTH = 100_000  # the kernel passes at most 128 KiB as one argument
-PROCESSOR_SECONDS = 60  # all together take six, most of it for imports; one that is quadratic takes minutes
+PROCESSOR_SECONDS = 60  # all together take six to nine; one that is quadratic would take minutes
 PARTS = (
     [
         "a",
