@@ -391,8 +391,8 @@ def _containers(database: Database, names: Sequence[str]) -> Iterator[SiteCheck]
 
 
 def _half_upgraded(name: str, facts: HostFacts | RocksError) -> str:
-    """What is left of an upgrade; machines go on while libvirtd is started again."""
-    if isinstance(facts, RocksError) or facts.libvirt == facts.libvirt_installed:
+    """What to do where an upgrade was not completed; machines go on while libvirtd is started again."""
+    if isinstance(facts, RocksError) or facts.libvirt in ("", facts.libvirt_installed):
         return ""
     return (
         f"libvirt {facts.libvirt} runs there, and {facts.libvirt_installed} is installed: complete the upgrade of its "
