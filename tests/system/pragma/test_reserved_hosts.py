@@ -297,7 +297,8 @@ def test_a_cluster_whose_job_is_lost_before_it_answers_ends(
 
     wait_until(has_booted, process.describe)
     process.turn()
-    assert process.states(number) == ["starting"] and machines.running("dock") == [OLD]
+    (place,) = machines.running("dock")
+    assert process.states(number) == ["starting"] and process.jobs() == [f"nucleus-{number} RUNNING {place}"]
     process.slurm.ask("scancel", f"--name=nucleus-{number}")
     wait_until(lambda: "RUNNING" not in str(process.jobs()))
     process.wait_for("failed", number)
@@ -329,7 +330,9 @@ def test_a_process_that_is_killed_at_any_step_leaves_neither_job_nor_reservation
         process.dies_at = arguments, is_before
         process.begin()
         process.wait_for("running", number)
-        assert machines.place("vm-dock-0") == OLD and "dock7" not in machines.rocks("list cluster").out
+        # on either host: Slurm chooses, and gives no node that the round before has drained for a moment
+        assert process.jobs() == [f"nucleus-{number} RUNNING {machines.place('vm-dock-0')}"]
+        assert "dock7" not in machines.rocks("list cluster").out
         process.end()
         process.wait_for("stopped", number)
         process.wait_until_slurm_has_nothing()
