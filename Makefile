@@ -161,9 +161,9 @@ lint: $(PYTHON) ## format, style, types, import contracts
 	PYTHONPATH=src $(PYTHON) -c 'from importlinter.cli import lint_imports_command as lint; lint()' --config import-contracts.ini
 
 # The machines of the lab: from Debian's mirrors and src, or from the ISOS that are given. A lab that runs goes on.
-START_LAB = $(MACHINES) start $(if $(ISOS),'isos=$(ISOS)')
+START_LAB = $(MACHINES) start $(if $(ISOS),'isos=$(ISOS)') $(HOSTS:%=hosts=%) $(NAS:%=nas=%)
 
-lab: ## build (the first time) and start three machines with kernels of their own; ISOS="ISO ISO": from these (docs/lab.md)
+lab: ## build (the first time) and start three machines with kernels of their own; ISOS="ISO ISO": from these; HOSTS=trixie NAS=trixie: of that release (docs/lab.md)
 	@[ -x /usr/bin/python3 ] || tools/setup lab
 	@$(START_LAB)
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from rocks.core.errors import StateError
@@ -9,11 +12,30 @@ from rocks.core.process import run
 
 _TOOLS = Path(__file__).absolute().parents[2] / "tools"
 _DEADLINE_SECONDS = 300.0
+_VARIABLE = "DEBIAN_RELEASE"
 
 
 def release() -> str:
     """The name of the release that is worked with, `bookworm`, as of tools/release. StateError for another system."""
     return _answer("release").split()[0]
+
+
+def names_of_releases() -> list[str]:
+    """Those of all releases that can be worked with, from the oldest."""
+    return [line.split()[0] for line in _answer("release", "all").splitlines()]
+
+
+@contextmanager
+def of_release(name: str) -> Iterator[None]:
+    """Until the block's end, the release of that name is worked with, here and in the programs that are run."""
+    before = os.environ.get(_VARIABLE)
+    os.environ[_VARIABLE] = name
+    try:
+        yield
+    finally:
+        del os.environ[_VARIABLE]
+        if before is not None:
+            os.environ[_VARIABLE] = before
 
 
 def sources(backports: bool = False) -> str:

@@ -55,7 +55,10 @@ TOOLS = ("lsscsi", "lvm2", "python3-pytest", "socat", "tcpdump")
 """Those of them that no host of a site needs, and tests do; machines of the ISOs have all others from there."""
 
 QEMU = ("qemu-system-x86", "qemu-utils", "seabios")
-"""The emulator that runs the machines: of the backports, for its SR-IOV adapter igb (QEMU 8.0 and later)."""
+"""The emulator that runs the machines."""
+
+RELEASES_WITH_OLD_QEMU = ("bookworm",)
+"""Releases whose backports have the emulator: its SR-IOV adapter igb came with QEMU 8.0."""
 
 COMPILERS = _CHECKOUT / "roll" / "os" / "compilers"
 """The list of the packages that compile the ZFS modules, for the os roll as for the lab."""

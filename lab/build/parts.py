@@ -11,7 +11,7 @@ from lab.build import iso_images, own_packages, packages, settings, trees, works
 from lab.build.cache import Cache, files_of, key_of
 from lab.build.image import write_image
 from lab.build.initramfs import write_initramfs
-from lab.build.mirrors import release, sources
+from lab.build.mirrors import names_of_releases, of_release, release, sources
 from lab.progress import Progress
 from rocks.core.process import run_checked
 
@@ -25,17 +25,39 @@ COMPILED_FOR_ROLL = own_packages.CHECKOUT / ".state/os-roll/zfs/compiled"
 
 
 class Built(NamedTuple):
-    """Parts of a running lab: kernel, common initramfs, folder of images, the tree with QEMU, folder of instruments."""
+    """Folders with the parts of a running lab: images, kernel and initramfs of the hosts, and of the NASes, which may
+    be of another release; the tree with QEMU; the instruments.
+    """
 
-    kernel: Path
-    initramfs: Path
-    images: Path
+    of_hosts: Path
+    of_nases: Path
     qemu_tree: Path
     instruments: Path
 
     def image(self, role: str) -> Path:
         """The image from which machines of that role boot."""
-        return self.images / f"{role}.img"
+        return self._folder(role) / f"{role}.img"
+
+    def kernel(self, role: str) -> Path:
+        """Their kernel."""
+        return self._folder(role) / _KERNEL
+
+    def initramfs(self, role: str) -> Path:
+        """Their initramfs, which does not have what differs from machine to machine."""
+        return self._folder(role) / _INITRAMFS
+
+    def _folder(self, role: str) -> Path:
+        return self.of_nases if role == "nas" else self.of_hosts
+
+
+class Releases(NamedTuple):
+    """The names of the releases of Debian that the machines have, such as `bookworm`; '' is the carrying machine's."""
+
+    hosts: str = ""
+    nas: str = ""
+
+
+OWN_RELEASE = Releases()
 
 
 class Keys(NamedTuple):
@@ -54,16 +76,30 @@ class Keys(NamedTuple):
     isos: str = ""
     """The key of the ISOs from which the machines are built; '' for machines from Debian's mirrors and our sources."""
 
+    nas_image: str = ""
+    """That of the NASes' image; the others are those of the hosts."""
 
-def keys(modules: str = "", isos: str = "") -> Keys:
+    releases: Releases = OWN_RELEASE
+
+
+def keys(modules: str = "", isos: str = "", releases: Releases = OWN_RELEASE) -> Keys:
     """Keys of the parts from the present sources, not from the mirrors' contents: `build again` reads those anew.
 
     `modules` is the key of our modules, where they are not those of the present sources, `isos` that of the ISOs.
     """
+    own = _keys_of_release(modules, isos)
+    with of_release(releases.hosts):
+        found = _keys_of_release(modules, isos) if releases.hosts else own
+    with of_release(releases.nas):
+        nas_image = _keys_of_release(modules, isos).image if releases.nas else own.image
+    return found._replace(qemu=own.qemu, instruments=own.instruments, nas_image=nas_image, releases=releases)
+
+
+def _keys_of_release(modules: str, isos: str) -> Keys:
     modules = modules or own_packages.modules_key()
     own = own_packages.packages_key(modules)
-    of_release = release()
-    tree = key_of(of_release, packages.TREE, packages.LEFT_OUT)
+    name = release()
+    tree = key_of(name, packages.TREE, packages.LEFT_OUT)
     shop = key_of(tree, packages.WORKSHOP, packages.ZFS_SOURCE)
     zfs = key_of(shop, files_of(workshop.COMPILE_ZFS))
     how = files_of(_HERE / "settings.py", _HERE / "image.py", _HERE / "initramfs.py", _HERE / "init")
@@ -72,16 +108,15 @@ def keys(modules: str = "", isos: str = "") -> Keys:
         own = ""
         image = key_of(isos, packages.TOOLS, how, files_of(_HERE / "iso_images.py", _HERE / "rolls.py"))
     instruments = key_of(shop, files_of(*(_INSTRUMENTS / name for name in workshop.INSTRUMENT_SOURCES)))
-    return Keys(tree, key_of(of_release, packages.QEMU), shop, zfs, instruments, modules, own, image, isos)
+    return Keys(tree, key_of(name, packages.QEMU), shop, zfs, instruments, modules, own, image, isos)
 
 
 def required(cache: Cache, now: Keys) -> Built:
     """The lab that was built under those keys. StateError when a part of it is missing."""
-    image = cache.required(_image_part(now), now.image)
+    name = _image_part(now)
     return Built(
-        image / _KERNEL,
-        image / _INITRAMFS,
-        image,
+        cache.required(name, now.image),
+        cache.required(name, now.nas_image),
         cache.required("qemu", now.qemu),
         cache.required("instruments", now.instruments),
     )
@@ -93,28 +128,33 @@ def modules_on_isos(cache: Cache, isos: str) -> str:
     return (folder / iso_images.MODULES_RECORD).read_text(encoding="ascii")
 
 
-def is_built(cache: Cache, isos: str = "") -> bool:
+def is_built(cache: Cache, isos: str = "", releases: Releases = OWN_RELEASE) -> bool:
     """Whether every part that a lab needs to run is there, with machines from the ISOs of that key if it is given."""
-    now = keys(isos=isos)
-    needed = ((_image_part(now), now.image), ("qemu", now.qemu), ("instruments", now.instruments))
+    now = keys(isos=isos, releases=releases)
+    name = _image_part(now)
+    needed = ((name, now.image), (name, now.nas_image), ("qemu", now.qemu), ("instruments", now.instruments))
     return all(cache.has(name, key) for name, key in needed)
 
 
-def build(cache: Cache, progress: Progress, isos: Sequence[Path] = ()) -> Built:
+def build(
+    cache: Cache, progress: Progress, isos: Sequence[Path] = (), releases: Releases = OWN_RELEASE
+) -> Built:
     """Make the missing parts, and remove parts of other keys. ToolError when a package mirror or a tool fails.
 
-    With ISOs, the machines are made of these; what was made of mirrors stays, and the other way round.
+    With ISOs, the machines are made of these; what was made of mirrors stays, and the other way round. So do the parts
+    of another release.
     """
-    now = keys(isos=iso_images.key_of_isos(isos) if isos else "")
-    parts = _Parts(cache, progress, now)
-    parts.qemu()
-    parts.instruments()
+    now = keys(isos=iso_images.key_of_isos(isos) if isos else "", releases=releases)
+    own = _Parts(cache, progress, keys())
+    own.qemu()
+    own.instruments()
     if isos:
-        parts.iso_image(isos)
-        cache.drop_others(_needed(cache, now, _ISO_IMAGE, ("image", "packages")))
+        _Parts(cache, progress, now).iso_image(isos)
     else:
-        parts.image()
-        cache.drop_others(_needed(cache, now, "image", (_ISO_IMAGE,)))
+        for name in dict.fromkeys(releases):
+            with of_release(name or release()):
+                _Parts(cache, progress, keys()).image()
+    cache.drop_others(_needed(cache, now))
     return required(cache, now)
 
 
@@ -122,11 +162,15 @@ def _image_part(now: Keys) -> str:
     return _ISO_IMAGE if now.isos else "image"
 
 
-def _needed(cache: Cache, now: Keys, image: str, others: Sequence[str]) -> list[Path]:
-    """The places of the parts, and those of the other kind of machines, of any key."""
-    named = now._asdict() | {image: now.image}
-    beside = [place for name in others for place in cache.all_of(name)]
-    return [*(cache.place(name, key) for name, key in named.items()), *beside]
+def _needed(cache: Cache, now: Keys) -> list[Path]:
+    """The places of the parts of each release, and those of the other kind of machines, of any key."""
+    places = [cache.place(_ISO_IMAGE, now.image)] if now.isos else cache.all_of(_ISO_IMAGE)
+    for name in names_of_releases():
+        with of_release(name):
+            places += [
+                cache.place(part, key) for part, key in keys()._asdict().items() if isinstance(key, str)
+            ]
+    return [*places, *(cache.all_of("image") + cache.all_of("packages") if now.isos else ())]
 
 
 class _Parts:
@@ -140,7 +184,9 @@ class _Parts:
         return self._ensure("tree", title, _make_machine_tree)
 
     def qemu(self) -> Path:
-        return self._ensure("qemu", "QEMU of the backports, in a folder of its own", _make_qemu_tree)
+        return self._ensure(
+            "qemu", "the QEMU that runs the machines, in a folder of its own", _make_qemu_tree
+        )
 
     def workshop(self) -> Path:
         title = "workshop: compiler, kernel headers, the source of ZFS"
@@ -181,8 +227,10 @@ def _make_machine_tree(into: Path) -> None:
 
 
 def _make_qemu_tree(into: Path) -> None:
-    backports = f"{release()}-backports"
-    trees.make_tree(into, packages.QEMU, sources(backports=True), packages.LEFT_OUT, backports)
+    name = release()
+    is_old = name in packages.RELEASES_WITH_OLD_QEMU
+    preferred = f"{name}-backports" if is_old else ""
+    trees.make_tree(into, packages.QEMU, sources(backports=is_old), packages.LEFT_OUT, preferred)
 
 
 def _make_workshop(into: Path, tree: Path) -> None:

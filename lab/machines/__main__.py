@@ -2,10 +2,11 @@
 
     bin/lab build [again] [isos=…]
                               make the machines' image and QEMU, if need be (again: from nothing)
-    bin/lab start [cpus=2] [isos=…]
+    bin/lab start [cpus=2] [isos=…] [hosts=RELEASE] [nas=RELEASE]
                               build, and have all machines running and ready; with two processors each, two nested
                               guests on a host can stop it for ever (docs/lab.md); isos="dist/ROLL.iso dist/os-….iso":
-                              machines from these ISOs
+                              machines from these ISOs; hosts=trixie, nas=trixie: of that release of Debian (build
+                              takes it, too)
     bin/lab status            what runs
     bin/lab patch             put the modules of src over those of the packages, until the lab is stopped
     bin/lab clean             bring every machine back to the state it had after the start
@@ -26,6 +27,8 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from lab.build.mirrors import names_of_releases
+from lab.build.parts import Releases
 from lab.machines import carrier
 from lab.machines.checkout import CHECKOUT, STATE, alone, is_of_isos, is_patched, open_built_lab, open_lab
 from lab.machines.demo import show_site
@@ -74,21 +77,23 @@ def main(arguments: Sequence[str]) -> int:
 
 def _build(arguments: Sequence[str]) -> None:
     others, isos = split_isos(arguments)
+    others, releases = split_releases(others, isos)
     if others not in ([], ["again"]):
-        raise UserError("usage: bin/lab build [again] [isos=ISOS]")
-    carrier.build(bool(others), isos)
+        raise UserError("usage: bin/lab build [again] [isos=ISOS] [hosts=RELEASE] [nas=RELEASE]")
+    carrier.build(bool(others), isos, releases)
 
 
 def _start(arguments: Sequence[str]) -> None:
     others, isos = split_isos(arguments)
+    others, releases = split_releases(others, isos)
     if others not in ([], ["cpus=1"], ["cpus=2"]):
-        raise UserError("usage: bin/lab start [cpus=1|cpus=2] [isos=ISOS]")
+        raise UserError("usage: bin/lab start [cpus=1|cpus=2] [isos=ISOS] [hosts=RELEASE] [nas=RELEASE]")
     if Namespace(STATE).surrounds_this_process():  # started by the line below
         open_lab().start(Progress())
         _report_build()
         return
     cpus = int(others[0].partition("=")[2]) if others else VMH1.cpus
-    carrier.start([*_this_program(), "start"], cpus, isos)
+    carrier.start([*_this_program(), "start"], cpus, isos, releases)
     print("The lab runs: `bin/lab ssh vmh1` is a shell on a host, `make lab-stop` ends it.")
 
 
@@ -144,6 +149,29 @@ def split_isos(arguments: Sequence[str]) -> tuple[list[str], list[Path]]:
             f"there is no ISO {', '.join(missing)}; `make roll` and `make os-roll` build them in dist"
         )
     return others, isos
+
+
+def split_releases(arguments: Sequence[str], isos: Sequence[Path]) -> tuple[list[str], Releases]:
+    """(the other arguments, the releases of Debian that `hosts=` and `nas=` name).
+
+    UserError for one that this checkout does not know, and beside ISOs, which have their own.
+    """
+    named: dict[str, str] = {}
+    others: list[str] = []
+    for argument in arguments:
+        role, _, name = argument.partition("=")
+        if role in Releases._fields and name:
+            named[role] = name
+        else:
+            others.append(argument)
+    unknown = sorted(set(named.values()) - set(names_of_releases() if named else ()))
+    if unknown:
+        raise UserError(
+            f"{', '.join(unknown)} is no release of Debian that the lab has: {', '.join(names_of_releases())}"
+        )
+    if named and isos:
+        raise UserError("machines of ISOs have the release of these: leave hosts= and nas= out")
+    return others, Releases(**named)
 
 
 def _clean(arguments: Sequence[str]) -> None:

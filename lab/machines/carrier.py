@@ -9,6 +9,7 @@ from pathlib import Path
 from lab.build import parts
 from lab.build.cache import Cache
 from lab.build.iso_images import key_of_isos
+from lab.build.parts import OWN_RELEASE, Releases
 from lab.machines import surroundings
 from lab.machines.checkout import (
     CACHE,
@@ -20,6 +21,7 @@ from lab.machines.checkout import (
     check_same_cpus,
     check_same_isos,
     check_same_modules,
+    check_same_releases,
     record_build,
     with_kvm,
 )
@@ -30,7 +32,7 @@ from rocks.core.errors import StateError
 from rocks.core.process import run_interactively
 
 
-def build(again: bool = False, isos: Sequence[Path] = ()) -> None:
+def build(again: bool = False, isos: Sequence[Path] = (), releases: Releases = OWN_RELEASE) -> None:
     """Have every part in the cache, with machines from the ISOs if some are given; `again`: from nothing.
 
     StateError while machines run from the present parts.
@@ -43,11 +45,14 @@ def build(again: bool = False, isos: Sequence[Path] = ()) -> None:
             check_same_modules()
             if isos:
                 check_same_isos(key_of_isos(isos))
+            check_same_releases(releases)
         else:
-            _ensure_built(again, isos)
+            _ensure_built(again, isos, releases)
 
 
-def start(start_machines: Sequence[str], cpus: int, isos: Sequence[Path] = ()) -> None:
+def start(
+    start_machines: Sequence[str], cpus: int, isos: Sequence[Path] = (), releases: Releases = OWN_RELEASE
+) -> None:
     """Have the lab built, its namespace there, and the program `start_machines` run inside to its end.
 
     With ISOs its machines are built from these; without, a lab that runs goes on, whatever it was built from.
@@ -64,13 +69,14 @@ def start(start_machines: Sequence[str], cpus: int, isos: Sequence[Path] = ()) -
             check_same_cpus(cpus)
             if isos:
                 check_same_isos(key_of_isos(isos))
+            check_same_releases(releases)
         else:
-            key = _ensure_built(isos=isos)
+            key = _ensure_built(isos=isos, releases=releases)
             _clear(namespace)
             surroundings.require_free_space(STATE, surroundings.RUN_BYTES, "running the lab")
             needed_mb = sum(machine.memory_mb for machine in MACHINES) + surroundings.MEMORY_RESERVE_MB
             surroundings.require_memory(needed_mb)
-            record_build(cpus, key)
+            record_build(cpus, key, releases)
             namespace.start()
         kvm = with_kvm(built_parts())
         accelerator = "KVM" if kvm else "emulation (TCG): no guest boots under KVM here"
@@ -86,11 +92,11 @@ def stop() -> list[str]:
     return names
 
 
-def _ensure_built(again: bool = False, isos: Sequence[Path] = ()) -> str:
+def _ensure_built(again: bool = False, isos: Sequence[Path] = (), releases: Releases = OWN_RELEASE) -> str:
     """Returns the key of the ISOs, '' without."""
     cache = Cache(CACHE)
     key = key_of_isos(isos) if isos else ""
-    if parts.is_built(cache, key) and not again:
+    if parts.is_built(cache, key, releases) and not again:
         return key
     surroundings.require_root_to_build()
     _ensure_programs(to_build=True)
@@ -101,7 +107,7 @@ def _ensure_built(again: bool = False, isos: Sequence[Path] = ()) -> str:
     surroundings.require_free_space(CACHE, surroundings.BUILD_BYTES, "building the lab")
     origin = ", ".join(iso.name for iso in isos) or "Debian's packages"
     print(f"Building the lab's machines, from {origin}:")
-    parts.build(cache, Progress(), isos)
+    parts.build(cache, Progress(), isos, releases)
     return key
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from lab.build import own_packages, parts
 from lab.build.cache import Cache
-from lab.build.parts import Built, Keys
+from lab.build.mirrors import release
+from lab.build.parts import OWN_RELEASE, Built, Keys, Releases
 from lab.machines.kvm import kvm_works
 from lab.machines.lab import Lab
 from lab.machines.roster import MACHINES
@@ -50,7 +51,7 @@ def with_kvm(built: Built) -> bool:
     return kvm_works(built, _KVM_MEMORY)
 
 
-def record_build(cpus: int, isos: str = "") -> None:
+def record_build(cpus: int, isos: str = "", releases: Releases = OWN_RELEASE) -> None:
     """Record the keys of the parts of the machines about to start, and the number of processors of each machine.
 
     `isos` is the key of the ISOs from which they were built, if they were.
@@ -58,7 +59,7 @@ def record_build(cpus: int, isos: str = "") -> None:
     STATE.mkdir(parents=True, exist_ok=True)
     _CPUS_RECORD.write_text(str(cpus), encoding="ascii")
     modules = parts.modules_on_isos(Cache(CACHE), isos) if isos else ""
-    _BUILD_RECORD.write_text(json.dumps(parts.keys(modules, isos)._asdict()), encoding="ascii")
+    _BUILD_RECORD.write_text(json.dumps(parts.keys(modules, isos, releases)._asdict()), encoding="ascii")
     _PATCH_RECORD.unlink(missing_ok=True)
 
 
@@ -82,7 +83,9 @@ def check_same_build() -> None:
     while they run.
     """
     recorded = _recorded_keys()
-    if not _BUILD_RECORD.exists() or recorded != parts.keys(recorded.modules, recorded.isos):
+    if not _BUILD_RECORD.exists() or recorded != parts.keys(
+        recorded.modules, recorded.isos, Releases(*recorded.releases)
+    ):
         raise StateError(
             "the lab runs, built from sources that have changed since: `make lab-stop`, then `make lab`"
         )
@@ -114,11 +117,27 @@ def check_same_isos(isos: str) -> None:
         raise StateError(f"the lab runs, built {there}: `make lab-stop`, then the same again")
 
 
+def releases_there() -> Releases:
+    """The names of the releases of Debian that the running machines have."""
+    own = release()
+    return Releases(*(name or own for name in _recorded_keys().releases))
+
+
+def check_same_releases(releases: Releases) -> None:
+    """StateError when the running machines have not the releases of Debian that are named."""
+    there = releases_there()
+    if any(name not in ("", has) for has, name in zip(there, releases, strict=True)):
+        raise StateError(
+            f"the lab runs, with hosts={there.hosts} nas={there.nas}: `make lab-stop`, then the same again"
+        )
+
+
 def _recorded_keys() -> Keys:
     try:
-        return Keys(**json.loads(_BUILD_RECORD.read_text(encoding="ascii")))
+        found = Keys(**json.loads(_BUILD_RECORD.read_text(encoding="ascii")))
+        return found._replace(releases=Releases(*found.releases))
     except (OSError, ValueError, TypeError):  # none, or of another version of this module
-        return Keys(*[""] * len(Keys._fields))
+        return Keys(*[""] * len(Keys._fields))._replace(releases=OWN_RELEASE)
 
 
 def check_same_cpus(cpus: int) -> None:

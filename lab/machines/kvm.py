@@ -7,6 +7,7 @@ from pathlib import Path
 
 from lab.build.parts import Built
 from lab.machines.emulator import MACHINE, environment_of, qemu
+from lab.machines.roster import Role
 from rocks.core.errors import ToolError
 from rocks.core.process import run
 
@@ -51,7 +52,7 @@ def _boots(built: Built) -> bool:
         "-serial",
         "stdio",
     ]
-    arguments += ["-kernel", str(built.kernel), "-append", "console=ttyS0 panic=-1"]
+    arguments += ["-kernel", str(built.kernel(Role.HOST.value)), "-append", "console=ttyS0 panic=-1"]
     try:
         finished = run(
             arguments, deadline_seconds=_DEADLINE_SECONDS, environment=environment_of(built.qemu_tree)

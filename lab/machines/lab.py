@@ -12,7 +12,7 @@ from lab.machines import keys, seed
 from lab.machines.emulator import SEED
 from lab.machines.machine import LabMachine
 from lab.machines.power import State
-from lab.machines.roster import MACHINES, Description
+from lab.machines.roster import MACHINES, Description, Role
 from lab.machines.site import configure
 from lab.progress import Progress
 
@@ -54,7 +54,7 @@ class Lab:
     @property
     def kernel(self) -> Path:
         """The machines' kernel, for a guest of theirs."""
-        return self._built.kernel
+        return self._built.kernel(Role.HOST.value)
 
     def __getitem__(self, name: str) -> LabMachine:
         """The machine of that name."""
@@ -104,7 +104,7 @@ class Lab:
         """Have the machine's files anew: disks, keys, addresses."""
         machine.prepare_folder()
         secrets = keys.secrets_of(self.keys, machine.name)
-        base = self._built.initramfs
+        base = self._built.initramfs(machine.description.role.value)
         seed.write_seed(machine.description, self._descriptions, secrets, base, machine.folder / SEED)
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from lab.build.mirrors import names_of_releases
+from lab.machines.checkout import releases_there
 from rocks.core.errors import RocksError
 from rocks.core.process import run, run_checked
 from tests.lab.passes import page
@@ -28,6 +30,7 @@ class _ModuleRun:
     def __init__(self, key: str) -> None:
         self.key, self.began, self.ticks = key, time.monotonic(), read_ticks()
         self.outcomes: dict[str, str] = {}
+        self.where = _where()
 
     def add(self, report: pytest.TestReport) -> None:
         """`failed` when any phase failed, else `skipped` when any was."""
@@ -73,7 +76,7 @@ class Recorder:
         if run := self._runs.get(module):
             run.add(report)
             if report.outcome == "failed":
-                self._write(module, lambda: page.remove(module, run.key, self._passes))
+                self._write(module, lambda: page.remove(f"{module}{run.where}", run.key, self._passes))
 
     def pytest_runtest_logfinish(self, nodeid: str) -> None:
         """After the last test of a module, record the result and print the processor utilization."""
@@ -109,10 +112,16 @@ class Recorder:
             cases = str(total) if passed == total else f"{passed} of {total}"
             seconds = round(time.monotonic() - run.began)
             row = page.Pass(run.key, _commit(module), datetime.now(UTC).date().isoformat(), cases, seconds)
-            page.record(module, row, self._passes)
+            page.record(f"{module}{run.where}", row, self._passes)
 
     def _is_part(self, module: str) -> bool:
         return self._is_partial or module in self._partial or Path(module).name in self._chosen
+
+
+def _where() -> str:
+    """What follows the module in its row, when the machines are not of the oldest release."""
+    hosts, nas = releases_there()
+    return "" if hosts == nas == names_of_releases()[0] else f" (hosts {hosts}, NAS {nas})"
 
 
 def _module(node_id: str, folder: Path) -> str:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from lab.build import own_packages, parts
+from lab.build.parts import Releases
 from lab.machines import checkout
 from rocks.core.errors import StateError
 
@@ -84,3 +85,13 @@ def test_a_lab_of_isos_goes_on_with_these_isos_only(record: Path, monkeypatch: p
         checkout.check_same_isos("another")
     monkeypatch.setattr(own_packages, "modules_key", lambda: "changed")
     assert "`make roll`, `make lab-stop`, then `make lab ISOS=" in refusal_of_modules()
+
+
+def test_a_lab_of_another_release_goes_on_and_is_no_lab_of_this_one(record: Path) -> None:
+    """Without a release it goes on, whatever it has."""
+    checkout.record_build(1, releases=Releases(nas="trixie"))
+    checkout.check_same_build()
+    checkout.check_same_releases(Releases(nas="trixie"))
+    checkout.check_same_releases(Releases())
+    with pytest.raises(StateError, match="the lab runs, with hosts=[a-z]+ nas=trixie: `make lab-stop`"):
+        checkout.check_same_releases(Releases(hosts="sid"))

@@ -8,7 +8,8 @@ import pytest
 from lab.build import packages
 from lab.build.iso_images import key_of_isos
 from lab.build.own_packages import CHECKOUT, MODULES_FOLDER, installed_modules_key, module_files, modules_key
-from lab.machines.__main__ import split_isos
+from lab.build.parts import Releases
+from lab.machines.__main__ import split_isos, split_releases
 from rocks.core.errors import UserError
 
 
@@ -56,3 +57,13 @@ def test_the_workshop_has_the_compilers_of_the_os_roll() -> None:
 
 def test_the_tools_that_machines_of_isos_get_from_mirrors_are_on_the_other_machines_too() -> None:
     assert set(packages.TOOLS) < set(packages.TREE)
+
+
+def test_the_releases_of_hosts_and_nases() -> None:
+    """Known ones, and not beside ISOs."""
+    assert split_releases(["cpus=2", "nas=trixie"], []) == (["cpus=2"], Releases(nas="trixie"))
+    assert split_releases(["hosts="], []) == (["hosts="], Releases())
+    with pytest.raises(UserError, match="sid is no release of Debian that the lab has: bookworm, trixie"):
+        split_releases(["hosts=sid"], [])
+    with pytest.raises(UserError, match="leave hosts= and nas= out"):
+        split_releases(["hosts=trixie"], [Path("/an.iso")])

@@ -10,7 +10,7 @@ from lab.machines.roster import MACHINES, NAS, VMH1
 from lab.machines.seed import seed_files
 from lab.machines.surroundings import read_available_mb
 
-_BUILT = Built(Path("/k"), Path("/i"), Path("/r"), Path("/q"), Path("/x"))
+_BUILT = Built(Path("/h"), Path("/n"), Path("/q"), Path("/x"))
 _LONGEST_DEVICE_NAME = 15
 
 

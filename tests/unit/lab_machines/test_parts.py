@@ -7,6 +7,8 @@ import pytest
 
 from lab.build import iso_images, own_packages, parts, settings, trees, workshop
 from lab.build.cache import Cache
+from lab.build.mirrors import names_of_releases, release
+from lab.build.parts import Releases
 from lab.progress import Progress
 from rocks.core.errors import ToolError
 
@@ -63,7 +65,7 @@ def test_parts_are_made_once_each_after_those_that_it_needs(tmp_path: Path, made
     (tmp_path / "zfs-of-another-key").mkdir()
     built = parts.build(cache, Progress(lambda line: None))
     assert made == ["qemu", "tree", "workshop", "instruments", "zfs", "packages"]
-    assert built.image("nas").exists() and built.image("host").exists() and built.kernel.exists()
+    assert built.image("nas").exists() and built.image("host").exists() and built.kernel("host").exists()
     assert not (tmp_path / "zfs-of-another-key").exists()
     assert parts.build(cache, Progress(lambda line: None)) == built and len(made) == 6
     assert parts.is_built(cache)
@@ -104,9 +106,26 @@ def test_machines_of_isos_are_made_anew_for_other_isos_only(tmp_path: Path, made
     built = parts.build(cache, progress, [one, other])
     assert made == ["images of one.iso other.iso"] and parts.is_built(cache, key)
     assert parts.modules_on_isos(cache, key) == "of the ISOs"
-    assert built.images != of_mirrors.images and built.instruments == of_mirrors.instruments
+    assert built.of_hosts != of_mirrors.of_hosts and built.instruments == of_mirrors.instruments
     assert parts.build(cache, progress, [other, one]) == built
-    assert parts.build(cache, progress) == of_mirrors and built.kernel.exists() and len(made) == 1
+    assert parts.build(cache, progress) == of_mirrors and built.kernel("host").exists() and len(made) == 1
     other.write_bytes(b"newer")
     parts.build(cache, progress, [one, other])
-    assert len(made) == 2 and not built.kernel.exists() and of_mirrors.kernel.exists()
+    assert len(made) == 2 and not built.kernel("host").exists() and of_mirrors.kernel("nas").exists()
+
+
+def test_nases_of_another_release_have_its_image_and_kernel(tmp_path: Path, made: list[str]) -> None:
+    """QEMU and the instruments are the carrying machine's; what was made of one release stays beside the other's."""
+    cache, progress = Cache(tmp_path / "cache"), Progress(lambda line: None)
+    other = next(name for name in names_of_releases() if name != release())
+    one = parts.build(cache, progress)
+    del made[:]
+    assert not parts.is_built(cache, releases=Releases(nas=other))
+    mixed = parts.build(cache, progress, releases=Releases(nas=other))
+    assert made == ["tree", "workshop", "zfs"] and parts.is_built(cache, releases=Releases(nas=other))
+    assert mixed.image("host") == one.image("host") and mixed.kernel("nas") != one.kernel("nas")
+    assert mixed.initramfs("nas").exists() and mixed[2:] == one[2:]
+    reverse = parts.build(cache, progress, releases=Releases(hosts=other))
+    assert (reverse.of_hosts, reverse.of_nases) == (mixed.of_nases, one.of_nases)
+    assert parts.build(cache, progress) == one and made == ["tree", "workshop", "zfs"]
+    assert parts.keys(releases=Releases(nas=other)).releases.nas == other
