@@ -268,11 +268,16 @@ def _opened() -> set[str]:
 
 def test_a_connection_ends_without_a_question_and_leaves_nothing(service: Service) -> None:
     """The process with rights has the connection, too, and closes it when the child has closed it."""
-    before = _opened()
-    for text in (b"no HTTP\r\n\r\n", b"POST / HTTP/1.0\r\n\r\n"):
+
+    def exchange(text: bytes) -> None:
         with socket.create_connection(service.plain.server_address, timeout=20) as client:
             client.sendall(text)
             while client.recv(1000):
                 pass
+
+    exchange(b"no HTTP\r\n\r\n")  # the service waits for connections, and has opened what it waits with
+    before = _opened()
+    exchange(b"no HTTP\r\n\r\n")
+    exchange(b"POST / HTTP/1.0\r\n\r\n")
     wait_until(lambda: _opened() <= before, lambda: _opened() - before)
     assert service.requests == []

@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from rocks.core.errors import BusyError, RocksError, UserError
+from rocks.core.errors import BusyError, RocksError, ToolError, UserError
 from rocks.core.process import run_checked
 from rocks.install.rolls.description import Requirement, RollDescription, RollId, read_description
 from rocks.install.rolls.iso_build import create_roll
 from rocks.install.rolls.package_files import Package, newest_per_name, read_package
 from rocks.install.rolls.versions import debian_key, rpm_key
+from rocks.library import xorriso
+from rocks.library.xorriso import write_iso
 from tests.debs import make_deb
 from tests.rolls import write_roll
 
@@ -256,3 +258,27 @@ def test_a_package_whose_name_is_no_name_of_a_file_is_refused(tmp_path: Path, na
         read_package(make_rpm(tmp_path / "a.rpm", name, "1.0", "1", "noarch"))
     with pytest.raises(UserError, match="which is not valid"):
         read_package(make_rpm(tmp_path / "a.rpm", "a", "1.0", "1", f"no{name}/arch"))
+
+
+def test_an_xorriso_that_a_fault_in_its_memory_ended_is_run_once_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that ends so again is the error."""
+    program = tmp_path / "bin/xorriso"
+    program.parent.mkdir()
+    program.write_text(
+        f"#!/bin/sh\necho run >>{tmp_path}/runs\n"
+        f"[ $(wc -l <{tmp_path}/runs) -lt $(cat {tmp_path}/good) ] || exit 0\n"
+        "echo 'UNIX-SIGNAL:  SIGSEGV  errno= 0' >&2\nexit 1\n",
+        "ascii",
+    )
+    program.chmod(0o755)
+    monkeypatch.setitem(xorriso.ENVIRONMENT, "PATH", f"{program.parent}:{os.environ['PATH']}")
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    (tmp_path / "good").write_text("2")
+    write_iso(tree, tmp_path / "a.iso", "a", 0)
+    (tmp_path / "good").write_text("9")
+    with pytest.raises(ToolError, match="xorriso did not write .*a.iso: SIGSEGV ended it"):
+        write_iso(tree, tmp_path / "a.iso", "a", 0)
+    assert (tmp_path / "runs").read_text("ascii").count("run") == 4
