@@ -16,18 +16,18 @@ _VARIABLE = "DEBIAN_RELEASE"
 
 
 def release() -> str:
-    """The name of the release that is worked with, `bookworm`, as of tools/release. StateError for another system."""
+    """The name of the release that tools/release prints, such as `bookworm`. StateError for another system."""
     return _answer("release").split()[0]
 
 
 def names_of_releases() -> list[str]:
-    """Those of all releases that can be worked with, from the oldest."""
+    """The names of all releases that tools/release knows, from the oldest."""
     return [line.split()[0] for line in _answer("release", "all").splitlines()]
 
 
 @contextmanager
 def of_release(name: str) -> Iterator[None]:
-    """Until the block's end, the release of that name is worked with, here and in the programs that are run."""
+    """Set DEBIAN_RELEASE in the environment of this process and of the programs that it runs, until the block's end."""
     before = os.environ.get(_VARIABLE)
     os.environ[_VARIABLE] = name
     try:

@@ -51,7 +51,7 @@ class Built(NamedTuple):
 
 
 class Releases(NamedTuple):
-    """The names of the releases of Debian that the machines have, such as `bookworm`; '' is the carrying machine's."""
+    """The names of the releases of Debian that the machines have, such as `bookworm`; '' is that of tools/release."""
 
     hosts: str = ""
     nas: str = ""
@@ -77,7 +77,9 @@ class Keys(NamedTuple):
     """The key of the ISOs from which the machines are built; '' for machines from Debian's mirrors and our sources."""
 
     nas_image: str = ""
-    """That of the NASes' image; the others are those of the hosts."""
+    """The key of the NASes' image. `qemu` and `instruments` are of the carrying machine's release, the others are the
+    hosts'.
+    """
 
     releases: Releases = OWN_RELEASE
 

@@ -53,7 +53,7 @@ class Lab:
 
     @property
     def kernel(self) -> Path:
-        """The machines' kernel, for a guest of theirs."""
+        """The hosts' kernel, for a guest of theirs."""
         return self._built.kernel(Role.HOST.value)
 
     def __getitem__(self, name: str) -> LabMachine:

@@ -65,9 +65,9 @@ def on_one_machine(text: str, hosts: Sequence[str], controller: str, first_port:
 
 
 def cgroup_configuration() -> str:
-    """No plugin uses cgroups, and slurmd does not start where it looks for them, and there are none.
+    """The text of cgroup.conf, for machines without cgroups: slurmd must not look for them, or it does not start.
 
-    24.11 can do without; 22.05 looks for nothing with the older kind.
+    No plugin of ours uses them. 24.11 takes `disabled`; 22.05 looks for none with `cgroup/v1`.
     """
     version = run_checked(["/usr/sbin/slurmd", "-V"], deadline_seconds=60).text
     return f"CgroupPlugin={'disabled' if int(version.split()[1].split('.')[0]) >= 23 else 'cgroup/v1'}\n"

@@ -294,7 +294,7 @@ def _check_saved(spec: StartDomain, domain: DomainFact | None, qemu: str) -> Non
     if is_too_old(qemu, domain.machine_type):
         raise StateError(
             f"{name} was saved by a newer QEMU than {_host(spec)} has now: its machine type is {domain.machine_type}, "
-            f"which QEMU {qemu} does not know; install that QEMU again, or {discard}"
+            f"which QEMU {qemu} does not know; install the newer QEMU again, or {discard}"
         )
     recorded = [disk.path for disk in spec.disks if not disk.is_cdrom]
     lacking = [path for path in recorded if path not in domain.disks]

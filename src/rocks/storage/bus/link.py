@@ -105,7 +105,7 @@ class Link:
                     f"{place} rejects the certificate of {settings.node}: {_reason(error)}"
                 ) from None
             if isinstance(error, (ssl.SSLError, ConnectionResetError, BrokenPipeError)):
-                # a reset may overtake the alert, and Python 3.13 names what could not be sent any more
+                # a reset may overtake the alert; Python 3.13 raises BrokenPipeError for what could not be sent any more
                 raise BrokerAwayError(
                     f"{place} closed the connection at once: it is starting or stopping, or rejects the certificate "
                     f"of {settings.node} ({_reason(error)})"

@@ -276,7 +276,7 @@ class _Received(io.RawIOBase):
             return self._stream.recv_into(buffer)
         except BrokenPipeError:
             # At the end of a connection that this side has shut down, OpenSSL 3 cannot send its alert; Python 3.13
-            # raises that, 3.11 does not. That error is the same as of a `zfs receive` that has ended.
+            # raises this error for it, 3.11 does not. Callers would take it for that of a `zfs receive` that has ended.
             return 0
 
 
