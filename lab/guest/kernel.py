@@ -56,7 +56,8 @@ def modules_in(folder: Path, modules: Sequence[str]) -> dict[str, bytes]:
         if name not in contents:
             if name not in files:
                 raise StateError(
-                    f"the kernel has no module {name} in {folder}; remove its folder and run `make setup`"
+                    f"the kernel has no module {name} in {folder}; make that folder anew: remove it and run "
+                    "`make setup`, or `bin/lab build again` for that of the lab"
                 )
             content = files[name].read_bytes()
             contents[name] = lzma.decompress(content) if files[name].suffix == ".xz" else content

@@ -30,7 +30,16 @@ from pathlib import Path
 from lab.build.mirrors import names_of_releases
 from lab.build.parts import Releases
 from lab.machines import carrier
-from lab.machines.checkout import CHECKOUT, STATE, alone, is_of_isos, is_patched, open_built_lab, open_lab
+from lab.machines.checkout import (
+    CHECKOUT,
+    STATE,
+    alone,
+    is_of_isos,
+    is_patched,
+    open_built_lab,
+    open_lab,
+    releases_there,
+)
 from lab.machines.demo import show_site
 from lab.machines.login import ssh_command
 from lab.machines.namespace import Namespace
@@ -122,6 +131,8 @@ def _patch(arguments: Sequence[str]) -> None:
 def _report_build() -> None:
     if is_of_isos():
         print("Its machines are built from ISOs.")
+    else:
+        print("Its hosts are of Debian {}, its NAS of {}.".format(*releases_there()))
     if is_patched():
         print("Its machines have modules of src over those of their packages, since `bin/lab patch`.")
 

@@ -59,6 +59,8 @@ def record_build(cpus: int, isos: str = "", releases: Releases = OWN_RELEASE) ->
     STATE.mkdir(parents=True, exist_ok=True)
     _CPUS_RECORD.write_text(str(cpus), encoding="ascii")
     modules = parts.modules_on_isos(Cache(CACHE), isos) if isos else ""
+    own = release()
+    releases = Releases(*(name or own for name in releases))
     _BUILD_RECORD.write_text(json.dumps(parts.keys(modules, isos, releases)._asdict()), encoding="ascii")
     _PATCH_RECORD.unlink(missing_ok=True)
 
@@ -119,8 +121,7 @@ def check_same_isos(isos: str) -> None:
 
 def releases_there() -> Releases:
     """The names of the releases of Debian that the running machines have."""
-    own = release()
-    return Releases(*(name or own for name in _recorded_keys().releases))
+    return _recorded_keys().releases
 
 
 def check_same_releases(releases: Releases) -> None:

@@ -23,7 +23,7 @@ from rocks.core.mariadb import (
     TOO_MANY_CONNECTIONS,
     TOO_SLOW,
     UNREACHABLE,
-    WITHOUT_SNAPSHOTS,
+    WITHOUT_SNAPSHOT_ISOLATION,
     error_code,
     error_text,
     read_rows_quickly,
@@ -52,7 +52,7 @@ STATEMENT_SECONDS = 3.5
 _SESSION = (
     "SET SESSION tx_isolation = 'READ-COMMITTED', time_zone = '+00:00',"
     f" innodb_lock_wait_timeout = {LOCK_WAIT_SECONDS}, sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION'"
-    f"{WITHOUT_SNAPSHOTS}"
+    f"{WITHOUT_SNAPSHOT_ISOLATION}"
 )
 
 _UNREACHABLE = UNREACHABLE | ACCESS_DENIED | TOO_MANY_CONNECTIONS

@@ -21,7 +21,7 @@ LOCK_TIMEOUTS = frozenset({1205, 1467})
 LOCKED_OUT = LOCK_TIMEOUTS | {1020, 1213}
 """Another transaction holds the rows: the wait was too long, or a deadlock; or it has changed them (1020)."""
 
-WITHOUT_SNAPSHOTS = "/*M!110602 , innodb_snapshot_isolation = OFF*/"
+WITHOUT_SNAPSHOT_ISOLATION = "/*M!110602 , innodb_snapshot_isolation = OFF*/"
 """A part of SET SESSION for MariaDB 11.6.2 and later, where it is ON by default: a statement ends with error 1020 there
 when a row was changed after the transaction had first looked. Servers before that, and MySQL, take it for a comment.
 """

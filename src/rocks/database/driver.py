@@ -34,7 +34,7 @@ _STRICT = "STRICT_ALL_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION"
 _SESSION = (
     "SET SESSION tx_isolation = 'READ-COMMITTED', innodb_lock_wait_timeout = 1, lock_wait_timeout = 1, "
     # from 1,000 names on, MariaDB would join a table of the names, and examine 20 times the rows of a view
-    f"in_predicate_conversion_threshold = 0{mariadb.WITHOUT_SNAPSHOTS}"
+    f"in_predicate_conversion_threshold = 0{mariadb.WITHOUT_SNAPSHOT_ISOLATION}"
 )
 """Waits for locks are a second long: `blockers` repeats a statement that has waited."""
 

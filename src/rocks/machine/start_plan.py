@@ -90,8 +90,11 @@ def disks_to_check(spec: StartDomain) -> tuple[DiskSpec, ...]:
     return tuple(disk for disk in spec.disks if not (disk.is_cdrom or disk.is_mapped and spec.restores))
 
 
-def way_of(spec: StartDomain, domain: DomainFact | None, qemu: str = "") -> Way:
-    """The way, by the domain of that name on the host, and the version of its QEMU. Errors as `plan_start`."""
+def way_of(spec: StartDomain, domain: DomainFact | None, qemu: str) -> Way:
+    """The way, by the domain of that name on the host, and the version of its QEMU ('' when it is not known).
+
+    Errors as `plan_start`.
+    """
     name = spec.name
     if domain is not None and domain.state == "shutdown":
         raise BusyError(f"{name} is shutting down at this moment; start it when it is off")

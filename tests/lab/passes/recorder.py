@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lab.build.mirrors import names_of_releases
-from lab.machines.checkout import releases_there
+from lab.machines.checkout import is_of_isos, releases_there
 from rocks.core.errors import RocksError
 from rocks.core.process import run, run_checked
 from tests.lab.passes import page
@@ -120,6 +120,8 @@ class Recorder:
 
 def _where() -> str:
     """What follows the module in its row, when the machines are not of the oldest release."""
+    if is_of_isos():
+        return " (machines of ISOs)"
     hosts, nas = releases_there()
     return "" if hosts == nas == names_of_releases()[0] else f" (hosts {hosts}, NAS {nas})"
 

@@ -75,5 +75,5 @@ def start(world: World, token: int = 7, **changes: object) -> bool:
 
 def run(world: World, request: StartDomain, notes: tuple[str, ...] = ()) -> Change:
     """Bring the guest to running in the way that its host plans."""
-    way = way_of(request, settled(world.domains, request.name))
+    way = way_of(request, settled(world.domains, request.name), "")
     return ensure_running(world.domains, request, way, lambda: Prepared(request.xml, notes), unsecured)
