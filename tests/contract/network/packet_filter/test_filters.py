@@ -129,7 +129,7 @@ class RealWorld:
         if not place.exists():  # sysfs shows the network namespace of who has mounted it
             _mount_sysfs()
         major, minor = place.read_text().split(":")
-        node = Path(f"/tmp/guest-tap-{os.getpid()}-{number}")
+        node = Path(f"/dev/guest-tap-{os.getpid()}-{number}")  # /tmp of Debian 13 is mounted without devices
         os.mknod(node, 0o600 | 0o020000, os.makedev(int(major), int(minor)))
         try:
             guest = os.open(node, os.O_RDWR | os.O_NONBLOCK)

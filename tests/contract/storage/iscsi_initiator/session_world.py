@@ -23,7 +23,8 @@ from tests.contract.storage.iscsi_target.target_world import (
 )
 from tests.waiting import wait_until
 
-_RECORDS = Path("/etc/iscsi/nodes")
+_PLACES = (Path("/etc/iscsi"), Path("/var/lib/iscsi"))
+"""Of the records of Debian 12, and of 13."""
 
 
 class HostWorld(Protocol):
@@ -149,10 +150,11 @@ class RealHostWorld:
         run_checked(["iscsiadm", "--mode", "node", *record, "--op", "new"], deadline_seconds=30)
 
     def has_record(self, target: str) -> bool:
-        return (_RECORDS / target).exists()
+        return any((place / "nodes" / target).exists() for place in _PLACES)
 
     def lose_record(self, target: str) -> None:
-        shutil.rmtree(_RECORDS / target)
+        (record,) = [path for place in _PLACES if (path := place / "nodes" / target).exists()]
+        shutil.rmtree(record)
 
     def restart_daemon(self) -> None:
         run_checked(["systemctl", "restart", "iscsid.service"], deadline_seconds=60)
@@ -169,7 +171,7 @@ class RealHostWorld:
         finally:
             ended.set()
             watch.join()
-        for path in (path for path in Path("/etc/iscsi").rglob("*") if path.is_file()):
+        for path in (path for place in _PLACES for path in place.rglob("*") if path.is_file()):
             if path.stat().st_mode & 0o077 and any(word in path.read_bytes() for word in tokens):
                 seen.add(str(path))
         journal = run_checked(["journalctl", "--no-pager", "--output=cat"], deadline_seconds=60).output
