@@ -1,6 +1,7 @@
 """Content keys of the lab's modules, the page of their passes, and what is written to it."""
 
 import re
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
@@ -8,6 +9,8 @@ from typing import cast
 
 import pytest
 
+from lab.build.mirrors import names_of_releases
+from lab.build.parts import Releases
 from rocks.core.errors import ToolError
 from tests.lab.passes import __main__ as passes
 from tests.lab.passes import keys, page, recorder
@@ -35,6 +38,19 @@ def test_every_module_declares_what_it_depends_on() -> None:
 
 
 @pytest.mark.slow
+@pytest.fixture(autouse=True)
+def machines(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Say of which releases the lab's machines are, or whether they are those of ISOs; of the oldest one without."""
+
+    def are(releases: Releases, of_isos: bool = False) -> None:
+        monkeypatch.setattr(recorder, "releases_there", lambda: releases)
+        monkeypatch.setattr(recorder, "is_of_isos", lambda: of_isos)
+
+    oldest = names_of_releases()[0]
+    are(Releases(oldest, oldest))
+    return are
+
+
 def test_a_key_is_of_what_a_module_imports_declares_and_commands() -> None:
     """The module, helpers, commands, what the machines run with its imports, what every machine has; and no more."""
     files = {str(path.relative_to(keys.CHECKOUT)) for path in keys.files_of(MODULE)}
@@ -137,6 +153,24 @@ def test_a_module_that_passed_whole_is_recorded(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(recorder, "content_key", lambda module: next(changing))
     _play(path, {"a": "passed"})
     assert page.read(path)[MODULE].key == "k1"
+
+
+def test_the_row_names_machines_of_another_release(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, machines: Callable[..., None]
+) -> None:
+    """And those of ISOs; a failure there removes no other row."""
+    path = tmp_path / "passes.md"
+    monkeypatch.setattr(recorder, "content_key", lambda module: "k1")
+    _play(path, {"a": "passed"})
+    machines(Releases("bookworm", "trixie"))
+    _play(path, {"a": "passed"})
+    machines(Releases("bookworm", "bookworm"), of_isos=True)
+    _play(path, {"a": "passed"})
+    mixed, of_isos = f"{MODULE} (hosts bookworm, NAS trixie)", f"{MODULE} (machines of ISOs)"
+    assert set(page.read(path)) == {MODULE, mixed, of_isos}
+    assert page.stale({MODULE: "k1"}, path) == []
+    _play(path, {"a": "failed"})
+    assert set(page.read(path)) == {MODULE, mixed}
 
 
 @pytest.mark.parametrize(
