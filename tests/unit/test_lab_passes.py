@@ -37,7 +37,6 @@ def test_every_module_declares_what_it_depends_on() -> None:
     assert len(declared) >= 30 and missing == []
 
 
-@pytest.mark.slow
 @pytest.fixture(autouse=True)
 def machines(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Say of which releases the lab's machines are, or whether they are those of ISOs; of the oldest one without."""
@@ -51,6 +50,7 @@ def machines(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     return are
 
 
+@pytest.mark.slow
 def test_a_key_is_of_what_a_module_imports_declares_and_commands() -> None:
     """The module, helpers, commands, what the machines run with its imports, what every machine has; and no more."""
     files = {str(path.relative_to(keys.CHECKOUT)) for path in keys.files_of(MODULE)}
