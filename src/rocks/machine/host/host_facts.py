@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import NamedTuple
 
 from rocks.core.units import KIB_PER_MB
+
+_NAME = re.compile(r"[a-z0-9._-]{1,40}")
 
 
 class MachineFact(NamedTuple):
@@ -33,13 +36,14 @@ def read_machine() -> MachineFact:
 
 
 def _read_system(path: Path) -> str:
-    """`ID` and `VERSION_ID` of os-release(5); a testing release has no number."""
+    """`ID` and `VERSION_ID`; without what os-release(5) does not allow there. A testing release has no number."""
     try:
         lines = path.read_text("utf-8", "replace").splitlines()
     except OSError:
         return ""
     values = {name: value.strip("\"'") for name, _, value in (line.strip().partition("=") for line in lines)}
-    return f"{values.get('ID', '')} {values.get('VERSION_ID', '')}".strip()
+    found = [values.get(name, "") for name in ("ID", "VERSION_ID")]
+    return " ".join(value for value in found if _NAME.fullmatch(value))
 
 
 def parse_memory_kib(meminfo: str) -> int:
