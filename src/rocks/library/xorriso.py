@@ -49,7 +49,7 @@ def run_xorriso(arguments: Sequence[str], epoch: int) -> Finished:
     try:
         for _ in range(2):
             done = run(["xorriso", "-no_rc", *arguments], deadline_seconds=_SECONDS, environment=environment)
-            if not re.search(r"^UNIX-SIGNAL:\s+SIGSEGV", done.error_text, re.MULTILINE):
+            if not re.search(r"^UNIX-SIGNAL:\s+SIG(SEGV|ABRT|BUS)", done.error_text, re.MULTILINE):
                 break
         return done
     except ToolError as error:

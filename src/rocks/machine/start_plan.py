@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 LEAST_FREE_BYTES = BYTES_PER_GIB
 """The least free space in the file system of an image: with less, the guest would soon stop with a write error."""
 
-_QEMU = re.compile(r"(\d{1,4})\.(\d{1,4})")
+_QEMU = re.compile(r"(\d{1,4})\.(\d{1,4})(?!\.[5-9]\d)")
 _MACHINE_TYPE = re.compile(r"-(\d{1,4})\.(\d{1,4})\Z")
 
 NOT_STARTED = "is not started"
@@ -274,8 +274,9 @@ def _check_same_lease(spec: StartDomain, domain: DomainFact) -> None:
 def is_too_old(qemu: str, machine_type: str) -> bool:
     """Whether a QEMU of this version is older than the machine type, which it does not know then.
 
-    The versions are as in `HostFacts` and `DomainFact`; a type of a distribution's own, as pc-q35-rhel9.2.0, has none
-    that could be compared. A type has the number of the release of QEMU that it came with, as pc-i440fx-7.2 (QEMU,
+    The versions are as in `HostFacts` and `DomainFact`. A candidate, as 9.1.91 of 9.2, has the types of the next
+    release, so it is compared with none. A type of a distribution's own, as pc-q35-rhel9.2.0, has none that could be
+    compared. A type has the number of the release of QEMU that it came with, as pc-i440fx-7.2 (QEMU,
     docs/about/deprecated.rst, "System emulator machines").
     """
     has, needs = _QEMU.match(qemu), _MACHINE_TYPE.search(machine_type)

@@ -12,7 +12,7 @@ from rocks.fleet.wire.facts import DiskFact, DomainFact
 from rocks.fleet.wire.requests import DiskSpec
 from rocks.inventory.records import VirtualMachine
 from rocks.machine.spec import MachineSpec, container_of, memory_reserve_mb, spec_of
-from rocks.machine.start_plan import LEAST_FREE_BYTES, StartPlan, Way, plan_start
+from rocks.machine.start_plan import LEAST_FREE_BYTES, StartPlan, Way, is_too_old, plan_start
 from rocks.network.filter_plan import FilterPlan
 from tests.unit.machine.starts import IMAGE, disk, domain, facts, plan, started
 from tests.unit.machines import container, machine
@@ -358,3 +358,19 @@ def test_a_machine_that_has_nothing_to_boot_starts_with_a_note(
         if has_note
         else []
     )
+
+
+@pytest.mark.parametrize(
+    ("qemu", "machine_type", "is_older"),
+    [
+        ("7.2.22", "pc-q35-10.0", True),
+        ("10.0.13", "pc-i440fx-7.2", False),
+        ("9.2.2", "pc-q35-10.0", True),
+        ("9.2.94", "pc-q35-10.0", False),  # a candidate of 10.0
+        ("7.2.22", "pc-q35-rhel9.2.0", False),
+        ("", "pc-q35-10.0", False),
+    ],
+)
+def test_whether_a_qemu_knows_a_type_of_machine(qemu: str, machine_type: str, is_older: bool) -> None:
+    """What cannot be compared is left to libvirt."""
+    assert is_too_old(qemu, machine_type) is is_older

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from pathlib import Path
@@ -31,15 +32,17 @@ def read_machine() -> MachineFact:
         memory_mb=memory_kib // KIB_PER_MB,
         cpus=os.cpu_count() or 1,
         load=round(os.getloadavg()[0], 2),
-        system=_read_system(Path("/etc/os-release")),
+        system=_read_system(*map(Path, ("/etc/os-release", "/usr/lib/os-release"))),
     )
 
 
-def _read_system(path: Path) -> str:
+def _read_system(*places: Path) -> str:
     """`ID` and `VERSION_ID`; without what os-release(5) does not allow there. A testing release has no number."""
-    try:
-        lines = path.read_text("utf-8", "replace").splitlines()
-    except OSError:
+    for place in places:
+        with contextlib.suppress(OSError):
+            lines = place.read_text("utf-8", "replace").splitlines()
+            break
+    else:
         return ""
     values = {name: value.strip("\"'") for name, _, value in (line.strip().partition("=") for line in lines)}
     found = [values.get(name, "") for name in ("ID", "VERSION_ID")]

@@ -396,7 +396,7 @@ def _half_upgraded(name: str, facts: HostFacts | RocksError) -> str:
         return ""
     return (
         f"libvirt {facts.libvirt} runs there, and {facts.libvirt_installed} is installed: complete the upgrade of its "
-        f'packages, then rocks run host {name} "systemctl restart libvirtd"'
+        f'packages, then rocks run host {name} "systemctl try-restart libvirtd virtqemud"'
     )
 
 

@@ -352,7 +352,7 @@ def test_the_site_names_a_host_whose_upgrade_was_not_completed(machines: Site, p
     (bad,) = [line for line in lines if line.startswith("host vmc-0-1:")]
     assert " ok " in good and "guests run by kvm" in good
     assert " wrong " in bad and "libvirt 8.0.0 runs there, and 9.0.0 is installed" in bad
-    assert 'rocks run host vmc-0-1 "systemctl restart libvirtd"' in bad
+    assert 'rocks run host vmc-0-1 "systemctl try-restart libvirtd virtqemud"' in bad
 
 
 GUID = "0002c90300a1b2c3"

@@ -29,4 +29,5 @@ def test_the_system_of_a_machine(tmp_path: Path, text: str, system: str) -> None
     """An odd file makes no fact that the frontend would refuse."""
     (tmp_path / "os-release").write_text(text, "utf-8")
     assert _read_system(tmp_path / "os-release") == system
+    assert _read_system(tmp_path / "absent", tmp_path / "os-release") == system
     assert _read_system(tmp_path / "absent") == ""
