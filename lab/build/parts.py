@@ -51,7 +51,10 @@ class Built(NamedTuple):
 
 
 class Releases(NamedTuple):
-    """The names of the releases of Debian that the machines have, such as `bookworm`; '' is that of tools/release."""
+    """The names of the releases of Debian that the machines have, such as `bookworm`.
+
+    '' stands for what tools/release prints.
+    """
 
     hosts: str = ""
     nas: str = ""

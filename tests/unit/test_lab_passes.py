@@ -39,7 +39,7 @@ def test_every_module_declares_what_it_depends_on() -> None:
 
 @pytest.fixture(autouse=True)
 def machines(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Say of which releases the lab's machines are, or whether they are those of ISOs; of the oldest one without."""
+    """Say of which releases the lab's machines are, or that they were built from ISOs; of the oldest one without."""
 
     def are(releases: Releases, of_isos: bool = False) -> None:
         monkeypatch.setattr(recorder, "releases_there", lambda: releases)

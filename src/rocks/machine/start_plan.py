@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 LEAST_FREE_BYTES = BYTES_PER_GIB
 """The least free space in the file system of an image: with less, the guest would soon stop with a write error."""
 
-_QEMU = re.compile(r"(\d{1,4})\.(\d{1,4})(?!\.[5-9]\d)")
+_QEMU = re.compile(r"(\d{1,4})\.(\d{1,4})(?!\d|\.[5-9]\d)")
 _MACHINE_TYPE = re.compile(r"-(\d{1,4})\.(\d{1,4})\Z")
 
 NOT_STARTED = "is not started"

@@ -367,6 +367,7 @@ def test_a_machine_that_has_nothing_to_boot_starts_with_a_note(
         ("10.0.13", "pc-i440fx-7.2", False),
         ("9.2.2", "pc-q35-10.0", True),
         ("9.2.94", "pc-q35-10.0", False),  # a candidate of 10.0
+        ("9.12.94", "pc-q35-9.13", False),
         ("7.2.22", "pc-q35-rhel9.2.0", False),
         ("", "pc-q35-10.0", False),
     ],
