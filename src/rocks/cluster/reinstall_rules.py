@@ -17,7 +17,7 @@ from rocks.library.guest_images import (
 )
 from rocks.storage.life.states import UNMAPPED
 from rocks.storage.volumes.volume_names import removal_command
-from rocks.storage.wire.base_names import is_base
+from rocks.storage.wire.names import is_base
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Sequence

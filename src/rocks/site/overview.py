@@ -32,7 +32,7 @@ from rocks.site.overview_rules import (
 from rocks.storage.client import listing, questions
 from rocks.storage.volumes.access import open_storage
 from rocks.storage.volumes.nodes import storage_nodes
-from rocks.storage.wire.queues import NAS
+from rocks.storage.wire.names import NAS
 from rocks.trust.audit_records import count_entries
 
 if TYPE_CHECKING:

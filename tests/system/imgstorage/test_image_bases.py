@@ -18,7 +18,7 @@ from rocks.storage.nas import bases, imports
 from rocks.storage.stream import lines as stream_lines
 from rocks.storage.volumes import bases as image_bases
 from rocks.storage.wire import requests as wire
-from rocks.storage.wire.base_names import base_volume
+from rocks.storage.wire.names import base_volume
 from tests.system.imgstorage.image_site import NAS
 from tests.system.imgstorage.storage_site import (
     END,

@@ -1,6 +1,6 @@
 """Snapshots of machines whose disks are on NASes: held snapshots of the volumes, all of one moment; and the way back.
 
-The holds are the record (`rocks.storage.wire.hold_tags`). Of a machine that runs, its NASes first take the
+The holds are the record (`rocks.storage.wire.names`). Of a machine that runs, its NASes first take the
 changes so far; then its file systems are frozen until they have the rest, some seconds.
 """
 
@@ -31,7 +31,7 @@ from rocks.storage.volumes.access import open_storage
 from rocks.storage.volumes.map_plan import plan_images
 from rocks.storage.volumes.place_records import disk_locations
 from rocks.storage.volumes.volume_names import volume_name
-from rocks.storage.wire.hold_tags import moment_tag, new_run, part_tag, unfinished_tag
+from rocks.storage.wire.names import moment_tag, new_run, part_tag, unfinished_tag
 from rocks.storage.wire.requests import HoldSnapshot, ReleaseSnapshot, RestoreZvol
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ from rocks.storage.broker.broker import (
 from rocks.storage.broker.definitions import definitions
 from rocks.storage.volumes.access import broker_address
 from rocks.storage.volumes.nodes import is_storage_used, storage_nodes
-from rocks.storage.wire.queues import VIRTUAL_HOST
+from rocks.storage.wire.names import VIRTUAL_HOST
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -16,7 +16,7 @@ from rocks.core.files import write_file
 from rocks.core.process import Finished, run
 from rocks.core.settings_file import read_settings_text
 from rocks.storage.broker.definitions import TAG
-from rocks.storage.wire.queues import VIRTUAL_HOST
+from rocks.storage.wire.names import VIRTUAL_HOST
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

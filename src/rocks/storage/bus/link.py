@@ -17,7 +17,7 @@ from rocks.core.errors import BusyError, HostError, ToolError
 from rocks.storage.bus import secure
 from rocks.storage.bus.messages import CONTENT_TYPE, Message
 from rocks.storage.bus.settings import BusSettings
-from rocks.storage.wire import queues
+from rocks.storage.wire import names
 
 _PERSISTENT = 2
 _NEW_QUEUE_SECONDS = 1.5
@@ -138,7 +138,7 @@ class Link:
         try:
             self._sending.basic_publish(
                 self._as_amqp(message),
-                exchange=queues.EXCHANGE,
+                exchange=names.EXCHANGE,
                 routing_key=message.to,
                 mandatory=True,
                 timeout=self._read_seconds(self._settings.confirm_deadline_seconds),
@@ -167,13 +167,13 @@ class Link:
                 )
             clock.wait_seconds(_NEW_QUEUE_SECONDS)
         with self._reading_channel() as channel:
-            channel.queue_bind(queue, queues.EXCHANGE, routing_key=queue)
+            channel.queue_bind(queue, names.EXCHANGE, routing_key=queue)
 
     def create_reply_queue(self, queue: str) -> None:
         """Make a queue that ends with this connection."""
         with self._reading_channel() as channel:
             channel.queue_declare(queue, exclusive=True, auto_delete=True)
-            channel.queue_bind(queue, queues.EXCHANGE, routing_key=queue)
+            channel.queue_bind(queue, names.EXCHANGE, routing_key=queue)
 
     def consume(self, queue: str, prefetch: int, received: Callable[[Any], None]) -> None:
         """From now on `read` calls `received` with each message; at most `prefetch` are unacknowledged at a time."""

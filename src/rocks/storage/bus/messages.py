@@ -8,7 +8,7 @@ from dataclasses import field
 from typing import Any, Optional
 
 from rocks.core.dataclasses import dataclass
-from rocks.storage.wire import queues
+from rocks.storage.wire import names
 
 LARGEST_BODY_BYTES = 1024 * 1024
 CONTENT_TYPE = "application/json"
@@ -28,7 +28,7 @@ def new_message_id() -> str:
 
 @dataclass(frozen=True)
 class Message:
-    """A message to a queue (`rocks.storage.wire.queues` has the names).
+    """A message to a queue (`rocks.storage.wire.names` has the names).
 
     `correlation_id` is the `message_id` of the request that is answered; `reply_to` the queue for answers, one of
     the sender's own.
@@ -71,7 +71,7 @@ def read_delivery(message: Any) -> Delivery:
     if not message_id:
         raise InvalidMessageError(f"{sender} sent it without a message_id")
     reply_to = properties.get("reply_to") or None
-    if reply_to is not None and not queues.is_own_queue(reply_to, sender):
+    if reply_to is not None and not names.is_own_queue(reply_to, sender):
         raise InvalidMessageError(f"{sender} requests an answer to {reply_to}, which is not its queue")
     try:
         kind = Kind(properties.get("type"))

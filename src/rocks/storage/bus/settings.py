@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Optional
 
 from rocks.core.dataclasses import dataclass
-from rocks.storage.wire import queues
+from rocks.storage.wire import names
 
 
 @dataclass(frozen=True)
@@ -20,11 +20,11 @@ class BusSettings:
 
     node: str
     address: str
-    port: int = queues.PORT
+    port: int = names.PORT
     server_name: Optional[str] = None
     pair_file: str = "/etc/rocks/pki/node.pem"
     authority_file: str = "/etc/rocks/pki/ca.crt"
-    virtual_host: str = queues.VIRTUAL_HOST
+    virtual_host: str = names.VIRTUAL_HOST
     heartbeat_seconds: int = 30
     connect_deadline_seconds: float = 10.0
     confirm_deadline_seconds: float = 13.0

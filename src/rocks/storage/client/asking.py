@@ -19,7 +19,7 @@ from rocks.storage.bus import (
 )
 from rocks.storage.client.listing import progress_line
 from rocks.storage.client.questions import Query, operations_of
-from rocks.storage.wire import queues
+from rocks.storage.wire import names
 from rocks.storage.wire.messages import read_message, success_of, write_request
 
 QUICK_SECONDS = 20.0
@@ -255,7 +255,7 @@ def _why_no_queue(query: Query[Any]) -> str:
     The frontend is a host of images only where an attribute says so: tools that prepare images need that.
     """
     node = query.node
-    is_nas = query.queue == queues.nas_queue(node)
+    is_nas = query.queue == names.nas_queue(node)
     frontend = f"vm-container; the frontend after rocks set host attr {node} img_storage_vm true"
     usual = "NASes (nas)" if is_nas else f"VM containers ({frontend})"
     return (
@@ -308,7 +308,7 @@ def broker_settings(
         )
     if not os.access(pair, os.R_OK):
         raise UserError(f"only root may send requests about images: this user cannot read {pair}")
-    port = environment.get("ROCKS_BROKER_PORT") or str(queues.PORT)
+    port = environment.get("ROCKS_BROKER_PORT") or str(names.PORT)
     if not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
         raise UserError(f'ROCKS_BROKER_PORT is "{port}"; a port is a number from 1 to 65535')
     elsewhere = environment.get("ROCKS_BROKER_ADDRESS")

@@ -6,8 +6,7 @@ from typing import Any, Callable, Generic, Optional, Tuple, TypeVar
 
 from rocks.core.dataclasses import dataclass
 from rocks.storage.wire import requests as wire
-from rocks.storage.wire.actions import action_of
-from rocks.storage.wire.queues import host_queue, nas_queue
+from rocks.storage.wire.names import host_queue, nas_queue
 from rocks.storage.wire.replies import (
     Fields,
     ImageRow,
@@ -15,6 +14,7 @@ from rocks.storage.wire.replies import (
     SnapshotsOfImage,
     read_rows,
 )
+from rocks.storage.wire.requests import action_of
 
 Answer = TypeVar("Answer")
 

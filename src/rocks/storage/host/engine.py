@@ -42,7 +42,7 @@ from rocks.storage.life.image import Rejection
 from rocks.storage.life.requests import DetachDevice, DropMap, HostRequest, LookAtCopy
 from rocks.storage.store.host import CopyRecord, HostStore, RequestRecord
 from rocks.storage.wire.messages import HOST_ANSWER, Message, error_fields, read_message, write_message
-from rocks.storage.wire.queues import nas_queue
+from rocks.storage.wire.names import nas_queue
 
 _log = logging.getLogger(__name__)
 

@@ -50,7 +50,7 @@ from rocks.storage.wire.messages import (
     write_error,
     write_success,
 )
-from rocks.storage.wire.queues import host_queue
+from rocks.storage.wire.names import host_queue
 from rocks.storage.wire.requests import DelCopy, ListCopies, ListDevices
 from rocks.storage.zfs.driver import PoolDriver
 

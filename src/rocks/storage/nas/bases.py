@@ -21,7 +21,7 @@ from rocks.storage.nas.imports import IMPORTING, Imports, is_importing, rounded,
 from rocks.storage.nas.volume_handlers import needed_volume
 from rocks.storage.stream.lines import Opening, alive_reporter, send_line
 from rocks.storage.stream.transport import Connection
-from rocks.storage.wire.base_names import SNAPSHOT, base_volume, is_base
+from rocks.storage.wire.names import SNAPSHOT, base_volume, is_base
 from rocks.storage.wire.replies import BaseRow, MadeBase
 from rocks.storage.wire.requests import AddBase
 from rocks.storage.zfs.driver import PoolDriver

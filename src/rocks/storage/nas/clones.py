@@ -19,7 +19,7 @@ from rocks.storage.nas.held_snapshots import present_snapshot
 from rocks.storage.nas.imports import IMPORTING, Imports
 from rocks.storage.nas.unknown_images import adopt, adopt_clones, adopt_volume, record_guid
 from rocks.storage.nas.volume_handlers import standing_grant
-from rocks.storage.wire.base_names import is_base
+from rocks.storage.wire.names import is_base
 from rocks.storage.wire.replies import MadeClones, RefusedClone
 from rocks.storage.wire.requests import CloneZvols, FreezeZvols, NewClone
 from rocks.storage.zfs.driver import PoolDriver

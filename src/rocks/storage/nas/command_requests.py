@@ -28,10 +28,10 @@ from rocks.storage.nas.volume_handlers import standing_grant
 from rocks.storage.store.file import OutboxMessage
 from rocks.storage.store.nas import Operation
 from rocks.storage.wire import requests as wire
-from rocks.storage.wire.actions import ACTIONS, action_of
-from rocks.storage.wire.base_names import is_base
 from rocks.storage.wire.messages import Message, read_message, read_request, write_error, write_success
+from rocks.storage.wire.names import is_base
 from rocks.storage.wire.replies import Fields
+from rocks.storage.wire.requests import ACTIONS, action_of
 
 _log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from rocks.storage.life.image import Image
 from rocks.storage.life.names import HOLD_TAG, has_automatic_name
 from rocks.storage.life.rejections import check_machine
 from rocks.storage.life.states import LOCAL, PULLING, UNMAPPED
-from rocks.storage.wire.hold_tags import read_tag
+from rocks.storage.wire.names import read_tag
 from rocks.storage.wire.replies import HeldRow
 from rocks.storage.wire.requests import HoldSnapshot, ReleaseSnapshot
 from rocks.storage.zfs.driver import PoolDriver

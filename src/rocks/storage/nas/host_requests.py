@@ -22,7 +22,7 @@ from rocks.storage.life.states import STATES, UNMAPPED
 from rocks.storage.store.file import OutboxMessage
 from rocks.storage.store.nas import NasStore
 from rocks.storage.wire.messages import HOST_ANSWER, HOST_NEWS, HOST_REQUEST, Message, write_message
-from rocks.storage.wire.queues import host_queue, nas_queue
+from rocks.storage.wire.names import host_queue, nas_queue
 
 _SECRET_BYTES = 24
 _MAX_EVICTABLE = 1000

@@ -22,7 +22,7 @@ from rocks.storage.stream.frames import read_frames
 from rocks.storage.stream.lines import Opening, alive_reporter, receive_line, send_line
 from rocks.storage.stream.pace import Meter
 from rocks.storage.stream.transport import Connection
-from rocks.storage.wire.base_names import is_base
+from rocks.storage.wire.names import is_base
 from rocks.storage.wire.requests import AddZvol
 from rocks.storage.zfs.facts import SnapshotFact, VolumeFact
 

@@ -49,9 +49,9 @@ from rocks.storage.stream.transport import (
     connect,
     server_context,
 )
-from rocks.storage.wire.actions import ACTIONS
 from rocks.storage.wire.messages import HOST_ANSWER, HOST_NEWS, HOST_REQUEST, Message, read_message
-from rocks.storage.wire.queues import nas_queue
+from rocks.storage.wire.names import nas_queue
+from rocks.storage.wire.requests import ACTIONS
 from rocks.storage.zfs.driver import PoolDriver
 
 _log = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ from rocks.storage.life.grants import grant_properties, read_grant, why_not_dest
 from rocks.storage.life.names import HOLD_TAG
 from rocks.storage.life.space import nas_shortage
 from rocks.storage.limits import BLOCK_BYTES
-from rocks.storage.wire.hold_tags import read_tag
+from rocks.storage.wire.names import read_tag
 from rocks.storage.zfs.driver import PoolDriver
 from rocks.storage.zfs.facts import PoolFact, SnapshotFact, VolumeFact
 from rocks.storage.zfs.names import OUR_PREFIX

@@ -12,7 +12,7 @@ from rocks.storage.life.host_image import HostImage
 from rocks.storage.life.record_format import numbered, unnumbered
 from rocks.storage.store.file import OutboxMessage, StoreFile
 from rocks.storage.wire.messages import HOST_NEWS, write_message
-from rocks.storage.wire.queues import nas_queue
+from rocks.storage.wire.names import nas_queue
 
 _TABLES = """
 CREATE TABLE copies (zvol TEXT PRIMARY KEY, image_id TEXT NOT NULL, record TEXT NOT NULL, details TEXT NOT NULL);

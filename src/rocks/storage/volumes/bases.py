@@ -24,7 +24,7 @@ from rocks.storage.client.listing import transfer_line
 from rocks.storage.limits import MAP_SECONDS
 from rocks.storage.volumes.access import open_transfer
 from rocks.storage.wire import requests as wire
-from rocks.storage.wire.base_names import base_snapshot, base_volume
+from rocks.storage.wire.names import base_snapshot, base_volume
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

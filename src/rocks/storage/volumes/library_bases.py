@@ -11,7 +11,7 @@ from rocks.library.records import find_image, read_images
 from rocks.library.unfinished import find_leftovers
 from rocks.storage.volumes.nodes import storage_nodes
 from rocks.storage.volumes.volume_names import removal_command
-from rocks.storage.wire.queues import NAS
+from rocks.storage.wire.names import NAS
 from rocks.storage.wire.requests import ListBases
 
 if TYPE_CHECKING:

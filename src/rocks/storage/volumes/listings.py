@@ -9,7 +9,7 @@ from rocks.core.errors import RocksError
 from rocks.storage.client import listing, questions
 from rocks.storage.volumes.access import open_storage
 from rocks.storage.volumes.nodes import storage_nodes
-from rocks.storage.wire import queues
+from rocks.storage.wire import names
 from rocks.storage.wire.requests import GetAttrs, GetZvolAttrs, ListCopies, ListDevices
 
 if TYPE_CHECKING:
@@ -84,4 +84,4 @@ SNAPSHOTS = Listing(
 
 def all_nases(database: Database) -> list[str]:
     """The NASes of the site, in the order of hosts."""
-    return [node.name for node in storage_nodes(database) if queues.NAS in node.roles]
+    return [node.name for node in storage_nodes(database) if names.NAS in node.roles]

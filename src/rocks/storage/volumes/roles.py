@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from rocks.core.values import TRUE_VALUES
 from rocks.storage.volumes.places import NAS_APPLIANCE
-from rocks.storage.wire import queues
+from rocks.storage.wire import names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 FRONTEND_APPLIANCE = "frontend"
 
 _BY_ATTRIBUTE = {
-    queues.NAS: ("img_storage_nas", NAS_APPLIANCE),
-    queues.HOST: ("img_storage_vm", "vm-container"),
+    names.NAS: ("img_storage_nas", NAS_APPLIANCE),
+    names.HOST: ("img_storage_vm", "vm-container"),
 }
 """Role → the attribute that assigns it, and the appliance that has it when the attribute is not set."""
 
@@ -30,7 +30,7 @@ def storage_roles(attributes: Mapping[str, str]) -> frozenset[str]:
         if value in TRUE_VALUES or (not value and appliance == usual):
             roles.add(role)
     if appliance == FRONTEND_APPLIANCE:
-        roles.add(queues.FRONTEND)
+        roles.add(names.FRONTEND)
     return frozenset(roles)
 
 

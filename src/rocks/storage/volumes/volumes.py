@@ -16,7 +16,7 @@ from rocks.storage.volumes.image_files import ImageFile, as_raw
 from rocks.storage.volumes.machine_locks import lock_for_removal, lock_machine_of
 from rocks.storage.volumes.places import check_pool_name
 from rocks.storage.volumes.volume_names import check_volume_name
-from rocks.storage.wire.base_names import is_base
+from rocks.storage.wire.names import is_base
 from rocks.storage.wire.requests import AddZvol, DelCopy, DelZvol, RestoreZvol, UndeleteZvol
 
 if TYPE_CHECKING:

@@ -22,9 +22,9 @@ from rocks.storage.bus.backoff import Backoff
 from rocks.storage.bus.messages import LARGEST_BODY_BYTES, InvalidMessageError, read_delivery
 from rocks.storage.outbox import OutboxSender
 from rocks.storage.store.file import OutboxMessage, StoreFile
-from rocks.storage.wire import queues
+from rocks.storage.wire import names
 
-HOST = queues.host_queue("vmc-0-0")
+HOST = names.host_queue("vmc-0-0")
 
 
 def received(body: bytes | str = b"{}", **properties: Any) -> Any:
@@ -49,7 +49,7 @@ def test_a_valid_message_is_read() -> None:
         ({"message_id": None}, "sent it without a message_id"),
         ({"type": None}, "unknown type None"),
         ({"type": "gossip"}, "unknown type 'gossip'"),
-        ({"reply_to": queues.host_queue("vmc-0-1")}, "not its queue"),
+        ({"reply_to": names.host_queue("vmc-0-1")}, "not its queue"),
         ({"reply_to": "img-storage.reply.vmc-0-0.x"}, "not its queue"),
         ({"body": b"x" * (LARGEST_BODY_BYTES + 1)}, "bytes; at most 1048576 are allowed"),
     ],
@@ -112,7 +112,7 @@ def test_a_queue_that_does_not_exist_yet_blocks_no_other_queue(tmp_path: Path) -
     """Its own messages stay in order."""
     bus = FakeBus(a=NotYetThereError("not yet"))
     outbox = Outbox(tmp_path / "store", bus, b"a", b"b")
-    outbox.post(queues.nas_queue("nas-0-0"), b"d")
+    outbox.post(names.nas_queue("nas-0-0"), b"d")
     outbox.post(HOST, b"c")
     with pytest.raises(BusyError):
         outbox.sender.send_waiting()

@@ -8,10 +8,17 @@ from rocks.core import dry_run
 from rocks.core.errors import Code, StateError
 from rocks.storage.client import Query, questions
 from rocks.storage.client.dry_requests import _STEPS, dry_answer
-from rocks.storage.wire.actions import ACTIONS
 from rocks.storage.wire.messages import read_message, read_request
 from rocks.storage.wire.replies import HeldRow, MadeVolume
-from rocks.storage.wire.requests import AddZvol, CheckRequest, DelZvol, HoldSnapshot, MapZvol, SetZvolAttrs
+from rocks.storage.wire.requests import (
+    ACTIONS,
+    AddZvol,
+    CheckRequest,
+    DelZvol,
+    HoldSnapshot,
+    MapZvol,
+    SetZvolAttrs,
+)
 
 
 def ask(query: Query[Any]) -> None:

@@ -30,7 +30,7 @@ from rocks.storage.store.file import OutboxMessage
 from rocks.storage.stream.transport import Connection, _files, _translated
 from rocks.storage.wire import requests as wire
 from rocks.storage.wire.messages import read_message, success_of, write_request
-from rocks.storage.wire.queues import reply_queue
+from rocks.storage.wire.names import reply_queue
 from tests.unit.storage.daemons.moments import DiedError
 from tests.unit.storage.daemons.nodes import (
     FRONTEND,

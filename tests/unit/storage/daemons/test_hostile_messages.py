@@ -9,7 +9,7 @@ from rocks.storage.bus import Delivery, Kind
 from rocks.storage.store import file as store_file
 from rocks.storage.wire import requests as wire
 from rocks.storage.wire.messages import HOST_NEWS, write_message, write_request
-from rocks.storage.wire.queues import host_queue
+from rocks.storage.wire.names import host_queue
 from tests.unit.storage.daemons.driven_site import DrivenSite
 from tests.unit.storage.daemons.nodes import HOST
 

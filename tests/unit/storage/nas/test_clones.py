@@ -14,7 +14,7 @@ from rocks.storage.nas.engine import Engine, NasContext
 from rocks.storage.nas.imports import IMPORTING, Imports
 from rocks.storage.nas.progress import ProgressBoard
 from rocks.storage.store.nas import NasStore
-from rocks.storage.wire.base_names import SNAPSHOT, base_snapshot, base_volume
+from rocks.storage.wire.names import SNAPSHOT, base_snapshot, base_volume
 from rocks.storage.wire.requests import CloneZvols, FreezeZvols, NewClone
 from rocks.storage.zfs.fake.pools import FakePools
 from rocks.storage.zfs.names import AUTOMATIC_PROPERTY
