@@ -115,12 +115,12 @@ def record_places(database: Database, disks: Mapping[str, DiskLocation], clones:
 def _clone(
     storage: StorageClient, nas: str, zpool: str, clones: Sequence[NasClone], progress: Callable[[str], None]
 ) -> None:
-    from rocks.storage.client import questions
+    from rocks.storage.client import asking
     from rocks.storage.limits import MAP_SECONDS
     from rocks.storage.wire import requests as wire
 
     sources = sorted({volume_name(one.original, 0) for one in clones})
-    snapshots = storage.ask(questions.question(nas, wire.FreezeZvols(zpool, tuple(sources))), MAP_SECONDS)
+    snapshots = storage.ask(asking.question(nas, wire.FreezeZvols(zpool, tuple(sources))), MAP_SECONDS)
     requests = [
         wire.NewClone(volume_name(one.clone, 0), f"{source}@{snapshots[source]}")
         for one in clones
@@ -128,7 +128,7 @@ def _clone(
     ]
     for first in range(0, len(requests), CLONES_AT_ONCE):
         some = tuple(requests[first : first + CLONES_AT_ONCE])
-        made = storage.ask(questions.question(nas, wire.CloneZvols(zpool, some, replaces=True)), MAP_SECONDS)
+        made = storage.ask(asking.question(nas, wire.CloneZvols(zpool, some, replaces=True)), MAP_SECONDS)
         if made.missing:
             lost = lost_snapshots(some, made.missing)
             raise StateError(f"{nas} has lost the snapshot {', '.join(lost)}; repeat the command")

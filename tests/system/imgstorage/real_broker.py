@@ -12,7 +12,7 @@ from lab import broker
 from lab.broker import BrokerPlace
 from rocks.core.errors import RocksError
 from rocks.storage.bus import Asker, Bus, BusSettings, Delivery, Kind, Message, Question
-from rocks.storage.bus.secure import connect
+from rocks.storage.bus.link import connect
 from rocks.storage.wire import names
 from rocks.trust.authority import Authority
 from tests.servers import free_port

@@ -11,8 +11,7 @@ import pytest
 from lab import broker
 from rocks.core.clock import utc_now
 from rocks.storage.bus import BrokerAwayError, BusSettings, Message, RefusedError
-from rocks.storage.bus.link import Link
-from rocks.storage.bus.secure import connect
+from rocks.storage.bus.link import Link, connect
 from rocks.storage.wire import names
 from rocks.trust import x509
 from rocks.trust.x509 import CertificateSpec

@@ -15,9 +15,9 @@ from lab.broker import BrokerPlace
 from rocks.core.errors import BusyError, ToolError
 from rocks.database.connection import Database
 from rocks.site import certificates
+from rocks.storage.broker import broker as broker_checks
 from rocks.storage.broker import broker as message_broker
-from rocks.storage.broker import checks as broker_checks
-from rocks.storage.broker.server import BrokerControl, BrokerSettings, read_broker_settings
+from rocks.storage.broker.broker import BrokerControl, BrokerSettings, read_broker_settings
 from rocks.storage.bus import Bus, BusSettings, Message, UndeliveredError
 from rocks.storage.wire import names
 from rocks.trust.authority import Authority

@@ -123,11 +123,9 @@ def _checked(
     users: Mapping[DiskLocation, StateError],
 ) -> Destroyed:
     """The errors that are known before anything is requested, and whether the NAS lists the image."""
-    from rocks.storage.client import questions
+    from rocks.storage.client import asking
 
-    answers = storage.ask_each(
-        {nas: questions.images_of(nas) for nas in sorted({disk.nas for disk in disks})}
-    )
+    answers = storage.ask_each({nas: asking.images_of(nas) for nas in sorted({disk.nas for disk in disks})})
     found: Destroyed = {}
     for disk in disks:
         rows = answers[disk.nas]
@@ -153,12 +151,12 @@ def _of_another(row: ImageRow) -> StateError:
 def _destroy(storage: StorageClient, disks: Sequence[DiskLocation], uuids: Mapping[str, str]) -> Destroyed:
     """Request that, and wait until the images are gone."""
     from rocks.storage.bus import NoAnswerError
-    from rocks.storage.client import questions
+    from rocks.storage.client import asking
     from rocks.storage.limits import MAP_SECONDS
     from rocks.storage.wire.requests import DelZvol
 
     requests = {
-        str(number): questions.question(
+        str(number): asking.question(
             disk.nas, DelZvol(disk.zpool, volume_name(disk.vm, disk.number), machine=uuids[disk.vm])
         )
         for number, disk in enumerate(disks)
@@ -181,7 +179,7 @@ def _destroy(storage: StorageClient, disks: Sequence[DiskLocation], uuids: Mappi
 def _wait_until_gone(storage: StorageClient, disks: Sequence[DiskLocation]) -> dict[DiskLocation, RocksError]:
     """The errors of the images that are not."""
     from rocks.core.clock import Deadline, wait_seconds
-    from rocks.storage.client import questions
+    from rocks.storage.client import asking
     from rocks.storage.volumes.volumes import GONE_SECONDS
 
     waiting: list[DiskLocation] = list(disks)
@@ -189,7 +187,7 @@ def _wait_until_gone(storage: StorageClient, disks: Sequence[DiskLocation]) -> d
     deadline = Deadline(GONE_SECONDS)
     while waiting and not deadline.passed():
         nases = sorted({disk.nas for disk in waiting})
-        answers = storage.ask_each({nas: questions.images_of(nas) for nas in nases})
+        answers = storage.ask_each({nas: asking.images_of(nas) for nas in nases})
         for disk in list(waiting):
             rows, volume = answers[disk.nas], volume_name(disk.vm, disk.number)
             if isinstance(rows, RocksError):

@@ -162,7 +162,7 @@ def unmap_vm_images(
         return {}
     from rocks.leases.machine_locks import lock_vms
     from rocks.storage.bus import NoAnswerError
-    from rocks.storage.client import questions
+    from rocks.storage.client import asking
     from rocks.storage.limits import WRITE_BACK_SECONDS
     from rocks.storage.volumes.access import open_storage
     from rocks.storage.volumes.map_batches import is_not_mapped
@@ -173,9 +173,7 @@ def unmap_vm_images(
     storage = open_storage(database)
     database.commit()
     requests = {
-        _volume(disk): questions.unmap_image(disk.nas, _volume(disk))
-        for disk in disks
-        if disk.vm not in failed
+        _volume(disk): asking.unmap_image(disk.nas, _volume(disk)) for disk in disks if disk.vm not in failed
     }
     with storage:
         answers = storage.wait_each(
@@ -200,7 +198,7 @@ def check_no_mapped_images(database: Database, names: Sequence[str]) -> list[str
     disks = [disk for disk in disk_locations(database, names) if disk.nas]
     if not disks:
         return []
-    from rocks.storage.client import questions
+    from rocks.storage.client import asking
     from rocks.storage.volumes.access import open_storage
     from rocks.storage.volumes.move_records import check_no_moves
 
@@ -209,7 +207,7 @@ def check_no_mapped_images(database: Database, names: Sequence[str]) -> list[str
     warnings = []
     try:
         with open_storage(database) as storage:
-            answers = storage.ask_each({nas: questions.images_of(nas) for nas in nases})
+            answers = storage.ask_each({nas: asking.images_of(nas) for nas in nases})
     except UserError:
         raise  # another user, or another environment, gets an answer
     except RocksError as error:

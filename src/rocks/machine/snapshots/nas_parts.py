@@ -10,7 +10,7 @@ import contextlib
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import Code, RocksError
-from rocks.storage.client import questions
+from rocks.storage.client import asking
 from rocks.storage.life.names import is_former
 from rocks.storage.volumes.access import open_storage
 from rocks.storage.volumes.place_records import disk_locations
@@ -89,7 +89,7 @@ def _read(
 ) -> dict[tuple[str, str], DiskLocation]:
     """Add what the NASes have of these volumes to `found`; the volumes with the contents that were before theirs."""
     questions_of = {
-        f"{nas}:{volume}": questions.question(nas, ListSnapshots(*reversed(volume.split("/", 1))))
+        f"{nas}:{volume}": asking.question(nas, ListSnapshots(*reversed(volume.split("/", 1))))
         for nas, volume in volumes
     }
     answers = storage.ask_each(questions_of, _LIST_SECONDS)

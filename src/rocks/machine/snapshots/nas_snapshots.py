@@ -23,7 +23,7 @@ from rocks.machine.running_changes import check_place
 from rocks.machine.spec import container_of
 from rocks.machine.start import settle_start
 from rocks.storage.bus import NoAnswerError
-from rocks.storage.client import questions
+from rocks.storage.client import asking
 from rocks.storage.life.names import is_former
 from rocks.storage.life.states import BLOCKED, LOCAL, PULLING, REMOTE, RETURNING, UNMAPPED
 from rocks.storage.limits import MAP_SECONDS
@@ -137,7 +137,7 @@ def _check_runs(database: Database, vm: VirtualMachine, lease: Lease) -> None:
 
 def _check_states(storage: StorageClient, images: Sequence[ImageSpec], states: Sequence[str]) -> None:
     """StateError unless all images are in one of the states; the error of a NAS. One without a record has no state."""
-    answers = storage.ask_each({nas: questions.images_of(nas) for nas in sorted({one.nas for one in images})})
+    answers = storage.ask_each({nas: asking.images_of(nas) for nas in sorted({one.nas for one in images})})
     for image in images:
         rows = answers[image.nas]
         if isinstance(rows, RocksError):
@@ -235,7 +235,7 @@ def _hold_each(
     for number, image in enumerate(images):
         guid = guids[number] if guids else ""
         request = HoldSnapshot(image.volume, image.zpool, tags[number], is_mapped, guid, image.machine)
-        asked[image.volume] = questions.question(image.nas, request)
+        asked[image.volume] = asking.question(image.nas, request)
     answers = storage.ask_each(asked, _FROZEN_SECONDS)
     held = []
     for image in images:
@@ -253,7 +253,7 @@ def _hold_each(
 def _release_images(storage: StorageClient, images: Sequence[ImageSpec], snapshot: str) -> None:
     """Release what marks a snapshot that is being made, of each disk. Raises the first error of a NAS."""
     asked = {
-        image.volume: questions.question(
+        image.volume: asking.question(
             image.nas, ReleaseSnapshot(image.volume, image.zpool, snapshot, True, image.machine)
         )
         for image in images
@@ -276,7 +276,7 @@ def restore(
     disk and until the last is restored, and nothing starts the machine meanwhile; the same call completes it.
     """
     asked = {
-        str(part.number): questions.question(
+        str(part.number): asking.question(
             part.disk.nas,
             RestoreZvol(volume_name(vm.name, part.disk.number), part.row.name, vm.uuid, part.disk.zpool),
         )
@@ -312,7 +312,7 @@ def _former_content(storage: StorageClient, part: Part) -> str:
     """NAS, pool and volume of what the disk had until now; without its number when the NAS does not say it."""
     clones: tuple[str, ...] = ()
     with contextlib.suppress(RocksError):  # the restore itself has succeeded
-        clones = storage.ask(questions.snapshots_of(part.disk.nas, part.volume.partition("/")[2])).clones
+        clones = storage.ask(asking.snapshots_of(part.disk.nas, part.volume.partition("/")[2])).clones
     numbers = [int(clone.rpartition("-")[2]) for clone in clones if is_former(part.volume, clone)]
     return f"{part.disk.nas}:{part.volume}-before-{max(numbers, default='NUMBER')}"
 
@@ -343,13 +343,13 @@ def remove(database: Database, vm: VirtualMachine, parts: Sequence[Part], snapsh
 def _release(storage: StorageClient, vm: VirtualMachine, snapshot: str, parts: Sequence[Part]) -> None:
     disks = {volume_name(vm.name, part.disk.number): part.disk for part in parts}
     asked = {
-        volume: questions.question(disk.nas, ReleaseSnapshot(volume, disk.zpool, snapshot, machine=vm.uuid))
+        volume: asking.question(disk.nas, ReleaseSnapshot(volume, disk.zpool, snapshot, machine=vm.uuid))
         for volume, disk in disks.items()
     }
     _raise_first(storage, asked)
 
 
-def _raise_first(storage: StorageClient, asked: dict[str, questions.Query[None]]) -> None:
+def _raise_first(storage: StorageClient, asked: dict[str, asking.Query[None]]) -> None:
     for answer in storage.ask_each(asked).values():
         if isinstance(answer, RocksError):
             raise answer

@@ -12,17 +12,19 @@ from rocks.core import clock
 from rocks.core.clock import Deadline, wait_seconds
 from rocks.core.dataclasses import dataclass
 from rocks.core.errors import BusyError, RocksError
-from rocks.storage.bus.backoff import Backoff
-from rocks.storage.bus.link import BrokerAwayError, Link, UndeliveredError
-from rocks.storage.bus.messages import (
+from rocks.storage.bus.link import (
+    Backoff,
+    BrokerAwayError,
+    BusSettings,
     Delivery,
     InvalidMessageError,
     Kind,
+    Link,
     Message,
+    UndeliveredError,
     new_message_id,
     read_delivery,
 )
-from rocks.storage.bus.settings import BusSettings
 from rocks.storage.wire import names
 
 SILENT_SECONDS = 10.0

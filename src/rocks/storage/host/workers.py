@@ -10,7 +10,7 @@ from typing import Dict, Iterator, Set
 
 from rocks.core.clock import Deadline, monotonic_seconds, wait_seconds
 from rocks.core.errors import HostError, IncoherentError, RocksError
-from rocks.storage.bus.backoff import Backoff
+from rocks.storage.bus.link import Backoff
 from rocks.storage.host.engine import HostEngine
 from rocks.storage.host.request_messages import image_of
 from rocks.storage.store.host import HostStore

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rocks.core.errors import StateError, UserError
 from rocks.core.names import printable
 from rocks.core.values import check_text
-from rocks.storage.client import questions
+from rocks.storage.client import asking
 from rocks.storage.volumes.access import open_storage
 from rocks.storage.volumes.machine_locks import lock_machine_of
 from rocks.storage.volumes.volume_names import check_volume_name
@@ -26,18 +26,18 @@ def set_storage_attribute(database: Database, nas: str, name: str, value: str) -
     _check_name(name)
     check_text("value", value, LONGEST_VALUE)
     with open_storage(database) as storage:
-        storage.ask(questions.question(nas, SetAttrs(((name, _value(value)),))))
+        storage.ask(asking.question(nas, SetAttrs(((name, _value(value)),))))
 
 
 def remove_storage_attribute(database: Database, nas: str, name: str) -> None:
     """Remove an attribute of the NAS. StateError when it has no such attribute."""
     _check_name(name)
     with open_storage(database) as storage:
-        if name not in storage.ask(questions.question(nas, GetAttrs())):
+        if name not in storage.ask(asking.question(nas, GetAttrs())):
             raise StateError(
                 f'{nas} has no attribute "{printable(name)}"; rocks list host storageattr {nas} shows its attributes'
             )
-        storage.ask(questions.question(nas, DelAttrs((name,))))
+        storage.ask(asking.question(nas, DelAttrs((name,))))
 
 
 def set_image_attribute(database: Database, nas: str, volume: str, name: str, value: str) -> None:
@@ -48,7 +48,7 @@ def set_image_attribute(database: Database, nas: str, volume: str, name: str, va
     if name == "persistent":
         lock_machine_of(database, nas, volume)
     with open_storage(database) as storage:
-        storage.ask(questions.question(nas, SetZvolAttrs(volume, ((name, _value(value)),))))
+        storage.ask(asking.question(nas, SetZvolAttrs(volume, ((name, _value(value)),))))
 
 
 def _value(text: str) -> str | None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from rocks.core.errors import Code, RocksError, StateError
 from rocks.core.units import BYTES_PER_GIB
 from rocks.leases.plan import SAVED
-from rocks.storage.client import questions
+from rocks.storage.client import asking
 from rocks.storage.limits import MAP_SECONDS
 from rocks.storage.volumes.access import open_storage
 from rocks.storage.volumes.move_records import check_no_moves
@@ -42,7 +42,7 @@ def grow_volume(
     request = GrowZvol(location.zpool, volume, size_gib * BYTES_PER_GIB, vm.uuid)
     try:
         with open_storage(database) as storage:
-            storage.ask(questions.question(location.nas, request), MAP_SECONDS)
+            storage.ask(asking.question(location.nas, request), MAP_SECONDS)
     except RocksError as error:
         if error.code is Code.IMAGE_UNKNOWN:
             return (f"{location.nas} has no volume {volume} yet: the next start of {vm.name} makes it",)

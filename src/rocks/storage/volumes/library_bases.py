@@ -63,11 +63,11 @@ def _ask(database: Database) -> tuple[_Bases, dict[str, RocksError]]:
     nases = sorted(node.name for node in storage_nodes(database) if NAS in node.roles)
     if not nases:
         return [], {}
-    from rocks.storage.client import questions
+    from rocks.storage.client import asking
     from rocks.storage.volumes.access import open_storage
 
     with open_storage(database) as storage:
-        answers = storage.ask_each({nas: questions.question(nas, ListBases()) for nas in nases})
+        answers = storage.ask_each({nas: asking.question(nas, ListBases()) for nas in nases})
     found: _Bases = []
     failures: dict[str, RocksError] = {}
     for nas in nases:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from rocks.core.clock import utc_now
 from rocks.core.errors import RocksError
-from rocks.storage.client import listing, questions
+from rocks.storage.client import asking, listing
 from rocks.storage.volumes.access import open_storage
 from rocks.storage.volumes.nodes import storage_nodes
 from rocks.storage.wire import names
@@ -51,34 +51,34 @@ class Listing(NamedTuple, Generic[Answer]):
 
 MAPS = Listing(
     listing.MAPS,
-    questions.images_of,
+    asking.images_of,
     lambda rows, now: (listing.map_cells(row, now) for row in rows),
 )
 DEVICES = Listing(
     listing.DEVICES,
-    lambda host: questions.question(host, ListDevices()),
+    lambda host: asking.question(host, ListDevices()),
     lambda found, now: (listing.device_cells(volume, row, now) for volume, row in sorted(found.items())),
 )
 COPIES = Listing(
     listing.COPIES,
-    lambda host: questions.question(host, ListCopies()),
+    lambda host: asking.question(host, ListCopies()),
     lambda rows, now: (listing.copy_cells(row, now) for row in rows),
 )
 ATTRIBUTES = Listing(
     listing.ATTRIBUTES,
-    lambda nas: questions.question(nas, GetAttrs()),
+    lambda nas: asking.question(nas, GetAttrs()),
     lambda found, _: sorted(found.items()),
 )
 OPERATIONS = Listing(
-    listing.OPERATIONS, questions.operations_of, lambda rows, _: map(listing.operation_cells, rows)
+    listing.OPERATIONS, asking.operations_of, lambda rows, _: map(listing.operation_cells, rows)
 )
 IMAGE_ATTRIBUTES = Listing(
     listing.IMAGE_ATTRIBUTES,
-    lambda nas, zvol: questions.question(nas, GetZvolAttrs(zvol)),
+    lambda nas, zvol: asking.question(nas, GetZvolAttrs(zvol)),
     lambda found, _: [listing.image_attribute_cells(found)],
 )
 SNAPSHOTS = Listing(
-    listing.SNAPSHOTS, questions.snapshots_of, lambda found, _: map(listing.snapshot_cells, found.rows)
+    listing.SNAPSHOTS, asking.snapshots_of, lambda found, _: map(listing.snapshot_cells, found.rows)
 )
 
 

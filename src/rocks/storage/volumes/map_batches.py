@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rocks.core.errors import Code, RocksError, StateError
-from rocks.storage.client import questions
+from rocks.storage.client import asking
 from rocks.storage.volumes.map_waits import is_busy_image, map_when_written_back
 from rocks.storage.wire.requests import GetZvolAttrs, MapZvol, SetZvolAttrs
 
@@ -79,9 +79,7 @@ def map_arrived(
     `devices` maps the number of a disk to the device that the guest has open; StateError when an image has another one.
     Raises the first error. What is mapped stays so, since the guest has it open; the same call maps the others.
     """
-    known = storage.ask_each(
-        {f"initiator {image.host}": questions.initiator_of(image.host) for image in images}
-    )
+    known = storage.ask_each({f"initiator {image.host}": asking.initiator_of(image.host) for image in images})
     for answer in known.values():
         if isinstance(answer, RocksError):
             raise answer
@@ -106,18 +104,18 @@ def _prepare(images: Sequence[ImageSpec]) -> dict[str, Query[Any]]:
     """
     asked: dict[str, Query[Any]] = {}
     for image in images:
-        asked[f"initiator {image.host}"] = questions.initiator_of(image.host)
+        asked[f"initiator {image.host}"] = asking.initiator_of(image.host)
         if image.is_persistent is None or _cannot_forget(image):
-            asked[_key(image)] = questions.question(image.nas, GetZvolAttrs(image.volume))
+            asked[_key(image)] = asking.question(image.nas, GetZvolAttrs(image.volume))
         else:
             asked[_key(image)] = _persistence(image)
-        asked[f"images {image.nas}"] = questions.images_of(image.nas)
+        asked[f"images {image.nas}"] = asking.images_of(image.nas)
     return asked
 
 
 def _persistence(image: ImageSpec) -> Query[Any]:
     values = {"persistent": "yes" if image.is_persistent else "no"}
-    return questions.question(image.nas, SetZvolAttrs(image.volume, tuple(values.items()), image.machine))
+    return asking.question(image.nas, SetZvolAttrs(image.volume, tuple(values.items()), image.machine))
 
 
 def _obstacle(image: ImageSpec, known: Answers[Any]) -> RocksError | None:
@@ -159,7 +157,7 @@ def _map_question(image: ImageSpec, known: Answers[Any], tokens: Mapping[str, in
         tokens.get(image.vm.lower()),
         image.machine,
     )
-    return questions.question(image.nas, request)
+    return asking.question(image.nas, request)
 
 
 def _set_late_attributes(
@@ -248,7 +246,7 @@ def unmap_again(storage: StorageClient, images: Iterable[ImageSpec]) -> dict[str
     """
     requested = {_key(image): image for image in images}
     answers = storage.ask_each(
-        {key: questions.unmap_image(image.nas, image.volume) for key, image in requested.items()},
+        {key: asking.unmap_image(image.nas, image.volume) for key, image in requested.items()},
         UNDO_SECONDS,
     )
     errors: dict[str, RocksError] = {}

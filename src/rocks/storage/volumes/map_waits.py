@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from rocks.core.clock import Deadline, wait_seconds
 from rocks.core.errors import BusyError, Code, RocksError
 from rocks.storage.bus import BrokerAwayError
-from rocks.storage.client import questions
+from rocks.storage.client import asking
 from rocks.storage.client.listing import progress_line
 from rocks.storage.life.states import DELETING, GROWING, MAPPING, RESTORING, RETURNING
 from rocks.storage.limits import MAP_SECONDS
@@ -100,7 +100,7 @@ def _states(storage: StorageClient, waiting: Iterable[Query[str]]) -> dict[tuple
     """(NAS, volume) → its state. Images of a NAS that does not answer count as in transfer, so it is asked again."""
     places = [_place(one) for one in waiting]
     try:
-        answers = storage.ask_each({nas: questions.images_of(nas) for nas, _ in places})
+        answers = storage.ask_each({nas: asking.images_of(nas) for nas, _ in places})
     except BrokerAwayError:
         return dict.fromkeys(places, _PASSING[0])
     states: dict[tuple[str, str], str] = {}
@@ -118,7 +118,7 @@ def _show(storage: StorageClient, waiting: Iterable[Query[str]], watcher: Watche
         return
     volumes = {_place(one) for one in waiting}
     try:
-        answers = storage.ask_each({nas: questions.operations_of(nas) for nas, _ in volumes})
+        answers = storage.ask_each({nas: asking.operations_of(nas) for nas, _ in volumes})
     except BrokerAwayError:
         return
     lines = {(nas, volume): f"{volume}: waiting for its transfer" for nas, volume in volumes}

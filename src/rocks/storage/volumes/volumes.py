@@ -9,7 +9,7 @@ from rocks.core.clock import Deadline, wait_seconds
 from rocks.core.errors import BusyError, HostError, StateError, UserError
 from rocks.inventory.attributes.known import KNOWN
 from rocks.inventory.attributes.records import resolve_attributes
-from rocks.storage.client import questions
+from rocks.storage.client import asking
 from rocks.storage.limits import LONGEST_GRACE_HOURS, MAP_SECONDS
 from rocks.storage.volumes.access import open_storage
 from rocks.storage.volumes.image_files import ImageFile, as_raw
@@ -30,7 +30,7 @@ def add_empty_image(database: Database, nas: str, zpool: str, volume: str, size_
     """Create an empty volume. StateError when a volume of that name exists."""
     _check(zpool, volume, size_bytes)
     with open_storage(database) as storage:
-        storage.ask(questions.question(nas, AddZvol(zpool, volume, size_bytes)), MAP_SECONDS)
+        storage.ask(asking.question(nas, AddZvol(zpool, volume, size_bytes)), MAP_SECONDS)
 
 
 def add_clone(database: Database, nas: str, zpool: str, volume: str, origin: str) -> None:
@@ -38,7 +38,7 @@ def add_clone(database: Database, nas: str, zpool: str, volume: str, origin: str
     _check(zpool, volume, 1)
     check_volume_name(origin.partition("@")[0])
     with open_storage(database) as storage:
-        storage.ask(questions.question(nas, AddZvol(zpool, volume, origin=origin)), MAP_SECONDS)
+        storage.ask(asking.question(nas, AddZvol(zpool, volume, origin=origin)), MAP_SECONDS)
 
 
 def import_image(
@@ -55,7 +55,7 @@ def import_image(
     with as_raw(file, converting) as (raw, size_bytes), open_storage(database) as storage:
         address, port, context = open_transfer(database, nas)
         request = AddZvol(zpool, volume, size_bytes, importing=True)
-        made = storage.ask(questions.question(nas, request), MAP_SECONDS)
+        made = storage.ask(asking.question(nas, request), MAP_SECONDS)
         destination = Destination(nas, address, port, f"{zpool}/{volume}", made.guid, made.size_bytes)
         try:
             return send_file(
@@ -115,12 +115,12 @@ def remove_image(
     lock_for_removal(database, [(nas, zpool, volume)])
     with open_storage(database) as storage:
         request = DelZvol(zpool, volume, force, hours * 3600, with_snapshots=force and now)
-        storage.ask(questions.question(nas, request), MAP_SECONDS)
+        storage.ask(asking.question(nas, request), MAP_SECONDS)
         if hours or dry_run.is_on():  # a dry run destroys nothing, and need not wait until it is gone
             return hours
         deadline = Deadline(GONE_SECONDS)
         while not deadline.passed():
-            row = next((row for row in storage.ask(questions.images_of(nas)) if row.zvol == volume), None)
+            row = next((row for row in storage.ask(asking.images_of(nas)) if row.zvol == volume), None)
             if row is None:
                 return 0
             if row.state != "deleting":
@@ -137,8 +137,8 @@ def undelete_image(database: Database, nas: str, volume: str) -> str:
     """Restore a removed image; returns why it cannot be used, '' if it can. StateError unless in its grace period."""
     check_volume_name(volume)
     with open_storage(database) as storage:
-        storage.ask(questions.question(nas, UndeleteZvol(volume)), MAP_SECONDS)
-        return next((row.reason for row in storage.ask(questions.images_of(nas)) if row.zvol == volume), "")
+        storage.ask(asking.question(nas, UndeleteZvol(volume)), MAP_SECONDS)
+        return next((row.reason for row in storage.ask(asking.images_of(nas)) if row.zvol == volume), "")
 
 
 def remove_copy(database: Database, host: str, volume: str, force: bool) -> None:
@@ -147,7 +147,7 @@ def remove_copy(database: Database, host: str, volume: str, force: bool) -> None
     check_pool_name(pool)
     check_volume_name(name)
     with open_storage(database) as storage:
-        storage.ask(questions.question(host, DelCopy(volume, force)), MAP_SECONDS)
+        storage.ask(asking.question(host, DelCopy(volume, force)), MAP_SECONDS)
 
 
 def restore_image(database: Database, nas: str, volume: str, snapshot: str, watcher: Watcher) -> None:
@@ -155,4 +155,4 @@ def restore_image(database: Database, nas: str, volume: str, snapshot: str, watc
     check_volume_name(volume)
     lock_machine_of(database, nas, volume)
     with open_storage(database) as storage:
-        storage.wait(questions.question(nas, RestoreZvol(volume, snapshot)), MAP_SECONDS, watcher)
+        storage.wait(asking.question(nas, RestoreZvol(volume, snapshot)), MAP_SECONDS, watcher)

@@ -6,9 +6,8 @@ from unittest.mock import MagicMock
 import amqp
 import pytest
 
-from rocks.storage.bus import secure
-from rocks.storage.bus.link import BrokerAwayError, Link, RefusedError
-from rocks.storage.bus.settings import BusSettings
+from rocks.storage.bus import link as secure
+from rocks.storage.bus.link import BrokerAwayError, BusSettings, Link, RefusedError
 
 
 @pytest.mark.parametrize(

@@ -16,10 +16,9 @@ from rocks.storage.bus import (
     Message,
     NotYetThereError,
     UndeliveredError,
-    secure,
+    link,
 )
-from rocks.storage.bus.backoff import Backoff
-from rocks.storage.bus.messages import LARGEST_BODY_BYTES, InvalidMessageError, read_delivery
+from rocks.storage.bus.link import LARGEST_BODY_BYTES, Backoff, InvalidMessageError, read_delivery
 from rocks.storage.outbox import OutboxSender
 from rocks.storage.store.file import OutboxMessage, StoreFile
 from rocks.storage.wire import names
@@ -142,8 +141,8 @@ def test_the_certificate_of_the_broker_is_checked_for_its_name_or_else_its_addre
     context = SimpleNamespace(
         wrap_socket=lambda plain, server_hostname, **more: asked.append(server_hostname)
     )
-    monkeypatch.setattr(secure, "tls_context", lambda settings: context)
-    transport = object.__new__(secure._SecureSocket)
+    monkeypatch.setattr(link, "tls_context", lambda settings: context)
+    transport = object.__new__(link._SecureSocket)
     with socket.socket() as plain:
         transport._wrap_socket(plain, BusSettings("nas-0-0", "10.2.0.1", server_name=name))
     assert asked == [expected]

@@ -11,7 +11,7 @@ import pytest
 from rocks.core.errors import HostError, StateError
 from rocks.storage.bus import BusSettings, Delivery, Kind, NoAnswerError, Question, UndeliveredError
 from rocks.storage.client import StorageClient, asking
-from rocks.storage.client.questions import Query, images_of, initiator_of, unmap_image
+from rocks.storage.client.asking import Query, images_of, initiator_of, unmap_image
 from rocks.storage.nas.listing import first_page
 from rocks.storage.wire.messages import read_message, write_error, write_success
 

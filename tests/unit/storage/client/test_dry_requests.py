@@ -6,8 +6,8 @@ import pytest
 
 from rocks.core import dry_run
 from rocks.core.errors import Code, StateError
-from rocks.storage.client import Query, questions
-from rocks.storage.client.dry_requests import _STEPS, dry_answer
+from rocks.storage.client import Query, asking
+from rocks.storage.client.asking import _STEPS, dry_answer
 from rocks.storage.wire.messages import read_message, read_request
 from rocks.storage.wire.replies import HeldRow, MadeVolume
 from rocks.storage.wire.requests import (
@@ -44,15 +44,15 @@ def test_every_request_that_changes_something_has_its_step() -> None:
 
 def test_a_map_is_printed_and_its_device_taken_as_made(lines: list[str]) -> None:
     request = MapZvol("tank", "a-vol", "vmh1", "pool", 36, True, "iqn.x")
-    device = dry_answer(questions.question("nas-0-0", request), ask_nothing)
+    device = dry_answer(asking.question("nas-0-0", request), ask_nothing)
     assert lines == ["nas-0-0: would map the image a-vol to vmh1, and copy it there"]
     assert dry_run.is_assumed("vmh1", device)
 
 
 def test_what_the_nas_refuses_is_not_printed(lines: list[str]) -> None:
     for query in (
-        questions.unmap_image("nas", "mapped"),
-        questions.question("nas", DelZvol("tank", "mapped")),
+        asking.unmap_image("nas", "mapped"),
+        asking.question("nas", DelZvol("tank", "mapped")),
     ):
         with pytest.raises(StateError) as refused:
             dry_answer(query, ask)
@@ -61,10 +61,10 @@ def test_what_the_nas_refuses_is_not_printed(lines: list[str]) -> None:
 
 
 def test_a_snapshot_that_the_same_dry_run_would_make_is_not_asked_for(lines: list[str]) -> None:
-    made = dry_answer(questions.question("nas", HoldSnapshot("free", "tank", ("a",), False)), ask)
+    made = dry_answer(asking.question("nas", HoldSnapshot("free", "tank", ("a",), False)), ask)
     assert isinstance(made, HeldRow)
     completed = HoldSnapshot("free", "tank", ("b",), False, made.guid)
-    dry_answer(questions.question("nas", completed), ask_nothing)
+    dry_answer(asking.question("nas", completed), ask_nothing)
     assert lines == [
         "nas: would have a snapshot of the image free, and hold it",
         "nas: would complete the snapshot of the image free",
@@ -72,11 +72,11 @@ def test_a_snapshot_that_the_same_dry_run_would_make_is_not_asked_for(lines: lis
 
 
 def test_removals_and_settings_are_printed(lines: list[str]) -> None:
-    assert dry_answer(questions.question("nas", DelZvol("tank", "free", grace_seconds=7200)), ask) is None
-    assert dry_answer(questions.unmap_image("nas", "other"), ask) is None
-    found = dry_answer(questions.question("nas", SetZvolAttrs("free", (("persistent", "no"),))), ask)
+    assert dry_answer(asking.question("nas", DelZvol("tank", "free", grace_seconds=7200)), ask) is None
+    assert dry_answer(asking.unmap_image("nas", "other"), ask) is None
+    found = dry_answer(asking.question("nas", SetZvolAttrs("free", (("persistent", "no"),))), ask)
     assert found.persistent is False
-    made = dry_answer(questions.question("nas", AddZvol("tank", "new", 7)), ask)
+    made = dry_answer(asking.question("nas", AddZvol("tank", "new", 7)), ask)
     assert isinstance(made, MadeVolume)
     assert lines == [
         "nas: would destroy the image free in 2 hours",
@@ -88,5 +88,5 @@ def test_removals_and_settings_are_printed(lines: list[str]) -> None:
 
 def test_what_follows_a_transfer_is_not_known(lines: list[str]) -> None:
     with pytest.raises(dry_run.UnknownReplyError, match="the transfer of the content of new"):
-        dry_answer(questions.question("nas", AddZvol("tank", "new", 7, importing=True)), ask)
+        dry_answer(asking.question("nas", AddZvol("tank", "new", 7, importing=True)), ask)
     assert lines == ["nas: would make the volume tank/new"]

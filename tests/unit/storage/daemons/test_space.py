@@ -8,8 +8,8 @@ import pytest
 
 from rocks.core.errors import StateError
 from rocks.machine.host.hook import note_end
+from rocks.storage.client.asking import images_of
 from rocks.storage.client.listing import map_cells
-from rocks.storage.client.questions import images_of
 from rocks.storage.host import transfers as host_transfers
 from rocks.storage.life.events import Contradicted
 from rocks.storage.life.image import Image
