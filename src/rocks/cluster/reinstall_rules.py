@@ -16,7 +16,7 @@ from rocks.library.guest_images import (
     volume_of,
 )
 from rocks.storage.life.states import UNMAPPED
-from rocks.storage.volumes.volume_names import removal_command
+from rocks.storage.volumes.places import removal_command
 from rocks.storage.wire.names import is_base
 
 if TYPE_CHECKING:

@@ -10,10 +10,9 @@ from rocks.inventory.attributes.records import replace_attribute
 from rocks.leases.machine_locks import ensure_locked
 from rocks.leases.records import read_leases
 from rocks.library.guest_images import CLONE_ATTRIBUTE, IMAGE_ATTRIBUTE
-from rocks.storage.volumes.move_records import read_moves
-from rocks.storage.volumes.move_rules import check_not_moving
+from rocks.storage.volumes.move_records import check_not_moving, read_moves
 from rocks.storage.volumes.place_records import disk_locations, put_disks
-from rocks.storage.volumes.volume_names import volume_name
+from rocks.storage.volumes.places import volume_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import StateError, UserError
 from rocks.storage.volumes.places import check_pool_name
-from rocks.storage.volumes.roles import storage_roles
+from rocks.storage.volumes.settings import storage_roles
 from rocks.storage.wire import names as queues
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from rocks.core.errors import StateError
 from rocks.core.process import run
 from rocks.install.graph_files import Library, shell_functions
 from rocks.install.host_profiles import HostOfSite, write_profile
-from rocks.storage.volumes.roles import storage_roles
+from rocks.storage.volumes.settings import storage_roles
 from rocks.storage.wire import names
 from tests.golden.files import check_golden
 from tests.golden.profile.cases import CASES

@@ -14,7 +14,8 @@ from rocks.leases import records as leases
 from rocks.machine import start as vm_start
 from rocks.storage.client import asking
 from rocks.storage.life.events import Unmap
-from rocks.storage.volumes import map_batches, map_waits
+from rocks.storage.volumes import map_batches
+from rocks.storage.volumes import map_batches as map_waits
 from rocks.storage.zfs.commands import Transfer
 from rocks.storage.zfs.facts import SendSpec
 from tests.system.imgstorage.image_site import NAS, HostMachine

@@ -12,8 +12,7 @@ from rocks.leases import records as leases
 from rocks.leases.machine_locks import ensure_locked
 from rocks.machine.records import check_all_are_vms
 from rocks.storage.volumes import place_records as table
-from rocks.storage.volumes.move_records import check_no_moves, read_moves
-from rocks.storage.volumes.move_rules import check_not_moving
+from rocks.storage.volumes.move_records import check_no_moves, check_not_moving, read_moves
 from rocks.storage.volumes.places import (
     check_nas,
     check_not_running,

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from rocks.core import dry_run
 from rocks.core.errors import BusyError, Code, RocksError, StateError
 from rocks.machine.disks.owner_records import machines_with_devices
-from rocks.storage.volumes.volume_names import removal_command, volume_name
+from rocks.storage.volumes.places import removal_command, volume_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from rocks.database.connection import Database
     from rocks.inventory.records import VirtualMachine
     from rocks.storage.client import Watcher
-    from rocks.storage.volumes.map_plan import ImageSpec
-    from rocks.storage.volumes.places import DiskLocation
+    from rocks.storage.volumes.places import DiskLocation, ImageSpec
 
 
 class MappedImages(NamedTuple):
@@ -121,9 +120,8 @@ def _planned(
     failed: dict[str, RocksError],
 ) -> list[ImageSpec]:
     """The images to map. Machines whose images are moving, or cannot be mapped, are added to `failed`."""
-    from rocks.storage.volumes.map_plan import plan_images
-    from rocks.storage.volumes.move_records import read_moves
-    from rocks.storage.volumes.move_rules import check_not_moving
+    from rocks.storage.volumes.move_records import check_not_moving, read_moves
+    from rocks.storage.volumes.places import plan_images
 
     planned: list[ImageSpec] = []
     moves = read_moves(database)
@@ -264,6 +262,6 @@ def _running(database: Database, machines: Sequence[VirtualMachine]) -> dict[str
 
 
 def _volume(disk: DiskLocation) -> str:
-    from rocks.storage.volumes.volume_names import volume_name
+    from rocks.storage.volumes.places import volume_name
 
     return volume_name(disk.vm, disk.number)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import CLASSES, BusyError, Code, HostError, RocksError, StateError
 from rocks.storage.life.states import LOCAL, MAPPED, PULLING, REMOTE, SEEDING, SWITCHING
-from rocks.storage.volumes.map_plan import follows, plan_images, pool_of
 from rocks.storage.volumes.place_records import disk_locations
+from rocks.storage.volumes.places import follows, plan_images, pool_of
 from rocks.storage.wire.requests import PullZvol
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rocks.inventory.records import Lease, VirtualMachine
     from rocks.machine.moves.moves import MoveReporter
     from rocks.storage.client import StorageClient
-    from rocks.storage.volumes.map_plan import ImageSpec
+    from rocks.storage.volumes.places import ImageSpec
     from rocks.storage.wire.replies import ImageRow
 
 
@@ -134,7 +134,7 @@ def pull_each(
     The error of a NAS, behind `why`; BusyError when it needs longer.
     """
     from rocks.storage.client import asking
-    from rocks.storage.volumes.map_waits import START_WAIT_SECONDS
+    from rocks.storage.volumes.map_batches import START_WAIT_SECONDS
 
     asked = {image.volume: asking.question(image.nas, PullZvol(image.volume)) for image in images}
     for error in storage.wait_each(asked, seconds or START_WAIT_SECONDS, watching).values():
@@ -176,8 +176,7 @@ def release_images(
     """
     from rocks.storage.client import asking
     from rocks.storage.volumes.access import open_storage
-    from rocks.storage.volumes.map_batches import is_not_mapped
-    from rocks.storage.volumes.map_waits import START_WAIT_SECONDS
+    from rocks.storage.volumes.map_batches import START_WAIT_SECONDS, is_not_mapped
 
     with open_storage(database) as storage:
         asked = {}

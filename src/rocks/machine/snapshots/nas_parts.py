@@ -14,7 +14,7 @@ from rocks.storage.client import asking
 from rocks.storage.life.names import is_former
 from rocks.storage.volumes.access import open_storage
 from rocks.storage.volumes.place_records import disk_locations
-from rocks.storage.volumes.volume_names import volume_name
+from rocks.storage.volumes.places import volume_name
 from rocks.storage.wire.names import read_tag
 from rocks.storage.wire.requests import ListSnapshots
 

@@ -28,9 +28,8 @@ from rocks.storage.life.names import is_former
 from rocks.storage.life.states import BLOCKED, LOCAL, PULLING, REMOTE, RETURNING, UNMAPPED
 from rocks.storage.limits import MAP_SECONDS
 from rocks.storage.volumes.access import open_storage
-from rocks.storage.volumes.map_plan import plan_images
 from rocks.storage.volumes.place_records import disk_locations
-from rocks.storage.volumes.volume_names import volume_name
+from rocks.storage.volumes.places import plan_images, volume_name
 from rocks.storage.wire.names import moment_tag, new_run, part_tag, unfinished_tag
 from rocks.storage.wire.requests import HoldSnapshot, ReleaseSnapshot, RestoreZvol
 
@@ -42,7 +41,7 @@ if TYPE_CHECKING:
     from rocks.inventory.records import Lease, VirtualMachine
     from rocks.machine.snapshots.nas_parts import Part
     from rocks.storage.client import StorageClient
-    from rocks.storage.volumes.map_plan import ImageSpec
+    from rocks.storage.volumes.places import ImageSpec
     from rocks.storage.wire.replies import ImageRow
 
 _GATHERED_SECONDS = 300.0

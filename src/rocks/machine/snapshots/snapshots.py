@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from rocks.fleet.wire.disk_files import ImageFact
     from rocks.inventory.records import Lease, VirtualMachine
     from rocks.machine.snapshots import nas_parts
-    from rocks.storage.volumes.map_plan import ImageSpec
+    from rocks.storage.volumes.places import ImageSpec
 
 _CONSISTENT: dict[str, str] = {FROZEN: "yes", NOT_FROZEN: "no", "": "no", MACHINE_OFF: "off"}
 _UNKNOWN = "unknown"

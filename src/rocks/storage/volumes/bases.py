@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from rocks.database.connection import Database
     from rocks.inventory.records import VirtualMachine
     from rocks.storage.client import StorageClient, Watcher
-    from rocks.storage.volumes.map_plan import ImageSpec
+    from rocks.storage.volumes.places import ImageSpec
     from rocks.storage.wire.replies import MadeClones
 
 TRANSFER_SECONDS = 24 * 3600.0

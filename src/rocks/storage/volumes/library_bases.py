@@ -10,7 +10,7 @@ from rocks.library.library_folder import library_folder
 from rocks.library.records import find_image, read_images
 from rocks.library.unfinished import find_leftovers
 from rocks.storage.volumes.nodes import storage_nodes
-from rocks.storage.volumes.volume_names import removal_command
+from rocks.storage.volumes.places import removal_command
 from rocks.storage.wire.names import NAS
 from rocks.storage.wire.requests import ListBases
 

@@ -1,16 +1,130 @@
-"""Rows of `img_moves`: images that are being moved from one NAS to another; loads nothing of image storage."""
+"""Images that are being moved from one NAS to another: their rows, and what is left to do, by what both have."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from rocks.storage.volumes.move_rules import ImageMove, check_not_moving
+from rocks.core.errors import StateError, UserError
+from rocks.storage.life.states import BLOCKED, DELETING, MOVING, UNMAPPED
+from rocks.storage.volumes.places import volume_name
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from rocks.database.connection import Database
     from rocks.storage.volumes.places import DiskLocation
+    from rocks.storage.wire.replies import ImageRow
+
+
+ARRIVING = "arriving"
+"""In the place of a state, as a NAS reports an image that is not its own yet."""
+
+
+class ImageMove(NamedTuple):
+    """A move: the NAS that has the volume, and the NAS and pool that get it."""
+
+    nas: str
+    volume: str
+    target: str
+    zpool: str
+
+    @property
+    def command(self) -> str:
+        """The command that begins the move, or completes it."""
+        return f"rocks move host storageimg {self.nas} {self.volume} to={self.target} zpool={self.zpool}"
+
+    @property
+    def cancelling(self) -> str:
+        """The command that cancels it."""
+        return f"rocks cancel host storagemap {self.nas} {self.volume}"
+
+
+Part = Literal["send", "record", "nothing"]
+"""What is left: everything from the request to the NAS on; to record the new place; nothing."""
+
+
+def remaining_part(move: ImageMove, here: ImageRow | None, there: ImageRow | None, is_recorded: bool) -> Part:
+    """What is left of a move, from the facts of both NASes. `is_recorded`: the database has this move as begun.
+
+    StateError, with the next command, when the image cannot be moved.
+    """
+    is_there = there is not None and there.state != ARRIVING
+    if here is None:
+        if is_there and is_recorded:
+            return "record"
+        if is_there:
+            return "nothing"
+        raise StateError(
+            f"ZVol {move.volume} is neither on {move.nas} nor on {move.target}; rocks list host storagemap lists the "
+            "images of all NASes"
+        )
+    if here.peer is not None and here.state in (MOVING, DELETING) and here.peer != move.target:
+        past = "is being moved" if here.state == MOVING else "was moved"
+        raise StateError(f"ZVol {move.volume} of {move.nas} {past} to {here.peer}, not to {move.target}")
+    if here.state == DELETING and here.peer == move.target:
+        return "record"
+    if here.state == MOVING:
+        return "send"
+    _check_idle(move, here)
+    if is_there or (there is not None and there.peer != move.nas):
+        raise StateError(
+            f"ZVol {move.volume} exists already on {move.target} ({there.state if there else ''}); remove it there "
+            "first by rocks remove host storageimg, or leave the image where it is"
+        )
+    return "send"
+
+
+def _check_idle(move: ImageMove, here: ImageRow) -> None:
+    if here.state == UNMAPPED:
+        return
+    if here.remotehost is not None and here.state != BLOCKED:
+        raise StateError(
+            f"ZVol {move.volume} of {move.nas} cannot be moved: {here.remotehost} has it ({here.state}). Stop its "
+            "machine and wait until it is unmapped, or unmap it by "
+            f"rocks remove host storagemap {move.nas} {move.volume}"
+        )
+    remedies: dict[str, str] = {
+        BLOCKED: f"rocks clean host storagemap {move.nas} {move.volume} continues it",
+        DELETING: f"rocks restore host storageimg {move.nas} {move.volume} restores it first",
+    }
+    why = f": {here.reason}" if here.reason else ""
+    raise StateError(
+        f"ZVol {move.volume} of {move.nas} cannot be moved: it is {here.state}{why}; "
+        f"{remedies.get(here.state, 'repeat the command later')}"
+    )
+
+
+def choose_pool(present: str, pools: Sequence[str], nas: str) -> str:
+    """The pool on the other NAS: that of the same name as now, or its only one."""
+    if present in pools:
+        return present
+    if len(pools) == 1:
+        return pools[0]
+    raise UserError(f"{nas} has the pools {', '.join(pools)}: name one of them by zpool=")
+
+
+def disks_of_image(nas: str, volume: str, disks: Iterable[DiskLocation]) -> list[DiskLocation]:
+    """The disks of virtual machines that this image is."""
+    return [
+        disk
+        for disk in disks
+        if disk.nas.lower() == nas.lower() and volume_name(disk.vm, disk.number) == volume
+    ]
+
+
+def check_not_moving(disks: Iterable[DiskLocation], moves: Sequence[ImageMove]) -> None:
+    """StateError when the image of one of the disks is being moved."""
+    begun = {(move.nas.lower(), move.volume): move for move in moves}
+    for disk in disks:
+        move = begun.get((disk.nas.lower(), volume_name(disk.vm, disk.number))) if disk.nas else None
+        if move is not None:
+            raise StateError(
+                f"host {disk.vm}: its image {move.volume} is being moved from {move.nas} to {move.target}; "
+                f"`{move.command}` waits for the end of that, `{move.cancelling}` cancels it"
+            )
+
+
+# --- rows of `img_moves`: starts read them, so this module loads nothing of image storage --------------------------
 
 
 def read_moves(database: Database) -> list[ImageMove]:

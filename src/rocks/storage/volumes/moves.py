@@ -17,11 +17,15 @@ from rocks.storage.life.states import DELETING, MOVING
 from rocks.storage.limits import MAP_SECONDS, WRITE_BACK_SECONDS
 from rocks.storage.volumes import move_records as table
 from rocks.storage.volumes.access import open_storage
-from rocks.storage.volumes.machine_locks import disks_of
-from rocks.storage.volumes.move_rules import ImageMove, choose_pool, remaining_part
-from rocks.storage.volumes.place_records import put_disks
-from rocks.storage.volumes.places import check_nas, check_not_running, check_pool_name, pools_of
-from rocks.storage.volumes.volume_names import check_volume_name
+from rocks.storage.volumes.move_records import ImageMove, choose_pool, remaining_part
+from rocks.storage.volumes.place_records import disks_of, put_disks
+from rocks.storage.volumes.places import (
+    check_nas,
+    check_not_running,
+    check_pool_name,
+    check_volume_name,
+    pools_of,
+)
 from rocks.storage.volumes.volumes import grace_hours
 from rocks.storage.wire.requests import AcceptZvol, MoveZvol
 

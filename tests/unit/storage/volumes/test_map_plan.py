@@ -4,8 +4,7 @@ import pytest
 
 from rocks.core.errors import StateError
 from rocks.inventory.records import Disk, Host, VirtualMachine
-from rocks.storage.volumes.map_plan import ImageSpec, follows, plan_images, pool_of
-from rocks.storage.volumes.places import DiskLocation
+from rocks.storage.volumes.places import DiskLocation, ImageSpec, follows, plan_images, pool_of
 
 
 def host(name: str, **attributes: str) -> Host:

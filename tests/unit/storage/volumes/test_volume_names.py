@@ -3,8 +3,8 @@
 import pytest
 
 from rocks.core.errors import UserError
-from rocks.storage.volumes.attributes import IMAGE_ATTRIBUTES, check_image_attribute
-from rocks.storage.volumes.volume_names import check_volume_name, volume_name
+from rocks.storage.volumes.places import check_volume_name, volume_name
+from rocks.storage.volumes.volumes import IMAGE_ATTRIBUTES, check_image_attribute
 
 
 def test_names_of_volumes() -> None:
