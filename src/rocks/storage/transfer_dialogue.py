@@ -14,8 +14,8 @@ from rocks.storage.life.transfer_plan import Diverged, Point, SendPlan, SendStep
 from rocks.storage.stream.lines import number, receive_line, send_line
 from rocks.storage.stream.pace import Bucket
 from rocks.storage.stream.pump import receive_program, send_program
-from rocks.storage.zfs.driver import PoolDriver
 from rocks.storage.zfs.facts import ReceiveSpec, SendSpec
+from rocks.storage.zfs.pool import PoolDriver
 
 SEED, RETURN = "seed", "return"
 """The purposes of a transfer, in its opening line: to a host, or back to the NAS."""

@@ -16,8 +16,8 @@ from rocks.storage.client import asking
 from rocks.storage.life.events import Unmap
 from rocks.storage.volumes import map_batches
 from rocks.storage.volumes import map_batches as map_waits
-from rocks.storage.zfs.commands import Transfer
 from rocks.storage.zfs.facts import SendSpec
+from rocks.storage.zfs.tool import Transfer
 from tests.system.imgstorage.image_site import NAS, HostMachine
 from tests.system.imgstorage.storage_site import (
     END,

@@ -13,7 +13,7 @@ from rocks.storage.device_mapper.fake.kernel import FakeKernel
 from rocks.storage.iscsi_initiator.fake import FakeSessions
 from rocks.storage.iscsi_target.fake import FakeTargets
 from rocks.storage.life.names import target_prefix
-from rocks.storage.zfs.fake.pools import FakePools
+from rocks.storage.zfs.fake import FakePools
 
 NAS, FRONTEND = "nas-0-0", "head"
 HOSTS = HOST, OTHER_HOST = "vmc-0-0", "vmc-0-1"

@@ -12,7 +12,7 @@ from rocks.storage.life.stream_bounds import largest_move_bytes, largest_stream_
 from rocks.storage.stream.frames import FrameWriter
 from rocks.storage.transfer_dialogue import Source, receive_all
 from rocks.storage.zfs.facts import SendSpec, SnapshotFact
-from rocks.storage.zfs.fake.pools import FakePools
+from rocks.storage.zfs.fake import FakePools
 
 MIB, BLOCK, FRAME = 2**20, 16384, 2**18
 VOLUME, COPY = "tank/vm-vol", "tank/copy"

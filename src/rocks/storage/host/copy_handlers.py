@@ -17,9 +17,8 @@ from rocks.storage.life import names
 from rocks.storage.life.facts import NOTHING, CopyFact, Facts
 from rocks.storage.life.space import copy_shortage, copy_space, merged_bytes
 from rocks.storage.life.temp_write_rules import CHUNK_BYTES, reserve_bytes, temp_write_bytes
-from rocks.storage.zfs.driver import PoolDriver
-from rocks.storage.zfs.facts import SnapshotFact, VolumeFact
-from rocks.storage.zfs.names import AUTOMATIC_PROPERTY, OUR_PREFIX
+from rocks.storage.zfs.facts import AUTOMATIC_PROPERTY, OUR_PREFIX, SnapshotFact, VolumeFact
+from rocks.storage.zfs.pool import PoolDriver
 
 _log = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ from typing import Collection, Optional
 from rocks.core.errors import RocksError
 from rocks.storage.host.retained_copies import RetainedCopy, checked_copy, copies_among, stored_properties
 from rocks.storage.store.host import HostStore
-from rocks.storage.zfs.driver import PoolDriver
 from rocks.storage.zfs.facts import VolumeFact
+from rocks.storage.zfs.pool import PoolDriver
 
 _log = logging.getLogger(__name__)
 

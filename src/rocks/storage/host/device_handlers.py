@@ -27,7 +27,7 @@ from rocks.storage.life import names
 from rocks.storage.life.facts import NOTHING, Facts
 from rocks.storage.life.pool_rest import unreservable_bytes
 from rocks.storage.limits import DEVICE_SECONDS
-from rocks.storage.zfs.driver import PoolDriver
+from rocks.storage.zfs.pool import PoolDriver
 
 _log = logging.getLogger(__name__)
 

@@ -18,9 +18,9 @@ from rocks.storage.life import names
 from rocks.storage.life.facts import Stage
 from rocks.storage.life.host_image import HostImage
 from rocks.storage.store.host import CopyRecord, HostStore
-from rocks.storage.zfs.driver import PoolDriver
 from rocks.storage.zfs.facts import VolumeFact
-from rocks.storage.zfs.pool_reads import PoolReads
+from rocks.storage.zfs.pool import PoolDriver
+from rocks.storage.zfs.silent_pools import PoolReads
 
 _log = logging.getLogger(__name__)
 

@@ -7,9 +7,8 @@ from typing import Callable, ContextManager, Dict, Iterable, List, Mapping, Name
 
 from rocks.core.units import size_text
 from rocks.storage.life import names
-from rocks.storage.zfs.driver import PoolDriver
-from rocks.storage.zfs.facts import VolumeFact
-from rocks.storage.zfs.names import OUR_PREFIX
+from rocks.storage.zfs.facts import OUR_PREFIX, VolumeFact
+from rocks.storage.zfs.pool import PoolDriver
 
 _log = logging.getLogger(__name__)
 

@@ -52,7 +52,7 @@ from rocks.storage.wire.messages import (
 )
 from rocks.storage.wire.names import host_queue
 from rocks.storage.wire.requests import DelCopy, ListCopies, ListDevices
-from rocks.storage.zfs.driver import PoolDriver
+from rocks.storage.zfs.pool import PoolDriver
 
 _log = logging.getLogger(__name__)
 

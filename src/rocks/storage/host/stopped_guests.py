@@ -14,7 +14,7 @@ from rocks.storage.host.guests import OpenGuests, machine_of
 from rocks.storage.life.host_image import HostImage
 from rocks.storage.life.pool_rest import unreservable_bytes
 from rocks.storage.store.host import HostStore
-from rocks.storage.zfs.driver import PoolDriver
+from rocks.storage.zfs.pool import PoolDriver
 
 _log = logging.getLogger(__name__)
 

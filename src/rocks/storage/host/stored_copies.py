@@ -21,7 +21,7 @@ from rocks.storage.host.retained_copies import (
 from rocks.storage.host.transfers import HostTransfers, Place
 from rocks.storage.store.host import HostStore
 from rocks.storage.wire.replies import CopyRow
-from rocks.storage.zfs.driver import PoolDriver
+from rocks.storage.zfs.pool import PoolDriver
 
 _log = logging.getLogger(__name__)
 

@@ -28,8 +28,8 @@ from rocks.storage.life.temp_write_rules import (
     temp_write_step,
 )
 from rocks.storage.store.host import CopyRecord, HostStore
-from rocks.storage.zfs.driver import PoolDriver
 from rocks.storage.zfs.facts import VolumeFact
+from rocks.storage.zfs.pool import PoolDriver
 
 _log = logging.getLogger(__name__)
 

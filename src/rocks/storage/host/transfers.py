@@ -16,7 +16,7 @@ from rocks.storage.stream.pace import Bucket
 from rocks.storage.stream.revocation import RevocationWatch
 from rocks.storage.stream.transport import Connection, connect
 from rocks.storage.transfer_dialogue import CHECK, RETURN, SEED, Source, describe, receive_all, send_all
-from rocks.storage.zfs.driver import PoolDriver
+from rocks.storage.zfs.pool import PoolDriver
 
 _log = logging.getLogger(__name__)
 

@@ -24,9 +24,8 @@ from rocks.storage.stream.transport import Connection
 from rocks.storage.wire.names import SNAPSHOT, base_volume, is_base
 from rocks.storage.wire.replies import BaseRow, MadeBase
 from rocks.storage.wire.requests import AddBase
-from rocks.storage.zfs.driver import PoolDriver
-from rocks.storage.zfs.facts import History, SnapshotFact, VolumeFact
-from rocks.storage.zfs.names import AUTOMATIC_PROPERTY
+from rocks.storage.zfs.facts import AUTOMATIC_PROPERTY, History, SnapshotFact, VolumeFact
+from rocks.storage.zfs.pool import PoolDriver
 
 _log = logging.getLogger(__name__)
 

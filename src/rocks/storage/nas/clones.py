@@ -22,9 +22,8 @@ from rocks.storage.nas.volume_handlers import standing_grant
 from rocks.storage.wire.names import is_base
 from rocks.storage.wire.replies import MadeClones, RefusedClone
 from rocks.storage.wire.requests import CloneZvols, FreezeZvols, NewClone
-from rocks.storage.zfs.driver import PoolDriver
-from rocks.storage.zfs.facts import SnapshotFact, VolumeFact
-from rocks.storage.zfs.names import AUTOMATIC_PROPERTY, OUR_PREFIX
+from rocks.storage.zfs.facts import AUTOMATIC_PROPERTY, OUR_PREFIX, SnapshotFact, VolumeFact
+from rocks.storage.zfs.pool import PoolDriver
 
 _log = logging.getLogger(__name__)
 _OF_AN_IMAGE = {f"{OUR_PREFIX}image-disk": "on"}

@@ -14,9 +14,9 @@ from rocks.storage.nas.engine import Engine
 from rocks.storage.nas.imports import is_importing
 from rocks.storage.nas.unknown_images import adopt_owned
 from rocks.storage.nas.volume_handlers import standing_grant
-from rocks.storage.zfs.driver import PoolDriver
 from rocks.storage.zfs.facts import VolumeFact
-from rocks.storage.zfs.pool_reads import PoolReads
+from rocks.storage.zfs.pool import PoolDriver
+from rocks.storage.zfs.silent_pools import PoolReads
 
 _log = logging.getLogger(__name__)
 

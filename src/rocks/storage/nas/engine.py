@@ -22,7 +22,7 @@ from rocks.storage.nas.progress import ProgressBoard
 from rocks.storage.nas.sequences import MACHINE
 from rocks.storage.store.file import RecordsError
 from rocks.storage.store.nas import NasStore
-from rocks.storage.zfs.driver import PoolDriver
+from rocks.storage.zfs.pool import PoolDriver
 
 _log = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from rocks.storage.life.facts import NOTHING, Facts
 from rocks.storage.life.names import is_earlier_target
 from rocks.storage.limits import DEVICE_SECONDS
 from rocks.storage.nas.volume_handlers import check_identity, needed_volume
-from rocks.storage.zfs.driver import PoolDriver
+from rocks.storage.zfs.pool import PoolDriver
 
 _log = logging.getLogger(__name__)
 

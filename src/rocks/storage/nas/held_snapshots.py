@@ -14,8 +14,8 @@ from rocks.storage.life.states import LOCAL, PULLING, UNMAPPED
 from rocks.storage.wire.names import read_tag
 from rocks.storage.wire.replies import HeldRow
 from rocks.storage.wire.requests import HoldSnapshot, ReleaseSnapshot
-from rocks.storage.zfs.driver import PoolDriver
 from rocks.storage.zfs.facts import History, SnapshotFact
+from rocks.storage.zfs.pool import PoolDriver
 
 _log = logging.getLogger(__name__)
 

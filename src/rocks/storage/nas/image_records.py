@@ -21,7 +21,7 @@ from rocks.storage.nas.sequences import MACHINE
 from rocks.storage.nas.volume_handlers import standing_grant
 from rocks.storage.wire import requests as wire
 from rocks.storage.wire.replies import Fields
-from rocks.storage.zfs.names import OUR_PREFIX
+from rocks.storage.zfs.facts import OUR_PREFIX
 
 _log = logging.getLogger(__name__)
 

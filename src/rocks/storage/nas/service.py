@@ -52,7 +52,7 @@ from rocks.storage.stream.transport import (
 from rocks.storage.wire.messages import HOST_ANSWER, HOST_NEWS, HOST_REQUEST, Message, read_message
 from rocks.storage.wire.names import nas_queue
 from rocks.storage.wire.requests import ACTIONS
-from rocks.storage.zfs.driver import PoolDriver
+from rocks.storage.zfs.pool import PoolDriver
 
 _log = logging.getLogger(__name__)
 

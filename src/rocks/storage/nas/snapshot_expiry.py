@@ -11,7 +11,7 @@ from rocks.storage.life.image import Image
 from rocks.storage.life.snapshot_retention import Snapshot, expired
 from rocks.storage.life.states import LOCAL, PULLING, UNMAPPED
 from rocks.storage.nas.engine import Engine
-from rocks.storage.zfs.driver import PoolDriver
+from rocks.storage.zfs.pool import PoolDriver
 
 _log = logging.getLogger(__name__)
 

@@ -16,9 +16,8 @@ from rocks.storage.nas.volume_handlers import (
     needed_volume,
     standing_grant,
 )
-from rocks.storage.zfs.driver import PoolDriver
-from rocks.storage.zfs.facts import SendSpec
-from rocks.storage.zfs.names import AUTOMATIC_PROPERTY
+from rocks.storage.zfs.facts import AUTOMATIC_PROPERTY, SendSpec
+from rocks.storage.zfs.pool import PoolDriver
 
 
 class SnapshotHandlers:

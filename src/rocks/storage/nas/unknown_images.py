@@ -16,8 +16,8 @@ from rocks.storage.life.states import UNMAPPED
 from rocks.storage.nas.engine import Engine
 from rocks.storage.nas.imports import is_importing
 from rocks.storage.nas.volume_handlers import NAS_POOL, standing_grant
-from rocks.storage.zfs.driver import PoolDriver
 from rocks.storage.zfs.facts import VolumeFact
+from rocks.storage.zfs.pool import PoolDriver
 
 _log = logging.getLogger(__name__)
 

@@ -14,9 +14,8 @@ from rocks.storage.life.names import HOLD_TAG
 from rocks.storage.life.space import nas_shortage
 from rocks.storage.limits import BLOCK_BYTES
 from rocks.storage.wire.names import read_tag
-from rocks.storage.zfs.driver import PoolDriver
-from rocks.storage.zfs.facts import PoolFact, SnapshotFact, VolumeFact
-from rocks.storage.zfs.names import OUR_PREFIX
+from rocks.storage.zfs.facts import OUR_PREFIX, PoolFact, SnapshotFact, VolumeFact
+from rocks.storage.zfs.pool import PoolDriver
 
 NAS_POOL = f"{OUR_PREFIX}nas_pool"
 """Which pool of the NAS the image is in, with its grant: a replica of the pool names it too."""

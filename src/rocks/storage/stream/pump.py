@@ -9,7 +9,7 @@ from rocks.core.clock import Deadline, monotonic_seconds
 from rocks.core.errors import RocksError
 from rocks.storage.stream.frames import FRAME_BYTES, FrameWriter, read_frames
 from rocks.storage.stream.pace import Bucket
-from rocks.storage.zfs.commands import Transfer
+from rocks.storage.zfs.tool import Transfer
 
 Count = Callable[[int], None]
 """Called with the bytes of each part; may raise to end the transfer, which is resumable."""

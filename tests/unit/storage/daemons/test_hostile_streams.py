@@ -6,10 +6,9 @@ import pytest
 
 from rocks.storage.life import stream_bounds
 from rocks.storage.wire import requests as wire
-from rocks.storage.zfs.commands import Transfer
 from rocks.storage.zfs.facts import SendSpec
-from rocks.storage.zfs.fake.streams import encode_begin
-from rocks.storage.zfs.fake.transfers import FakeSend
+from rocks.storage.zfs.fake import FakeSend, encode_begin
+from rocks.storage.zfs.tool import Transfer
 from tests.unit.storage.daemons.driven_site import DrivenSite
 from tests.unit.storage.daemons.nodes import HOSTS, NAS, Node
 

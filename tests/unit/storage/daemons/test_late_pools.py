@@ -12,7 +12,7 @@ from rocks.core.units import BYTES_PER_GIB
 from rocks.storage.host import device_handlers
 from rocks.storage.nas import lost_exports
 from rocks.storage.wire import requests as wire
-from rocks.storage.zfs import pool_reads
+from rocks.storage.zfs import silent_pools
 from tests.patience import patience
 from tests.unit.storage.daemons.driven_site import DrivenSite
 from tests.unit.storage.daemons.guests import Guest
@@ -64,7 +64,7 @@ def rebooted(site: DrivenSite, monkeypatch: pytest.MonkeyPatch) -> Iterator[tupl
         map_in(site, BAD, f"bad-{zvol}")
     site.nas.lose_power()
     seconds = patience(_DEADLINE_SECONDS)  # in the half of which the pool that answers is read
-    monkeypatch.setattr(pool_reads, "READ_SECONDS", seconds / 2)
+    monkeypatch.setattr(silent_pools, "READ_SECONDS", seconds / 2)
     monkeypatch.setattr(lost_exports, "COMMAND_SECONDS", seconds / 2)
     hanging = Hanging(site.nas.pools, monkeypatch, seconds)
     yield site, hanging

@@ -16,7 +16,7 @@ from rocks.core.units import BYTES_PER_GIB
 from rocks.storage.host import device_handlers
 from rocks.storage.store.host import CopyRecord
 from rocks.storage.wire import requests as wire
-from rocks.storage.zfs.fake.contents import Pool
+from rocks.storage.zfs.fake import Pool
 from tests.unit.storage.daemons.driven_site import DrivenSite
 from tests.unit.storage.daemons.guests import Guest, content_of
 from tests.unit.storage.daemons.nodes import HOSTS, HostNode

@@ -14,7 +14,7 @@ from rocks.storage.host import device_handlers
 from rocks.storage.iscsi_initiator.driver import LOGGED_IN
 from rocks.storage.nas import host_requests
 from rocks.storage.wire import requests as wire
-from rocks.storage.zfs.fake.contents import Pool
+from rocks.storage.zfs.fake import Pool
 from tests.unit.storage.daemons.driven_site import DrivenSite
 from tests.unit.storage.daemons.guests import Guest, content_of
 from tests.unit.storage.daemons.nodes import HOSTS

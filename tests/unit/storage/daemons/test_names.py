@@ -5,7 +5,7 @@ import pytest
 from rocks.core.errors import StateError
 from rocks.core.units import BYTES_PER_GIB
 from rocks.storage.wire import requests as wire
-from rocks.storage.zfs.fake.contents import Pool
+from rocks.storage.zfs.fake import Pool
 from tests.unit.storage.daemons.driven_site import DrivenSite
 from tests.unit.storage.daemons.nodes import NAS, OTHER_HOST, OTHER_NAS
 

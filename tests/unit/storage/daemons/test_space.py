@@ -15,8 +15,8 @@ from rocks.storage.life.events import Contradicted
 from rocks.storage.life.image import Image
 from rocks.storage.life.schedule import MAX_TRIES
 from rocks.storage.wire import requests as wire
-from rocks.storage.zfs.commands import Transfer
 from rocks.storage.zfs.facts import ReceiveSpec
+from rocks.storage.zfs.tool import Transfer
 from tests.unit.storage.daemons.driven_site import DrivenSite
 from tests.unit.storage.daemons.nodes import HOSTS, NAS, HostNode
 

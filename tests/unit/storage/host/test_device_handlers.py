@@ -23,7 +23,7 @@ from rocks.storage.iscsi_initiator.driver import LOGGED_IN, SessionFact
 from rocks.storage.iscsi_initiator.fake import FakeSessions
 from rocks.storage.iscsi_target.fake import FakeTargets
 from rocks.storage.life.host_image import HostImage
-from rocks.storage.zfs.fake.pools import FakePools
+from rocks.storage.zfs.fake import FakePools
 
 GIB = 2**30
 SECTORS = GIB // 512

@@ -12,7 +12,7 @@ from rocks.storage.host.copy_handlers import CopyHandlers, Handler
 from rocks.storage.host.effects import EnsureTempWriteGone, ReceiveSeed
 from rocks.storage.host.granted_image import GrantedImage
 from rocks.storage.life.host_image import HostImage
-from rocks.storage.zfs.fake.pools import FakePools
+from rocks.storage.zfs.fake import FakePools
 
 POOL_BYTES, STREAM_BYTES = 200 * GIB, 80 * GIB
 NEEDED_BYTES = (88 + 8 + 8) * GIB

@@ -6,7 +6,7 @@ from rocks.storage.host.copy_handlers import CopyHandlers
 from rocks.storage.host.effects import EnsureQuarantined, ReadCopy
 from rocks.storage.host.granted_image import GrantedImage
 from rocks.storage.life.host_image import HostImage
-from rocks.storage.zfs.fake.pools import FakePools
+from rocks.storage.zfs.fake import FakePools
 
 SIZE = 64 * 1024 * 1024
 

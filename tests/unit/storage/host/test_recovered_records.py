@@ -14,9 +14,9 @@ from rocks.storage.life.host_image import HostImage
 from rocks.storage.life.names import target_name, unit_serial
 from rocks.storage.life.temp_write_rules import temp_write_bytes
 from rocks.storage.store.host import CopyRecord, HostStore
-from rocks.storage.zfs import pool_reads
+from rocks.storage.zfs import silent_pools
 from rocks.storage.zfs.facts import VolumeFact
-from rocks.storage.zfs.fake.pools import FakePools
+from rocks.storage.zfs.fake import FakePools
 
 ZVOL, NAS, ID = "vm-vol", "nas-0-0", "an-id"
 
@@ -174,7 +174,7 @@ def test_a_pool_that_hangs_holds_the_start_for_a_limited_time(
         return read(pool)
 
     monkeypatch.setattr(pools, "list_volumes", read_or_hang)
-    monkeypatch.setattr(pool_reads, "READ_SECONDS", 0.5)
+    monkeypatch.setattr(silent_pools, "READ_SECONDS", 0.5)
     found = recovered(store, pools)
     has_ended.set()
     assert found is not None and found.pool == "data"

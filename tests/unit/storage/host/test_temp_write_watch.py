@@ -17,7 +17,7 @@ from rocks.storage.iscsi_target.fake import FakeTargets
 from rocks.storage.life.facts import Stage
 from rocks.storage.life.host_image import HostImage
 from rocks.storage.store.host import CopyRecord, HostStore
-from rocks.storage.zfs.fake.pools import FakePools
+from rocks.storage.zfs.fake import FakePools
 
 GIB = 2**30
 ZVOL, COW, ORIGIN = "a-vol", "tank/a-vol-temp-write", "/dev/origin"

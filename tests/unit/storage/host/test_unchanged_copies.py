@@ -10,7 +10,7 @@ from rocks.storage.host.copy_handlers import CopyHandlers
 from rocks.storage.host.effects import MarkCopy, MarkUnchanged
 from rocks.storage.host.granted_image import GrantedImage
 from rocks.storage.life.host_image import HostImage
-from rocks.storage.zfs.fake.pools import FakePools
+from rocks.storage.zfs.fake import FakePools
 
 COPY = "tank/vm-vol"
 

@@ -15,7 +15,7 @@ from rocks.storage.life.facts import CopyFact
 from rocks.storage.life.host_image import HostImage
 from rocks.storage.life.image import Copy
 from rocks.storage.life.states import GUEST_MAY_RUN, STATES, UNMAPPED, State
-from rocks.storage.zfs.fake.pools import FakePools
+from rocks.storage.zfs.fake import FakePools
 from tests.unit.storage.nas.test_volume_handlers import SIZE, VOLUME, Site
 from tests.unit.storage.records import (
     GIB,

@@ -17,7 +17,7 @@ from rocks.storage.life.image import Decision, Image, Outcome, Rejection
 from rocks.storage.life.state_machine import is_ready
 from rocks.storage.nas.sequences import MACHINE
 from rocks.storage.nas.service import NasHandlers
-from rocks.storage.zfs.fake.pools import FakePools
+from rocks.storage.zfs.fake import FakePools
 from tests.unit.storage.records import MAP, NOW, decided
 from tests.waiting import step_until
 

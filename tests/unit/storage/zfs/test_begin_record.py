@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from rocks.core.errors import IncoherentError
-from rocks.storage.zfs.begin_record import BEGIN_BYTES, ONE_SNAPSHOT, VOLUME, check_begin, read_begin
 from rocks.storage.zfs.facts import ReceiveSpec
-from rocks.storage.zfs.fake.streams import encode_begin
+from rocks.storage.zfs.fake import encode_begin
+from rocks.storage.zfs.pool import BEGIN_BYTES, ONE_SNAPSHOT, VOLUME, check_begin, read_begin
 
 BASE = "9223372036854775809"
 """A guid beyond the signed numbers of 64 bits."""

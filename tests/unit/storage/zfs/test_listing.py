@@ -5,8 +5,12 @@ from pathlib import Path
 import pytest
 
 from rocks.core.errors import StateError, ToolError
-from rocks.storage.zfs.facts import BookmarkFact, History, SnapshotFact, TokenFact, VolumeFact
-from rocks.storage.zfs.listing import (
+from rocks.storage.zfs.facts import (
+    BookmarkFact,
+    History,
+    SnapshotFact,
+    TokenFact,
+    VolumeFact,
     held_names,
     parse_estimate,
     parse_history,

@@ -3,7 +3,7 @@
 import pytest
 
 from rocks.core.errors import UserError
-from rocks.storage.zfs.names import (
+from rocks.storage.zfs.facts import (
     AUTOMATIC,
     check_dataset,
     check_part,
