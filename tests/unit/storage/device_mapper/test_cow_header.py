@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from rocks.core.errors import IncoherentError
-from rocks.storage.device_mapper.cow_header import CowHeader, ensure_valid, parse_header
+from rocks.storage.device_mapper.dm_devices import CowHeader, ensure_valid, parse_header
 
 VALID = b"SnAp" + bytes([1, 0, 0, 0, 1, 0, 0, 0, 16, 0, 0, 0])
 INVALID = b"SnAp" + bytes([0, 0, 0, 0, 1, 0, 0, 0, 16, 0, 0, 0])

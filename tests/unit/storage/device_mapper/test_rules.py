@@ -3,7 +3,6 @@
 import pytest
 
 from rocks.core.errors import IncoherentError, StateError
-from rocks.storage.device_mapper.rules import check_switch, not_suspended
 from rocks.storage.device_mapper.tables import (
     ErrorTable,
     KnownTable,
@@ -12,6 +11,8 @@ from rocks.storage.device_mapper.tables import (
     Snapshot,
     SnapshotMerge,
     SnapshotStatus,
+    check_switch,
+    not_suspended,
 )
 
 MERGED = SnapshotStatus(32, 8192, 32, "ok")

@@ -4,9 +4,15 @@ import pytest
 
 from rocks.core.errors import BusyError
 from rocks.storage.device_mapper.dm_devices import DmDevices
-from rocks.storage.device_mapper.fake.kernel import FakeKernel
-from rocks.storage.device_mapper.rules import UUID_PREFIX
-from rocks.storage.device_mapper.tables import Linear, Placeholder, Snapshot, SnapshotMerge, Table
+from rocks.storage.device_mapper.fake import FakeKernel
+from rocks.storage.device_mapper.tables import (
+    UUID_PREFIX,
+    Linear,
+    Placeholder,
+    Snapshot,
+    SnapshotMerge,
+    Table,
+)
 from rocks.storage.host.device_handlers import DeviceHandlers
 from rocks.storage.host.effects import (
     EnsureDeviceGone,

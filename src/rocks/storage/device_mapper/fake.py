@@ -1,4 +1,7 @@
-"""A kernel's device-mapper in memory: devices and their tables, I/O, merges, failures."""
+"""Device-mapper in memory: block devices, and a kernel with devices, tables, I/O, merges and failures.
+
+The contract tests run on it and on the kernel.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,9 @@ from contextlib import nullcontext
 from typing import Callable, ContextManager, Dict, List, Optional, Sequence, Set, Tuple
 
 from rocks.core.dataclasses import dataclass
+from rocks.core.errors import StateError
 from rocks.fleet.host.change import CHANGED, Change
-from rocks.storage.device_mapper.driver import Switch
-from rocks.storage.device_mapper.fake.blocks import FakeBlocks, status_of
+from rocks.storage.device_mapper.dm_devices import Switch
 from rocks.storage.device_mapper.ioctl import (
     ACTIVE_PRESENT_FLAG,
     DEV_CREATE,
@@ -25,6 +28,7 @@ from rocks.storage.device_mapper.ioctl import (
     Reply,
 )
 from rocks.storage.device_mapper.tables import (
+    CHUNK_SECTORS,
     KnownTable,
     Linear,
     Overlay,
@@ -39,6 +43,82 @@ from rocks.storage.device_mapper.tables import (
     target_of,
     with_devices,
 )
+
+_ENTRIES = 512
+"""Exceptions in a metadata chunk: 16 bytes each in 8 KiB."""
+
+
+class FakeBlocks:
+    """Devices by path, each with a kernel node.
+
+    `find_device` returns the length in sectors of a device of another fake, or None. Exceptions belong to the COW
+    device, so they persist when the snapshot is removed.
+    """
+
+    def __init__(self, find_device: Optional[Callable[[str], Optional[int]]] = None) -> None:
+        self._find = find_device or (lambda path: None)
+        self._made = 0
+        self._own: Dict[str, int] = {}
+        self._nodes: Dict[str, str] = {}
+        self._paths: Dict[str, str] = {}
+        self._cows: Dict[str, Dict[int, str]] = {}
+        self.contents: Dict[str, Dict[int, str]] = {}
+        self.invalid: Set[str] = set()
+
+    def add(self, path: str, length_sectors: int) -> None:
+        """Add an empty device, or change the length of an existing one."""
+        self._own[path] = length_sectors
+
+    def remove(self, path: str) -> None:
+        """Remove a device with its contents."""
+        self._own.pop(path, None)
+        node = self._nodes.pop(path, "")
+        for entries in (self.contents, self._cows, self._paths):
+            entries.pop(node, None)
+        self.invalid.discard(node)
+
+    def node(self, path: str) -> str:
+        """The kernel node of a device, by path or node. StateError when there is no such device."""
+        if path in self._paths or path.startswith("/dev/dm-"):
+            return path
+        if self._own.get(path, self._find(path)) is None:
+            raise StateError(f"this host has no device {path}: No such file or directory")
+        if path not in self._nodes:
+            self._made += 1
+            node = f"/dev/fake{self._made}"
+            self._nodes[path], self._paths[node] = node, path
+            self.contents[node] = {}
+        return self._nodes[path]
+
+    def length(self, node: str) -> Optional[int]:
+        """Length of a device in sectors."""
+        path = self._paths.get(node, node)
+        return self._own.get(path, self._find(path))
+
+    def exceptions(self, cow: str) -> Dict[int, str]:
+        """Exceptions of a COW: chunk → content."""
+        return self._cows.setdefault(cow, {})
+
+    def write_exception(self, cow: str, chunk: int, text: str) -> bool:
+        """Write into a COW; False when it is full."""
+        exceptions = self.exceptions(cow)
+        status = status_of(len(exceptions), self.length(cow) or 0)
+        if chunk not in exceptions and status.allocated_sectors + CHUNK_SECTORS > status.total_sectors:
+            return False
+        exceptions[chunk] = text
+        return True
+
+
+def status_of(exceptions: int, total_sectors: int) -> SnapshotStatus:
+    """The status of a COW with this number of exceptions (persistent_usage in dm-snap-persistent.c)."""
+    metadata_chunks = exceptions // _ENTRIES + 2
+    return SnapshotStatus(
+        (metadata_chunks + exceptions) * CHUNK_SECTORS, total_sectors, metadata_chunks * CHUNK_SECTORS, "ok"
+    )
+
+
+# --- the kernel: devices and their tables, I/O, merges, failures -----------------------------------------------------
+
 
 _MAPPER = "/dev/mapper/"
 
