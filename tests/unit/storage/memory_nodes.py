@@ -10,8 +10,7 @@ from rocks.machine.host.libvirt.fake import FakeDomains
 from rocks.storage.configuration import Configuration
 from rocks.storage.device_mapper.dm_devices import DmDevices
 from rocks.storage.device_mapper.fake import FakeKernel
-from rocks.storage.iscsi_initiator.fake import FakeSessions
-from rocks.storage.iscsi_target.fake import FakeTargets
+from rocks.storage.iscsi.fake import FakeSessions, FakeTargets
 from rocks.storage.life.names import target_prefix
 from rocks.storage.zfs.fake import FakePools
 

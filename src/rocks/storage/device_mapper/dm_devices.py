@@ -1,4 +1,4 @@
-"""Device-mapper devices: created, compared, switched below a running guest, removed. `fake.py` has a kernel in memory."""
+"""Device-mapper devices: created, compared, switched below a running guest, and removed; on a host's kernel."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from rocks.storage.device_mapper.tables import (
 from rocks.storage.host import effects
 from rocks.storage.host.granted_image import GrantedImage
 from rocks.storage.host.guests import GuestState, machine_of
-from rocks.storage.iscsi_initiator.driver import SessionDriver, SessionSpec
+from rocks.storage.iscsi.initiator import SessionDriver, SessionSpec
 from rocks.storage.life import names
 from rocks.storage.life.facts import NOTHING, Facts
 from rocks.storage.life.pool_rest import unreservable_bytes

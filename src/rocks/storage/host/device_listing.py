@@ -8,7 +8,7 @@ from typing import Dict, Optional
 from rocks.core.units import BYTES_PER_GIB, BYTES_PER_SECTOR
 from rocks.storage.device_mapper.dm_devices import DmDevices
 from rocks.storage.device_mapper.tables import DmDeviceFact, Linear, Placeholder, SnapshotMerge
-from rocks.storage.iscsi_initiator.driver import SessionDriver
+from rocks.storage.iscsi.initiator import SessionDriver
 from rocks.storage.life.names import TARGET_PREFIX, guest_device
 from rocks.storage.store.host import HostStore
 from rocks.storage.wire.replies import DeviceRow

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Mapping, NamedTuple, Optional
 
 from rocks.fleet.wire.codec import decode_lenient
-from rocks.storage.iscsi_target.chap import ChapSecrets
+from rocks.storage.iscsi.names import ChapSecrets
 from rocks.storage.life.host_image import HostImage
 from rocks.storage.store.host import CopyRecord
 

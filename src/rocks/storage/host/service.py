@@ -31,8 +31,7 @@ from rocks.storage.host.stored_copies import StoredCopies
 from rocks.storage.host.temp_write_watch import TempWriteWatch
 from rocks.storage.host.transfers import HostTransfers
 from rocks.storage.host.workers import HostWorkers
-from rocks.storage.iscsi_initiator.driver import SessionDriver
-from rocks.storage.iscsi_initiator.rules import device_path_of
+from rocks.storage.iscsi.initiator import SessionDriver, device_path_of
 from rocks.storage.life.facts import Facts
 from rocks.storage.life.names import guest_device
 from rocks.storage.mapped_volumes import MappedImage, forget_mapped, write_mapped

@@ -6,7 +6,7 @@ import sys
 from typing import Sequence
 
 from rocks.storage.daemon import Settings, run_daemon
-from rocks.storage.iscsi_target.targets import Targets
+from rocks.storage.iscsi.target import Targets
 from rocks.storage.life.names import target_prefix
 from rocks.storage.nas.service import Devices, NasService
 from rocks.storage.zfs.pool import PoolDriver

@@ -7,10 +7,8 @@ from typing import Callable, Dict, Optional, Type
 
 from rocks.core.clock import Deadline
 from rocks.core.errors import BugError, RocksError, StateError
-from rocks.storage.iscsi_target.chap import ChapSecrets
-from rocks.storage.iscsi_target.configuration import Portal
-from rocks.storage.iscsi_target.exports import ExportFact, ExportSpec
-from rocks.storage.iscsi_target.targets import Targets
+from rocks.storage.iscsi.names import ChapSecrets
+from rocks.storage.iscsi.target import ExportFact, ExportSpec, Portal, Targets
 from rocks.storage.life import effects
 from rocks.storage.life.facts import NOTHING, Facts
 from rocks.storage.life.names import is_earlier_target

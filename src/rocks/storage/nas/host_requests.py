@@ -10,7 +10,7 @@ from typing import Any, Callable, Dict, Iterable, Mapping, Optional, Tuple
 from rocks.core.clock import monotonic_seconds
 from rocks.core.errors import BusyError, IncoherentError, RocksError
 from rocks.fleet.wire.codec import decode_lenient, encode
-from rocks.storage.iscsi_target.chap import ChapSecrets, check_chap
+from rocks.storage.iscsi.names import ChapSecrets, check_chap
 from rocks.storage.life.effects import AskHost
 from rocks.storage.life.events import CopyFound, Event, HostDone, HostFailed
 from rocks.storage.life.facts import Facts

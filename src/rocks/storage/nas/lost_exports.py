@@ -9,7 +9,7 @@ from typing import Dict, Mapping, Set, Tuple
 from rocks.core.clock import Deadline
 from rocks.core.errors import RocksError, StateError
 from rocks.core.periodic import PeriodicThread
-from rocks.storage.iscsi_target.targets import Targets
+from rocks.storage.iscsi.target import Targets
 from rocks.storage.life.effects import EnsureExport, EnsureExportGone
 from rocks.storage.life.grants import is_recovering
 from rocks.storage.life.names import is_target_of

@@ -10,9 +10,8 @@ from rocks.core.errors import BugError, IncoherentError, RocksError
 from rocks.storage.bus import Bus, BusSettings, Delivery
 from rocks.storage.configuration import PORTAL_PORT, STREAM_PORT, Configuration, storage_address
 from rocks.storage.daemon import when_recorded
-from rocks.storage.iscsi_target.chap import ChapSecrets
-from rocks.storage.iscsi_target.configuration import Portal
-from rocks.storage.iscsi_target.targets import Targets
+from rocks.storage.iscsi.names import ChapSecrets
+from rocks.storage.iscsi.target import Portal, Targets
 from rocks.storage.life import schedule
 from rocks.storage.life.effects import AskHost, Effect
 from rocks.storage.life.events import HostFailed, Restarted, Unmap

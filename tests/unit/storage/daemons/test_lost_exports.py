@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from rocks.storage.iscsi_initiator.driver import LOGGED_IN
-from rocks.storage.iscsi_target.configuration import TargetConfig
+from rocks.storage.iscsi.initiator import LOGGED_IN
+from rocks.storage.iscsi.target import TargetConfig
 from tests.unit.storage.daemons.driven_site import DrivenSite
 from tests.unit.storage.daemons.nodes import HOST
 

@@ -11,7 +11,7 @@ import pytest
 from rocks.core.errors import HostError, IncoherentError, StateError
 from rocks.core.units import BYTES_PER_GIB
 from rocks.storage.host import device_handlers
-from rocks.storage.iscsi_initiator.driver import LOGGED_IN
+from rocks.storage.iscsi.initiator import LOGGED_IN
 from rocks.storage.nas import host_requests
 from rocks.storage.wire import requests as wire
 from rocks.storage.zfs.fake import Pool

@@ -25,9 +25,8 @@ from rocks.storage.host.effects import (
     WaitMerged,
 )
 from rocks.storage.host.granted_image import GrantedImage
-from rocks.storage.iscsi_initiator.driver import LOGGED_IN, SessionFact
-from rocks.storage.iscsi_initiator.fake import FakeSessions
-from rocks.storage.iscsi_target.fake import FakeTargets
+from rocks.storage.iscsi.fake import FakeSessions, FakeTargets
+from rocks.storage.iscsi.initiator import LOGGED_IN, SessionFact
 from rocks.storage.life.host_image import HostImage
 from rocks.storage.zfs.fake import FakePools
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from rocks.core.errors import CLASSES, IncoherentError, RocksError, StateError
-from rocks.storage.iscsi_target.configuration import Portal
-from rocks.storage.iscsi_target.fake import FakeTargets
+from rocks.storage.iscsi.fake import FakeTargets
+from rocks.storage.iscsi.target import Portal
 from rocks.storage.life import effects
 from rocks.storage.life.effects import AskHost
 from rocks.storage.life.events import Abandon, Delete, EffectDone, EffectFailed, Restore, Retry, RetryDue

@@ -14,7 +14,7 @@ from rocks.core.errors import BusyError, IncoherentError, StateError, ToolError
 from rocks.core.process import run_checked, start_with_pipes
 from rocks.storage.bus import Delivery
 from rocks.storage.daemon import when_recorded
-from rocks.storage.iscsi_target.chap import ChapSecrets
+from rocks.storage.iscsi.names import ChapSecrets
 from rocks.storage.life.effects import AskHost, EnsureVolume
 from rocks.storage.life.facts import Facts, HistoryPoint
 from rocks.storage.life.host_image import HostImage

@@ -7,12 +7,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from rocks.core.process import run, run_checked
-from rocks.storage.iscsi_target.chap import ChapSecrets
-from rocks.storage.iscsi_target.configuration import Acl, Backstore, Lun, TargetConfig
-from rocks.storage.iscsi_target.exports import ExportSpec
-from rocks.storage.iscsi_target.fake import FakeTargets
-from rocks.storage.iscsi_target.names import backstore_name
-from rocks.storage.iscsi_target.targets import Targets
+from rocks.storage.iscsi.fake import FakeTargets
+from rocks.storage.iscsi.names import ChapSecrets, backstore_name
+from rocks.storage.iscsi.target import Acl, Backstore, ExportSpec, Lun, TargetConfig, Targets
 from tests.waiting import wait_until
 
 PREFIX = "iqn.2001-04.com.contract-nas:"

@@ -7,15 +7,15 @@ from dataclasses import replace
 import pytest
 
 from rocks.core.errors import HostError, IncoherentError, StateError, UserError
-from rocks.storage.iscsi_initiator.driver import LOGGED_IN, SessionFact, SessionSpec
+from rocks.storage.iscsi.initiator import LOGGED_IN, SessionFact, SessionSpec
 from tests.contract.outcomes import refused
-from tests.contract.storage.iscsi_initiator.session_world import (
+from tests.contract.storage.iscsi.session_world import (
     HostWorld,
     export,
     open_host_world,
     wait_for_state,
 )
-from tests.contract.storage.iscsi_target.target_world import CHAP, OTHER, SIZE_BYTES, export_spec
+from tests.contract.storage.iscsi.target_world import CHAP, OTHER, SIZE_BYTES, export_spec
 from tests.contract.worlds import WORLDS
 from tests.waiting import wait_until
 

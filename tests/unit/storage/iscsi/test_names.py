@@ -3,8 +3,14 @@
 import pytest
 
 from rocks.core.errors import UserError
-from rocks.storage.iscsi_target.chap import ChapSecrets, check_chap
-from rocks.storage.iscsi_target.names import backstore_name, check_iscsi_name, check_portal, is_own_backstore
+from rocks.storage.iscsi.names import (
+    ChapSecrets,
+    backstore_name,
+    check_chap,
+    check_iscsi_name,
+    check_portal,
+    is_own_backstore,
+)
 
 SECRET, ANOTHER = "a-secret-of-the-host", "a-secret-of-the-nas"
 

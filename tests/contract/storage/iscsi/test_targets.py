@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 
 from rocks.core.errors import IncoherentError, StateError, UserError
-from rocks.storage.iscsi_target.exports import ExportSpec
+from rocks.storage.iscsi.target import ExportSpec
 from tests.contract.outcomes import changes_once, refused
-from tests.contract.storage.iscsi_target.target_world import (
+from tests.contract.storage.iscsi.target_world import (
     INITIATOR,
     OTHER,
     PREFIX,

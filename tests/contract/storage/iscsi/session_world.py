@@ -10,10 +10,10 @@ from typing import Any, Protocol
 
 from rocks.core.errors import RocksError
 from rocks.core.process import run, run_checked
-from rocks.storage.iscsi_initiator.driver import SessionDriver, SessionFact, SessionSpec
-from rocks.storage.iscsi_initiator.fake import FakeSessions
-from rocks.storage.iscsi_target.exports import ExportSpec
-from tests.contract.storage.iscsi_target.target_world import (
+from rocks.storage.iscsi.fake import FakeSessions
+from rocks.storage.iscsi.initiator import SessionDriver, SessionFact, SessionSpec
+from rocks.storage.iscsi.target import ExportSpec
+from tests.contract.storage.iscsi.target_world import (
     SIZE_BYTES,
     FakeWorld,
     RealWorld,
@@ -107,7 +107,7 @@ class RealHostWorld:
     """open-iscsi of this machine; the NAS is away when loopback is down."""
 
     def __init__(self, nas: RealWorld) -> None:
-        from rocks.storage.iscsi_initiator.sessions import Sessions
+        from rocks.storage.iscsi.initiator import Sessions
 
         self.nas: World = nas
         self.sessions: SessionDriver = Sessions()
