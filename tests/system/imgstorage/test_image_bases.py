@@ -15,7 +15,7 @@ from rocks.fleet.wire.requests import StartDomain
 from rocks.machine import converge
 from rocks.storage import limits
 from rocks.storage.nas import bases, imports
-from rocks.storage.stream import lines as stream_lines
+from rocks.storage.stream import frames as stream_lines
 from rocks.storage.volumes import bases as image_bases
 from rocks.storage.wire import requests as wire
 from rocks.storage.wire.names import base_volume

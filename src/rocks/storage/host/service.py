@@ -14,7 +14,7 @@ from rocks.fleet.host.records import record_names
 from rocks.fleet.wire.codec import encode
 from rocks.storage.bus import Bus, BusSettings, Delivery
 from rocks.storage.configuration import Configuration
-from rocks.storage.daemon import when_recorded
+from rocks.storage.daemon import BROKER_SECONDS, OutboxSender, when_recorded
 from rocks.storage.device_mapper.dm_devices import DmDevices
 from rocks.storage.host.copy_handlers import CopyHandlers, Handler
 from rocks.storage.host.copy_reports import report_copies
@@ -35,11 +35,9 @@ from rocks.storage.iscsi.initiator import SessionDriver, device_path_of
 from rocks.storage.life.facts import Facts
 from rocks.storage.life.names import guest_device
 from rocks.storage.mapped_volumes import MappedImage, forget_mapped, write_mapped
-from rocks.storage.outbox import BROKER_SECONDS, OutboxSender
 from rocks.storage.store.file import OutboxMessage
 from rocks.storage.store.host import CopyRecord, HostStore
-from rocks.storage.stream.revocation import RevocationWatch
-from rocks.storage.stream.transport import Identity, client_context
+from rocks.storage.stream.transport import Identity, RevocationWatch, client_context
 from rocks.storage.wire.messages import (
     HOST_REQUEST,
     Message,

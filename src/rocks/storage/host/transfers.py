@@ -11,11 +11,10 @@ from rocks.core.clock import monotonic_seconds
 from rocks.core.errors import IncoherentError, RocksError
 from rocks.storage.host.granted_image import GrantedImage
 from rocks.storage.life.stream_bounds import largest_stream_bytes
-from rocks.storage.stream.lines import Opening, receive_line, send_error, send_line, write_opening
+from rocks.storage.stream.dialogue import CHECK, RETURN, SEED, Source, describe, receive_all, send_all
+from rocks.storage.stream.frames import Opening, receive_line, send_error, send_line, write_opening
 from rocks.storage.stream.pace import Bucket
-from rocks.storage.stream.revocation import RevocationWatch
-from rocks.storage.stream.transport import Connection, connect
-from rocks.storage.transfer_dialogue import CHECK, RETURN, SEED, Source, describe, receive_all, send_all
+from rocks.storage.stream.transport import Connection, RevocationWatch, connect
 from rocks.storage.zfs.pool import PoolDriver
 
 _log = logging.getLogger(__name__)

@@ -27,10 +27,10 @@ from rocks.storage.nas.listing import ARRIVING
 from rocks.storage.nas.move_lines import is_same_content
 from rocks.storage.nas.sequences import grant_now
 from rocks.storage.store.nas import ATTRIBUTES, Arrival
-from rocks.storage.stream.lines import Opening, number, receive_line, send_line
+from rocks.storage.stream.dialogue import Source, describe, receive_all
+from rocks.storage.stream.frames import Opening, number, receive_line, send_line
 from rocks.storage.stream.pace import Meter
 from rocks.storage.stream.transport import Connection
-from rocks.storage.transfer_dialogue import Source, describe, receive_all
 from rocks.storage.wire.replies import OperationRow
 from rocks.storage.wire.requests import AcceptZvol
 from rocks.storage.zfs.facts import SnapshotFact, VolumeFact

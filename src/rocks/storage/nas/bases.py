@@ -19,7 +19,7 @@ from rocks.storage.life.space import SEED_PERCENT
 from rocks.storage.limits import BLOCK_BYTES, DEVICE_SECONDS
 from rocks.storage.nas.imports import IMPORTING, Imports, is_importing, rounded, write_pieces
 from rocks.storage.nas.volume_handlers import needed_volume
-from rocks.storage.stream.lines import Opening, alive_reporter, send_line
+from rocks.storage.stream.frames import Opening, alive_reporter, send_line
 from rocks.storage.stream.transport import Connection
 from rocks.storage.wire.names import SNAPSHOT, base_volume, is_base
 from rocks.storage.wire.replies import BaseRow, MadeBase

@@ -18,8 +18,7 @@ from rocks.storage.life.states import DELETING
 from rocks.storage.limits import BLOCK_BYTES, DEVICE_SECONDS
 from rocks.storage.nas.engine import NasContext
 from rocks.storage.nas.volume_handlers import check_space, needed_volume
-from rocks.storage.stream.frames import read_frames
-from rocks.storage.stream.lines import Opening, alive_reporter, receive_line, send_line
+from rocks.storage.stream.frames import Opening, alive_reporter, read_frames, receive_line, send_line
 from rocks.storage.stream.pace import Meter
 from rocks.storage.stream.transport import Connection
 from rocks.storage.wire.names import is_base

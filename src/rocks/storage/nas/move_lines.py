@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import IO
 
 from rocks.storage.nas.imports import put_on_disk, read_digest
-from rocks.storage.stream.lines import alive_reporter, receive_line, send_line
+from rocks.storage.stream.frames import alive_reporter, receive_line, send_line
 from rocks.storage.stream.transport import Connection
 
 

@@ -23,10 +23,10 @@ from rocks.storage.nas.attribute_rules import bytes_per_second
 from rocks.storage.nas.engine import AGAIN_SECONDS, NasContext, failed_effect
 from rocks.storage.nas.imports import OpenDevice
 from rocks.storage.nas.move_lines import is_same_content
-from rocks.storage.stream.lines import Opening, receive_line, send_line, write_opening
+from rocks.storage.stream.dialogue import HAND_OVER, MOVE, points_of, send_all
+from rocks.storage.stream.frames import Opening, receive_line, send_line, write_opening
 from rocks.storage.stream.pace import Bucket, Meter
 from rocks.storage.stream.transport import Connection
-from rocks.storage.transfer_dialogue import HAND_OVER, MOVE, points_of, send_all
 from rocks.storage.zfs.facts import SnapshotFact
 
 _log = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ from typing import Callable, ContextManager, Dict, NamedTuple, Optional, Tuple
 from rocks.core.errors import BugError, IncoherentError, RocksError
 from rocks.storage.bus import Bus, BusSettings, Delivery
 from rocks.storage.configuration import PORTAL_PORT, STREAM_PORT, Configuration, storage_address
-from rocks.storage.daemon import when_recorded
+from rocks.storage.daemon import BROKER_SECONDS, OutboxSender, when_recorded
 from rocks.storage.iscsi.names import ChapSecrets
 from rocks.storage.iscsi.target import Portal, Targets
 from rocks.storage.life import schedule
@@ -36,13 +36,12 @@ from rocks.storage.nas.snapshot_expiry import SnapshotExpiry
 from rocks.storage.nas.snapshot_handlers import SnapshotHandlers
 from rocks.storage.nas.transfers import NasTransfers
 from rocks.storage.nas.volume_handlers import VolumeHandlers
-from rocks.storage.outbox import BROKER_SECONDS, OutboxSender
 from rocks.storage.store.file import OutboxMessage
 from rocks.storage.store.nas import NasStore
-from rocks.storage.stream.revocation import RevocationWatch
 from rocks.storage.stream.transport import (
     Connection,
     Identity,
+    RevocationWatch,
     StreamServer,
     client_context,
     connect,

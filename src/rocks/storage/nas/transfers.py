@@ -23,10 +23,7 @@ from rocks.storage.nas.engine import NasContext
 from rocks.storage.nas.held_snapshots import ends_at
 from rocks.storage.nas.host_requests import HostCorrespondence
 from rocks.storage.nas.imports import IMPORT, Imports
-from rocks.storage.stream.lines import Opening, read_opening, receive_line, send_error, send_line
-from rocks.storage.stream.pace import Bucket, Meter
-from rocks.storage.stream.transport import Connection
-from rocks.storage.transfer_dialogue import (
+from rocks.storage.stream.dialogue import (
     CHECK,
     HAND_OVER,
     MOVE,
@@ -37,6 +34,9 @@ from rocks.storage.transfer_dialogue import (
     receive_all,
     send_all,
 )
+from rocks.storage.stream.frames import Opening, read_opening, receive_line, send_error, send_line
+from rocks.storage.stream.pace import Bucket, Meter
+from rocks.storage.stream.transport import Connection
 
 _log = logging.getLogger(__name__)
 

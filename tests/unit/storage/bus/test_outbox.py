@@ -19,7 +19,7 @@ from rocks.storage.bus import (
     link,
 )
 from rocks.storage.bus.link import LARGEST_BODY_BYTES, Backoff, InvalidMessageError, read_delivery
-from rocks.storage.outbox import OutboxSender
+from rocks.storage.daemon import OutboxSender
 from rocks.storage.store.file import OutboxMessage, StoreFile
 from rocks.storage.wire import names
 

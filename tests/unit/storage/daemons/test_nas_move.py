@@ -11,7 +11,7 @@ from rocks.storage.life.events import EffectDone
 from rocks.storage.nas import arrivals, moves
 from rocks.storage.nas.engine import Engine
 from rocks.storage.store.file import RecordsError
-from rocks.storage.stream.lines import Opening, receive_line, write_opening
+from rocks.storage.stream.frames import Opening, receive_line, write_opening
 from rocks.storage.wire import requests as wire
 from tests.unit.storage.daemons.checks import check
 from tests.unit.storage.daemons.driven_site import DrivenSite

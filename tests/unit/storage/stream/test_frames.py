@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rocks.core.errors import HostError, IncoherentError, RocksError, ToolError
-from rocks.storage.stream.frames import FrameWriter, read_frames
-from rocks.storage.stream.lines import send_error
+from rocks.storage.stream.frames import FrameWriter, read_frames, send_error
 
 HEAD, TOTALS = 5, 16
 """Bytes of a head, and of the payload of an end."""

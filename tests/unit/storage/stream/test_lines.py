@@ -5,7 +5,7 @@ import io
 import pytest
 
 from rocks.core.errors import HostError, IncoherentError, StateError
-from rocks.storage.stream.lines import Opening, read_opening, receive_line, send_error, write_opening
+from rocks.storage.stream.frames import Opening, read_opening, receive_line, send_error, write_opening
 
 HOSTILE = {
     "nesting": b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}",

@@ -8,7 +8,7 @@ import pytest
 from cryptography.x509 import random_serial_number
 
 from rocks.core.errors import IncoherentError
-from rocks.storage.stream.revocation import RevocationWatch, revoked_serials
+from rocks.storage.stream.transport import RevocationWatch, revoked_serials
 from rocks.trust import x509
 
 NOW = datetime.datetime(2026, 5, 4, tzinfo=datetime.UTC)

@@ -2,8 +2,8 @@
 
 import pytest
 
-from rocks.storage.stream import waiting
-from rocks.storage.stream.waiting import (
+from rocks.storage.stream import transport
+from rocks.storage.stream.transport import (
     MAX_OF_AN_ADDRESS,
     MAX_WAITING,
     OPENING_SECONDS,
@@ -85,10 +85,10 @@ def test_turns_are_returned_also_after_an_error() -> None:
 
 def test_a_node_with_too_many_waiting_transfers_gets_no_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Although one is free: each that waits has a thread. What is served no longer waits."""
-    monkeypatch.setattr(waiting, "MAX_OF_A_PEER", 0)
+    monkeypatch.setattr(transport, "MAX_OF_A_PEER", 0)
     turns = Turns(1)
     with turns.turn("vmh1", 0) as is_mine:
         assert not is_mine
-    monkeypatch.setattr(waiting, "MAX_OF_A_PEER", 1)
+    monkeypatch.setattr(transport, "MAX_OF_A_PEER", 1)
     with turns.turn("vmh1", 0) as is_mine, turns.turn("vmh1", 0) as is_second:
         assert is_mine and not is_second

@@ -1,7 +1,7 @@
 """The way of memory and disks from the old host to the new one, past the frontend (decision 171).
 
 TLS, with a certificate that was made for this move, whose key is on no disk. Others that connect are refused, and hold
-nothing up (`rocks.storage.stream.waiting`).
+nothing up (`rocks.storage.stream.transport`).
 """
 
 from __future__ import annotations

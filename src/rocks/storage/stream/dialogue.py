@@ -8,14 +8,76 @@ from __future__ import annotations
 
 from typing import Any, BinaryIO, Callable, Dict, Mapping, NamedTuple, Optional, Sequence
 
-from rocks.core.errors import BusyError, IncoherentError, StateError
+from rocks.core.clock import Deadline, monotonic_seconds
+from rocks.core.errors import BusyError, IncoherentError, RocksError, StateError
 from rocks.core.units import size_text
 from rocks.storage.life.transfer_plan import Diverged, Point, SendPlan, SendStep, Token, plan_send
-from rocks.storage.stream.lines import number, receive_line, send_line
+from rocks.storage.stream.frames import FRAME_BYTES, FrameWriter, number, read_frames, receive_line, send_line
 from rocks.storage.stream.pace import Bucket
-from rocks.storage.stream.pump import receive_program, send_program
 from rocks.storage.zfs.facts import ReceiveSpec, SendSpec
 from rocks.storage.zfs.pool import PoolDriver
+from rocks.storage.zfs.tool import Transfer
+
+CountPart = Callable[[int], None]
+"""Called with the bytes of each part; may raise to end the transfer, which is resumable."""
+
+_FINISH_SECONDS = 300.0
+_PRESERVE_SECONDS = 30.0
+
+
+def send_program(program: Transfer, writer: BinaryIO, bucket: Bucket, count: CountPart) -> None:
+    """Send the program's output, and the end only when the program has succeeded.
+
+    A failure of the program is sent to the far end, and raised here.
+    """
+    frames = FrameWriter(writer)
+    try:
+        while True:
+            payload = program.stream.read(FRAME_BYTES)
+            if not payload:
+                break
+            bucket.pause(bucket.take(len(payload), monotonic_seconds()))
+            frames.data(payload)
+            count(len(payload))
+        program.finish(Deadline(_FINISH_SECONDS))
+        frames.end()
+    except RocksError as error:
+        frames.error(error)
+        raise
+    finally:
+        program.kill()
+
+
+def receive_program(reader: BinaryIO, program: Transfer, count: CountPart) -> None:
+    """Write the received stream into the program, which has succeeded then.
+
+    After any failure the program's input ends early, and it preserves the received part for a later attempt.
+    """
+    try:
+        for payload in read_frames(reader):
+            # before the write: the last part completes the stream, and `count` may still reject it
+            count(len(payload))
+            program.stream.write(payload)
+        program.stream.close()
+        program.finish(Deadline(_FINISH_SECONDS))
+    except BrokenPipeError:
+        program.finish(Deadline(_FINISH_SECONDS))  # raises with the program's own message
+        raise
+    except BaseException:
+        _preserve_part(program)
+        raise
+    finally:
+        program.kill()
+
+
+def _preserve_part(program: Transfer) -> None:
+    """End the input: `zfs receive -s` then preserves the received part."""
+    try:
+        program.stream.close()
+        program.finish(Deadline(_PRESERVE_SECONDS))
+    except (OSError, RocksError):
+        pass  # it reports the incomplete stream, as expected
+
 
 SEED, RETURN = "seed", "return"
 """The purposes of a transfer, in its opening line: to a host, or back to the NAS."""
