@@ -18,24 +18,16 @@ from rocks.storage.life.events import HostFailed, Restarted, Unmap
 from rocks.storage.life.facts import Facts
 from rocks.storage.life.fencing import check_speaker
 from rocks.storage.life.image import Image, Work
-from rocks.storage.nas.arrivals import Arrivals
 from rocks.storage.nas.bases import Bases
-from rocks.storage.nas.command_requests import Commands, Site
-from rocks.storage.nas.comparison import Comparison
-from rocks.storage.nas.engine import Engine, NasContext, Perform
-from rocks.storage.nas.export_handlers import ExportHandlers, SecretsOf
-from rocks.storage.nas.host_requests import HostCorrespondence, event_of
-from rocks.storage.nas.imports import Imports, OpenDevice, open_device
-from rocks.storage.nas.lost_exports import Exports
-from rocks.storage.nas.moves import Moves
-from rocks.storage.nas.presence import HostPresence
-from rocks.storage.nas.progress import ProgressBoard
-from rocks.storage.nas.refusals import UnchangedEngine, end, unchanged
-from rocks.storage.nas.scheduler import Scheduler
-from rocks.storage.nas.snapshot_expiry import SnapshotExpiry
-from rocks.storage.nas.snapshot_handlers import SnapshotHandlers
+from rocks.storage.nas.command_requests import Commands, Site, UnchangedEngine, end, unchanged
+from rocks.storage.nas.engine import Engine, NasContext, Perform, ProgressBoard, Scheduler
+from rocks.storage.nas.exports import ExportHandlers, Exports, SecretsOf
+from rocks.storage.nas.hosts import HostCorrespondence, HostPresence, event_of
+from rocks.storage.nas.lost_records import Comparison
+from rocks.storage.nas.moves import Arrivals, Moves
+from rocks.storage.nas.snapshots import SnapshotExpiry, SnapshotHandlers
 from rocks.storage.nas.transfers import NasTransfers
-from rocks.storage.nas.volume_handlers import VolumeHandlers
+from rocks.storage.nas.volumes import Imports, OpenDevice, VolumeHandlers, open_device
 from rocks.storage.store.file import OutboxMessage
 from rocks.storage.store.nas import NasStore
 from rocks.storage.stream.transport import (

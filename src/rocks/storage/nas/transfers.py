@@ -16,13 +16,13 @@ from rocks.storage.life.fencing import check_stream
 from rocks.storage.life.image import Image, Work
 from rocks.storage.life.states import DELETING, RETURNING
 from rocks.storage.life.stream_bounds import largest_stream_bytes
-from rocks.storage.nas.arrivals import Arrivals
 from rocks.storage.nas.attribute_rules import bytes_per_second
 from rocks.storage.nas.bases import BASE, Bases
 from rocks.storage.nas.engine import NasContext
-from rocks.storage.nas.held_snapshots import ends_at
-from rocks.storage.nas.host_requests import HostCorrespondence
-from rocks.storage.nas.imports import IMPORT, Imports
+from rocks.storage.nas.hosts import HostCorrespondence
+from rocks.storage.nas.moves import Arrivals
+from rocks.storage.nas.snapshots import ends_at
+from rocks.storage.nas.volumes import IMPORT, Imports
 from rocks.storage.stream.dialogue import (
     CHECK,
     HAND_OVER,

@@ -23,8 +23,8 @@ from rocks.storage.host import device_handlers
 from rocks.storage.host import service as host_service
 from rocks.storage.host import transfers as host_transfers
 from rocks.storage.life.states import BLOCKED, DELETING, MOVING
+from rocks.storage.nas import engine
 from rocks.storage.nas import engine as nas_engine
-from rocks.storage.nas import scheduler
 from rocks.storage.nas import service as nas_service
 from rocks.storage.store.file import OutboxMessage
 from rocks.storage.stream.transport import Connection, _files, _translated
@@ -70,7 +70,7 @@ class DrivenSite:
         """Images that were given up on a host that may still use them."""
         self._numbers = itertools.count()
         patch.setattr(nas_engine, "now_seconds", lambda: self.now)
-        patch.setattr(scheduler, "monotonic_seconds", lambda: float(self.now - self.clock_error))
+        patch.setattr(engine, "monotonic_seconds", lambda: float(self.now - self.clock_error))
         patch.setattr(device_handlers, "wait_seconds", nothing)
         for name in ("_CLOSE_SECONDS", "_UDEV_SECONDS"):
             patch.setattr(device_handlers, name, 0.0)

@@ -10,7 +10,7 @@ from rocks.core.clock import monotonic_seconds
 from rocks.core.errors import HostError, ToolError
 from rocks.core.units import BYTES_PER_GIB
 from rocks.storage.host import device_handlers
-from rocks.storage.nas import lost_exports
+from rocks.storage.nas import exports
 from rocks.storage.wire import requests as wire
 from rocks.storage.zfs import silent_pools
 from tests.patience import patience
@@ -65,7 +65,7 @@ def rebooted(site: DrivenSite, monkeypatch: pytest.MonkeyPatch) -> Iterator[tupl
     site.nas.lose_power()
     seconds = patience(_DEADLINE_SECONDS)  # in the half of which the pool that answers is read
     monkeypatch.setattr(silent_pools, "READ_SECONDS", seconds / 2)
-    monkeypatch.setattr(lost_exports, "COMMAND_SECONDS", seconds / 2)
+    monkeypatch.setattr(exports, "COMMAND_SECONDS", seconds / 2)
     hanging = Hanging(site.nas.pools, monkeypatch, seconds)
     yield site, hanging
     hanging.end()

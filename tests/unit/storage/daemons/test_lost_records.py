@@ -12,7 +12,7 @@ from rocks.core.errors import HostError, IncoherentError, StateError
 from rocks.core.units import BYTES_PER_GIB
 from rocks.storage.host import device_handlers
 from rocks.storage.iscsi.initiator import LOGGED_IN
-from rocks.storage.nas import host_requests
+from rocks.storage.nas import hosts
 from rocks.storage.wire import requests as wire
 from rocks.storage.zfs.fake import Pool
 from tests.unit.storage.daemons.driven_site import DrivenSite
@@ -207,7 +207,7 @@ def test_an_answer_counts_although_its_passwords_are_not_recorded(
     site.map(ZVOL)
     site.nas.lose_power()
     site.nas.forget_records()
-    monkeypatch.setattr(host_requests, "check_chap", fail)
+    monkeypatch.setattr(hosts, "check_chap", fail)
     site.nas.start()
     site.wait_for_state(ZVOL, "mapped")
     assert site.image(ZVOL).owner == HOST

@@ -11,9 +11,9 @@ import pytest
 from rocks.core.errors import HostError, IncoherentError, RocksError, ToolError
 from rocks.storage.host import device_handlers
 from rocks.storage.life.states import BLOCKED, UNMAPPED
-from rocks.storage.nas import host_requests as nas_hosts
-from rocks.storage.nas.scheduler import Scheduler
-from rocks.storage.nas.volume_handlers import standing_grant
+from rocks.storage.nas import hosts as nas_hosts
+from rocks.storage.nas.engine import Scheduler
+from rocks.storage.nas.volumes import standing_grant
 from rocks.storage.wire import requests as wire
 from rocks.storage.wire.messages import read_message, success_of
 from tests.generated import examples

@@ -12,7 +12,7 @@ from rocks.storage.host.granted_image import GrantedImage
 from rocks.storage.life.events import HostDone, HostFailed
 from rocks.storage.life.facts import NOTHING, Facts
 from rocks.storage.life.requests import DropMap, HostRequest, LookAtCopy, MapRemote, ReturnCopy
-from rocks.storage.nas.host_requests import event_of
+from rocks.storage.nas.hosts import event_of
 from rocks.storage.store.host import HostStore
 from rocks.storage.wire.messages import HOST_REQUEST, read_message, write_message
 from tests.waiting import step_until

@@ -11,7 +11,7 @@ from rocks.storage.host.heartbeats import Heartbeats
 from rocks.storage.life.host_image import HostImage
 from rocks.storage.life.image import Image
 from rocks.storage.limits import LOST_SECONDS
-from rocks.storage.nas.presence import HostPresence
+from rocks.storage.nas.hosts import HostPresence
 from rocks.storage.store.host import CopyRecord, HostStore, RequestRecord
 from rocks.storage.store.nas import NasStore
 

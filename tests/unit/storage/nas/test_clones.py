@@ -9,10 +9,9 @@ import pytest
 
 from rocks.core.errors import StateError, UserError
 from rocks.storage.life.image import Image
-from rocks.storage.nas.clones import Clones
-from rocks.storage.nas.engine import Engine, NasContext
-from rocks.storage.nas.imports import IMPORTING, Imports
-from rocks.storage.nas.progress import ProgressBoard
+from rocks.storage.nas.bases import Clones
+from rocks.storage.nas.engine import Engine, NasContext, ProgressBoard
+from rocks.storage.nas.volumes import IMPORTING, Imports
 from rocks.storage.store.nas import NasStore
 from rocks.storage.wire.names import SNAPSHOT, base_snapshot, base_volume
 from rocks.storage.wire.requests import CloneZvols, FreezeZvols, NewClone

@@ -2,7 +2,7 @@
 
 from rocks.storage.life.image import Image
 from rocks.storage.life.states import SEEDING
-from rocks.storage.nas.progress import ProgressBoard
+from rocks.storage.nas.engine import ProgressBoard
 from rocks.storage.stream.pace import Progress
 
 

@@ -18,7 +18,7 @@ from rocks.storage.life.image import Decision, Image
 from rocks.storage.life.record_format import RECORD_VERSION
 from rocks.storage.life.requests import HostRequest
 from rocks.storage.life.states import STATES
-from rocks.storage.nas.host_requests import event_of
+from rocks.storage.nas.hosts import event_of
 from rocks.storage.nas.sequences import MACHINE
 from rocks.storage.store.host import CopyRecord, HostStore
 from rocks.storage.store.nas import NasStore
