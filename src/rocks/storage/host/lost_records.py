@@ -12,8 +12,7 @@ from dataclasses import replace
 from typing import Collection, Dict, FrozenSet, List, Mapping, Optional, Set, Tuple, TypeVar
 
 from rocks.core.errors import RocksError
-from rocks.storage.host.copy_reports import pool_of_volume
-from rocks.storage.host.retained_copies import RetainedCopy, copies_among, stored_properties
+from rocks.storage.host.retained_copies import RetainedCopy, copies_among, pool_of_volume, stored_properties
 from rocks.storage.life import names
 from rocks.storage.life.facts import Stage
 from rocks.storage.life.host_image import HostImage

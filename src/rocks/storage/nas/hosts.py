@@ -174,7 +174,7 @@ def _news(fields: Mapping[str, Any], sender: str) -> Dict[str, Any]:
     return {**copy, "host": sender}
 
 
-# --- which hosts send something; a silent one is reported, and nothing else: only fencing makes it safe ----------------
+# --- which hosts send something; a silent one is reported, and nothing else: only fencing makes it safe -------------
 # Silence changes the state of no image: a broken switch would else stop the write-back of every guest that runs
 # on. Heartbeats use the queues of answers, since a daemon that hangs is still a consumer of its queue.
 

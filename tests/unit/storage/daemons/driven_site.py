@@ -19,9 +19,9 @@ import pytest
 from rocks.core.errors import BusyError, HostError
 from rocks.storage.bus import Delivery, Kind
 from rocks.storage.client import importing
-from rocks.storage.host import device_handlers
+from rocks.storage.host import copies as host_transfers
+from rocks.storage.host import devices
 from rocks.storage.host import service as host_service
-from rocks.storage.host import transfers as host_transfers
 from rocks.storage.life.states import BLOCKED, DELETING, MOVING
 from rocks.storage.nas import engine
 from rocks.storage.nas import engine as nas_engine
@@ -71,9 +71,9 @@ class DrivenSite:
         self._numbers = itertools.count()
         patch.setattr(nas_engine, "now_seconds", lambda: self.now)
         patch.setattr(engine, "monotonic_seconds", lambda: float(self.now - self.clock_error))
-        patch.setattr(device_handlers, "wait_seconds", nothing)
+        patch.setattr(devices, "wait_seconds", nothing)
         for name in ("_CLOSE_SECONDS", "_UDEV_SECONDS"):
-            patch.setattr(device_handlers, name, 0.0)
+            patch.setattr(devices, name, 0.0)
         for module in (nas_service, host_service):
             patch.setattr(module, "client_context", lambda identity: str(identity.certificate))
         patch.setattr(nas_service, "server_context", nothing)

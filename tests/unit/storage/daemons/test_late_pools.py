@@ -9,7 +9,7 @@ import pytest
 from rocks.core.clock import monotonic_seconds
 from rocks.core.errors import HostError, ToolError
 from rocks.core.units import BYTES_PER_GIB
-from rocks.storage.host import device_handlers
+from rocks.storage.host import devices
 from rocks.storage.nas import exports
 from rocks.storage.wire import requests as wire
 from rocks.storage.zfs import silent_pools
@@ -161,7 +161,7 @@ def test_writes_in_a_pool_that_is_imported_late_are_saved_by_what_the_message_sa
 ) -> None:
     """The host was installed anew, and its daemon has started before the pool was there."""
     host, guest = site.hosts[HOST], Guest(site)
-    monkeypatch.setattr(device_handlers, "wait_seconds", lambda seconds: guest.merge_one())
+    monkeypatch.setattr(devices, "wait_seconds", lambda seconds: guest.merge_one())
     site.map(ZVOL)
     assert site.state(ZVOL) == "mapped" and guest.start(host)
     guest.write(4)

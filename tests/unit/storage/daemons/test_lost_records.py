@@ -10,7 +10,7 @@ import pytest
 
 from rocks.core.errors import HostError, IncoherentError, StateError
 from rocks.core.units import BYTES_PER_GIB
-from rocks.storage.host import device_handlers
+from rocks.storage.host import devices
 from rocks.storage.iscsi.initiator import LOGGED_IN
 from rocks.storage.nas import hosts
 from rocks.storage.wire import requests as wire
@@ -282,7 +282,7 @@ def test_an_export_stays_until_its_host_reads_from_its_copy(
         raise IncoherentError("not expected")
 
     host, guest = site.hosts[HOST], Guest(site)
-    monkeypatch.setattr(device_handlers, "wait_seconds", lambda seconds: guest.merge_one())
+    monkeypatch.setattr(devices, "wait_seconds", lambda seconds: guest.merge_one())
     site.map(ZVOL)
     assert guest.start(host)
     guest.expected = guest.read()

@@ -258,7 +258,7 @@ def test_a_move_that_is_cancelled_there_does_not_come_back(
     """Its name is free there, although its transfer was just about to record how far it is."""
     create_image(site)
     service = site.other_nas.service
-    allowed, compare, seen = service._moves._allowed, moves.is_same_content, list[str]()
+    allowed, compare, seen = service._arrivals._allowed, moves.is_same_content, list[str]()
 
     def allow(peer: str, opening: Opening) -> object:
         found = allowed(peer, opening)

@@ -10,7 +10,7 @@ from rocks.core.errors import StateError
 from rocks.machine.host.hook import note_end
 from rocks.storage.client.asking import images_of
 from rocks.storage.client.listing import map_cells
-from rocks.storage.host import transfers as host_transfers
+from rocks.storage.host import copies as host_transfers
 from rocks.storage.life.events import Contradicted
 from rocks.storage.life.image import Image
 from rocks.storage.life.schedule import MAX_TRIES

@@ -13,7 +13,7 @@ from rocks.storage.device_mapper.tables import (
     SnapshotMerge,
     Table,
 )
-from rocks.storage.host.device_handlers import DeviceHandlers
+from rocks.storage.host.devices import DeviceHandlers
 from rocks.storage.host.effects import (
     EnsureDeviceGone,
     EnsureLinearDevice,
@@ -24,7 +24,7 @@ from rocks.storage.host.effects import (
     HostEffect,
     WaitMerged,
 )
-from rocks.storage.host.granted_image import GrantedImage
+from rocks.storage.host.engine import GrantedImage
 from rocks.storage.iscsi.fake import FakeSessions, FakeTargets
 from rocks.storage.iscsi.initiator import LOGGED_IN, SessionFact
 from rocks.storage.life.host_image import HostImage

@@ -7,8 +7,7 @@ import pytest
 from rocks.core.errors import HostError
 from rocks.fleet.wire.codec import encode
 from rocks.storage.host.effects import EnsureSession, HostEffect
-from rocks.storage.host.engine import HostEngine
-from rocks.storage.host.granted_image import GrantedImage
+from rocks.storage.host.engine import GrantedImage, HostEngine
 from rocks.storage.life.events import HostDone, HostFailed
 from rocks.storage.life.facts import NOTHING, Facts
 from rocks.storage.life.requests import DropMap, HostRequest, LookAtCopy, MapRemote, ReturnCopy

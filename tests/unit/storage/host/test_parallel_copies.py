@@ -8,9 +8,9 @@ import pytest
 
 from rocks.core.errors import PoolFullError, ToolError
 from rocks.core.units import BYTES_PER_GIB as GIB
-from rocks.storage.host.copy_handlers import CopyHandlers, Handler
+from rocks.storage.host.copies import CopyHandlers, Handler
 from rocks.storage.host.effects import EnsureTempWriteGone, ReceiveSeed
-from rocks.storage.host.granted_image import GrantedImage
+from rocks.storage.host.engine import GrantedImage
 from rocks.storage.life.host_image import HostImage
 from rocks.storage.zfs.fake import FakePools
 

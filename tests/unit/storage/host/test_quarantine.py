@@ -2,9 +2,9 @@
 
 from typing import Any, cast
 
-from rocks.storage.host.copy_handlers import CopyHandlers
+from rocks.storage.host.copies import CopyHandlers
 from rocks.storage.host.effects import EnsureQuarantined, ReadCopy
-from rocks.storage.host.granted_image import GrantedImage
+from rocks.storage.host.engine import GrantedImage
 from rocks.storage.life.host_image import HostImage
 from rocks.storage.zfs.fake import FakePools
 

@@ -13,9 +13,8 @@ import pytest
 from rocks.core.files import write_file
 from rocks.fleet.wire.facts import DomainFact, DomainState
 from rocks.machine.host.libvirt.fake import FakeDomains
-from rocks.storage.host import releases
-from rocks.storage.host.guests import GuestState, guest_state
-from rocks.storage.host.releases import ReleaseWatch
+from rocks.storage.host import guests
+from rocks.storage.host.guests import GuestState, ReleaseWatch, guest_state
 from rocks.storage.life.host_image import HostImage
 from rocks.storage.store.host import CopyRecord, HostStore
 from rocks.storage.wire.messages import read_message
@@ -61,7 +60,7 @@ def test_the_end_of_a_saved_machine_is_reported_when_it_continues_no_more(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Neither while it is saved, nor when it runs again."""
-    monkeypatch.setattr(releases, "_SAVED_ROUNDS", 1)
+    monkeypatch.setattr(guests, "_SAVED_ROUNDS", 1)
     states: dict[str, GuestState] = {"a": "saved", "b": "saved"}
     watch = releases_of(tmp_path, lambda name: states[name])
     notes = tmp_path / "released"

@@ -10,7 +10,7 @@ from rocks.machine.host.libvirt.fake import FakeDomains
 from rocks.storage.device_mapper.dm_devices import DmDevices
 from rocks.storage.device_mapper.fake import FakeKernel
 from rocks.storage.device_mapper.tables import ErrorTable, Linear, Snapshot, SnapshotMerge, SnapshotStatus
-from rocks.storage.host.device_listing import PAUSED, device_rows
+from rocks.storage.host.devices import PAUSED, device_rows
 from rocks.storage.host.temp_write_watch import TempWriteWatch
 from rocks.storage.iscsi.fake import FakeSessions, FakeTargets
 from rocks.storage.life.facts import Stage

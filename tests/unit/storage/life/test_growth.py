@@ -7,8 +7,8 @@ import pytest
 
 from rocks.core.errors import Code, IncoherentError
 from rocks.storage.host import effects as host_effects
-from rocks.storage.host.copy_handlers import CopyHandlers
-from rocks.storage.host.granted_image import GrantedImage
+from rocks.storage.host.copies import CopyHandlers
+from rocks.storage.host.engine import GrantedImage
 from rocks.storage.life import effects, guards
 from rocks.storage.life.events import EffectFailed, Grow
 from rocks.storage.life.facts import CopyFact

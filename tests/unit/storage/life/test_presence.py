@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rocks.storage.host.heartbeats import Heartbeats
+from rocks.storage.host.service import Heartbeats
 from rocks.storage.life.host_image import HostImage
 from rocks.storage.life.image import Image
 from rocks.storage.limits import LOST_SECONDS

@@ -9,8 +9,7 @@ import pytest
 
 from rocks.core.errors import IncoherentError
 from rocks.fleet.wire.codec import decode_lenient, encode
-from rocks.storage.host.engine import HostEngine
-from rocks.storage.host.workers import HostWorkers
+from rocks.storage.host.engine import HostEngine, HostWorkers
 from rocks.storage.life.events import Restarted
 from rocks.storage.life.facts import Facts
 from rocks.storage.life.host_image import HostImage

@@ -1,26 +1,216 @@
-"""The handlers of effects on a host's copy of an image, a ZFS volume; none touches a guest's device."""
+"""A host's copies of images, which are ZFS volumes: received and sent, effects on them, listed and removed."""
 
 from __future__ import annotations
 
 import logging
-from contextlib import nullcontext
-from typing import Callable, Dict, Optional, Type
+import ssl
+import threading
+from contextlib import nullcontext, suppress
+from typing import Any, Callable, ContextManager, Dict, List, NamedTuple, Optional, Tuple, Type
 
-from rocks.core.errors import Code, IncoherentError, PoolFullError, RocksError, StateError, ToolError
+from rocks.core.clock import monotonic_seconds
+from rocks.core.errors import (
+    BusyError,
+    Code,
+    IncoherentError,
+    PoolFullError,
+    RocksError,
+    StateError,
+    ToolError,
+)
 from rocks.core.units import size_text
+from rocks.fleet.wire.codec import encode
 from rocks.storage.host import effects
-from rocks.storage.host.granted_image import GrantedImage
-from rocks.storage.host.retained_copies import IsOnNas, Reserve, evict_copies, evictable_bytes
-from rocks.storage.host.running_copies import RunningCopies
-from rocks.storage.host.transfers import HostTransfers
+from rocks.storage.host.engine import GrantedImage
+from rocks.storage.host.retained_copies import (
+    IsOnNas,
+    Reserve,
+    RetainedCopy,
+    checked_copy,
+    created_seconds,
+    evict_copies,
+    evictable_bytes,
+    forget_copy,
+    is_proved,
+    quarantined_copies,
+    report_copy,
+    retained_copies,
+)
 from rocks.storage.life import names
 from rocks.storage.life.facts import NOTHING, CopyFact, Facts
 from rocks.storage.life.space import copy_shortage, copy_space, merged_bytes
+from rocks.storage.life.stream_bounds import largest_stream_bytes
 from rocks.storage.life.temp_write_rules import CHUNK_BYTES, reserve_bytes, temp_write_bytes
+from rocks.storage.store.host import HostStore
+from rocks.storage.stream.dialogue import CHECK, RETURN, SEED, Source, describe, receive_all, send_all
+from rocks.storage.stream.frames import Opening, receive_line, send_error, send_line, write_opening
+from rocks.storage.stream.pace import Bucket
+from rocks.storage.stream.transport import Connection, RevocationWatch, connect
+from rocks.storage.wire.replies import CopyRow
 from rocks.storage.zfs.facts import AUTOMATIC_PROPERTY, OUR_PREFIX, SnapshotFact, VolumeFact
 from rocks.storage.zfs.pool import PoolDriver
 
+
+class RunningCopies:
+    """Image → its pool, and the bytes that its copy still needs there. Any thread may call it."""
+
+    def __init__(self) -> None:
+        self._needs: Dict[str, Tuple[str, int]] = {}
+        self._lock = threading.Lock()
+
+    def needed_by_others(self, zvol: str, pool: str) -> int:
+        """Bytes in the pool for other copies."""
+        others = [
+            needed for name, (place, needed) in self._needs.copy().items() if name != zvol and place == pool
+        ]
+        return sum(others)
+
+    def admit(
+        self, zvol: str, pool: str, needed_bytes: int, shortage: Callable[[int], Optional[str]]
+    ) -> Optional[str]:
+        """The result of `shortage`, which gets `needed_by_others`; when that is None, the copy's need is recorded.
+
+        No other copy is admitted in between, so `shortage` reads no pool: that may hang.
+        """
+        with self._lock:
+            found = shortage(self.needed_by_others(zvol, pool))
+            if found is None:
+                self._needs[zvol] = pool, needed_bytes
+            return found
+
+    def expect(self, zvol: str, pool: str, needed_bytes: int) -> None:
+        """The copy was received; these bytes are needed until its `end`."""
+        with self._lock:
+            self._needs[zvol] = pool, needed_bytes
+
+    def end(self, zvol: str) -> None:
+        """The copy is complete and merged, or was interrupted."""
+        with self._lock:
+            self._needs.pop(zvol, None)
+
+
+# --- a host's end of transfers: it connects to its NAS, for either direction, and resumes interrupted ones -----------
+
+
 _log = logging.getLogger(__name__)
+
+_SPACE_SECONDS, _LONGEST_SPACE_SECONDS = 2.0, 30.0
+"""Between two looks at the pool's free space while a copy is received."""
+
+_SPACE_PAUSES = 20
+"""Pauses as long as the look before: the stream stands still meanwhile, on a slow host for half a second."""
+
+
+class Place(NamedTuple):
+    """The address of a NAS for transfers."""
+
+    nas: str
+    address: str
+    port: int
+
+
+class HostTransfers:
+    """Transfers snapshots; `context` is called each time, since certificates are renewed while a daemon runs.
+
+    `revocations` ends a transfer with a NAS whose certificate is revoked.
+    """
+
+    def __init__(
+        self, pools: PoolDriver, context: Callable[[], ssl.SSLContext], revocations: RevocationWatch
+    ) -> None:
+        self._pools = pools
+        self._context = context
+        self._revocations = revocations
+
+    def receive(
+        self, image: GrantedImage, volume: str, base_guid: str, check_space: Callable[[int, bool], None]
+    ) -> None:
+        """Receive the snapshot of that guid into `volume`. RocksError when interrupted; the partial receive stays.
+
+        `check_space` is called with the bytes of a stream that are left, before it (True) and while it is received; its
+        error ends the transfer.
+        """
+        opening = write_opening(Opening(SEED, image.image_id, image.epoch, base_guid))
+        tally = _Tally()
+        next_look, left = monotonic_seconds() + _SPACE_SECONDS, 0
+
+        def begin(stream_bytes: int) -> None:
+            nonlocal left
+            left = stream_bytes
+            check_space(left, True)
+
+        def count(part_bytes: int, total_bytes: int) -> None:
+            nonlocal next_look, left
+            left = max(0, left - part_bytes)
+            tally.count(part_bytes, total_bytes)
+            begin_seconds = monotonic_seconds()
+            if begin_seconds >= next_look:
+                check_space(left, False)
+                end_seconds = monotonic_seconds()
+                pause = max(_SPACE_SECONDS, _SPACE_PAUSES * (end_seconds - begin_seconds))
+                next_look = end_seconds + min(pause, _LONGEST_SPACE_SECONDS)
+
+        with self._connected(image, opening) as connection:
+            send_line(connection.writer, describe(self._pools, volume))
+            source = Source(image.nas, largest_stream_bytes(image.known.size_bytes), begin)
+            receive_all(self._pools, volume, connection.reader, source, count)
+        tally.log(volume, "received")
+        newest = self._pools.read_history(volume).newest
+        if newest is None or newest.guid != base_guid:
+            raise IncoherentError(f"{volume} was received, but its newest snapshot is not {base_guid}")
+
+    def send(self, image: GrantedImage, volume: str, name: str) -> str:
+        """Send the snapshot to the NAS, which confirms it; returns its guid."""
+        snapshot = self._pools.read_history(volume).snapshot(name)
+        if snapshot is None:
+            raise IncoherentError(f"{volume} has no snapshot {name}, which should be sent to the NAS")
+        opening = write_opening(Opening(RETURN, image.image_id, image.epoch, snapshot.guid))
+        tally = _Tally()
+        with self._connected(image, opening) as connection:
+            theirs = receive_line(connection.reader)
+            try:
+                send_all(self._pools, volume, snapshot.guid, theirs, connection.writer, Bucket(), tally.count)
+            except RocksError as error:
+                with suppress(OSError):  # the connection may be closed, and that may be the error
+                    send_error(connection.writer, error)
+                raise
+            confirmed = receive_line(connection.reader)
+        tally.log(volume, "sent")
+        if confirmed.get("received") != snapshot.guid:
+            raise IncoherentError(
+                f"{image.nas} has received {confirmed.get('received')!r} instead of {snapshot.guid}"
+            )
+        return snapshot.guid
+
+    def is_on_nas(self, place: Place, image_id: str, epoch: int, guid: str) -> bool:
+        """Whether the NAS has that snapshot of the image, as it answers now."""
+        opening = write_opening(Opening(CHECK, image_id, epoch, guid))
+        context = self._context()
+        with connect(context, place.address, place.port, place.nas, opening, self._revocations) as connection:
+            return receive_line(connection.reader).get("has") is True
+
+    def _connected(self, image: GrantedImage, opening: bytes) -> ContextManager[Connection]:
+        return connect(
+            self._context(), image.address, image.stream_port, image.nas, opening, self._revocations
+        )
+
+
+class _Tally:
+    """Counts the bytes of one transfer for the log; the NAS reports the progress."""
+
+    def __init__(self) -> None:
+        self._bytes = 0
+        self._began = monotonic_seconds()
+
+    def count(self, part_bytes: int, total_bytes: int) -> None:
+        self._bytes += part_bytes
+
+    def log(self, volume: str, what: str) -> None:
+        _log.info("%s: %d bytes %s in %.2f s", volume, self._bytes, what, monotonic_seconds() - self._began)
+
+
+# --- effects on a host's copy; none touches a guest's device ---------------------------------------------------------
+
 
 _SUSPENDED = "SUSPENDED"
 """The health of a pool whose disks are gone (zpoolconcepts(7)): what writes to it waits for them."""
@@ -391,3 +581,103 @@ def _volume(effect: effects.PoolEffect) -> str:
 
 def _seed(effect: effects.PoolEffect) -> str:
     return names.seed_volume(effect.pool, effect.zvol)
+
+
+# --- volumes that no guest uses: listed, removed by a command, and proved by their NASes -----------------------------
+
+
+_REASONS = {
+    "clean": "retained: its NAS had all of it when it was written back",
+    "dirty": "has changes that its NAS may not have",
+    "suspect": "was changed after it was written back",
+    "quarantined": "quarantined: it was given up, or another copy took its place",
+}
+
+
+class StoredCopies:
+    """The copies of a host. `reserve` gives whether an image is unused."""
+
+    def __init__(
+        self,
+        store: HostStore,
+        pools: PoolDriver,
+        own_pool: str,
+        transfers: HostTransfers,
+        reserve: Reserve,
+    ) -> None:
+        self._store = store
+        self._pools = pools
+        self._own_pool = own_pool
+        self._transfers = transfers
+        self._reserve = reserve
+
+    def rows(self) -> List[Dict[str, Any]]:
+        """Every copy that no guest uses, by name: size, time of its newest snapshot, and why it is here."""
+        return [
+            encode(
+                CopyRow(
+                    f"{copy.pool}/{copy.zvol}",
+                    copy.kind,
+                    copy.nas,
+                    copy.used_bytes,
+                    created_seconds(self._pools, copy),
+                    _REASONS[copy.kind],
+                )
+            )
+            for copy in self._copies()
+        ]
+
+    def remove(self, volume: str, force: bool) -> None:
+        """Destroy a copy. StateError when there is no such copy, or, without `force`, its NAS does not have all of it.
+
+        BusyError when its image is in use, or was a moment ago.
+        """
+        copy = next((one for one in self._copies() if f"{one.pool}/{one.zvol}" == volume), None)
+        if copy is None:
+            raise StateError(
+                f"this host has no unused copy {volume}; `rocks list host storagecopy` lists the copies"
+            )
+        with self._reserve(copy.zvol) as is_idle:
+            if not is_idle:
+                raise BusyError(
+                    f"the image of {volume} is in use, or was a moment ago; repeat the command later"
+                )
+            if not force and not is_proved(self._pools, copy, self.is_on_nas):
+                known = copy.nas or "its NAS is unknown and"
+                raise StateError(
+                    f"{volume} is not destroyed: {known} does not confirm that it has all of it "
+                    f"({_REASONS[copy.kind]}); force=yes destroys it all the same"
+                )
+            forget_copy(self._pools, copy.pool, copy.zvol, None if force else 0)
+            if copy.kind != "quarantined" and self._store.copy(copy.zvol) is not None:
+                # the NAS need not wait for changes that are no more
+                report_copy(self._store, copy, "none", None)
+        _log.warning("%s was destroyed by a command%s", volume, " (forced)" if force else "")
+
+    def is_on_nas(self, copy: RetainedCopy) -> bool:
+        """Whether the copy's NAS has its snapshot, asked now. False when it does not answer, or is older."""
+        place = self._place_of(copy.nas)
+        if place is None or copy.guid is None:
+            return False
+        try:
+            return self._transfers.is_on_nas(place, copy.image_id, copy.epoch, copy.guid)
+        except RocksError as error:
+            _log.warning("%s/%s stays: %s", copy.pool, copy.zvol, error)
+            return False
+
+    def _copies(self) -> Tuple[RetainedCopy, ...]:
+        used = {copy.known.zvol for copy in self._store.copies() if copy.known.stage != "none"}
+        pools = {self._own_pool, *(copy.known.pool for copy in self._store.copies() if copy.known.pool)}
+        found: List[RetainedCopy] = []
+        for pool in sorted(pools):
+            retained = [copy for copy in retained_copies(self._pools, pool) if copy.zvol not in used]
+            found += [checked_copy(self._pools, copy) for copy in retained]
+            found += quarantined_copies(self._pools, pool)
+        return tuple(sorted(found, key=lambda copy: (copy.pool, copy.zvol)))
+
+    def _place_of(self, nas: str) -> Optional[Place]:
+        for copy in self._store.copies():
+            details = copy.details
+            if nas and details.get("nas") == nas and details.get("address") and details.get("stream_port"):
+                return Place(nas, str(details["address"]), int(details["stream_port"]))
+        return None

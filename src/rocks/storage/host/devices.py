@@ -1,14 +1,15 @@
-"""The handlers of effects on a guest's device: iSCSI sessions with the NAS, and device-mapper."""
+"""A guest's device on a host, from iSCSI sessions and device-mapper: effects on it, and its listing."""
 
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Callable, Dict, Optional, Type
 
 from rocks.core.clock import Deadline, wait_seconds
 from rocks.core.errors import BusyError, HostError, IncoherentError, StateError, ToolError
-from rocks.core.units import BYTES_PER_SECTOR, size_text
+from rocks.core.units import BYTES_PER_GIB, BYTES_PER_SECTOR, size_text
 from rocks.storage.device_mapper.dm_devices import DmDevices
 from rocks.storage.device_mapper.tables import (
     CHUNK_SECTORS,
@@ -20,13 +21,16 @@ from rocks.storage.device_mapper.tables import (
     Table,
 )
 from rocks.storage.host import effects
-from rocks.storage.host.granted_image import GrantedImage
+from rocks.storage.host.engine import GrantedImage
 from rocks.storage.host.guests import GuestState, machine_of
 from rocks.storage.iscsi.initiator import SessionDriver, SessionSpec
 from rocks.storage.life import names
 from rocks.storage.life.facts import NOTHING, Facts
+from rocks.storage.life.names import TARGET_PREFIX, guest_device
 from rocks.storage.life.pool_rest import unreservable_bytes
 from rocks.storage.limits import DEVICE_SECONDS
+from rocks.storage.store.host import HostStore
+from rocks.storage.wire.replies import DeviceRow
 from rocks.storage.zfs.pool import PoolDriver
 
 _log = logging.getLogger(__name__)
@@ -333,3 +337,67 @@ def _holds_exceptions(start: bytes) -> bool:
 
 def _sectors(image: GrantedImage) -> int:
     return image.known.size_bytes // BYTES_PER_SECTOR
+
+
+# --- the listing of devices, in the shape of the specification (§2.4) ------------------------------------------------
+
+
+_SUFFIX = guest_device("")
+_KINDS = {Linear: "linear", SnapshotMerge: "snapshot-merge", Placeholder: "arriving"}
+PAUSED = "the guest is paused: no free space in the pool for its writes"
+_UNKNOWN = (
+    "this host has no record of it: rocks clean host storagemap {nas} {zvol}; if no host has it, stop its machine and "
+    "run dmsetup remove {device} here"
+)
+
+
+def device_rows(store: HostStore, dm_devices: DmDevices, sessions: SessionDriver) -> Dict[str, DeviceRow]:
+    """Image volume → its devices on the host; sessions of unknown images are `volume0`, `volume1`, …"""
+    copies = store.copies()
+    known = {copy.known.zvol: copy.known for copy in copies if copy.known.stage != "none"}
+    nases = {copy.known.zvol: copy.details.get("nas") for copy in copies}
+    paused = store.paused()
+    # of several, the newest: the others are overtaken
+    open_ones = {request.zvol: request.came for request in store.open_requests()}
+    rows: Dict[str, DeviceRow] = {}
+    found = {session.target: session for session in sessions.read_sessions()}
+    for mapping in dm_devices.list():
+        if not mapping.name.endswith(_SUFFIX):
+            continue
+        zvol = mapping.name[: -len(_SUFFIX)]
+        row = replace(_row(mapping), time=open_ones.get(zvol))
+        target = None if zvol not in known else known[zvol].target
+        if target in found:
+            row = replace(row, target=target, bdev=found.pop(target).disk)
+        if zvol in open_ones and isinstance(mapping.table, SnapshotMerge):
+            row = replace(row, started=True)
+        if zvol in paused:
+            row = replace(row, note=PAUSED)
+        elif zvol not in known and not isinstance(mapping.table, Placeholder):
+            nas = nases.get(zvol, "NAS")
+            row = replace(row, note=_UNKNOWN.format(nas=nas, zvol=zvol, device=mapping.name))
+        rows[zvol] = row
+    used = sessions.used_targets() if found else ()
+    for zvol, image in known.items():
+        if image.stage == "remote" and image.target in found:
+            disk = found.pop(image.target).disk
+            row = DeviceRow("iscsi", image.target, disk, bdev=disk, in_use=image.target in used)
+            rows[zvol] = replace(row, time=open_ones.get(zvol))
+    others = sorted(target for target in found if target.startswith(TARGET_PREFIX))
+    for number, target in enumerate(others):
+        rows[f"volume{number}"] = DeviceRow("iscsi", target, found[target].disk, in_use=target in used)
+    return rows
+
+
+def _row(mapping: DmDeviceFact) -> DeviceRow:
+    table, usage = mapping.table, mapping.status
+    kind = next((name for shape, name in _KINDS.items() if isinstance(table, shape)), "snapshot")
+    length: Optional[int] = getattr(table, "length_sectors", None)
+    size = (length or 0) * BYTES_PER_SECTOR // BYTES_PER_GIB
+    synced = None
+    if usage is not None:
+        fill = f"{usage.allocated_sectors}/{usage.total_sectors} {usage.metadata_sectors}"
+        synced = fill if usage.state == "ok" else usage.state
+    # an arriving guest has the placeholder open, and has written nothing
+    in_use = bool(mapping.open_count) and not isinstance(table, Placeholder)
+    return DeviceRow("sync", device=mapping.name, status=kind, size=size, synced=synced, in_use=in_use)
