@@ -15,7 +15,7 @@ from rocks.library.guest_images import (
     source_disk,
     volume_of,
 )
-from rocks.storage.life.states import UNMAPPED
+from rocks.storage.image.states import UNMAPPED
 from rocks.storage.volumes.places import removal_command
 from rocks.storage.wire.names import is_base
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from rocks.storage.host import devices
-from rocks.storage.life.image import Image
+from rocks.storage.image.image import Image
 from rocks.storage.wire import requests as wire
 from tests.golden.files import check_golden
 from tests.system.imgstorage.image_site import NAS, ImageSite

@@ -13,7 +13,7 @@ from rocks.fleet.wire.facts import DomainState
 from rocks.leases import records as leases
 from rocks.machine import start as vm_start
 from rocks.storage.client import asking
-from rocks.storage.life.events import Unmap
+from rocks.storage.image.events import Unmap
 from rocks.storage.volumes import map_batches
 from rocks.storage.volumes import map_batches as map_waits
 from rocks.storage.zfs.facts import SendSpec

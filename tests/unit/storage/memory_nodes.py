@@ -10,8 +10,8 @@ from rocks.machine.host.libvirt.fake import FakeDomains
 from rocks.storage.configuration import Configuration
 from rocks.storage.device_mapper.dm_devices import DmDevices
 from rocks.storage.device_mapper.fake import FakeKernel
+from rocks.storage.image.names import target_prefix
 from rocks.storage.iscsi.fake import FakeSessions, FakeTargets
-from rocks.storage.life.names import target_prefix
 from rocks.storage.zfs.fake import FakePools
 
 NAS, FRONTEND = "nas-0-0", "head"

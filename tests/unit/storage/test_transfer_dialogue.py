@@ -8,7 +8,7 @@ import pytest
 
 from rocks.core.clock import Deadline
 from rocks.core.errors import BusyError, IncoherentError
-from rocks.storage.life.stream_bounds import largest_move_bytes, largest_stream_bytes
+from rocks.storage.image.transfers import largest_move_bytes, largest_stream_bytes
 from rocks.storage.stream.dialogue import Source, receive_all
 from rocks.storage.stream.frames import FrameWriter
 from rocks.storage.zfs.facts import SendSpec, SnapshotFact

@@ -104,7 +104,7 @@ def line_of(disk: DiskLocation, error: RocksError) -> str:
 
 def _other_users(database: Database, disks: Sequence[DiskLocation]) -> dict[DiskLocation, StateError]:
     """Errors for the disks whose device is a disk of another machine, too: an operator has given it that."""
-    from rocks.storage.life.names import guest_device
+    from rocks.storage.image.names import guest_device
 
     devices = {disk: guest_device(volume_name(disk.vm, disk.number)) for disk in disks}
     users = machines_with_devices(database, list(devices.values()))

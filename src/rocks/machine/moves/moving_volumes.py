@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import CLASSES, BusyError, Code, HostError, RocksError, StateError
-from rocks.storage.life.states import LOCAL, MAPPED, PULLING, REMOTE, SEEDING, SWITCHING
+from rocks.storage.image.states import LOCAL, MAPPED, PULLING, REMOTE, SEEDING, SWITCHING
 from rocks.storage.volumes.place_records import disk_locations
 from rocks.storage.volumes.places import follows, plan_images, pool_of
 from rocks.storage.wire.requests import PullZvol

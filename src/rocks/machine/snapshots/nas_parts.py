@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import Code, RocksError
 from rocks.storage.client import asking
-from rocks.storage.life.names import is_former
+from rocks.storage.image.names import is_former
 from rocks.storage.volumes.access import open_storage
 from rocks.storage.volumes.place_records import disk_locations
 from rocks.storage.volumes.places import volume_name

@@ -24,8 +24,8 @@ from rocks.machine.spec import container_of
 from rocks.machine.start import settle_start
 from rocks.storage.bus import NoAnswerError
 from rocks.storage.client import asking
-from rocks.storage.life.names import is_former
-from rocks.storage.life.states import BLOCKED, LOCAL, PULLING, REMOTE, RETURNING, UNMAPPED
+from rocks.storage.image.names import is_former
+from rocks.storage.image.states import BLOCKED, LOCAL, PULLING, REMOTE, RETURNING, UNMAPPED
 from rocks.storage.limits import MAP_SECONDS
 from rocks.storage.volumes.access import open_storage
 from rocks.storage.volumes.place_records import disk_locations

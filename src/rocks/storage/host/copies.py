@@ -36,11 +36,17 @@ from rocks.storage.host.retained_copies import (
     report_copy,
     retained_copies,
 )
-from rocks.storage.life import names
-from rocks.storage.life.facts import NOTHING, CopyFact, Facts
-from rocks.storage.life.space import copy_shortage, copy_space, merged_bytes
-from rocks.storage.life.stream_bounds import largest_stream_bytes
-from rocks.storage.life.temp_write_rules import CHUNK_BYTES, reserve_bytes, temp_write_bytes
+from rocks.storage.image import names
+from rocks.storage.image.image import NOTHING, CopyFact, Facts
+from rocks.storage.image.space import (
+    CHUNK_BYTES,
+    copy_shortage,
+    copy_space,
+    merged_bytes,
+    reserve_bytes,
+    temp_write_bytes,
+)
+from rocks.storage.image.transfers import largest_stream_bytes
 from rocks.storage.store.host import HostStore
 from rocks.storage.stream.dialogue import CHECK, RETURN, SEED, Source, describe, receive_all, send_all
 from rocks.storage.stream.frames import Opening, receive_line, send_error, send_line, write_opening

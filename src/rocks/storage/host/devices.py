@@ -23,11 +23,11 @@ from rocks.storage.device_mapper.tables import (
 from rocks.storage.host import effects
 from rocks.storage.host.engine import GrantedImage
 from rocks.storage.host.guests import GuestState, machine_of
+from rocks.storage.image import names
+from rocks.storage.image.image import NOTHING, Facts
+from rocks.storage.image.names import TARGET_PREFIX, guest_device
+from rocks.storage.image.space import unreservable_bytes
 from rocks.storage.iscsi.initiator import SessionDriver, SessionSpec
-from rocks.storage.life import names
-from rocks.storage.life.facts import NOTHING, Facts
-from rocks.storage.life.names import TARGET_PREFIX, guest_device
-from rocks.storage.life.pool_rest import unreservable_bytes
 from rocks.storage.limits import DEVICE_SECONDS
 from rocks.storage.store.host import HostStore
 from rocks.storage.wire.replies import DeviceRow

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Optional, Tuple
 
 from rocks.core.dataclasses import dataclass
-from rocks.storage.life.facts import Stage
+from rocks.storage.image.image import Stage
 
 
 class HostEffect:

@@ -38,11 +38,18 @@ from rocks.storage.host.effects import (
     RequireUnused,
 )
 from rocks.storage.host.sequences import rebuild_effects, sequence_for
+from rocks.storage.image.effects import DetachDevice, DropMap, HostRequest, LookAtCopy
+from rocks.storage.image.image import (
+    NOTHING,
+    Facts,
+    HostImage,
+    Rejection,
+    Stage,
+    check_order,
+    laid_over,
+    number_is_used,
+)
 from rocks.storage.iscsi.names import ChapSecrets
-from rocks.storage.life.facts import NOTHING, Facts, Stage, laid_over
-from rocks.storage.life.host_image import HostImage, check_order, number_is_used
-from rocks.storage.life.image import Rejection
-from rocks.storage.life.requests import DetachDevice, DropMap, HostRequest, LookAtCopy
 from rocks.storage.store.host import CopyRecord, HostStore, RequestRecord
 from rocks.storage.wire.messages import HOST_ANSWER, Message, error_fields, read_message, write_message
 from rocks.storage.wire.names import nas_queue

@@ -13,9 +13,8 @@ from typing import Collection, Dict, FrozenSet, List, Mapping, Optional, Set, Tu
 
 from rocks.core.errors import RocksError
 from rocks.storage.host.retained_copies import RetainedCopy, copies_among, pool_of_volume, stored_properties
-from rocks.storage.life import names
-from rocks.storage.life.facts import Stage
-from rocks.storage.life.host_image import HostImage
+from rocks.storage.image import names
+from rocks.storage.image.image import HostImage, Stage
 from rocks.storage.store.host import CopyRecord, HostStore
 from rocks.storage.zfs.facts import VolumeFact
 from rocks.storage.zfs.pool import PoolDriver

@@ -7,7 +7,7 @@ from typing import Callable, Collection, ContextManager, Dict, Iterable, List, M
 
 from rocks.core.errors import RocksError
 from rocks.core.units import size_text
-from rocks.storage.life import names
+from rocks.storage.image import names
 from rocks.storage.store.host import HostStore
 from rocks.storage.zfs.facts import OUR_PREFIX, VolumeFact
 from rocks.storage.zfs.pool import PoolDriver

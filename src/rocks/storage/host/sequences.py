@@ -10,11 +10,9 @@ from typing import Callable, Dict, Optional, Type, Union
 
 from rocks.storage.host import effects
 from rocks.storage.host.effects import HostEffects
-from rocks.storage.life import requests
-from rocks.storage.life.facts import Stage
-from rocks.storage.life.host_image import HostImage, impossible, other_pool
-from rocks.storage.life.image import Rejection
-from rocks.storage.life.requests import HostRequest
+from rocks.storage.image import effects as requests
+from rocks.storage.image.effects import HostRequest
+from rocks.storage.image.image import HostImage, Rejection, Stage, impossible, other_pool
 
 
 def sequence_for(request: HostRequest, known: HostImage, epoch: int) -> Union[HostEffects, Rejection]:

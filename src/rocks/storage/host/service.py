@@ -25,9 +25,9 @@ from rocks.storage.host.guests import GuestState, OpenGuests, ReleaseWatch, gues
 from rocks.storage.host.lost_records import recover_records
 from rocks.storage.host.retained_copies import report_copies
 from rocks.storage.host.temp_write_watch import TempWriteWatch
+from rocks.storage.image.image import Facts
+from rocks.storage.image.names import guest_device
 from rocks.storage.iscsi.initiator import SessionDriver, device_path_of
-from rocks.storage.life.facts import Facts
-from rocks.storage.life.names import guest_device
 from rocks.storage.limits import HEARTBEAT_SECONDS
 from rocks.storage.mapped_volumes import MappedImage, forget_mapped, write_mapped
 from rocks.storage.store.file import OutboxMessage

@@ -20,16 +20,16 @@ from rocks.core.units import BYTES_PER_GIB, BYTES_PER_SECTOR, size_text
 from rocks.storage.device_mapper.dm_devices import DmDevices
 from rocks.storage.device_mapper.tables import DmDeviceFact, ErrorTable, Snapshot, SnapshotMerge
 from rocks.storage.host.guests import OpenGuests, machine_of
-from rocks.storage.life.host_image import HostImage
-from rocks.storage.life.names import guest_device, origin_device, temp_write_volume
-from rocks.storage.life.pool_rest import unreservable_bytes
-from rocks.storage.life.temp_write_rules import (
+from rocks.storage.image.image import HostImage
+from rocks.storage.image.names import guest_device, origin_device, temp_write_volume
+from rocks.storage.image.space import (
     GO_ON_PERCENT,
     FillFact,
     TempWriteFact,
     poll_seconds,
     temp_write_fill,
     temp_write_step,
+    unreservable_bytes,
 )
 from rocks.storage.store.host import CopyRecord, HostStore
 from rocks.storage.zfs.facts import VolumeFact

@@ -17,9 +17,9 @@ from rocks.core.errors import IncoherentError, PoolFullError, RocksError, StateE
 from rocks.core.image_blocks import blocks_read, send_blocks
 from rocks.core.units import size_text
 from rocks.fleet.wire.codec import encode
-from rocks.storage.life import names
-from rocks.storage.life.space import SEED_PERCENT
-from rocks.storage.life.states import UNMAPPED
+from rocks.storage.image import names
+from rocks.storage.image.space import SEED_PERCENT
+from rocks.storage.image.states import UNMAPPED
 from rocks.storage.limits import BLOCK_BYTES, DEVICE_SECONDS
 from rocks.storage.nas.engine import Engine, now_seconds
 from rocks.storage.nas.lost_records import adopt, adopt_clones, adopt_volume, record_guid

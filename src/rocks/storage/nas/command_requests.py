@@ -13,13 +13,13 @@ from typing import Any, Callable, Dict, NamedTuple, NoReturn, Optional, Type, Ty
 from rocks.core.errors import CLASSES, BusyError, Code, IncoherentError, RocksError, StateError, UserError
 from rocks.core.units import BYTES_PER_GIB
 from rocks.fleet.wire.codec import encode
-from rocks.storage.life import events
-from rocks.storage.life.effects import BETWEEN_NASES, AskHost, Grant
-from rocks.storage.life.events import EffectDone, Event, Retry
-from rocks.storage.life.image import Image, Outcome, Rejection
-from rocks.storage.life.rejections import check_machine
-from rocks.storage.life.schedule import DEFAULT_PULL_SECONDS
-from rocks.storage.life.state_machine import is_ready
+from rocks.storage.image import events
+from rocks.storage.image.effects import BETWEEN_NASES, AskHost, Grant
+from rocks.storage.image.events import EffectDone, Event, Retry
+from rocks.storage.image.image import Image, Outcome, Rejection
+from rocks.storage.image.rejections import check_machine
+from rocks.storage.image.state_machine import is_ready
+from rocks.storage.image.transfers import DEFAULT_PULL_SECONDS
 from rocks.storage.nas.attribute_rules import attribute_value, global_value
 from rocks.storage.nas.bases import Bases, Clones
 from rocks.storage.nas.engine import Engine, NasContext, Perform, failed_effect, now_seconds

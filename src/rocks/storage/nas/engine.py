@@ -15,9 +15,9 @@ from rocks.core.clock import monotonic_seconds, utc_now
 from rocks.core.errors import BugError, RocksError, StateError, code_of
 from rocks.core.files import file_error
 from rocks.core.periodic import PeriodicThread
-from rocks.storage.life import schedule
-from rocks.storage.life.effects import BETWEEN_NASES, AskHost, Effect
-from rocks.storage.life.events import (
+from rocks.storage.image import transfers
+from rocks.storage.image.effects import BETWEEN_NASES, AskHost, Effect
+from rocks.storage.image.events import (
     EffectDone,
     EffectFailed,
     Event,
@@ -27,12 +27,11 @@ from rocks.storage.life.events import (
     StartPull,
     StartSeed,
 )
-from rocks.storage.life.facts import Facts
-from rocks.storage.life.image import Decision, Image, Outcome, Rejection, Work
-from rocks.storage.life.names import is_target_of, target_name
-from rocks.storage.life.schedule import LONGEST_DELAY_SECONDS
-from rocks.storage.life.state_machine import is_ready
-from rocks.storage.life.states import DELETING, LOCAL, MAPPED, MAPPING, TRANSFERS
+from rocks.storage.image.image import Decision, Facts, Image, Outcome, Rejection, Work
+from rocks.storage.image.names import is_target_of, target_name
+from rocks.storage.image.state_machine import is_ready
+from rocks.storage.image.states import DELETING, LOCAL, MAPPED, MAPPING, TRANSFERS
+from rocks.storage.image.transfers import LONGEST_DELAY_SECONDS
 from rocks.storage.nas.hosts import HostCorrespondence
 from rocks.storage.nas.sequences import MACHINE
 from rocks.storage.store.file import RecordsError
@@ -372,7 +371,7 @@ class Scheduler(PeriodicThread):
         engine: Engine,
         store: NasStore,
         hosts: HostCorrespondence,
-        limits: schedule.Limits,
+        limits: transfers.Limits,
         look_for_hosts: Callable[[Iterable[Image]], None],
     ) -> None:
         """`look_for_hosts` reports hosts that have become silent."""
@@ -436,28 +435,28 @@ class Scheduler(PeriodicThread):
 
     def _start_transfers(self, now: int) -> None:
         images = self._engine.images()
-        running = [job for job in map(schedule.running_of, images) if job is not None]
+        running = [job for job in map(transfers.running_of, images) if job is not None]
         attributes = self._store.all_attributes()
         period = int(self._store.attributes().get("frequency") or 0) or None
         waiting = []
         for image in images:
             own = attributes.get(image.zvol, {})
             due_at = self._pull_due_at(image, own, own.get("frequency") or period, now)
-            job = schedule.job_of(image, self._since.get(image.image_id, now), due_at, now)
+            job = transfers.job_of(image, self._since.get(image.image_id, now), due_at, now)
             if job is not None:
                 waiting.append(job)
-        for job in schedule.choose(waiting, running, self._limits, now):
+        for job in transfers.choose(waiting, running, self._limits, now):
             rejection = self._engine.take(job.image_id, StartSeed() if job.kind == "seed" else StartPull())
             image_now = self._engine.image(job.image_id)
             if rejection is None and job.kind != "seed" and image_now is not None:
                 every = attributes.get(image_now.zvol, {}).get("frequency") or period
-                self._store.set_attribute_of(image_now.zvol, "nextsync", schedule.next_pull(now, every))
+                self._store.set_attribute_of(image_now.zvol, "nextsync", transfers.next_pull(now, every))
 
     def _pull_due_at(self, image: Image, own: Mapping[str, Any], every: Optional[int], now: int) -> int:
         """When the image's changes are due; recorded, since it is listed, may be set, and survives a restart."""
         due_at = own.get("nextsync")
         if image.state == LOCAL and due_at is None:
-            due_at = schedule.next_pull(now, every)
+            due_at = transfers.next_pull(now, every)
             self._store.set_attribute_of(image.zvol, "nextsync", due_at)
         elif image.state == LOCAL and int(due_at or 0) > now + _LONGEST_WAIT_SECONDS:
             due_at = now  # not intended: the clock was wrong when it was set

@@ -9,13 +9,13 @@ from typing import Callable, Dict, Mapping, Optional, Set, Tuple, Type
 from rocks.core.clock import Deadline
 from rocks.core.errors import BugError, RocksError, StateError
 from rocks.core.periodic import PeriodicThread
+from rocks.storage.image import effects
+from rocks.storage.image.effects import EnsureExport, EnsureExportGone
+from rocks.storage.image.grants import is_recovering
+from rocks.storage.image.image import NOTHING, Facts
+from rocks.storage.image.names import is_earlier_target, is_target_of
 from rocks.storage.iscsi.names import ChapSecrets
 from rocks.storage.iscsi.target import ExportFact, ExportSpec, Portal, Targets
-from rocks.storage.life import effects
-from rocks.storage.life.effects import EnsureExport, EnsureExportGone
-from rocks.storage.life.facts import NOTHING, Facts
-from rocks.storage.life.grants import is_recovering
-from rocks.storage.life.names import is_earlier_target, is_target_of
 from rocks.storage.limits import DEVICE_SECONDS
 from rocks.storage.nas import sequences
 from rocks.storage.nas.engine import Engine, Perform

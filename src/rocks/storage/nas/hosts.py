@@ -10,15 +10,13 @@ from typing import Any, Callable, Dict, Iterable, Mapping, Optional, Set, Tuple
 from rocks.core.clock import monotonic_seconds
 from rocks.core.errors import BusyError, IncoherentError, RocksError
 from rocks.fleet.wire.codec import decode_lenient, encode
+from rocks.storage.image.effects import AskHost, LookAtCopy, MapOverlay, MapRemote, SeedCopy
+from rocks.storage.image.events import CopyFound, Event, HostDone, HostFailed
+from rocks.storage.image.grants import check_speaker
+from rocks.storage.image.image import Facts, Image, Work
+from rocks.storage.image.names import target_name
+from rocks.storage.image.states import STATES, UNMAPPED
 from rocks.storage.iscsi.names import ChapSecrets, check_chap
-from rocks.storage.life.effects import AskHost
-from rocks.storage.life.events import CopyFound, Event, HostDone, HostFailed
-from rocks.storage.life.facts import Facts
-from rocks.storage.life.fencing import check_speaker
-from rocks.storage.life.image import Image, Work
-from rocks.storage.life.names import target_name
-from rocks.storage.life.requests import LookAtCopy, MapOverlay, MapRemote, SeedCopy
-from rocks.storage.life.states import STATES, UNMAPPED
 from rocks.storage.limits import LOST_SECONDS
 from rocks.storage.store.file import OutboxMessage
 from rocks.storage.store.nas import NasStore

@@ -8,11 +8,11 @@ from dataclasses import replace
 from typing import Collection, Dict, List, Mapping, Optional, Sequence, Set, Tuple
 
 from rocks.core.errors import RocksError, StateError
-from rocks.storage.life.effects import Grant
-from rocks.storage.life.events import Configure, Contradicted, Retry
-from rocks.storage.life.grants import adopted, disagreement
-from rocks.storage.life.image import Image
-from rocks.storage.life.states import UNMAPPED
+from rocks.storage.image.effects import Grant
+from rocks.storage.image.events import Configure, Contradicted, Retry
+from rocks.storage.image.grants import adopted, disagreement
+from rocks.storage.image.image import Image
+from rocks.storage.image.states import UNMAPPED
 from rocks.storage.nas.engine import Engine
 from rocks.storage.nas.volumes import NAS_POOL, is_importing, standing_grant
 from rocks.storage.zfs.facts import VolumeFact

@@ -38,13 +38,12 @@ from rocks.core.errors import (
 )
 from rocks.core.units import size_text
 from rocks.fleet.wire.codec import decode_lenient, encode
-from rocks.storage.life import effects, names
-from rocks.storage.life.effects import Effect, HandOver, SendToNas
-from rocks.storage.life.events import EffectDone, EffectFailed
-from rocks.storage.life.facts import Facts
-from rocks.storage.life.image import Copy, Image, Work
-from rocks.storage.life.states import MOVING
-from rocks.storage.life.stream_bounds import largest_move_bytes
+from rocks.storage.image import effects, names
+from rocks.storage.image.effects import Effect, HandOver, SendToNas
+from rocks.storage.image.events import EffectDone, EffectFailed
+from rocks.storage.image.image import Copy, Facts, Image, Work
+from rocks.storage.image.states import MOVING
+from rocks.storage.image.transfers import largest_move_bytes
 from rocks.storage.limits import DEVICE_SECONDS
 from rocks.storage.nas.attribute_rules import attribute_value, bytes_per_second
 from rocks.storage.nas.engine import AGAIN_SECONDS, NasContext, Perform, failed_effect

@@ -10,14 +10,13 @@ from rocks.core.errors import BugError, IncoherentError, RocksError
 from rocks.storage.bus import Bus, BusSettings, Delivery
 from rocks.storage.configuration import PORTAL_PORT, STREAM_PORT, Configuration, storage_address
 from rocks.storage.daemon import BROKER_SECONDS, OutboxSender, when_recorded
+from rocks.storage.image import transfers
+from rocks.storage.image.effects import AskHost, Effect
+from rocks.storage.image.events import HostFailed, Restarted, Unmap
+from rocks.storage.image.grants import check_speaker
+from rocks.storage.image.image import Facts, Image, Work
 from rocks.storage.iscsi.names import ChapSecrets
 from rocks.storage.iscsi.target import Portal, Targets
-from rocks.storage.life import schedule
-from rocks.storage.life.effects import AskHost, Effect
-from rocks.storage.life.events import HostFailed, Restarted, Unmap
-from rocks.storage.life.facts import Facts
-from rocks.storage.life.fencing import check_speaker
-from rocks.storage.life.image import Image, Work
 from rocks.storage.nas.bases import Bases
 from rocks.storage.nas.command_requests import Commands, Site, UnchangedEngine, end, unchanged
 from rocks.storage.nas.engine import Engine, NasContext, Perform, ProgressBoard, Scheduler
@@ -87,7 +86,7 @@ class NasService:
         perform = NasHandlers(devices.pools, devices.targets, portal, self._secrets_of).do
         self._create_engine(perform)
         self._create_transfers(perform)
-        limits = schedule.Limits(configuration.transfers, configuration.transfers)
+        limits = transfers.Limits(configuration.transfers, configuration.transfers)
         self._scheduler = Scheduler(self._engine, self._store, self._hosts, limits, self._presence.look)
         self._comparison = Comparison(self._engine, devices.pools, node, configuration.default_pool)
         self._snapshot_expiry = SnapshotExpiry(self._engine, devices.pools, self._comparison.go_on)

@@ -8,13 +8,12 @@ from typing import Any, Callable, Dict, FrozenSet, Mapping, Optional, Tuple, Typ
 from rocks.core.errors import IncoherentError, RocksError, StateError, UserError
 from rocks.core.periodic import PeriodicThread
 from rocks.fleet.wire.codec import encode
-from rocks.storage.life import effects
-from rocks.storage.life.facts import NOTHING, Facts, HistoryPoint
-from rocks.storage.life.image import Image
-from rocks.storage.life.names import HOLD_TAG, has_automatic_name
-from rocks.storage.life.rejections import check_machine
-from rocks.storage.life.snapshot_retention import Snapshot, expired
-from rocks.storage.life.states import LOCAL, PULLING, UNMAPPED
+from rocks.storage.image import effects
+from rocks.storage.image.image import NOTHING, Facts, HistoryPoint, Image
+from rocks.storage.image.names import HOLD_TAG, has_automatic_name
+from rocks.storage.image.rejections import check_machine
+from rocks.storage.image.states import LOCAL, PULLING, UNMAPPED
+from rocks.storage.image.transfers import Snapshot, expired
 from rocks.storage.nas.engine import Engine
 from rocks.storage.nas.volumes import check_identity, holders, is_not_ours, needed_volume, standing_grant
 from rocks.storage.wire.names import read_tag

@@ -11,11 +11,11 @@ from typing import Callable, Dict, NamedTuple, Optional, Tuple
 from rocks.core.clock import monotonic_seconds
 from rocks.core.errors import BugError, BusyError, IncoherentError, PoolFullError, RocksError, code_of
 from rocks.core.units import size_text
-from rocks.storage.life.events import HostFailed
-from rocks.storage.life.fencing import check_stream
-from rocks.storage.life.image import Image, Work
-from rocks.storage.life.states import DELETING, RETURNING
-from rocks.storage.life.stream_bounds import largest_stream_bytes
+from rocks.storage.image.events import HostFailed
+from rocks.storage.image.grants import check_stream
+from rocks.storage.image.image import Image, Work
+from rocks.storage.image.states import DELETING, RETURNING
+from rocks.storage.image.transfers import largest_stream_bytes
 from rocks.storage.nas.attribute_rules import bytes_per_second
 from rocks.storage.nas.bases import BASE, Bases
 from rocks.storage.nas.engine import NasContext

@@ -14,13 +14,13 @@ from typing import IO, Any, Callable, Dict, Iterator, List, Mapping, Optional, S
 from rocks.core.clock import Deadline, monotonic_seconds
 from rocks.core.errors import BusyError, IncoherentError, StateError, ToolError, UserError
 from rocks.core.units import size_text
-from rocks.storage.life import effects
-from rocks.storage.life.effects import Grant
-from rocks.storage.life.facts import NOTHING, Facts
-from rocks.storage.life.grants import grant_properties, read_grant, why_not_destroyed, why_refused
-from rocks.storage.life.names import HOLD_TAG
-from rocks.storage.life.space import nas_shortage
-from rocks.storage.life.states import DELETING
+from rocks.storage.image import effects
+from rocks.storage.image.effects import Grant
+from rocks.storage.image.grants import grant_properties, read_grant, why_not_destroyed, why_refused
+from rocks.storage.image.image import NOTHING, Facts
+from rocks.storage.image.names import HOLD_TAG
+from rocks.storage.image.space import nas_shortage
+from rocks.storage.image.states import DELETING
 from rocks.storage.limits import BLOCK_BYTES, DEVICE_SECONDS
 from rocks.storage.nas.engine import NasContext
 from rocks.storage.stream.frames import Opening, alive_reporter, read_frames, receive_line, send_line

@@ -15,7 +15,7 @@ from rocks.core.errors import BusyError, Code, RocksError, StateError
 from rocks.storage.bus import BrokerAwayError
 from rocks.storage.client import asking
 from rocks.storage.client.listing import progress_line
-from rocks.storage.life.states import DELETING, GROWING, MAPPING, RESTORING, RETURNING
+from rocks.storage.image.states import DELETING, GROWING, MAPPING, RESTORING, RETURNING
 from rocks.storage.limits import MAP_SECONDS
 from rocks.storage.wire.requests import GetZvolAttrs, MapZvol, SetZvolAttrs
 

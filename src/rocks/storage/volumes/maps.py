@@ -11,7 +11,7 @@ from rocks.inventory.loaded_host_records import load_hosts
 from rocks.leases.plan import SAVED, saved_with_images
 from rocks.leases.records import read_leases
 from rocks.storage.client import asking
-from rocks.storage.life.states import BLOCKED, MAPPING, SWITCHING
+from rocks.storage.image.states import BLOCKED, MAPPING, SWITCHING
 from rocks.storage.limits import MAP_SECONDS, WRITE_BACK_SECONDS
 from rocks.storage.volumes.access import open_storage
 from rocks.storage.volumes.moves import cancel_move

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from rocks.core.errors import StateError, UserError
-from rocks.storage.life.states import BLOCKED, DELETING, MOVING, UNMAPPED
+from rocks.storage.image.states import BLOCKED, DELETING, MOVING, UNMAPPED
 from rocks.storage.volumes.places import volume_name
 
 if TYPE_CHECKING:

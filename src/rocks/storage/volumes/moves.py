@@ -13,7 +13,7 @@ from rocks.inventory.loaded_host_records import load_hosts
 from rocks.leases import records as leases
 from rocks.leases.machine_locks import LOCK_WAIT_SECONDS, ensure_locked
 from rocks.storage.client import asking
-from rocks.storage.life.states import DELETING, MOVING
+from rocks.storage.image.states import DELETING, MOVING
 from rocks.storage.limits import MAP_SECONDS, WRITE_BACK_SECONDS
 from rocks.storage.volumes import move_records as table
 from rocks.storage.volumes.access import open_storage

@@ -22,7 +22,7 @@ from rocks.storage.client import importing
 from rocks.storage.host import copies as host_transfers
 from rocks.storage.host import devices
 from rocks.storage.host import service as host_service
-from rocks.storage.life.states import BLOCKED, DELETING, MOVING
+from rocks.storage.image.states import BLOCKED, DELETING, MOVING
 from rocks.storage.nas import engine
 from rocks.storage.nas import engine as nas_engine
 from rocks.storage.nas import service as nas_service

@@ -8,7 +8,7 @@ from pathlib import Path
 from rocks.core.errors import RocksError
 from rocks.core.image_blocks import content_of
 from rocks.storage.client.importing import Destination, send_base, send_file
-from rocks.storage.life.names import arriving_volume
+from rocks.storage.image.names import arriving_volume
 from rocks.storage.nas.volumes import IMPORTING
 from rocks.storage.wire import requests as wire
 from rocks.storage.wire.names import base_snapshot, base_volume, part_tag, unfinished_tag

@@ -13,8 +13,8 @@ from typing import Any
 from rocks.storage.bus import BusSettings
 from rocks.storage.host import service as host_service
 from rocks.storage.host.service import HostService
+from rocks.storage.image.names import target_prefix
 from rocks.storage.iscsi.fake import FakeTargets
-from rocks.storage.life.names import target_prefix
 from rocks.storage.nas import service as nas_service
 from rocks.storage.nas.service import NasService
 from rocks.storage.stream.transport import Identity

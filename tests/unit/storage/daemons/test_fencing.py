@@ -7,7 +7,7 @@ import pytest
 
 from rocks.core.errors import IncoherentError, StateError
 from rocks.storage.host.copies import RETURN
-from rocks.storage.life.events import Abandon
+from rocks.storage.image.events import Abandon
 from rocks.storage.stream.frames import Opening, receive_line, write_opening
 from rocks.storage.wire import requests as wire
 from tests.unit.storage.daemons.driven_site import DrivenSite

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from rocks.storage.life import stream_bounds
+from rocks.storage.image import transfers
 from rocks.storage.wire import requests as wire
 from rocks.storage.zfs.facts import SendSpec
 from rocks.storage.zfs.fake import FakeSend, encode_begin
@@ -83,14 +83,14 @@ def test_a_host_cannot_make_anything_on_the_nas(
 
 def test_a_host_cannot_fill_the_pool_of_the_nas(site: DrivenSite, monkeypatch: pytest.MonkeyPatch) -> None:
     """More than the volume can have: the transfer ends, and nothing of it stays."""
-    slack_bytes = stream_bounds._SLACK_BYTES
-    monkeypatch.setattr(stream_bounds, "_SLACK_BYTES", -63 * MIB)
+    slack_bytes = transfers._SLACK_BYTES
+    monkeypatch.setattr(transfers, "_SLACK_BYTES", -63 * MIB)
     site.map_local(ZVOL)
     site.hosts[HOST].pools.write(f"tank/{ZVOL}", os.urandom(8 * MIB), 0)
     before = site.nas.pools.read_volume(f"tank/{ZVOL}")
     with pytest.raises(Exception, match=f"{HOST} sent more than .* is destroyed"):
         site.unmap(ZVOL)
     assert site.nas.pools.read_volume(f"tank/{ZVOL}") == before
-    monkeypatch.setattr(stream_bounds, "_SLACK_BYTES", slack_bytes)
+    monkeypatch.setattr(transfers, "_SLACK_BYTES", slack_bytes)
     site.ask(wire.RetryZvol(ZVOL))
     site.wait_for_state(ZVOL, "unmapped")

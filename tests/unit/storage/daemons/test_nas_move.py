@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from rocks.core.errors import BusyError, RocksError, StateError
-from rocks.storage.life.effects import SendToNas
-from rocks.storage.life.events import EffectDone
+from rocks.storage.image.effects import SendToNas
+from rocks.storage.image.events import EffectDone
 from rocks.storage.nas import moves
 from rocks.storage.nas.engine import Engine
 from rocks.storage.store.file import RecordsError

@@ -10,7 +10,7 @@ import pytest
 
 from rocks.core.errors import HostError, IncoherentError, RocksError, ToolError
 from rocks.storage.host import devices
-from rocks.storage.life.states import BLOCKED, UNMAPPED
+from rocks.storage.image.states import BLOCKED, UNMAPPED
 from rocks.storage.nas import hosts as nas_hosts
 from rocks.storage.nas.engine import Scheduler
 from rocks.storage.nas.volumes import standing_grant

@@ -8,9 +8,9 @@ import pytest
 from rocks.core.errors import RocksError, StateError
 from rocks.core.units import BYTES_PER_GIB
 from rocks.storage.host import engine
-from rocks.storage.life.image import Copy, Image
-from rocks.storage.life.names import HOLD_TAG
-from rocks.storage.life.space import host_space
+from rocks.storage.image.image import Copy, Image
+from rocks.storage.image.names import HOLD_TAG
+from rocks.storage.image.space import host_space
 from rocks.storage.wire import requests as wire
 from tests.unit.storage.daemons.driven_site import DrivenSite
 from tests.unit.storage.daemons.nodes import HOSTS, NAS, HostNode

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from rocks.core.errors import BusyError, HostError, IncoherentError, StateError, ToolError
-from rocks.storage.life.schedule import MAX_TRIES
+from rocks.storage.image.transfers import MAX_TRIES
 from rocks.storage.nas import transfers as nas_transfers
 from rocks.storage.wire import requests as wire
 from rocks.storage.zfs.facts import SendSpec, SnapshotFact

@@ -25,9 +25,9 @@ from rocks.storage.host.effects import (
     WaitMerged,
 )
 from rocks.storage.host.engine import GrantedImage
+from rocks.storage.image.image import HostImage
 from rocks.storage.iscsi.fake import FakeSessions, FakeTargets
 from rocks.storage.iscsi.initiator import LOGGED_IN, SessionFact
-from rocks.storage.life.host_image import HostImage
 from rocks.storage.zfs.fake import FakePools
 
 GIB = 2**30

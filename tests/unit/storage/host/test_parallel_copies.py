@@ -11,7 +11,7 @@ from rocks.core.units import BYTES_PER_GIB as GIB
 from rocks.storage.host.copies import CopyHandlers, Handler
 from rocks.storage.host.effects import EnsureTempWriteGone, ReceiveSeed
 from rocks.storage.host.engine import GrantedImage
-from rocks.storage.life.host_image import HostImage
+from rocks.storage.image.image import HostImage
 from rocks.storage.zfs.fake import FakePools
 
 POOL_BYTES, STREAM_BYTES = 200 * GIB, 80 * GIB

@@ -5,7 +5,7 @@ from typing import Any, cast
 from rocks.storage.host.copies import CopyHandlers
 from rocks.storage.host.effects import EnsureQuarantined, ReadCopy
 from rocks.storage.host.engine import GrantedImage
-from rocks.storage.life.host_image import HostImage
+from rocks.storage.image.image import HostImage
 from rocks.storage.zfs.fake import FakePools
 
 SIZE = 64 * 1024 * 1024

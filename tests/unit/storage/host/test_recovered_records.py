@@ -9,10 +9,9 @@ import pytest
 
 from rocks.core.units import BYTES_PER_GIB
 from rocks.storage.host.lost_records import recover_records
-from rocks.storage.life.facts import Stage
-from rocks.storage.life.host_image import HostImage
-from rocks.storage.life.names import target_name, unit_serial
-from rocks.storage.life.temp_write_rules import temp_write_bytes
+from rocks.storage.image.image import HostImage, Stage
+from rocks.storage.image.names import target_name, unit_serial
+from rocks.storage.image.space import temp_write_bytes
 from rocks.storage.store.host import CopyRecord, HostStore
 from rocks.storage.zfs import silent_pools
 from rocks.storage.zfs.facts import VolumeFact

@@ -15,7 +15,7 @@ from rocks.fleet.wire.facts import DomainFact, DomainState
 from rocks.machine.host.libvirt.fake import FakeDomains
 from rocks.storage.host import guests
 from rocks.storage.host.guests import GuestState, ReleaseWatch, guest_state
-from rocks.storage.life.host_image import HostImage
+from rocks.storage.image.image import HostImage
 from rocks.storage.store.host import CopyRecord, HostStore
 from rocks.storage.wire.messages import read_message
 

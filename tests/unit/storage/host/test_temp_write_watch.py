@@ -12,9 +12,8 @@ from rocks.storage.device_mapper.fake import FakeKernel
 from rocks.storage.device_mapper.tables import ErrorTable, Linear, Snapshot, SnapshotMerge, SnapshotStatus
 from rocks.storage.host.devices import PAUSED, device_rows
 from rocks.storage.host.temp_write_watch import TempWriteWatch
+from rocks.storage.image.image import HostImage, Stage
 from rocks.storage.iscsi.fake import FakeSessions, FakeTargets
-from rocks.storage.life.facts import Stage
-from rocks.storage.life.host_image import HostImage
 from rocks.storage.store.host import CopyRecord, HostStore
 from rocks.storage.zfs.fake import FakePools
 

@@ -9,7 +9,7 @@ from rocks.core.errors import ToolError
 from rocks.storage.host.copies import CopyHandlers
 from rocks.storage.host.effects import MarkCopy, MarkUnchanged
 from rocks.storage.host.engine import GrantedImage
-from rocks.storage.life.host_image import HostImage
+from rocks.storage.image.image import HostImage
 from rocks.storage.zfs.fake import FakePools
 
 COPY = "tank/vm-vol"

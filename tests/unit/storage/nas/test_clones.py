@@ -8,7 +8,7 @@ from unittest.mock import MagicMock
 import pytest
 
 from rocks.core.errors import StateError, UserError
-from rocks.storage.life.image import Image
+from rocks.storage.image.image import Image
 from rocks.storage.nas.bases import Clones
 from rocks.storage.nas.engine import Engine, NasContext, ProgressBoard
 from rocks.storage.nas.volumes import IMPORTING, Imports

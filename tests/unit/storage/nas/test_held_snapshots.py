@@ -6,8 +6,8 @@ import pytest
 
 from rocks.core.errors import StateError, UserError
 from rocks.fleet.wire.snapshot_names import FROZEN
-from rocks.storage.life.image import Image
-from rocks.storage.life.states import LOCAL, PULLING, SEEDING, UNMAPPED, State
+from rocks.storage.image.image import Image
+from rocks.storage.image.states import LOCAL, PULLING, SEEDING, UNMAPPED, State
 from rocks.storage.nas.snapshots import HeldSnapshots
 from rocks.storage.wire.names import Tag, moment_tag, part_tag, read_tag, unfinished_tag
 from rocks.storage.wire.requests import HoldSnapshot, ReleaseSnapshot

@@ -4,8 +4,8 @@ from unittest.mock import MagicMock
 
 import pytest
 
-from rocks.storage.life.image import Image
-from rocks.storage.life.states import (
+from rocks.storage.image.image import Image
+from rocks.storage.image.states import (
     MAPPED,
     MAPPING,
     PULLING,

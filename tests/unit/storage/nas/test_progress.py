@@ -1,7 +1,7 @@
 """What the list of operations says of a transfer."""
 
-from rocks.storage.life.image import Image
-from rocks.storage.life.states import SEEDING
+from rocks.storage.image.image import Image
+from rocks.storage.image.states import SEEDING
 from rocks.storage.nas.engine import ProgressBoard
 from rocks.storage.stream.pace import Progress
 

@@ -7,14 +7,13 @@ from typing import Any
 import pytest
 
 from rocks.core.errors import CLASSES, IncoherentError, RocksError, StateError
+from rocks.storage.image import effects
+from rocks.storage.image.effects import AskHost
+from rocks.storage.image.events import Abandon, Delete, EffectDone, EffectFailed, Restore, Retry, RetryDue
+from rocks.storage.image.image import Decision, Facts, Image, Outcome, Rejection
+from rocks.storage.image.state_machine import is_ready
 from rocks.storage.iscsi.fake import FakeTargets
 from rocks.storage.iscsi.target import Portal
-from rocks.storage.life import effects
-from rocks.storage.life.effects import AskHost
-from rocks.storage.life.events import Abandon, Delete, EffectDone, EffectFailed, Restore, Retry, RetryDue
-from rocks.storage.life.facts import Facts
-from rocks.storage.life.image import Decision, Image, Outcome, Rejection
-from rocks.storage.life.state_machine import is_ready
 from rocks.storage.nas.sequences import MACHINE
 from rocks.storage.nas.service import NasHandlers
 from rocks.storage.zfs.fake import FakePools
