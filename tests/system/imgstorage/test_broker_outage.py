@@ -22,7 +22,7 @@ from rocks.storage.bus import (
 from rocks.storage.wire import names
 from tests.patience import patience
 from tests.system.imgstorage.real_broker import RealBroker, Started, answer_of, answer_to
-from tests.unit.storage.bus.test_outbox import Outbox
+from tests.unit.storage.bus.test_link import Outbox
 from tests.waiting import wait_until
 
 

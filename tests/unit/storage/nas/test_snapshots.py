@@ -12,7 +12,7 @@ from rocks.storage.nas.snapshots import HeldSnapshots
 from rocks.storage.wire.names import Tag, moment_tag, part_tag, read_tag, unfinished_tag
 from rocks.storage.wire.requests import HoldSnapshot, ReleaseSnapshot
 from rocks.storage.zfs.facts import SnapshotFact
-from tests.unit.storage.nas.test_clones import Nas
+from tests.unit.storage.nas.test_bases import Nas
 
 ZVOL, VOLUME, MACHINE = "web-vol", "tank/web-vol", "11111111-2222-3333-4444-555555555555"
 FIRST = "img-0-1-20261101T120000Z"

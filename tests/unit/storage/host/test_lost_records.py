@@ -1,13 +1,19 @@
 """Records that a host has lost: made again from the properties of its volumes."""
 
+from __future__ import annotations
+
 import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
 from rocks.core.units import BYTES_PER_GIB
+from rocks.storage.host.copies import CopyHandlers
+from rocks.storage.host.effects import EnsureQuarantined, ReadCopy
+from rocks.storage.host.engine import GrantedImage
 from rocks.storage.host.lost_records import recover_records
 from rocks.storage.image.image import HostImage, Stage
 from rocks.storage.image.names import target_name, unit_serial
@@ -332,3 +338,24 @@ def test_a_volume_in_quarantine_and_one_of_an_earlier_release_stay(
     pools.ensure_renamed(volume.name, volume.guid, f"{volume.name}-quarantine-2")
     add_temp_write(pools, None)
     assert recovered(store, pools) is None
+
+
+# What a host has of an image that it knows nothing of: kept under a name that nothing else has.
+
+
+SIZE = 64 * 1024 * 1024
+
+
+def test_a_record_that_is_lost_twice_gets_another_name_in_quarantine() -> None:
+    """Both times what was written is seen, and kept; done again, nothing more happens."""
+    pools = FakePools({"tank": 1024**3})
+    handlers = CopyHandlers(pools, cast("Any", None), "vmh1").handlers
+    image = GrantedImage("1", 5, HostImage("vm-vol"), "nas-0-0", "tank/vm-vol", "127.0.0.1", 1, 2, None)
+    for _ in range(3):
+        pools.ensure_volume("tank/vm-vol-temp-write", SIZE, 8192)
+        seen = handlers[ReadCopy](ReadCopy("vm-vol", "tank"), image).copy
+        assert seen is not None and seen.has_temp_write and seen.stage == "none"
+        for _ in range(2):
+            handlers[EnsureQuarantined](EnsureQuarantined("vm-vol", "tank"), image)
+    suffixes = [volume.name.removeprefix("tank/vm-vol-temp-write") for volume in pools.list_volumes("tank")]
+    assert sorted(suffixes) == ["-quarantine-0", "-quarantine-0-2", "-quarantine-0-3"]

@@ -1,9 +1,12 @@
 """Discarding changes that only a host has, in every state; failures that mean "in use"; outcomes of each pull."""
 
+from __future__ import annotations
+
 from dataclasses import replace
 
 import pytest
 
+from rocks.core.errors import FAMILIES
 from rocks.storage.host import effects as host_effects
 from rocks.storage.host import sequences as host_sequences
 from rocks.storage.image import effects, transfers
@@ -219,3 +222,14 @@ def test_no_text_names_a_command_that_is_not_there() -> None:
     assert not [text for text in texts if "repair host" in text or "takes that back" in text]
     deleting = refused(record("deleting"), replace(MAP, op_id="map-2"))
     assert deleting.text == "ZVol vm-vol is busy: it is marked for destruction"
+
+
+# Failures of every family lead on.
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("state", ["seeding", "switching", "pulling", "returning"])
+def test_f10_no_failure_is_unknown(state: str, family: str) -> None:
+    """Every family of errors leads on: to another try, or to an operator."""
+    image = host_failed(record(state), family)  # type: ignore[arg-type]
+    assert image.state == "blocked" or image.retry_at is not None or image.state in ("local", "mapped")

@@ -1,12 +1,17 @@
 """What the first record of a stream says: of recorded ones, and in both byte orders."""
 
+from __future__ import annotations
+
 import base64
 import json
+import os
 from pathlib import Path
 
 import pytest
 
-from rocks.core.errors import IncoherentError
+from rocks.core.errors import IncoherentError, StateError
+from rocks.core.process import Finished
+from rocks.storage.zfs import tool
 from rocks.storage.zfs.facts import ReceiveSpec
 from rocks.storage.zfs.fake import encode_begin
 from rocks.storage.zfs.pool import BEGIN_BYTES, ONE_SNAPSHOT, VOLUME, check_begin, read_begin
@@ -113,3 +118,16 @@ def test_recorded_streams_that_are_rejected(name: str, text: str) -> None:
     if "package" in text:
         with pytest.raises(IncoherentError, match=text):
             check_begin(data, ReceiveSpec("tank/copy", is_resumed=True))
+
+
+# A pool that a machine does not have: the frontend prints the text, so it names the machine.
+
+
+def test_the_machine_without_the_pool_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    error = b"cannot open 'nope': no such pool"
+    monkeypatch.setattr(tool, "_run", lambda *_: Finished((), 1, b"", error))
+    with pytest.raises(StateError) as refused:
+        tool.zpool_health("nope")
+    text = str(refused.value)
+    assert text.startswith(f"{os.uname().nodename} has no ZFS pool nope: there, `zpool list`")
+    assert "no such pool" in text and "this machine" not in text
