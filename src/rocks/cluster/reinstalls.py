@@ -28,8 +28,8 @@ from rocks.machine.disks.removed_volumes import DestroyingError, UnknownEndError
 from rocks.machine.outcomes import Outcomes
 from rocks.machine.power import stop_machines
 from rocks.machine.snapshots.snapshots import list_snapshots
-from rocks.storage.volumes.move_records import check_not_moving, read_moves
-from rocks.storage.volumes.place_records import disk_locations, wait_for_removals
+from rocks.storage.volumes.move_records import check_not_moving, read_moves, wait_for_removals
+from rocks.storage.volumes.place_records import disk_locations
 from rocks.storage.volumes.places import removal_command, volume_name
 
 if TYPE_CHECKING:

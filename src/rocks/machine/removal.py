@@ -26,8 +26,8 @@ from rocks.machine.disks.files import (
 from rocks.machine.disks.removed_volumes import destroy_volumes, line_of, staying_line, unlisted_line
 from rocks.machine.outcomes import Outcomes
 from rocks.machine.power import stop_machines
-from rocks.storage.volumes.move_records import check_no_moves
-from rocks.storage.volumes.place_records import disk_locations, lock_for_removal
+from rocks.storage.volumes.move_records import check_no_moves, lock_for_removal
+from rocks.storage.volumes.place_records import disk_locations
 from rocks.storage.volumes.places import volume_name
 
 if TYPE_CHECKING:

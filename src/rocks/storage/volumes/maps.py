@@ -14,8 +14,8 @@ from rocks.storage.client import asking
 from rocks.storage.image.states import BLOCKED, MAPPING, SWITCHING
 from rocks.storage.limits import MAP_SECONDS, WRITE_BACK_SECONDS
 from rocks.storage.volumes.access import open_storage
+from rocks.storage.volumes.move_records import disks_of, lock_machine_of
 from rocks.storage.volumes.moves import cancel_move
-from rocks.storage.volumes.place_records import disks_of, lock_machine_of
 from rocks.storage.volumes.places import check_pool_name, check_volume_name, read_size_gib
 from rocks.storage.wire.requests import AbandonZvol, ListDevices, MapZvol, PullZvol, RetryZvol
 

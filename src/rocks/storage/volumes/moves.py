@@ -17,8 +17,8 @@ from rocks.storage.image.states import DELETING, MOVING
 from rocks.storage.limits import MAP_SECONDS, WRITE_BACK_SECONDS
 from rocks.storage.volumes import move_records as table
 from rocks.storage.volumes.access import open_storage
-from rocks.storage.volumes.move_records import ImageMove, choose_pool, remaining_part
-from rocks.storage.volumes.place_records import disks_of, put_disks
+from rocks.storage.volumes.move_records import ImageMove, choose_pool, disks_of, remaining_part
+from rocks.storage.volumes.place_records import put_disks
 from rocks.storage.volumes.places import (
     check_nas,
     check_not_running,

@@ -17,8 +17,7 @@ from rocks.storage.client import asking
 from rocks.storage.limits import LONGEST_GRACE_HOURS, MAP_SECONDS
 from rocks.storage.volumes.access import open_storage
 from rocks.storage.volumes.image_files import ImageFile, as_raw
-from rocks.storage.volumes.move_records import check_no_moves
-from rocks.storage.volumes.place_records import lock_for_removal, lock_machine_of
+from rocks.storage.volumes.move_records import check_no_moves, lock_for_removal, lock_machine_of
 from rocks.storage.volumes.places import check_pool_name, check_volume_name, volume_name
 from rocks.storage.wire.names import is_base
 from rocks.storage.wire.requests import (
