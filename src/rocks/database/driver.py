@@ -148,7 +148,7 @@ def explain(error: Exception, settings: Settings, in_selector: bool) -> RocksErr
         )
     if code == mariadb.UNKNOWN_VARIABLE:  # of _SESSION; MySQL 8 has no tx_isolation
         return HostError(
-            f"the server at {settings.place} is not MariaDB 10.5 or later, which the cluster database needs ({message});"
+            f"the server at {settings.place} is not MariaDB 10.5 or later, as the cluster database needs ({message});"
             " name such a server in /etc/rocks/database.conf"
         )
     if code in mariadb.BAD_VALUE:

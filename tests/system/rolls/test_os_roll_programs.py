@@ -365,7 +365,11 @@ def test_a_root_archive_of_another_release_makes_no_os_roll(tmp_path: Path) -> N
         (dist / name).write_text(name)
     programs = tmp_path / "programs"
     programs.mkdir()
-    for name in ("apt-ftparchive", "mmdebstrap", "xorriso"):  # of later steps; tools/setup test does not install all
+    for name in (
+        "apt-ftparchive",
+        "mmdebstrap",
+        "xorriso",
+    ):  # of later steps; tools/setup test does not install all
         (programs / name).symlink_to("/bin/false")
     done = program(
         "roll/os/build",

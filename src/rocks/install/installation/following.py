@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from rocks.core.clock import wait_seconds
 from rocks.core.errors import HostError, RocksError
-from rocks.install.installation.records import list_installations
+from rocks.install.installation.records import Installation, list_installations
 from rocks.install.installation.states import State
 
 if TYPE_CHECKING:
@@ -21,26 +21,32 @@ _FAILED = {
 }
 
 
-def follow_installations(
-    database: Database, names: Sequence[str]
-) -> Iterator[tuple[str, str | RocksError]]:
+def follow_installations(database: Database, names: Sequence[str]) -> Iterator[tuple[str, str | RocksError]]:
     """(host, its state and last report) at each change, until no installation is under way; those that failed then.
 
     Hosts that the roll's installer has not installed are left out. A host that has failed may be repaired while others
     are installed: its error is the last that it reported. Reads every two seconds.
     """
-    shown: dict[str, str] = {}
+    latest: dict[str, str] = {}
     while True:
         found = dict(list_installations(database, names))
         database.end_reading()
         for name, one in found.items():
-            text = f"{one.state.value}: {one.report}" if one.report else one.state.value
-            if shown.get(name) != text:
-                shown[name] = text
+            text = _text(one)
+            if latest.get(name) != text:
+                latest[name] = text
                 yield name, text
         if all(one.state is State.CONFIGURED or one.state in _FAILED for one in found.values()):
             break
         wait_seconds(_SECONDS)
     for name, one in found.items():
         if one.state in _FAILED:
-            yield name, HostError(f"{name} {one.state.value}: {one.report}; {_FAILED[one.state]}")
+            yield name, HostError(f"{name} {_text(one)}; {_FAILED[one.state]}")
+
+
+def _text(one: Installation) -> str:
+    """The state and what was reported; most reports begin with the state's name."""
+    state, report = one.state.value, one.report
+    if report.partition(" ")[0].replace("-", " ") == state:
+        report = report.partition(" ")[2]
+    return f"{state}: {report}" if report else state
