@@ -248,9 +248,11 @@ test-packages: frontend-iso ## install them into fresh roots without a network, 
 # The time of what is built: that of the last commit, so that the same sources give the same bytes.
 BUILD_TIME = $$(git log -1 --format=%ct 2>/dev/null || echo 1700000000)
 
-frontend-iso: packages ## build the ISO from which a machine of this release of Debian becomes a frontend without a network (root)
+frontend-iso: packages ## build the ISO from which a blank machine, or one of this release of Debian, becomes a frontend without a network; SITE=FOLDER ROLLS="ISO ISO" (root)
+	@tools/setup installer
 	@$(MAKE) --no-print-directory reroll
-	@export SOURCE_DATE_EPOCH=$(BUILD_TIME) && $(TOGETHER) roll/frontend/build dist
+	@[ -e dist/loaders.tar ] || exec $(MAKE) --no-print-directory installer
+	@export SOURCE_DATE_EPOCH=$(BUILD_TIME) && $(TOGETHER) roll/frontend/build dist '$(SITE)' $(ROLLS)
 
 test-os-roll: ## add the roll of `make os-roll`, build a distribution, and equip hosts from it (root; 5 minutes)
 	@tools/setup test

@@ -1,4 +1,4 @@
-"""Which distribution a host gets, and the frontend itself: what `rocks create distro` has built in the folder of the site."""
+"""Which distribution a host gets, and the frontend itself: what `rocks create distro` has built for the site."""
 
 from __future__ import annotations
 
