@@ -118,6 +118,14 @@ test-all: ## `make test`, and the tests marked slow: all tests but lab, packages
 	@$(MAKE) --no-print-directory lint
 	@$(ISOLATED) $(PYTEST) $(PARALLEL) -m '$(HERE)'
 
+# What the release of Debian decides: its libvirt, QEMU, MariaDB, RabbitMQ, Slurm, nftables, Python.
+OF_RELEASE = tests/contract $(addprefix tests/system/,database firewall graph lab vms) $(wildcard tests/system/nucleus/test_slurm*.py)
+
+.PHONY: test-release
+test-release: ## the tests of `make test` that meet programs of this release of Debian (root; minutes)
+	@tools/setup test
+	@$(ISOLATED) env ROCKS_TEST_PROFILE=short $(PYTEST) $(PARALLEL) -m '$(HERE) and not slow' $(OF_RELEASE)
+
 test-nucleus-api: ## send generated requests to the whole REST interface of Nucleus (root; 3 minutes)
 	@tools/setup test
 	@$(ISOLATED) env NUCLEUS_API_EXAMPLES=$(EXAMPLES) $(PYTEST) tests/system/nucleus/api/test_schema.py
