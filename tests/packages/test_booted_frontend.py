@@ -55,5 +55,7 @@ def test_a_frontend_boots_and_its_units_run(booted: BootedRoot) -> None:
         ports = {place.rpartition(":")[2] for place in listening if not place.startswith(("127.", "[::1]"))}
         assert ports <= _LISTENING, printed
         assert "service rocks-database.service" in printed
-        assert "disabled\tenabled" in printed, "BIND has a unit of ours; the broker's is of the frontend's profile"
+        assert "disabled\tenabled" in printed, (
+            "BIND has a unit of ours; the broker's is of the frontend's profile"
+        )
         assert "ActiveState=active" in printed and "UnitFileState=enabled" in printed
