@@ -14,8 +14,8 @@ rocks add host certificate head
 rocks sync host certificate head
 rocks sync broker
 """
-"""What `install` of the frontend's ISO runs behind `rocks create site`, without rolls. Its profile is left to the next block:
-here services are started by the profile itself, and keep its lock.
+"""What `install` of the frontend's ISO runs behind `rocks create site`, without rolls. Its profile is left to the next
+block: here services are started by the profile itself, and keep its lock.
 """
 
 
