@@ -154,6 +154,42 @@ def test_what_the_machine_has_not(machine: Shell, old: str, new: str, problem: s
     assert problem in machine.error(_script(machine, ANSWERS.replace(old, new)))
 
 
+def test_arguments_of_the_kernel_take_the_place_of_lines(machine: Shell) -> None:
+    (machine.folder / "line").write_text(
+        "rocks.medium=install install_disk=smallest Kickstart_PrivateAddress=10.1.1.9 quiet\n"
+    )
+    place = machine.folder / "work/site"
+    place.mkdir()
+    for text in (ANSWERS, ""):
+        (place / "answers").write_text(text)
+        machine.text(f"CMDLINE={machine.folder}/line; add_arguments; medium_argument medium")
+        changed = (place / "answers").read_text()
+        assert changed.endswith("install_disk = smallest\nKickstart_PrivateAddress = 10.1.1.9\n")
+        assert changed.count("install_disk") == changed.count("PrivateAddress") == 1
+    (machine.folder / "line").write_text("rocks.medium=check quiet\n")
+    assert machine.text(f"CMDLINE={machine.folder}/line; add_arguments; medium_argument medium") == "check\n"
+
+
+def test_a_kept_partition_is_not_made_anew(machine: Shell) -> None:
+    """Only where it has a file system, and only on a disk with the plan's partitions."""
+    machine.add_disk("vda", 12000)
+    answers = ANSWERS.replace("serial=S3Z-1, serial=S3Z-2", "smallest").replace(
+        "install_overwrite = yes", "install_keep = export"
+    )
+    answers += "install_partitions = root:4:ext4:/ export:rest:ext4:/export\n"
+    begin = _script(machine, answers) + 'write_plan; choose_disks "$(needed_mib)"; '
+    refused = machine.error(begin + "check_kept_partitions")
+    assert "the disk vda has not the partitions of install_partitions: nothing was changed" in refused
+    machine.text(begin + "write_table vda; check_kept_partitions")
+    device = machine.folder / "partition"
+    with device.open("wb") as file:
+        file.truncate(64 << 20)
+    made = f"make_one ext4 export {device}; run_blkid --probe --output value --match-tag UUID {device}"
+    first = machine.text(f"KEEP=export; {made}")
+    assert machine.text(f"KEEP=export; {made}") == first
+    assert machine.text(f"KEEP=root; {made}") != first
+
+
 def test_media_are_found_by_their_label(machine: Shell) -> None:
     """A stick with a hybrid ISO has its label twice; two media with it are one too many."""
     tags = 'block_devices() { printf "%s\\n" vda sda sda1 sr0; }; disk_of() { echo "${1%1}"; }; tag_of() { '

@@ -204,7 +204,7 @@ write_plan() {
     done
     arguments=$(answer install_kernel_arguments)
     # who installs on a serial line has no screen
-    case $(cat /proc/cmdline) in *console=tty0*console=ttyS0*) arguments=${arguments:-console=tty0 console=ttyS0,115200} ;; esac
+    case $(cat "$CMDLINE") in *console=tty0*console=ttyS0*) arguments=${arguments:-console=tty0 console=ttyS0,115200} ;; esac
     [ -z "$arguments" ] || echo "kernel-arguments $arguments"
     echo "archive medium:system/root.tar.zst"
     echo "archive-sha256 $digest"

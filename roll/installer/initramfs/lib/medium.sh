@@ -6,10 +6,11 @@
 MEDIUM=/medium
 MEDIUM_LABEL=ROCKS_FRONTEND
 SITE_LABEL=ROCKS_SITE # FAT has 11 characters
+CMDLINE=/proc/cmdline
 GIVEN=$WORK/site # what the site brings along: answers, attributes, keys, site-nodes, site-graphs
 
 # medium_argument NAME: the value of the kernel's argument rocks.NAME.
-medium_argument() { tr ' ' '\n' </proc/cmdline | sed -n "s/^rocks\.$1=//p" | tail -n 1; }
+medium_argument() { tr ' ' '\n' <"$CMDLINE" | sed -n "s/^rocks\.$1=//p" | tail -n 1; }
 
 # block_devices: names of all disks and partitions, optical drives included.
 block_devices() {
@@ -89,7 +90,7 @@ find_site() {
 
 # add_arguments: answers among the kernel's arguments, each in place of one in the file.
 add_arguments() {
-  tr ' ' '\n' </proc/cmdline | grep -E '^(Kickstart|install)_[A-Za-z_]*=' >"$WORK/arguments" || return 0
+  tr ' ' '\n' <"$CMDLINE" | grep -E '^(Kickstart|install)_[A-Za-z_]*=' >"$WORK/arguments" || return 0
   touch "$GIVEN/answers"
   while IFS= read -r word; do
     sed -i "/^[ 	]*${word%%=*}[ 	]*=/d" "$GIVEN/answers"
