@@ -271,7 +271,7 @@ installer: ## build the installer of hosts and their root archive into dist/; SO
 	@export SOURCE_DATE_EPOCH=$(BUILD_TIME) && $(TOGETHER) roll/installer/build-root dist $(if $(SOURCES),"$(SOURCES)")
 	@export SOURCE_DATE_EPOCH=$(BUILD_TIME) && $(TOGETHER) roll/installer/build-initramfs dist
 
-test-installer: ## install blank emulated machines from the network with what `make installer` built (root; 30 minutes)
+test-installer: ## install blank emulated machines with what `make installer` built, and from the ISO of `make frontend-iso` if it is in dist (root; 30 minutes, or more than an hour)
 	@tools/setup test
 	@tools/setup installer
 	@[ -e dist/installer.img ] || $(MAKE) --no-print-directory installer
