@@ -46,7 +46,9 @@ def enter(checkout: Path, root: Path, **environment: str) -> Finished:
     return run(program, deadline_seconds=60, environment={"PATH": path, **environment})
 
 
-def test_a_kept_root_gets_the_last_commit_but_keeps_changes_of_its_own(checkout: Path, root: Path) -> None:
+def test_an_existing_root_gets_the_last_commit_but_keeps_changes_of_its_own(
+    checkout: Path, root: Path
+) -> None:
     inside = root / "srv" / "rocks" / "Makefile"
     assert enter(checkout, root).exit_status == 127
     assert inside.read_text() == "# first\n"
