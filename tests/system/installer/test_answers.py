@@ -170,7 +170,7 @@ def test_arguments_of_the_kernel_take_the_place_of_lines(machine: Shell) -> None
     assert machine.text(f"CMDLINE={machine.folder}/line; add_arguments; medium_argument medium") == "check\n"
 
 
-def test_a_kept_partition_is_not_made_anew(machine: Shell) -> None:
+def test_a_partition_of_install_keep_stays_as_it_is(machine: Shell) -> None:
     """Only where it has a file system, and only on a disk with the plan's partitions."""
     machine.add_disk("vda", 12000)
     answers = ANSWERS.replace("serial=S3Z-1, serial=S3Z-2", "smallest").replace(
