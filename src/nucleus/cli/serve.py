@@ -84,8 +84,7 @@ def run(arguments: argparse.Namespace, configuration: Configuration) -> int:
         name: part for name, part in _parts(configuration, pool, executor).items() if name in arguments.only
     }
     with contextlib.ExitStack() as stack:
-        # the simulator is memory of this process
-        if "api" in arguments.only and "poller" in parts and configuration.executor.kind != "simulator":
+        if "api" in arguments.only and "poller" in parts:
             import nucleus.api.app  # noqa: F401 - before, so that both processes share it
 
             gc.freeze()  # a look for cycles would write into what they share

@@ -20,9 +20,9 @@ import bcrypt
 import pytest
 import uvicorn
 
+from lab.simulator import Simulator
 from nucleus.api.app import create_application
 from nucleus.backends.rocks import Rocks
-from nucleus.backends.simulator import Simulator
 from nucleus.computesets.controller import ComputesetController
 from nucleus.computesets.host_list import HostList
 from nucleus.configuration import (

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 import pytest
 
+from lab.simulator import Simulator
 from nucleus.backends import rocks as commands
 from nucleus.backends.batch import Job, NewJob
 from nucleus.backends.rocks import Rocks
-from nucleus.backends.simulator import Simulator
 from nucleus.cli.main import main
 from nucleus.computesets.controller import ComputesetController
 from nucleus.computesets.host_list import HostList

@@ -63,14 +63,17 @@ def program(
         "NUCLEUS_DATABASE_NAME": settings.name,
         "NUCLEUS_DATABASE_USER": settings.user,
         "NUCLEUS_EXECUTOR_SOCKET": str(folder / "executor.sock"),
-        "NUCLEUS_EXECUTOR_KIND": "simulator" if arguments[0] == "executor" else "socket",
+        "NUCLEUS_EXECUTOR_KIND": "socket",
         "NUCLEUS_POLL_POWER_SECONDS": "0.3",
         "NUCLEUS_POLL_TOPOLOGY_SECONDS": "0.6",
         "NUCLEUS_LISTEN_SOCKET": str(folder / listen) if listen else "",
         **batch,
         "PYTHONPATH": os.pathsep.join(sys.path),
     }
-    started = start_with_pipes([sys.executable, "-m", "nucleus.cli", *arguments], environment)
+    # the simulator instead of the service that runs `rocks` as root
+    simulated = ["lab.simulator", environment["NUCLEUS_EXECUTOR_SOCKET"]]
+    words = simulated if arguments[0] == "executor" else ["nucleus.cli", *arguments]
+    started = start_with_pipes([sys.executable, "-m", *words], environment)
     try:
         yield started
     finally:

@@ -11,10 +11,10 @@ from datetime import timedelta
 
 import pytest
 
+from lab.simulator import Simulator
 from nucleus.backends import rocks as commands
 from nucleus.backends.executor import Answer
 from nucleus.backends.rocks import Rocks
-from nucleus.backends.simulator import Simulator
 from nucleus.computesets.controller import ComputesetController
 from nucleus.computesets.host_list import HostList
 from nucleus.computesets.timers import Clock

@@ -16,8 +16,8 @@ import pytest
 from aiosmtpd.controller import Controller as Server
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
+from lab.simulator import Simulator
 from nucleus.backends.rocks import Rocks
-from nucleus.backends.simulator import Simulator
 from nucleus.cli.main import main
 from nucleus.configuration import Configuration, MailSettings, WorkSettings, read_configuration
 from nucleus.mirror.claims import Claimant

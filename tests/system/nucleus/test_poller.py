@@ -7,10 +7,10 @@ from uuid import uuid4
 
 import pytest
 
+from lab.simulator import HOSTS, Simulator
 from nucleus.backends import rocks as commands
 from nucleus.backends.executor import Answer
 from nucleus.backends.rocks import Rocks
-from nucleus.backends.simulator import HOSTS, Simulator
 from nucleus.configuration import Configuration, DatabaseSettings, SiteSettings
 from nucleus.mirror import clusters, computesets, events, history, identity, images, observations, usage
 from nucleus.mirror.clusters import assign_cluster

@@ -4,9 +4,9 @@ import time
 
 import pytest
 
+from lab.simulator import Simulator
 from nucleus.backends import rocks as commands
 from nucleus.backends.executor import Answer
-from nucleus.backends.simulator import Simulator
 from nucleus.mirror import clusters, events, identity, images, observations
 from nucleus.mirror.pool import Pool, Session
 from nucleus.poller import poller as module

@@ -1,4 +1,9 @@
-"""A site in memory that answers like `rocks`: for tests and for the demo. Its clock may be the tester's own."""
+"""A site in memory that answers like `rocks`: for tests. Its clock may be the tester's own.
+
+    python3 -m lab.simulator SOCKET
+
+serves one in place of `nucleus executor`.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +11,7 @@ import base64
 import contextlib
 import json
 import socket
+import sys
 import threading
 import time
 import uuid
@@ -14,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nucleus.backends.executor import Answer, Stream
+from nucleus.backends.executor_service import ExecutorService
 from rocks.core.errors import Code, ToolError
 
 if TYPE_CHECKING:
@@ -291,3 +298,8 @@ def _listed(owner: str, rows: str, found: dict[str, list[Any]]) -> Answer:
 def _refused(message: str, code: str = "") -> Answer:
     error = {"family": "state", "code": code}
     return Answer(1, json.dumps([{"error": error}]), f"Error: {message}")
+
+
+if __name__ == "__main__":
+    with ExecutorService(Simulator(), Path(sys.argv[1]), set()) as service:
+        service.serve_forever()
