@@ -20,12 +20,12 @@ from lab import database
 from lab.slurm.nodes import obey
 from nucleus.backends.slurm import Slurm
 from nucleus.computesets.controller import ComputesetController
-from nucleus.computesets.timers import Clock
 from nucleus.configuration import BatchSettings, Configuration, DatabaseSettings
 from nucleus.hostlists import expand
 from nucleus.mirror import computesets, identity
 from nucleus.mirror.migrate import set_up
 from nucleus.mirror.pool import Guard, Pool
+from nucleus.operations.timers import Clock
 from nucleus.records import SYSTEM, Computeset
 from nucleus.states import CANCELLED, LIVING_SETS, RUNNING
 from rocks.core.errors import IncoherentError, ToolError

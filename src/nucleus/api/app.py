@@ -13,17 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.routing import Match
 
-from nucleus.api import (
-    clusters,
-    computesets,
-    consoles,
-    events,
-    nodes,
-    operations,
-    pages,
-    reservations,
-    users,
-)
+from nucleus.api import clusters, computesets, consoles, events, nodes, operations, pages, users
 from nucleus.api.access import sign_in, tokens
 from nucleus.api.access.authentication import Authenticator, has_token
 from nucleus.api.library import image_uploads, images
@@ -34,11 +24,13 @@ from nucleus.api.problems import Problem, invalid, invalid_values, problem_of
 from nucleus.api.service import Service, identify
 from nucleus.backends.executor import create_executor
 from nucleus.backends.rocks import Rocks
+from nucleus.parts import installed
 from rocks.core.errors import RocksError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from fastapi import APIRouter
     from fastapi.routing import APIRoute
     from starlette.responses import Response
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -51,7 +43,6 @@ _ROUTERS = (
     clusters,
     nodes,
     computesets,
-    reservations,
     users,
     tokens,
     image_uploads,
@@ -109,6 +100,14 @@ def _answer_quickly(request: Request, route: APIRoute, values: Mapping[str, str]
         return pages.refusal(problem_of(error, request), request)
 
 
+def routers() -> list[APIRouter]:
+    """All of them, those of the parts last."""
+    return [
+        *(module.router for module in _ROUTERS),
+        *(one for part in installed().values() for one in part.routers()),
+    ]
+
+
 def create_application(configuration: Configuration, pool: Pool, executor: Executor | None = None) -> FastAPI:
     """The whole service as one ASGI application. It opens connections to the database when they are needed.
 
@@ -141,8 +140,8 @@ def create_application(configuration: Configuration, pool: Pool, executor: Execu
     )
     consoles.add_assets(application, Path(configuration.console.libraries))
     application.state.hub = events.Hub(pool)
-    for module in _ROUTERS:
-        application.include_router(module.router)
+    for router in routers():
+        application.include_router(router)
     application.add_exception_handler(Problem, _answer_error)
     application.add_exception_handler(RocksError, _answer_error)
     application.add_exception_handler(RequestValidationError, _answer_invalid)
@@ -169,14 +168,13 @@ async def _answer_invalid(request: Request, error: Exception) -> Response:
 
 def _unknown(request: Request) -> Problem:
     """The same answer as for a number or identifier that names nothing."""
-    path = request.url.path
-    number = path.split("/")[3][:64] if path.count("/") >= 3 else ""
-    if path.startswith("/v1/computeset/"):
-        return computesets.unknown_set(number)
-    if path.startswith("/v1/operation/"):
-        return operations.unknown_operation(number)
-    if path.startswith("/v1/reservation/"):
-        return reservations.unknown_reservation(number)
+    segments = request.url.path.split("/")
+    if len(segments) > 3 and segments[1] == "v1":
+        refusals = {"computeset": computesets.unknown_set, "operation": operations.unknown_operation}
+        for part in installed().values():
+            refusals |= part.unknown
+        if segments[2] in refusals:
+            return refusals[segments[2]](segments[3][:64])
     return _nothing()
 
 
@@ -199,9 +197,7 @@ async def _answer_http(request: Request, error: Exception) -> Response:
 def _methods(request: Request) -> set[str]:
     """The methods of all routes that have the path; of those without names in it, where there are any."""
     scope = {**request.scope, "method": "GET"}
-    routes = [
-        one for module in _ROUTERS for one in module.router.routes if one.matches(scope)[0] is not Match.NONE
-    ]
+    routes = [one for router in routers() for one in router.routes if one.matches(scope)[0] is not Match.NONE]
     exact = [one for one in routes if getattr(one, "path", None) == request.scope["path"]]
     found = {method for one in exact or routes for method in getattr(one, "methods", None) or ()}
     return found | {"HEAD"} if "GET" in found and has_head(request.scope["path"]) else found

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
 from nucleus.limits import MAX_WALLTIME_MINUTES
@@ -46,6 +47,11 @@ def _no_number(given: Any) -> Any:
 
 NO_BOOLEAN = BeforeValidator(_no_boolean)
 NO_NUMBER = BeforeValidator(_no_number)
+Time = Annotated[
+    AwareDatetime,
+    Field(ge=datetime(2000, 1, 1, tzinfo=UTC), lt=datetime(2200, 1, 1, tzinfo=UTC)),
+    NO_NUMBER,
+]
 NodeName = Annotated[str, StringConstraints(pattern=NODE_NAME)]
 NumberText = Annotated[str, StringConstraints(pattern=_NUMBER_TEXT)]
 Text = Annotated[str, StringConstraints(max_length=4096)]

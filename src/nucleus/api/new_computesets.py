@@ -8,11 +8,11 @@ from comet.client.hostlists import natural_key
 from nucleus.api import models
 from nucleus.api.nodes import named_nodes, nodes_by_name, seen_ago
 from nucleus.api.problems import Problem, forbidden, invalid
+from nucleus.backends.slurm import RESERVATIONS
 from nucleus.hostlists import expand
 from nucleus.limits import MAX_WALLTIME_MINUTES
 from nucleus.mirror import clusters
 from nucleus.mirror.hosts import listed_hosts
-from nucleus.reservations.slurm import RESERVATIONS
 from nucleus.states import ACTIVE, SYNCING, disk_state, is_image_free
 from rocks.core.errors import UserError
 

@@ -7,27 +7,24 @@ import html
 import json
 import logging
 import string
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from comet.client.errors import UsageError
 from comet.client.launcher_rules import FILE, launcher_values
 from nucleus.api.consoles import STATIC
-from nucleus.api.decorators import reads
 from nucleus.api.etags import json_answer
 from nucleus.api.metrics import METRICS_TYPE
 from nucleus.api.problems import PROBLEMS, Problem, answer_of, forbidden, headers_of, invalid, unavailable
 from nucleus.api.representations import text_of
-from nucleus.api.service import Known, Reading, Service, address_of, charged, service_of
+from nucleus.api.service import Known, Service, address_of, charged, service_of
 from nucleus.limits import STALE_INTERVALS
 from nucleus.mirror import audit, identity, observations, status
 from nucleus.mirror.hosts import listed_hosts
-from nucleus.reservations import records
-from nucleus.reservations.rules import Span, max_used_in_parts
 from rocks.core.errors import RocksError
 from rocks.core.names import counted
 
@@ -51,7 +48,6 @@ _PAGE_POLICY = (
 _SHELL = string.Template((STATIC / "shell.html").read_text("utf-8"))
 _ZONE = str(Path("/etc/localtime").resolve()).partition("/zoneinfo/")[2].removeprefix("posix/") or "UTC"
 """The site's time zone, by the name that browsers know."""
-Day = Annotated[date, Query(ge=date(2000, 1, 1), lt=date(2200, 1, 1))]
 _MAX_LAUNCHER_BYTES, _MAX_DOTS = 16 << 10, 50
 """Of a launcher.toml, and of a line of it: tomllib of Python 3.11 takes seconds for keys of many parts."""
 _MAX_REFUSAL = 300
@@ -101,28 +97,6 @@ async def owners_and_operators(
 ) -> Response:
     """A page for people: it has no data; its script asks for them, in the name of who has signed in."""
     return page(request, name.capitalize(), (STATIC / f"{name}.html").read_text("utf-8"), name)
-
-
-@router.get("/page/reservations/week")
-@reads
-def week(question: Reading, begin: Day) -> Response:
-    """Of each site, what each hour of the week from `begin` has left at its worst moment: [CPUs, GB of memory]."""
-    first = datetime(begin.year, begin.month, begin.day, tzinfo=UTC)
-    span = Span(first, first + timedelta(days=7))
-    sites = [
-        {
-            "name": site.name,
-            "available": site.is_available,
-            "left": [
-                (max(site.cpus - cpus, 0), max(site.memory_gb - memory_gb, 0))
-                for cpus, memory_gb in max_used_in_parts(
-                    records.shares_of(question.session, site.id, span), span, 7 * 24
-                )
-            ],
-        }
-        for site in records.list_sites(question.session)
-    ]
-    return json_answer(sites)
 
 
 @router.post("/page/computesets/launcher")
@@ -220,7 +194,6 @@ def metrics(request: Request) -> Response:
 def _metrics(service: Service) -> bytes:
     with service.pool.transaction() as session:
         values = status.gauges(session, datetime.now(UTC))
-        values["alarms"]["reservation",] = float(len(records.alarms(session)))
     values["streams"] = {(): float(service.stream_limit.count)}
     return service.metrics.text(values)
 

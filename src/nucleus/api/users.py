@@ -14,9 +14,9 @@ from nucleus.api.access import people
 from nucleus.api.access.authentication import demand_more_than_read
 from nucleus.api.decorators import changes, reads, route
 from nucleus.api.etags import conditional_json, json_answer
+from nucleus.api.models import Time
 from nucleus.api.problems import Problem, invalid
 from nucleus.api.representations import Json, text_of, user_json
-from nucleus.api.reservations import Time
 from nucleus.api.responsibility import responsibility
 from nucleus.api.service import Call, Change, Reading
 from nucleus.mirror import identity, usage

@@ -36,6 +36,9 @@ trap : TERM
 while :; do sleep 3600 & wait $!; kill $! 2>/dev/null; done
 """
 
+RESERVATIONS = "nucleus-"
+"""How the names of the reservations begin that this service's user has: they are of no computeset."""
+
 _NAME = re.compile(r"VC-JOB-\d+-[0-9a-z]+")
 _NUMBER = re.compile(r"(\d+)(?:;[^\n]*)?\n?")
 _ERROR = re.compile(r"error: (?:Batch job submission failed: )?(.+)")

@@ -16,7 +16,6 @@ from nucleus.mirror.migrate import set_up
 from nucleus.mirror.observations import SourceState
 from nucleus.mirror.pool import Guard
 from nucleus.poller.poller import Poller, interval_seconds, late_seconds
-from nucleus.reservations import records
 from rocks.core.errors import BusyError, UserError
 from rocks.core.names import counted
 
@@ -78,12 +77,12 @@ def _print_status(configuration: Configuration) -> int:
         sources = observations.read_sources(session)
         values = status.gauges(session, now)
         nodes, late = nodes_without_job(session), late_sets(session)
-        strays, reservations = nodes_without_host(session), records.alarms(session)
+        strays, alarms = nodes_without_host(session), status.alarms(session)
         idle, unknown = status.idle_parts(session), unknown_machines(session)
         uncharged, unavailable = late_charges(session), unavailable_nodes(session)
     late_polls = _print_polls(sources, now, configuration)
     if idle:
-        what = "does not run" if len(idle) == len(status.PARTS) else f"runs without {' and '.join(idle)}"
+        what = "does not run" if len(idle) == len(status.loops()) else f"runs without {' and '.join(idle)}"
         print(f"alarm: the service {what}: systemctl status rocks-nucleus, journalctl -u rocks-nucleus")
     for what in ("operations", "computesets"):
         counts = ", ".join(f"{count:.0f} {state}" for (state,), count in values[what].items())
@@ -98,15 +97,15 @@ def _print_status(configuration: Configuration) -> int:
         print(f"alarm: no state is known of {counted(count, 'machine')} on {host}: rocks list site")
     for node in nodes:
         _print_without_job(node)
-    for one in reservations:
-        print(f"alarm: {one}")
+    lines = [line for one in alarms for line in one.lines]
+    print(*(f"alarm: {line}" for line in lines), sep="\n", end="\n" * bool(lines))
     for number in late:
         print(
             f"alarm: the images of computeset {number} are not written back in time; rocks list host storagemap"
         )
     _print_slurm(configuration.batch.partition, uncharged, strays, unavailable)
-    alarms = (nodes, late, uncharged, strays, unavailable, reservations, late_polls, idle, unknown)
-    return int(any(alarms) or any(one.failures for one in sources))
+    found = (nodes, late, uncharged, strays, unavailable, lines, late_polls, idle, unknown)
+    return int(any(found) or any(one.failures for one in sources))
 
 
 def _print_without_job(node: NodeWithoutJob) -> None:

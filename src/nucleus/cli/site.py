@@ -1,11 +1,10 @@
-"""`nucleus cluster`, `allocation`, `host`, `site`, `usage`, `history` and `audit`."""
+"""`nucleus cluster`, `allocation`, `host`, `usage`, `history` and `audit`."""
 
 from __future__ import annotations
 
 import argparse
 import csv
 import json
-import re
 import sys
 import zlib
 from datetime import UTC, datetime
@@ -30,7 +29,6 @@ from nucleus.hostlists import expand
 from nucleus.mirror import audit, clusters, hosts, identity, operations, usage
 from nucleus.mirror.history import sizes
 from nucleus.records import SYSTEM
-from nucleus.reservations import mail, records
 from nucleus.states import PENDING
 from rocks.core.errors import IncoherentError, StateError, UserError
 from rocks.core.names import counted, printable
@@ -70,7 +68,7 @@ def run(given: argparse.Namespace, configuration: Configuration) -> int:
         raise UserError(
             f"computesets get the hosts of the partition {batch.partition} of Slurm; change its nodes there"
         )
-    given.configured, given.mail, given.history = batch.hosts, configuration.mail, configuration.history
+    given.configured, given.history = batch.hosts, configuration.history
     return perform(given, configuration)
 
 
@@ -213,73 +211,6 @@ def _used_hosts(session: Session) -> list[str]:
     return sorted(host for job in hosts.living_jobs(session) if job.state != PENDING for host in job.hosts)
 
 
-def _list_sites(_: Any, session: Session) -> None:
-    names = {project.id: project.name for project in identity.list_projects(session)}
-    rows = [
-        (
-            one.name,
-            one.cpus,
-            one.memory_gb,
-            "yes" if one.has_ent else "no",
-            one.login,
-            names.get(one.project_id or 0),
-        )
-        for one in records.list_sites(session)
-    ]
-    print_table(("SITE", "CPUS", "MEMORY (GB)", "ENT", "ADDRESS", "ADMINISTRATORS"), rows)
-
-
-def _add_site(given: Any, session: Session) -> str:
-    name = check_name(given.site, "a site")
-    for number, what in ((given.cpus, "CPUs"), (given.memory_gb, "GB of memory")):
-        if not 1 <= number <= _MAX_OF_SITE:
-            raise UserError(f"{name} cannot have {number} {what}: it may have 1 to {_MAX_OF_SITE}")
-    if given.address and not _ADDRESS.fullmatch(given.address):
-        raise UserError(f"{printable(repr(given.address))} is no address of a site: USER@HOST is needed")
-    project = the_project(session, given.project).id if given.project else None
-    columns = {"name": name, "cpus": given.cpus, "memory_gb": given.memory_gb, "has_ent": given.ent}
-    with unique(f"the site {name}"):
-        session.insert("reservation_site", {**columns, "address": given.address, "project_id": project})
-    record(session, "add_site", name)
-    return f"added {name}; what owners reserve there: comet reservation list"
-
-
-def _the_site(session: Session, name: str) -> records.Site:
-    site = records.find_site(session, name, is_locked=True)
-    if site is None:
-        raise UserError(f"there is no site {printable(repr(name))}; nucleus site list")
-    return site
-
-
-def _remove_site(given: Any, session: Session) -> str:
-    site = _the_site(session, given.site)
-    living = records.living_reservations(session, site.id)
-    if living:
-        raise StateError(
-            f"the site {site.name} has reservations that have not ended; as an operator:"
-            f" {', '.join(f'comet reservation cancel {number}' for number in living[:5])}{', …' if living[5:] else ''},"
-            " then try again when comet reservation list shows that they have ended"
-        )
-    records.remove_site(session, site.id)
-    record(session, "remove_site", site.name)
-    return f"removed {site.name}, and its reservations"
-
-
-def _retire_site(given: Any, session: Session) -> str:
-    site = _the_site(session, given.site)
-    if site.login is None:
-        raise UserError(f"{site.name} is this site: cancel its reservations, and their clusters are removed")
-    ended = records.fail_all(session, site.id)
-    for number, version in ended.items():
-        mail.store(session, given.mail, number, version, records.FAILED)
-    session.update("reservation_site", {"is_available": False}, id=site.id)
-    record(session, "retire_site", site.name)
-    return (
-        f"ended as failed: {counted(len(ended), 'interval')} of reservations of {site.name}; what runs there was not"
-        " removed"
-    )
-
-
 def _list_audit(given: Any, session: Session) -> None:
     if given.last < 1:
         raise UserError(f"--last={given.last}: at least one row is needed, as in --last=50")
@@ -351,9 +282,6 @@ def _moment(text: str) -> datetime:
         raise argparse.ArgumentTypeError(f"{text!r} is no time; give a date such as 2026-12-01") from None
 
 
-_MAX_OF_SITE = 1_000_000
-_ADDRESS = re.compile(r"[a-z_][a-z0-9_-]{0,31}@[A-Za-z0-9][A-Za-z0-9.:-]{0,252}")
-
 _NODE = ("cluster", ("node", {"nargs": "?", "metavar": "NODE"}))
 _COMMANDS = {
     "cluster": {
@@ -385,30 +313,6 @@ _COMMANDS = {
             "let no more computesets have them; one in use leaves when its set ends",
             _change_hosts,
             ("hosts",),
-        ),
-    },
-    "site": {
-        "list": Action("list the sites that owners can reserve", _list_sites),
-        "add": Action(
-            "let owners reserve a site; without --address it is this one",
-            _add_site,
-            (
-                "site",
-                ("--cpus", {"type": int, "required": True, "metavar": "N", "help": "CPUs for clusters"}),
-                (
-                    "--memory-gb",
-                    {"type": int, "required": True, "metavar": "GB", "help": "memory for clusters"},
-                ),
-                ("--address", {"metavar": "USER@HOST", "help": "of a site that is reached by SSH"}),
-                ("--project", {"metavar": "PROJECT", "help": "its members administer the site"}),
-                ("--ent", {"action": "store_true", "help": "it has the network ent to other sites"}),
-            ),
-        ),
-        "remove": Action(
-            "remove a site, and its reservations, which must have ended", _remove_site, ("site",)
-        ),
-        "retire": Action(
-            "let nobody reserve a site that is gone, and end what is reserved there", _retire_site, ("site",)
         ),
     },
     "audit": {

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from nucleus.backends.batch import Batch
-    from nucleus.computesets.timers import Clock
     from nucleus.configuration import Configuration
     from nucleus.mirror.pool import Guard, Session
+    from nucleus.operations.timers import Clock
     from nucleus.records import Computeset
 
 _LOG = logging.getLogger(__name__)

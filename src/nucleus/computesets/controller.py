@@ -32,12 +32,12 @@ from nucleus.computesets.seen import (
     jobs_by_name,
     node_events,
 )
-from nucleus.computesets.timers import Clock
 from nucleus.mirror import clusters, computesets, operations
 from nucleus.mirror.columns import new_ulid
 from nucleus.mirror.events import NEWS, WORK
 from nucleus.mirror.hosts import SCHEDULED, nodes_without_host, record_hosts, record_unavailable
 from nucleus.mirror.pool import logged
+from nucleus.operations.timers import Clock
 from nucleus.records import SYSTEM, Computeset, JsonObject
 from nucleus.states import (
     CREATED,

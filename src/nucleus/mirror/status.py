@@ -10,11 +10,13 @@ from nucleus.mirror.computesets import late_charges, late_sets, nodes_without_jo
 from nucleus.mirror.hosts import nodes_without_host, unavailable_nodes, unknown_machines
 from nucleus.mirror.observations import SCHEDULER, read_sources
 from nucleus.mirror.pool import lock_name
+from nucleus.parts import installed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from nucleus.mirror.pool import Session
+    from nucleus.parts import Alarm
 
 
 def oldest_poll_seconds(session: Session, now: datetime) -> float | None:
@@ -29,15 +31,16 @@ def oldest_poll_seconds(session: Session, now: datetime) -> float | None:
     return age
 
 
-PARTS = ("poller", "computesets", "reservations")
-"""Parts of the service of which each has a `Guard` of its name while it is at work."""
+def loops() -> list[str]:
+    """What the service runs of which each has a `Guard` of its name while it is at work."""
+    return ["poller", "computesets", *(name for name, part in installed().items() if part.loop)]
 
 
 def idle_parts(session: Session) -> list[str]:
-    """Those of `PARTS` that no process does: the server frees the lock of one that ends, however it does."""
+    """Those of `loops` that no process does: the server frees the lock of one that ends, however it does."""
     return [
         name
-        for name in PARTS
+        for name in loops()
         if session.value("SELECT IS_FREE_LOCK(%s)", (lock_name(session.settings, name),))
     ]
 
@@ -52,6 +55,11 @@ def machines_of_hosts(
         f" WHERE n.physical_host IN ({placeholders(hosts)}) AND n.gone_at IS NULL ORDER BY c.name, n.name",
         list(hosts),
     )
+
+
+def alarms(session: Session) -> list[Alarm]:
+    """Those of the parts."""
+    return [one for part in installed().values() for one in part.alarms(session)]
 
 
 def gauges(session: Session, now: datetime) -> dict[str, dict[tuple[str, ...], float]]:
@@ -72,6 +80,7 @@ def gauges(session: Session, now: datetime) -> dict[str, dict[tuple[str, ...], f
             ("computeset-without-charge",): float(len(late_charges(session))),
             ("machine-without-state",): float(sum(count for _, count in unknown_machines(session))),
             ("part-not-running",): float(len(idle_parts(session))),
+            **{(one.kind,): float(one.number) for one in alarms(session)},
         },
         "poll_age_seconds": {
             (one.name,): (now - one.observed).total_seconds() for one in sources if one.observed is not None

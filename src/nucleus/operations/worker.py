@@ -1,10 +1,11 @@
 """Threads that claim operations and do them.
 
-VERBS says which kind is done by what; `cli.serve` adds those of reservations, which import this module.
+VERBS says which kind is done by what, and the parts have more.
 """
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import threading
@@ -22,6 +23,7 @@ from nucleus.operations import library, power
 from nucleus.operations.causes import UnfinishedError, error_for
 from nucleus.operations.job import Job, LaterError, LostError, Tools
 from nucleus.operations.retries import UNREACHED, is_outcome, pause_seconds
+from nucleus.parts import installed
 from nucleus.records import SYSTEM, JsonObject, NewOperation, Operation
 from nucleus.states import ENDED_OPERATIONS, SUCCEEDED
 from rocks.core.errors import BugError, RocksError
@@ -97,6 +99,15 @@ VERBS: dict[str, Callable[[Job], JsonObject]] = {
 """Kind of an operation → what does it. Errors are stored with the operation."""
 
 
+@functools.cache
+def verbs() -> dict[str, Callable[[Job], JsonObject]]:
+    """`VERBS`, and those of the parts."""
+    found = dict(VERBS)
+    for part in installed().values():
+        found |= part.verbs()
+    return found
+
+
 class Workers:
     """The workers of a process: one thread claims, others do."""
 
@@ -104,9 +115,11 @@ class Workers:
         self._settings = configuration.work
         self._pool = pool
         self._stop = threading.Event()
-        self._tools = Tools(pool, rocks, configuration.work, self._stop, configuration.batch)
+        self._tools = Tools(
+            pool, rocks, configuration.work, self._stop, configuration.batch, configuration.mail
+        )
         self._name = os.urandom(6).hex()
-        self._claimant = Claimant(self._name, self._settings.threads, self._settings.per_host, list(VERBS))
+        self._claimant = Claimant(self._name, self._settings.threads, self._settings.per_host, list(verbs()))
         self._guard = Guard(pool.settings, f"{WORKER_LOCK}{self._name}")
         self._threads = ThreadPoolExecutor(self._settings.threads, thread_name_prefix="work")
         self._free = threading.Semaphore(self._settings.threads)
@@ -172,4 +185,4 @@ def perform(tools: Tools, operation: Operation) -> None:
 def _verb(operation: Operation) -> Callable[[Job], JsonObject]:
     if "nodes" in operation.arguments and operation.target_node is None and operation.kind == "attach_iso":
         return partial(of_each_node, kind=operation.kind)
-    return VERBS[operation.kind]
+    return verbs()[operation.kind]

@@ -131,7 +131,7 @@ def pool(nucleus_settings: DatabaseSettings) -> Iterator[Pool]:
 @pytest.fixture
 def service_locks(pool: Pool) -> Iterator[list[Guard]]:
     """Those of the parts of a service, as far as no other fixture holds them."""
-    guards = [Guard(pool.settings, name) for name in status.PARTS]
+    guards = [Guard(pool.settings, name) for name in status.loops()]
     for one in guards:
         one.take()
     yield guards

@@ -3,11 +3,11 @@
 from lab.slurm.nodes import obey
 from nucleus.backends.batch import Batch
 from nucleus.computesets.controller import ComputesetController
-from nucleus.computesets.timers import Clock
 from nucleus.configuration import BatchSettings, Configuration
 from nucleus.mirror import computesets, events, identity, status
 from nucleus.mirror.observations import database_now
 from nucleus.mirror.pool import Guard, Pool
+from nucleus.operations.timers import Clock
 from nucleus.records import SYSTEM, Computeset
 from rocks.core.process import run
 from tests.slurm_site import ACCOUNT, PARTITION, USER, SlurmSite

@@ -17,12 +17,12 @@ from nucleus.backends.rocks import Rocks
 from nucleus.cli.main import main
 from nucleus.computesets.controller import ComputesetController
 from nucleus.computesets.host_list import HostList
-from nucleus.computesets.timers import Clock
 from nucleus.configuration import Configuration, DatabaseSettings, WorkSettings
 from nucleus.mirror import clusters, computesets, events, operations, status
 from nucleus.mirror.observations import database_now, record_source
 from nucleus.mirror.pool import Guard, Pool, Session
 from nucleus.operations.job import Tools
+from nucleus.operations.timers import Clock
 from nucleus.operations.worker import perform
 from nucleus.records import SYSTEM, NewOperation
 from rocks.core.errors import ToolError

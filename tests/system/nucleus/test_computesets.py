@@ -72,8 +72,8 @@ def program(
     }
     # the simulator instead of the service that runs `rocks` as root
     simulated = ["lab.simulator", environment["NUCLEUS_EXECUTOR_SOCKET"]]
-    words = simulated if arguments[0] == "executor" else ["nucleus.cli", *arguments]
-    started = start_with_pipes([sys.executable, "-m", *words], environment)
+    started_by = simulated if arguments[0] == "executor" else ["nucleus.cli", *arguments]
+    started = start_with_pipes([sys.executable, "-m", *started_by], environment)
     try:
         yield started
     finally:

@@ -17,11 +17,11 @@ from nucleus.backends.executor import Answer
 from nucleus.backends.rocks import Rocks
 from nucleus.computesets.controller import ComputesetController
 from nucleus.computesets.host_list import HostList
-from nucleus.computesets.timers import Clock
 from nucleus.configuration import Configuration, WorkSettings
 from nucleus.mirror import clusters, computesets, events, operations
 from nucleus.mirror.pool import Guard, Pool
 from nucleus.operations.job import Tools
+from nucleus.operations.timers import Clock
 from nucleus.operations.worker import perform
 from nucleus.poller.poller import Poller
 from nucleus.records import SYSTEM, NewOperation, Operation

@@ -15,10 +15,10 @@ import pytest
 from nucleus.backends import slurm
 from nucleus.configuration import BatchSettings
 from nucleus.mirror.pool import Pool
-from nucleus.reservations import reserve
-from nucleus.reservations.rules import Span
-from nucleus.reservations.slurm import SlurmReservations
 from nucleus.states import SCHEDULER_AWAY, TOO_FEW_HOSTS
+from owners.reservations import reserve
+from owners.reservations.reserve import SlurmReservations
+from owners.reservations.rules import Span
 from rocks.core.process import Finished
 from rocks.database.settings import Settings
 from tests.slurm_site import PARTITION, USER, SlurmSite, slurm_site

@@ -31,7 +31,7 @@ _ARCHIVES = "/opt/rocks/lib/systemd"
 def installed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
     """Package → the paths of its files and folders, as packaging/install lays them."""
     top = tmp_path_factory.mktemp("tree")
-    for name in ("docs", "graphs", "nodes", "packaging", "src"):
+    for name in ("docs", "graphs", "nodes", "packaging", "roll", "src"):
         (top / name).symlink_to(CHECKOUT / name)
     for name in ("browser", "man", "vendor", "vendor-nucleus"):
         (top / name).mkdir()
@@ -56,6 +56,8 @@ def _texts() -> dict[Path, str]:
     for folder in (
         "src/rocks",
         "src/nucleus",
+        "src/owners",
+        "roll/pragma/owners",
         "nodes",
         "graphs",
         "packaging/files",

@@ -6,8 +6,8 @@ from typing import Any
 from unittest.mock import MagicMock
 
 from nucleus.computesets.checks import Scheduler
-from nucleus.computesets.timers import Clock
 from nucleus.configuration import BatchSettings, Configuration
+from nucleus.operations.timers import Clock
 from rocks.core.errors import HostError
 
 

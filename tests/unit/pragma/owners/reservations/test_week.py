@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from datetime import UTC, datetime, timedelta
 
-from nucleus.reservations.rules import Share, Span, max_used, max_used_in_each, max_used_in_parts
+from owners.reservations.rules import Share, Span, max_used, max_used_in_each, max_used_in_parts
 
 MONDAY = datetime(2026, 11, 30, tzinfo=UTC)
 WEEK = Span(MONDAY, MONDAY + timedelta(days=7))

@@ -14,8 +14,8 @@ from nucleus.mirror import operations
 from nucleus.operations.causes import RefusedError
 from nucleus.operations.job import LaterError
 from nucleus.records import NewOperation
-from nucleus.reservations import records, smtp
-from nucleus.reservations.records import FAILED, RUNNING, STOPPED, Mailed
+from owners.reservations import records, smtp
+from owners.reservations.records import FAILED, RUNNING, STOPPED, Mailed
 from rocks.core.clock import utc_now
 from rocks.core.errors import ToolError, UserError
 from rocks.core.process import run
@@ -69,9 +69,9 @@ def store(session: Session, settings: MailSettings, number: int, version: int, s
         operations.insert_operation(session, new)
 
 
-def send(settings: MailSettings, job: Job) -> JsonObject:
+def send(job: Job) -> JsonObject:
     """Send the mail of an operation; none where its owner has no address."""
-    arguments = job.operation.arguments
+    settings, arguments = job.tools.mail, job.operation.arguments
     mailed, running = job.transaction(
         lambda session: (
             records.mailed_of(session, arguments["interval"]),

@@ -4,27 +4,27 @@ from __future__ import annotations
 
 import logging
 from contextlib import nullcontext, suppress
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from fastapi import APIRouter, Path, Query
-from pydantic import AwareDatetime, Field, StrictBool, StringConstraints
+from pydantic import Field, StrictBool, StringConstraints
 from starlette.responses import Response
 
 from nucleus.api.access.throttles import AtOnce
 from nucleus.api.clusters import Cursor, Limit
 from nucleus.api.decorators import changes, reads, route
 from nucleus.api.etags import conditional_json, json_answer
-from nucleus.api.models import NO_BOOLEAN, NO_NUMBER, VC_NAME, Answer, Moment, Request, Text
+from nucleus.api.models import NO_BOOLEAN, VC_NAME, Answer, Moment, Request, Text, Time
 from nucleus.api.paging import number_of, page_of, paged
 from nucleus.api.problems import Problem, conflict, forbidden, invalid
 from nucleus.api.representations import shaped, text_of
 from nucleus.api.responsibility import demand_acknowledgement
 from nucleus.api.service import Change, Known, Reading, changing, no_content
 from nucleus.mirror.pool import logged
-from nucleus.reservations import records, reserve
-from nucleus.reservations.rules import MAX_DAYS, MAX_INTERVALS, Span, max_used, spans_of
-from nucleus.reservations.site import LocalSite, listed_images
+from owners.reservations import records, reserve
+from owners.reservations.rules import MAX_DAYS, MAX_INTERVALS, Span, max_used, max_used_in_parts, spans_of
+from owners.reservations.site import LocalSite, listed_images
 from rocks.core.errors import RocksError, StateError, UserError
 from rocks.core.near_names import nearest
 from rocks.core.public_keys import read_new_keys
@@ -35,9 +35,11 @@ if TYPE_CHECKING:
 
     from nucleus.api.representations import Json
     from nucleus.api.service import Service
-    from nucleus.reservations.records import Reservation, Site
+    from owners.reservations.records import Reservation, Site
 
 router = APIRouter()
+page_router = APIRouter(include_in_schema=False)
+Day = Annotated[date, Query(ge=date(2000, 1, 1), lt=date(2200, 1, 1))]
 _LOG = logging.getLogger(__name__)
 
 MAX_CPUS, MAX_MEMORY_GB = 100_000, 1_000_000
@@ -48,11 +50,6 @@ _TURNS = AtOnce("reservations that are being made", 1, max_of_all=2, retry_secon
 Number = Annotated[int, Path(ge=1, le=0x7FFFFFFF)]
 Cpus = Annotated[int, Field(ge=1, le=MAX_CPUS), NO_BOOLEAN]
 MemoryGb = Annotated[int, Field(ge=1, le=MAX_MEMORY_GB), NO_BOOLEAN]
-Time = Annotated[
-    AwareDatetime,
-    Field(ge=datetime(2000, 1, 1, tzinfo=UTC), lt=datetime(2200, 1, 1, tzinfo=UTC)),
-    NO_NUMBER,
-]
 When = Annotated[Time | None, Query()]
 
 
@@ -328,3 +325,25 @@ def unknown_reservation(number: int | str) -> Problem:
         "unknown-reservation",
         f"there is no reservation {number} of yours; `comet reservation list` lists them",
     )
+
+
+@page_router.get("/page/reservations/week")
+@reads
+def week(question: Reading, begin: Day) -> Response:
+    """Of each site, what each hour of the week from `begin` has left at its worst moment: [CPUs, GB of memory]."""
+    first = datetime(begin.year, begin.month, begin.day, tzinfo=UTC)
+    span = Span(first, first + timedelta(days=7))
+    sites = [
+        {
+            "name": site.name,
+            "available": site.is_available,
+            "left": [
+                (max(site.cpus - cpus, 0), max(site.memory_gb - memory_gb, 0))
+                for cpus, memory_gb in max_used_in_parts(
+                    records.shares_of(question.session, site.id, span), span, 7 * 24
+                )
+            ],
+        }
+        for site in records.list_sites(question.session)
+    ]
+    return json_answer(sites)

@@ -9,18 +9,18 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from nucleus.computesets.timers import Clock
 from nucleus.mirror import operations
 from nucleus.mirror.events import WORK
 from nucleus.mirror.pool import logged
+from nucleus.operations.timers import Clock
 from nucleus.records import SYSTEM, NewOperation, Operation
-from nucleus.reservations import lifecycle, mail, records
-from nucleus.reservations.lifecycle import NOT_STARTED, TOO_LATE
-from nucleus.reservations.records import RUNNING
-from nucleus.reservations.reserve import scheduler_of
-from nucleus.reservations.rules import STOP_SECONDS
-from nucleus.reservations.work import BOOT, STOP
 from nucleus.states import CANCELLED, ENDED_OPERATIONS, QUEUED, SUCCEEDED
+from owners.reservations import lifecycle, mail, records
+from owners.reservations.lifecycle import NOT_STARTED, TOO_LATE
+from owners.reservations.records import RUNNING
+from owners.reservations.reserve import scheduler_of
+from owners.reservations.rules import STOP_SECONDS
+from owners.reservations.work import BOOT, STOP
 from rocks.core.errors import RocksError
 
 if TYPE_CHECKING:
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from nucleus.configuration import Configuration
     from nucleus.mirror.pool import Guard, Session
     from nucleus.records import JsonObject
-    from nucleus.reservations.lifecycle import Step
-    from nucleus.reservations.records import Living
+    from owners.reservations.lifecycle import Step
+    from owners.reservations.records import Living
 
 _LOG = logging.getLogger(__name__)
 _KINDS = {"boot": BOOT, "stop": STOP}

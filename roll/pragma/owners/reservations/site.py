@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from nucleus.backends.rocks import SiteError
-from nucleus.reservations.rules import STOP_SECONDS
+from owners.reservations.rules import STOP_SECONDS
 from rocks.core.errors import EXIT_UNKNOWN_COMMAND, HostError, ToolError
 from rocks.core.process import run
 from rocks.core.terminal import one_line
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from nucleus.backends.rocks import Rocks
-    from nucleus.reservations.records import Requested
+    from owners.reservations.records import Requested
 
 MAX_SECONDS = 3600.0
 """Of a boot, a shutdown or a removal: vc-in.xml may have computes wait for their frontend."""

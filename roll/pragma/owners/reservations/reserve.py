@@ -12,11 +12,13 @@ the hosts would do the second alone. Slurm deletes no reservation with a job tha
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nucleus.backends.batch import NewJob
 from nucleus.backends.slurm import Slurm, is_away
 from nucleus.states import PENDING, RUNNING
+from owners.reservations import records
+from owners.reservations.rules import Span, first_conflict
 from rocks.core.errors import HostError, RocksError, StateError
 from rocks.core.terminal import one_line
 
@@ -25,10 +27,9 @@ if TYPE_CHECKING:
 
     from nucleus.backends.batch import Job
     from nucleus.configuration import BatchSettings
-    from nucleus.reservations.rules import Span
+    from nucleus.mirror.pool import Session
+    from owners.reservations.records import Reservation, Site
 
-RESERVATIONS = "nucleus-"
-"""How the names of this service's begin; the number of the interval follows."""
 
 _NAME = re.compile(r"^ReservationName=nucleus-([0-9]{1,10}) ")
 _JOB = re.compile(r"nucleus-([0-9]{1,10})")
@@ -143,3 +144,48 @@ class SlurmReservations:
         for line in finished.error_text.splitlines():
             if is_away(line) or not any(part in line for part in passes):
                 raise HostError(f"scontrol failed: {one_line(line)[:200]}; {_ADVICE}")
+
+
+# Makes and cancels reservations, in a transaction of the caller's.
+
+
+def scheduler_of(login: str | None, batch: BatchSettings) -> SlurmReservations | None:
+    """What keeps the reservations of the site with this login; None where Nucleus alone does."""
+    return SlurmReservations(batch) if login is None and batch.kind == "slurm" else None
+
+
+def reserve(
+    session: Session, site: Site, spans: Sequence[Span], columns: dict[str, Any], batch: BatchSettings
+) -> int:
+    """Store a reservation of a site that is locked, and have its scheduler reserve each interval; its number.
+
+    StateError, in words for owners, for a site without room in one of the intervals: then nothing is reserved.
+    """
+    whole = Span(spans[0].begin, spans[-1].end)
+    requested = columns["cpus"], columns["memory_gb"]
+    conflict = first_conflict(
+        (site.cpus, site.memory_gb), records.shares_of(session, site.id, whole), spans, requested
+    )
+    if conflict is not None:
+        span, cpus, memory_gb = conflict
+        raise StateError(
+            f"{site.name} has {cpus} CPUs and {memory_gb} GB left from {span.begin:%Y-%m-%d %H:%M} to {span.end:%H:%M}"
+            f" UTC, and {requested[0]} CPUs and {requested[1]} GB were asked for; choose another time, or less"
+        )
+    number, intervals = records.insert_reservation(session, {**columns, "site_id": site.id}, spans)
+    scheduler = scheduler_of(site.login, batch)
+    if scheduler is not None:
+        # what a death leaves, the next round of the controller ends
+        scheduler.create(intervals, requested[0])
+    return number
+
+
+def cancel(session: Session, site: Site, one: Reservation, actor: str) -> list[int]:
+    """Cancel what is left of a reservation. What runs is stopped, and keeps its place until then.
+
+    Its owner reads when it was another one, `actor`, who cancelled it. The intervals that this site's scheduler is to
+    end after the commit; those that it does not end then, the next round of the controller ends.
+    """
+    reason = None if actor == one.owner else "cancelled by the site's administrators"
+    waiting = records.cancel(session, one.id, reason)
+    return waiting if site.login is None else []

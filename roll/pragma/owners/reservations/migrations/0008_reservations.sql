@@ -40,7 +40,7 @@ CREATE TABLE IF NOT EXISTS reservation_interval (
   request CHAR(24) CHARACTER SET ascii NOT NULL,
   cluster VARCHAR(128) NULL,
   address VARCHAR(64) CHARACTER SET ascii NULL,
-  timers LONGTEXT NOT NULL DEFAULT '{}' CHECK (JSON_VALID(timers)),
+  notes LONGTEXT NOT NULL DEFAULT '{}' CHECK (JSON_VALID(notes)),
   KEY (ends_at),
   FOREIGN KEY (reservation_id) REFERENCES reservation (id) ON DELETE CASCADE
 ) ENGINE=InnoDB;

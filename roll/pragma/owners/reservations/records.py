@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nucleus.mirror import identity
 from nucleus.mirror.columns import columns_of, from_json, in_one, moment_of, placeholders
-from nucleus.reservations.rules import Share, Span
+from owners.reservations.rules import Share, Span
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

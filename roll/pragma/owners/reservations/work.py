@@ -7,20 +7,18 @@ from typing import TYPE_CHECKING
 
 from nucleus.operations.causes import RefusedError
 from nucleus.operations.job import LaterError
-from nucleus.reservations import records, site
-from nucleus.reservations.reserve import scheduler_of
-from nucleus.reservations.site import LocalSite, RemoteSite
 from nucleus.states import SCHEDULER_AWAY
+from owners.reservations import records, site
+from owners.reservations.reserve import scheduler_of
+from owners.reservations.site import LocalSite, RemoteSite
 from rocks.core.errors import HostError, RocksError, ToolError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from nucleus.backends.batch import Job as HoldingJob
     from nucleus.operations.job import Job
     from nucleus.records import JsonObject
-    from nucleus.reservations.records import Requested
-    from nucleus.reservations.site import SiteConnection
+    from owners.reservations.records import Requested
+    from owners.reservations.site import SiteConnection
 
 _LOG = logging.getLogger(__name__)
 BOOT, STOP = "boot_reservation", "stop_reservation"
@@ -129,7 +127,3 @@ def _begin(job: Job) -> tuple[Requested, SiteConnection]:
     if requested.login is None:
         return requested, LocalSite(job.rocks, arguments["folder"])
     return requested, RemoteSite(requested.login, job.tools.settings.command_seconds)
-
-
-VERBS: dict[str, Callable[[Job], JsonObject]] = {BOOT: boot, STOP: stop}
-"""Kind of an operation → what does it, for `operations.worker`."""

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from nucleus.backends.executor_service import is_allowed
-from nucleus.reservations.lifecycle import BEGIN, STOP, TABLE
-from nucleus.reservations.records import LIVING
-from nucleus.reservations.site import Seen, remove, seen_cluster
+from owners.reservations.lifecycle import BEGIN, STOP, TABLE
+from owners.reservations.records import LIVING
+from owners.reservations.site import Seen, remove, seen_cluster
 from rocks.core.errors import ToolError
 
 

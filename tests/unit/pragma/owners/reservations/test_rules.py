@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from nucleus.reservations.rules import (
+from owners.reservations.rules import (
     MAX_DAYS,
     MAX_INTERVALS,
     Share,

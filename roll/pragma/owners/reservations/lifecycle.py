@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from nucleus.reservations.records import CANCELLED, FAILED, RUNNING, STARTING, STOPPED, STOPPING, WAITING
+from owners.reservations.records import CANCELLED, FAILED, RUNNING, STARTING, STOPPED, STOPPING, WAITING
 
 NOT_STARTED, TOO_LATE = "the cluster was not started", "the cluster did not answer in time"
 BEGIN, STOP = "begin", "stop"

@@ -1,0 +1,81 @@
+"""Parts: what owners use besides, each in one folder. It registers here all that it adds to the service.
+
+A folder of the package `owners` is a part, and its module has `PART`; what is there is in use. A site without that
+package polls, answers what it has polled, and does what is asked for. Parts do not know each other.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import pkgutil
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable, Mapping, Sequence
+
+    from fastapi import APIRouter
+
+    from nucleus.api.problems import Problem
+    from nucleus.configuration import Configuration
+    from nucleus.mirror.pool import Pool, Session
+    from nucleus.operations.job import Job
+    from nucleus.records import JsonObject
+
+
+class Command(NamedTuple):
+    """A command of `nucleus`: its line of help, and its module.
+
+    The module has `add_arguments`, and `run`, which returns the exit status and raises RocksError.
+    """
+
+    line: str
+    module: str
+
+
+class Alarm(NamedTuple):
+    """What needs an operator: its kind, of how many it is true now, and the lines of `nucleus status` about them."""
+
+    kind: str
+    number: int
+    lines: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Part:
+    """What a part adds. What takes long to import is imported by the functions."""
+
+    routers: Callable[[], Sequence[APIRouter]] = tuple
+    """Of the REST interface, in this order."""
+
+    unknown: Mapping[str, Callable[[str], Problem]] = field(default_factory=dict)
+    """Noun of a path → the refusal of a text that names nothing of it."""
+
+    verbs: Callable[[], Mapping[str, Callable[[Job], JsonObject]]] = dict
+    """Kind of an operation → what does it."""
+
+    loop: Callable[[Configuration, Pool], Callable[[threading.Event], None]] | None = None
+    """What runs until the event is set, with a `Guard` of the part's name; UserError where it cannot."""
+
+    migrations: str = ""
+    """The package with the folder `migrations`, whose numbers nobody else has."""
+
+    gauges: Callable[[Session], Mapping[str, Mapping[tuple[str, ...], float]]] = lambda _: {}
+    """Gauge of `api.metrics` → state → how many."""
+
+    alarms: Callable[[Session], Sequence[Alarm]] = lambda _: ()
+    commands: Mapping[str, Command] = field(default_factory=dict)
+    """Command of `nucleus` → what it is."""
+
+
+@functools.cache
+def installed() -> Mapping[str, Part]:
+    """Name → the part, of those that are there, by name."""
+    try:
+        owners = importlib.import_module("owners")
+    except ModuleNotFoundError:
+        return {}
+    names = sorted(one.name for one in pkgutil.iter_modules(owners.__path__))
+    return {name: importlib.import_module(f"owners.{name}").PART for name in names}
