@@ -14,15 +14,16 @@ from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from fastapi import APIRouter
 
     from nucleus.api.problems import Problem
+    from nucleus.api.service import Change
     from nucleus.configuration import Configuration
     from nucleus.mirror.pool import Pool, Session
     from nucleus.operations.job import Job
-    from nucleus.records import JsonObject
+    from nucleus.records import Cluster, JsonObject, NewEvent, Node
 
 
 class Command(NamedTuple):
@@ -36,11 +37,21 @@ class Command(NamedTuple):
 
 
 class Alarm(NamedTuple):
-    """What needs an operator: its kind, of how many it is true now, and the lines of `nucleus status` about them."""
+    """What needs an operator: its kind, of how many it is true now, and the lines of `nucleus status` about them.
+
+    One without a kind is in no metric.
+    """
 
     kind: str
     number: int
-    lines: Sequence[str]
+    lines: Callable[[Configuration], Sequence[str]]
+
+
+class Polled(NamedTuple):
+    """What the commands of a poll have printed that is not of clusters; None: not asked, or without an answer."""
+
+    hosts: Collection[str] | None
+    """Names of the physical hosts."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +77,12 @@ class Part:
     """Gauge of `api.metrics` → state → how many."""
 
     alarms: Callable[[Session], Sequence[Alarm]] = lambda _: ()
+    may_act: Callable[[Change, str, Cluster, Sequence[Node]], None] = lambda *_: None
+    """Problem when an action (of power, or attach_iso) may not be done to one of the nodes of a cluster."""
+
+    on_poll: Callable[[Session, Polled], Sequence[NewEvent]] = lambda *_: ()
+    """Stores more of what was polled, in the transaction of the poll; the events of that."""
+
     commands: Mapping[str, Command] = field(default_factory=dict)
     """Command of `nucleus` → what it is."""
 

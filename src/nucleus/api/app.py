@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.routing import Match
 
-from nucleus.api import clusters, computesets, consoles, events, nodes, operations, pages, users
+from nucleus.api import clusters, consoles, events, nodes, operations, pages, users
 from nucleus.api.access import sign_in, tokens
 from nucleus.api.access.authentication import Authenticator, has_token
 from nucleus.api.library import image_uploads, images
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
 _ROUTERS = (
     clusters,
     nodes,
-    computesets,
     users,
     tokens,
     image_uploads,
@@ -170,7 +169,7 @@ def _unknown(request: Request) -> Problem:
     """The same answer as for a number or identifier that names nothing."""
     segments = request.url.path.split("/")
     if len(segments) > 3 and segments[1] == "v1":
-        refusals = {"computeset": computesets.unknown_set, "operation": operations.unknown_operation}
+        refusals = {"operation": operations.unknown_operation}
         for part in installed().values():
             refusals |= part.unknown
         if segments[2] in refusals:

@@ -16,8 +16,9 @@ from nucleus.api.quotas import demand_quota
 from nucleus.api.responsibility import demand_acknowledgement, demand_leader
 from nucleus.api.service import Change, accepted, find_cluster, find_node, unknown_node
 from nucleus.hostlists import MAX_OWNERS_NODES, expand
-from nucleus.mirror import clusters, computesets, operations
-from nucleus.states import ACTIVE, RUNNING, SYNCING, disk_state, is_ending, is_off
+from nucleus.mirror import clusters, operations
+from nucleus.parts import installed
+from nucleus.states import SYNCING, disk_state, is_off
 from rocks.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -59,11 +60,7 @@ def _power(change: Change, action: str, c: str, n: str | None) -> Response:
     cluster = find_cluster(change, c, lock=True)
     node = find_node(change, cluster, n, lock=True)
     demand_cluster_match(change, cluster)
-    if node.kind == "compute" and node.set_state != RUNNING:
-        raise Problem(
-            "not-in-running-set", f"{node.name} is in no running computeset{_way_out(change, cluster, node)}"
-        )
-    _demand_no_end(change, [node])
+    _demand_possible(change, action, cluster, [node])
     if action in ("reboot", "reset"):
         demand_stays_on(change, [node])
         coming = operations.coming_power(change.session, [node.id])
@@ -74,11 +71,16 @@ def _power(change: Change, action: str, c: str, n: str | None) -> Response:
         demand_leader(change, cluster)
         demand_cluster_stays(change, cluster, [node])
         demand_startable(node)
-        _demand_host(change, node)
         demand_quota(change, cluster, [node])
     set_id = node.set_id if node.kind == "compute" else None
     operation = change.ask(action, cluster, node, set_id=set_id)
     return accepted(change, operation, (cluster.name, node.name))
+
+
+def _demand_possible(change: Change, action: str, cluster: Cluster, nodes: Sequence[Node]) -> None:
+    """Problem when a part does not permit the action on one of the nodes."""
+    for part in installed().values():
+        part.may_act(change, action, cluster, nodes)
 
 
 def demand_stays_on(change: Change, nodes: Sequence[Node]) -> None:
@@ -91,39 +93,6 @@ def demand_stays_on(change: Change, nodes: Sequence[Node]) -> None:
                 f"{node.name} is being powered off; wait until it is off, and power it on instead",
                 operation=identifier,
             )
-
-
-def _demand_no_end(change: Change, nodes: Sequence[Node]) -> None:
-    """Problem when a computeset of one of the nodes ends, or is to: what comes after that is not done.
-
-    An image in the drive would keep the set, and its hosts, from their end.
-    """
-    numbers = sorted({node.set_id for node in nodes if node.set_id is not None})
-    for one in computesets.computesets_by_number(change.session, numbers) if numbers else ():
-        if is_ending(one.state, one.cancel_requested):
-            node = next(node for node in nodes if node.set_id == one.id)
-            raise Problem(
-                "node-busy", f"the computeset {one.id} of {node.name} is ending; wait until it has ended"
-            )
-
-
-def _demand_host(change: Change, node: Node) -> None:
-    """Problem when the running set of a compute has lost the node's host."""
-    running = node.set_id and computesets.find_computeset(change.session, change.scope, node.set_id)
-    if running and computesets.host_of(running, node.id) is None:
-        raise conflict(
-            f"the site took the host of {node.name} from computeset {running.id}: "
-            f"run `comet terminate {running.id}`, then `comet start` with this node again"
-        )
-
-
-def _way_out(change: Change, cluster: Cluster, node: Node) -> str:
-    """What can be done with a compute that is in no running set."""
-    if node.set_id is not None:
-        return f": its set {node.set_id} is {node.set_state}"
-    if node.state == ACTIVE:
-        return f", and on{seen_ago(change, cluster, node)}; ask the site's operators to power it off"
-    return f"; `comet start {cluster.name} {node.name}` starts one"
 
 
 IsoQuery = Annotated[
@@ -188,7 +157,7 @@ def nodes_by_name(change: Change, cluster: Cluster, names: list[str]) -> list[No
 def _attach_nodes(change: Change, cluster: Cluster, nodes: list[Node], iso: str) -> Operation:
     demand_cluster_match(change, cluster)
     demand_cluster_stays(change, cluster, nodes)
-    _demand_no_end(change, nodes)
+    _demand_possible(change, "attach_iso", cluster, nodes)
     image = find_image(change, iso, cluster) if iso else None
     arguments: dict[str, Any] = {"image": image and image.id, "iso": image and image.text}
     if len(nodes) == 1:

@@ -24,7 +24,7 @@ from nucleus.api.representations import text_of
 from nucleus.api.service import Known, Service, address_of, charged, service_of
 from nucleus.limits import STALE_INTERVALS
 from nucleus.mirror import audit, identity, observations, status
-from nucleus.mirror.hosts import listed_hosts
+from nucleus.mirror.hosts import listed_hosts, machines_of_hosts
 from rocks.core.errors import RocksError
 from rocks.core.names import counted
 
@@ -139,7 +139,7 @@ def site_state(call: Known) -> Response:
             ],
         }
         by_host = {one["name"]: one["machines"] for one in content["hosts"]}
-        for host, *machine in status.machines_of_hosts(session, hosts):
+        for host, *machine in machines_of_hosts(session, hosts):
             by_host[host].append(dict(zip(_MACHINE, machine, strict=True)))
     return json_answer(content)
 

@@ -15,7 +15,7 @@ from nucleus.api import models
 from nucleus.api.access import people
 from nucleus.limits import STALE_INTERVALS
 from nucleus.operations.causes import error_for
-from nucleus.states import RUNNING, disk_state, power_of
+from nucleus.states import disk_state, power_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from nucleus.configuration import PollSettings
     from nucleus.mirror.identity import Token, User
-    from nucleus.records import Cluster, Computeset, Interface, Node, Operation
+    from nucleus.records import Cluster, Interface, Node, Operation
 
 Json = dict[str, Any]
 
@@ -151,23 +151,6 @@ def cluster_json(
         ],
         **freshness,
     )
-
-
-def computeset_json(one: Computeset, cluster: str, computes: Sequence[Json], is_operator: bool) -> Json:
-    """`models.Computeset`; operators get the fields of the workers, too."""
-    content = shaped(
-        models.Computeset,
-        one,
-        cluster=cluster,
-        walltime_mins=one.walltime_minutes,
-        start_time=None if one.start_time is None else int(one.start_time.timestamp()),
-        computes=list(computes),
-        nodes_ready=sum(compute["power"] == "on" for compute in computes) if one.state == RUNNING else 0,
-        nodes_total=one.node_count,
-    )
-    if is_operator:
-        content |= {name: getattr(one, name) for name in ("user", "jobid", "name", "nodelist", "node_count")}
-    return content
 
 
 def operation_json(one: Operation, cluster: str | None, node: str | None, is_operator: bool = False) -> Json:

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC
-from typing import Annotated
-
-from fastapi import APIRouter, Query
-from pydantic import Field
+from fastapi import APIRouter
 from starlette.responses import Response
 
-from nucleus.api import models
 from nucleus.api.access import people
 from nucleus.api.access.authentication import demand_more_than_read
 from nucleus.api.decorators import changes, reads, route
 from nucleus.api.etags import conditional_json, json_answer
-from nucleus.api.models import Time
-from nucleus.api.problems import Problem, invalid
+from nucleus.api.problems import Problem
 from nucleus.api.representations import Json, text_of, user_json
 from nucleus.api.responsibility import responsibility
 from nucleus.api.service import Call, Change, Reading
@@ -86,34 +80,6 @@ def list_projects(question: Reading) -> Response:
         )
     content = [{"name": one.name, "allocations": allocations[one.id]} for one in projects]
     return conditional_json(question.call.request, content)
-
-
-class Charge(models.Answer):
-    """What computesets that ended in a time were charged."""
-
-    allocation: str
-    project: str | None
-    user: str = Field(description="who started them")
-    cluster: str
-    computesets: int
-    charged_seconds: int = Field(
-        description="of nodes; as the site's Slurm has charged them, where it has one"
-    )
-
-
-@route(router, "GET /v1/usage", "list_usage", "What your computesets were charged", list[Charge])
-@reads
-def list_usage(
-    question: Reading,
-    begin: Annotated[Time | None, Query(alias="from")] = None,
-    end: Annotated[Time | None, Query(alias="to")] = None,
-) -> Response:
-    """By allocation, project, user and cluster: of those that ended at or after `from`, and before `to`."""
-    if begin is not None and end is not None and end <= begin:
-        raise invalid("`to` is not after `from`; choose a later one")
-    span = [None if one is None else one.astimezone(UTC) for one in (begin, end)]
-    found = usage.charges(question.session, question.scope, *span)
-    return conditional_json(question.call.request, [one._asdict() for one in found])
 
 
 @route(

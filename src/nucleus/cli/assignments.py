@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nucleus.mirror import clusters, computesets, images, operations
+from nucleus.mirror import clusters, images, operations, usage
 from nucleus.records import SYSTEM
-from nucleus.states import LIVING_SETS, QUEUED, RUNNING
+from nucleus.states import QUEUED, RUNNING
 from rocks.core.errors import StateError
 
 if TYPE_CHECKING:
@@ -19,11 +19,10 @@ def demand_nothing_of_others(session: Session, cluster: Cluster, project: Projec
     """StateError while a computeset of the cluster lives or a change of it is in work, or while a drive has an image of
     another project than the new.
     """
-    living = computesets.list_computesets(session, SYSTEM, LIVING_SETS, cluster.id)
-    if living:
+    for number, account in usage.living_sets_in(session, cluster.id):
         raise StateError(
-            f"{cluster.name} is not assigned: computeset {living[0].id} has not ended, and charges"
-            f" {living[0].account}; comet terminate {living[0].id}, then try again"
+            f"{cluster.name} is not assigned: computeset {number} has not ended, and charges"
+            f" {account}; comet terminate {number}, then try again"
         )
     for one in operations.list_operations(
         session, SYSTEM, states=(QUEUED, RUNNING), cluster_id=cluster.id, limit=1

@@ -22,12 +22,9 @@ if TYPE_CHECKING:
 EXIT_INTERRUPTED = 130
 
 _COMMANDS = {
-    "allocation": "add allocations, and let clusters charge them",
     "audit": "print the record of what was done, and check it",
-    "check": "name what the configuration of Slurm lacks for computesets",
     "cluster": "give clusters to projects",
     "history": "print the size of each table, its oldest row, and how long rows stay",
-    "host": "add and remove hosts for computesets, where the site has no Slurm",
     "project": "add projects, their members and limits; none is removed",
     "serve": "answer owners, poll the site, do what is asked for; until SIGTERM",
     "executor": "run the commands of rocks that the service may use (root)",
@@ -35,15 +32,14 @@ _COMMANDS = {
     "setup": "make the database's schema, or bring it to the version of these programs (root)",
     "status": "print how old what is known is, and what needs an operator",
     "token": "make and end tokens",
-    "usage": "print what computesets were charged, by allocation, project, user and cluster",
     "user": "add users, and disable them; none is removed",
 }
 """The command, and its line of help."""
 
 _MODULES = {
     **dict.fromkeys(("user", "project", "token"), "people"),
-    **dict.fromkeys(("cluster", "allocation", "host", "history", "usage", "audit"), "site"),
-    **dict.fromkeys(("setup", "poll", "status", "check"), "health"),
+    **dict.fromkeys(("cluster", "history", "audit"), "site"),
+    **dict.fromkeys(("setup", "poll", "status"), "health"),
 }
 """Command → its module in `nucleus.cli`; of others it has the command's name."""
 

@@ -21,7 +21,7 @@ from nucleus.cli.administration import (
     unique,
 )
 from nucleus.limits import DEFAULT_TOKEN_DAYS, LIMITS, MAX_TOKEN_DAYS
-from nucleus.mirror import computesets, identity
+from nucleus.mirror import identity, usage
 from rocks.core.errors import UserError
 from rocks.core.names import printable
 
@@ -76,7 +76,7 @@ def _admit_user(given: Any, session: Session) -> str:
 def _sets_that_go_on(session: Session, user: identity.User, project_id: int | None = None) -> str:
     """A line more for them: they are the project's, which may need them; who shuts somebody out would think that they
     have ended."""
-    numbers = computesets.living_sets_of(session, user.username, project_id)
+    numbers = usage.living_sets_of(session, user.username, project_id)
     if not numbers:
         return ""
     return (

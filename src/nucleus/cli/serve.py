@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import gc
 import logging
-import os
-import pwd
 import signal
 import socket
 import sys
@@ -15,23 +13,17 @@ from typing import TYPE_CHECKING, Any
 
 from nucleus.backends.executor import create_executor
 from nucleus.backends.rocks import Rocks
-from nucleus.backends.slurm import Slurm
-from nucleus.computesets.checks import check_kind
-from nucleus.computesets.controller import ComputesetController
-from nucleus.computesets.host_list import HostList
 from nucleus.mirror.migrate import check_version
 from nucleus.mirror.pool import Guard, Pool
 from nucleus.operations.worker import Workers
 from nucleus.parts import installed
 from nucleus.poller.poller import Poller
 from nucleus.poller.process import own_process
-from rocks.core.errors import UserError
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from nucleus.backends.batch import Batch
     from nucleus.backends.executor import Executor
     from nucleus.configuration import Configuration
 
@@ -63,7 +55,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "api",
         "poller",
         "workers",
-        "computesets",
         *(name for name, one in installed().items() if one.loop),
     ]
     parser.add_argument(
@@ -79,8 +70,6 @@ def run(arguments: argparse.Namespace, configuration: Configuration) -> int:
     pool, executor = Pool(configuration.database), create_executor(configuration.executor)
     with pool.transaction() as session:
         check_version(session)
-        if "computesets" in arguments.only:
-            check_kind(session, configuration.batch.kind)
     parts = _parts(configuration, pool, executor, arguments.only)
     pool.close()
     ended = _catch_signals()
@@ -126,9 +115,6 @@ def _parts(
     found: dict[str, Callable[[threading.Event], None]] = {
         "poller": Poller(configuration, reading, Guard(configuration.database, "poller"), _store_texts).run,
         "workers": Workers(configuration, pool, changing).run,
-        "computesets": ComputesetController(
-            configuration, Guard(configuration.database, "computesets"), _batch(configuration, pool)
-        ).run,
     }
     found = {name: run for name, run in found.items() if name in only}
     for name, part in installed().items():
@@ -141,19 +127,6 @@ def _store_texts(guard: Guard) -> None:
     from nucleus.api.cached_clusters import store_texts  # slow to import
 
     store_texts(guard)
-
-
-def _batch(configuration: Configuration, pool: Pool) -> Batch:
-    """The batch system. UserError where Slurm would know this process by another user than the settings name."""
-    settings = configuration.batch
-    if settings.kind == "hosts":
-        return HostList(pool, settings.hosts)
-    user = pwd.getpwuid(os.geteuid()).pw_name
-    if user != settings.user:
-        raise UserError(
-            f"[batch] user is {settings.user}, and this process is {user}'s: set it, or run it as {settings.user}"
-        )
-    return Slurm(settings)
 
 
 def _listen(configuration: Configuration) -> socket.socket:

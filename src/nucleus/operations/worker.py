@@ -90,18 +90,13 @@ VERBS: dict[str, Callable[[Job], JsonObject]] = {
     "add_image": library.add_image,
     "remove_image": library.remove_image,
     "destroy": power.destroy,
-    "start_member": power.start_member,
-    "shutdown_member": power.ask_to_shut_down,
-    "poweroff_member": partial(power.stop, action="poweroff"),
-    "reset_set": partial(of_each_node, kind="reset"),
-    "reboot_set": partial(of_each_node, kind="reboot"),
 }
 """Kind of an operation → what does it. Errors are stored with the operation."""
 
 
 @functools.cache
 def verbs() -> dict[str, Callable[[Job], JsonObject]]:
-    """`VERBS`, and those of the parts."""
+    """`VERBS`, and those of the parts, which may replace one."""
     found = dict(VERBS)
     for part in installed().values():
         found |= part.verbs()

@@ -16,10 +16,10 @@ from nucleus.limits import STALE_INTERVALS
 from nucleus.mirror import audit, observations, renames
 from nucleus.mirror.events import NEWS, WORK, append_events, forget_old_events
 from nucleus.mirror.history import SETS_AT_ONCE, forget_old
-from nucleus.mirror.hosts import LISTED, record_hosts
 from nucleus.mirror.idempotency import forget_old_answers
 from nucleus.mirror.images import enter_library, public_names, references
 from nucleus.mirror.observations import Changes, KnownNode
+from nucleus.parts import Polled, installed
 from nucleus.poller.difference import Known, Listed, compare, hosts_of, renamed, without_images
 from nucleus.records import NewEvent
 from rocks.core.errors import RocksError, ToolError
@@ -185,11 +185,11 @@ class Poller:
                 changes = _compare_now(session, known, listed)
             observations.apply_changes(session, changes, self._site)
             after = _after(session, known, changes)
-            hosts = hosts_of(known, listed)
-            if hosts is not None:
-                record_hosts(session, LISTED, hosts)
             unlisted = without_images(known, listed)
             events = [*changes.events, *self._record(session, reads, began, unlisted, public)]
+            polled = Polled(hosts_of(known, listed))
+            for part in installed().values():
+                events += part.on_poll(session, polled)
             # after all locks of rows: who has a cluster's row waits for this one
             append_events(session, events)
         return changes, after

@@ -11,14 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from nucleus.computesets.host_list import allocations
 from nucleus.configuration import DatabaseSettings
 from nucleus.hostlists import expand
-from nucleus.mirror import clusters, computesets, operations
-from nucleus.mirror.hosts import HostJob
+from nucleus.mirror import clusters, operations
 from nucleus.mirror.pool import Pool
-from nucleus.records import SYSTEM, Computeset, NewOperation, Node
+from nucleus.records import SYSTEM, NewOperation, Node
 from nucleus.states import PENDING, RUNNING
+from owners.computesets import records as computesets
+from owners.computesets.batch import allocations
+from owners.computesets.hosts import HostJob
+from owners.computesets.records import Computeset
 from rocks.core.errors import HostError
 from rocks.core.process import end_group, start_with_pipes
 from tests.patience import patience

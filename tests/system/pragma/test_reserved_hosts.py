@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from nucleus.backends import slurm
 from nucleus.configuration import BatchSettings
 from nucleus.mirror.pool import Pool
 from nucleus.states import SCHEDULER_AWAY, TOO_FEW_HOSTS
+from owners.computesets import slurm
 from owners.reservations import reserve
 from owners.reservations.reserve import SlurmReservations
 from owners.reservations.rules import Span

@@ -50,7 +50,7 @@ def _alarms(session: Session) -> Sequence[Alarm]:
     from owners.reservations import records
 
     found = records.alarms(session)
-    return [Alarm("reservation", len(found), found)]
+    return [Alarm("reservation", len(found), lambda _: found)]
 
 
 PART = Part(

@@ -14,9 +14,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from nucleus.backends.batch import NewJob
-from nucleus.backends.slurm import Slurm, is_away
 from nucleus.states import PENDING, RUNNING
+from owners.computesets.batch import NewJob
+from owners.computesets.slurm import Slurm, is_away
 from owners.reservations import records
 from owners.reservations.rules import Span, first_conflict
 from rocks.core.errors import HostError, RocksError, StateError
@@ -25,9 +25,9 @@ from rocks.core.terminal import one_line
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-    from nucleus.backends.batch import Job
     from nucleus.configuration import BatchSettings
     from nucleus.mirror.pool import Session
+    from owners.computesets.batch import Job
     from owners.reservations.records import Reservation, Site
 
 

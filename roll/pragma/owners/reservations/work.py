@@ -14,9 +14,9 @@ from owners.reservations.site import LocalSite, RemoteSite
 from rocks.core.errors import HostError, RocksError, ToolError
 
 if TYPE_CHECKING:
-    from nucleus.backends.batch import Job as HoldingJob
     from nucleus.operations.job import Job
     from nucleus.records import JsonObject
+    from owners.computesets.batch import Job as HoldingJob
     from owners.reservations.records import Requested
     from owners.reservations.site import SiteConnection
 

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from nucleus.api.access.authentication import store_token
 from nucleus.api.responsibility import DEFAULT_TEXT
-from nucleus.mirror import computesets, identity, images, operations, uploads
+from nucleus.mirror import identity, images, operations, uploads
 from nucleus.records import NewOperation
 from nucleus.states import COMPLETED, RUNNING
+from owners.computesets import records as computesets
 from tests.system.nucleus.api.conftest import ISO, KEY
 from tests.system.nucleus.conftest import add_cluster, compute_numbers
 

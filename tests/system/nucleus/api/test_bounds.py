@@ -5,16 +5,17 @@ from typing import Any
 
 import pytest
 
-from nucleus.api import computesets as sets_api
 from nucleus.api import idempotency, quotas
 from nucleus.api.access.throttles import DailyRate
 from nucleus.api.library.upload_bytes import Receiver
 from nucleus.api.recent_answers import RecentAnswer
 from nucleus.configuration import Configuration
 from nucleus.limits import FIRST_LIMITS
-from nucleus.mirror import audit, computesets, operations, status, tickets
+from nucleus.mirror import audit, operations, status, tickets
 from nucleus.mirror.pool import Pool
 from nucleus.records import NewOperation
+from owners.computesets import records as computesets
+from owners.computesets import rest as sets_api
 from rocks.core.errors import HostError
 from tests.system.nucleus.api.conftest import ISO, MODERN, PROBLEMS, changed, start, started
 from tests.system.nucleus.api.http_client import Client

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from nucleus.backends import slurm as backend
 from nucleus.configuration import Configuration
 from nucleus.mirror.pool import Guard, Pool
+from owners.computesets import slurm as backend
 from owners.reservations.controller import Controller
 from owners.reservations.reserve import SlurmReservations
 from rocks.core.errors import HostError

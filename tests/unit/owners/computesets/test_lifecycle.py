@@ -4,17 +4,6 @@ import functools
 import itertools
 import json
 
-from nucleus.computesets.lifecycle import (
-    TABLE,
-    Action,
-    Context,
-    Event,
-    Member,
-    from_json_object,
-    placed,
-    step,
-    to_json_object,
-)
 from nucleus.states import (
     CANCELLED,
     COMPLETED,
@@ -25,6 +14,17 @@ from nucleus.states import (
     LIVING_SETS,
     RUNNING,
     SUBMITTED,
+)
+from owners.computesets.lifecycle import (
+    TABLE,
+    Action,
+    Context,
+    Event,
+    Member,
+    from_json_object,
+    placed,
+    step,
+    to_json_object,
 )
 
 _HOSTS = ((1, "h0"), (2, "h1"))

@@ -3,16 +3,64 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nucleus.mirror.columns import columns_of, from_json, placeholders, visible
-from nucleus.records import Computeset, JsonObject, Scope
+from nucleus.mirror.usage import CHARGED, RESERVED
+from nucleus.records import JsonObject, Scope
 from nucleus.states import CREATED, LIVING_SETS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from nucleus.mirror.pool import Session
+
+
+class Computeset(NamedTuple):
+    """Computes that are started together. `context` is the state machine's own; `node_ids` in its order.
+
+    `waiting`, in words for owners, `place` and `estimated_start` are of a set whose job waits. `charged_seconds`: of
+    nodes, as the batch system has charged a set that has ended; None where it does not. `charged_so_far_seconds`: until
+    that is known.
+    """
+
+    id: int
+    cluster_id: int
+    state: str
+    context: JsonObject
+    version: int
+    user: str
+    account: str
+    reservation: str | None
+    walltime_minutes: int
+    node_count: int
+    name: str | None
+    jobid: int | None
+    nodelist: str | None
+    start_time: datetime | None
+    created: datetime
+    requested_by: str
+    cancel_requested: str | None
+    end_reason: str | None
+    ended_at: datetime | None
+    degraded: bool
+    waiting: str | None
+    place: int | None
+    estimated_start: datetime | None
+    walltime_end: datetime | None
+    charged_seconds: int | None
+    charged_so_far_seconds: int | None
+    node_ids: tuple[int, ...]
+
+    @property
+    def used_seconds(self) -> int | None:
+        """Of nodes, in whole minutes, as `charges` counts what no batch system does; None before its end."""
+        if self.ended_at is None:
+            return None
+        seconds = int((self.ended_at - self.start_time).total_seconds()) if self.start_time else 0
+        return self.node_count * -(-seconds // 60) * 60
+
 
 _COLUMNS = columns_of("s", Computeset._fields[:-1])
 
@@ -130,13 +178,6 @@ def living_sets(session: Session, known: Sequence[Computeset] = ()) -> list[Comp
     changed = [key[0] for key in keys if key not in before]
     read = {one.id: one for one in _sets(session, f"WHERE s.id IN ({placeholders(changed)})", changed)}
     return [read[key[0]] if key[0] in read else before[key] for key in keys]
-
-
-def living_sets_of(session: Session, username: str, project_id: int | None = None) -> list[int]:
-    """The sets that a user has started, and that have not ended; those of one project only."""
-    of_project, values = ("", []) if project_id is None else (" AND project_id = %s", [project_id])
-    sql = f"SELECT id FROM computeset WHERE requested_by = %s AND state IN ({placeholders(LIVING_SETS)})"
-    return session.column(f"{sql}{of_project} ORDER BY id", [username, *LIVING_SETS, *values])
 
 
 def sets_of_removed_clusters(session: Session) -> set[int]:
@@ -281,3 +322,51 @@ def _sets(session: Session, where: str, values: Sequence[Any]) -> list[Computese
     found: list[tuple[Any, ...]] = [(*row, tuple(members[row[0]])) for row in rows]
     sets = [Computeset(*one) for one in found]
     return [one._replace(context=from_json(str(one.context))) for one in sets]
+
+
+# What allocations were charged.
+
+
+def committed_minutes(session: Session, account: str) -> int:
+    """Node minutes that an allocation's sets have used, and that its living ones may use. Locks the allocation."""
+    session.row("SELECT id FROM allocation WHERE name = %s FOR UPDATE", (account,))
+    minutes = session.value(
+        f"SELECT SUM({RESERVED} + {CHARGED}) FROM computeset s WHERE s.account = %s", (account,)
+    )
+    return int(minutes or 0)
+
+
+class Charge(NamedTuple):
+    """What computesets that have ended were charged, in seconds of nodes; `project` None: of no project."""
+
+    allocation: str
+    project: str | None
+    user: str
+    cluster: str
+    computesets: int
+    charged_seconds: int
+
+
+def charges(
+    session: Session, scope: Scope, begin: datetime | None = None, end: datetime | None = None
+) -> list[Charge]:
+    """The charges of sets that ended from `begin` on and before `end`, in the asker's projects: those of the time.
+
+    A set belongs to the time of its end only, so the charges of times that follow each other add up to all.
+    """
+    condition, values = visible(scope, "s.project_id")
+    for moment, compared in ((begin, ">="), (end, "<")):
+        if moment is not None:
+            condition, values = f"{condition} AND s.ended_at {compared} %s", [*values, moment]
+    rows = session.rows(
+        "SELECT s.account, p.name, s.requested_by, c.name, COUNT(*),"
+        f" SUM(COALESCE(s.charged_seconds, s.charged_so_far_seconds, {CHARGED} * 60))"
+        " FROM computeset s JOIN cluster c ON c.id = s.cluster_id LEFT JOIN project p ON p.id = s.project_id"
+        f" WHERE s.ended_at IS NOT NULL AND {condition} GROUP BY s.account, p.name, s.requested_by, c.name"
+        " ORDER BY s.account, p.name, s.requested_by, c.name",
+        values,
+    )
+    return [
+        Charge(account, project, user, name, sets, int(seconds))
+        for account, project, user, name, sets, seconds in rows
+    ]

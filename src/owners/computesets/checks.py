@@ -5,24 +5,25 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from nucleus.computesets import lifecycle
-from nucleus.mirror import computesets, identity
-from nucleus.mirror.computesets import uncharged_sets
-from nucleus.mirror.hosts import recent_jobs
+from nucleus.mirror import identity
 from nucleus.mirror.observations import SCHEDULER, database_now, record_source
 from nucleus.mirror.pool import logged
 from nucleus.records import Account
 from nucleus.states import SCHEDULER_AWAY, is_ending
+from owners.computesets import lifecycle
+from owners.computesets import records as computesets
+from owners.computesets.hosts import recent_jobs
+from owners.computesets.records import uncharged_sets
 from rocks.core.errors import StateError
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from nucleus.backends.batch import Batch
     from nucleus.configuration import Configuration
     from nucleus.mirror.pool import Guard, Session
     from nucleus.operations.timers import Clock
-    from nucleus.records import Computeset
+    from owners.computesets.batch import Batch
+    from owners.computesets.records import Computeset
 
 _LOG = logging.getLogger(__name__)
 

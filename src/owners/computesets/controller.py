@@ -12,33 +12,19 @@ from __future__ import annotations
 
 import logging
 import math
+import os
+import pwd
 import threading
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from comet.client.hostlists import collect_hostlist
-from nucleus.backends.batch import HOSTS_CHECKED, Job, NewJob
-from nucleus.computesets import lifecycle
-from nucleus.computesets.alarms import Alarms
-from nucleus.computesets.checks import Scheduler, store_charges
-from nucleus.computesets.lifecycle import Action, Event
-from nucleus.computesets.performing import STARTS, perform_actions
-from nucleus.computesets.seen import (
-    Seen,
-    are_nodes_gone,
-    facts_of_job,
-    is_absent,
-    job_events,
-    jobs_by_name,
-    node_events,
-)
-from nucleus.mirror import clusters, computesets, operations
+from nucleus.mirror import clusters, operations
 from nucleus.mirror.columns import new_ulid
 from nucleus.mirror.events import NEWS, WORK
-from nucleus.mirror.hosts import SCHEDULED, nodes_without_host, record_hosts, record_unavailable
 from nucleus.mirror.pool import logged
 from nucleus.operations.timers import Clock
-from nucleus.records import SYSTEM, Computeset, JsonObject
+from nucleus.records import SYSTEM, JsonObject
 from nucleus.states import (
     CREATED,
     ENDED,
@@ -49,14 +35,33 @@ from nucleus.states import (
     SUBMITTED,
     UNKNOWN,
 )
+from owners.computesets import lifecycle
+from owners.computesets import records as computesets
+from owners.computesets.alarms import Alarms
+from owners.computesets.batch import HOSTS_CHECKED, HostList, Job, NewJob
+from owners.computesets.checks import Scheduler, store_charges
+from owners.computesets.hosts import SCHEDULED, nodes_without_host, record_hosts, record_unavailable
+from owners.computesets.lifecycle import Action, Event
+from owners.computesets.performing import STARTS, perform_actions
+from owners.computesets.records import Computeset
+from owners.computesets.seen import (
+    Seen,
+    are_nodes_gone,
+    facts_of_job,
+    is_absent,
+    job_events,
+    jobs_by_name,
+    node_events,
+)
+from owners.computesets.slurm import Slurm
 from rocks.core.errors import HostError, UserError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-    from nucleus.backends.batch import Batch
     from nucleus.configuration import Configuration
-    from nucleus.mirror.pool import Guard, Session
+    from nucleus.mirror.pool import Guard, Pool, Session
+    from owners.computesets.batch import Batch
 
 _LOG = logging.getLogger(__name__)
 _FAILED_STARTS, _POWERED_OFF = "failed", "powered_off"
@@ -397,3 +402,16 @@ class ComputesetController:
         self._checked = now
         with logged("charges"):
             store_charges(self._guard, self._batch)
+
+
+def batch_of(configuration: Configuration, pool: Pool) -> Batch:
+    """The batch system. UserError where Slurm would know this process by another user than the settings name."""
+    settings = configuration.batch
+    if settings.kind == "hosts":
+        return HostList(pool, settings.hosts)
+    user = pwd.getpwuid(os.geteuid()).pw_name
+    if user != settings.user:
+        raise UserError(
+            f"[batch] user is {settings.user}, and this process is {user}'s: set it, or run it as {settings.user}"
+        )
+    return Slurm(settings)

@@ -5,9 +5,9 @@ from contextlib import contextmanager
 from typing import Any
 from unittest.mock import MagicMock
 
-from nucleus.computesets.checks import Scheduler
 from nucleus.configuration import BatchSettings, Configuration
 from nucleus.operations.timers import Clock
+from owners.computesets.checks import Scheduler
 from rocks.core.errors import HostError
 
 

@@ -4,13 +4,21 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from nucleus.backends.batch import Charge, Job
-from nucleus.backends.slurm import Slurm, parse_accounts, parse_charges, parse_ends, parse_nodes, parse_queue
-from nucleus.backends.slurm_settings import SlurmSettings, missing_settings
-from nucleus.computesets.seen import jobs_by_name
 from nucleus.configuration import BatchSettings
 from nucleus.records import Account
 from nucleus.states import ENDED, PENDING, RUNNING, UNKNOWN
+from owners.computesets.batch import Charge, Job
+from owners.computesets.seen import jobs_by_name
+from owners.computesets.slurm import (
+    Slurm,
+    SlurmSettings,
+    missing_settings,
+    parse_accounts,
+    parse_charges,
+    parse_ends,
+    parse_nodes,
+    parse_queue,
+)
 from rocks.core.errors import HostError
 from rocks.core.process import Finished
 

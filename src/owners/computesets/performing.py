@@ -6,18 +6,19 @@ import logging
 import math
 from typing import TYPE_CHECKING
 
-from nucleus.computesets import lifecycle
-from nucleus.mirror import clusters, computesets, operations
+from nucleus.mirror import clusters, operations
 from nucleus.mirror.events import append_events
 from nucleus.records import JsonObject, NewEvent, NewOperation
 from nucleus.states import CANCELLED, ENDED_SETS, QUEUED, RUNNING, outcome_of
+from owners.computesets import lifecycle
+from owners.computesets import records as computesets
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from nucleus.computesets.lifecycle import Action, Context
-    from nucleus.computesets.seen import Seen
     from nucleus.mirror.pool import Session
+    from owners.computesets.lifecycle import Action, Context
+    from owners.computesets.seen import Seen
 
 _LOG = logging.getLogger(__name__)
 _ACTOR = "nucleus"

@@ -3,41 +3,48 @@
 from __future__ import annotations
 
 import bisect
+from datetime import UTC
 from itertools import accumulate
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from fastapi import APIRouter, Path, Query
+from pydantic import Field
 from starlette.responses import Response
 
-from nucleus.api import models
 from nucleus.api.clusters import Cursor, Fields, Limit, demand_cluster_stays
 from nucleus.api.decorators import changes, reads, route
 from nucleus.api.etags import conditional_json, json_answer
-from nucleus.api.new_computesets import (
+from nucleus.api.models import Answer, Time
+from nucleus.api.nodes import demand_stays_on
+from nucleus.api.paging import Page, chosen, number_of, page_of, paged
+from nucleus.api.problems import Problem, conflict, invalid, is_legacy
+from nucleus.api.quotas import demand_quota
+from nucleus.api.representations import Json, compute_json, freshness_of, shaped
+from nucleus.api.responsibility import demand_acknowledgement, demand_leader
+from nucleus.api.service import Change, Reading, accepted, find_cluster, no_content
+from nucleus.limits import MAX_PER_PAGE
+from nucleus.mirror import clusters, operations
+from nucleus.mirror.driver import DuplicateError
+from nucleus.records import NewEvent
+from nucleus.states import ENDED_SETS, ENDING, RUNNING, is_ending
+from owners.computesets import models
+from owners.computesets import records as computesets
+from owners.computesets.new_computesets import (
     account_of,
+    demand_few_sets,
     demand_free,
     demand_hosts,
+    demand_node_hours,
     demand_reservation,
     requested_nodes,
     walltime_of,
 )
-from nucleus.api.nodes import demand_stays_on
-from nucleus.api.paging import Page, chosen, number_of, page_of, paged
-from nucleus.api.problems import Problem, conflict, is_legacy
-from nucleus.api.quotas import demand_few_sets, demand_quota
-from nucleus.api.representations import Json, compute_json, computeset_json, freshness_of
-from nucleus.api.responsibility import demand_acknowledgement, demand_leader
-from nucleus.api.service import Change, Reading, accepted, find_cluster, no_content
-from nucleus.limits import MAX_PER_PAGE
-from nucleus.mirror import clusters, computesets, operations
-from nucleus.mirror.driver import DuplicateError
-from nucleus.records import NewEvent
-from nucleus.states import ENDED_SETS, ENDING, RUNNING, is_ending
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from nucleus.records import Cluster, Computeset
+    from nucleus.records import Cluster
+    from owners.computesets.records import Computeset
 
 MAX_NODES_PER_PAGE = 10_000
 """Nodes of the computesets in one answer, where some have ended; one computeset is answered whole."""
@@ -62,14 +69,14 @@ def sets_json(one: Reading | Change, sets: Sequence[Computeset]) -> list[Json]:
     interfaces = clusters.interfaces_of(session, scope, sorted(of_nodes))
     poll = call.service.configuration.poll
     freshness = {number: freshness_of(cluster, poll, call.now).fields for number, cluster in by_id.items()}
-    answers, shaped = [], dict[int, Json]()
+    answers, shapes = [], dict[int, Json]()
     for found in sets:
         cluster = by_id.get(found.cluster_id)
         if cluster is not None:
-            for number in nodes.keys() & set(found.node_ids) - shaped.keys():  # many sets had the same node
+            for number in nodes.keys() & set(found.node_ids) - shapes.keys():  # many sets had the same node
                 fields = freshness.get(nodes[number].cluster_id, freshness[cluster.id])
-                shaped[number] = compute_json(nodes[number], cluster.name, interfaces.get(number, ()), fields)
-            computes = [shaped[number] for number in found.node_ids if number in shaped]
+                shapes[number] = compute_json(nodes[number], cluster.name, interfaces.get(number, ()), fields)
+            computes = [shapes[number] for number in found.node_ids if number in shapes]
             if found.charged_seconds is None and call.service.configuration.batch.kind == "hosts":
                 so_far = found.charged_so_far_seconds  # of a batch system that the site has had
                 found = found._replace(charged_seconds=found.used_seconds if so_far is None else so_far)
@@ -167,7 +174,8 @@ def start_computeset(change: Change, body: models.NewComputeset) -> Response:
     demand_hosts(change, len(nodes), hosts)
     walltime = walltime_of(call, body)
     account = account_of(change, cluster, body.allocation)
-    demand_quota(change, cluster, nodes, walltime, account)
+    demand_quota(change, cluster, nodes, walltime)
+    demand_node_hours(change, cluster, len(nodes) * walltime, account)
     demand_few_sets(session, cluster)
     new = computesets.NewComputeset(
         cluster.id, tuple(node.id for node in nodes), cluster.username or call.caller.actor, account,
@@ -254,3 +262,48 @@ def _set_with_cluster(change: Change, number: int) -> tuple[Computeset, Cluster]
     if cluster is None:  # it left the caller's projects in this moment
         raise unknown_set(number)
     return one, cluster
+
+
+def computeset_json(one: Computeset, cluster: str, computes: Sequence[Json], is_operator: bool) -> Json:
+    """`models.Computeset`; operators get the fields of the workers, too."""
+    content = shaped(
+        models.Computeset,
+        one,
+        cluster=cluster,
+        walltime_mins=one.walltime_minutes,
+        start_time=None if one.start_time is None else int(one.start_time.timestamp()),
+        computes=list(computes),
+        nodes_ready=sum(compute["power"] == "on" for compute in computes) if one.state == RUNNING else 0,
+        nodes_total=one.node_count,
+    )
+    if is_operator:
+        content |= {name: getattr(one, name) for name in ("user", "jobid", "name", "nodelist", "node_count")}
+    return content
+
+
+class Charge(Answer):
+    """What computesets that ended in a time were charged."""
+
+    allocation: str
+    project: str | None
+    user: str = Field(description="who started them")
+    cluster: str
+    computesets: int
+    charged_seconds: int = Field(
+        description="of nodes; as the site's Slurm has charged them, where it has one"
+    )
+
+
+@route(router, "GET /v1/usage", "list_usage", "What your computesets were charged", list[Charge])
+@reads
+def list_usage(
+    question: Reading,
+    begin: Annotated[Time | None, Query(alias="from")] = None,
+    end: Annotated[Time | None, Query(alias="to")] = None,
+) -> Response:
+    """By allocation, project, user and cluster: of those that ended at or after `from`, and before `to`."""
+    if begin is not None and end is not None and end <= begin:
+        raise invalid("`to` is not after `from`; choose a later one")
+    span = [None if one is None else one.astimezone(UTC) for one in (begin, end)]
+    found = computesets.charges(question.session, question.scope, *span)
+    return conditional_json(question.call.request, [one._asdict() for one in found])

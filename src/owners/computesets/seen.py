@@ -5,8 +5,6 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from nucleus.computesets import lifecycle
-from nucleus.computesets.lifecycle import Context, Event
 from nucleus.records import NewEvent
 from nucleus.states import (
     ACTIVE,
@@ -22,13 +20,16 @@ from nucleus.states import (
     is_image_free,
     is_off,
 )
+from owners.computesets import lifecycle
+from owners.computesets.lifecycle import Context, Event
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from nucleus.backends.batch import Job
     from nucleus.mirror.clusters import MemberNode
-    from nucleus.records import Cluster, Computeset, JsonObject
+    from nucleus.records import Cluster, JsonObject
+    from owners.computesets.batch import Job
+    from owners.computesets.records import Computeset
 
 _PREFERENCE = (RUNNING, PENDING, UNKNOWN, ENDED)
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from nucleus.backends.batch import Job
-from nucleus.computesets import lifecycle
-from nucleus.computesets.lifecycle import Context, Event, Member
-from nucleus.computesets.seen import Seen, facts_of_job, is_absent, job_events, node_events
+from owners.computesets import lifecycle
+from owners.computesets.batch import Job
+from owners.computesets.lifecycle import Context, Event, Member
+from owners.computesets.seen import Seen, facts_of_job, is_absent, job_events, node_events
 
 _NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 _EARLIER, _LATER = _NOW - timedelta(seconds=1), _NOW + timedelta(seconds=1)

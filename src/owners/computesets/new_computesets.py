@@ -5,22 +5,29 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from comet.client.hostlists import natural_key
-from nucleus.api import models
 from nucleus.api.nodes import named_nodes, nodes_by_name, seen_ago
-from nucleus.api.problems import Problem, forbidden, invalid
-from nucleus.backends.slurm import RESERVATIONS
+from nucleus.api.problems import Problem, conflict, forbidden, invalid, limited
+from nucleus.api.quotas import demand_limit
 from nucleus.hostlists import expand
 from nucleus.limits import MAX_WALLTIME_MINUTES
-from nucleus.mirror import clusters
+from nucleus.mirror import clusters, identity
 from nucleus.mirror.hosts import listed_hosts
-from nucleus.states import ACTIVE, SYNCING, disk_state, is_image_free
+from nucleus.states import ACTIVE, RUNNING, SYNCING, disk_state, is_ending, is_image_free
+from owners.computesets import models
+from owners.computesets import records as computesets
+from owners.computesets.records import committed_minutes, has_started_lately
+from owners.computesets.slurm import RESERVATIONS
 from rocks.core.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from nucleus.api.service import Call, Change
+    from nucleus.mirror.pool import Session
     from nucleus.records import Cluster, Node
+
+MAX_SETS_PER_HOUR = 1000
+"""Computesets of a cluster that are started within an hour: their rows are kept for ever, for charges."""
 
 
 def demand_reservation(call: Call, name: str) -> None:
@@ -186,3 +193,75 @@ def account_of(change: Change, cluster: Cluster, requested: str | None) -> str:
             "bad-allocation", f"{cluster.name} has no allocation to charge; ask the site's operators for one"
         )
     raise Problem("bad-allocation", f"{cluster.name} has several allocations; name one: {', '.join(names)}")
+
+
+def demand_few_sets(session: Session, cluster: Cluster) -> None:
+    """Problem when too many computesets of the cluster were started within an hour."""
+    if has_started_lately(session, cluster.id, MAX_SETS_PER_HOUR):
+        raise limited(
+            f"{MAX_SETS_PER_HOUR} computesets of {cluster.name} were started within an hour; start this one later",
+            headers={"Retry-After": "600"},
+        )
+
+
+def demand_node_hours(change: Change, cluster: Cluster, minutes: int, account: str) -> None:
+    """Problem when the project's allocation would be charged more minutes of nodes than its limit, without Slurm.
+
+    Slurm counts and limits its accounts itself. The project's row is locked.
+    """
+    if cluster.project_id is None or change.call.service.configuration.batch.kind != "hosts":
+        return
+    project = identity.project_by_id(change.session, cluster.project_id, is_locked=True)
+    if project is not None and "node_hours" in project.limits:
+        minutes += committed_minutes(change.session, account)
+        demand_limit(project, "node_hours", -(-minutes * 100 // 60) / 100, f" on {account}")
+
+
+def may_act(change: Change, action: str, cluster: Cluster, nodes: Sequence[Node]) -> None:
+    """Problem for an action on nodes that their computesets do not permit: `PART`.
+
+    A compute has its power changed in a running set only, and in none that has lost its host.
+    """
+    for node in nodes:
+        if action != "attach_iso" and node.kind == "compute" and node.set_state != RUNNING:
+            raise Problem(
+                "not-in-running-set",
+                f"{node.name} is in no running computeset{_way_out(change, cluster, node)}",
+            )
+    _demand_no_end(change, nodes)
+    if action == "poweron":
+        for node in nodes:
+            _demand_host(change, node)
+
+
+def _demand_no_end(change: Change, nodes: Sequence[Node]) -> None:
+    """Problem when a computeset of one of the nodes ends, or is to: what comes after that is not done.
+
+    An image in the drive would keep the set, and its hosts, from their end.
+    """
+    numbers = sorted({node.set_id for node in nodes if node.set_id is not None})
+    for one in computesets.computesets_by_number(change.session, numbers) if numbers else ():
+        if is_ending(one.state, one.cancel_requested):
+            node = next(node for node in nodes if node.set_id == one.id)
+            raise Problem(
+                "node-busy", f"the computeset {one.id} of {node.name} is ending; wait until it has ended"
+            )
+
+
+def _demand_host(change: Change, node: Node) -> None:
+    """Problem when the running set of a compute has lost the node's host."""
+    running = node.set_id and computesets.find_computeset(change.session, change.scope, node.set_id)
+    if running and computesets.host_of(running, node.id) is None:
+        raise conflict(
+            f"the site took the host of {node.name} from computeset {running.id}: "
+            f"run `comet terminate {running.id}`, then `comet start` with this node again"
+        )
+
+
+def _way_out(change: Change, cluster: Cluster, node: Node) -> str:
+    """What can be done with a compute that is in no running set."""
+    if node.set_id is not None:
+        return f": its set {node.set_id} is {node.set_state}"
+    if node.state == ACTIVE:
+        return f", and on{seen_ago(change, cluster, node)}; ask the site's operators to power it off"
+    return f"; `comet start {cluster.name} {node.name}` starts one"
