@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     import threading
     from collections.abc import Callable, Collection, Mapping, Sequence
+    from pathlib import Path
 
-    from fastapi import APIRouter
+    from fastapi import APIRouter, Request
+    from starlette.responses import Response
 
     from nucleus.api.problems import Problem
     from nucleus.api.service import Change
@@ -53,6 +55,9 @@ class Polled(NamedTuple):
     hosts: Collection[str] | None
     """Names of the physical hosts."""
 
+    library: Mapping[str, int] | None
+    """ISO images of the site's library → bytes."""
+
 
 @dataclass(frozen=True)
 class Part:
@@ -80,8 +85,22 @@ class Part:
     may_act: Callable[[Change, str, Cluster, Sequence[Node]], None] = lambda *_: None
     """Problem when an action (of power, or attach_iso) may not be done to one of the nodes of a cluster."""
 
-    on_poll: Callable[[Session, Polled], Sequence[NewEvent]] = lambda *_: ()
-    """Stores more of what was polled, in the transaction of the poll; the events of that."""
+    on_poll: Callable[[Session, Collection[str]], Callable[[Session, Polled], Sequence[NewEvent]]] = (
+        lambda *_: lambda *_: ()
+    )
+    """Is called before the commands of a poll begin, with the names of their sources.
+
+    What it returns stores what they have printed, in the transaction of the poll; the events of that.
+    """
+
+    names_of_media: Callable[[Session], Mapping[str, str]] = lambda _: {}
+    """What `rocks` lists of a drive → the name by which owners refer to that image."""
+
+    files: Callable[[Configuration], Mapping[str, Path]] = lambda _: {}
+    """Path below /assets → the folder with the files that are served there."""
+
+    page_of_refusal: Callable[[Problem, Request], Response | None] = lambda *_: None
+    """The page for a person whose browser followed a link; None where it is a program that asked."""
 
     commands: Mapping[str, Command] = field(default_factory=dict)
     """Command of `nucleus` → what it is."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
@@ -12,15 +11,15 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.routing import Match
+from starlette.staticfiles import StaticFiles
 
-from nucleus.api import clusters, consoles, events, nodes, operations, pages, users
+from nucleus.api import clusters, events, health, nodes, operations, users
 from nucleus.api.access import sign_in, tokens
 from nucleus.api.access.authentication import Authenticator, has_token
-from nucleus.api.library import image_uploads, images
 from nucleus.api.metrics import Metrics
 from nucleus.api.middleware import BASE, Middleware, has_head
 from nucleus.api.openapi import ABOUT, describe
-from nucleus.api.problems import Problem, invalid, invalid_values, problem_of
+from nucleus.api.problems import Problem, answer_of, invalid, invalid_values, problem_of
 from nucleus.api.service import Service, identify
 from nucleus.backends.executor import create_executor
 from nucleus.backends.rocks import Rocks
@@ -44,16 +43,11 @@ _ROUTERS = (
     nodes,
     users,
     tokens,
-    image_uploads,
-    images,
     operations,
     events,
-    consoles,
-    pages,
+    health,
     sign_in,
 )
-"""In this order: a path of an upload would be a name of an image, too."""
-
 
 _QUICK_THREADS = 8
 
@@ -94,9 +88,9 @@ def _answer_quickly(request: Request, route: APIRoute, values: Mapping[str, str]
         response: Response = route.endpoint(identify(request), **values)
         return response
     except Problem as problem:
-        return pages.refusal(problem, request)
+        return _refusal(problem, request)
     except RocksError as error:
-        return pages.refusal(problem_of(error, request), request)
+        return _refusal(problem_of(error, request), request)
 
 
 def routers() -> list[APIRouter]:
@@ -137,7 +131,10 @@ def create_application(configuration: Configuration, pool: Pool, executor: Execu
         Rocks(executor or create_executor(configuration.executor), configuration.poll.command_seconds),
         verifier,
     )
-    consoles.add_assets(application, Path(configuration.console.libraries))
+    folders = {path: one for part in installed().values() for path, one in part.files(configuration).items()}
+    for path in sorted(folders, reverse=True):  # the first that fits is taken
+        files = StaticFiles(directory=folders[path], check_dir=False)
+        application.mount(f"/assets/{path}".rstrip("/"), files)
     application.state.hub = events.Hub(pool)
     for router in routers():
         application.include_router(router)
@@ -151,9 +148,18 @@ def create_application(configuration: Configuration, pool: Pool, executor: Execu
     return application
 
 
+def _refusal(problem: Problem, request: Request) -> Response:
+    """A page for a person, where a part has one, else the answer for programs."""
+    for part in installed().values():
+        page = part.page_of_refusal(problem, request)
+        if page is not None:
+            return page
+    return answer_of(problem, request)
+
+
 async def _answer_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, Problem | RocksError)
-    return pages.refusal(error if isinstance(error, Problem) else problem_of(error, request), request)
+    return _refusal(error if isinstance(error, Problem) else problem_of(error, request), request)
 
 
 async def _answer_invalid(request: Request, error: Exception) -> Response:
@@ -161,8 +167,8 @@ async def _answer_invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     found = error.errors()
     if any(one["loc"][0] == "path" for one in found):
-        return pages.refusal(_unknown(request), request)
-    return pages.refusal(invalid_values(error), request)
+        return _refusal(_unknown(request), request)
+    return _refusal(invalid_values(error), request)
 
 
 def _unknown(request: Request) -> Problem:
@@ -185,12 +191,12 @@ async def _answer_http(request: Request, error: Exception) -> Response:
     """What the framework itself refuses: an unknown path, a method that is not there, a body that is no JSON."""
     assert isinstance(error, HTTPException)
     if error.status_code == 404:
-        return pages.refusal(_nothing(), request)
+        return _refusal(_nothing(), request)
     if error.status_code == 405:
         allowed = ", ".join(sorted(_methods(request)))
         problem = Problem("method-not-allowed", f"here can be done: {allowed}", headers={"Allow": allowed})
-        return pages.refusal(problem, request)
-    return pages.refusal(invalid("the body cannot be read; send JSON"), request)
+        return _refusal(problem, request)
+    return _refusal(invalid("the body cannot be read; send JSON"), request)
 
 
 def _methods(request: Request) -> set[str]:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING
 
-from fastapi import APIRouter, Body, Query
+from fastapi import APIRouter
 from starlette.responses import Response
 
-from nucleus.api import models
 from nucleus.api.clusters import demand_cluster_match, demand_cluster_stays
-from nucleus.api.decorators import changes, route, route_of_nodes
-from nucleus.api.library.images import find_image
+from nucleus.api.decorators import changes, route_of_nodes
 from nucleus.api.problems import Problem, conflict, invalid
 from nucleus.api.quotas import demand_quota
 from nucleus.api.responsibility import demand_acknowledgement, demand_leader
@@ -24,7 +22,7 @@ from rocks.core.errors import UserError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from nucleus.records import Cluster, Node, Operation
+    from nucleus.records import Cluster, Node
 
 router = APIRouter()
 
@@ -60,7 +58,7 @@ def _power(change: Change, action: str, c: str, n: str | None) -> Response:
     cluster = find_cluster(change, c, lock=True)
     node = find_node(change, cluster, n, lock=True)
     demand_cluster_match(change, cluster)
-    _demand_possible(change, action, cluster, [node])
+    demand_possible(change, action, cluster, [node])
     if action in ("reboot", "reset"):
         demand_stays_on(change, [node])
         coming = operations.coming_power(change.session, [node.id])
@@ -77,7 +75,7 @@ def _power(change: Change, action: str, c: str, n: str | None) -> Response:
     return accepted(change, operation, (cluster.name, node.name))
 
 
-def _demand_possible(change: Change, action: str, cluster: Cluster, nodes: Sequence[Node]) -> None:
+def demand_possible(change: Change, action: str, cluster: Cluster, nodes: Sequence[Node]) -> None:
     """Problem when a part does not permit the action on one of the nodes."""
     for part in installed().values():
         part.may_act(change, action, cluster, nodes)
@@ -93,42 +91,6 @@ def demand_stays_on(change: Change, nodes: Sequence[Node]) -> None:
                 f"{node.name} is being powered off; wait until it is off, and power it on instead",
                 operation=identifier,
             )
-
-
-IsoQuery = Annotated[
-    str | None, Query(max_length=300, description="public/NAME or project/PROJECT/NAME; empty: take it out")
-]
-IsoBody = Annotated[models.IsoName | None, Body()]
-_ATTACH = ("row06", "row14")
-
-
-@route_of_nodes(
-    router, "PUT /v1/cluster/{c}/NODE/attach_iso", _ATTACH, "Put an image into {}", status_code=204
-)
-@changes("image", "attach_iso")
-def attach(change: Change, c: str, n: str, iso_name: IsoQuery = None, body: IsoBody = None) -> Response:
-    """It is there from the next power-on; a reboot or reset changes nothing. An empty name takes it out."""
-    iso = iso_name if iso_name is not None or body is None else body.iso_name
-    if iso is None:
-        raise invalid(
-            "which image? send ?iso_name=public/NAME, or an empty iso_name to take the image out",
-            [("#/query/iso_name", "it is missing")],
-        )
-    cluster = find_cluster(change, c, lock=True)
-    node = find_node(change, cluster, n, lock=True)
-    return accepted(change, _attach_nodes(change, cluster, [node], iso), (cluster.name, node.name))
-
-
-@route(
-    router, "PUT /v1/cluster/{c}/attach_iso", "attach_nodes", "Put an image into many nodes", status_code=204
-)
-@changes("image", "attach_iso")
-def attach_many(change: Change, c: str, body: models.IsoNodes) -> Response:
-    """One operation, whose result has an entry for each node."""
-    cluster = find_cluster(change, c, lock=True)
-    named = body.nodes
-    nodes = [find_node(change, cluster, None)] if named is None else named_nodes(change, cluster, named)
-    return accepted(change, _attach_nodes(change, cluster, nodes, body.iso_name), (cluster.name, None))
 
 
 def named_nodes(change: Change, cluster: Cluster, text: str) -> list[Node]:
@@ -152,18 +114,6 @@ def nodes_by_name(change: Change, cluster: Cluster, names: list[str]) -> list[No
         if name.casefold() not in by_name:
             raise unknown_node(cluster.name, name)
     return [by_name[name.casefold()] for name in names]
-
-
-def _attach_nodes(change: Change, cluster: Cluster, nodes: list[Node], iso: str) -> Operation:
-    demand_cluster_match(change, cluster)
-    demand_cluster_stays(change, cluster, nodes)
-    _demand_possible(change, "attach_iso", cluster, nodes)
-    image = find_image(change, iso, cluster) if iso else None
-    arguments: dict[str, Any] = {"image": image and image.id, "iso": image and image.text}
-    if len(nodes) == 1:
-        return change.ask("attach_iso", cluster, nodes[0], arguments=arguments)
-    arguments["nodes"] = [node.id for node in nodes]
-    return change.ask("attach_iso", cluster, arguments=arguments, target=f"{cluster.name}/{len(nodes)} nodes")
 
 
 def demand_startable(node: Node) -> None:

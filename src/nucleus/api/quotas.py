@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nucleus.api.problems import Problem, Remedy, limited
-from nucleus.limits import FIRST_LIMITS, LIMITS
+from nucleus.limits import LIMITS
 from nucleus.mirror import identity, operations, usage
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def demand_quota(
         demand_limit(project, name, value)
 
 
-_REMEDIES = {
+REMEDIES = {
     "walltime_minutes": "choose a shorter walltime",
     "node_hours": "choose fewer nodes or a shorter walltime",
     "images": "delete images",
@@ -72,7 +72,7 @@ def demand_limit(project: identity.Project, name: str, value: float, where: str 
         raise Problem(
             "quota-exceeded",
             f"{LIMITS[name]}{where}: the project {project.name} would have {value:.15g}, and its limit is {limit};"
-            f" {_REMEDIES.get(name, 'end something')}, or ask the site's operators",
+            f" {REMEDIES.get(name, 'end something')}, or ask the site's operators",
         )
 
 
@@ -95,32 +95,3 @@ def demand_few_renames(session: Session, cluster: Cluster, nodes: int, more: int
             f"{most} nodes of {cluster.name} at most are renamed within an hour; rename these later",
             headers={"Retry-After": "600"},
         )
-
-
-def demand_console_quota(session: Session, project_id: int | None, open_now: int) -> None:
-    """Problem when the project may not have one console more than are open now."""
-    project = identity.project_by_id(session, project_id) if project_id is not None else None
-    if project is not None:
-        demand_limit(project, "consoles", open_now + 1)
-
-
-def demand_image_quota(session: Session, project_id: int | None, more_bytes: int) -> None:
-    """Problem when the project's images would be more, or take more, than its limits. Locks the project's row."""
-    project = identity.project_by_id(session, project_id, is_locked=True) if project_id is not None else None
-    if project is not None:
-        count, size = usage.image_usage(session, project.id)
-        uploads = " and unfinished uploads of the last day"  # no list has these
-        demand_limit(project, "images", count + 1, uploads)
-        demand_limit(project, "image_bytes", size + more_bytes, uploads)
-
-
-def demand_public_image_quota(session: Session, user_id: int, more_bytes: int) -> None:
-    """Problem when an owner's images for everybody would be more, or take more, than those of a new project may."""
-    count, size = usage.public_image_usage(session, user_id)
-    for name, value in (("images", count + 1), ("image_bytes", size + more_bytes)):
-        if value > FIRST_LIMITS[name]:
-            raise Problem(
-                "quota-exceeded",
-                f"{LIMITS[name]}: you would have {value} for everybody, and the limit is {FIRST_LIMITS[name]};"
-                f" {_REMEDIES[name]}, or ask the site's operators",
-            )

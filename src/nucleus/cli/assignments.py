@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nucleus.mirror import clusters, images, operations, usage
+from nucleus.mirror import clusters, operations, usage
 from nucleus.records import SYSTEM
 from nucleus.states import QUEUED, RUNNING
 from rocks.core.errors import StateError
@@ -33,7 +33,7 @@ def demand_nothing_of_others(session: Session, cluster: Cluster, project: Projec
         )
     if project is None:
         return
-    own = images.reference(project.name, "").casefold()
+    own = f"project/{project.name}/".casefold()
     for node in clusters.nodes_of(session, SYSTEM, [cluster.id])[cluster.id]:
         for image in (node.iso, node.iso_active):
             if image and image.startswith("project/") and not image.casefold().startswith(own):

@@ -91,23 +91,6 @@ def allocation_usage(
     return found
 
 
-def image_usage(session: Session, project_id: int) -> tuple[int, int]:
-    """(how many, bytes) of the project's images, with those that are being uploaded."""
-    return _image_usage(session, "project_id = %s", project_id)
-
-
-def public_image_usage(session: Session, user_id: int) -> tuple[int, int]:
-    """As `image_usage`, of everybody's images that a user has uploaded. Locks the user's row."""
-    session.row("SELECT id FROM user WHERE id = %s FOR UPDATE", (user_id,))
-    return _image_usage(session, "project_id IS NULL AND uploaded_by = %s", user_id)
-
-
-def _image_usage(session: Session, condition: str, number: int) -> tuple[int, int]:
-    row = session.row(f"SELECT COUNT(*), SUM(size_bytes) FROM image WHERE {condition}", (number,))
-    count, size = row or (0, 0)
-    return count, int(size or 0)
-
-
 def living_sets_of(session: Session, username: str, project_id: int | None = None) -> list[int]:
     """The sets that a user has started, and that have not ended; those of one project only."""
     of_project, values = ("", []) if project_id is None else (" AND project_id = %s", [project_id])

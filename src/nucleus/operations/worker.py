@@ -19,7 +19,7 @@ from nucleus.mirror import clusters, operations
 from nucleus.mirror.claims import WORKER_LOCK, Claimant
 from nucleus.mirror.events import WORK
 from nucleus.mirror.pool import Guard
-from nucleus.operations import library, power
+from nucleus.operations import power
 from nucleus.operations.causes import UnfinishedError, error_for
 from nucleus.operations.job import Job, LaterError, LostError, Tools
 from nucleus.operations.retries import UNREACHED, is_outcome, pause_seconds
@@ -86,9 +86,6 @@ VERBS: dict[str, Callable[[Job], JsonObject]] = {
     "shutdown": partial(power.stop, action="shutdown"),
     "reset": partial(power.stop_once, action="reset"),
     "reboot": partial(power.stop_once, action="reboot"),
-    "attach_iso": library.attach_iso,
-    "add_image": library.add_image,
-    "remove_image": library.remove_image,
     "destroy": power.destroy,
 }
 """Kind of an operation → what does it. Errors are stored with the operation."""
@@ -158,7 +155,7 @@ def perform(tools: Tools, operation: Operation) -> None:
     job = Job(tools, operation)
     try:
         job.transaction(job.load)
-        result = _verb(operation)(job)
+        result = verbs()[operation.kind](job)
     except LaterError as later:
         job.put_back(later.seconds)
     except RocksError as error:
@@ -175,9 +172,3 @@ def perform(tools: Tools, operation: Operation) -> None:
         job.end(None, BugError("an error of this program"))
     else:
         job.end(result, None)
-
-
-def _verb(operation: Operation) -> Callable[[Job], JsonObject]:
-    if "nodes" in operation.arguments and operation.target_node is None and operation.kind == "attach_iso":
-        return partial(of_each_node, kind=operation.kind)
-    return verbs()[operation.kind]

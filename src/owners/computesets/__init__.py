@@ -68,7 +68,11 @@ def _may_act(change: Change, action: str, cluster: Cluster, nodes: Sequence[Node
     new_computesets.may_act(change, action, cluster, nodes)
 
 
-def _on_poll(session: Session, polled: Polled) -> Sequence[NewEvent]:
+def _on_poll(*_: object) -> Callable[[Session, Polled], Sequence[NewEvent]]:
+    return _store_hosts
+
+
+def _store_hosts(session: Session, polled: Polled) -> Sequence[NewEvent]:
     from owners.computesets.hosts import LISTED, record_hosts
 
     if polled.hosts is not None:

@@ -1,4 +1,4 @@
-"""What the controller of computesets asks of a batch system, and the list of hosts, which is one; `slurm` is another."""
+"""What the controller of computesets asks of a batch system; a list of hosts, which is one; `slurm` is another."""
 
 from __future__ import annotations
 

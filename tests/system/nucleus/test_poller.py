@@ -12,12 +12,13 @@ from nucleus.backends import rocks as commands
 from nucleus.backends.executor import Answer
 from nucleus.backends.rocks import Rocks
 from nucleus.configuration import Configuration, DatabaseSettings, SiteSettings
-from nucleus.mirror import clusters, events, history, identity, images, observations
+from nucleus.mirror import clusters, events, history, identity, observations
 from nucleus.mirror.clusters import assign_cluster
 from nucleus.mirror.pool import Guard, Pool
 from nucleus.poller.poller import Poller
 from nucleus.records import SYSTEM, Cluster, Node, Scope
 from owners.computesets import records as computesets
+from owners.images import records as images
 from rocks.core.errors import HostError, ToolError
 from tests.system.nucleus.conftest import sql
 from tests.waiting import wait_until

@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 from nucleus.api.access.authentication import store_token
 from nucleus.api.responsibility import DEFAULT_TEXT
-from nucleus.mirror import identity, images, operations, uploads
+from nucleus.mirror import identity, operations
 from nucleus.records import NewOperation
 from nucleus.states import COMPLETED, RUNNING
 from owners.computesets import records as computesets
+from owners.images import records as images
+from owners.images import uploads
 from tests.system.nucleus.api.conftest import ISO, KEY
 from tests.system.nucleus.conftest import add_cluster, compute_numbers
 

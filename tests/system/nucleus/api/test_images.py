@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 from nucleus.api.access.throttles import Rate
-from nucleus.api.library import upload_bytes
 from nucleus.configuration import Configuration
-from nucleus.mirror import audit, identity, images, uploads
+from nucleus.mirror import audit, identity
 from nucleus.mirror.pool import Pool
 from nucleus.records import SYSTEM
+from owners.images import records as images
+from owners.images import upload_bytes, uploads
 from rocks.core.errors import HostError
 from tests.system.nucleus.api.conftest import ISO, MODERN, PROBLEMS, changed, started
 from tests.system.nucleus.api.http_client import Client, Connection

@@ -12,6 +12,8 @@ from nucleus.api.problems import Problem
 from nucleus.limits import LIMITS
 from nucleus.mirror import usage
 from owners.computesets import new_computesets
+from owners.consoles import rest as consoles
+from owners.images import image_uploads
 from tests.unit.nucleus.api.test_representations import COMPUTE, FRONTEND, NOW, cluster
 
 
@@ -68,7 +70,7 @@ def test_each_limit_refuses_something(monkeypatch: pytest.MonkeyPatch, name: str
     monkeypatch.setattr(quotas.identity, "project_by_id", lambda *_, **__: project)
     monkeypatch.setattr(quotas.usage, "project_usage", lambda *_: nothing)
     monkeypatch.setattr(new_computesets, "committed_minutes", lambda *_: 0)
-    monkeypatch.setattr(quotas.usage, "image_usage", lambda *_: (0, 0))
+    monkeypatch.setattr(image_uploads, "image_usage", lambda *_: (0, 0))
     batch = SimpleNamespace(batch=SimpleNamespace(kind="hosts"))
     change: Any = SimpleNamespace(
         session=None, call=SimpleNamespace(service=SimpleNamespace(configuration=batch))
@@ -78,8 +80,8 @@ def test_each_limit_refuses_something(monkeypatch: pytest.MonkeyPatch, name: str
     for demand in (
         lambda: quotas.demand_quota(change, cluster(0, 0, 0), [node], 1),
         lambda: new_computesets.demand_node_hours(change, cluster(0, 0, 0), 1, "alp1"),
-        lambda: quotas.demand_console_quota(change.session, 1, 0),
-        lambda: quotas.demand_image_quota(change.session, 1, 1),
+        lambda: consoles.demand_console_quota(change.session, 1, 0),
+        lambda: image_uploads.demand_image_quota(change.session, 1, 1),
     ):
         try:
             demand()

@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nucleus.backends.rocks import SiteError
-from nucleus.mirror import images
 from nucleus.mirror.events import append_events
 from nucleus.operations.causes import RefusedError
 from nucleus.operations.retries import is_outcome
+from nucleus.operations.worker import of_each_node
 from nucleus.records import JsonObject, NewEvent
 from nucleus.states import ENDING
+from owners.images import records as images
 from rocks.core.errors import Code, RocksError
 
 if TYPE_CHECKING:
@@ -84,6 +85,12 @@ def _restore(session: Session, job: Job) -> None:
 
 
 def attach_iso(job: Job) -> JsonObject:
+    """As `_attach`, for the operation's node, or for each of the nodes of its arguments."""
+    is_of_many = "nodes" in job.operation.arguments and job.operation.target_node is None
+    return of_each_node(job, "attach_iso") if is_of_many else _attach(job)
+
+
+def _attach(job: Job) -> JsonObject:
     """Insert the image of the arguments, or take out what is inserted; it counts from the next power-on."""
     if job.target.set_state == ENDING:  # it was asked for before, for many nodes
         raise RefusedError(

@@ -17,7 +17,19 @@ from nucleus.api.access.authentication import require
 from nucleus.api.decorators import changes, done, reads, route
 from nucleus.api.etags import json_answer
 from nucleus.api.idempotency import answer_before
-from nucleus.api.library.upload_bytes import (
+from nucleus.api.problems import Problem, conflict, invalid
+from nucleus.api.quotas import REMEDIES, demand_limit
+from nucleus.api.representations import Json
+from nucleus.api.service import Call, Change, Known, Reading, accepted, changing, no_content, record_refusal
+from nucleus.limits import FIRST_LIMITS, LIMITS
+from nucleus.mirror import identity
+from nucleus.mirror.columns import same_name
+from nucleus.mirror.driver import DuplicateError
+from nucleus.records import NewOperation
+from owners.images import records as images
+from owners.images import uploads
+from owners.images.records import image_usage, public_image_usage
+from owners.images.upload_bytes import (
     ImageForm,
     Receiver,
     digests_of,
@@ -27,22 +39,14 @@ from nucleus.api.library.upload_bytes import (
     stream_of,
     whole_path,
 )
-from nucleus.api.problems import Problem, conflict, invalid
-from nucleus.api.quotas import demand_image_quota, demand_public_image_quota
-from nucleus.api.representations import Json
-from nucleus.api.service import Call, Change, Known, Reading, accepted, changing, no_content, record_refusal
-from nucleus.mirror import images, uploads
-from nucleus.mirror.columns import same_name
-from nucleus.mirror.driver import DuplicateError
-from nucleus.records import NewOperation
 from rocks.core.errors import RocksError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
 
-    from nucleus.mirror.images import Image
     from nucleus.mirror.pool import Session
-    from nucleus.mirror.uploads import Upload
+    from owners.images.records import Image
+    from owners.images.uploads import Upload
 
 router = APIRouter()
 
@@ -394,3 +398,25 @@ def _resume(call: Call, identifier: str, offset: int) -> tuple[Upload, dict[str,
                 headers={"Upload-Offset": str(upload.offset_bytes)},
             )
         return upload, images.expected_digests(session, upload.image_id)
+
+
+def demand_image_quota(session: Session, project_id: int | None, more_bytes: int) -> None:
+    """Problem when the project's images would be more, or take more, than its limits. Locks the project's row."""
+    project = identity.project_by_id(session, project_id, is_locked=True) if project_id is not None else None
+    if project is not None:
+        count, size = image_usage(session, project.id)
+        uploads = " and unfinished uploads of the last day"  # no list has these
+        demand_limit(project, "images", count + 1, uploads)
+        demand_limit(project, "image_bytes", size + more_bytes, uploads)
+
+
+def demand_public_image_quota(session: Session, user_id: int, more_bytes: int) -> None:
+    """Problem when an owner's images for everybody would be more, or take more, than those of a new project may."""
+    count, size = public_image_usage(session, user_id)
+    for name, value in (("images", count + 1), ("image_bytes", size + more_bytes)):
+        if value > FIRST_LIMITS[name]:
+            raise Problem(
+                "quota-exceeded",
+                f"{LIMITS[name]}: you would have {value} for everybody, and the limit is {FIRST_LIMITS[name]};"
+                f" {REMEDIES[name]}, or ask the site's operators",
+            )

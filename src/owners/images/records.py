@@ -221,3 +221,20 @@ def record_iso(session: Session, node: Node, text: str | None) -> None:
     """Note what was inserted: a poll that began before does not count."""
     bump_generation(session, [node.cluster_id])  # the cluster is locked before its nodes
     session.update("node", {"iso": text}, "last_command_at = UTC_TIMESTAMP(3)", id=node.id)
+
+
+def image_usage(session: Session, project_id: int) -> tuple[int, int]:
+    """(how many, bytes) of the project's images, with those that are being uploaded."""
+    return _image_usage(session, "project_id = %s", project_id)
+
+
+def public_image_usage(session: Session, user_id: int) -> tuple[int, int]:
+    """As `image_usage`, of everybody's images that a user has uploaded. Locks the user's row."""
+    session.row("SELECT id FROM user WHERE id = %s FOR UPDATE", (user_id,))
+    return _image_usage(session, "project_id IS NULL AND uploaded_by = %s", user_id)
+
+
+def _image_usage(session: Session, condition: str, number: int) -> tuple[int, int]:
+    row = session.row(f"SELECT COUNT(*), SUM(size_bytes) FROM image WHERE {condition}", (number,))
+    count, size = row or (0, 0)
+    return count, int(size or 0)

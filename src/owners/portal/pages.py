@@ -1,31 +1,25 @@
-"""Pages and answers for machines: health, counters, the description of the interface, and what problems mean."""
+"""Pages for people, and what their scripts ask for besides the REST interface."""
 
 from __future__ import annotations
 
 import functools
 import html
-import json
 import logging
 import string
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from fastapi import APIRouter, Request
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.responses import HTMLResponse, Response
 
 from comet.client.errors import UsageError
 from comet.client.launcher_rules import FILE, launcher_values
-from nucleus.api.consoles import STATIC
 from nucleus.api.etags import json_answer
-from nucleus.api.metrics import METRICS_TYPE
-from nucleus.api.problems import PROBLEMS, Problem, answer_of, forbidden, headers_of, invalid, unavailable
+from nucleus.api.problems import PROBLEMS, Problem, forbidden, headers_of, invalid
 from nucleus.api.representations import text_of
-from nucleus.api.service import Known, Service, address_of, charged, service_of
-from nucleus.limits import STALE_INTERVALS
-from nucleus.mirror import audit, identity, observations, status
+from nucleus.api.service import Known, address_of, charged
+from nucleus.mirror import audit, identity, observations
 from nucleus.mirror.hosts import listed_hosts, machines_of_hosts
-from rocks.core.errors import RocksError
 from rocks.core.names import counted
 
 if TYPE_CHECKING:
@@ -45,6 +39,7 @@ _PAGE_POLICY = (
     "frame-ancestors 'none'; base-uri 'none'; form-action 'none'; "
     "require-trusted-types-for 'script'; trusted-types 'none'"
 )
+STATIC = Path(__file__).parent / "static"
 _SHELL = string.Template((STATIC / "shell.html").read_text("utf-8"))
 _ZONE = str(Path("/etc/localtime").resolve()).partition("/zoneinfo/")[2].removeprefix("posix/") or "UTC"
 """The site's time zone, by the name that browsers know."""
@@ -68,11 +63,11 @@ def page(request: Request, title: str, body: str, script: str = "") -> Response:
     return HTMLResponse(text, headers={**policy, "Cross-Origin-Opener-Policy": "same-origin"})
 
 
-def refusal(problem: Problem, request: Request) -> Response:
-    """A page for a person whose browser followed a link, else the answer for programs."""
+def page_of_refusal(problem: Problem, request: Request) -> Response | None:
+    """A page for a person whose browser followed a link; None for programs."""
     accept = request.headers.get("accept", "")
     if request.method not in ("GET", "HEAD") or "text/html" not in accept:
-        return answer_of(problem, request)
+        return None
     kind = PROBLEMS[problem.code]
     again = html.escape(address_of(request, "/page/clusters"))
     text = f"<p>{html.escape(problem.detail)}.</p><p><a href='{again}'>To the page of Nucleus</a></p>"
@@ -142,72 +137,6 @@ def site_state(call: Known) -> Response:
         for host, *machine in machines_of_hosts(session, hosts):
             by_host[host].append(dict(zip(_MACHINE, machine, strict=True)))
     return json_answer(content)
-
-
-@router.get("/healthz")
-async def healthz() -> Response:
-    """The process answers."""
-    return Response("ok\n", media_type="text/plain")
-
-
-@router.get("/readyz")
-def readyz(request: Request) -> Response:
-    """Whether requests can be answered, as it was a second ago at most."""
-    service = service_of(request)
-    checks = service.readiness.get(lambda: _readiness(service))
-    if checks is None:
-        raise unavailable("this is being found out; ask again in a second")
-    return JSONResponse(checks, 200 if all(value == "ok" for value in checks.values()) else 503)
-
-
-def _readiness(service: Service) -> dict[str, str]:
-    """What is needed → ok, or what is wrong: the database is there, and the site was polled."""
-    checks: dict[str, str] = {}
-    try:
-        with service.pool.transaction() as session:
-            age = status.oldest_poll_seconds(session, datetime.now(UTC))
-        checks["database"] = "ok"
-        poll = service.configuration.poll
-        limit = STALE_INTERVALS * max(poll.power_seconds, poll.topology_seconds)
-        if age is None:
-            checks["poll"] = "the site was never polled; is `nucleus poll` or `nucleus serve` running?"
-        else:
-            checks["poll"] = "ok" if age <= limit else f"the site was last polled {age:.0f} s ago"
-    except RocksError as error:
-        _LOG.warning("not ready: %s", error)
-        checks["database"] = (
-            "the database does not answer, or is not set up; the journal of the service has more"
-        )
-    return checks
-
-
-@router.get("/metrics")
-def metrics(request: Request) -> Response:
-    """Counters for Prometheus, as they were a few seconds ago at most."""
-    service = service_of(request)
-    text = service.metrics_text.get(lambda: _metrics(service))
-    if text is None:
-        raise unavailable("the first counters are being read; ask again in a second")
-    return Response(text, headers={"Content-Type": METRICS_TYPE})
-
-
-def _metrics(service: Service) -> bytes:
-    with service.pool.transaction() as session:
-        values = status.gauges(session, datetime.now(UTC))
-    values["streams"] = {(): float(service.stream_limit.count)}
-    return service.metrics.text(values)
-
-
-@router.get("/openapi.json")
-async def openapi(request: Request) -> Response:
-    """The description of the interface."""
-    return Response(_description(request.app), media_type="application/json")
-
-
-@functools.lru_cache(1)
-def _description(application: FastAPI) -> bytes:
-    """Written once, as the next one: strangers may ask for both, in the thread of the event loop."""
-    return json.dumps(application.openapi()).encode()
 
 
 @router.get("/problems/{slug}")

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Body, Query
 from starlette.responses import Response
 
 from comet.client.hostlists import collect_hostlist
 from nucleus.api import models
-from nucleus.api.decorators import changes, reads, route
+from nucleus.api.clusters import demand_cluster_match, demand_cluster_stays
+from nucleus.api.decorators import changes, reads, route, route_of_nodes
 from nucleus.api.etags import conditional_json
-from nucleus.api.problems import Problem, Remedy, conflict, forbidden
+from nucleus.api.nodes import demand_possible, named_nodes
+from nucleus.api.problems import Problem, Remedy, conflict, forbidden, invalid
 from nucleus.api.representations import shaped
-from nucleus.api.service import Change, Reading, accepted
-from nucleus.mirror import images
+from nucleus.api.service import Change, Reading, accepted, find_cluster, find_node
 from nucleus.records import NewEvent, NewOperation
+from owners.images import records as images
 
 if TYPE_CHECKING:
-    from nucleus.mirror.images import Image
-    from nucleus.records import Cluster
+    from nucleus.records import Cluster, Node, Operation
+    from owners.images.records import Image
 
 router = APIRouter()
 
@@ -164,3 +166,55 @@ def _of_drives(seen: list[tuple[str, str, str]]) -> tuple[list[str], list[str]]:
     whose = [f"the frontend of {cluster}" for cluster in frontends]
     whose += [f"{names} of {cluster}" for cluster, names in nodes.items()]
     return frontends + [f"{cluster} {names}" for cluster, names in nodes.items()], whose
+
+
+IsoQuery = Annotated[
+    str | None, Query(max_length=300, description="public/NAME or project/PROJECT/NAME; empty: take it out")
+]
+
+
+IsoBody = Annotated[models.IsoName | None, Body()]
+
+
+_ATTACH = ("row06", "row14")
+
+
+@route_of_nodes(
+    router, "PUT /v1/cluster/{c}/NODE/attach_iso", _ATTACH, "Put an image into {}", status_code=204
+)
+@changes("image", "attach_iso")
+def attach(change: Change, c: str, n: str, iso_name: IsoQuery = None, body: IsoBody = None) -> Response:
+    """It is there from the next power-on; a reboot or reset changes nothing. An empty name takes it out."""
+    iso = iso_name if iso_name is not None or body is None else body.iso_name
+    if iso is None:
+        raise invalid(
+            "which image? send ?iso_name=public/NAME, or an empty iso_name to take the image out",
+            [("#/query/iso_name", "it is missing")],
+        )
+    cluster = find_cluster(change, c, lock=True)
+    node = find_node(change, cluster, n, lock=True)
+    return accepted(change, _attach_nodes(change, cluster, [node], iso), (cluster.name, node.name))
+
+
+@route(
+    router, "PUT /v1/cluster/{c}/attach_iso", "attach_nodes", "Put an image into many nodes", status_code=204
+)
+@changes("image", "attach_iso")
+def attach_many(change: Change, c: str, body: models.IsoNodes) -> Response:
+    """One operation, whose result has an entry for each node."""
+    cluster = find_cluster(change, c, lock=True)
+    named = body.nodes
+    nodes = [find_node(change, cluster, None)] if named is None else named_nodes(change, cluster, named)
+    return accepted(change, _attach_nodes(change, cluster, nodes, body.iso_name), (cluster.name, None))
+
+
+def _attach_nodes(change: Change, cluster: Cluster, nodes: list[Node], iso: str) -> Operation:
+    demand_cluster_match(change, cluster)
+    demand_cluster_stays(change, cluster, nodes)
+    demand_possible(change, "attach_iso", cluster, nodes)
+    image = find_image(change, iso, cluster) if iso else None
+    arguments: dict[str, Any] = {"image": image and image.id, "iso": image and image.text}
+    if len(nodes) == 1:
+        return change.ask("attach_iso", cluster, nodes[0], arguments=arguments)
+    arguments["nodes"] = [node.id for node in nodes]
+    return change.ask("attach_iso", cluster, arguments=arguments, target=f"{cluster.name}/{len(nodes)} nodes")

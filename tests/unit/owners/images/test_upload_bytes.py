@@ -6,8 +6,8 @@ from collections.abc import AsyncGenerator
 import pytest
 from starlette.requests import Request
 
-from nucleus.api.library.upload_bytes import ImageForm
 from nucleus.api.problems import Problem
+from owners.images.upload_bytes import ImageForm
 
 FIELD = b'--x\r\nContent-Disposition: form-data; name="%s"\r\n\r\n%s\r\n'
 FILE = b'--x\r\nContent-Disposition: form-data; name="%s"; filename="a.iso"\r\n\r\n%s\r\n'

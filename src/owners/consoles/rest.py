@@ -14,16 +14,14 @@ from fastapi import APIRouter, Query, Request, WebSocket
 from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
-from starlette.staticfiles import StaticFiles
 
 from nucleus.api import models
 from nucleus.api.access.authentication import caller_of, require
 from nucleus.api.access.throttles import AtOnce
-from nucleus.api.console_relay import relay
 from nucleus.api.decorators import changes, route_of_nodes
 from nucleus.api.etags import json_answer
 from nucleus.api.problems import Problem, answer_of, conflict, request_id, unavailable
-from nucleus.api.quotas import demand_console_quota
+from nucleus.api.quotas import demand_limit
 from nucleus.api.representations import text_of
 from nucleus.api.service import (
     Change,
@@ -35,21 +33,22 @@ from nucleus.api.service import (
     reading,
     service_of,
 )
-from nucleus.mirror import clusters, identity, tickets
-from nucleus.mirror.tickets import TICKET_SECONDS
+from nucleus.mirror import clusters, identity
 from nucleus.operations.causes import owners_text
 from nucleus.operations.job import check_machine
 from nucleus.records import SYSTEM
 from nucleus.states import power_of
+from owners.consoles import tickets
+from owners.consoles.relay import relay
+from owners.consoles.tickets import TICKET_SECONDS
 from rocks.core.errors import RocksError
 
 if TYPE_CHECKING:
-    from fastapi import FastAPI
-
     from nucleus.api.service import Call, Service
     from nucleus.backends.executor import Stream
-    from nucleus.mirror.tickets import Ticket
+    from nucleus.mirror.pool import Session
     from nucleus.records import Node
+    from owners.consoles.tickets import Ticket
 
 MAX_OF_HOST = 3
 """Pictures of screens at the same time, and as many consoles that are being opened."""
@@ -361,13 +360,13 @@ def console_page(request: Request, kind: Literal["vnc", "serial"], ticket: str) 
     """The page of a ticket, whose script uses it. The name of the node on it is that of the ticket."""
     cluster, node, of = _console_of(service_of(request), ticket)
     names = f'data-cluster="{html.escape(cluster)}" data-node="{html.escape(node)}" data-kind="{of}"'
-    text = (STATIC / f"console/{kind}.html").read_text("utf-8").replace("<html", f"<html {names}", 1)
+    text = (STATIC / f"{kind}.html").read_text("utf-8").replace("<html", f"<html {names}", 1)
     headers = {"Content-Security-Policy": _POLICIES[kind], "Cache-Control": "no-store"}
     return HTMLResponse(text, headers=headers)
 
 
-def add_assets(application: FastAPI, libraries: Path) -> None:
-    """Serve what the pages load: our own files, and the libraries of the browser."""
-    for name in ("novnc", "xterm"):
-        application.mount(f"/assets/{name}", StaticFiles(directory=libraries / name, check_dir=False))
-    application.mount("/assets", StaticFiles(directory=STATIC))
+def demand_console_quota(session: Session, project_id: int | None, open_now: int) -> None:
+    """Problem when the project may not have one console more than are open now."""
+    project = identity.project_by_id(session, project_id) if project_id is not None else None
+    if project is not None:
+        demand_limit(project, "consoles", open_now + 1)
