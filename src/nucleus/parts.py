@@ -10,7 +10,7 @@ import functools
 import importlib
 import pkgutil
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     import threading
@@ -47,6 +47,22 @@ class Alarm(NamedTuple):
     kind: str
     number: int
     lines: Callable[[Configuration], Sequence[str]]
+
+
+class Verifier(Protocol):
+    """Checks tokens of the site's identity provider, and knows how people sign in there."""
+
+    def claims(self, text: str, nonce: str = "") -> dict[str, str]:
+        """iss, sub and username of a valid token. Problem 401 for another, 503 when the provider does not answer.
+
+        With a nonce, the token must be the answer to the question that had it.
+        """
+
+    def sign_in_url(self, redirect: str, state: str, verifier: str, nonce: str) -> str:
+        """Where the provider asks who somebody is. Problem 503 when it does not answer."""
+
+    def exchange(self, code: str, redirect: str, verifier: str) -> str:
+        """The token about who has signed in, which `claims` checks. Problem 401 for a code that does not count."""
 
 
 class Polled(NamedTuple):
@@ -98,6 +114,9 @@ class Part:
 
     files: Callable[[Configuration], Mapping[str, Path]] = lambda _: {}
     """Path below /assets → the folder with the files that are served there."""
+
+    verifier: Callable[[Configuration], Verifier | None] = lambda _: None
+    """What checks tokens of the site's identity provider; None where it has none."""
 
     page_of_refusal: Callable[[Problem, Request], Response | None] = lambda *_: None
     """The page for a person whose browser followed a link; None where it is a program that asked."""

@@ -13,8 +13,7 @@ from starlette.requests import Request
 from starlette.routing import Match
 from starlette.staticfiles import StaticFiles
 
-from nucleus.api import clusters, events, health, nodes, operations, users
-from nucleus.api.access import sign_in, tokens
+from nucleus.api import clusters, events, health, nodes, operations
 from nucleus.api.access.authentication import Authenticator, has_token
 from nucleus.api.metrics import Metrics
 from nucleus.api.middleware import BASE, Middleware, has_head
@@ -41,12 +40,9 @@ if TYPE_CHECKING:
 _ROUTERS = (
     clusters,
     nodes,
-    users,
-    tokens,
     operations,
     events,
     health,
-    sign_in,
 )
 
 _QUICK_THREADS = 8
@@ -106,11 +102,8 @@ def create_application(configuration: Configuration, pool: Pool, executor: Execu
 
     `executor` None: that of the settings.
     """
-    verifier = None
-    if configuration.oidc.issuer:
-        from nucleus.api.access.oidc import Verifier  # its libraries take memory that most sites need not
-
-        verifier = Verifier(configuration.oidc)
+    verifiers = [part.verifier(configuration) for part in installed().values()]
+    verifier = next((one for one in verifiers if one is not None), None)
     metrics = Metrics()
     application = FastAPI(
         title="Nucleus",

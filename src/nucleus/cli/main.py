@@ -23,22 +23,17 @@ EXIT_INTERRUPTED = 130
 
 _COMMANDS = {
     "audit": "print the record of what was done, and check it",
-    "cluster": "give clusters to projects",
     "history": "print the size of each table, its oldest row, and how long rows stay",
-    "project": "add projects, their members and limits; none is removed",
     "serve": "answer owners, poll the site, do what is asked for; until SIGTERM",
     "executor": "run the commands of rocks that the service may use (root)",
     "poll": "poll the site once, and print how its commands went",
     "setup": "make the database's schema, or bring it to the version of these programs (root)",
     "status": "print how old what is known is, and what needs an operator",
-    "token": "make and end tokens",
-    "user": "add users, and disable them; none is removed",
 }
 """The command, and its line of help."""
 
 _MODULES = {
-    **dict.fromkeys(("user", "project", "token"), "people"),
-    **dict.fromkeys(("cluster", "history", "audit"), "site"),
+    "audit": "history",
     **dict.fromkeys(("setup", "poll", "status"), "health"),
 }
 """Command → its module in `nucleus.cli`; of others it has the command's name."""

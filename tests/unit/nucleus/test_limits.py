@@ -1,8 +1,8 @@
 """Defaults that help and pages name are those of the module of limits."""
 
 import comet.cli.commands as comet_commands
-from nucleus.api.access.people import NewToken
 from nucleus.limits import DEFAULT_TOKEN_DAYS
+from owners.accounts.people import NewToken
 from owners.portal.pages import STATIC
 
 

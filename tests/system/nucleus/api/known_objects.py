@@ -14,10 +14,10 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from nucleus.api.access.authentication import store_token
-from nucleus.api.responsibility import DEFAULT_TEXT
 from nucleus.mirror import identity, operations
 from nucleus.records import NewOperation
 from nucleus.states import COMPLETED, RUNNING
+from owners.accounts.users import DEFAULT_TEXT
 from owners.computesets import records as computesets
 from owners.images import records as images
 from owners.images import uploads

@@ -8,9 +8,9 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
 
 from nucleus.api import models
-from nucleus.api.access import people
 from nucleus.api.problems import invalid_values
 from nucleus.api.service import unknown_node
+from owners.accounts import people
 from owners.computesets.models import NewComputeset
 
 

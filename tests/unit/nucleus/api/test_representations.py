@@ -10,11 +10,11 @@ from nucleus.api.representations import (
     cluster_json,
     freshness_of,
     text_of,
-    token_json,
 )
 from nucleus.configuration import PollSettings
 from nucleus.mirror.identity import Token
 from nucleus.records import Cluster, Interface, Node
+from owners.accounts.tokens import token_json
 from owners.computesets.records import Computeset
 from owners.computesets.rest import computeset_json
 

@@ -11,7 +11,7 @@ from fastapi import Request as HttpRequest
 from starlette.responses import HTMLResponse, Response
 
 from nucleus.api import models
-from nucleus.api.access import credentials, people
+from nucleus.api.access import credentials
 from nucleus.api.access.authentication import (
     Caller,
     demand_all_of_password,
@@ -22,14 +22,16 @@ from nucleus.api.access.authentication import (
 from nucleus.api.decorators import changes, reads, route
 from nucleus.api.etags import conditional_json, json_answer
 from nucleus.api.problems import Problem, Remedy, invalid
-from nucleus.api.representations import token_json
+from nucleus.api.representations import Json, shaped
 from nucleus.api.service import Call, Change, Known, Reading, changing, no_content, service_of
 from nucleus.limits import MAX_SESSIONS, MAX_TOKENS
 from nucleus.mirror import identity
+from owners.accounts import people
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    from nucleus.mirror.identity import Token
     from nucleus.mirror.pool import Session
 
 router = APIRouter()
@@ -250,3 +252,9 @@ def log_out(change: Change) -> Response:
         identity.revoke_token(change.session, change.caller.token_id, change.caller.user.id)
         change.note(change.caller.token_id)
     return json_answer({"detail": "You are logged out."})
+
+
+def token_json(token: Token, projects: Mapping[int, str]) -> Json:
+    """A token without its secret."""
+    names = None if token.projects is None else [projects[one] for one in token.projects if one in projects]
+    return shaped(people.Token, token, scopes=list(token.scopes), projects=names)

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 from fastapi import APIRouter
 from starlette.responses import Response
 
-from nucleus.api.access import people
 from nucleus.api.access.authentication import demand_more_than_read
 from nucleus.api.decorators import changes, reads, route
 from nucleus.api.etags import conditional_json, json_answer
-from nucleus.api.problems import Problem
-from nucleus.api.representations import Json, text_of, user_json
-from nucleus.api.responsibility import responsibility
+from nucleus.api.problems import Problem, unavailable
+from nucleus.api.representations import Json, shaped, text_of
 from nucleus.api.service import Call, Change, Reading
 from nucleus.mirror import identity, usage
+from nucleus.mirror.identity import User
+from owners.accounts import people
+
+if TYPE_CHECKING:
+    from nucleus.configuration import ResponsibilitySettings
 
 router = APIRouter()
 
@@ -126,3 +133,29 @@ def put_acknowledgement(change: Change, body: people.Acknowledged) -> Response:
     identity.acknowledge(change.session, change.caller.user.id)
     change.note(change.caller.actor, after=body.version)
     return json_answer({**content, "acknowledged_at": text_of(change.call.now)})
+
+
+def user_json(user: User) -> Json:
+    """`people.User`: the published four fields and what we add."""
+    return shaped(people.User, user, projects=sorted(user.projects.values()))
+
+
+DEFAULT_TEXT = """\
+You administer the virtual clusters of your projects yourself. You are responsible for what runs on them: for the
+systems that you install and their updates, for the accounts that you make and the keys that you give away, for what
+the nodes serve to the network, and for keeping the rules of this site. The site is responsible for the hosts, the
+storage and the network below. It may stop a node that harms others, and informs you then.
+"""
+
+
+def responsibility(settings: ResponsibilitySettings) -> tuple[str, str]:
+    """The text that owners acknowledge, and its version. Problem when the site's file cannot be read."""
+    text = DEFAULT_TEXT
+    if settings.text_file:
+        try:
+            text = Path(settings.text_file).read_text("utf-8")
+        except (OSError, UnicodeDecodeError):
+            raise unavailable(
+                f"the site's {Path(settings.text_file).name} cannot be read; report it to its operators"
+            ) from None
+    return text, hashlib.sha256(text.encode("utf-8")).hexdigest()[:12]

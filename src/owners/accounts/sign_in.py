@@ -14,14 +14,14 @@ from starlette.responses import Response
 from nucleus.api import models
 from nucleus.api.access.authentication import Caller, cookie_name, is_own_page, refused
 from nucleus.api.access.credentials import NOT_WHOLE, Sent, SentAssertion, SentPassword, read_token
-from nucleus.api.access.tokens import store_session
 from nucleus.api.etags import json_answer
 from nucleus.api.problems import Problem
 from nucleus.api.service import Call, Known, address_of, service_of
 from nucleus.mirror import audit, identity
+from owners.accounts.tokens import store_session
 
 if TYPE_CHECKING:
-    from nucleus.api.access.oidc import Verifier
+    from nucleus.parts import Verifier
 
 SESSION_HOURS = 12
 """After which a person signs in on the page again."""
