@@ -1,19 +1,27 @@
-"""Consoles: rows 20 and 21 of Table 1 (`decorators.route`), tickets, a WebSocket for each, and its page."""
+"""Consoles: rows 20 and 21 of Table 1 (`decorators.route`), tickets, a WebSocket for each, and its page.
+
+A ticket opens one console of one node once. Only its hash is stored.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import hashlib
 import html
 import logging
+import re
+import secrets
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 from fastapi import APIRouter, Query, Request, WebSocket
 from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
+from starlette.websockets import WebSocketDisconnect, WebSocketState
 
 from nucleus.api import models
 from nucleus.api.access.authentication import caller_of, require
@@ -38,17 +46,149 @@ from nucleus.operations.causes import owners_text
 from nucleus.operations.job import check_machine
 from nucleus.records import SYSTEM
 from nucleus.states import power_of
-from owners.consoles import tickets
-from owners.consoles.relay import relay
-from owners.consoles.tickets import TICKET_SECONDS
 from rocks.core.errors import RocksError
 
 if TYPE_CHECKING:
+    import socket
+    from collections.abc import Awaitable, Callable
+
     from nucleus.api.service import Call, Service
     from nucleus.backends.executor import Stream
     from nucleus.mirror.pool import Session
     from nucleus.records import Node
-    from owners.consoles.tickets import Ticket
+
+
+TICKET_SECONDS = 30
+"""How long a ticket waits for its WebSocket (specification of Nucleus, §6.1)."""
+
+is_ticket = re.compile(r"[A-Za-z0-9_-]{43}").fullmatch
+"""Whether a text has the form of a ticket: of another one the database need not be asked."""
+
+_RETENTION_HOURS = 1
+"""Pages that are loaded again show whose console they were."""
+
+
+class Ticket(NamedTuple):
+    """Whose ticket it is, and for what; `kind` is vnc or serial."""
+
+    node_id: int
+    kind: str
+    user_id: int
+    token_id: str | None
+
+
+def issue_ticket(session: Session, new: Ticket) -> str:
+    """A ticket of 256 random bits, as text for a URL."""
+    text = secrets.token_urlsafe(32)
+    session.execute(
+        "INSERT INTO console_ticket (hash, node_id, kind, user_id, token_id, expires)"
+        " VALUES (%s, %s, %s, %s, %s, UTC_TIMESTAMP(3) + INTERVAL %s SECOND)",
+        (_hash(text), *new, TICKET_SECONDS),
+    )
+    session.execute(
+        "DELETE FROM console_ticket WHERE expires < UTC_TIMESTAMP(3) - INTERVAL %s HOUR LIMIT 100",
+        (_RETENTION_HOURS,),
+    )
+    return text
+
+
+def use_ticket(session: Session, text: str) -> Ticket | None:
+    """Use a ticket; None for one that is unknown, used or too old. Of two at once, one gets it."""
+    digest = _hash(text)
+    used = session.execute(
+        "UPDATE console_ticket SET used_at = UTC_TIMESTAMP(3)"
+        " WHERE hash = %s AND used_at IS NULL AND expires > UTC_TIMESTAMP(3)",
+        (digest,),
+    )
+    if not used:
+        return None
+    row = session.row(
+        "SELECT node_id, kind, user_id, token_id FROM console_ticket WHERE hash = %s", (digest,)
+    )
+    return Ticket(*row) if row else None
+
+
+def console_of(session: Session, text: str) -> tuple[str, str, str] | None:
+    """(cluster, node, frontend or compute) of a ticket, also of one that is used or too old; None: it is unknown."""
+    row = session.row(
+        "SELECT c.name, n.name, n.kind FROM console_ticket t JOIN node n ON n.id = t.node_id"
+        " JOIN cluster c ON c.id = n.cluster_id WHERE t.hash = %s",
+        (_hash(text),),
+    )
+    return (row[0], row[1], row[2]) if row else None
+
+
+def _hash(text: str) -> bytes:
+    return hashlib.sha256(text.encode()).digest()
+
+
+# --- the bytes of an open console, both ways, between a WebSocket and a socket of `rocks`
+
+
+PIECE_BYTES = 65536
+_CLOSE_SECONDS = 5.0
+
+ENDED, REVOKED, TOO_LONG = 1000, 4001, 4002
+"""Why the service closes a WebSocket (RFC 6455 §7.4): the console ended; the right to it ended; its time is over."""
+
+
+async def relay(
+    client: WebSocket,
+    console: socket.socket,
+    is_still_allowed: Callable[[], Awaitable[bool]],
+    check_seconds: float,
+    max_seconds: float,
+) -> int:
+    """Relay until one end closes, the right to the console ends or the time is over; returns the code of the close.
+
+    The WebSocket is accepted already, and is closed here; the caller closes `console`.
+    """
+    console.setblocking(False)
+    ways = [
+        asyncio.create_task(_to_console(client, console)),
+        asyncio.create_task(_to_client(client, console)),
+        asyncio.create_task(_watch(is_still_allowed, check_seconds)),
+    ]
+    done, _ = await asyncio.wait(ways, timeout=max_seconds, return_when=asyncio.FIRST_COMPLETED)
+    code = TOO_LONG if not done else REVOKED if done == {ways[2]} else ENDED
+    for way in ways:
+        way.cancel()
+    await asyncio.gather(*ways, return_exceptions=True)
+    if client.client_state is WebSocketState.CONNECTED:
+        # a client that reads nothing would hold the console for ever: the close waits until it can be written
+        with contextlib.suppress(RuntimeError, OSError, WebSocketDisconnect):
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                await client.close(code)
+    return code
+
+
+async def _to_console(client: WebSocket, console: socket.socket) -> None:
+    loop = asyncio.get_running_loop()
+    with contextlib.suppress(OSError):
+        while True:
+            message = await client.receive()
+            if message["type"] != "websocket.receive":
+                return
+            data = message.get("bytes")
+            if data is None:
+                data = (message.get("text") or "").encode()
+            await loop.sock_sendall(console, data)
+
+
+async def _to_client(client: WebSocket, console: socket.socket) -> None:
+    loop = asyncio.get_running_loop()
+    with contextlib.suppress(OSError, WebSocketDisconnect, RuntimeError):  # either end has gone
+        while data := await loop.sock_recv(console, PIECE_BYTES):
+            await client.send_bytes(data)
+
+
+async def _watch(is_still_allowed: Callable[[], Awaitable[bool]], check_seconds: float) -> None:
+    while await is_still_allowed():
+        await asyncio.sleep(check_seconds)
+
+
+# --- rows
+
 
 MAX_OF_HOST = 3
 """Pictures of screens at the same time, and as many consoles that are being opened."""
@@ -232,9 +372,9 @@ def _issue(change: Change, c: str, n: str | None, kind: str) -> str:
     demand_console_quota(
         change.session, cluster.project_id, call.service.consoles.count_of(cluster.project_id)
     )
-    new = tickets.Ticket(node.id, kind, call.caller.user.id, call.caller.token_id)
+    new = Ticket(node.id, kind, call.caller.user.id, call.caller.token_id)
     change.note(f"{cluster.name}/{node.name}", after=kind)
-    return tickets.issue_ticket(change.session, new)
+    return issue_ticket(change.session, new)
 
 
 # --- the WebSocket
@@ -250,7 +390,7 @@ async def console_socket(client: WebSocket, ticket: str) -> None:
     origin = client.headers.get("origin")  # other programs than browsers send none
     is_own = origin is None or origin.partition("://")[2] == client.headers.get("host")
     # in threads that only tickets have: strangers hold up neither other requests nor open consoles
-    is_usable = is_own and tickets.is_ticket(ticket)
+    is_usable = is_own and is_ticket(ticket)
     used = await asyncio.to_thread(_use, service, ticket) if is_usable else None
     if used is None:
         cause = _TICKET_USED if is_own else _FOREIGN_PAGE
@@ -280,16 +420,16 @@ def _refusal(service: Service, client: WebSocket, ticket: str, problem: Problem)
 
 def _console_of(service: Service, text: str) -> tuple[str, str, str]:
     """As `tickets.console_of`; without names for what is no ticket, of which the database is not asked."""
-    if not tickets.is_ticket(text):
+    if not is_ticket(text):
         return "", "", ""
     with service.pool.reading() as session:
-        return tickets.console_of(session, text) or ("", "", "")
+        return console_of(session, text) or ("", "", "")
 
 
 def _use(service: Service, text: str) -> tuple[Ticket, int, int | None, int | None] | None:
     """The ticket, its user, the project of its node, and how many consoles that may have open; None: no limit."""
     with service.pool.transaction() as session:
-        used = tickets.use_ticket(session, text)
+        used = use_ticket(session, text)
     node = None if used is None else _node_of(service, used)
     if used is None or node is None:
         return None

@@ -26,8 +26,8 @@ from nucleus.mirror import identity
 from nucleus.mirror.columns import same_name
 from nucleus.mirror.driver import DuplicateError
 from nucleus.records import NewOperation
+from owners.images import records
 from owners.images import records as images
-from owners.images import uploads
 from owners.images.records import image_usage, public_image_usage
 from owners.images.upload_bytes import (
     ImageForm,
@@ -45,8 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
 
     from nucleus.mirror.pool import Session
-    from owners.images.records import Image
-    from owners.images.uploads import Upload
+    from owners.images.records import Image, Upload
 
 router = APIRouter()
 
@@ -71,23 +70,23 @@ def _begin(change: Change, name: str, project: str | None, size: int) -> Upload:
             "too-large", f"an image may have {most_gb} GB here, and {name} has {-(-size // 10**8) / 10:g} GB"
         )
     project_id = _project_of(call, project)
-    silent = uploads.silent_upload(change.session, project_id, name, call.caller.user.id)
+    silent = records.silent_upload(change.session, project_id, name, call.caller.user.id)
     if silent is not None and not Receiver.has_open(part_path(_folder(call), silent.id)):
         images.remove_image(change.session, silent.image_id)
-    for old in uploads.old_uploads(change.session):  # they were given up
+    for old in records.old_uploads(change.session):  # they were given up
         images.remove_image(change.session, old.image_id)
     taken = Problem(
         "name-conflict",
         f"there is an image {name} already, or it is being uploaded; delete it, or choose another name; if your"
         " own upload of it was interrupted, repeat it after a minute",
     )
-    if uploads.is_taken(change.session, project_id, name):
+    if records.is_taken(change.session, project_id, name):
         raise taken  # before the limit of images, which one of the same name would not help
     if project_id is None and not call.scope.is_operator:
         demand_public_image_quota(change.session, call.caller.user.id, size)
     demand_image_quota(change.session, project_id, size)
     try:
-        upload = uploads.add_upload(change.session, project_id, name, size, call.caller.user.id)
+        upload = records.add_upload(change.session, project_id, name, size, call.caller.user.id)
     except DuplicateError:
         raise taken from None
     names = {number: stored for stored, number in call.caller.projects.items()}
@@ -264,7 +263,7 @@ def _reserve(call: Call, name: str, project: str | None, size: int) -> Upload:
 def _discard(call: Call, upload: Upload) -> None:
     """Remove what came, unless it became an image."""
     with suppress(Exception), call.service.pool.transaction() as session:
-        if uploads.find_upload(session, upload.id, upload.user_id) is not None:
+        if records.find_upload(session, upload.id, upload.user_id) is not None:
             images.remove_image(session, upload.image_id)
     _remove_files(call)
 
@@ -318,7 +317,7 @@ def _upload_json(upload: Upload, name: str) -> Json:
 
 def _find_upload(session: Session, call: Call, identifier: str) -> tuple[Upload, Image]:
     """The caller's upload, for everybody or for one of the projects that the credentials are for now."""
-    upload = uploads.find_upload(session, identifier, call.caller.user.id)
+    upload = records.find_upload(session, identifier, call.caller.user.id)
     image = None if upload is None else images.image_by_id(session, upload.image_id)
     places = {None, *call.scope.projects}
     if upload is None or image is None or not (call.scope.is_operator or image.project_id in places):
@@ -405,9 +404,9 @@ def demand_image_quota(session: Session, project_id: int | None, more_bytes: int
     project = identity.project_by_id(session, project_id, is_locked=True) if project_id is not None else None
     if project is not None:
         count, size = image_usage(session, project.id)
-        uploads = " and unfinished uploads of the last day"  # no list has these
-        demand_limit(project, "images", count + 1, uploads)
-        demand_limit(project, "image_bytes", size + more_bytes, uploads)
+        records = " and unfinished uploads of the last day"  # no list has these
+        demand_limit(project, "images", count + 1, records)
+        demand_limit(project, "image_bytes", size + more_bytes, records)
 
 
 def demand_public_image_quota(session: Session, user_id: int, more_bytes: int) -> None:
