@@ -147,8 +147,8 @@ class Nucleus:
         (packages,) = (CHECKOUT / ".state" / "venv" / "lib").glob("python3.*/site-packages")
         covers = {
             "/opt/rocks/lib/sources": CHECKOUT / "src",
-            "/opt/rocks/lib/roll": CHECKOUT
-            / "roll",  # beside it, as in a checkout: `owners` finds parts of rolls there
+            # beside the sources, as in a checkout: `owners` finds parts of rolls there
+            "/opt/rocks/lib/roll": CHECKOUT / "roll",
             "/opt/rocks/lib/packages": packages,
         }
         if _LIBRARIES.exists():
