@@ -164,9 +164,9 @@ check: lint ## lint, and the tests of rules and documents, without a daemon (a m
 lint: $(PYTHON) ## format, style, types, import contracts
 	$(PYTHON) -m ruff format --check $(CHECKED)
 	$(PYTHON) -m ruff check $(CHECKED)
-	$(PYTHON) -m mypy -p rocks -p nucleus -p comet -p lab -p bench -p pragma
+	$(PYTHON) -m mypy -p rocks -p nucleus -p owners -p owners.reservations -p comet -p lab -p bench -p pragma
 	$(PYTHON) -m mypy --implicit-reexport --cache-dir .mypy_cache/tests tests
-	PYTHONPATH=src $(PYTHON) -c 'from importlinter.cli import lint_imports_command as lint; lint()' --config import-contracts.ini
+	PYTHONPATH=src $(PYTHON) -c 'import owners; from importlinter.cli import lint_imports_command as lint; lint()' --config import-contracts.ini
 
 # The machines of the lab: from Debian's mirrors and src, or from the ISOS that are given. A lab that runs goes on.
 START_LAB = $(MACHINES) start $(if $(ISOS),'isos=$(ISOS)') $(HOSTS:%=hosts=%) $(NAS:%=nas=%)
