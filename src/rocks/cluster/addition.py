@@ -20,7 +20,8 @@ from rocks.leases.unknown_machines import check_addition
 from rocks.library.guest_images import KEYS_ATTRIBUTE
 from rocks.machine import change_records as vm_changes
 from rocks.machine import in_use_records
-from rocks.machine.addition_plan import NEXT_FREE, VIRT_TYPE, InterfaceRequest, VmRequest
+from rocks.machine.addition_plan import NEXT_FREE, InterfaceRequest, VmRequest
+from rocks.machine.change_records import VIRT_TYPE
 from rocks.machine.changes import warn_of_sizes
 from rocks.machine.domain.documents import INSTALL_FRONTEND, PUBLIC_NETWORK
 from rocks.machine.limits import DEFAULT_DISK_GB, DEFAULT_MEMORY_MB

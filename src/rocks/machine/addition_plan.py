@@ -24,7 +24,6 @@ from rocks.machine.limits import DEFAULT_DISK_GB, DEFAULT_MEMORY_MB
 from rocks.network.free_addresses import next_addresses
 from rocks.network.interface_rules import Subnet, address_in_use, check_ip, check_ip_in, check_mac
 
-VIRT_TYPE = "hvm"
 HOSTED_VM = "hosted vm"
 """The membership, in lower case, of machines inside a virtual cluster, which have no address of the site."""
 

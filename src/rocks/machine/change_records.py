@@ -8,7 +8,6 @@ from rocks.inventory.boot_records import set_boot_action
 from rocks.inventory.new_host_parameters import NewHost
 from rocks.inventory.node_records import insert_hosts, node_ids
 from rocks.leases import records as leases
-from rocks.machine.addition_plan import VIRT_TYPE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from rocks.machine.addition_plan import NewVm
     from rocks.network.cluster_vlans import HostVlan
 
+VIRT_TYPE = "hvm"
 _NODE = "(SELECT ID FROM nodes WHERE Name = %s)"
 
 

@@ -20,13 +20,13 @@ from rocks.machine import in_use_records
 from rocks.machine.addition_plan import (
     HOSTED_VM,
     NEXT_FREE,
-    VIRT_TYPE,
     InterfaceRequest,
     NewVm,
     VmRequest,
     check_container,
     plan_vms,
 )
+from rocks.machine.change_records import VIRT_TYPE
 from rocks.machine.limits import DEFAULT_DISK_GB, DEFAULT_MEMORY_MB
 from rocks.machine.records import networks_of_vlans
 from rocks.network.cluster_vlans import HostVlan, record_host_vlans

@@ -15,6 +15,7 @@ from rocks.leases.machine_requests import contact_hosts
 from rocks.leases.plan import place_of
 from rocks.machine import records as table
 from rocks.machine.domain.documents import connections_of
+from rocks.machine.states import OFF
 from rocks.network.guest_connections import (
     Bridged,
     PhysicalMacvtap,
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 ANSWER_SECONDS = 10.0
 """How long the listing waits for a host; longer than for states, because the host loads its netlink library."""
 
-UNKNOWN, UP, DOWN, UNCONNECTED, OFF = "unknown", "up", "down", "unconnected", "off"
+UNKNOWN, UP, DOWN, UNCONNECTED = "unknown", "up", "down", "unconnected"
 
 
 @dataclass(frozen=True)
