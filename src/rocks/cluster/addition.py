@@ -16,7 +16,7 @@ from rocks.inventory.attributes.rules import Member
 from rocks.inventory.inventory_lock import lock_inventory
 from rocks.inventory.limits import DEFAULT_VM_CPUS
 from rocks.inventory.new_host_parameters import Membership, find_membership
-from rocks.leases.unknown_machines import check_addition
+from rocks.leases.fences import check_addition
 from rocks.library.guest_images import KEYS_ATTRIBUTE
 from rocks.machine import change_records as vm_changes
 from rocks.machine import in_use_records

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from rocks.core.names import first_few
 from rocks.inventory.cluster_records import own_clusters
 from rocks.inventory.records import PRIVATE_NETWORK, Interface
+from rocks.leases.lease import read_leases
 from rocks.leases.plan import MOVING, RUNNING
-from rocks.leases.records import read_leases
 from rocks.network.guest_connections import serving
 from rocks.network.interface_records import list_interfaces
 

@@ -16,9 +16,8 @@ from rocks.cluster import reinstall_rules
 from rocks.core import dry_run
 from rocks.core.errors import BusyError, HostError, RocksError, StateError
 from rocks.inventory.attributes.records import replace_attribute
-from rocks.leases import records as leases
-from rocks.leases.epoch import ensure_epoch
-from rocks.leases.machine_locks import lock_vms
+from rocks.leases import lease as leases
+from rocks.leases.lease import ensure_epoch, lock_vms
 from rocks.library.guest_images import IMAGE_ATTRIBUTE, INSTANCE_ATTRIBUTE, check_disk_size, volume_of
 from rocks.library.library_folder import find_source
 from rocks.machine import records as table

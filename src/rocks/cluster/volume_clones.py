@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import CLASSES, RocksError, StateError
 from rocks.inventory.attributes.records import replace_attribute
-from rocks.leases.machine_locks import ensure_locked
-from rocks.leases.records import read_leases
+from rocks.leases.lease import ensure_locked, read_leases
 from rocks.library.guest_images import CLONE_ATTRIBUTE, IMAGE_ATTRIBUTE
 from rocks.storage.volumes.move_records import read_moves
 from rocks.storage.volumes.move_rules import check_not_moving

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rocks.inventory.boot_records import set_boot_action
 from rocks.inventory.new_host_parameters import NewHost
 from rocks.inventory.node_records import insert_hosts, node_ids
-from rocks.leases import records as leases
+from rocks.leases import lease as leases
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

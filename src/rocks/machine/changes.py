@@ -20,9 +20,8 @@ from rocks.inventory.attributes.changes import set_attribute
 from rocks.inventory.inventory_lock import lock_inventory
 from rocks.inventory.loaded_host_records import load_hosts, which_are_vms
 from rocks.inventory.node_records import node_ids
-from rocks.leases.machine_locks import ensure_locked
-from rocks.leases.records import read_leases
-from rocks.leases.unknown_machines import check_names_are_not_held
+from rocks.leases.fences import check_names_are_not_held
+from rocks.leases.lease import ensure_locked, read_leases
 from rocks.machine import change_records as vm_changes
 from rocks.machine import in_use_records
 from rocks.machine import records as table

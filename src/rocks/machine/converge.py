@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import StateError
 from rocks.inventory.host_requests import notes_of, open_fleet
-from rocks.leases import records as leases
+from rocks.leases import lease as leases
 from rocks.leases.machine_requests import perform_operations
 from rocks.leases.plan import place_of
 

@@ -10,8 +10,8 @@ from rocks.core import process
 from rocks.core.errors import RocksError, UserError
 from rocks.fleet.wire.end_reports import MAX_NAMES
 from rocks.inventory.host_requests import open_fleet
-from rocks.leases import records as leases
-from rocks.leases.machine_locks import lock_vms
+from rocks.leases import lease as leases
+from rocks.leases.lease import lock_vms
 from rocks.leases.machine_requests import contact_hosts
 from rocks.leases.plan import MOVING, RUNNING, STARTING, STOPPING
 from rocks.machine.moves.interrupted_moves import GuestRunsError, end_interrupted

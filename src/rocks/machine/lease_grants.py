@@ -10,7 +10,7 @@ from rocks.core.dataclasses import dataclass
 from rocks.core.errors import RocksError, StateError
 from rocks.fleet.wire.domain_states import is_active
 from rocks.inventory.host_requests import is_silent, may_be_off
-from rocks.leases import records as leases
+from rocks.leases import lease as leases
 from rocks.leases.plan import (
     RUNNING,
     SAVED,

@@ -14,7 +14,7 @@ from rocks.inventory.limits import DEFAULT_VM_CPUS
 from rocks.inventory.loaded_host_records import load_hosts
 from rocks.inventory.mac_pool import MASK, base_from_address
 from rocks.inventory.new_host_parameters import Membership, existing_membership
-from rocks.leases.unknown_machines import check_addition
+from rocks.leases.fences import check_addition
 from rocks.machine import change_records as vm_changes
 from rocks.machine import in_use_records
 from rocks.machine.addition_plan import (

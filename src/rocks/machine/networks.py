@@ -10,7 +10,7 @@ from rocks.core.errors import RocksError
 from rocks.fleet.wire.network import InterfaceFact, NetworkFacts, NetworkRequest
 from rocks.inventory.host_requests import open_fleet
 from rocks.inventory.mac_pool import mac_number
-from rocks.leases import records as leases
+from rocks.leases import lease as leases
 from rocks.leases.machine_requests import contact_hosts
 from rocks.leases.plan import place_of
 from rocks.machine import records as table

@@ -19,10 +19,9 @@ from rocks.fleet.wire.requests import (
 )
 from rocks.inventory.host_requests import error_of, is_silent, may_be_off, notes_of
 from rocks.inventory.records import Host, VirtualMachine
-from rocks.leases import records as leases
-from rocks.leases.epoch import try_epoch
+from rocks.leases import lease as leases
 from rocks.leases.fence_command import Force
-from rocks.leases.machine_locks import lock_vms
+from rocks.leases.lease import lock_vms, try_epoch
 from rocks.leases.plan import MOVING, RUNNING, SAVED, STOPPING, must_be_restored, repair_or_force
 from rocks.machine import records as table
 from rocks.machine.converge import Asked, Verb, converge, running_place

@@ -9,7 +9,7 @@ from rocks.core.errors import BusyError, HostError, RocksError
 from rocks.fleet.wire.consoles import CONSOLE_LOG_FOLDER, ForgetMachinesRequest
 from rocks.fleet.wire.disk_moves import moving_path
 from rocks.inventory.host_requests import ask_each
-from rocks.leases import records as leases
+from rocks.leases import lease as leases
 from rocks.leases.plan import SAVED, place_of
 from rocks.machine.change_records import delete_vms
 from rocks.machine.disks import copy_records as disk_copies

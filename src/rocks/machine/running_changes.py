@@ -11,7 +11,7 @@ from rocks.core.dataclasses import dataclass
 from rocks.core.errors import HostError, RocksError, StateError
 from rocks.fleet.wire.requests import ChangeDomain
 from rocks.inventory.host_requests import notes_of
-from rocks.leases.machine_locks import lock_vms
+from rocks.leases.lease import lock_vms
 from rocks.leases.plan import RUNNING, SAVED, STOPPING, must_be_restored
 from rocks.machine import records as table
 from rocks.machine.converge import Asked, Verb, converge

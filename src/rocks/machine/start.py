@@ -18,9 +18,8 @@ from rocks.fleet.wire.requests import ResumeDomain
 from rocks.inventory.disks.places import with_image_remedy
 from rocks.inventory.host_requests import error_of, open_fleet
 from rocks.inventory.slurm_drains import batch_jobs
-from rocks.leases import records as leases
-from rocks.leases.epoch import ensure_epoch
-from rocks.leases.machine_locks import lock_vms
+from rocks.leases import lease as leases
+from rocks.leases.lease import ensure_epoch, lock_vms
 from rocks.leases.machine_requests import contact_hosts
 from rocks.leases.plan import (
     RUNNING,

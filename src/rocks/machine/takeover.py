@@ -11,7 +11,7 @@ from rocks.fleet.wire.domain_states import GUEST_RUNS
 from rocks.fleet.wire.requests import SEED_SUFFIX, EndDeparture, StopDomain
 from rocks.inventory.attributes.secret_records import resolve_secret
 from rocks.inventory.host_requests import error_of, is_silent, may_be_off, open_fleet
-from rocks.leases import records as leases
+from rocks.leases import lease as leases
 from rocks.leases.fence_command import FENCE_ATTRIBUTE, Force, run_fence_command
 from rocks.leases.machine_requests import contact_hosts, perform_operations
 from rocks.leases.plan import (

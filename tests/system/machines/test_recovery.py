@@ -6,7 +6,7 @@ import pytest
 
 from rocks.core.errors import BusyError
 from rocks.database.connection import Database
-from rocks.leases.epoch import forget_record
+from rocks.leases.lease import forget_record
 from rocks.machine import ended_machines, start
 from tests.system.machines.site import HEAD, NEW, OLD, MachineSite
 

@@ -22,8 +22,7 @@ OF_FEW_STARTS = {
     *("rocks.library.seed_documents", "rocks.machine.addition_plan", "rocks.machine.change_records"),
     *(
         "rocks.machine.disks.seeds",
-        "rocks.leases.comparison",
-        "rocks.leases.comparison_rules",
+        "rocks.leases.after_restore",
     ),
     *("rocks.machine.moves.live_ends", "rocks.machine.placement.plan", "rocks.machine.placement.records"),
     *("rocks.network.infiniband.partition_records", "rocks.network.infiniband.partitions"),

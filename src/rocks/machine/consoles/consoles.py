@@ -19,7 +19,7 @@ from rocks.fleet.wire.domain_states import ACTIVE_STATES
 from rocks.fleet.wire.facts import ConsoleFact, ConsoleRequest
 from rocks.inventory.address_records import host_addresses
 from rocks.inventory.host_requests import open_fleet
-from rocks.leases import records as leases
+from rocks.leases import lease as leases
 from rocks.leases.machine_requests import contact_hosts
 from rocks.leases.plan import place_of
 from rocks.machine import records as table

@@ -9,8 +9,8 @@ from rocks.core.names import printable
 from rocks.core.values import check_text
 from rocks.inventory.attributes.changes import remove_attribute, set_attribute
 from rocks.inventory.disks.places import medium_of
-from rocks.leases import records as leases
-from rocks.leases.machine_locks import ensure_locked
+from rocks.leases import lease as leases
+from rocks.leases.lease import ensure_locked
 from rocks.leases.plan import SAVED
 from rocks.library.guest_images import Source
 from rocks.library.guest_media import (

@@ -15,8 +15,8 @@ from rocks.core.values import read_number
 from rocks.fleet.wire.requests import GrowDisk
 from rocks.inventory.disks.places import directory_of, with_image_remedy
 from rocks.inventory.host_requests import notes_of, open_fleet
-from rocks.leases import records as leases
-from rocks.leases.machine_locks import ensure_locked
+from rocks.leases import lease as leases
+from rocks.leases.lease import ensure_locked
 from rocks.leases.machine_requests import contact_hosts, perform_one
 from rocks.leases.plan import place_of
 from rocks.machine import change_records as vm_changes

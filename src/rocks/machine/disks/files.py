@@ -17,7 +17,7 @@ from rocks.inventory.disks.place_rules import is_system_folder
 from rocks.inventory.disks.places import directory_of, image_directories
 from rocks.inventory.host_requests import ask_each, is_silent
 from rocks.inventory.loaded_host_records import load_hosts, mounts_of, physical_hosts, which_are_vms
-from rocks.leases.machine_locks import ensure_locked
+from rocks.leases.lease import ensure_locked
 from rocks.library.guest_images import is_copy, seed_path
 from rocks.machine import records as table
 from rocks.machine.disks import copy_records as disk_copies

@@ -10,8 +10,8 @@ from rocks.core.units import BYTES_PER_GB
 from rocks.fleet.settings import FleetSettings
 from rocks.inventory.address_records import host_addresses
 from rocks.inventory.disks.places import directory_of
-from rocks.leases import records as leases
-from rocks.leases.machine_locks import ensure_locked
+from rocks.leases import lease as leases
+from rocks.leases.lease import ensure_locked
 from rocks.library.images import check_added
 from rocks.library.library_folder import library_folder, lock_images
 from rocks.library.received import store_received

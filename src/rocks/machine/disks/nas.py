@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from rocks.core.errors import UserError
 from rocks.core.values import read_number
 from rocks.inventory.loaded_host_records import load_hosts, which_are_vms
-from rocks.leases import records as leases
-from rocks.leases.machine_locks import ensure_locked
+from rocks.leases import lease as leases
+from rocks.leases.lease import ensure_locked
 from rocks.machine.records import check_all_are_vms
 from rocks.storage.volumes import place_records as table
 from rocks.storage.volumes.move_records import check_no_moves, read_moves

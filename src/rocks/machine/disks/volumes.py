@@ -85,8 +85,8 @@ def _map(
     watcher: Watcher,
     made: list[ImageSpec],
 ) -> MappedImages:
+    from rocks.leases.lease import read_leases
     from rocks.leases.plan import SAVED
-    from rocks.leases.records import read_leases
     from rocks.storage.volumes.access import open_storage
     from rocks.storage.volumes.bases import create_disks
     from rocks.storage.volumes.map_batches import map_images
@@ -160,7 +160,7 @@ def unmap_vm_images(
     disks = [disk for disk in disk_locations(database, [vm.name for vm in machines]) if disk.nas]
     if not disks:
         return {}
-    from rocks.leases.machine_locks import lock_vms
+    from rocks.leases.lease import lock_vms
     from rocks.storage.bus import NoAnswerError
     from rocks.storage.client import questions
     from rocks.storage.limits import WRITE_BACK_SECONDS
@@ -242,9 +242,9 @@ def _running(database: Database, machines: Sequence[VirtualMachine]) -> dict[str
     """
     from rocks.fleet.wire.domain_states import is_active
     from rocks.inventory.host_requests import open_fleet
+    from rocks.leases.lease import read_leases
     from rocks.leases.machine_requests import contact_hosts
     from rocks.leases.plan import place_of, saved_with_images
-    from rocks.leases.records import read_leases
 
     held = read_leases(database, [vm.name for vm in machines])
     places = {vm.name: place_of(vm, held.get(vm.name.lower())) for vm in machines}

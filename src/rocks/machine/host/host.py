@@ -6,8 +6,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Callable, List, Optional, TypeVar
 
-from rocks.leases.host.epoch import LeaseEpoch
-from rocks.leases.host.leases import Leases
+from rocks.leases.host.leases import LeaseEpoch, Leases
 from rocks.machine.host.files.owners import ImageOwners
 from rocks.machine.host.libvirt.driver import DomainDriver
 from rocks.network.host.driver import LinkDriver

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 from rocks.core.errors import RocksError, StateError, UserError
 from rocks.fleet.wire.disk_files import ImagesRequest
 from rocks.inventory.host_requests import ask_each, open_fleet
-from rocks.leases import records as leases
-from rocks.leases.epoch import ensure_epoch
-from rocks.leases.machine_locks import ensure_locked
+from rocks.leases import lease as leases
+from rocks.leases.lease import ensure_epoch, ensure_locked
 from rocks.leases.machine_requests import contact_hosts
 from rocks.machine import records as table
 from rocks.machine.disks import copy_records as disk_copies

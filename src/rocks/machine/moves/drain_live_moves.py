@@ -8,8 +8,8 @@ from rocks.core import dry_run
 from rocks.core.errors import RocksError
 from rocks.inventory.host_requests import open_fleet
 from rocks.inventory.loaded_host_records import which_are_vms
-from rocks.leases import records as leases
-from rocks.leases.machine_locks import lock_vms
+from rocks.leases import lease as leases
+from rocks.leases.lease import lock_vms
 from rocks.leases.machine_requests import contact_hosts
 from rocks.leases.plan import MOVING, RUNNING
 from rocks.machine import records as table

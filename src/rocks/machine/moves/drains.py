@@ -14,8 +14,8 @@ from rocks.core.errors import BusyError, Code, HostError, RocksError, StateError
 from rocks.inventory.host_requests import open_fleet
 from rocks.inventory.loaded_host_records import load_hosts, physical_hosts, which_are_vms
 from rocks.inventory.slurm_drains import drain_nodes, known_batch_jobs
-from rocks.leases import records as leases
-from rocks.leases.epoch import ensure_epoch
+from rocks.leases import lease as leases
+from rocks.leases.lease import ensure_epoch
 from rocks.leases.machine_requests import contact_hosts
 from rocks.leases.plan import SAVED, STOPPING
 from rocks.machine import records as table

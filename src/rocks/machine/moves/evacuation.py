@@ -13,8 +13,8 @@ from rocks.core.errors import RocksError, StateError
 from rocks.inventory.host_requests import is_silent, may_be_off, open_fleet
 from rocks.inventory.inventory_lock import unlock_inventory
 from rocks.inventory.loaded_host_records import mounts_of, which_are_vms
-from rocks.leases import records as leases
-from rocks.leases.machine_locks import ensure_locked
+from rocks.leases import lease as leases
+from rocks.leases.lease import ensure_locked
 from rocks.leases.machine_requests import contact_hosts
 from rocks.leases.plan import MOVING, move_was_interrupted, repair_or_force
 from rocks.machine import records as table

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rocks.core.errors import HostError, RocksError, StateError
 from rocks.fleet.wire.domain_states import GUEST_RUNS
 from rocks.inventory.host_requests import open_fleet
-from rocks.leases import records as leases
+from rocks.leases import lease as leases
 from rocks.leases.machine_requests import contact_hosts
 from rocks.leases.plan import MOVING, move_was_interrupted
 from rocks.machine import records as table

@@ -20,9 +20,8 @@ from rocks.fleet.wire.live_moves import DIRECT_PORTS, Arrive, Leave
 from rocks.inventory.address_records import host_addresses
 from rocks.inventory.host_requests import open_fleet
 from rocks.inventory.slurm_drains import known_batch_jobs
-from rocks.leases import records as leases
-from rocks.leases.epoch import ensure_epoch
-from rocks.leases.machine_locks import ensure_locked
+from rocks.leases import lease as leases
+from rocks.leases.lease import ensure_epoch, ensure_locked
 from rocks.leases.machine_requests import contact_hosts
 from rocks.leases.plan import MOVING, disk_keys
 from rocks.machine import records as table

@@ -16,7 +16,7 @@ from rocks.fleet.wire.requests import EndArrival, EndDeparture, ResumeDomain, St
 from rocks.inventory.host_requests import error_of, is_silent, open_fleet
 from rocks.inventory.inventory_lock import unlock_inventory
 from rocks.inventory.loaded_host_records import load_hosts
-from rocks.leases import records as leases
+from rocks.leases import lease as leases
 from rocks.leases.machine_requests import contact_hosts, perform_operations
 from rocks.leases.plan import MOVING, disk_keys
 from rocks.machine import records as table

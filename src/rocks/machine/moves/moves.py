@@ -23,9 +23,8 @@ from rocks.inventory.host_requests import ask_each, open_fleet
 from rocks.inventory.inventory_lock import lock_inventory, unlock_inventory
 from rocks.inventory.loaded_host_records import mounts_of
 from rocks.inventory.node_records import node_ids
-from rocks.leases import records as leases
-from rocks.leases.epoch import ensure_epoch
-from rocks.leases.machine_locks import ensure_locked
+from rocks.leases import lease as leases
+from rocks.leases.lease import ensure_epoch, ensure_locked
 from rocks.leases.machine_requests import contact_hosts
 from rocks.library.progress import Meter
 from rocks.machine import change_records as vm_changes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rocks.leases.records import PLACEMENTS
+from rocks.leases.lease import PLACEMENTS
 from rocks.machine.placement.shapes import CoreRow, DeviceRow, PageRow, ShapeLeases
 
 if TYPE_CHECKING:

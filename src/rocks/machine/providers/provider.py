@@ -1,7 +1,7 @@
 """The protocol by which a start gets what it needs of other rooms.
 
 There is no verb for giving back: what is claimed ends with the machine's lease. The table of a new claim is added to
-`leases.records.PARTS`. Volumes of NASes are mapped by a plugin of `start host vm`, since a site may have its
+`leases.lease.PARTS`. Volumes of NASes are mapped by a plugin of `start host vm`, since a site may have its
 own storage.
 """
 

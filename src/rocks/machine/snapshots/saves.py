@@ -12,9 +12,8 @@ from rocks.core.errors import StateError
 from rocks.fleet.wire.facts import HostFacts
 from rocks.fleet.wire.requests import SaveDomain
 from rocks.inventory.host_requests import open_fleet
-from rocks.leases import records as leases
-from rocks.leases.epoch import ensure_epoch
-from rocks.leases.machine_locks import lock_vms
+from rocks.leases import lease as leases
+from rocks.leases.lease import ensure_epoch, lock_vms
 from rocks.leases.machine_requests import contact_hosts
 from rocks.leases.plan import RUNNING, SAVED
 from rocks.machine import records as table

@@ -26,8 +26,8 @@ from rocks.fleet.wire.snapshot_names import (
     snapshot_exists_error,
 )
 from rocks.inventory.host_requests import ask_each, notes_of
-from rocks.leases import records as leases
-from rocks.leases.machine_locks import ensure_locked
+from rocks.leases import lease as leases
+from rocks.leases.lease import ensure_locked
 from rocks.leases.machine_requests import perform_one
 from rocks.leases.plan import RUNNING, SAVED
 from rocks.machine import records as table

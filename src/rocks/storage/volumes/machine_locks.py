@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rocks.inventory.attributes.records import members_with_values
-from rocks.leases.machine_locks import LOCK_WAIT_SECONDS, ensure_locked
+from rocks.leases.lease import LOCK_WAIT_SECONDS, ensure_locked
 from rocks.library.guest_images import IMAGE_ATTRIBUTE, VOLUME_PREFIX, check_no_users
 from rocks.storage.volumes.move_rules import disks_of_image
 from rocks.storage.volumes.place_records import disk_locations

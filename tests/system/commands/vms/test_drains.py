@@ -14,7 +14,7 @@ from rocks.core.errors import BusyError, HostError, RocksError, StateError
 from rocks.database.connection import Database
 from rocks.inventory import slurm_drains
 from rocks.inventory.records import VirtualMachine
-from rocks.leases import machine_locks as vm_locks
+from rocks.leases import lease as vm_locks
 from rocks.machine.moves import drain_live_moves
 from rocks.machine.moves import drains as host_drains
 from rocks.machine.moves.host_choice import Capacity

@@ -10,8 +10,8 @@ from rocks.fleet.agent_line import AnsweringError
 from rocks.fleet.settings import CannotAskError
 from rocks.fleet.wire.facts import HostFacts
 from rocks.fleet.wire.requests import OperationOutcome, StartDomain
-from rocks.leases import records as leases
-from rocks.leases.comparison_records import all_leases, hosts_with_machines, record_found
+from rocks.leases import lease as leases
+from rocks.leases.after_restore import all_leases, hosts_with_machines, record_found
 from rocks.leases.fence_command import Force
 from rocks.machine import ended_machines
 from rocks.machine import power as vm_power

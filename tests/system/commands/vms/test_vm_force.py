@@ -9,7 +9,7 @@ from rocks.fleet.agent_line import AnsweringError
 from rocks.fleet.settings import CannotAskError
 from rocks.fleet.wire.disk_files import ImageFact
 from rocks.fleet.wire.snapshot_names import copy_paths
-from rocks.leases.records import read_leases
+from rocks.leases.lease import read_leases
 from rocks.machine import converge, takeover
 from rocks.machine.lease_grants import Attempt, release_unused, take_free_leases
 from rocks.machine.moves import disks_in_doubt, drains, evacuation

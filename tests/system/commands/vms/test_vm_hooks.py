@@ -8,7 +8,7 @@ import pytest
 
 from rocks.commands._shared import vm_removal
 from rocks.database.connection import Database
-from rocks.leases.machine_locks import lock_vms
+from rocks.leases.lease import lock_vms
 from tests.system.commands.conftest import Site
 
 ADD = ("add", "host", "vm", "vmc-0-0", "vmc-0-1", "compute")

@@ -21,7 +21,7 @@ from rocks.core.errors import RocksError
 from rocks.fleet.host.change import UNCHANGED
 from rocks.inventory.records import Host, Lease, VirtualMachine
 from rocks.leases import fence_command, machine_requests
-from rocks.leases import records as leases
+from rocks.leases import lease as leases
 from rocks.leases.fence_command import Force
 from rocks.leases.host.leases import Leases
 from rocks.machine import converge as vm_converge

@@ -1,7 +1,7 @@
 """`rocks set host vm`"""
 
 import rocks.commands
-from rocks.leases.records import leases_held, running
+from rocks.leases.lease import leases_held, running
 from rocks.machine.changes import VmChanges, set_vms, size_warnings
 from rocks.machine.listing_records import vms_elsewhere
 from rocks.machine.outcomes import Outcomes

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from rocks.fleet.wire.facts import DomainFact, HostFacts, LeaseFact
 from rocks.fleet.wire.leases import EPOCH_TOKENS, epoch_of
 from rocks.inventory.records import Lease
-from rocks.leases.comparison_rules import (
+from rocks.leases.after_restore import (
     MAX_NEW_TOKENS,
     Recovery,
     impossible_claim,
