@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from rocks.cluster import clones as cluster_clones
-from rocks.cluster import volume_clones as nas_clones
+from rocks.cluster import clone as cluster_clones
+from rocks.cluster import clone as nas_clones
 from rocks.core.errors import HostError
 from rocks.database.connection import Database
 from rocks.inventory.inventory_lock import LOCK as INVENTORY

@@ -3,21 +3,34 @@
 from __future__ import annotations
 
 import shlex
-from typing import TYPE_CHECKING
+from ipaddress import IPv4Interface
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
-from rocks.cluster.images import check_sizes, read_images, record_images
-from rocks.cluster.placement import choose_places
 from rocks.core.dataclasses import dataclass
 from rocks.core.errors import StateError, UserError
+from rocks.core.files import open_plain
 from rocks.core.names import printable
+from rocks.core.public_keys import LARGEST_KEYS_BYTES, read_new_keys
 from rocks.core.values import read_number
-from rocks.inventory.attributes.records import attributes_of_new
+from rocks.inventory.attributes.records import attributes_of_new, insert_host_values
 from rocks.inventory.attributes.rules import Member
-from rocks.inventory.inventory_lock import lock_inventory
+from rocks.inventory.boot_records import set_boot_action
+from rocks.inventory.host_records import find_local_host
+from rocks.inventory.inventory_lock import LOCK_SECONDS, lock_inventory
 from rocks.inventory.limits import DEFAULT_VM_CPUS
+from rocks.inventory.loaded_host_records import load_hosts
 from rocks.inventory.new_host_parameters import Membership, find_membership
 from rocks.leases.fences import check_addition
-from rocks.library.guest_images import KEYS_ATTRIBUTE
+from rocks.library.guest_images import (
+    ADDRESS_ATTRIBUTE,
+    IMAGE_ATTRIBUTE,
+    KEYS_ATTRIBUTE,
+    check_disk_size,
+    check_source_name,
+)
+from rocks.library.library_folder import find_source, lock_images
+from rocks.library.seed_documents import plan_addresses
 from rocks.machine import change_records as vm_changes
 from rocks.machine import in_use_records
 from rocks.machine.addition_plan import NEXT_FREE, InterfaceRequest, VmRequest
@@ -25,7 +38,7 @@ from rocks.machine.change_records import VIRT_TYPE
 from rocks.machine.changes import warn_of_sizes
 from rocks.machine.domain.documents import INSTALL_FRONTEND, PUBLIC_NETWORK
 from rocks.machine.limits import DEFAULT_DISK_GB, DEFAULT_MEMORY_MB
-from rocks.machine.machines import DEFAULT_NETWORK, plan_new_vms
+from rocks.machine.machines import DEFAULT_NETWORK, load_containers, plan_new_vms
 from rocks.machine.maxima import Placed
 from rocks.machine.spec import LOCAL_TRANSPORT
 from rocks.network.cluster_vlans import HostVlan, claim_vlan
@@ -42,8 +55,155 @@ if TYPE_CHECKING:
     from rocks.database.connection import Database
     from rocks.inventory.attributes.rules import Resolved
     from rocks.inventory.records import Host
+    from rocks.library.guest_images import Source
     from rocks.machine.addition_plan import NewVm, SiteInventory
     from rocks.network.interface_rules import Subnet
+
+
+# The images and keys of a new virtual cluster, which `rocks add cluster` records with it.
+
+
+NO_IMAGE = "none"
+_NETBOOT = "kvm_netboot"
+
+
+class ClusterImages(NamedTuple):
+    """The images of a cluster's frontend and computes, None for an empty disk, and the keys that may log in."""
+
+    frontend: Source | None = None
+    computes: Source | None = None
+    keys: tuple[str, ...] = ()
+
+
+def read_images(
+    database: Database, image: str | None, compute_image: str | None, key_file: str | None
+) -> ClusterImages:
+    """The images of the parameters, which no other command removes until this one has ended.
+
+    UserError or StateError for one that is not in the library, or no key.
+    """
+    if image is None:
+        for name, value in (("compute-image", compute_image), ("key", key_file)):
+            if value is not None:
+                raise UserError(f"{name}= is for clusters that are made from an image; give image=NAME too")
+        return ClusterImages()
+    is_same = compute_image is None or compute_image.lower() == NO_IMAGE
+    names = [image] if is_same else [image, str(compute_image)]
+    for name in names:
+        check_source_name(name)
+    lock_images(database, names, LOCK_SECONDS)  # as long as for the names of the cluster
+    frontend = find_source(database, image)
+    computes: Source | None = frontend
+    if compute_image is not None:
+        is_none = compute_image.lower() == NO_IMAGE
+        computes = None if is_none else find_source(database, compute_image)
+    return ClusterImages(frontend, computes, () if key_file is None else _read_key_file(Path(key_file)))
+
+
+def check_sizes(images: ClusterImages, new: Sequence[NewVm]) -> None:
+    """StateError when a machine's disk is too small for its image."""
+    for vm, source in _with_images(images, new):
+        check_disk_size(vm.name, vm.disks[0], source.name, source.size_bytes)
+
+
+def record_images(database: Database, images: ClusterImages, new: Sequence[NewVm], private: Subnet) -> None:
+    """Give the stored machines their attributes; they boot from their disks. Statements: a constant number."""
+    rows: list[tuple[str, str, str]] = []
+    for vm, source in _with_images(images, new):
+        rows += [(vm.name, IMAGE_ATTRIBUTE, source.name), (vm.name, _NETBOOT, "no")]
+        if images.keys:
+            rows.append((vm.name, KEYS_ATTRIBUTE, "\n".join(images.keys)))
+    computes = new[1:] if images.computes is not None else ()
+    address = IPv4Interface(f"{new[0].interfaces[0].ip}/{private.netmask}")
+    for vm, inside in zip(computes, plan_addresses(address, len(computes)), strict=True):
+        rows.append((vm.name, ADDRESS_ATTRIBUTE, inside))
+    insert_host_values(database, rows)
+    set_boot_action(database, [vm.name for vm, _ in _with_images(images, new)], "os")
+
+
+def _with_images(images: ClusterImages, new: Sequence[NewVm]) -> list[tuple[NewVm, Source]]:
+    """The machines that have an image, the frontend first."""
+    sources = [images.frontend, *[images.computes] * (len(new) - 1)]
+    return [(vm, source) for vm, source in zip(new, sources, strict=True) if source is not None]
+
+
+def _read_key_file(path: Path) -> tuple[str, ...]:
+    try:
+        with open_plain(path) as file:
+            text = file.read(LARGEST_KEYS_BYTES + 1).decode("utf-8")
+        keys = read_new_keys(text)
+    except OSError as error:
+        raise UserError(f"the file of keys {printable(str(path))} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UserError(f"the file of keys {path} is not text; give that of a public key, *.pub") from None
+    except UserError as error:
+        raise UserError(f"the file of keys {path} is not taken: {error}") from None
+    if not keys:
+        raise UserError(f"the file of keys {path} has no key")
+    return keys
+
+
+# The physical hosts of a new cluster: those that its operator names, or VM containers that have room.
+
+
+def choose_places(
+    database: Database, frontend: str | None, computes: Sequence[str] | None, count: int, cpus: int
+) -> list[Host]:
+    """The host of the frontend, then that of each of `count` computes with so many CPUs.
+
+    Hosts that are named are taken, those of the computes in turn, and each is checked; None chooses. The frontend goes
+    to the physical frontend where that runs virtual machines, computes only where no other host does. StateError
+    without a host, and the errors of `load_containers`.
+    """
+    if frontend is not None and computes:
+        named = {
+            host.name: host for host in load_containers(database, list(dict.fromkeys([frontend, *computes])))
+        }
+        return [named[name] for name in (frontend, *(computes[i % len(computes)] for i in range(count)))]
+    taken, own = _taken_cpus(database), find_local_host(database)
+    hosts = {host.name: host for host in load_hosts(database, list(taken)) if host.is_true("kvm")}
+    if not hosts:
+        raise StateError(
+            "the site has no VM container: rocks set host attr HOST kvm true makes a host one, or name hosts by "
+            "fe-container= and container-hosts="
+        )
+    free = {name: host.cpus - taken[name] for name, host in hosts.items()}
+    others = {name: number for name, number in free.items() if name != own} or free
+    first = frontend or (own if own in hosts else place_in_turn(free, 1, 1)[0])
+    turn = (
+        [computes[i % len(computes)] for i in range(count)]
+        if computes
+        else place_in_turn(others, count, cpus)
+    )
+    missing = [name for name in dict.fromkeys((first, *turn, *(computes or ()))) if name not in hosts]
+    hosts |= {host.name: host for host in load_containers(database, missing)}
+    return [hosts[name] for name in (first, *turn)]
+
+
+def place_in_turn(free: Mapping[str, int], count: int, cpus: int) -> list[str]:
+    """A host for each of `count` machines: in turn, without hosts that lack free CPUs as long as one has them."""
+    left, turn, places = dict(free), list(free), list[str]()
+    for _ in range(count):
+        place = next((host for host in turn if left[host] >= cpus), turn[0])
+        turn.remove(place)
+        turn.append(place)
+        left[place] -= cpus
+        places.append(place)
+    return places
+
+
+def _taken_cpus(database: Database) -> dict[str, int]:
+    """Physical host → the CPUs of the machines that are recorded there."""
+    rows = database.rows(
+        "SELECT p.Name, COALESCE(SUM(n.CPUs), 0) FROM nodes p LEFT JOIN vm_nodes v ON v.PhysNode = p.ID"
+        " LEFT JOIN nodes n ON n.ID = v.Node"
+        " WHERE NOT EXISTS (SELECT 1 FROM vm_nodes own WHERE own.Node = p.ID) GROUP BY p.ID, p.Name ORDER BY p.ID"
+    )
+    return {str(name): int(count) for name, count in rows}
+
+
+# Add a virtual cluster: a frontend and its computes on a VLAN, in one transaction, without contact to a host.
+
 
 MAX_COMPUTES = 4000
 """Of a cluster."""

@@ -1,6 +1,8 @@
 """Disks of cluster copies as clones: what an error names."""
 
-from rocks.cluster.volume_clones import lost_snapshots
+from __future__ import annotations
+
+from rocks.cluster.clone import lost_snapshots
 from rocks.storage.wire.requests import NewClone
 
 
