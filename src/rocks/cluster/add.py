@@ -39,8 +39,7 @@ from rocks.machine.changes import warn_of_sizes
 from rocks.machine.domain.documents import INSTALL_FRONTEND, PUBLIC_NETWORK
 from rocks.machine.limits import DEFAULT_DISK_GB, DEFAULT_MEMORY_MB
 from rocks.machine.machines import DEFAULT_NETWORK, load_containers, plan_new_vms
-from rocks.machine.maxima import Placed
-from rocks.machine.spec import LOCAL_TRANSPORT
+from rocks.machine.spec import LOCAL_TRANSPORT, Placed
 from rocks.network.cluster_vlans import HostVlan, claim_vlan
 from rocks.network.dns.changes import names_after_commit
 from rocks.network.infiniband.partitions import add_new_clusters_partition, check_pkey_value

@@ -31,17 +31,18 @@ from rocks.machine.disks.copy_rules import check_no_copies, check_no_doubt
 from rocks.machine.disks.disk_change_notes import image_lines
 from rocks.machine.disks.specification import read_disk, split_disks
 from rocks.machine.limits import DEFAULT_DISK_GB, LARGEST_DISK_GB, LARGEST_MEMORY_MB, LEAST_MEMORY_MB
-from rocks.machine.maxima import (
+from rocks.machine.outcomes import Outcomes
+from rocks.machine.spec import (
+    LOCAL_TRANSPORT,
     MAX_CPUS_ATTRIBUTE,
     MAX_MEMORY_ATTRIBUTE,
     Placed,
     check_maximum,
+    memory_reserve_mb,
     too_many_cpus,
     too_much_memory,
     unfit_memory_maximum,
 )
-from rocks.machine.outcomes import Outcomes
-from rocks.machine.spec import LOCAL_TRANSPORT, memory_reserve_mb
 from rocks.network.cluster_vlans import HostVlan, claim_own_vlans, record_host_vlans
 from rocks.network.interfaces import claim_frontends_vlans
 

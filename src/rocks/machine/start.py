@@ -28,6 +28,7 @@ from rocks.leases.plan import (
     AskHolder,
     continues,
     disk_keys,
+    domain_on,
     holders_of,
     holders_to_ask,
     leases_to_end,
@@ -39,7 +40,6 @@ from rocks.machine.disks.copy_rules import check_no_doubt
 from rocks.machine.disks.owner_records import moments_of_disks
 from rocks.machine.domain.documents import INSTALL_FRONTEND, boots_installer, connections_of, describe_vms
 from rocks.machine.domain.domain import with_lease
-from rocks.machine.hooks import load_changed
 from rocks.machine.lease_grants import (
     Attempt,
     release_unused,
@@ -50,12 +50,11 @@ from rocks.machine.lease_grants import (
     was_stopping,
 )
 from rocks.machine.moves.interrupted_moves import end_interrupted
-from rocks.machine.moves.live_end_rules import domain_on
-from rocks.machine.outcomes import Outcomes
+from rocks.machine.outcomes import Outcomes, load_changed
+from rocks.machine.plans import way_of
 from rocks.machine.providers.provider import Questions
 from rocks.machine.providers.table import PROVIDERS
 from rocks.machine.spec import LOCAL_TRANSPORT, AlreadyRunningError, container_of, spec_of
-from rocks.machine.start_plan import way_of
 from rocks.network.infiniband.machine_partitions import leave_partitions
 
 if TYPE_CHECKING:
@@ -69,7 +68,7 @@ if TYPE_CHECKING:
     from rocks.inventory.records import Lease, VirtualMachine
     from rocks.leases.plan import DiskKey
     from rocks.machine.domain.documents import FiltersOf
-    from rocks.machine.hooks import VmHook
+    from rocks.machine.outcomes import VmHook
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,7 @@ from rocks.core.errors import RocksError, without_errors
 from rocks.inventory.host_requests import open_fleet
 from rocks.leases import lease as leases
 from rocks.leases.machine_requests import contact_hosts
-from rocks.leases.plan import MOVING, SAVED
-from rocks.machine.moves.live_end_rules import is_off_on_both
+from rocks.leases.plan import MOVING, SAVED, is_off_on_both
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -16,12 +16,13 @@ from rocks.leases.fence_command import FENCE_ATTRIBUTE, Force, run_fence_command
 from rocks.leases.machine_requests import contact_hosts, perform_operations
 from rocks.leases.plan import (
     disk_may_be_old,
+    domain_on,
+    has_arrived,
     move_was_interrupted,
     target_answers,
 )
 from rocks.machine.disks import copy_records as disk_copies
 from rocks.machine.disks.copy_records import DiskCopy
-from rocks.machine.moves.live_end_rules import domain_on, has_arrived
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -22,7 +22,7 @@ from rocks.fleet.wire.requests import (
     ThawGuest,
 )
 from rocks.machine.host.operations import plan_operation
-from rocks.machine.operation_plan import Observed, SaveFacts
+from rocks.machine.plans import Observed, SaveFacts
 from tests.unit.machine.starts import disk, domain
 
 RUNS, PAUSED, OFF = (domain("a", state, token=5) for state in ("running", "paused", "shutoff"))

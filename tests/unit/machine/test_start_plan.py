@@ -11,8 +11,8 @@ from rocks.fleet.wire.domain_states import ACTIVE_STATES, is_active
 from rocks.fleet.wire.facts import DiskFact, DomainFact
 from rocks.fleet.wire.requests import DiskSpec
 from rocks.inventory.records import VirtualMachine
+from rocks.machine.plans import LEAST_FREE_BYTES, StartPlan, Way, is_too_old, plan_start
 from rocks.machine.spec import MachineSpec, container_of, memory_reserve_mb, spec_of
-from rocks.machine.start_plan import LEAST_FREE_BYTES, StartPlan, Way, is_too_old, plan_start
 from rocks.network.filter_plan import FilterPlan
 from tests.unit.machine.starts import IMAGE, disk, domain, facts, plan, started
 from tests.unit.machines import container, machine

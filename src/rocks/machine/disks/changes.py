@@ -21,15 +21,15 @@ from rocks.leases.machine_requests import contact_hosts, perform_one
 from rocks.leases.plan import place_of
 from rocks.machine import change_records as vm_changes
 from rocks.machine import records as table
+from rocks.machine.converge import change_request, check_place, settled_change
 from rocks.machine.disks.copy_records import read_copies
 from rocks.machine.disks.copy_rules import check_no_copies, check_no_doubt
 from rocks.machine.disks.owner_records import machine_with_disk, shared_disk_note
 from rocks.machine.disks.specification import read_disk
 from rocks.machine.domain.disks import VIRTIO
 from rocks.machine.limits import DEFAULT_DISK_GB, LARGEST_DISK_GB
-from rocks.machine.running_changes import change_request, check_place, settled_change
+from rocks.machine.plans import check_disk, smaller_image
 from rocks.machine.spec import container_of, disk_spec
-from rocks.machine.start_plan import check_disk, smaller_image
 from rocks.storage.volumes import place_records as image_places
 
 if TYPE_CHECKING:

@@ -17,10 +17,10 @@ from rocks.core.errors import StateError
 from rocks.core.units import KIB_PER_MB
 from rocks.inventory.records import VirtualMachine
 from rocks.machine.domain.elements import element, lines_of
-from rocks.machine.maxima import max_cpus, max_memory_mb
 from rocks.machine.placement.placement_attributes import iothreads_of, page_size_kb, pinning_of
 from rocks.machine.placement.shapes import Placement
 from rocks.machine.placement.values import LIBVIRT_CPU_MODES, PINNED, write_cpu_set
+from rocks.machine.spec import max_cpus, max_memory_mb
 
 VIRT_TYPE = "hvm"
 PASSTHROUGH = "host-passthrough"

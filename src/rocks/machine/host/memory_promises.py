@@ -13,7 +13,7 @@ from rocks.core.files import explain
 from rocks.fleet.host.state_folder import Place, ensure_folder, locked
 from rocks.machine.host.host import Host
 from rocks.machine.host.observe import observe
-from rocks.machine.start_plan import check_memory, starting_mb
+from rocks.machine.plans import check_memory, starting_mb
 
 Decided = TypeVar("Decided")
 

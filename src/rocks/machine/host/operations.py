@@ -31,7 +31,7 @@ from rocks.fleet.wire.requests import (
     StopDomain,
     ThawGuest,
 )
-from rocks.machine import operation_plan as plans
+from rocks.machine import plans as plans
 from rocks.machine.host.changes import change_domain, change_facts, grow_disk
 from rocks.machine.host.disks import read_disk
 from rocks.machine.host.fences import keep_out
@@ -45,7 +45,7 @@ from rocks.machine.host.snapshots import make_snapshot, observe_snapshot, restor
 from rocks.machine.host.start import Turn, secure, start_domain, start_steps
 from rocks.machine.host.stop import end_domain, restart_guest
 from rocks.machine.limits import LOCK_SECONDS
-from rocks.machine.operation_plan import Observed, OperationPlan
+from rocks.machine.plans import Observed, OperationPlan
 
 _THREADS = 4
 

@@ -27,7 +27,7 @@ from rocks.machine.host.host import Host
 from rocks.machine.host.libvirt.device_xml import changed_lease
 from rocks.machine.host.libvirt.domain_xml import DiskIdentity, DomainDocument
 from rocks.machine.host.libvirt.driver import is_active
-from rocks.machine.operation_plan import SaveFacts
+from rocks.machine.plans import SaveFacts
 from rocks.storage.mapped_volumes import mapped_images
 
 SAVE_FOLDER = Path("/var/lib/libvirt/qemu/save")

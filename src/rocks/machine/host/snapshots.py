@@ -30,7 +30,7 @@ from rocks.machine.host.frozen import freezing
 from rocks.machine.host.host import Host
 from rocks.machine.host.libvirt.device_xml import disk_of, target_of
 from rocks.machine.host.libvirt.driver import is_active
-from rocks.machine.operation_plan import Observed
+from rocks.machine.plans import Observed
 
 _POLL_SECONDS = 0.3
 _FS_IOC_UNRESVSP64 = 0x4030582B  # linux/falloc.h: the file system frees the blocks of a part of the file

@@ -39,7 +39,7 @@ from rocks.machine.host.observe import observe
 from rocks.machine.host.saves import check_saved_disks, forget_save, renew_identities
 from rocks.machine.host.snapshots import check_not_restoring
 from rocks.machine.limits import LOCK_SECONDS
-from rocks.machine.start_plan import Way, disks_to_check, plan_start
+from rocks.machine.plans import Way, disks_to_check, plan_start
 from rocks.network.host.rules import check_link, is_of_site
 from rocks.network.sriov.host.rules import check_vf_spec
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import StateError
-from rocks.machine.start_plan import is_too_old
+from rocks.machine.plans import is_too_old
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence

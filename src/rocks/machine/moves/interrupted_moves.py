@@ -9,9 +9,8 @@ from rocks.fleet.wire.domain_states import GUEST_RUNS
 from rocks.inventory.host_requests import open_fleet
 from rocks.leases import lease as leases
 from rocks.leases.machine_requests import contact_hosts
-from rocks.leases.plan import MOVING, move_was_interrupted
+from rocks.leases.plan import MOVING, domain_on, is_off_on_both, move_was_interrupted
 from rocks.machine import records as table
-from rocks.machine.moves.live_end_rules import domain_on, is_off_on_both
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

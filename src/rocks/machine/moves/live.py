@@ -23,7 +23,7 @@ from rocks.inventory.slurm_drains import known_batch_jobs
 from rocks.leases import lease as leases
 from rocks.leases.lease import ensure_epoch, ensure_locked
 from rocks.leases.machine_requests import contact_hosts
-from rocks.leases.plan import MOVING, disk_keys
+from rocks.leases.plan import MOVING, disk_keys, domain_on
 from rocks.machine import records as table
 from rocks.machine.disks import copy_records as disk_copies
 from rocks.machine.disks.copy_records import DiskCopy
@@ -32,7 +32,6 @@ from rocks.machine.disks.seeds import create_seeds
 from rocks.machine.domain.documents import connections_of, describe_vms
 from rocks.machine.domain.domain import with_lease
 from rocks.machine.moves.direct_certificate import direct_way
-from rocks.machine.moves.live_end_rules import domain_on
 from rocks.machine.moves.live_ends import RefusedError, settle
 from rocks.machine.moves.live_streams import move_live
 from rocks.machine.moves.move_rules import check_live, check_other_host
@@ -46,8 +45,8 @@ from rocks.machine.moves.moves import (
 )
 from rocks.machine.moves.moving_volumes import cannot_move, check_images, image_devices, pull_images
 from rocks.machine.placement import records as shape_leases
+from rocks.machine.plans import is_too_old, plan_start
 from rocks.machine.spec import container_of, spec_of
-from rocks.machine.start_plan import is_too_old, plan_start
 from rocks.network.guest_connections import VirtualFunction
 
 if TYPE_CHECKING:

@@ -18,9 +18,8 @@ from rocks.leases.machine_requests import contact_hosts
 from rocks.leases.plan import RUNNING, SAVED
 from rocks.machine import records as table
 from rocks.machine.converge import Asked, Verb, converge
-from rocks.machine.maxima import max_memory_mb
 from rocks.machine.outcomes import Outcomes
-from rocks.machine.spec import saved_domain
+from rocks.machine.spec import max_memory_mb, saved_domain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -29,7 +29,7 @@ class Plugin(rocks.commands.Plugin):
 """
 READING_HOOK = """
 import rocks.commands
-from rocks.machine.hooks import HookResult
+from rocks.machine.outcomes import HookResult
 
 class Plugin(rocks.commands.VmPlugin):
     def run_all(self, machines):

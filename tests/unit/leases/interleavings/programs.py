@@ -1,7 +1,7 @@
 """The processes of the model: the real start, stop and agent, above stubs that are steps of the model.
 
 Real: `machine.start`, `machine.power`, `machine.converge`, `machine.lease_grants`, `machine.takeover`,
-`leases.machine_requests`, `leases.plan`, `machine.spec`, `machine.start_plan`, `machine.operation_plan`,
+`leases.machine_requests`, `leases.plan`, `machine.spec`, `machine.plans`,
 `agent.calls`, `machine.host.fences`, `observe`, `operations`, `start`, `stop`, the rules of `leases.host.leases`,
 `machine.host.libvirt.start` and `stop`. Stubs: the tables of leases, their epoch, the fleet, a host's lock and file of
 a lease, libvirt, and what has no part in leases (disks, links, VFs, partitions).

@@ -7,7 +7,7 @@ import pytest
 from rocks.core.errors import HostError
 from rocks.fleet.wire.facts import DomainFact, DomainState, HostFacts, LeaseFact
 from rocks.inventory.records import Lease
-from rocks.machine.moves.live_end_rules import has_arrived, is_off_on_both
+from rocks.leases.plan import has_arrived, is_off_on_both
 
 LEASE = Lease("g", 7, "old", "moving", None, "new")
 SILENT = HostError("the host does not answer")

@@ -15,7 +15,7 @@ from rocks.fleet.wire.requests import DiskSpec
 from rocks.machine.host.disks import ensure_disk
 from rocks.machine.host.files.formats import qcow2_bytes
 from rocks.machine.host.files.owners import ImageOwners
-from rocks.machine.start_plan import smaller_image
+from rocks.machine.plans import smaller_image
 
 _QEMU_IMG_DEADLINE_SECONDS = 60.0
 

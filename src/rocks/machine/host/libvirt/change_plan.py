@@ -1,6 +1,6 @@
 """What a host does to bring a running domain to a document, decided from both. Pure.
 
-The decision is made as those of `rocks.machine.operation_plan`. What needs a restart becomes a note.
+The decision is made as those of `rocks.machine.plans`. What needs a restart becomes a note.
 """
 
 from __future__ import annotations
@@ -15,8 +15,7 @@ from rocks.fleet.wire.requests import ChangeDomain, DiskSpec
 from rocks.machine.host.libvirt.device_xml import attachable, check_hot_bus, disk_of, interface_of
 from rocks.machine.host.libvirt.domain_xml import DomainDocument
 from rocks.machine.host.libvirt.interface_xml import vf_interfaces
-from rocks.machine.operation_plan import OperationPlan, check_changeable
-from rocks.machine.start_plan import check_disk
+from rocks.machine.plans import OperationPlan, check_changeable, check_disk
 
 MEMORY_STEP_MB = 128
 """Memory is added in such steps: Linux brings blocks of at least this size online."""

@@ -13,7 +13,7 @@ from rocks.fleet.wire.facts import DomainFact
 from rocks.fleet.wire.requests import StartDomain
 from rocks.machine.host.libvirt.domain_xml import DomainDocument, parse_domain
 from rocks.machine.host.libvirt.driver import DomainDriver
-from rocks.machine.start_plan import Way
+from rocks.machine.plans import Way
 
 _ENDING_SECONDS = 10.0
 _POLL_SECONDS = 0.1

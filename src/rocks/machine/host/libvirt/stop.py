@@ -14,7 +14,7 @@ from rocks.fleet.host.change import UNCHANGED, Change
 from rocks.fleet.wire.facts import Fence
 from rocks.fleet.wire.requests import StopDomain
 from rocks.machine.host.libvirt.driver import DomainDriver, is_active
-from rocks.machine.operation_plan import waits_for_guest
+from rocks.machine.plans import waits_for_guest
 
 _BUTTON_AGAIN_SECONDS = 10.0
 _POLL_SECONDS = 0.1

@@ -55,7 +55,7 @@ from rocks.machine.host.moves.arriving_volumes import remove_placeholders
 from rocks.machine.host.moves.direct_way import connect_directly, listen
 from rocks.machine.host.moves.live_streams import Streams, connect_soon, folders
 from rocks.machine.limits import LOCK_SECONDS
-from rocks.machine.operation_plan import Observed, plan_end_arrival
+from rocks.machine.plans import Observed, plan_end_arrival
 
 Shape = TypeVar("Shape")
 

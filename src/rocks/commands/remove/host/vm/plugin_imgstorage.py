@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import rocks.commands
 from rocks.machine.disks.volumes import check_no_mapped_images
-from rocks.machine.hooks import HookResult
+from rocks.machine.outcomes import HookResult
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

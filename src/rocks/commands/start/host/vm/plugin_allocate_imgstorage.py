@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import rocks.commands
 from rocks.commands._shared.storage_progress import StorageProgress
 from rocks.machine.disks.volumes import map_vm_images, take_back_images
-from rocks.machine.hooks import HookResult
+from rocks.machine.outcomes import HookResult
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -14,7 +14,7 @@ from rocks.core.callers import check_full_rights
 from rocks.core.names import printable
 from rocks.leases.fence_command import Force
 from rocks.leases.lease import held_by_removed
-from rocks.machine.hooks import load_changed
+from rocks.machine.outcomes import load_changed
 from rocks.machine.power import machines_to_stop, read_action, stop_machines
 from rocks.machine.records import load_vms
 

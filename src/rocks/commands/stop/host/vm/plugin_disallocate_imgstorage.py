@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import rocks.commands
 from rocks.commands._shared.storage_progress import StorageProgress
 from rocks.machine.disks.volumes import unmap_vm_images
-from rocks.machine.hooks import HookResult
+from rocks.machine.outcomes import HookResult
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
