@@ -31,14 +31,14 @@ from rocks.library.guest_images import (
 )
 from rocks.library.library_folder import find_source, lock_images
 from rocks.library.seed_documents import plan_addresses
-from rocks.machine import change_records as vm_changes
 from rocks.machine import in_use_records
+from rocks.machine import record as vm_changes
 from rocks.machine.addition_plan import NEXT_FREE, InterfaceRequest, VmRequest
-from rocks.machine.change_records import VIRT_TYPE
 from rocks.machine.changes import warn_of_sizes
 from rocks.machine.domain.documents import INSTALL_FRONTEND, PUBLIC_NETWORK
 from rocks.machine.limits import DEFAULT_DISK_GB, DEFAULT_MEMORY_MB
 from rocks.machine.machines import DEFAULT_NETWORK, load_containers, plan_new_vms
+from rocks.machine.record import VIRT_TYPE
 from rocks.machine.spec import LOCAL_TRANSPORT, Placed
 from rocks.network.cluster_vlans import HostVlan, claim_vlan
 from rocks.network.dns.changes import names_after_commit

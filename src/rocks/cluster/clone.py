@@ -26,7 +26,7 @@ from rocks.library.guest_images import (
     check_source_name,
 )
 from rocks.machine import in_use_records
-from rocks.machine import records as table
+from rocks.machine import record as table
 from rocks.machine.domain.documents import PUBLIC_NETWORK
 from rocks.machine.limits import DEFAULT_DISK_GB
 from rocks.network.free_addresses import next_addresses

@@ -20,13 +20,13 @@ from rocks.library.guest_images import (
     volume_of,
 )
 from rocks.library.library_folder import find_source
-from rocks.machine import records as table
-from rocks.machine.disks.copy_rules import check_no_doubt
-from rocks.machine.disks.files import check_erase, remove_disk
-from rocks.machine.disks.removed_volumes import DestroyingError, UnknownEndError, destroy_volumes
+from rocks.machine import record as table
+from rocks.machine.disks import check_no_doubt
+from rocks.machine.images import check_erase, remove_disk
 from rocks.machine.outcomes import Outcomes
 from rocks.machine.power import stop_machines
 from rocks.machine.snapshots.snapshots import list_snapshots
+from rocks.machine.volumes import DestroyingError, UnknownEndError, destroy_volumes
 from rocks.storage.life.states import UNMAPPED
 from rocks.storage.volumes.machine_locks import wait_for_removals
 from rocks.storage.volumes.move_records import read_moves

@@ -19,7 +19,7 @@ from rocks.inventory.disks.places import IMAGE_FOLDER
 from rocks.inventory.mac_pool import mac_number, next_macs
 from rocks.inventory.new_host_parameters import Membership
 from rocks.inventory.records import Disk, Host
-from rocks.machine.disks.specification import default_disk, path_fault, read_disk
+from rocks.machine.disks import default_disk, path_fault, read_disk
 from rocks.machine.limits import DEFAULT_DISK_GB, DEFAULT_MEMORY_MB
 from rocks.network.free_addresses import next_addresses
 from rocks.network.interface_rules import Subnet, address_in_use, check_ip, check_ip_in, check_mac

@@ -22,16 +22,14 @@ from rocks.inventory.loaded_host_records import load_hosts, which_are_vms
 from rocks.inventory.node_records import node_ids
 from rocks.leases.fences import check_names_are_not_held
 from rocks.leases.lease import ensure_locked, read_leases
-from rocks.machine import change_records as vm_changes
 from rocks.machine import in_use_records
-from rocks.machine import records as table
+from rocks.machine import record as table
+from rocks.machine import record as vm_changes
 from rocks.machine.addition_plan import check_container
-from rocks.machine.disks.copy_records import read_copies
-from rocks.machine.disks.copy_rules import check_no_copies, check_no_doubt
-from rocks.machine.disks.disk_change_notes import image_lines
-from rocks.machine.disks.specification import read_disk, split_disks
+from rocks.machine.disks import check_no_copies, check_no_doubt, image_lines, read_disk, split_disks
 from rocks.machine.limits import DEFAULT_DISK_GB, LARGEST_DISK_GB, LARGEST_MEMORY_MB, LEAST_MEMORY_MB
 from rocks.machine.outcomes import Outcomes
+from rocks.machine.record import read_copies
 from rocks.machine.spec import (
     LOCAL_TRANSPORT,
     MAX_CPUS_ATTRIBUTE,

@@ -12,7 +12,7 @@ from rocks.leases import lease as leases
 from rocks.leases.lease import lock_vms
 from rocks.leases.machine_requests import perform_operations
 from rocks.leases.plan import RUNNING, SAVED, STOPPING, must_be_restored, place_of
-from rocks.machine import records as table
+from rocks.machine import record as table
 from rocks.machine.domain.documents import connections_of, describe_vms
 from rocks.machine.domain.domain import with_lease
 from rocks.machine.outcomes import Outcomes

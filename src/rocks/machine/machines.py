@@ -15,8 +15,8 @@ from rocks.inventory.loaded_host_records import load_hosts
 from rocks.inventory.mac_pool import MASK, base_from_address
 from rocks.inventory.new_host_parameters import Membership, existing_membership
 from rocks.leases.fences import check_addition
-from rocks.machine import change_records as vm_changes
 from rocks.machine import in_use_records
+from rocks.machine import record as vm_changes
 from rocks.machine.addition_plan import (
     HOSTED_VM,
     NEXT_FREE,
@@ -26,9 +26,8 @@ from rocks.machine.addition_plan import (
     check_container,
     plan_vms,
 )
-from rocks.machine.change_records import VIRT_TYPE
 from rocks.machine.limits import DEFAULT_DISK_GB, DEFAULT_MEMORY_MB
-from rocks.machine.records import networks_of_vlans
+from rocks.machine.record import VIRT_TYPE, networks_of_vlans
 from rocks.network.cluster_vlans import HostVlan, record_host_vlans
 from rocks.network.dns.changes import names_after_commit
 from rocks.network.interfaces import claim_frontends_vlan

@@ -13,7 +13,7 @@ from rocks.inventory.mac_pool import mac_number
 from rocks.leases import lease as leases
 from rocks.leases.machine_requests import contact_hosts
 from rocks.leases.plan import place_of
-from rocks.machine import records as table
+from rocks.machine import record as table
 from rocks.machine.domain.documents import connections_of
 from rocks.machine.states import OFF
 from rocks.network.guest_connections import (

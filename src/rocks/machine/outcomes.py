@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from rocks.core.dataclasses import dataclass
 from rocks.core.errors import RocksError
-from rocks.machine.records import load_vms
+from rocks.machine.record import load_vms
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence

@@ -23,9 +23,9 @@ from rocks.leases import lease as leases
 from rocks.leases.fence_command import Force
 from rocks.leases.lease import lock_vms, try_epoch
 from rocks.leases.plan import MOVING, RUNNING, SAVED, STOPPING, must_be_restored, repair_or_force
-from rocks.machine import records as table
+from rocks.machine import record as table
 from rocks.machine.converge import Asked, Verb, converge, running_place
-from rocks.machine.disks.copy_rules import check_no_doubt
+from rocks.machine.disks import check_no_doubt
 from rocks.machine.domain.documents import connections_of
 from rocks.machine.limits import SHUTDOWN_SECONDS
 from rocks.machine.outcomes import Outcomes

@@ -11,9 +11,8 @@ from rocks.fleet.wire.disk_moves import moving_path
 from rocks.inventory.host_requests import ask_each
 from rocks.leases import lease as leases
 from rocks.leases.plan import SAVED, place_of
-from rocks.machine.change_records import delete_vms
-from rocks.machine.disks import copy_records as disk_copies
-from rocks.machine.disks.files import (
+from rocks.machine import record as disk_copies
+from rocks.machine.images import (
     check_erase,
     how_to_remove,
     remaining_files,
@@ -23,9 +22,10 @@ from rocks.machine.disks.files import (
     remove_lone_seeds,
     remove_snapshots,
 )
-from rocks.machine.disks.removed_volumes import destroy_volumes, line_of, staying_line, unlisted_line
 from rocks.machine.outcomes import Outcomes
 from rocks.machine.power import stop_machines
+from rocks.machine.record import delete_vms
+from rocks.machine.volumes import destroy_volumes, line_of, staying_line, unlisted_line
 from rocks.storage.volumes.machine_locks import lock_for_removal
 from rocks.storage.volumes.move_records import check_no_moves
 from rocks.storage.volumes.place_records import disk_locations

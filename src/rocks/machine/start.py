@@ -34,10 +34,9 @@ from rocks.leases.plan import (
     leases_to_end,
 )
 from rocks.library.guest_media import with_medium_remedy
-from rocks.machine import records as table
+from rocks.machine import record as table
 from rocks.machine.converge import Asked, Settler, ask_hosts
-from rocks.machine.disks.copy_rules import check_no_doubt
-from rocks.machine.disks.owner_records import moments_of_disks
+from rocks.machine.disks import check_no_doubt
 from rocks.machine.domain.documents import INSTALL_FRONTEND, boots_installer, connections_of, describe_vms
 from rocks.machine.domain.domain import with_lease
 from rocks.machine.lease_grants import (
@@ -54,6 +53,7 @@ from rocks.machine.outcomes import Outcomes, load_changed
 from rocks.machine.plans import way_of
 from rocks.machine.providers.provider import Questions
 from rocks.machine.providers.table import PROVIDERS
+from rocks.machine.record import moments_of_disks
 from rocks.machine.spec import LOCAL_TRANSPORT, AlreadyRunningError, container_of, spec_of
 from rocks.network.infiniband.machine_partitions import leave_partitions
 

@@ -21,8 +21,8 @@ from rocks.leases.plan import (
     move_was_interrupted,
     target_answers,
 )
-from rocks.machine.disks import copy_records as disk_copies
-from rocks.machine.disks.copy_records import DiskCopy
+from rocks.machine import record as disk_copies
+from rocks.machine.record import DiskCopy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

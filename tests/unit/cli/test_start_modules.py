@@ -19,9 +19,9 @@ OF_FEW_STARTS = {
         "rocks.install",
         "rocks.inventory.cluster_records",
     ),
-    *("rocks.library.seed_documents", "rocks.machine.addition_plan", "rocks.machine.change_records"),
+    *("rocks.library.seed_documents", "rocks.machine.addition_plan", "rocks.machine.record"),
     *(
-        "rocks.machine.disks.seeds",
+        "rocks.machine.seeds",
         "rocks.leases.after_restore",
     ),
     *("rocks.machine.moves.live_ends", "rocks.machine.placement.plan", "rocks.machine.placement.records"),

@@ -22,7 +22,7 @@ from rocks.inventory.host_requests import open_fleet
 from rocks.leases import lease as leases
 from rocks.leases.machine_requests import contact_hosts
 from rocks.leases.plan import place_of
-from rocks.machine import records as table
+from rocks.machine import record as table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

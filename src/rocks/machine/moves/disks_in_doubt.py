@@ -10,9 +10,9 @@ from rocks.inventory.host_requests import ask_each, open_fleet
 from rocks.leases import lease as leases
 from rocks.leases.lease import ensure_epoch, ensure_locked
 from rocks.leases.machine_requests import contact_hosts
-from rocks.machine import records as table
-from rocks.machine.disks import copy_records as disk_copies
-from rocks.machine.disks.files import folders_of
+from rocks.machine import record as disk_copies
+from rocks.machine import record as table
+from rocks.machine.images import folders_of
 from rocks.machine.moves.move_rules import check_is_off, check_no_snapshots, check_source_there, plan_in_place
 from rocks.machine.moves.moves import load_target, record_move
 from rocks.machine.spec import container_of

@@ -12,7 +12,7 @@ from rocks.leases import lease as leases
 from rocks.leases.lease import lock_vms
 from rocks.leases.machine_requests import contact_hosts
 from rocks.leases.plan import MOVING, RUNNING, domain_on
-from rocks.machine import records as table
+from rocks.machine import record as table
 from rocks.machine.moves.host_choice import choose_host, choose_live, taken
 from rocks.machine.moves.live import move_running_vm
 from rocks.machine.moves.live_ends import RefusedError, settle

@@ -18,7 +18,7 @@ from rocks.leases import lease as leases
 from rocks.leases.lease import ensure_epoch
 from rocks.leases.machine_requests import contact_hosts
 from rocks.leases.plan import SAVED, STOPPING
-from rocks.machine import records as table
+from rocks.machine import record as table
 from rocks.machine.machines import load_containers
 from rocks.machine.moves.drain_live_moves import is_there, lease_there, move_live
 from rocks.machine.moves.host_choice import Capacity, choose_host, taken

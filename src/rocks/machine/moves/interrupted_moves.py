@@ -10,7 +10,7 @@ from rocks.inventory.host_requests import open_fleet
 from rocks.leases import lease as leases
 from rocks.leases.machine_requests import contact_hosts
 from rocks.leases.plan import MOVING, domain_on, is_off_on_both, move_was_interrupted
-from rocks.machine import records as table
+from rocks.machine import record as table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -24,11 +24,9 @@ from rocks.leases import lease as leases
 from rocks.leases.lease import ensure_epoch, ensure_locked
 from rocks.leases.machine_requests import contact_hosts
 from rocks.leases.plan import MOVING, disk_keys, domain_on
-from rocks.machine import records as table
-from rocks.machine.disks import copy_records as disk_copies
-from rocks.machine.disks.copy_records import DiskCopy
-from rocks.machine.disks.copy_rules import check_no_doubt
-from rocks.machine.disks.seeds import create_seeds
+from rocks.machine import record as disk_copies
+from rocks.machine import record as table
+from rocks.machine.disks import check_no_doubt
 from rocks.machine.domain.documents import connections_of, describe_vms
 from rocks.machine.domain.domain import with_lease
 from rocks.machine.moves.direct_certificate import direct_way
@@ -46,6 +44,8 @@ from rocks.machine.moves.moves import (
 from rocks.machine.moves.moving_volumes import cannot_move, check_images, image_devices, pull_images
 from rocks.machine.placement import records as shape_leases
 from rocks.machine.plans import is_too_old, plan_start
+from rocks.machine.record import DiskCopy
+from rocks.machine.seeds import create_seeds
 from rocks.machine.spec import container_of, spec_of
 from rocks.network.guest_connections import VirtualFunction
 

@@ -19,10 +19,10 @@ from rocks.inventory.loaded_host_records import load_hosts
 from rocks.leases import lease as leases
 from rocks.leases.machine_requests import contact_hosts, perform_operations
 from rocks.leases.plan import MOVING, disk_keys, domain_on, has_arrived
-from rocks.machine import records as table
-from rocks.machine.disks import copy_records as disk_copies
-from rocks.machine.disks.files import remove_files
+from rocks.machine import record as disk_copies
+from rocks.machine import record as table
 from rocks.machine.domain.documents import connections_of
+from rocks.machine.images import remove_files
 from rocks.machine.moves.move_rules import plan_in_place
 from rocks.machine.moves.moves import record_move, remove_left
 from rocks.machine.moves.moving_volumes import (

@@ -27,15 +27,14 @@ from rocks.leases import lease as leases
 from rocks.leases.lease import ensure_epoch, ensure_locked
 from rocks.leases.machine_requests import contact_hosts
 from rocks.library.progress import Meter
-from rocks.machine import change_records as vm_changes
 from rocks.machine import in_use_records
-from rocks.machine import records as table
+from rocks.machine import record as disk_copies
+from rocks.machine import record as table
+from rocks.machine import record as vm_changes
 from rocks.machine.changes import host_vlans
-from rocks.machine.disks import copy_records as disk_copies
-from rocks.machine.disks.copy_records import DiskCopy
-from rocks.machine.disks.copy_rules import check_no_doubt
-from rocks.machine.disks.files import remove_files
+from rocks.machine.disks import check_no_doubt
 from rocks.machine.domain.documents import connections_of
+from rocks.machine.images import remove_files
 from rocks.machine.machines import load_containers
 from rocks.machine.moves.disk_streams import MovingDisk, move_disk
 from rocks.machine.moves.move_rules import (
@@ -48,6 +47,7 @@ from rocks.machine.moves.move_rules import (
     left_paths,
     plan_move,
 )
+from rocks.machine.record import DiskCopy
 from rocks.machine.spec import container_of, spec_of
 from rocks.network.cluster_vlans import record_host_vlans
 from rocks.storage.volumes import place_records as image_places

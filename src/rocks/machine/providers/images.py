@@ -102,7 +102,7 @@ class Images(Provider):
     def _insert_medium(self, attempt: Attempt) -> None:
         vm, name = attempt.vm, medium_name(attempt.vm)
         if name:
-            from rocks.machine.disks.cdrom import medium_source
+            from rocks.machine.cd import medium_source
 
             base = medium_on(vm, container_of(vm), medium_source(self.database, vm))
             self._media[vm.name] = _Copy(base, name)
@@ -160,7 +160,7 @@ class Images(Provider):
     def _remove_left(self, library: Path) -> None:
         """Have the hosts that get a copy remove those that nobody needs any more."""
         from rocks.library.records import read_images
-        from rocks.machine.disks.files import remove_left_copies
+        from rocks.machine.images import remove_left_copies
 
         directories: dict[str, set[str]] = {}
         for (host, _), copy in self._missing.items():

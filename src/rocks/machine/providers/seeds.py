@@ -23,7 +23,7 @@ class Seeds(Provider):
         seeded = [one for one in attempts if not one.is_saved and seed_path(one.vm) is not None]
         if not seeded:
             return
-        from rocks.machine.disks.seeds import create_seeds  # late: few machines have one
+        from rocks.machine.seeds import create_seeds  # late: few machines have one
 
         seeds = create_seeds(self.database, [attempt.vm for attempt in seeded], self.notify)
         for attempt in seeded:

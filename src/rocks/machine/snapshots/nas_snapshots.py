@@ -17,9 +17,9 @@ from rocks.fleet.wire.snapshot_names import FROZEN, MACHINE_OFF
 from rocks.inventory.host_requests import error_of, open_fleet
 from rocks.leases.machine_requests import contact_hosts, perform_one
 from rocks.leases.plan import SAVED
-from rocks.machine.change_records import update_vm
 from rocks.machine.converge import check_place
 from rocks.machine.moves.moving_volumes import Watching, pull_each
+from rocks.machine.record import update_vm
 from rocks.machine.spec import container_of
 from rocks.machine.start import settle_start
 from rocks.storage.bus import NoAnswerError

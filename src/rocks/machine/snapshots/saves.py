@@ -16,7 +16,7 @@ from rocks.leases import lease as leases
 from rocks.leases.lease import ensure_epoch, lock_vms
 from rocks.leases.machine_requests import contact_hosts
 from rocks.leases.plan import RUNNING, SAVED
-from rocks.machine import records as table
+from rocks.machine import record as table
 from rocks.machine.converge import Asked, Verb, converge
 from rocks.machine.outcomes import Outcomes
 from rocks.machine.spec import max_memory_mb, saved_domain

@@ -30,9 +30,9 @@ from rocks.leases import lease as leases
 from rocks.leases.lease import ensure_locked
 from rocks.leases.machine_requests import perform_one
 from rocks.leases.plan import RUNNING, SAVED
-from rocks.machine import records as table
-from rocks.machine.disks.copy_rules import check_no_doubt
-from rocks.machine.disks.files import folders_of, remove_files
+from rocks.machine import record as table
+from rocks.machine.disks import check_no_doubt
+from rocks.machine.images import folders_of, remove_files
 from rocks.machine.spec import container_of, disk_spec
 
 if TYPE_CHECKING:

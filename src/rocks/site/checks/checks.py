@@ -33,7 +33,7 @@ from rocks.leases import lease as leases
 from rocks.leases.lease import lock_vms, read_epoch, read_record, unlock_vms
 from rocks.leases.machine_requests import contact_hosts
 from rocks.leases.plan import MOVING
-from rocks.machine.disks import copy_records as disk_copies
+from rocks.machine import record as disk_copies
 from rocks.network.firewall.changes import firewall_texts
 from rocks.network.host_network_plan import plan_network
 from rocks.network.host_network_records import load_host_networks

@@ -7,7 +7,7 @@ from rocks.core.errors import HostError, RocksError
 from rocks.fleet.wire.facts import DomainFact, DomainState, HostFacts, LeaseFact
 from rocks.fleet.wire.requests import OperationOutcome
 from rocks.machine import converge, takeover
-from rocks.machine.disks import copy_records as disk_copies
+from rocks.machine import record as disk_copies
 from tests.system.commands.conftest import Site
 
 OLD = "vmc-0-0"

@@ -22,7 +22,7 @@ from rocks.machine.moves import live as live_moves
 from rocks.machine.moves import live_ends as live_move_ends
 from rocks.machine.moves.move_rules import MovePlan
 from rocks.machine.moves.moves import MoveReporter
-from rocks.machine.records import hosts_of_vlans, load_vms
+from rocks.machine.record import hosts_of_vlans, load_vms
 from rocks.machine.spec import MachineSpec, container_of
 from rocks.site import overview as site_overview
 from rocks.site.checks import checks as site_checks

@@ -14,7 +14,7 @@ from rocks.machine import converge, takeover
 from rocks.machine.lease_grants import Attempt, release_unused, take_free_leases
 from rocks.machine.moves import disks_in_doubt, drains, evacuation
 from rocks.machine.moves.host_choice import Capacity
-from rocks.machine.records import load_vms
+from rocks.machine.record import load_vms
 from tests.system.commands.conftest import Site
 from tests.system.commands.vms.moves import FORCE, NEW, OLD, SILENT, answers, host_with, lease, unanswered
 

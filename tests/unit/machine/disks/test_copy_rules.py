@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from rocks.core.errors import StateError
-from rocks.machine.disks.copy_records import DiskCopy
-from rocks.machine.disks.copy_rules import check_no_copies, check_no_doubt
+from rocks.machine.disks import check_no_copies, check_no_doubt
+from rocks.machine.record import DiskCopy
 from tests.unit.machines import container, machine
 
 HERE = container("vmc-0-0")

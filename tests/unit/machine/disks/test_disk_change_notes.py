@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from rocks.machine.disks.disk_change_notes import image_lines
+from rocks.machine.disks import image_lines
 from tests.unit.machines import container, machine
 
 IMAGES = ("file:/images/web.vda,vda,virtio", "phy:/dev/vg/web,vdb,virtio")

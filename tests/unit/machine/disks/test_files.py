@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from rocks.fleet.wire.disk_files import UNREADABLE, ImageChange, ImageFact
-from rocks.machine.disks import files as host_images
+from rocks.machine import images as host_images
 from tests.unit.machines import machine
 
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from rocks.core.errors import UserError
 from rocks.inventory.records import Disk
-from rocks.machine.disks.specification import (
+from rocks.machine.disks import (
     BUSES,
     LONGEST_PATH,
     TYPES,

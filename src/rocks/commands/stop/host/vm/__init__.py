@@ -16,7 +16,7 @@ from rocks.leases.fence_command import Force
 from rocks.leases.lease import held_by_removed
 from rocks.machine.outcomes import load_changed
 from rocks.machine.power import machines_to_stop, read_action, stop_machines
-from rocks.machine.records import load_vms
+from rocks.machine.record import load_vms
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -19,9 +19,9 @@ from rocks.inventory.host_requests import ask_each, is_silent
 from rocks.inventory.loaded_host_records import load_hosts, mounts_of, physical_hosts, which_are_vms
 from rocks.leases.lease import ensure_locked
 from rocks.library.guest_images import is_copy, seed_path
-from rocks.machine import records as table
-from rocks.machine.disks import copy_records as disk_copies
-from rocks.machine.disks import owner_records as image_owners
+from rocks.machine import record as disk_copies
+from rocks.machine import record as image_owners
+from rocks.machine import record as table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     Places = Mapping[str, str | None]
     """Machine → the host on which it may be running, as the leases have it (`leases.plan.place_of`)."""
+
 
 ERASE_ATTRIBUTE = "vm_image_erase"
 _ERASES: dict[str, Erase] = {"discard": "discard", "overwrite": "overwrite"}

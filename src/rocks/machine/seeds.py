@@ -15,7 +15,7 @@ from rocks.inventory.cluster_records import own_members
 from rocks.inventory.disks.places import directory_of
 from rocks.library.guest_images import CLUSTER_KEY_ATTRIBUTE, not_in_image_directory, seed_path
 from rocks.library.seed_documents import VOLUME, GuestCluster, address_warning, seed_documents
-from rocks.machine import records as table
+from rocks.machine import record as table
 from rocks.machine.domain.documents import connections_of
 from rocks.machine.spec import container_of
 from rocks.network.guest_connections import Unconnected
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from rocks.database.connection import Database
     from rocks.inventory.records import VirtualMachine
     from rocks.trust.cluster_key_files import ClusterKey
+
 
 _SEED_TIME = 1_700_000_000
 """The time of the files of a seed: the same documents give the same disk."""

@@ -19,16 +19,14 @@ from rocks.leases import lease as leases
 from rocks.leases.lease import ensure_locked
 from rocks.leases.machine_requests import contact_hosts, perform_one
 from rocks.leases.plan import place_of
-from rocks.machine import change_records as vm_changes
-from rocks.machine import records as table
+from rocks.machine import record as table
+from rocks.machine import record as vm_changes
 from rocks.machine.converge import change_request, check_place, settled_change
-from rocks.machine.disks.copy_records import read_copies
-from rocks.machine.disks.copy_rules import check_no_copies, check_no_doubt
-from rocks.machine.disks.owner_records import machine_with_disk, shared_disk_note
-from rocks.machine.disks.specification import read_disk
+from rocks.machine.disks import check_no_copies, check_no_doubt, read_disk
 from rocks.machine.domain.disks import VIRTIO
 from rocks.machine.limits import DEFAULT_DISK_GB, LARGEST_DISK_GB
 from rocks.machine.plans import check_disk, smaller_image
+from rocks.machine.record import machine_with_disk, read_copies, shared_disk_note
 from rocks.machine.spec import container_of, disk_spec
 from rocks.storage.volumes import place_records as image_places
 
@@ -37,6 +35,7 @@ if TYPE_CHECKING:
     from rocks.fleet.wire.facts import DiskFact
     from rocks.inventory.records import Disk, Lease, VirtualMachine
     from rocks.machine.domain.documents import FiltersOf
+
 
 _NO_DISK = "does not get the disk"
 

@@ -24,8 +24,8 @@ from rocks.library.guest_media import (
     with_medium,
 )
 from rocks.library.library_folder import find_library_image, lock_images
-from rocks.machine import change_records as vm_changes
-from rocks.machine import records as table
+from rocks.machine import record as table
+from rocks.machine import record as vm_changes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from rocks.database.connection import Database
     from rocks.inventory.records import VirtualMachine
     from rocks.library.records import LibraryImage
+
 
 LONGEST_PATH = 512
 

@@ -16,8 +16,8 @@ from rocks.library.images import check_added
 from rocks.library.library_folder import library_folder, lock_images
 from rocks.library.received import store_received
 from rocks.library.streams import StoredDisk, receive_disk
-from rocks.machine import records as table
-from rocks.machine.disks.copy_rules import check_no_doubt
+from rocks.machine import record as table
+from rocks.machine.disks import check_no_doubt
 from rocks.machine.spec import container_of
 from rocks.storage.volumes import place_records as image_places
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from rocks.inventory.records import Disk, VirtualMachine
     from rocks.library.images import AddedImage
     from rocks.library.records import LibraryImage
+
 
 _RAW = ("file", "tap:aio")
 
