@@ -31,13 +31,19 @@ from rocks.library.guest_images import (
 )
 from rocks.library.library_folder import find_source, lock_images
 from rocks.library.seed_documents import plan_addresses
-from rocks.machine import in_use_records
+from rocks.machine import add
 from rocks.machine import record as vm_changes
-from rocks.machine.addition_plan import NEXT_FREE, InterfaceRequest, VmRequest
-from rocks.machine.changes import warn_of_sizes
-from rocks.machine.domain.documents import INSTALL_FRONTEND, PUBLIC_NETWORK
+from rocks.machine.add import (
+    DEFAULT_NETWORK,
+    NEXT_FREE,
+    InterfaceRequest,
+    VmRequest,
+    load_containers,
+    plan_new_vms,
+)
+from rocks.machine.change import warn_of_sizes
+from rocks.machine.documents import INSTALL_FRONTEND, PUBLIC_NETWORK
 from rocks.machine.limits import DEFAULT_DISK_GB, DEFAULT_MEMORY_MB
-from rocks.machine.machines import DEFAULT_NETWORK, load_containers, plan_new_vms
 from rocks.machine.record import VIRT_TYPE
 from rocks.machine.spec import LOCAL_TRANSPORT, Placed
 from rocks.network.cluster_vlans import HostVlan, claim_vlan
@@ -55,7 +61,7 @@ if TYPE_CHECKING:
     from rocks.inventory.attributes.rules import Resolved
     from rocks.inventory.records import Host
     from rocks.library.guest_images import Source
-    from rocks.machine.addition_plan import NewVm, SiteInventory
+    from rocks.machine.add import NewVm, SiteInventory
     from rocks.network.interface_rules import Subnet
 
 
@@ -265,7 +271,7 @@ def add_cluster(database: Database, parameters: ClusterParameters) -> NewCluster
     """Store the cluster. UserError or StateError, and no change, for an invalid parameter or a value in use."""
     count, requested_vlan = _check_parameters(parameters)
     images = read_images(database, parameters.image, parameters.compute_image, parameters.key_file)
-    networks = in_use_records.load_subnets(database)
+    networks = add.load_subnets(database)
     vlan_network = _network(networks, parameters.network)
     private, public = _network(networks, DEFAULT_NETWORK), _network(networks, PUBLIC_NETWORK)
     hosts = choose_places(
@@ -274,7 +280,7 @@ def add_cluster(database: Database, parameters: ClusterParameters) -> NewCluster
     containers = {host.name: host for host in hosts}
     _check_local_vlans(containers.values())
     lock_inventory(database)
-    inventory = in_use_records.read_inventory(database, list(containers))
+    inventory = add.read_inventory(database, list(containers))
     membership = _membership(inventory, "Frontend")
     site, frontends = attributes_of_new(
         database, Member("", "linux", membership.appliance, membership.name, "", "", "")

@@ -25,9 +25,9 @@ from rocks.library.guest_images import (
     KEYS_ATTRIBUTE,
     check_source_name,
 )
-from rocks.machine import in_use_records
+from rocks.machine import add as in_use_records
 from rocks.machine import record as table
-from rocks.machine.domain.documents import PUBLIC_NETWORK
+from rocks.machine.documents import PUBLIC_NETWORK
 from rocks.machine.limits import DEFAULT_DISK_GB
 from rocks.network.free_addresses import next_addresses
 from rocks.network.interface_rules import check_ip

@@ -23,7 +23,7 @@ from rocks.machine import record as table
 from rocks.machine import record as vm_changes
 from rocks.machine.converge import change_request, check_place, settled_change
 from rocks.machine.disks import check_no_copies, check_no_doubt, read_disk
-from rocks.machine.domain.disks import VIRTIO
+from rocks.machine.domain import VIRTIO
 from rocks.machine.limits import DEFAULT_DISK_GB, LARGEST_DISK_GB
 from rocks.machine.plans import check_disk, smaller_image
 from rocks.machine.record import machine_with_disk, read_copies, shared_disk_note
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from rocks.database.connection import Database
     from rocks.fleet.wire.facts import DiskFact
     from rocks.inventory.records import Disk, Lease, VirtualMachine
-    from rocks.machine.domain.documents import FiltersOf
+    from rocks.machine.documents import FiltersOf
 
 
 _NO_DISK = "does not get the disk"

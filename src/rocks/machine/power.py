@@ -26,7 +26,7 @@ from rocks.leases.plan import MOVING, RUNNING, SAVED, STOPPING, must_be_restored
 from rocks.machine import record as table
 from rocks.machine.converge import Asked, Verb, converge, running_place
 from rocks.machine.disks import check_no_doubt
-from rocks.machine.domain.documents import connections_of
+from rocks.machine.documents import connections_of
 from rocks.machine.limits import SHUTDOWN_SECONDS
 from rocks.machine.outcomes import Outcomes
 from rocks.machine.spec import links_of

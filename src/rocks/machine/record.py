@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from rocks.database.connection import Database
-    from rocks.machine.addition_plan import NewVm
+    from rocks.machine.add import NewVm
     from rocks.network.cluster_vlans import HostVlan
 
 

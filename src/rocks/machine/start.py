@@ -37,8 +37,8 @@ from rocks.library.guest_media import with_medium_remedy
 from rocks.machine import record as table
 from rocks.machine.converge import Asked, Settler, ask_hosts
 from rocks.machine.disks import check_no_doubt
-from rocks.machine.domain.documents import INSTALL_FRONTEND, boots_installer, connections_of, describe_vms
-from rocks.machine.domain.domain import with_lease
+from rocks.machine.documents import INSTALL_FRONTEND, boots_installer, connections_of, describe_vms
+from rocks.machine.domain import with_lease
 from rocks.machine.lease_grants import (
     Attempt,
     release_unused,
@@ -67,7 +67,7 @@ if TYPE_CHECKING:
     from rocks.inventory.host_requests import Progress
     from rocks.inventory.records import Lease, VirtualMachine
     from rocks.leases.plan import DiskKey
-    from rocks.machine.domain.documents import FiltersOf
+    from rocks.machine.documents import FiltersOf
     from rocks.machine.outcomes import VmHook
 
 

@@ -16,7 +16,7 @@ from rocks.cluster.add import ClusterImages
 from rocks.database.connection import Database
 from rocks.inventory.attributes.changes import add_attribute, set_attribute
 from rocks.inventory.hosts import set_comment
-from rocks.machine.changes import VmChanges, set_vms
+from rocks.machine.change import VmChanges, set_vms
 from rocks.site.host_removal import remove_part
 from tests.patience import patience
 from tests.system.commands.conftest import Site
@@ -262,7 +262,7 @@ def test_the_order_of_named_machines_is_not_that_of_locks(vm_site: Site) -> None
 
     other = threading.Thread(target=set_all)
     other.start()
-    vm_site.patch.setattr("rocks.machine.changes.set_attribute", set_one)
+    vm_site.patch.setattr("rocks.machine.change.set_attribute", set_one)
     with Database(settings) as database:
         set_vms(database, names[::-1], VmChanges(max_cpus=64, max_memory_mb=65536))
         database.commit()

@@ -14,7 +14,7 @@ from rocks.core.errors import RocksError
 from rocks.database.connection import Database
 from rocks.inventory.records import VirtualMachine
 from rocks.leases.lease import lock_vms
-from rocks.machine import removal as vm_removal
+from rocks.machine import remove as vm_removal
 from rocks.storage.client import asking
 from rocks.storage.nas import image_records
 from rocks.storage.wire import requests as wire

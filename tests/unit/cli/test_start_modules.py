@@ -19,7 +19,7 @@ OF_FEW_STARTS = {
         "rocks.install",
         "rocks.inventory.cluster_records",
     ),
-    *("rocks.library.seed_documents", "rocks.machine.addition_plan", "rocks.machine.record"),
+    *("rocks.library.seed_documents", "rocks.machine.add", "rocks.machine.record"),
     *(
         "rocks.machine.seeds",
         "rocks.leases.after_restore",

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from rocks.core.errors import StateError, UserError
 from rocks.inventory.mac_pool import MASK
 from rocks.inventory.new_host_parameters import Membership
-from rocks.machine.addition_plan import (
+from rocks.machine.add import (
     NEXT_FREE,
     InterfaceRequest,
     NewVm,

@@ -13,7 +13,7 @@ from rocks.leases.lease import lock_vms
 from rocks.machine.images import how_to_remove
 from rocks.machine.outcomes import HookResult, load_changed
 from rocks.machine.record import load_vms
-from rocks.machine.removal import remove_vms
+from rocks.machine.remove import remove_vms
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

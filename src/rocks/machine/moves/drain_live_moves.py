@@ -20,7 +20,7 @@ from rocks.machine.moves.live_ends import RefusedError, settle
 if TYPE_CHECKING:
     from rocks.database.connection import Database
     from rocks.inventory.records import Lease, VirtualMachine
-    from rocks.machine.domain.documents import FiltersOf
+    from rocks.machine.documents import FiltersOf
     from rocks.machine.moves.host_choice import Capacity
     from rocks.machine.moves.moves import MoveReporter
     from rocks.machine.outcomes import Outcomes

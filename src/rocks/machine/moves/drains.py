@@ -19,7 +19,7 @@ from rocks.leases.lease import ensure_epoch
 from rocks.leases.machine_requests import contact_hosts
 from rocks.leases.plan import SAVED, STOPPING
 from rocks.machine import record as table
-from rocks.machine.machines import load_containers
+from rocks.machine.add import load_containers
 from rocks.machine.moves.drain_live_moves import is_there, lease_there, move_live
 from rocks.machine.moves.host_choice import Capacity, choose_host, taken
 from rocks.machine.moves.moves import check_movable, move_vm
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from rocks.database.connection import Database
     from rocks.fleet.wire.requests import StopAction
-    from rocks.machine.domain.documents import FiltersOf
+    from rocks.machine.documents import FiltersOf
     from rocks.machine.moves.moves import MoveReporter
 
     Start = Callable[[Sequence[str]], Outcomes]

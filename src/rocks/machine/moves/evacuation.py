@@ -18,7 +18,7 @@ from rocks.leases.lease import ensure_locked
 from rocks.leases.machine_requests import contact_hosts
 from rocks.leases.plan import MOVING, move_was_interrupted, repair_or_force
 from rocks.machine import record as table
-from rocks.machine.machines import load_containers
+from rocks.machine.add import load_containers
 from rocks.machine.moves.drains import capacities_of, check_physical, start_one
 from rocks.machine.moves.host_choice import choose_host, taken, why_only_there
 from rocks.machine.moves.moves import record_on_host

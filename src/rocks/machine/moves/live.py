@@ -27,8 +27,8 @@ from rocks.leases.plan import MOVING, disk_keys, domain_on
 from rocks.machine import record as disk_copies
 from rocks.machine import record as table
 from rocks.machine.disks import check_no_doubt
-from rocks.machine.domain.documents import connections_of, describe_vms
-from rocks.machine.domain.domain import with_lease
+from rocks.machine.documents import connections_of, describe_vms
+from rocks.machine.domain import with_lease
 from rocks.machine.moves.direct_certificate import direct_way
 from rocks.machine.moves.live_ends import RefusedError, settle
 from rocks.machine.moves.live_streams import move_live
@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     from rocks.fleet.wire.live_moves import Progress
     from rocks.fleet.wire.requests import StartDomain
     from rocks.inventory.records import Host, Lease, VirtualMachine
-    from rocks.machine.domain.documents import FiltersOf
+    from rocks.machine.documents import FiltersOf
     from rocks.machine.moves.move_rules import MovePlan
     from rocks.machine.moves.moves import MoveReporter
     from rocks.machine.spec import MachineSpec

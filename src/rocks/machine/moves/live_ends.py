@@ -21,7 +21,7 @@ from rocks.leases.machine_requests import contact_hosts, perform_operations
 from rocks.leases.plan import MOVING, disk_keys, domain_on, has_arrived
 from rocks.machine import record as disk_copies
 from rocks.machine import record as table
-from rocks.machine.domain.documents import connections_of
+from rocks.machine.documents import connections_of
 from rocks.machine.images import remove_files
 from rocks.machine.moves.move_rules import plan_in_place
 from rocks.machine.moves.moves import record_move, remove_left

@@ -15,7 +15,7 @@ from rocks.inventory.disks.places import directory_of
 from rocks.leases.plan import RUNNING, SAVED
 from rocks.library.guest_images import seed_path
 from rocks.library.limits import LEAST_FREE_BYTES
-from rocks.machine.addition_plan import image_folder
+from rocks.machine.add import image_folder
 from rocks.machine.spec import container_of
 
 if TYPE_CHECKING:

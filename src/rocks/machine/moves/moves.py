@@ -27,15 +27,15 @@ from rocks.leases import lease as leases
 from rocks.leases.lease import ensure_epoch, ensure_locked
 from rocks.leases.machine_requests import contact_hosts
 from rocks.library.progress import Meter
-from rocks.machine import in_use_records
+from rocks.machine import add
 from rocks.machine import record as disk_copies
 from rocks.machine import record as table
 from rocks.machine import record as vm_changes
-from rocks.machine.changes import host_vlans
+from rocks.machine.add import load_containers
+from rocks.machine.change import host_vlans
 from rocks.machine.disks import check_no_doubt
-from rocks.machine.domain.documents import connections_of
+from rocks.machine.documents import connections_of
 from rocks.machine.images import remove_files
-from rocks.machine.machines import load_containers
 from rocks.machine.moves.disk_streams import MovingDisk, move_disk
 from rocks.machine.moves.move_rules import (
     check_is_off,
@@ -162,7 +162,7 @@ def plan_of(database: Database, vm: VirtualMachine, target: Host) -> MovePlan:
     container_of(vm)
     medium_of(vm, target)
     locations = image_places.disk_locations(database, [vm.name])
-    partitions = in_use_records.read_inventory(database, [target.name]).partitions
+    partitions = add.read_inventory(database, [target.name]).partitions
     on_nas = {location.number for location in locations if location.nas}
     return plan_move(vm, target, on_nas, partitions.get(target.name.lower(), ()))
 

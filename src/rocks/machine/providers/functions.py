@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from rocks.fleet.wire.requests import VfSpec
 from rocks.inventory.mac_pool import full_mac
-from rocks.machine.domain.documents import connections_of
+from rocks.machine.documents import connections_of
 from rocks.machine.providers.provider import Provider
 from rocks.machine.spec import container_of
 from rocks.network.guest_connections import VirtualFunction

@@ -14,9 +14,9 @@ from rocks.leases import lease as leases
 from rocks.leases.after_restore import all_leases, hosts_with_machines, record_found
 from rocks.leases.fence_command import Force
 from rocks.machine import ended_machines
+from rocks.machine import listing as vm_states
 from rocks.machine import power as vm_power
 from rocks.machine import start as vm_start
-from rocks.machine import states as vm_states
 from rocks.machine.moves import evacuation, interrupted_moves
 from rocks.machine.moves import live as live_moves
 from rocks.machine.moves import live_ends as live_move_ends

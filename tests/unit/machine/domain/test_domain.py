@@ -10,7 +10,7 @@ from lxml import etree
 
 from rocks.core.errors import StateError, UserError
 from rocks.inventory.records import BootAction, Disk, VirtualMachine
-from rocks.machine.domain.domain import (
+from rocks.machine.domain import (
     FILTER_NAMES,
     LEASE_NAMESPACE,
     Filter,

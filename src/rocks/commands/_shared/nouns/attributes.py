@@ -149,7 +149,7 @@ class AttributeSetter(AttributeCommand):
 
     def _note_low_maximum(self, members: Sequence[str]) -> None:
         from rocks.inventory.loaded_host_records import which_are_vms
-        from rocks.machine.changes import size_warnings
+        from rocks.machine.change import size_warnings
 
         for line in size_warnings(self.db, which_are_vms(self.db, members), members):
             self.notify(f"Warning: {line}")

@@ -2,7 +2,7 @@
 
 import rocks.commands
 from rocks.leases.lease import leases_held, running
-from rocks.machine.changes import VmChanges, set_vms, size_warnings
+from rocks.machine.change import VmChanges, set_vms, size_warnings
 from rocks.machine.listing_records import vms_elsewhere
 from rocks.machine.outcomes import Outcomes
 

@@ -22,10 +22,10 @@ from rocks.inventory.loaded_host_records import load_hosts, which_are_vms
 from rocks.inventory.node_records import node_ids
 from rocks.leases.fences import check_names_are_not_held
 from rocks.leases.lease import ensure_locked, read_leases
-from rocks.machine import in_use_records
+from rocks.machine import add
 from rocks.machine import record as table
 from rocks.machine import record as vm_changes
-from rocks.machine.addition_plan import check_container
+from rocks.machine.add import check_container
 from rocks.machine.disks import check_no_copies, check_no_doubt, image_lines, read_disk, split_disks
 from rocks.machine.limits import DEFAULT_DISK_GB, LARGEST_DISK_GB, LARGEST_MEMORY_MB, LEAST_MEMORY_MB
 from rocks.machine.outcomes import Outcomes
@@ -277,7 +277,7 @@ def _check_slice(database: Database, vm: VirtualMachine, changes: VmChanges, tar
     container = target or (vm.container.name if vm.container is not None else None)
     if changes.slice is None or container is None:
         return
-    other = in_use_records.other_with_slice(database, vm.name, container, int(changes.slice))
+    other = add.other_with_slice(database, vm.name, container, int(changes.slice))
     if other is not None:
         raise UserError(f"slice {changes.slice} of {container} is in use by {other}; give another")
 

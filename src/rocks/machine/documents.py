@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rocks.core.errors import RocksError, StateError, without_errors
 from rocks.fleet.wire.facts import DocumentsRequest
 from rocks.inventory.loaded_host_records import load_boot_actions
-from rocks.machine.domain.domain import InstallBoot, domain_lines
+from rocks.machine.domain import InstallBoot, domain_lines
 from rocks.network.guest_connections import connect
 
 if TYPE_CHECKING:
@@ -15,11 +15,12 @@ if TYPE_CHECKING:
 
     from rocks.database.connection import Database
     from rocks.inventory.records import VirtualMachine
-    from rocks.machine.domain.domain import Filter
+    from rocks.machine.domain import Filter
     from rocks.machine.placement.shapes import Placement
     from rocks.network.guest_connections import Connection
 
     FiltersOf = Callable[[VirtualMachine], Mapping[str, Filter]]
+
 
 INSTALL_FRONTEND = "install vm frontend"
 PUBLIC_NETWORK = "public"
