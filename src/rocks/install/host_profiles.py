@@ -38,7 +38,7 @@ from rocks.inventory.addresses import choose_address
 from rocks.inventory.appliance_records import load_appliances
 from rocks.inventory.host_records import find_local_host, names_like
 from rocks.inventory.records import PRIVATE_NETWORK
-from rocks.machine.placement.values import PAGE_SIZES_KB, read_page_reserve
+from rocks.machine.placement import PAGE_SIZES_KB, read_page_reserve
 from rocks.network.device_options import boot_mac
 from rocks.network.firewall.changes import firewall_texts
 from rocks.network.firewall.nft_rules import UNIT_TEXT

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rocks.database.connection import Database
     from rocks.inventory.records import VirtualMachine
     from rocks.machine.domain import Filter
-    from rocks.machine.placement.shapes import Placement
+    from rocks.machine.placement import Placement
     from rocks.network.guest_connections import Connection
 
     FiltersOf = Callable[[VirtualMachine], Mapping[str, Filter]]

@@ -16,9 +16,16 @@ from rocks.inventory.mac_pool import full_mac
 from rocks.inventory.records import BootAction, Disk, VirtualMachine
 from rocks.library.guest_images import seed_path
 from rocks.library.guest_media import boots_cd_last, boots_from_network
-from rocks.machine.placement.placement_attributes import iothreads_of, page_size_kb, pinning_of, queues_of
-from rocks.machine.placement.shapes import Placement
-from rocks.machine.placement.values import LIBVIRT_CPU_MODES, PINNED, write_cpu_set
+from rocks.machine.placement import (
+    LIBVIRT_CPU_MODES,
+    PINNED,
+    Placement,
+    iothreads_of,
+    page_size_kb,
+    pinning_of,
+    queues_of,
+    write_cpu_set,
+)
 from rocks.machine.spec import max_cpus, max_memory_mb
 from rocks.network.filter_plan import FilterPlan
 from rocks.network.guest_connections import Bridged, Connection, PhysicalMacvtap, VirtualFunction, VlanMacvtap

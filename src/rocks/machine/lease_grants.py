@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from rocks.fleet.wire.requests import StartDomain
     from rocks.inventory.records import Lease, VirtualMachine
     from rocks.leases.plan import DiskKey, LeaseStep
-    from rocks.machine.placement.shapes import Placement
+    from rocks.machine.placement import Placement
     from rocks.machine.spec import MachineSpec
 
 

@@ -51,8 +51,7 @@ from rocks.machine.lease_grants import (
 from rocks.machine.moves.interrupted_moves import end_interrupted
 from rocks.machine.outcomes import Outcomes, load_changed
 from rocks.machine.plans import way_of
-from rocks.machine.providers.provider import Questions
-from rocks.machine.providers.table import PROVIDERS
+from rocks.machine.providers import PROVIDERS, Questions
 from rocks.machine.record import moments_of_disks
 from rocks.machine.spec import LOCAL_TRANSPORT, AlreadyRunningError, container_of, spec_of
 from rocks.network.infiniband.machine_partitions import leave_partitions

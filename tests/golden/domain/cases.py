@@ -6,7 +6,7 @@ from typing import Any
 
 from rocks.inventory.records import BootAction, Disk, VirtualMachine
 from rocks.machine.domain import InstallBoot
-from rocks.machine.placement.shapes import Cell, Placement
+from rocks.machine.placement import Cell, Placement
 from rocks.network.guest_connections import Bridged, Connection, Unconnected, VirtualFunction, VlanMacvtap
 from tests.unit.machines import machine
 

@@ -3,9 +3,9 @@
 import pytest
 
 from rocks.fleet.wire.placement import NodeFact, ShapeFact
+from rocks.machine import cpu_models
 from rocks.machine.host import observe
 from rocks.machine.host.host_facts import read_machine
-from rocks.machine.placement import cpu_models
 from tests.system.machines.site import HEAD, NEW, OLD, MachineSite
 
 

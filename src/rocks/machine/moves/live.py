@@ -24,6 +24,7 @@ from rocks.leases import lease as leases
 from rocks.leases.lease import ensure_epoch, ensure_locked
 from rocks.leases.machine_requests import contact_hosts
 from rocks.leases.plan import MOVING, disk_keys, domain_on
+from rocks.machine import placement_records as shape_leases
 from rocks.machine import record as disk_copies
 from rocks.machine import record as table
 from rocks.machine.disks import check_no_doubt
@@ -42,7 +43,6 @@ from rocks.machine.moves.moves import (
     remove_left,
 )
 from rocks.machine.moves.moving_volumes import cannot_move, check_images, image_devices, pull_images
-from rocks.machine.placement import records as shape_leases
 from rocks.machine.plans import is_too_old, plan_start
 from rocks.machine.record import DiskCopy
 from rocks.machine.seeds import create_seeds

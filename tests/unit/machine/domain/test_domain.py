@@ -18,7 +18,7 @@ from rocks.machine.domain import (
     domain_lines,
     with_lease,
 )
-from rocks.machine.placement.values import LIBVIRT_CPU_MODES
+from rocks.machine.placement import LIBVIRT_CPU_MODES
 from rocks.network.guest_connections import Bridged
 from tests.unit.machines import machine
 

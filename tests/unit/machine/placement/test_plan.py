@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 
 from rocks.core.errors import StateError
 from rocks.fleet.wire.placement import NodeFact, PagesFact, PciFact, ShapeFact
-from rocks.machine.placement.plan import plan_shape
-from rocks.machine.placement.shapes import (
+from rocks.machine.placement import (
     Cell,
     CoreRow,
     DeviceRow,
@@ -17,6 +16,7 @@ from rocks.machine.placement.shapes import (
     Placement,
     ShapeLeases,
     ShapeRequest,
+    plan_shape,
 )
 
 HOST = "vmc-0-0"

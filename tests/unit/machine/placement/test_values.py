@@ -5,14 +5,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rocks.core.errors import StateError
-from rocks.machine.placement.placement_attributes import iothreads_of, queues_of, read_request
-from rocks.machine.placement.shapes import ShapeRequest
-from rocks.machine.placement.values import (
+from rocks.machine.placement import (
     PageReserve,
+    ShapeRequest,
+    iothreads_of,
+    queues_of,
     read_cpu_set,
     read_page_reserve,
     read_pci_pools,
     read_pci_requests,
+    read_request,
     write_cpu_set,
 )
 from tests.unit.machines import container, machine

@@ -6,8 +6,7 @@ import pytest
 
 from rocks.fleet.wire.placement import ShapeQuestion
 from rocks.machine import providers
-from rocks.machine.providers.provider import Provider, Questions
-from rocks.machine.providers.table import PROVIDERS
+from rocks.machine.providers import PROVIDERS, Provider, Questions
 
 
 def test_each_module_is_a_row() -> None:

@@ -128,7 +128,7 @@ class AttributeSetter(AttributeCommand):
 
         known = known_spelling(attribute)
         if known == "cpu_mode":
-            from rocks.machine.placement.cpu_models import check_cpu_model
+            from rocks.machine.cpu_models import check_cpu_model
 
             check_cpu_model(self.db, value)
         self._check_with_rolls(attribute, value)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rocks.leases.lease import PLACEMENTS
-from rocks.machine.placement.shapes import CoreRow, DeviceRow, PageRow, ShapeLeases
+from rocks.machine.placement import CoreRow, DeviceRow, PageRow, ShapeLeases
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rocks.database.connection import Database
+
 
 _CORES = "Host, Cpu, Name, Token"
 _PAGES = "Host, Node, Size_KB, Pages, Name, Token"

@@ -9,12 +9,13 @@ from rocks.core.names import printable
 from rocks.core.near_names import did_you_mean
 from rocks.inventory.host_commands import Limits, run_on_hosts
 from rocks.inventory.loaded_host_records import load_hosts, physical_hosts
-from rocks.machine.placement.values import LIBVIRT_CPU_MODES, is_cpu_model
+from rocks.machine.placement import LIBVIRT_CPU_MODES, is_cpu_model
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from rocks.database.connection import Database
+
 
 COMMAND = "virsh --connect qemu:///system cpu-models x86_64"
 _HOST_SECONDS = 5
