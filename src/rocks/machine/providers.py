@@ -44,8 +44,8 @@ if TYPE_CHECKING:
     from rocks.fleet.wire.requests import BaseImage
     from rocks.inventory.records import VirtualMachine
     from rocks.library.guest_images import Source
-    from rocks.machine.lease_grants import Attempt
     from rocks.machine.placement import Placement, ShapeRequest
+    from rocks.machine.start import Attempt
     from rocks.network.sriov.function_choice import AssignedVf, Claimant
 
 

@@ -23,8 +23,8 @@ from rocks.machine.images import (
     remove_snapshots,
 )
 from rocks.machine.outcomes import Outcomes
-from rocks.machine.power import stop_machines
 from rocks.machine.record import delete_vms
+from rocks.machine.stop import stop_machines
 from rocks.machine.volumes import destroy_volumes, line_of, staying_line, unlisted_line
 from rocks.storage.volumes.machine_locks import lock_for_removal
 from rocks.storage.volumes.move_records import check_no_moves

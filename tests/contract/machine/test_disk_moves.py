@@ -14,7 +14,7 @@ from rocks.core.image_blocks import content_of
 from rocks.fleet.settings import FleetSettings, HostAddress
 from rocks.fleet.wire.disk_moves import moving_path
 from rocks.machine.host.files.owners import ImageOwners
-from rocks.machine.moves.disk_streams import MovingDisk, move_disk
+from rocks.machine.move import MovingDisk, move_disk
 from tests.contract.attacked_host import MINE, THEIRS
 from tests.contract.machine.disk_agents import mark, write_agent
 from tests.contract.outcomes import refused

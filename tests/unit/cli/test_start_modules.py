@@ -24,7 +24,7 @@ OF_FEW_STARTS = {
         "rocks.machine.seeds",
         "rocks.leases.after_restore",
     ),
-    *("rocks.machine.moves.live_ends", "rocks.machine.placement", "rocks.machine.placement_records"),
+    *("rocks.machine.live_move", "rocks.machine.placement", "rocks.machine.placement_records"),
     *("rocks.network.infiniband.partition_records", "rocks.network.infiniband.partitions"),
     *("rocks.network.route_records", "rocks.network.sriov", "rocks.storage.client", "rocks.storage.wire"),
 }

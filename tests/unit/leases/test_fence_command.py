@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from rocks.core.errors import HostError
-from rocks.leases.fence_command import Force, run_fence_command
+from rocks.machine.stop import Force, run_fence_command
 
 FORCE = Force("test")
 

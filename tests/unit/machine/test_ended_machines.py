@@ -3,7 +3,7 @@
 import queue
 from pathlib import Path
 
-from rocks.machine.ended_machines import Termination
+from rocks.machine.stop import Termination
 
 SECONDS = 30
 

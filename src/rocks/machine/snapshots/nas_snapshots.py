@@ -18,7 +18,7 @@ from rocks.inventory.host_requests import error_of, open_fleet
 from rocks.leases.machine_requests import contact_hosts, perform_one
 from rocks.leases.plan import SAVED
 from rocks.machine.converge import check_place
-from rocks.machine.moves.moving_volumes import Watching, pull_each
+from rocks.machine.live_move import Watching, pull_each
 from rocks.machine.record import update_vm
 from rocks.machine.spec import container_of
 from rocks.machine.start import settle_start

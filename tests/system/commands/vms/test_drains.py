@@ -15,10 +15,10 @@ from rocks.database.connection import Database
 from rocks.inventory import slurm_drains
 from rocks.inventory.records import VirtualMachine
 from rocks.leases import lease as vm_locks
-from rocks.machine.moves import drain_live_moves
-from rocks.machine.moves import drains as host_drains
-from rocks.machine.moves.host_choice import Capacity
-from rocks.machine.moves.live_ends import RefusedError
+from rocks.machine import drain
+from rocks.machine import drain as host_drains
+from rocks.machine.drain import Capacity
+from rocks.machine.live_move import RefusedError
 from rocks.machine.outcomes import Outcomes
 from tests.patience import patience
 from tests.system.commands.conftest import Site
@@ -97,7 +97,7 @@ REFUSAL = RefusedError("web does not move while it runs: it has a device of its 
 def moved(vm_site: Site, stops: list[list[str]]) -> Moved:
     """The live moves that are tried, and what each of them comes to."""
     found = Moved()
-    vm_site.patch.setattr(drain_live_moves, "move_running_vm", found.move)
+    vm_site.patch.setattr(drain, "move_running_vm", found.move)
     vm_site.patch.setattr(host_drains, "_can_leave", lambda *_: True)
     return found
 
@@ -186,7 +186,7 @@ def test_an_interrupted_move_is_ended_but_not_repeated(
         return [f"web is on {host} after its move"]
 
     vm_site.change("UPDATE vm_leases SET State = 'moving', Target = 'head'")
-    vm_site.patch.setattr(drain_live_moves, "settle", settle)
+    vm_site.patch.setattr(drain, "settle", settle)
     ended = vm_site.rocks(*LIVE)
     assert ended.status == 0 and stops == []
     if host == "head":
@@ -304,13 +304,13 @@ def test_a_machine_that_another_command_stops_is_waited_for(
     vm_site.patch.setattr(vm_locks, "LOCK_WAIT_SECONDS", 0.0)
     end = "UPDATE vm_leases SET State = 'released', Host = NULL"
     vm_site.patch.setattr(host_drains, "wait_seconds", lambda _: vm_site.change(end))
-    lock_vms = drain_live_moves.lock_vms
+    lock_vms = drain.lock_vms
 
     def lock(*arguments: Any, **options: Any) -> dict[str, RocksError]:
         vm_site.change(end if state == "released" else f"UPDATE vm_leases SET State = '{state}'")
         return lock_vms(*arguments, **options)
 
-    vm_site.patch.setattr(drain_live_moves, "lock_vms", lock)
+    vm_site.patch.setattr(drain, "lock_vms", lock)
     vm_site.database.lock("vm web", 0)
     ended = vm_site.rocks("drain host vmc-0-0")
     vm_site.database.unlock("vm web")

@@ -11,7 +11,7 @@ from rocks.database.connection import Database
 from rocks.fleet.wire.facts import HostFacts
 from rocks.install.installation.service import create_service
 from rocks.leases.lease import lock_vms
-from rocks.machine import ended_machines
+from rocks.machine import stop as ended_machines
 from rocks.machine.host.end_reports import report_ends
 from tests.servers import answering
 from tests.system.commands.conftest import Site

@@ -12,18 +12,16 @@ from rocks.fleet.wire.facts import HostFacts
 from rocks.fleet.wire.requests import OperationOutcome, StartDomain
 from rocks.leases import lease as leases
 from rocks.leases.after_restore import all_leases, hosts_with_machines, record_found
-from rocks.leases.fence_command import Force
-from rocks.machine import ended_machines
+from rocks.machine import drain, interrupted_moves, stop
 from rocks.machine import listing as vm_states
-from rocks.machine import power as vm_power
+from rocks.machine import live_move as live_move_ends
+from rocks.machine import live_move as live_moves
 from rocks.machine import start as vm_start
-from rocks.machine.moves import evacuation, interrupted_moves
-from rocks.machine.moves import live as live_moves
-from rocks.machine.moves import live_ends as live_move_ends
-from rocks.machine.moves.move_rules import MovePlan
-from rocks.machine.moves.moves import MoveReporter
+from rocks.machine import stop as vm_power
+from rocks.machine.move import MovePlan, MoveReporter
 from rocks.machine.record import hosts_of_vlans, load_vms
 from rocks.machine.spec import MachineSpec, container_of
+from rocks.machine.stop import Force
 from rocks.site import overview as site_overview
 from rocks.site.checks import checks as site_checks
 from tests.system.commands.conftest import Site
@@ -96,10 +94,10 @@ def test_an_evacuation_leaves_the_machine_to_its_move(moving: Site) -> None:
     def never(*_: object) -> None:
         raise AssertionError("a machine was started")
 
-    moving.patch.setattr(evacuation, "capacities_of", lambda *_: [])
-    moving.patch.setattr(evacuation, "check_is_silent", lambda *_: None)
+    moving.patch.setattr(drain, "capacities_of", lambda *_: [])
+    moving.patch.setattr(drain, "check_is_silent", lambda *_: None)
     for host in (OLD, NEW):
-        outcomes = evacuation.evacuate_host(moving.database, host, ("head",), Force("it is off"), never)  # type: ignore[arg-type]
+        outcomes = drain.evacuate_host(moving.database, host, ("head",), Force("it is off"), never)  # type: ignore[arg-type]
         assert INTERRUPTED in str(outcomes.failed.pop("web"))
         assert not outcomes.failed and not outcomes.done
     assert lease(moving) == STAYS
@@ -306,15 +304,15 @@ def test_a_start_leaves_a_machine_that_may_run_to_its_move(moving: Site) -> None
     assert INTERRUPTED in moving.rocks("start host vm web").err
     # the host must report it once more; the other machine that it has named is released all the same
     ended = replace(host_with(None), ended=("other",))
-    moving.patch.setattr(ended_machines, "contact_hosts", lambda *_, **__: {OLD: ended})
+    moving.patch.setattr(stop, "contact_hosts", lambda *_, **__: {OLD: ended})
     moving.done("add host vm", OLD, "membership=Hosted VM", "name=other")
     moving.take_lease("other", OLD, token=8)
     terminated: list[str] = []
     with pytest.raises(StateError, match="was moving from"):
-        ended_machines.take_ended(moving.database, OLD, ["web", "other"], terminated.extend)
+        stop.take_ended(moving.database, OLD, ["web", "other"], terminated.extend)
     assert terminated == ["other"]
     facts = {OLD: host_with(None), NEW: host_with("running")}
-    assert ended_machines.take_ended(moving.database, OLD, ["web"]) == []
+    assert stop.take_ended(moving.database, OLD, ["web"]) == []
     assert lease(moving) == STAYS
     assert moving.rocks("list host vm web status=yes").out.split()[-1] == "moving"
 
@@ -322,7 +320,7 @@ def test_a_start_leaves_a_machine_that_may_run_to_its_move(moving: Site) -> None
 def test_a_guest_that_ended_by_itself_during_an_interrupted_move(moving: Site) -> None:
     facts = {OLD: host_with(None), NEW: host_with(None)}
     with pytest.raises(HostError, match="Whether it runs is not known"):
-        ended_machines.take_ended(moving.database, OLD, ["web"])
+        stop.take_ended(moving.database, OLD, ["web"])
     moving.patch.setattr(live_move_ends, "_perform", lambda *_: OperationOutcome("web", False))
     for module in (live_move_ends, interrupted_moves):
         moving.patch.setattr(module, "contact_hosts", lambda *_, **__: facts)
@@ -331,9 +329,9 @@ def test_a_guest_that_ended_by_itself_during_an_interrupted_move(moving: Site) -
     ):  # an agent of the migration still works: the host must report it once more
         patch.setattr(live_move_ends, "_perform", lambda *_: BusyError("a request is at work"))
         with pytest.raises(BusyError, match="an agent there is still working on it"):
-            ended_machines.take_ended(moving.database, OLD, ["web"])
+            stop.take_ended(moving.database, OLD, ["web"])
         assert lease(moving) == STAYS
     ended = replace(host_with(None), ended=("web",))
-    moving.patch.setattr(ended_machines, "contact_hosts", lambda *_, **__: {OLD: ended})
-    assert ended_machines.take_ended(moving.database, OLD, ["WEB"]) == ["web"]
+    moving.patch.setattr(stop, "contact_hosts", lambda *_, **__: {OLD: ended})
+    assert stop.take_ended(moving.database, OLD, ["WEB"]) == ["web"]
     assert lease(moving) == ("released", None, None)

@@ -1,6 +1,6 @@
 """The processes of the model: the real start, stop and agent, above stubs that are steps of the model.
 
-Real: `machine.start`, `machine.power`, `machine.converge`, `machine.lease_grants`, `machine.takeover`,
+Real: `machine.start`, `machine.stop`, `machine.converge`,
 `leases.machine_requests`, `leases.plan`, `machine.spec`, `machine.plans`,
 `agent.calls`, `machine.host.fences`, `observe`, `operations`, `start`, `stop`, the rules of `leases.host.leases`,
 `machine.host.libvirt.start` and `stop`. Stubs: the tables of leases, their epoch, the fleet, a host's lock and file of
@@ -20,20 +20,21 @@ from rocks.agent import calls
 from rocks.core.errors import RocksError
 from rocks.fleet.host.change import UNCHANGED
 from rocks.inventory.records import Host, Lease, VirtualMachine
-from rocks.leases import fence_command, machine_requests
 from rocks.leases import lease as leases
-from rocks.leases.fence_command import Force
+from rocks.leases import machine_requests
 from rocks.leases.host.leases import Leases
 from rocks.machine import converge as vm_converge
-from rocks.machine import power as vm_power
 from rocks.machine import start as vm_start
-from rocks.machine import takeover
+from rocks.machine import stop
+from rocks.machine import stop as takeover
+from rocks.machine import stop as vm_power
 from rocks.machine.host import fences, observe
 from rocks.machine.host import start as host_start
 from rocks.machine.host import stop as host_stop
 from rocks.machine.host.host_facts import MachineFact
 from rocks.machine.host.libvirt.domain_xml import DomainDocument, parse_domain
 from rocks.machine.outcomes import Outcomes
+from rocks.machine.stop import Force
 from tests.unit.leases.interleavings.replay import step
 
 NAME = "vm"
@@ -262,7 +263,7 @@ def stubs() -> Iterator[None]:
         (vm_start, "PROVIDERS", ()),
         (vm_start, "describe_vms", lambda *_: {NAME: (XML,)}),
         (takeover, "resolve_secret", lambda rows, name, hosts: {host: f"off {host}" for host in hosts}),
-        (fence_command, "process", SimpleNamespace(run_checked=_run_fence)),
+        (stop, "process", SimpleNamespace(run_checked=_run_fence)),
         (observe, "read_machine", lambda: MachineFact(4096, 8)),
         (observe, "has_8021q", lambda *_: True),
         (observe, "has_filters", lambda *_: True),

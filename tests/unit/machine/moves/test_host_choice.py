@@ -6,7 +6,7 @@ import pytest
 
 from rocks.core.errors import StateError
 from rocks.inventory.records import Disk
-from rocks.machine.moves.host_choice import Capacity, choose_host, choose_live, taken, why_only_there
+from rocks.machine.drain import Capacity, choose_host, choose_live, taken, why_only_there
 from tests.unit.machines import machine
 
 BIG = replace(machine("vm-vc1-0"), memory_mb=3000)

@@ -25,7 +25,7 @@ from rocks.fleet.wire.live_moves import (
     frame,
 )
 from rocks.fleet.wire.requests import StartDomain
-from rocks.machine.moves import live_streams as live_moves
+from rocks.machine import live_move as live_moves
 
 OLD, NEW = (HostAddress(name, name, is_local=True) for name in ("old", "new"))
 LEAVE = Leave("a", 7, "move", ())

@@ -8,7 +8,7 @@ from rocks.core.errors import HostError, StateError
 from rocks.fleet.wire.disk_files import ImageFact
 from rocks.fleet.wire.disk_moves import moving_path
 from rocks.inventory.records import Lease
-from rocks.machine.moves.move_rules import (
+from rocks.machine.move import (
     FileMove,
     check_is_off,
     check_live,

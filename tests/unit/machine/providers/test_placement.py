@@ -8,8 +8,8 @@ import pytest
 from rocks.core.errors import HostError
 from rocks.machine import placement_records as table
 from rocks.machine import providers as shapes
-from rocks.machine.lease_grants import Attempt
 from rocks.machine.placement import ShapeLeases, ShapeRequest
+from rocks.machine.start import Attempt
 
 
 def test_an_attempt_that_fails_keeps_what_its_interrupted_start_has(monkeypatch: pytest.MonkeyPatch) -> None:

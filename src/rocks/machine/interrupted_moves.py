@@ -72,7 +72,7 @@ def _end(
     database: Database, lease: Lease, notify: Callable[[str], None], image_seconds: float | None
 ) -> None:
     # its libraries take time, and most starts have no use for them
-    from rocks.machine.moves.live_ends import settle
+    from rocks.machine.live_move import settle
 
     (vm,) = table.load_vms(database, [lease.name])
     for line in settle(database, vm, lease, image_seconds=image_seconds):
