@@ -24,7 +24,7 @@ from rocks.machine import record as table
 from rocks.machine.disks import check_no_doubt
 from rocks.machine.images import check_erase, remove_disk
 from rocks.machine.outcomes import Outcomes
-from rocks.machine.snapshots.snapshots import list_snapshots
+from rocks.machine.snapshots import list_snapshots
 from rocks.machine.stop import stop_machines
 from rocks.machine.volumes import DestroyingError, UnknownEndError, destroy_volumes
 from rocks.storage.life.states import UNMAPPED

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from rocks.machine.snapshots import nas_snapshots
+from rocks.machine import nas_snapshots
 
 VM: Any = SimpleNamespace(name="web", uuid="u", restoring=None)
 PART: Any = SimpleNamespace(

@@ -7,9 +7,8 @@ from typing import Any
 import pytest
 
 from rocks.fleet.settings import HostAddress
-from rocks.machine.consoles import consoles
-from rocks.machine.consoles.consoles import _describe_place, find_viewer
-from rocks.machine.consoles.screens import plain_line
+from rocks.machine import consoles
+from rocks.machine.consoles import _describe_place, find_viewer, plain_line
 
 
 @pytest.mark.parametrize(

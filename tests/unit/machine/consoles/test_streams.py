@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from rocks.machine.consoles import streams
+from rocks.machine import consoles
 
 
 @pytest.fixture
@@ -35,8 +35,8 @@ def flood() -> Iterator[int]:
 def test_a_host_that_prints_no_lines_does_not_hold_who_waits(
     flood: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(streams, "_LINES_SECONDS", 0.2)
-    monkeypatch.setattr(streams, "_DISCARD_SECONDS", 0.0)
+    monkeypatch.setattr(consoles, "_LINES_SECONDS", 0.2)
+    monkeypatch.setattr(consoles, "_DISCARD_SECONDS", 0.0)
     began = time.monotonic()
-    streams._wait_for_virsh(flood)
+    consoles._wait_for_virsh(flood)
     assert time.monotonic() - began < 1

@@ -1,20 +1,32 @@
-"""Open the serial or VNC console of a running machine. Nothing on its way listens on TCP (decision 33)."""
+"""Serial and VNC consoles of running machines. Nothing on their way listens on TCP (decision 33)."""
 
 from __future__ import annotations
 
+import base64
+import binascii
+import contextlib
 import os
 import re
+import select
 import shutil
+import socket
+import sys
+import time
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rocks.core import process
+from rocks.core.clock import Deadline
 from rocks.core.errors import HostError, RocksError, StateError, UserError
+from rocks.core.files import write_file
+from rocks.core.terminal import one_line
 from rocks.core.version import is_packaged
 from rocks.fleet.openssh import ssh_arguments
+from rocks.fleet.relay import relay_descriptors
 from rocks.fleet.settings import FleetSettings
 from rocks.fleet.tunnel import open_tunnel
-from rocks.fleet.wire.consoles import ConsoleLogRequest
+from rocks.fleet.wire.consoles import LARGEST_PICTURE_BYTES, PNG_BEGINNING, ConsoleLogRequest, ScreenRequest
 from rocks.fleet.wire.domain_states import ACTIVE_STATES
 from rocks.fleet.wire.facts import ConsoleFact, ConsoleRequest
 from rocks.inventory.address_records import host_addresses
@@ -32,6 +44,9 @@ if TYPE_CHECKING:
     from rocks.fleet.wire.facts import HostFacts
     from rocks.fleet.wire.request import Reply, Request
     from rocks.inventory.records import VirtualMachine
+
+
+# Open the serial or VNC console of a running machine. Nothing on its way listens on TCP (decision 33).
 
 VIEWERS = ("xtigervncviewer", "vncviewer")
 """TigerVNC's viewer, by Debian's name and by its own: it connects to unix sockets."""
@@ -204,3 +219,112 @@ def _place(database: Database, vm: VirtualMachine) -> str:
             f"{vm.name} physnode=HOST"
         )
     return place
+
+
+# The bytes of a machine's console, for a program that relays them: no terminal and no viewer.
+
+_NO_ESCAPES = ("-o", "EscapeChar=none", "-o", "EnableEscapeCommandline=no")
+"""ssh obeys escapes in what is typed on a terminal; `~C` opens ports of this machine."""
+
+_FIRST_LINES = 2
+"""What virsh 9.0 prints first: the name of the machine, and the key that ends the connection."""
+
+_LINES_SECONDS = 30.0
+_DISCARD_SECONDS = 0.5
+
+
+def stream_console(database: Database, name: str, is_serial: bool) -> None:
+    """Relay the bytes of the console between it and standard input and output, until one end closes.
+
+    The serial line ends with Ctrl-] as well, the byte 0x1d. The screen speaks RFB (RFC 6143). UserError for a terminal
+    or another user than root, StateError for a machine that does not run or has no such console, HostError.
+    """
+    check_root(name)
+    if os.isatty(0):
+        raise UserError(
+            "stream=yes relays the bytes of the console over standard input and output, for a program, not for a "
+            f"terminal: rocks open host console {name}"
+        )
+    with ExitStack() as opened:
+        address, console = find_console(database, name)
+        database.close()
+        relay_descriptors(0, 1, connect_console(opened, name, address, console, is_serial))
+
+
+def connect_console(
+    opened: ExitStack, name: str, address: HostAddress, console: ConsoleFact, is_serial: bool
+) -> int:
+    """A descriptor to read and write the console; closed, like the way to it, with `opened`. HostError, StateError."""
+    if is_serial:
+        program, descriptor = process.start_on_terminal(
+            serial_arguments(address, name, _NO_ESCAPES, is_quiet=False)
+        )
+        opened.callback(_close, descriptor)
+        opened.callback(process.end_group, program)
+        _wait_for_virsh(descriptor)
+        return descriptor
+    target, _ = way_to_screen(opened, name, address, console)
+    screen = opened.enter_context(socket.socket(socket.AF_UNIX))
+    try:
+        screen.connect(target)
+    except OSError as error:
+        raise HostError(f"the screen of {name} at {target} does not answer: {error.strerror}") from None
+    return screen.fileno()
+
+
+def _wait_for_virsh(terminal: int) -> None:
+    """Until virsh reads what is typed.
+
+    It discards what was typed before (tcsetattr with TCSAFLUSH), at once after its first lines: a program that sends a
+    line and waits for the answer would wait in vain. A virsh that prints nothing has ended, or hangs: the caller sees.
+    """
+    lines, deadline, poller = 0, Deadline(_LINES_SECONDS), select.poll()
+    poller.register(terminal, select.POLLIN)
+    with contextlib.suppress(OSError):
+        while lines < _FIRST_LINES and (left := deadline.remaining_seconds()) and poller.poll(left * 1000):
+            lines += os.read(terminal, 1) == b"\n"
+    time.sleep(_DISCARD_SECONDS)
+
+
+def _close(descriptor: int) -> None:
+    with contextlib.suppress(OSError):
+        os.close(descriptor)
+
+
+# Pictures of the screens of running machines, and the text of serial consoles made fit for a terminal.
+
+_SEQUENCE = re.compile(
+    r"\x1b(?:\[[0-?]{0,64}[ -/]{0,8}[@-~]|\][^\x07\x1b]{0,512}(?:\x07|\x1b\\)|[ -/]{1,4}[0-~]|[0-Z\\-~])"
+)
+"""A control sequence of a terminal: of colours and the cursor, a title, a character set, or one letter."""
+
+
+def take_picture(database: Database, name: str, file: Path | None) -> None:
+    """Write a picture of the machine's screen, a PNG, to the file, or to standard output.
+
+    The file is only root's: passwords may be on a screen. StateError when the machine does not run or has no screen,
+    UserError for a terminal as standard output, HostError for a file that cannot be written.
+    """
+    if file is None and (sys.stdout is None or sys.stdout.isatty()):
+        raise UserError(
+            f"a picture is not for a terminal: rocks report host vm screen {name} file={name}.png"
+        )
+    place, answer = ask_running(database, name, ScreenRequest(name))
+    database.end_reading()
+    try:
+        picture = base64.b64decode(answer.png, validate=True)
+    except (binascii.Error, ValueError):
+        picture = b""
+    if not picture.startswith(PNG_BEGINNING) or len(picture) > LARGEST_PICTURE_BYTES:
+        raise HostError(f"{place} has not sent a picture of the screen of {name}")
+    if file is not None:
+        write_file(file, picture)
+    else:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(picture)
+        sys.stdout.buffer.flush()
+
+
+def plain_line(line: str) -> str:
+    """The text of a line that was meant for a terminal, without its control sequences; what is left is made visible."""
+    return one_line(_SEQUENCE.sub("", line).replace("\r", "").expandtabs())

@@ -1,8 +1,4 @@
-"""Snapshots of virtual machines: copies of their image files beside them, all of one moment; and the way back.
-
-The files are the record: each bears the machine's UUID, and its name has the snapshot's and how many files there are.
-Machines whose disks are on NASes have theirs there (`nas_snapshots`).
-"""
+"""Snapshots and saves of virtual machines: copies of image files, or memory and devices, and the way back."""
 
 from __future__ import annotations
 
@@ -13,7 +9,8 @@ from rocks.core.errors import HostError, RocksError, StateError, UserError, with
 from rocks.core.names import printable
 from rocks.core.near_names import did_you_mean
 from rocks.fleet.wire.disk_files import ImagesRequest
-from rocks.fleet.wire.requests import MakeSnapshot, RestoreSnapshot
+from rocks.fleet.wire.facts import HostFacts
+from rocks.fleet.wire.requests import MakeSnapshot, RestoreSnapshot, SaveDomain
 from rocks.fleet.wire.snapshot_names import (
     FROZEN,
     MACHINE_OFF,
@@ -25,24 +22,33 @@ from rocks.fleet.wire.snapshot_names import (
     read_copy,
     snapshot_exists_error,
 )
-from rocks.inventory.host_requests import ask_each, notes_of
+from rocks.inventory.host_requests import ask_each, notes_of, open_fleet
 from rocks.leases import lease as leases
-from rocks.leases.lease import ensure_locked
-from rocks.leases.machine_requests import perform_one
+from rocks.leases.lease import ensure_epoch, ensure_locked, lock_vms
+from rocks.leases.machine_requests import contact_hosts, perform_one
 from rocks.leases.plan import RUNNING, SAVED
 from rocks.machine import record as table
+from rocks.machine.converge import Asked, Verb, converge
 from rocks.machine.disks import check_no_doubt
 from rocks.machine.images import folders_of, remove_files
-from rocks.machine.spec import container_of, disk_spec
+from rocks.machine.outcomes import Outcomes
+from rocks.machine.spec import container_of, disk_spec, max_memory_mb, saved_domain
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from rocks.database.connection import Database
     from rocks.fleet.wire.disk_files import ImageFact
+    from rocks.inventory.host_requests import Progress
     from rocks.inventory.records import Lease, VirtualMachine
-    from rocks.machine.snapshots import nas_parts
+    from rocks.machine import nas_snapshots
     from rocks.storage.volumes.map_plan import ImageSpec
+
+
+# Snapshots of virtual machines: copies of their image files beside them, all of one moment; and the way back.
+#
+# The files are the record: each bears the machine's UUID, and its name has the snapshot's and how many files there
+# are. Machines whose disks are on NASes have theirs there (`nas_snapshots`).
 
 _CONSISTENT: dict[str, str] = {FROZEN: "yes", NOT_FROZEN: "no", "": "no", MACHINE_OFF: "off"}
 _UNKNOWN = "unknown"
@@ -79,7 +85,7 @@ def list_snapshots(database: Database, names: Sequence[str]) -> tuple[list[Snaps
 
 def _listed(
     database: Database, names: Sequence[str]
-) -> tuple[list[Snapshot], nas_parts.Parts, dict[str, RocksError]]:
+) -> tuple[list[Snapshot], nas_snapshots.Parts, dict[str, RocksError]]:
     """As `list_snapshots`, with the parts of those on NASes."""
     machines = [vm for vm in table.load_vms(database, names) if vm.container is not None and vm.uuid]
     folders: dict[str, set[str]] = {}
@@ -99,11 +105,11 @@ def _listed(
                 key = (owners[fact.machine], copy.snapshot)
                 files.setdefault(key, []).append((copy, fact))
         found += [_snapshot(vm, name, host, of_one) for (vm, name), of_one in files.items()]
-    parts: nas_parts.Parts = {}
+    parts: nas_snapshots.Parts = {}
     if any(disk.is_mapped for vm in machines for disk in vm.disks):
-        from rocks.machine.snapshots import nas_parts  # it needs the message bus
+        from rocks.machine import nas_snapshots  # it needs the message bus
 
-        parts, former, silent = nas_parts.read_parts(database, machines)
+        parts, former, silent = nas_snapshots.read_parts(database, machines)
         found += [_of_nas(vm, name, of_one) for (vm, name), of_one in parts.items()]
         found += [
             _of_nas(vm, name, of_one)._replace(is_former=True) for (vm, name, _), of_one in former.items()
@@ -112,8 +118,8 @@ def _listed(
     return sorted(found), parts, errors
 
 
-def _of_nas(vm: str, name: str, parts: Sequence[nas_parts.Part]) -> Snapshot:
-    from rocks.machine.snapshots.nas_parts import is_complete as has_all
+def _of_nas(vm: str, name: str, parts: Sequence[nas_snapshots.Part]) -> Snapshot:
+    from rocks.machine.nas_snapshots import is_complete as has_all
 
     moments = {part.moment for part in parts}
     return Snapshot(
@@ -151,11 +157,11 @@ def add_snapshot(database: Database, name: str, snapshot: str) -> tuple[str, ...
     vm, lease, images = _locked(database, name)
     check_no_doubt(vm)
     if images:
-        from rocks.machine.snapshots import nas_snapshots
-
         found, parts = _snapshots_of(database, vm)
         if any(one.name == snapshot and one.is_complete and not one.is_former for one in found):
             raise snapshot_exists_error(vm.name, snapshot)
+        from rocks.machine import nas_snapshots
+
         return nas_snapshots.add(database, vm, images, lease, snapshot, parts.get((vm.name, snapshot), ()))
     place = container_of(vm)
     runs = lease is not None and lease.state == RUNNING and str(lease.host).lower() == place.name.lower()
@@ -226,13 +232,14 @@ def _restore_on_nas(
     vm: VirtualMachine,
     images: Sequence[ImageSpec],
     snapshot: str,
-    found: nas_parts.Parts,
+    found: nas_snapshots.Parts,
 ) -> tuple[str, ...]:
-    from rocks.machine.snapshots import nas_parts, nas_snapshots
+
+    from rocks.machine import nas_snapshots
 
     parts = found[vm.name, snapshot]
     disks = [(image.nas, image.number) for image in images]
-    if [(part.disk.nas, part.disk.number) for part in parts] != disks or not nas_parts.is_complete(parts):
+    if [(part.disk.nas, part.disk.number) for part in parts] != disks or not nas_snapshots.is_complete(parts):
         raise StateError(
             f"the snapshot {snapshot} of {vm.name} is not one of its present disks, or not complete; rocks list host "
             f"vm snapshot {vm.name} shows all"
@@ -262,7 +269,7 @@ def remove_snapshot(database: Database, name: str, snapshot: str) -> tuple[str, 
     if vm.restoring == snapshot:
         check_full_rights(f"removing {snapshot}, to which the disks of {vm.name} are restored in part,")
     if own or vm.restoring == snapshot:
-        from rocks.machine.snapshots import nas_snapshots
+        from rocks.machine import nas_snapshots
 
         nas_snapshots.remove(database, vm, own, snapshot)
         return nas_snapshots.end_restoration(database, vm, snapshot)
@@ -277,7 +284,7 @@ def _locked(database: Database, name: str) -> tuple[VirtualMachine, Lease | None
     vm = _lock(database, name)
     images: list[ImageSpec] = []
     if any(disk.is_mapped for disk in vm.disks):
-        from rocks.machine.snapshots import nas_snapshots
+        from rocks.machine import nas_snapshots
 
         images = nas_snapshots.images_of_machine(database, vm)
     for disk in vm.disks:
@@ -299,7 +306,7 @@ def _lock(database: Database, name: str) -> VirtualMachine:
     return vm
 
 
-def _snapshots_of(database: Database, vm: VirtualMachine) -> tuple[list[Snapshot], nas_parts.Parts]:
+def _snapshots_of(database: Database, vm: VirtualMachine) -> tuple[list[Snapshot], nas_snapshots.Parts]:
     found, parts, errors = _listed(database, [vm.name])
     for place, error in errors.items():
         raise HostError(f"the snapshots of {vm.name} on {place} are not known: {error}")
@@ -323,3 +330,57 @@ def _one_named(vm: VirtualMachine, found: Sequence[Snapshot], snapshot: str) -> 
     raise UserError(
         f"{vm.name} has no snapshot {printable(snapshot)}; {meant}it has: {', '.join(names) or 'none'}"
     )
+
+
+# Save running virtual machines: memory and devices to a file of their hosts; they continue at their next start.
+#
+# The lease stays with the host, under the same token: nothing else starts the machine until it is restored, or what
+# was saved is discarded (decision 161).
+
+
+def save_vms(
+    database: Database,
+    names: Sequence[str],
+    notify: Callable[[str], None],
+    progress: Progress | None = None,
+) -> Outcomes:
+    """Save the named machines; returns the outcome of each. Commits.
+
+    A machine that is saved already stays so; one that cannot be saved runs on. StateError, and nothing is done, when a
+    name is not that of a virtual machine.
+    """
+    ensure_epoch(database, notify)
+    outcomes = Outcomes(failed=dict(lock_vms(database, names)))
+    converge(database, table.load_vms(database, names), _Save(), outcomes, progress)
+    return outcomes
+
+
+class _Save(Verb):
+    def request(self, vm: VirtualMachine, lease: Lease | None) -> Asked:
+        if lease is None or not lease.is_held or not lease.host:
+            raise StateError(f"{vm.name} does not run, so there is nothing to save")
+        return Asked(lease.host, SaveDomain(vm.name, lease.token, max_memory_mb(vm)))
+
+    def record(self, database: Database, outcomes: Outcomes) -> None:
+        leases.set_state(database, list(outcomes.done), SAVED)
+
+
+def check_saved(database: Database, names: Sequence[str]) -> None:
+    """StateError unless each named machine is saved, by its lease, or by its host: the answer to a save may be lost."""
+    table.load_vms(database, names)
+    found: Mapping[str, Lease] = leases.read_leases(database, names)
+    hosts = sorted({lease.host for lease in found.values() if lease.state == RUNNING and lease.host})
+    with open_fleet(database, hosts) as fleet:
+        facts = contact_hosts(database, fleet, hosts)
+    for name in names:
+        lease = found.get(name.lower())
+        answer = None if lease is None else facts.get(lease.host or "")
+        if lease is not None and isinstance(answer, HostFacts) and saved_domain(answer, lease) is not None:
+            continue
+        if lease is None or lease.state != SAVED:
+            state = "off" if lease is None or not lease.is_held else f"{lease.state} on {lease.host}"
+            raise StateError(
+                f"{name} is not saved, by its lease it is {state}; rocks start host vm {name} starts a machine that is "
+                "off or saved"
+            )
+    database.end_reading()
