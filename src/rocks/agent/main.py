@@ -207,7 +207,7 @@ def _live(end: str) -> int:
 
 
 def _links() -> int:
-    from rocks.machine.host.guest_links import restore_links
+    from rocks.machine.host.guest_network import restore_links
     from rocks.machine.host.host import Host
 
     made, errors = restore_links(Host(state_folder()), _PARENT_SECONDS)

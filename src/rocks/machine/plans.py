@@ -355,7 +355,7 @@ def _creation(disk: DiskSpec) -> str:
 #
 # The agent decides this under the machine's lock, from a fresh look at the domain, directly before it acts; a dry run
 # prints the steps. What only the attempt shows is an error of the attempt: an answer of libvirt or of the guest, and
-# the content of files. A change needs the domain's XML: `rocks.machine.host.libvirt.change_plan` decides it.
+# the content of files. A change needs the domain's XML: `rocks.machine.host.change` decides it.
 
 _NEXT = {"paused": "resume", "crashed": "stop", "shutdown": "stop"}
 """The verb of the command that leads out of a state in which the guest does not run; else start."""

@@ -17,7 +17,7 @@ from rocks.fleet.wire.requests import (
     ResumeDomain,
     StopDomain,
 )
-from rocks.machine.host.guest_links import sync_links
+from rocks.machine.host.guest_network import sync_links
 from rocks.machine.host.moves import arriving_volumes as arriving_images
 from rocks.machine.host.moves import live as live_moves
 from rocks.storage.device_mapper.tables import Linear, Placeholder

@@ -227,7 +227,7 @@ def test_no_other_module_replaces_files() -> None:
         "storage/device_mapper/device_nodes.py",
         "leases/host/leases.py",
         "machine/host/moves/live.py",
-        "machine/host/console_logs.py",
+        "machine/host/consoles.py",
         "machine/host/moves/disks.py",
     } == {"core/files.py"}
 

@@ -8,7 +8,7 @@ import pytest
 from rocks.core.errors import StateError, ToolError
 from rocks.fleet.wire.facts import Fence
 from rocks.fleet.wire.requests import PauseDomain, ResumeDomain, StartDomain, StopDomain
-from rocks.machine.host.libvirt.stop import ensure_fenced
+from rocks.machine.host.libvirt.power import ensure_fenced
 from tests.contract.machine.libvirt.world import (
     LOOPBACK,
     NAME,

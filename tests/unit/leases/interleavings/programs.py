@@ -2,8 +2,8 @@
 
 Real: `machine.start`, `machine.stop`, `machine.converge`,
 `leases.machine_requests`, `leases.plan`, `machine.spec`, `machine.plans`,
-`agent.calls`, `machine.host.fences`, `observe`, `operations`, `start`, `stop`, the rules of `leases.host.leases`,
-`machine.host.libvirt.start` and `stop`. Stubs: the tables of leases, their epoch, the fleet, a host's lock and file of
+`agent.calls`, `machine.host.facts`, `operations`, `start`, the rules of `leases.host.leases`,
+`machine.host.libvirt.power`. Stubs: the tables of leases, their epoch, the fleet, a host's lock and file of
 a lease, libvirt, and what has no part in leases (disks, links, VFs, partitions).
 """
 
@@ -28,10 +28,10 @@ from rocks.machine import start as vm_start
 from rocks.machine import stop
 from rocks.machine import stop as takeover
 from rocks.machine import stop as vm_power
-from rocks.machine.host import fences, observe
+from rocks.machine.host import facts
+from rocks.machine.host import operations as host_stop
 from rocks.machine.host import start as host_start
-from rocks.machine.host import stop as host_stop
-from rocks.machine.host.host_facts import MachineFact
+from rocks.machine.host.facts import MachineFact
 from rocks.machine.host.libvirt.domain_xml import DomainDocument, parse_domain
 from rocks.machine.outcomes import Outcomes
 from rocks.machine.stop import Force
@@ -264,11 +264,11 @@ def stubs() -> Iterator[None]:
         (vm_start, "describe_vms", lambda *_: {NAME: (XML,)}),
         (takeover, "resolve_secret", lambda rows, name, hosts: {host: f"off {host}" for host in hosts}),
         (stop, "process", SimpleNamespace(run_checked=_run_fence)),
-        (observe, "read_machine", lambda: MachineFact(4096, 8)),
-        (observe, "has_8021q", lambda *_: True),
-        (observe, "has_filters", lambda *_: True),
-        (fences, "release_links", lambda *_: UNCHANGED),
-        (fences, "release_older_vfs", lambda *_: True),
+        (facts, "read_machine", lambda: MachineFact(4096, 8)),
+        (facts, "has_8021q", lambda *_: True),
+        (facts, "has_filters", lambda *_: True),
+        (facts, "release_links", lambda *_: UNCHANGED),
+        (facts, "release_older_vfs", lambda *_: True),
         *((module, "release_links", lambda *_: UNCHANGED) for module in (host_stop, host_start)),
         (host_start, "memory_promised", lambda host, name, memory_mb, decide: nullcontext(decide({}))),
         (host_stop, "release_partition", lambda *_: ()),

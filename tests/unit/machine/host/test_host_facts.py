@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from rocks.machine.host.host_facts import _read_system, parse_memory_kib, read_machine
+from rocks.machine.host.facts import _read_system, parse_memory_kib, read_machine
 
 
 def test_machine_facts() -> None:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from rocks.fleet.wire.placement import NodeFact, PagesFact, PciFact, ShapeFact, ShapeQuestion
-from rocks.machine.host.topology import parse_cpu_list, read_shape
+from rocks.machine.host.facts import parse_cpu_list, read_shape
 
 GIB_KB = 1024 * 1024
 

@@ -11,8 +11,9 @@ from rocks.core.errors import HostError, IncoherentError, StateError
 from rocks.core.files import explain
 from rocks.fleet.wire.disk_moves import moving_path
 from rocks.fleet.wire.live_moves import Arrive, Departure
-from rocks.machine.host.console_logs import name_log
+from rocks.machine.host.consoles import name_log
 from rocks.machine.host.disks import ensure_disk, give_file
+from rocks.machine.host.facts import memory_reserved
 from rocks.machine.host.files.paths import check_path, open_file, opened_image_folder
 from rocks.machine.host.files.seeds import write_seed
 from rocks.machine.host.host import Host
@@ -26,7 +27,6 @@ from rocks.machine.host.libvirt.moving_xml import (
     cpu_of,
     needs_same_host_cpu,
 )
-from rocks.machine.host.memory_promises import memory_reserved
 from rocks.machine.host.moves.arriving_volumes import create_placeholders
 from rocks.network.host.rules import is_of_site
 

@@ -44,7 +44,7 @@ from rocks.fleet.wire.live_moves import (
 )
 from rocks.fleet.wire.requests import EndArrival
 from rocks.machine.host.frozen import check_is_thawed
-from rocks.machine.host.guest_links import links_locked, release_links
+from rocks.machine.host.guest_network import links_locked, release_links
 from rocks.machine.host.host import Host
 from rocks.machine.host.libvirt.device_xml import changed_lease
 from rocks.machine.host.libvirt.domain_xml import DomainDocument, parse_domain

@@ -7,7 +7,7 @@ import pytest
 
 from rocks.core.errors import IncoherentError, RocksError, StateError
 from rocks.fleet.wire.requests import ChangeDomain, DiskSpec
-from rocks.machine.host.libvirt.change_plan import ChangeFacts, plan_change
+from rocks.machine.host.change import ChangeFacts, plan_change
 from rocks.machine.host.libvirt.domain_xml import parse_domain
 from tests.contract.agents import leased_xml
 from tests.unit.machine.starts import disk, domain
