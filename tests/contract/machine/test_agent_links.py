@@ -19,7 +19,7 @@ from rocks.fleet.wire.requests import (
 )
 from rocks.machine.host import change, guest_network
 from rocks.machine.host.disks import ensure_disk
-from rocks.machine.host.files.owners import ImageOwners
+from rocks.machine.host.files import ImageOwners
 from rocks.machine.host.guest_network import restore_links
 from rocks.machine.host.libvirt.domain_xml import DiskIdentity
 from rocks.network.host.packet_filter.programs import Rule, Sender, rules_for

@@ -15,9 +15,16 @@ from rocks.fleet.host.change import CHANGED, UNCHANGED, Change
 from rocks.fleet.wire.domain_states import is_active_domain
 from rocks.fleet.wire.facts import DiskFact, DomainFact
 from rocks.fleet.wire.requests import RELEASE_SECONDS, ChangeDomain, DiskSpec, GrowDisk
-from rocks.machine.host.disks import check_path, ensure_disk, is_same, read_disk
+from rocks.machine.host.disks import (
+    check_growth,
+    check_path,
+    ensure_disk,
+    grow_image,
+    is_same,
+    read_disk,
+    smaller_image_notes,
+)
 from rocks.machine.host.facts import memory_reserved, read_machine
-from rocks.machine.host.files.growth import check_growth, grow_image, smaller_image_notes
 from rocks.machine.host.guest_network import ensure_secured, links_locked
 from rocks.machine.host.host import Host
 from rocks.machine.host.libvirt.device_xml import (
@@ -31,9 +38,8 @@ from rocks.machine.host.libvirt.device_xml import (
     text_of,
     with_link,
 )
-from rocks.machine.host.libvirt.domain_xml import DiskIdentity, DomainDocument
+from rocks.machine.host.libvirt.domain_xml import DiskIdentity, DomainDocument, vf_interfaces
 from rocks.machine.host.libvirt.driver import DomainDriver, is_active
-from rocks.machine.host.libvirt.interface_xml import vf_interfaces
 from rocks.machine.host.start import adapted, document_of
 from rocks.machine.plans import OperationPlan, check_changeable, check_disk
 from rocks.network.host.rules import check_link, is_of_site

@@ -26,7 +26,7 @@ from rocks.fleet.wire.consoles import (
     nvram_file,
 )
 from rocks.fleet.wire.facts import ConsoleFact, ConsoleRequest
-from rocks.machine.host.files.owners import is_uuid
+from rocks.machine.host.files import is_uuid
 from rocks.machine.host.host import Host
 from rocks.machine.host.libvirt.driver import is_active
 

@@ -25,9 +25,14 @@ from rocks.fleet.wire.network import (
 )
 from rocks.fleet.wire.requests import StartDomain
 from rocks.machine.host.host import Host
-from rocks.machine.host.libvirt.domain_xml import DomainDocument, vf_addresses, with_vf_addresses
+from rocks.machine.host.libvirt.domain_xml import (
+    DomainDocument,
+    GuestInterface,
+    SenderLimits,
+    vf_addresses,
+    with_vf_addresses,
+)
 from rocks.machine.host.libvirt.driver import is_active
-from rocks.machine.host.libvirt.interface_xml import GuestInterface, SenderLimits
 from rocks.network.host.packet_filter.driver import Drops, FilterDriver, GuestDevice
 from rocks.network.host.packet_filter.programs import MAX_FOREIGN, Rule, Sender, rules_for
 from rocks.network.host.rules import Link, is_ours

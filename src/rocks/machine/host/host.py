@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Callable, List, Optional, TypeVar
 
 from rocks.leases.host.leases import LeaseEpoch, Leases
-from rocks.machine.host.files.owners import ImageOwners
+from rocks.machine.host.files import ImageOwners
 from rocks.machine.host.libvirt.driver import DomainDriver
 from rocks.network.host.driver import LinkDriver
 from rocks.network.host.packet_filter.driver import FilterDriver

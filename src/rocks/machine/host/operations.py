@@ -34,16 +34,15 @@ from rocks.fleet.wire.requests import (
 )
 from rocks.machine import plans as plans
 from rocks.machine.host.change import change_domain, change_facts, grow_disk, plan_change
-from rocks.machine.host.disks import read_disk
+from rocks.machine.host.disks import read_disk, remove_placeholders
 from rocks.machine.host.facts import keep_out
-from rocks.machine.host.frozen import freeze_guest, thaw_guest
 from rocks.machine.host.guest_network import release_links, release_vfs
 from rocks.machine.host.guest_partitions import release_partition
 from rocks.machine.host.host import Host
 from rocks.machine.host.libvirt.device_xml import changed_lease
 from rocks.machine.host.libvirt.driver import other_spelling
+from rocks.machine.host.libvirt.freezing import freeze_guest, thaw_guest
 from rocks.machine.host.libvirt.power import ensure_stopped
-from rocks.machine.host.moves.arriving_volumes import remove_placeholders
 from rocks.machine.host.saves import forget_save, renew_identities, save_domain, save_facts
 from rocks.machine.host.snapshots import make_snapshot, observe_snapshot, restore_snapshot
 from rocks.machine.host.start import Turn, secure, start_domain, start_steps
@@ -164,7 +163,7 @@ def _do(host: Host, operation: Operation, turn: Turn) -> Change:
     other = other_spelling(host.domains(), operation.name) if _ends(operation) else None
     with host.leases.held(operation.name, LOCK_SECONDS):
         if isinstance(operation, EndArrival):
-            from rocks.machine.host.moves.live import end_arrival  # rarely needed
+            from rocks.machine.host.live_move import end_arrival  # rarely needed
 
             return end_arrival(host, operation)
         steps, notes = _admit_and_plan(host, operation, host.leases.admit)

@@ -15,11 +15,16 @@ from rocks.fleet.wire.facts import DocumentsFact, DocumentsRequest
 from rocks.fleet.wire.requests import ChangeDomain, PerformRequest, StartDomain
 from rocks.leases.host.leases import check_name
 from rocks.machine.host.consoles import begin_log
-from rocks.machine.host.disk_requests import check_unused
-from rocks.machine.host.disks import check_is_own, check_path, ensure_disk, is_same
+from rocks.machine.host.disks import (
+    check_have_content,
+    check_is_own,
+    check_path,
+    ensure_disk,
+    is_same,
+    smaller_image_notes,
+    write_seed,
+)
 from rocks.machine.host.facts import memory_promised, observe
-from rocks.machine.host.files.growth import smaller_image_notes
-from rocks.machine.host.files.seeds import write_seed
 from rocks.machine.host.guest_network import (
     assign,
     ensure_secured,
@@ -30,6 +35,7 @@ from rocks.machine.host.guest_network import (
 )
 from rocks.machine.host.guest_partitions import ensure_partition, release_partition
 from rocks.machine.host.host import Host
+from rocks.machine.host.images import check_unused
 from rocks.machine.host.libvirt.accelerator import host_emulator, probe_accelerator
 from rocks.machine.host.libvirt.domain_xml import (
     DiskIdentity,
@@ -40,7 +46,6 @@ from rocks.machine.host.libvirt.domain_xml import (
     with_emulator,
 )
 from rocks.machine.host.libvirt.power import Prepared, ensure_running, settled
-from rocks.machine.host.moves.arriving_volumes import check_have_content
 from rocks.machine.host.saves import check_saved_disks, forget_save, renew_identities
 from rocks.machine.host.snapshots import check_not_restoring
 from rocks.machine.limits import LOCK_SECONDS

@@ -20,9 +20,8 @@ from rocks.machine.host.change import (
     ensure_interfaces,
     plan_memory,
 )
-from rocks.machine.host.disks import ensure_disk, is_same
-from rocks.machine.host.files.growth import grow_image
-from rocks.machine.host.files.owners import ImageOwners
+from rocks.machine.host.disks import ensure_disk, grow_image, is_same
+from rocks.machine.host.files import ImageOwners
 from rocks.machine.host.libvirt.device_xml import disk_of, text_of
 from rocks.machine.host.libvirt.domain_xml import DiskIdentity, DomainDocument, parse_domain
 from rocks.machine.host.libvirt.fake import FakeDomains

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from rocks.core.errors import StateError
-from rocks.machine.host.files.paths import open_file
+from rocks.machine.host.files import open_file
 
 
 def test_a_file_that_is_being_placed_has_a_second_name_for_a_moment(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from rocks.machine.host.files import users
+from rocks.machine.host import files
 from rocks.machine.host.libvirt.fake import FakeDomains
 
 
@@ -19,5 +19,5 @@ def test_a_file_that_is_closed_meanwhile_hides_no_other(
     for number, target in enumerate((tmp_path / "closed", image, tmp_path / "closed")):
         (folder / str(number)).symlink_to(target)
     (tmp_path / "proc/1234568").mkdir()  # it has ended
-    monkeypatch.setattr(users, "_PROCESSES", tmp_path / "proc")
-    assert users.users_of_images(FakeDomains()) == {users.key_of(image.stat()): "process 1234567"}
+    monkeypatch.setattr(files, "_PROCESSES", tmp_path / "proc")
+    assert files.users_of_images(FakeDomains()) == {files.key_of(image.stat()): "process 1234567"}

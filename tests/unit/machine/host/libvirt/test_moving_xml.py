@@ -3,9 +3,7 @@
 import pytest
 
 from rocks.core.errors import StateError
-from rocks.machine.host.libvirt.domain_xml import DiskIdentity, DomainDocument, parse_domain
-from rocks.machine.host.libvirt.interface_xml import SenderLimits
-from rocks.machine.host.libvirt.moving_xml import (
+from rocks.machine.host.libvirt.device_xml import (
     arriving,
     check_as_recorded,
     check_can_move,
@@ -14,6 +12,7 @@ from rocks.machine.host.libvirt.moving_xml import (
     needs_same_host_cpu,
     targets_of,
 )
+from rocks.machine.host.libvirt.domain_xml import DiskIdentity, DomainDocument, SenderLimits, parse_domain
 
 DISK = "<disk type='file'><driver type='raw'/><source file='/images/g.vda'/><target dev='vda'/></disk>"
 SEED = "<disk type='file'><source file='/images/g.seed'/><target dev='vdb'/><readonly/></disk>"

@@ -21,11 +21,10 @@ from rocks.core.errors import BusyError, HostError, IncoherentError, StateError
 from rocks.core.files import SECRET, explain
 from rocks.core.image_blocks import BLOCK_BYTES, data_blocks, write_block
 from rocks.fleet.wire.disk_moves import CHECKED, DIFFERS, HAVE, STORED, moving_path
-from rocks.machine.host.disk_requests import check_unused, disk_at_rest
 from rocks.machine.host.disks import give_file
-from rocks.machine.host.files.paths import check_mounted, check_path, open_file, opened_image_folder
-from rocks.machine.host.files.users import key_of
+from rocks.machine.host.files import check_mounted, check_path, key_of, open_file, opened_image_folder
 from rocks.machine.host.host import Host
+from rocks.machine.host.images import check_unused, disk_at_rest
 
 _TITLE = b"rocks disk move 1\n"
 _SIZES = struct.Struct(">QQ")
