@@ -1,5 +1,7 @@
 """The XML of a machine that moves while it runs: what it may have, and what it gets on the new host."""
 
+from __future__ import annotations
+
 import pytest
 
 from rocks.core.errors import StateError

@@ -1,5 +1,7 @@
 """The frontend between the two agents of a live migration, which may send anything."""
 
+from __future__ import annotations
+
 import json
 import sys
 import threading

@@ -1,6 +1,13 @@
 """What a guest has written to its console, as it reaches the operator's terminal; how a viewer gets to a screen."""
 
+from __future__ import annotations
+
+import contextlib
 import os
+import threading
+import time
+import tty
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -74,3 +81,36 @@ def test_only_a_viewer_of_unix_sockets_is_started(tmp_path: Path, monkeypatch: p
     link.symlink_to("xtigervncviewer")
     assert find_viewer({"DISPLAY": ":0"}) == str(tmp_path / "xtigervncviewer")
     assert find_viewer({}) is None
+
+
+# What is awaited before a program gets a machine's serial line.
+
+
+@pytest.fixture
+def flood() -> Iterator[int]:
+    """A terminal whose far end prints, without an end of line, for two seconds."""
+    terminal, far_end = os.openpty()
+    tty.setraw(far_end)
+    end = time.monotonic() + 2
+
+    def write() -> None:
+        with contextlib.suppress(OSError):
+            while time.monotonic() < end:
+                os.write(far_end, b"x" * 512)
+        os.close(far_end)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    yield terminal
+    os.close(terminal)
+    writer.join()
+
+
+def test_a_host_that_prints_no_lines_does_not_hold_who_waits(
+    flood: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consoles, "_LINES_SECONDS", 0.2)
+    monkeypatch.setattr(consoles, "_DISCARD_SECONDS", 0.0)
+    began = time.monotonic()
+    consoles._wait_for_virsh(flood)
+    assert time.monotonic() - began < 1

@@ -1,5 +1,7 @@
 """The libvirt document: text is escaped, six blocks can be changed, a lease is set. Whole documents: tests/golden."""
 
+from __future__ import annotations
+
 from dataclasses import replace
 from string import ascii_lowercase
 
@@ -10,14 +12,7 @@ from lxml import etree
 
 from rocks.core.errors import StateError, UserError
 from rocks.inventory.records import BootAction, Disk, VirtualMachine
-from rocks.machine.domain import (
-    FILTER_NAMES,
-    LEASE_NAMESPACE,
-    Filter,
-    InstallBoot,
-    domain_lines,
-    with_lease,
-)
+from rocks.machine.domain import FILTER_NAMES, LEASE_NAMESPACE, Filter, InstallBoot, domain_lines, with_lease
 from rocks.machine.placement import LIBVIRT_CPU_MODES
 from rocks.network.guest_connections import Bridged
 from tests.unit.machines import machine

@@ -1,5 +1,7 @@
 """New virtual machines from what is free (specification §5.1 to §5.4)."""
 
+from __future__ import annotations
+
 from dataclasses import replace
 from typing import Any
 

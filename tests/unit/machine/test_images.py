@@ -1,5 +1,7 @@
 """What a host reports of its images, as the operator reads it."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import pytest

@@ -1,5 +1,7 @@
 """The logs of serial consoles: a start begins a new one, and other machines keep theirs."""
 
+from __future__ import annotations
+
 from pathlib import Path
 
 import pytest

@@ -1,5 +1,7 @@
 """Which files of a machine move to another host, where they will be, and what prevents it."""
 
+from __future__ import annotations
+
 from dataclasses import replace
 
 import pytest

@@ -1,5 +1,7 @@
 """Where machines of an emptied host go, and which ones can start elsewhere."""
 
+from __future__ import annotations
+
 from dataclasses import replace
 
 import pytest

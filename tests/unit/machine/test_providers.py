@@ -1,14 +1,20 @@
 """Leases of cores and devices of an attempt that fails."""
 
+from __future__ import annotations
+
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from rocks.core.errors import HostError
+from rocks.fleet.wire.placement import ShapeQuestion
 from rocks.machine import placement_records as table
+from rocks.machine import providers
 from rocks.machine import providers as shapes
 from rocks.machine.placement import ShapeLeases, ShapeRequest
+from rocks.machine.providers import PROVIDERS, Provider, Questions
 from rocks.machine.start import Attempt
 
 
@@ -26,3 +32,23 @@ def test_an_attempt_that_fails_keeps_what_its_interrupted_start_has(monkeypatch:
     shapes.Placements(database, lambda _: None).claim([attempt], {"vmc-0-0": HostError("silent")})
     assert "web is not started: silent" in str(attempt.error)
     assert replaced == [([], ShapeLeases())]
+
+
+# The table of providers.
+
+
+def test_each_module_is_a_row() -> None:
+    """A provider that is forgotten in the table gives nothing to a machine."""
+    modules = {path.stem for path in Path(str(providers.__file__)).parent.glob("*.py")}
+    rows = {provider.__module__.rpartition(".")[2] for provider in PROVIDERS}
+    assert modules - rows == {"__init__", "provider", "table"} and rows <= modules
+
+
+@pytest.mark.parametrize("provider", [Provider, *PROVIDERS])
+def test_without_machines_no_host_is_asked(provider: type[Provider]) -> None:
+    """And no statement is sent: there is no database here."""
+    asked = Questions()
+    one = provider(None, lambda _: None)  # type: ignore[arg-type]
+    one.ask([], asked)
+    one.claim([], {})
+    assert asked == Questions({}, dict[str, ShapeQuestion]())  # type: ignore[arg-type]

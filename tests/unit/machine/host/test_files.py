@@ -1,5 +1,7 @@
 """Files of guests are opened so that nobody leads this system to another one."""
 
+from __future__ import annotations
+
 import os
 import threading
 from pathlib import Path
@@ -7,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from rocks.core.errors import StateError
+from rocks.machine.host import files
 from rocks.machine.host.files import open_file
+from rocks.machine.host.libvirt.fake import FakeDomains
 
 
 def test_a_file_that_is_being_placed_has_a_second_name_for_a_moment(tmp_path: Path) -> None:
@@ -25,3 +29,21 @@ def test_a_file_that_is_being_placed_has_a_second_name_for_a_moment(tmp_path: Pa
         os.close(descriptor)
     finally:
         os.close(folder)
+
+
+# Which process has an image open.
+
+
+def test_a_file_that_is_closed_meanwhile_hides_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also when it is listed first."""
+    image = tmp_path / "vm.vda"
+    image.touch()
+    folder = tmp_path / "proc/1234567/fd"
+    folder.mkdir(parents=True)
+    for number, target in enumerate((tmp_path / "closed", image, tmp_path / "closed")):
+        (folder / str(number)).symlink_to(target)
+    (tmp_path / "proc/1234568").mkdir()  # it has ended
+    monkeypatch.setattr(files, "_PROCESSES", tmp_path / "proc")
+    assert files.users_of_images(FakeDomains()) == {files.key_of(image.stat()): "process 1234567"}

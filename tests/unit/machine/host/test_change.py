@@ -1,5 +1,7 @@
 """The plan of a change of a machine that runs: steps, what waits for the next start, or a refusal."""
 
+from __future__ import annotations
+
 import re
 from typing import Any
 

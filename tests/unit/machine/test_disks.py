@@ -1,20 +1,29 @@
 """`TYPE:PATH,DEVICE,BUS` (specification §5.4): what is a disk, and that its text comes back as it went in."""
 
+from __future__ import annotations
+
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rocks.core.errors import UserError
+from rocks.core.errors import StateError, UserError
 from rocks.inventory.records import Disk
 from rocks.machine.disks import (
     BUSES,
     LONGEST_PATH,
     TYPES,
+    check_no_copies,
+    check_no_doubt,
     default_disk,
+    image_lines,
     path_fault,
     read_disk,
     split_disks,
 )
+from rocks.machine.record import DiskCopy
+from tests.unit.machines import container, machine
 
 names = st.text(
     st.characters(exclude_categories=["C", "Z"], exclude_characters="/,"), min_size=1, max_size=20
@@ -149,3 +158,65 @@ def test_the_default_disk_is_a_raw_file_called_like_the_machine(folder: str, spe
     disk = default_disk("web", folder, 36)
     assert disk.specification == specification
     assert read_disk(specification, 36) == disk
+
+
+# Copies of disks that a move made or left are no disks, and disks in doubt are not used.
+
+HERE = container("vmc-0-0")
+VM = machine(place=HERE, disks=("file:/images/web.vda,vda,virtio",))
+
+
+def test_a_copy_is_no_disk() -> None:
+    copy = DiskCopy("vmc-0-0", VM.disks[0].path)
+    with pytest.raises(StateError, match="may be old or incomplete; rocks move host vm web vmc-0-0"):
+        check_no_copies(VM, HERE, VM.disks, [copy])
+    check_no_copies(VM, container("vmc-0-1"), VM.disks, [copy])
+    check_no_copies(VM, None, VM.disks, [copy])
+    check_no_copies(VM, HERE, VM.disks, [DiskCopy("vmc-0-0", "/images/other.vda")])
+
+
+def test_disks_in_doubt_are_not_used() -> None:
+    check_no_doubt(VM)
+    with pytest.raises(StateError, match="given up by force.* or, to keep those of vmc-0-0"):
+        check_no_doubt(replace(VM, doubted_host="vmc-0-1"))
+    with pytest.raises(StateError, match="disks are those of the snapshot before in part"):
+        check_no_doubt(replace(VM, restoring="before"))
+
+
+# What a changed record leaves as it is: images on their old host, and their sizes.
+
+IMAGES = ("file:/images/web.vda,vda,virtio", "phy:/dev/vg/web,vdb,virtio")
+
+
+def test_images_stay_on_the_old_host() -> None:
+    vm = machine(place=container("vmc-0-0"), disks=IMAGES)
+    assert image_lines(vm, container("vmc-0-1"), None) == [
+        "the images of web that exist stay on vmc-0-0 (/images/web.vda), and its next start makes new ones where "
+        "vmc-0-1 has none; to take them along, if vmc-0-0 answers: rocks set host vm web physnode=vmc-0-0, "
+        "then rocks move host vm web vmc-0-1"
+    ]
+    assert image_lines(vm, container("vmc-0-0"), None) == [], "its own host"
+    assert (
+        image_lines(machine(place=container("vmc-0-0"), disks=IMAGES[1:]), container("vmc-0-1"), None) == []
+    )
+
+
+def test_an_image_that_is_no_disk_any_more_stays_on_its_host() -> None:
+    vm = machine(place=container("vmc-0-0"), disks=IMAGES)
+    other = replace(vm.disks[0], name="new.vda")
+    stays = "the image /images/web.vda, if it exists, stays on vmc-0-0, which lists it: rocks list host image vmc-0-0"
+    for target in (None, container("vmc-0-1")):
+        assert image_lines(vm, target, (other, vm.disks[1])) == [
+            f"from its next start web has /images/new.vda as vda; {stays}"
+        ]
+        assert image_lines(vm, target, ()) == [f"from its next start web has no disk vda; {stays}"]
+
+
+def test_an_image_keeps_its_size() -> None:
+    vm = machine(place=container("vmc-0-0"), disks=IMAGES)
+    changed = [replace(disk, size_gb=10) for disk in vm.disks]
+    assert image_lines(vm, None, changed) == [
+        "the image /images/web.vda of web, if it exists, keeps its size: only the record is 10 GB now, and was "
+        "36 GB; to grow the image: rocks set host vm disk web vda size=GB; nothing shrinks it"
+    ]
+    assert image_lines(vm, None, vm.disks) == []

@@ -1,5 +1,7 @@
 """What follows the restore of a machine's disks on NASes: the record comes before the message."""
 
+from __future__ import annotations
+
 from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
