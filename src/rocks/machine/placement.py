@@ -597,7 +597,7 @@ def _on_few_nodes(
                 for one, part in zip(chosen, parts, strict=True)
             )
             return chosen, tuple(pages)
-    raise _too_few_of_plan(vm, facts, others, free)
+    raise _too_few_cores(vm, facts, others, free)
 
 
 def _anywhere(
@@ -625,7 +625,7 @@ def _anywhere(
                 chosen.append(_Cores(number, core[:missing], core, len(core) if len(core) <= missing else 1))
                 missing -= len(core[:missing])
     if missing:
-        raise _too_few_of_plan(vm, facts, others, free)
+        raise _too_few_cores(vm, facts, others, free)
     return chosen, _pages_on_one_node(vm, facts, others, sorted(free))
 
 
@@ -673,7 +673,7 @@ def _pages_on_one_node(
     raise why_no_memory(vm, facts.nodes, others.pages)
 
 
-def _too_few_of_plan(
+def _too_few_cores(
     vm: ShapeRequest,
     facts: ShapeFact,
     others: ShapeLeases,

@@ -20,8 +20,6 @@ from rocks.inventory.loaded_host_records import (
     load_interfaces,
     mounts_of,
 )
-from rocks.inventory.new_host_parameters import NewHost
-from rocks.inventory.node_records import insert_hosts, node_ids
 from rocks.inventory.records import Disk, Host, VirtualMachine
 from rocks.leases import lease as leases
 
@@ -197,6 +195,9 @@ def insert_vms(
     `subnet_ids` maps the name of a network to its ID; `host_vlans` are VLANs that no host carries yet. The number of
     statements is constant; none is committed.
     """
+    from rocks.inventory.new_host_parameters import NewHost  # late: only additions need them
+    from rocks.inventory.node_records import insert_hosts, node_ids
+
     insert_hosts(
         database,
         [
