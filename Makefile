@@ -118,6 +118,14 @@ test-all: ## `make test`, and the tests marked slow: all tests but lab, packages
 	@$(MAKE) --no-print-directory lint
 	@$(ISOLATED) $(PYTEST) $(PARALLEL) -m '$(HERE)'
 
+# What the release of Debian decides: its libvirt, QEMU, MariaDB, RabbitMQ, Slurm, nftables, Python.
+OF_RELEASE = tests/contract $(addprefix tests/system/,database firewall graph lab vms) $(wildcard tests/system/nucleus/test_slurm*.py)
+
+.PHONY: test-release
+test-release: ## the tests of `make test` that meet programs of this release of Debian (root; minutes)
+	@tools/setup test
+	@$(ISOLATED) env ROCKS_TEST_PROFILE=short $(PYTEST) $(PARALLEL) -m '$(HERE) and not slow' $(OF_RELEASE)
+
 test-nucleus-api: ## send generated requests to the whole REST interface of Nucleus (root; 3 minutes)
 	@tools/setup test
 	@$(ISOLATED) env NUCLEUS_API_EXAMPLES=$(EXAMPLES) $(PYTEST) tests/system/nucleus/api/test_schema.py
@@ -174,7 +182,7 @@ lab-demo: ## a site with a virtual cluster on the lab's machines (root)
 lab-stop: ## end the lab; nothing is left running or mounted
 	@[ ! -x /usr/bin/python3 ] || $(MACHINES) stop
 
-test-lab: ## run the tests that need the lab's machines; record passes in docs/lab-passes.md (root)
+test-lab: ## run the tests that need the lab's machines; record passes in docs/evidence/lab-passes.md (root)
 	@tools/setup test
 	@$(START_LAB)
 	@$(MACHINES) run $(PYTEST) tests/lab --ignore=tests/lab/long
@@ -193,7 +201,7 @@ test-lab-ci: ## run the core of the lab's tests, and each module without a recor
 	@due=$$($(PASSES) due) && $(MACHINES) run $(PYTEST) $$due
 	@$(PASSES) stale
 
-lab-stale: ## list the lab's test modules without a recorded pass of their current files (docs/lab-passes.md)
+lab-stale: ## list the lab's test modules without a recorded pass of their current files (docs/evidence/lab-passes.md)
 	@$(PASSES) stale
 
 test-lab-long: ## run the lab's tests that take minutes each (root)
@@ -212,7 +220,7 @@ bench: ## measure the figures of the design, or FIGURES="R1 R4", and print the t
 	@tools/setup test
 	@PYTHONPATH=src:. $(PYTHON) -m bench $(FIGURES) $(if $(INTO),"into=$(INTO)")
 
-paper: ## print the numbers of the published documents beside those of `make bench`; INTO=docs/paper.md writes them
+paper: ## print the numbers of the published documents beside those of `make bench`; INTO=docs/evidence/paper.md writes them
 	@tools/setup test
 	@PYTHONPATH=src:. $(PYTHON) -m bench.paper $(INTO)
 

@@ -97,9 +97,12 @@ def _earlier(page: Path, rows: Sequence[Row]) -> dict[tuple[str, str], list[Row]
     """The latest other results of each row in the page's history, by its number and name; none without a history."""
     found: dict[tuple[str, str], list[Row]] = {}
     latest = {(row.number, row.what): row for row in rows}
-    listed = _git(page, "log", "--format=%h", "--", page.name).split()
-    for commit in listed[:_MAX_COMMITS]:
-        text = _git(page, "show", f"{commit}:./{page.name}").partition(BEGIN)[2].partition(END)[0]
+    # commits and paths by turns; the page was in another folder before
+    listed = _git(
+        page, "log", "--follow", "--no-merges", "--name-only", "--format=%h", "--", page.name
+    ).split()
+    for commit, path in list(zip(listed[::2], listed[1::2], strict=True))[:_MAX_COMMITS]:
+        text = _git(page, "show", f"{commit}:{path}").partition(BEGIN)[2].partition(END)[0]
         try:
             then = table.read_markdown(_parts(text.strip())[1])
         except ValueError:  # a table of another form

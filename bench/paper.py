@@ -10,7 +10,7 @@ from typing import NamedTuple
 from bench import page, table
 from rocks.core.errors import RocksError, UserError
 
-BENCH_PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
+BENCH_PAGE = Path(__file__).parent.parent / "docs" / "evidence" / "benchmarks.md"
 VERDICTS = ("reproduced", "scaled", "simulated", "needs hardware", "not reproducible", "not measured")
 _COMET = "User Managed Virtual Clusters in Comet"
 _STACK = "Virtualization: Control Your Stack"
@@ -108,7 +108,7 @@ def main(arguments: Sequence[str]) -> int:
         print(text)
         for name in arguments:
             if Path(name).resolve() == BENCH_PAGE.resolve():
-                raise UserError(f"{name} has the measurements themselves: choose INTO=docs/paper.md")
+                raise UserError(f"{name} has the measurements themselves: choose INTO=docs/evidence/paper.md")
             page.check_markers(Path(name))
             page.put(Path(name), text)
     except RocksError as error:

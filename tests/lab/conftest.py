@@ -6,7 +6,7 @@
 
 All tests below this folder get the marker `lab`. They run inside the lab's namespace: `make test-lab`. A test
 that fails leaves logs and states of all machines in .state/lab-failures. A module that passes whole gets its row in
-docs/lab-passes.md (tests/lab/passes).
+docs/evidence/lab-passes.md (tests/lab/passes).
 """
 
 import re
@@ -49,7 +49,7 @@ _REPORTS = pytest.StashKey[dict[str, pytest.TestReport]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Have passes of whole modules recorded in docs/lab-passes.md."""
+    """Have passes of whole modules recorded in docs/evidence/lab-passes.md."""
     config.pluginmanager.register(Recorder(config))
 
 

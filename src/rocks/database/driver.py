@@ -146,6 +146,11 @@ def explain(error: Exception, settings: Settings, in_selector: bool) -> RocksErr
         return BusyError(
             "the cluster database aborted a statement that took too long; repeat the command later"
         )
+    if code == mariadb.UNKNOWN_VARIABLE:  # of _SESSION; MySQL 8 has no tx_isolation
+        return HostError(
+            f"the server at {settings.place} is not MariaDB 10.5 or later, as the cluster database needs ({message});"
+            " name such a server in /etc/rocks/database.conf"
+        )
     if code in mariadb.BAD_VALUE:
         return UserError(f"the cluster database refused a value: {message}")
     family = UserError if in_selector else ToolError

@@ -33,7 +33,7 @@ from rocks.storage.broker.broker import (
     node_authority,
     own_broker,
 )
-from rocks.storage.volumes.nodes import hosts_without_right
+from rocks.storage.volumes.nodes import hosts_without_right, is_storage_used, storage_nodes
 from rocks.trust.x509 import CertificateInfo, CertificateSpec, read_certificates
 
 if TYPE_CHECKING:
@@ -106,6 +106,21 @@ def add_certificates(
         addresses[facts.host] += [facts.address] if facts.address else []
     authority.ensure(f"Image storage of {local_host(database)}")
     return [authority.issue(CertificateSpec(name, [name], addresses[name], days)) for name in names]
+
+
+def certify_storage_hosts(database: Database, names: Sequence[str]) -> list[str]:
+    """Issue a certificate for each of the hosts that image storage needs and that has none; all that have one then.
+
+    Without a NAS, no host needs one.
+    """
+    if not is_storage_used(storage_nodes(database)):
+        return []
+    without = hosts_without_right(database, names, broker_elsewhere(database))
+    allowed = [name for name in names if name not in without]
+    missing = [name for name in allowed if not has_certificate(name)]
+    if missing:
+        add_certificates(database, missing, CERTIFICATE_DAYS, replace=False)
+    return allowed
 
 
 def list_certificates(database: Database, names: Sequence[str] | None) -> list[ListedCertificate]:

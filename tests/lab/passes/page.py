@@ -1,4 +1,4 @@
-"""The page of recorded passes, docs/lab-passes.md: module → its last complete pass."""
+"""The page of recorded passes, docs/evidence/lab-passes.md: module → its last complete pass."""
 
 import fcntl
 import os
@@ -11,15 +11,16 @@ from rocks.core.errors import ToolError
 from rocks.core.files import write_file
 from tests.lab.passes.keys import CHECKOUT
 
-PAGE = CHECKOUT / "docs" / "lab-passes.md"
+PAGE = CHECKOUT / "docs" / "evidence" / "lab-passes.md"
 _HEAD = """\
 # Recorded passes of the lab's tests
 
-The last complete run without a failure of each module of `tests/lab`, with its [content key](lab.md#recorded-passes).
-`2 of 3`: the third case was skipped. A row whose key is no longer current says nothing about the present code; a module
-without a row has no recorded pass. `make test-lab`, `make test-lab-long` and `make test-lab-ci` write this page.
-`make lab-stale` lists the modules whose current key has no pass here. A `+` after the commit: files of the key had
-uncommitted changes. The machines are of Debian 12, unless a row names others (`make lab HOSTS=trixie NAS=bookworm`).
+The last complete run without a failure of each module of `tests/lab`, with its
+[content key](../lab.md#recorded-passes). `2 of 3`: the third case was skipped. A row whose key is not current says
+nothing about the present code; a module without a row has no recorded pass. `make test-lab`, `make test-lab-long` and
+`make test-lab-ci` write this page. `make lab-stale` lists the modules whose current key has no pass here. A `+` after
+the commit: files of the key had uncommitted changes. The machines are of Debian 12, unless a row names others
+(`make lab HOSTS=trixie NAS=bookworm`).
 
 | module | key | commit | date | cases | seconds |
 |---|---|---|---|---|---|

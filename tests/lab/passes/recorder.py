@@ -41,7 +41,7 @@ class _ModuleRun:
 
 
 class Recorder:
-    """Pytest hooks: write a row of docs/lab-passes.md for each module that ran completely and did not fail."""
+    """Pytest hooks: write a row of docs/evidence/lab-passes.md for each module that ran completely and did not fail."""
 
     def __init__(self, config: pytest.Config, passes: Path = page.PAGE, folder: Path = FOLDER) -> None:
         self._passes, self._folder = passes, folder

@@ -58,15 +58,21 @@ def test_the_blocks_make_a_site(site: GuideSite) -> None:
     assert "Warning" not in found
     for name, address in zip(HOSTS, ADDRESSES, strict=True):
         assert "the image daemon waits for its certificate" in site.install(name, address)
-    assert site.type(install).text.count(" configured ") == len(HOSTS)
-
-    (certificates,) = operator_blocks(6)
-    typed = site.type(certificates)
-    assert typed.failed == ["rocks sync vm lease", "rocks check site"], "the hosts have no agent here"
-    assert f"users: head {' '.join(HOSTS)}" in typed.text
+    typed = site.type(install)
+    assert typed.failed == [], typed.text
+    assert f"users of the broker: head {' '.join(HOSTS)}" in typed.text
     for name in HOSTS:
-        by_profile = [line for line in typed.text.splitlines() if line.startswith(f"{name}: ")]
-        assert [line for line in by_profile if "names written" not in line], typed.text
+        printed = [line for line in typed.text.splitlines() if line.startswith(f"{name}: ")]
+        assert printed[0] == f"{name}: configured" and printed[-1] == f"{name}: complete", typed.text
+        assert f"{name}: names written" in printed and f"{name}: has its certificate" in printed
+        assert len(printed) > 4, "the profile has started the image daemon"
+    again = site.type(install)
+    assert again.failed == [] and again.text.count(": complete") == len(HOSTS)
+    assert "names written" not in again.text and "started" not in again.text, again.text
+
+    (check,) = operator_blocks(6)
+    typed = site.type(check)
+    assert typed.failed == ["rocks check site"], "the hosts have no agent here"
     assert "waits for its certificate" not in typed.text
     for name in HOSTS:
         known = (

@@ -363,7 +363,21 @@ def test_a_root_archive_of_another_release_makes_no_os_roll(tmp_path: Path) -> N
     (dist / "root.sha256").write_text(f"{digest}  root.tar.zst\n")
     for name in ("vmlinuz", "installer.img"):
         (dist / name).write_text(name)
-    done = program("roll/os/build", dist, SOURCE_DATE_EPOCH="1700000000", DEBIAN_RELEASE="trixie")
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    for name in (
+        "apt-ftparchive",
+        "mmdebstrap",
+        "xorriso",
+    ):  # of later steps; tools/setup test does not install all
+        (programs / name).symlink_to("/bin/false")
+    done = program(
+        "roll/os/build",
+        dist,
+        SOURCE_DATE_EPOCH="1700000000",
+        DEBIAN_RELEASE="trixie",
+        PATH=f"{programs}:{_PATH}",
+    )
     assert done.exit_status == 1
     assert (
         f"{dist}/root.tar.zst is of Debian 12.9, and the release to build for is Debian 13" in done.error_text

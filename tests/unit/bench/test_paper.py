@@ -12,9 +12,9 @@ from tests.unit.docs.test_conformance import MAX_WORD_COUNT, documents, normalis
 
 
 def test_the_page_is_up_to_date() -> None:
-    text = (CHECKOUT / "docs" / "paper.md").read_text("utf-8")
+    text = (CHECKOUT / "docs" / "evidence" / "paper.md").read_text("utf-8")
     assert text.partition(page.BEGIN)[2].partition(page.END)[0].strip() == paper.printed(), (
-        "run make paper INTO=docs/paper.md"
+        "run make paper INTO=docs/evidence/paper.md"
     )
 
 
@@ -33,7 +33,7 @@ def test_without_the_page_of_the_bench_the_file_is_named(tmp_path: Path) -> None
 def test_the_page_of_the_bench_is_not_overwritten(capsys: pytest.CaptureFixture[str]) -> None:
     before = paper.BENCH_PAGE.read_bytes()
     assert paper.main([str(paper.BENCH_PAGE)]) != 0
-    assert "INTO=docs/paper.md" in capsys.readouterr().err
+    assert "INTO=docs/evidence/paper.md" in capsys.readouterr().err
     assert paper.BENCH_PAGE.read_bytes() == before
 
 

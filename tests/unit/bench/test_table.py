@@ -94,7 +94,7 @@ def test_a_run_of_some_figures_replaces_their_rows_lines_and_tables() -> None:
 
 
 def test_a_run_changes_nothing_else_in_our_own_page() -> None:
-    text = (Path(__file__).resolve().parents[3] / "docs/benchmarks.md").read_text("utf-8")
+    text = (Path(__file__).resolve().parents[3] / "docs/evidence/benchmarks.md").read_text("utf-8")
     old = text.partition(page.BEGIN)[2].partition(page.END)[0].strip()
     cells, _, tables = old[old.index("|") :].partition("\n\n")
     rows = read_markdown(cells)
@@ -115,4 +115,4 @@ def test_a_page_without_a_place_is_refused(tmp_path: Path, text: str) -> None:
 
 
 def test_our_own_page_has_the_place() -> None:
-    page.check_markers(Path(__file__).resolve().parents[3] / "docs" / "benchmarks.md")
+    page.check_markers(Path(__file__).resolve().parents[3] / "docs" / "evidence" / "benchmarks.md")

@@ -62,6 +62,11 @@ Operational, Integrity = pymysql.err.OperationalError, pymysql.err.IntegrityErro
             "aborted a statement that took too long; repeat the command later",
         ),
         (
+            Operational(1193, "Unknown system variable 'tx_isolation'"),  # as MySQL 8.4 has none
+            HostError,
+            "is not MariaDB 10.5 or later",
+        ),
+        (
             Operational(1792, "Cannot execute statement in a READ ONLY transaction"),
             ToolError,
             "refused a statement: Cannot execute",

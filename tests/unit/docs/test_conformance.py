@@ -11,7 +11,7 @@ import pytest
 
 from tests.unit.docs.pages import CHECKOUT
 
-PAGE = CHECKOUT / "docs" / "conformance.md"
+PAGE = CHECKOUT / "docs" / "evidence" / "conformance.md"
 SEEDS = os.environ.get("SEEDS", "")
 """The folder with the documents as text."""
 STATES = {"works", "in part", "simulated", "not built"}

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.golden.files import check_golden
 from tests.unit.storage import picture
 
 ROOT = Path(__file__).parents[3]
 PAGE = ROOT / "docs" / "image-storage-internals.md"
+GOLDEN = ROOT / "tests" / "golden" / "image_life"
 
 
 def section(name: str) -> re.Pattern[str]:
@@ -28,6 +30,11 @@ def test_the_page_shows_what_runs(name: str) -> None:
         PAGE.write_text(text)
     found = section(name).search(text)
     assert found is not None and found.group(1) == expected
+
+
+@pytest.mark.parametrize("name", picture.long_tables())
+def test_the_long_tables_show_what_runs(name: str) -> None:
+    check_golden(GOLDEN / f"{name}.txt", picture.long_tables()[name] + "\n")
 
 
 def test_every_test_that_the_page_names_is_there() -> None:

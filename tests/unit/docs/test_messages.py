@@ -67,8 +67,8 @@ def test_every_quoted_message_is_in_the_programs() -> None:
 
 
 def test_the_tables_are_read() -> None:
-    assert len(tables()) == 14
-    assert len(quoted_messages()) > 120
+    assert len(tables()) > 10
+    assert len(quoted_messages()) > 80
 
 
 def test_a_message_that_nobody_gives_would_be_found() -> None:

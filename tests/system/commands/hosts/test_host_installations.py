@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -111,6 +112,25 @@ def test_a_host_from_its_plan_to_its_configuration(
     assert _state(vm_site) == ("waiting", "")
     assert _plan(installing)["installation"] != number
     assert _report(installing, number, "installed") == 403
+
+
+def test_install_host_waits_and_names_a_host_that_failed(vm_site: Site, installing: Service) -> None:
+    """Nothing is done on the host: what follows in a repaired host is in the operator's guide's test."""
+    number = _plan(installing)["installation"]
+    reports = ("started 6.1.0 BIOS", "unpacking 100 MB", "failed the disk vda has data")
+
+    def report() -> None:
+        for text in reports:
+            assert _report(installing, number, text) == 200
+            time.sleep(2.5)  # the command reads every two seconds
+
+    with ThreadPoolExecutor(1) as host:
+        reported = host.submit(report)
+        ended = vm_site.rocks("install host vmc-0-0")
+        reported.result()
+    assert "vmc-0-0: installing: unpacking 100 MB\n" in ended.out
+    assert "vmc-0-0 failed: the disk vda has data; its console has a shell" in ended.err
+    assert ended.status == 1 and "certificate" not in ended.out
 
 
 def test_the_time_is_that_of_the_last_change_of_state(vm_site: Site, installing: Service) -> None:

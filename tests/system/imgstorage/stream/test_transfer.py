@@ -180,7 +180,7 @@ def test_a_transfer_that_this_end_ends_was_cut_off_and_is_no_failure_of_the_prog
     """Such as one whose far end is revoked: it can be resumed, whatever the program says of half a stream."""
     server = start(lambda connection: send_file(connection, source))
     with (
-        pytest.raises(HostError, match="before its end"),
+        pytest.raises(HostError, match="before its end|was cut off"),  # the far end's reset may come first
         connected(authority.identity("vmh1"), server.port) as connection,
     ):
         receive_program(

@@ -1,0 +1,52 @@
+"""Waits for installations to their end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rocks.core.clock import wait_seconds
+from rocks.core.errors import HostError, RocksError
+from rocks.install.installation.records import Installation, list_installations
+from rocks.install.installation.states import State
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from rocks.database.connection import Database
+
+_SECONDS = 2.0
+_FAILED = {
+    State.FAILED: "its console has a shell",
+    State.FIRST_BOOT_FAILED: "correct the cause; it repeats its profile at each start",
+}
+
+
+def follow_installations(database: Database, names: Sequence[str]) -> Iterator[tuple[str, str | RocksError]]:
+    """(host, its state and last report) at each change, until no installation is under way; those that failed then.
+
+    Hosts that the roll's installer has not installed are left out. A host that has failed may be repaired while others
+    are installed: its error is the last that it reported. Reads every two seconds.
+    """
+    latest: dict[str, str] = {}
+    while True:
+        found = dict(list_installations(database, names))
+        database.end_reading()
+        for name, one in found.items():
+            text = _text(one)
+            if latest.get(name) != text:
+                latest[name] = text
+                yield name, text
+        if all(one.state is State.CONFIGURED or one.state in _FAILED for one in found.values()):
+            break
+        wait_seconds(_SECONDS)
+    for name, one in found.items():
+        if one.state in _FAILED:
+            yield name, HostError(f"{name} {_text(one)}; {_FAILED[one.state]}")
+
+
+def _text(one: Installation) -> str:
+    """The state and what was reported; most reports begin with the state's name."""
+    state, report = one.state.value, one.report
+    if report.partition(" ")[0].replace("-", " ") == state:
+        report = report.partition(" ")[2]
+    return f"{state}: {report}" if report else state
