@@ -25,7 +25,6 @@ from rocks.library.guest_media import (
 )
 from rocks.library.library_folder import find_library_image, lock_images
 from rocks.machine import record as table
-from rocks.machine import record as vm_changes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -86,7 +85,7 @@ def set_cdrom(database: Database, name: str, medium: Medium, boot: str | None = 
         remove_attribute(database, "host", [name], CD_ATTRIBUTE)
     if boot is not None:
         set_attribute(database, "host", [name], CD_BOOT_ATTRIBUTE, boot)
-    vm_changes.update_vm(database, name, {"cdrom_path": medium.path})
+    table.update_vm(database, name, {"cdrom_path": medium.path})
     return (*_place_warning(_check_nothing_else(database, name, medium)), *_next_start(database, name))
 
 

@@ -24,7 +24,6 @@ from rocks.leases.fences import check_names_are_not_held
 from rocks.leases.lease import ensure_locked, read_leases
 from rocks.machine import add
 from rocks.machine import record as table
-from rocks.machine import record as vm_changes
 from rocks.machine.add import check_container
 from rocks.machine.disks import check_no_copies, check_no_doubt, image_lines, read_disk, split_disks
 from rocks.machine.limits import DEFAULT_DISK_GB, LARGEST_DISK_GB, LARGEST_MEMORY_MB, LEAST_MEMORY_MB
@@ -146,7 +145,7 @@ def _set_vm(database: Database, name: str, changes: VmChanges) -> tuple[str, ...
     ensure_locked(database, [name])
     if (target, changes.slice, changes.uuid, changes.virt_type) != (None, None, None, None):
         lock_inventory(database)  # other changes are asked of a host, which may be slow
-    vm_changes.ensure_vm_row(database, name)
+    table.ensure_vm_row(database, name)
     vm = table.load_vms(database, [name])[0]
     _check_maxima(vm, changes)
     _check_slice(database, vm, changes, target.name if target is not None else None)
@@ -156,9 +155,9 @@ def _set_vm(database: Database, name: str, changes: VmChanges) -> tuple[str, ...
             check_no_doubt(vm)
         new_disks = vm.disks if disks is None else disks
         check_no_copies(vm, target or vm.container, new_disks, read_copies(database, name))
-    vm_changes.update_vm(database, name, columns)
+    table.update_vm(database, name, columns)
     if disks is not None:
-        vm_changes.replace_disks(database, name, disks)
+        table.replace_disks(database, name, disks)
     if target is not None:
         record_host_vlans(database, host_vlans(database, vm, target))
     claim_own_vlans(database, [name])

@@ -20,7 +20,6 @@ from rocks.leases.lease import ensure_locked
 from rocks.leases.machine_requests import contact_hosts, perform_one
 from rocks.leases.plan import place_of
 from rocks.machine import record as table
-from rocks.machine import record as vm_changes
 from rocks.machine.converge import change_request, check_place, settled_change
 from rocks.machine.disks import check_no_copies, check_no_doubt, read_disk
 from rocks.machine.domain import VIRTIO
@@ -71,7 +70,7 @@ def add_disk(
         notes = shared_disk_note(database, vm, disk)
     else:
         notes = _attach(database, changed, lease, disk, filters_of)
-    vm_changes.replace_disks(database, name, changed.disks)
+    table.replace_disks(database, name, changed.disks)
     database.commit()
     return notes if lease is not None else (*notes, *_start_warnings(database, changed, disk))
 
@@ -92,7 +91,7 @@ def remove_disk(database: Database, name: str, which: str, filters_of: FiltersOf
         request = change_request(database, vm, lease, filters_of, detached=[disk.path])
         settled_change(lease, perform_one(database, str(lease.host), request))
         leases.uncover(database, name, (where, disk.path))
-    vm_changes.replace_disks(database, name, [one for one in vm.disks if one.path != disk.path])
+    table.replace_disks(database, name, [one for one in vm.disks if one.path != disk.path])
     database.commit()
     if vm.container is None or directory_of(vm.container, disk.path) is None:
         return ()  # a device, or no image: no command of ours removes it
@@ -119,7 +118,7 @@ def grow_disk(database: Database, name: str, which: str, size_gb: str) -> tuple[
         raise UserError(f"{disk.path} of {name} has {disk.size_gb} GB; a disk only grows")
     grown = replace(disk, size_gb=size)
     notes = _grow(database, vm, lease, grown, vm.disks.index(disk))
-    vm_changes.replace_disks(database, name, [grown if one == disk else one for one in vm.disks])
+    table.replace_disks(database, name, [grown if one == disk else one for one in vm.disks])
     database.commit()
     return notes
 

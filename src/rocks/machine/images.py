@@ -19,8 +19,6 @@ from rocks.inventory.host_requests import ask_each, is_silent
 from rocks.inventory.loaded_host_records import load_hosts, mounts_of, physical_hosts, which_are_vms
 from rocks.leases.lease import ensure_locked
 from rocks.library.guest_images import is_copy, seed_path
-from rocks.machine import record as disk_copies
-from rocks.machine import record as image_owners
 from rocks.machine import record as table
 
 if TYPE_CHECKING:
@@ -72,9 +70,7 @@ def list_images(database: Database, names: Sequence[str] | None) -> tuple[list[F
         else:
             found[name] = answer.images
             problems.update({name: "; ".join(answer.problems)} if answer.problems else {})
-    owners = image_owners.names_of_uuids(
-        database, {fact.machine for facts in found.values() for fact in facts}
-    )
+    owners = table.names_of_uuids(database, {fact.machine for facts in found.values() for fact in facts})
     rows = [_row(host.name, fact, owners) for host in hosts for fact in found.get(host.name, ())]
     return rows, problems
 
@@ -87,11 +83,11 @@ def give_image(database: Database, host_name: str, path: str, name: str) -> None
     (vm,) = table.load_vms(database, [name])
     ensure_locked(database, [vm.name])
     host = _containers(database, [host_name])[0]
-    other = image_owners.machine_with_disk(database, host.name, path)
+    other = table.machine_with_disk(database, host.name, path)
     if other is not None and other.lower() != vm.name.lower():
         raise StateError(f"{path} on {host.name} is the disk of {other}; give {other} another disk first")
     fact, _ = _find(database, host, path)
-    owners = image_owners.names_of_uuids(database, {fact.machine})
+    owners = table.names_of_uuids(database, {fact.machine})
     database.commit()
     if fact.machine == vm.uuid:
         return
@@ -111,7 +107,7 @@ def remove_image(database: Database, host_name: str, path: str) -> None:
     for its next start.
     """
     host = _containers(database, [host_name])[0]
-    other = image_owners.machine_with_disk(database, host.name, path)
+    other = table.machine_with_disk(database, host.name, path)
     fact, seed = _find(database, host, path)
     if other is not None and _is_disk_of(database, other, fact):
         raise StateError(
@@ -122,7 +118,7 @@ def remove_image(database: Database, host_name: str, path: str) -> None:
     if seed is not None and other is None and seed.machine == fact.machine not in ("", UNREADABLE):
         _remove(database, host, seed.path, fact.machine)
     _remove(database, host, path, fact.machine, fact.is_block)
-    disk_copies.forget_copy(database, host.name, path)
+    table.forget_copy(database, host.name, path)
 
 
 def _is_disk_of(database: Database, name: str, fact: ImageFact) -> bool:

@@ -32,7 +32,7 @@ def end_interrupted(
 ) -> dict[str, RocksError]:
     """End the migrations of those machines that are off on both hosts; the error of each that cannot be ended.
 
-    The caller has locked the machines. As `settle` of `moves.live_ends`: afterwards one host has the machine, off.
+    The caller has locked the machines. As `settle` of `live_move`: afterwards one host has the machine, off.
     GuestRunsError for one that runs, StateError for one that is paused, HostError for one with a silent host: its
     migration stays as it is. BusyError when a NAS needs longer than `image_seconds`, or than a start
     waits, for its images. Commits.

@@ -45,7 +45,6 @@ from rocks.leases.plan import MOVING, disk_keys, domain_on, has_arrived
 from rocks.library.limits import STALLED_SECONDS
 from rocks.library.streams import END_SECONDS, end_of, start_agent
 from rocks.machine import placement_records as shape_leases
-from rocks.machine import record as disk_copies
 from rocks.machine import record as table
 from rocks.machine.disks import check_no_doubt
 from rocks.machine.documents import connections_of, describe_vms
@@ -470,7 +469,7 @@ def _arrival(database: Database, vm: VirtualMachine, target: str, there: HostFac
         line = f"{vm.name} was moved to {target}, which does not answer now ({there})"
     else:
         line = f"{vm.name} was moved to {target}, and is off there by now: rocks start host vm {vm.name}"
-    if not disk_copies.read_copies(database, vm.name):
+    if not table.read_copies(database, vm.name):
         return [line]
     return [
         line,
@@ -502,7 +501,7 @@ def _stay(
     if not is_clean:
         there = contact_hosts(database, fleet, [lease.target])[lease.target]
         is_clean = not isinstance(there, RocksError) and domain_on(there, vm.name) is None
-    has_copy = any(copy.host == lease.target for copy in disk_copies.read_copies(database, vm.name))
+    has_copy = any(copy.host == lease.target for copy in table.read_copies(database, vm.name))
     domain = domain_on(here, vm.name)
     if domain is None or domain.state not in (*GUEST_RUNS, "paused"):
         return _why_off(vm.name, lease.host, here), has_copy * [
@@ -530,13 +529,13 @@ def _why_off(vm: str, host: str, here: HostFacts | RocksError) -> str:
 def _remove_arrival(database: Database, vm: VirtualMachine, lease: Lease) -> list[str]:
     """Remove the incomplete files of the new host; what it does not remove now stays recorded as a copy."""
     assert lease.target is not None
-    copies = [copy for copy in disk_copies.read_copies(database, vm.name) if copy.host == lease.target]
+    copies = [copy for copy in table.read_copies(database, vm.name) if copy.host == lease.target]
     if not copies:
         return []
     paths = [path for copy in copies for path in (copy.path, moving_path(copy.path))]
     errors = remove_files(database, vm, lease.target, paths)
     if not errors:
-        disk_copies.delete_copies(database, vm.name, copies)
+        table.delete_copies(database, vm.name, copies)
         database.commit()
     return [_incomplete_copy(vm, lease, error) for error in errors]
 
@@ -805,7 +804,7 @@ def move_running_vm(
         (vm,) = table.load_vms(database, [name])
         lease = leases.read_leases(database, [name]).get(name.lower())
     if vm.container is not None and vm.container.name.lower() == host.lower():
-        if not lines and not disk_copies.read_copies(database, name):
+        if not lines and not table.read_copies(database, name):
             check_other_host(vm, vm.container)
         return lines or remove_left(database, vm)
     # in a dry run the hosts have still what the end of the interrupted move removes
@@ -861,7 +860,7 @@ def _check(database: Database, vm: VirtualMachine, host: str, lease: Lease | Non
             f"its machine type is {found.machine_type}, which the older QEMU {answer.qemu} of "
             f"{target.name} does not know",
         )
-    copies = disk_copies.read_copies(database, vm.name)
+    copies = table.read_copies(database, vm.name)
     if is_active(answer, vm.name):
         raise StateError(
             f"{vm.name} is not moved: a domain of its name is active on {target.name}, too; look at both (rocks list "
@@ -900,7 +899,7 @@ def _move(database: Database, way: _Way, reporter: MoveReporter, filters_of: Fil
         reporter.notify(note)
     pull_images(database, vm, way.there, reporter)
     copies = [DiskCopy(target.name, path) for path in _new_paths(way, operation)]
-    disk_copies.put_copies(database, vm.name, copies)
+    table.put_copies(database, vm.name, copies)
     token = leases.begin_live_move(database, vm.name, target.name, disk_keys(way.there))
     database.commit()
     operation = replace(

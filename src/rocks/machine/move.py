@@ -32,9 +32,7 @@ from rocks.library.limits import LEAST_FREE_BYTES, STALLED_SECONDS
 from rocks.library.progress import Meter
 from rocks.library.streams import END_SECONDS, failure_of, start_agent
 from rocks.machine import add
-from rocks.machine import record as disk_copies
 from rocks.machine import record as table
-from rocks.machine import record as vm_changes
 from rocks.machine.add import image_folder, load_containers
 from rocks.machine.change import host_vlans
 from rocks.machine.disks import check_no_doubt
@@ -444,7 +442,7 @@ def move_vm(database: Database, name: str, host: str, reporter: MoveReporter) ->
     ensure_locked(database, [name])
     (vm,) = table.load_vms(database, [name])
     check_no_doubt(vm)
-    copies = disk_copies.read_copies(database, name)
+    copies = table.read_copies(database, name)
     if vm.container is not None and vm.container.name.lower() == host.lower():
         if not copies:
             check_other_host(vm, vm.container)
@@ -454,7 +452,7 @@ def move_vm(database: Database, name: str, host: str, reporter: MoveReporter) ->
     files = _check(database, vm, target, plan, copies)
     _warn_of_start(database, vm, target, plan, reporter.notify)
     there = [DiskCopy(target.name, file.new_path) for file in plan.files]
-    disk_copies.put_copies(database, vm.name, there)
+    table.put_copies(database, vm.name, there)
     database.commit()
     lines = [line for file in files for line in _copy(database, vm, target, file, copies, reporter)]
     record_move(database, vm, target, plan)
@@ -656,11 +654,11 @@ def record_move(database: Database, vm: VirtualMachine, target: Host, plan: Move
     source = container_of(vm).name
     record_on_host(database, vm, target)
     if plan.disks != vm.disks:
-        vm_changes.replace_disks(database, vm.name, plan.disks)
-    there = [copy for copy in disk_copies.read_copies(database, vm.name) if copy.host == target.name]
-    disk_copies.delete_copies(database, vm.name, there)
+        table.replace_disks(database, vm.name, plan.disks)
+    there = [copy for copy in table.read_copies(database, vm.name) if copy.host == target.name]
+    table.delete_copies(database, vm.name, there)
     left = left_paths(vm, plan.files)
-    disk_copies.put_copies(database, vm.name, [DiskCopy(source, path) for path in left])
+    table.put_copies(database, vm.name, [DiskCopy(source, path) for path in left])
 
 
 def record_on_host(database: Database, vm: VirtualMachine, target: Host) -> None:
@@ -670,14 +668,14 @@ def record_on_host(database: Database, vm: VirtualMachine, target: Host) -> None
     """
     lock_inventory(database)
     number = node_ids(database, [target.name])[target.name.lower()]
-    vm_changes.update_vm(database, vm.name, {"PhysNode": number})
+    table.update_vm(database, vm.name, {"PhysNode": number})
     record_host_vlans(database, host_vlans(database, vm, target))
 
 
 def remove_left(database: Database, vm: VirtualMachine) -> list[str]:
     """Remove what moves of the machine have left on hosts; lines for the operator."""
     lines = []
-    copies = disk_copies.read_copies(database, vm.name)
+    copies = table.read_copies(database, vm.name)
     for host in dict.fromkeys(copy.host for copy in copies):
         of_host = [copy for copy in copies if copy.host == host]
         errors = remove_files(
@@ -690,7 +688,7 @@ def remove_left(database: Database, vm: VirtualMachine) -> list[str]:
                 for error in errors
             ]
             continue
-        disk_copies.delete_copies(database, vm.name, of_host)
+        table.delete_copies(database, vm.name, of_host)
         database.commit()
         lines.append(f"the old copy of {vm.name} on {host} is removed")
     return lines
@@ -716,7 +714,7 @@ def decide_disks(database: Database, name: str, host: str, reporter: MoveReporte
             f"disks: rocks move host vm {vm.name} {host}"
         )
     if host.lower() == source.lower():
-        disk_copies.end_doubt(database, vm.name)
+        table.end_doubt(database, vm.name)
         database.commit()
         return [f"{vm.name} keeps its disks on {source}", _copy_stays(vm.name, doubted, source)]
     if host.lower() != doubted.lower():
@@ -760,7 +758,7 @@ def _move_to_disks(database: Database, vm: VirtualMachine, host: str) -> list[st
     else:
         check_no_snapshots(vm, {fact.path: fact for fact in here.images})
     record_move(database, vm, target, plan)
-    disk_copies.end_doubt(database, vm.name)
+    table.end_doubt(database, vm.name)
     database.commit()
     return lines
 

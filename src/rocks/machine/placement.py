@@ -166,8 +166,6 @@ def _new_pool(name: str, others: Iterable[str]) -> str:
 
 
 # What virtual machines ask of their hosts' cores, memory and PCI devices, what is leased, and what they get.
-#
-# Types only, apart from `plan` and `records`: a start of a machine without a placement imports no more than these.
 
 
 class CoreRow(NamedTuple):

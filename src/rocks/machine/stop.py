@@ -46,7 +46,6 @@ from rocks.leases.plan import (
     repair_or_force,
     target_answers,
 )
-from rocks.machine import record as disk_copies
 from rocks.machine import record as table
 from rocks.machine.converge import Asked, Verb, converge, running_place
 from rocks.machine.disks import check_no_doubt
@@ -458,7 +457,7 @@ def _abort_move(database: Database, lease: Lease, arrived: bool | None, report: 
     # without a disk among them there is nothing to decide: the small disk for cloud-init is made at each start
     if arrived is not False and any(not copy.path.endswith(SEED_SUFFIX) for copy in copies):
         report(disk_may_be_old(lease, has_arrived=arrived is True, paths=[copy.path for copy in copies]))
-        disk_copies.doubt_copies(database, lease.name, copies)
+        table.doubt_copies(database, lease.name, copies)
     leases.put_up_fences(database, [(lease.target, lease.name, lease.token + 1)])
     disks = [key for key in covered if key[0].lower() == lease.host.lower()]
     leases.end_live_move(database, lease.name, lease.host, disks)
@@ -468,7 +467,7 @@ def _abort_move(database: Database, lease: Lease, arrived: bool | None, report: 
 def _copies_on(database: Database, lease: Lease, host: str, covered: Sequence[DiskKey]) -> list[DiskCopy]:
     """The files that the migration has made on its new host; `covered` are the disks of the lease."""
     recorded = [
-        one.path for one in disk_copies.read_copies(database, lease.name) if one.host.lower() == host.lower()
+        one.path for one in table.read_copies(database, lease.name) if one.host.lower() == host.lower()
     ]
     leased = [path for place, path in covered if place.lower() == host.lower() and not _is_device(path)]
     return [DiskCopy(host, path) for path in dict.fromkeys([*recorded, *leased])]

@@ -244,7 +244,7 @@ def _note(text: str) -> OperationPlan:
 
 # Change a domain that runs: CPUs, memory, disks, interfaces. What needs a restart becomes a note, not an error.
 #
-# The caller has planned it (`change_plan`), and holds the machine's lock.
+# The caller has planned it, and holds the machine's lock.
 
 _POLL_SECONDS = 0.2
 

@@ -14,10 +14,8 @@ from rocks.leases import lease as leases
 from rocks.leases.after_restore import all_leases, hosts_with_machines, record_found
 from rocks.machine import drain, interrupted_moves, stop
 from rocks.machine import listing as vm_states
-from rocks.machine import live_move as live_move_ends
 from rocks.machine import live_move as live_moves
 from rocks.machine import start as vm_start
-from rocks.machine import stop as vm_power
 from rocks.machine.move import MovePlan, MoveReporter
 from rocks.machine.record import hosts_of_vlans, load_vms
 from rocks.machine.spec import MachineSpec, container_of
@@ -61,7 +59,7 @@ def test_a_move_whose_lease_was_changed_says_so(moving: Site) -> None:
     (vm,) = load_vms(moving.database, ["web"])
     found = leases.read_leases(moving.database, ["web"])["web"]
     with pytest.raises(StateError, match=f"is running now on {OLD}; see where it runs"):
-        live_move_ends.settle(moving.database, vm, found)
+        live_moves.settle(moving.database, vm, found)
     moving.change("UPDATE vm_leases SET State = 'stopping'")
     with pytest.raises(StateError, match="web is not moved: by its lease it does not run any more"):
         leases.begin_live_move(moving.database, "web", NEW, [])
@@ -181,8 +179,8 @@ def test_force_says_that_the_disk_may_be_old_before_it_forgets_the_move(moving: 
     moving.patch.setattr(leases, "end_live_move", killed)
     reported: list[str] = []
     with pytest.raises(KeyboardInterrupt):
-        machines = vm_power.machines_to_stop(moving.database, ["web"])
-        vm_power.stop_machines(moving.database, machines, force=Force("it is off"), report=reported.append)
+        machines = stop.machines_to_stop(moving.database, ["web"])
+        stop.stop_machines(moving.database, machines, force=Force("it is off"), report=reported.append)
     moving.database.rollback()
     assert len(reported) == 1 and f"the current one is /state/partition1/web.vda on {NEW}" in reported[0]
     assert lease(moving) == STAYS
@@ -258,7 +256,7 @@ def test_a_repeated_move_says_why_nobody_knows(moving: Site) -> None:
     (vm,) = load_vms(moving.database, ["web"])
     found = leases.read_leases(moving.database, ["web"])["web"]
     moving.patch.setattr(
-        live_move_ends, "perform_operations", lambda *_: [("web", OperationOutcome("web", False))]
+        live_moves, "perform_operations", lambda *_: [("web", OperationOutcome("web", False))]
     )
     force = "or, when it is certainly off: rocks stop host vm web force=yes"
     for there, text, is_off in (
@@ -267,10 +265,10 @@ def test_a_repeated_move_says_why_nobody_knows(moving: Site) -> None:
         (BusyError("at work"), "an agent there is still working on it (at work). When it has ended", False),
     ):
         moving.patch.setattr(
-            live_move_ends, "contact_hosts", lambda *_, there=there, **__: {OLD: SILENT, NEW: there}
+            live_moves, "contact_hosts", lambda *_, there=there, **__: {OLD: SILENT, NEW: there}
         )
         with pytest.raises(RocksError) as raised:
-            live_move_ends.settle(moving.database, vm, found)
+            live_moves.settle(moving.database, vm, found)
         assert text in str(raised.value) and (force in str(raised.value)) == is_off
         assert raised.value.family == ("busy" if isinstance(there, BusyError) else "host")
     assert lease(moving) == STAYS
@@ -279,8 +277,8 @@ def test_a_repeated_move_says_why_nobody_knows(moving: Site) -> None:
 def test_the_next_start_ends_a_move_whose_guest_is_off(moving: Site) -> None:
     """Both hosts answer; nobody else would end it."""
     facts = {OLD: host_with(None), NEW: host_with(None)}
-    moving.patch.setattr(live_move_ends, "_perform", lambda *_: OperationOutcome("web", False))
-    moving.patch.setattr(live_move_ends, "contact_hosts", lambda *_, **__: facts)
+    moving.patch.setattr(live_moves, "_perform", lambda *_: OperationOutcome("web", False))
+    moving.patch.setattr(live_moves, "contact_hosts", lambda *_, **__: facts)
     moving.patch.setattr(vm_start, "contact_hosts", lambda *_, **__: {OLD: SILENT, NEW: SILENT})
     for module in (vm_states, site_overview, interrupted_moves, site_checks):
         moving.patch.setattr(module, "contact_hosts", lambda *_, **__: facts)
@@ -321,13 +319,13 @@ def test_a_guest_that_ended_by_itself_during_an_interrupted_move(moving: Site) -
     facts = {OLD: host_with(None), NEW: host_with(None)}
     with pytest.raises(HostError, match="Whether it runs is not known"):
         stop.take_ended(moving.database, OLD, ["web"])
-    moving.patch.setattr(live_move_ends, "_perform", lambda *_: OperationOutcome("web", False))
-    for module in (live_move_ends, interrupted_moves):
+    moving.patch.setattr(live_moves, "_perform", lambda *_: OperationOutcome("web", False))
+    for module in (live_moves, interrupted_moves):
         moving.patch.setattr(module, "contact_hosts", lambda *_, **__: facts)
     with (
         moving.patch.context() as patch
     ):  # an agent of the migration still works: the host must report it once more
-        patch.setattr(live_move_ends, "_perform", lambda *_: BusyError("a request is at work"))
+        patch.setattr(live_moves, "_perform", lambda *_: BusyError("a request is at work"))
         with pytest.raises(BusyError, match="an agent there is still working on it"):
             stop.take_ended(moving.database, OLD, ["web"])
         assert lease(moving) == STAYS

@@ -11,7 +11,6 @@ from rocks.fleet.wire.disk_files import ImageFact
 from rocks.fleet.wire.snapshot_names import copy_paths
 from rocks.leases.lease import read_leases
 from rocks.machine import converge, drain, move, stop
-from rocks.machine import drain as evacuation
 from rocks.machine.drain import Capacity
 from rocks.machine.record import load_vms
 from rocks.machine.start import Attempt, release_unused, take_free_leases
@@ -35,14 +34,14 @@ def running(vm_site: Site) -> Site:
     """`web` runs on the host."""
     vm_site.done("add host vm", HOST, "membership=Hosted VM", "name=web")
     vm_site.take_lease("web", HOST)
-    vm_site.patch.setattr(evacuation, "capacities_of", lambda *_: [])
+    vm_site.patch.setattr(drain, "capacities_of", lambda *_: [])
     return vm_site
 
 
 def reply(site: Site, answer: RocksError) -> None:
     """What the host replies to everything."""
     site.patch.setattr(converge, "perform_operations", unanswered(answer))
-    site.patch.setattr(evacuation, "contact_hosts", lambda *_, **__: {HOST: answer})
+    site.patch.setattr(drain, "contact_hosts", lambda *_, **__: {HOST: answer})
 
 
 def host_of_lease(site: Site) -> object:
@@ -128,7 +127,7 @@ def test_a_host_that_answers_is_not_evacuated(running: Site, answer: RocksError)
 def test_machines_of_a_failed_host_that_are_off_are_named(vm_site: Site) -> None:
     for name in ("web", "mail"):
         vm_site.done("add host vm", HOST, "membership=Hosted VM", f"name={name}")
-    vm_site.patch.setattr(evacuation, "capacities_of", lambda *_: [])
+    vm_site.patch.setattr(drain, "capacities_of", lambda *_: [])
     reply(vm_site, HostError("no route"))
     lines = vm_site.done(*EVACUATE).splitlines()
     assert lines[0] == f"no machine has its lease on {HOST}"

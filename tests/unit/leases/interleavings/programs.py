@@ -26,8 +26,6 @@ from rocks.leases.host.leases import Leases
 from rocks.machine import converge as vm_converge
 from rocks.machine import start as vm_start
 from rocks.machine import stop
-from rocks.machine import stop as takeover
-from rocks.machine import stop as vm_power
 from rocks.machine.host import facts
 from rocks.machine.host import operations as host_stop
 from rocks.machine.host import start as host_start
@@ -57,7 +55,7 @@ def _run_command(kind: str, place: str) -> Any:
         outcomes = vm_start.start_vms(database, [NAME], vm_start.StartHooks(lambda *_: {}, lambda line: None))
     else:
         force = Force("it is off") if kind == "force" else None
-        outcomes = vm_power.stop_machines(database, [_machine(place)], "poweroff", 60, force)
+        outcomes = stop.stop_machines(database, [_machine(place)], "poweroff", 60, force)
     return bool(outcomes.done)
 
 
@@ -252,17 +250,17 @@ def stubs() -> Iterator[None]:
     replaced: list[tuple[Any, str, Any]] = [
         *((leases, name, function) for name, function in TABLES.items()),
         (vm_start, "ensure_epoch", lambda *_: None),
-        (vm_power, "try_epoch", lambda *_: None),
+        (stop, "try_epoch", lambda *_: None),
         (machine_requests, "present_epoch", lambda *_: 0),
         *((module, "open_fleet", lambda *_: fleet) for module in (vm_start, vm_converge)),
-        *((module, "lock_vms", lambda *_, **__: {}) for module in (vm_start, vm_power)),
-        *((module, "leave_partitions", lambda *_: ()) for module in (vm_start, vm_power)),
-        *((module, "connections_of", lambda *_: ()) for module in (vm_start, vm_power)),
+        *((module, "lock_vms", lambda *_, **__: {}) for module in (vm_start, stop)),
+        *((module, "leave_partitions", lambda *_: ()) for module in (vm_start, stop)),
+        *((module, "connections_of", lambda *_: ()) for module in (vm_start, stop)),
         (vm_start, "table", SimpleNamespace(load_vms=_load_vms, hosts_of_vlans=lambda *_: {})),
         (vm_start, "moments_of_disks", lambda *_: {}),
         (vm_start, "PROVIDERS", ()),
         (vm_start, "describe_vms", lambda *_: {NAME: (XML,)}),
-        (takeover, "resolve_secret", lambda rows, name, hosts: {host: f"off {host}" for host in hosts}),
+        (stop, "resolve_secret", lambda rows, name, hosts: {host: f"off {host}" for host in hosts}),
         (stop, "process", SimpleNamespace(run_checked=_run_fence)),
         (facts, "read_machine", lambda: MachineFact(4096, 8)),
         (facts, "has_8021q", lambda *_: True),

@@ -207,7 +207,7 @@ def boot_kernel(emulator: str, kernel: str, accelerator: str) -> str:
 
 
 def boot_sector_guest(emulator: str, accelerator: str) -> str:
-    """Boot the guest of `probe_guest`; empty on success, else the reason."""
+    """Boot the probe guest; empty on success, else the reason."""
     with tempfile.NamedTemporaryFile(prefix="rocks-probe-") as disk:
         disk.write(boot_sector())
         disk.flush()

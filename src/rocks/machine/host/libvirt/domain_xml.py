@@ -237,7 +237,7 @@ class DomainDocument(NamedTuple):
 
     @property
     def interfaces(self) -> Tuple[GuestInterface, ...]:
-        """As `interface_xml.interfaces_of`."""
+        """As `interfaces_of`."""
         return interfaces_of(self.root)
 
     @property
@@ -252,7 +252,7 @@ class DomainDocument(NamedTuple):
 
     @property
     def senders(self) -> Dict[str, SenderLimits]:
-        """As `interface_xml.senders_of`."""
+        """As `senders_of`."""
         return senders_of(self.root)
 
     @property
