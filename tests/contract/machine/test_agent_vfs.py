@@ -23,7 +23,7 @@ from rocks.machine.host.guest_network import restore_vfs
 from rocks.machine.host.libvirt.domain_xml import parse_domain, vf_addresses
 from rocks.network.host.packet_filter.fake import FakeFilters
 from rocks.network.sriov.host import guests as guest_vfs
-from rocks.network.sriov.host import records as vf_records
+from rocks.network.sriov.host import guests as vf_records
 from rocks.network.sriov.host.rules import NO_MAC
 from tests.contract.agents import Agent, leased_xml
 from tests.contract.outcomes import refused

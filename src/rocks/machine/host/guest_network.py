@@ -37,8 +37,14 @@ from rocks.network.host.packet_filter.driver import Drops, FilterDriver, GuestDe
 from rocks.network.host.packet_filter.programs import MAX_FOREIGN, Rule, Sender, rules_for
 from rocks.network.host.rules import Link, is_ours
 from rocks.network.host.stored_links import Links
-from rocks.network.sriov.host.guests import assign_vfs, ensure_count, restore, take_back, vf_counts_locked
-from rocks.network.sriov.host.records import boot_id
+from rocks.network.sriov.host.guests import (
+    assign_vfs,
+    boot_id,
+    ensure_count,
+    restore,
+    take_back,
+    vf_counts_locked,
+)
 
 # How the guests of this host are connected, according to libvirt and the kernel.
 

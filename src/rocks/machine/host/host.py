@@ -14,7 +14,7 @@ from rocks.network.host.packet_filter.driver import FilterDriver
 from rocks.network.host.stored_links import StoredLinks
 from rocks.network.infiniband.host.driver import PkeyDriver
 from rocks.network.sriov.host.driver import VfDriver
-from rocks.network.sriov.host.records import VfRecords
+from rocks.network.sriov.host.guests import VfRecords
 
 if TYPE_CHECKING:
     from rocks.storage.device_mapper.dm_devices import DmDevices

@@ -3,7 +3,7 @@
 import pytest
 
 from rocks.core.errors import UserError
-from rocks.network.firewall.nft_flags import NftFlags, references, translate_flags, with_values
+from rocks.network.firewall.nft import NftFlags, references, translate_flags, with_values
 
 PORTS = {("ssh", "tcp"): 22, ("domain", "udp"): 53}
 
