@@ -18,9 +18,9 @@ from rocks.inventory.disks.partition_rules import DiskPartition
 from rocks.inventory.new_host_parameters import Membership, NewHost
 from rocks.inventory.node_records import insert_hosts, memberships
 from rocks.inventory.records import Disk, Network
-from rocks.leases.records import set_state, take_leases
-from rocks.machine.addition_plan import InterfaceRequest, NewVm
-from rocks.machine.change_records import insert_default_route, insert_vms
+from rocks.leases.lease import set_state, take_leases
+from rocks.machine.add import InterfaceRequest, NewVm
+from rocks.machine.record import insert_default_route, insert_vms
 from rocks.network.cluster_vlans import HostVlan, claim_vlan
 from rocks.network.firewall.records import insert_rule
 from rocks.network.firewall.rules import FirewallRule

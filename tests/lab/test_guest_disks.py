@@ -5,7 +5,7 @@ from lab.machines.profile import run_profile
 from tests.lab.lab_site import LabSite
 from tests.lab.test_storage_path import _DEVICE, log_in, volume_digest
 
-SUBJECTS = ("src/rocks/machine/domain", "src/rocks/install/graph")
+SUBJECTS = ("src/rocks/machine/domain.py", "src/rocks/install/graph")
 
 __all__ = ["volume_digest"]
 

@@ -15,7 +15,7 @@ from tests.lab.lab_site import LabSite
 SUBJECTS = (
     "src/rocks/agent",
     "src/rocks/storage",
-    "src/rocks/machine/domain",
+    "src/rocks/machine/domain.py",
     "src/rocks/install/graph",
     "docs/packaging.md",
     "packaging/files",

@@ -25,7 +25,7 @@ from rocks.core.process import run_checked
 from rocks.database import driver
 from rocks.database.connection import Database
 from rocks.database.settings import Settings
-from rocks.leases.epoch import read_epoch, write_record
+from rocks.leases.lease import read_epoch, write_record
 from tests.patience import patience
 from tests.system.fresh_databases import FreshDatabases
 from tests.system.transaction_watch import Watch

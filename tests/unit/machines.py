@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from rocks.inventory.records import Disk, Host, Interface, VirtualMachine
-from rocks.machine.disks.specification import read_disk
+from rocks.machine.disks import read_disk
 
 PRIVATE: dict[str, Any] = {"subnet": "private", "netmask": "255.255.0.0", "mtu_bytes": 1500}
 PUBLIC: dict[str, Any] = {"subnet": "public", "netmask": "255.255.255.0", "mtu_bytes": 1500}

@@ -1,1 +1,1 @@
-"""Names that are promised to other rolls: `vm_hooks` is `rocks.machine.hooks`."""
+"""Names that are promised to other rolls: `vm_hooks` is `rocks.machine.outcomes`."""

@@ -7,15 +7,13 @@ from typing import Any, Callable, Dict
 from rocks.fleet.wire.calls import call_of, reply_deadline_seconds
 from rocks.fleet.wire.envelope import read_request, write_error, write_reply
 from rocks.fleet.wire.request import Request
-from rocks.machine.host.connections import read_network
 from rocks.machine.host.consoles import forget_machines, read_console, read_console_log, read_screen
-from rocks.machine.host.disk_requests import give_image, read_images, remove_image
-from rocks.machine.host.guest_functions import read_adapters
-from rocks.machine.host.guest_links import sync_links
+from rocks.machine.host.facts import read_facts
+from rocks.machine.host.guest_network import read_adapters, read_network, sync_links
 from rocks.machine.host.guest_partitions import read_infiniband
 from rocks.machine.host.host import Host
+from rocks.machine.host.images import give_image, read_images, remove_image
 from rocks.machine.host.libvirt.accelerator import probe_accelerator
-from rocks.machine.host.observe import read_facts
 from rocks.machine.host.operations import error_of, perform
 from rocks.machine.host.start import adapt_documents
 

@@ -50,7 +50,7 @@ class Node(NamedTuple):
 
 def find_use(state_folder: Path) -> List[str]:
     """What this host has of virtual machines, for a log; empty when it is free."""
-    from rocks.machine.host.memory_promises import starts_in_progress
+    from rocks.machine.host.facts import starts_in_progress
 
     try:
         return [

@@ -148,8 +148,8 @@ def _hook(arguments: Sequence[str]) -> int:
 
 def _receive_image(directory: str, digest: str, size_bytes: int) -> int:
     from rocks.fleet.wire.requests import BaseImage
-    from rocks.machine.host.files.bases import receive_base
-    from rocks.machine.host.files.paths import check_closed, opened_folder
+    from rocks.machine.host.disks import receive_base
+    from rocks.machine.host.files import check_closed, opened_folder
 
     # the copy has a folder of its own there, but the disk that is made from it is refused in an open one
     with suppress(OSError), opened_folder(directory) as folder:
@@ -159,13 +159,13 @@ def _receive_image(directory: str, digest: str, size_bytes: int) -> int:
 
 
 def _send_disk(path: str, directory: str, machine: str, max_bytes: int) -> int:
-    from rocks.machine.host.disk_requests import send_disk
+    from rocks.machine.host.images import send_disk
 
     return _write_stream(lambda host, send: send_disk(host, path, directory, machine, max_bytes, send))
 
 
 def _move_disk_from(names: Sequence[str], have: int) -> int:
-    from rocks.machine.host.moves.disks import send_disk
+    from rocks.machine.host.move import send_disk
 
     return _write_stream(lambda host, send: send_disk(host, names[0], names[1], names[2], have, send))
 
@@ -186,7 +186,7 @@ def _write_stream(write: Callable[[Host, Callable[[bytes], None]], None]) -> int
 
 def _move_disk_to(names: Sequence[str], size_bytes: int, way: str) -> int:
     from rocks.machine.host.host import Host
-    from rocks.machine.host.moves.disks import Incoming, receive_disk
+    from rocks.machine.host.move import Incoming, receive_disk
 
     output = _private_standard_output()
 
@@ -201,13 +201,13 @@ def _move_disk_to(names: Sequence[str], size_bytes: int, way: str) -> int:
 
 def _live(end: str) -> int:
     from rocks.machine.host.host import Host
-    from rocks.machine.host.moves.live import run
+    from rocks.machine.host.live_move import run
 
     return run(end, Host(state_folder()))
 
 
 def _links() -> int:
-    from rocks.machine.host.guest_links import restore_links
+    from rocks.machine.host.guest_network import restore_links
     from rocks.machine.host.host import Host
 
     made, errors = restore_links(Host(state_folder()), _PARENT_SECONDS)

@@ -13,8 +13,8 @@ from rocks.fleet.wire.errors import as_agent_error, as_exception, at_host
 from rocks.fleet.wire.facts import FactsRequest, Fence, HostFacts, LeaseEnd
 from rocks.fleet.wire.requests import OperationOutcome, PerformRequest
 from rocks.inventory.host_requests import open_fleet
-from rocks.leases import records as leases
-from rocks.leases.epoch import present_epoch
+from rocks.leases import lease as leases
+from rocks.leases.lease import present_epoch
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence

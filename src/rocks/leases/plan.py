@@ -1,20 +1,22 @@
-"""Leases of virtual machines: which host may run a machine now, by the rules of decision 3. Pure.
-
-A lease is taken before anything starts, and released only when its host has reported that the domain is gone. The
-input is rows that the caller has locked; the result must be stored before the first call to a host.
-"""
+"""Leases of virtual machines: which host may run a machine now, by the rules of decision 3. Pure."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.dataclasses import dataclass
-from rocks.core.errors import BusyError, Code, StateError
+from rocks.core.errors import BusyError, Code, RocksError, StateError
+from rocks.fleet.wire.domain_states import GUEST_RUNS, is_active
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from rocks.fleet.wire.facts import DomainFact, HostFacts
     from rocks.inventory.records import Lease, VirtualMachine
+
+
+# A lease is taken before anything starts, and released only when its host has reported that the domain is gone. The
+# input is rows that the caller has locked; the result must be stored before the first call to a host.
 
 STARTING = "starting"
 """State of the lease of a machine whose start was requested: its host has not reported that it runs."""
@@ -229,3 +231,46 @@ def holders_to_ask(steps: Sequence[LeaseStep]) -> set[str]:
 def holders_of(steps: Sequence[LeaseStep]) -> set[str]:
     """Hosts that must be asked before their leases are used again: the holders of all that are held."""
     return {step.lease.host for step in steps if not isinstance(step, TakeLease) and step.lease.host}
+
+
+# Where a machine is whose live migration has ended or was interrupted, by what both hosts report.
+
+
+def domain_on(answer: HostFacts | RocksError, name: str) -> DomainFact | None:
+    """The domain on the host; None when there is none, or the host does not answer."""
+    if isinstance(answer, RocksError):
+        return None
+    return next((domain for domain in answer.domains if domain.name.lower() == name.lower()), None)
+
+
+def is_off_on_both(
+    name: str, host: str | None, target: str | None, facts: Mapping[str, HostFacts | RocksError | None]
+) -> bool:
+    """Whether both hosts of a live migration answer, and the guest is off on both: nobody will complete it."""
+    answers = [facts.get(place) for place in (host or "", target or "")]
+    return all(
+        answer is not None and not isinstance(answer, RocksError) and not is_active(answer, name)
+        for answer in answers
+    )
+
+
+def has_arrived(lease: Lease, here: HostFacts | RocksError, there: HostFacts | RocksError) -> bool | None:
+    """Whether the machine is that of the new host now; None when nobody knows.
+
+    `here` and `there` are what the old and the new host report when nothing works on the migration any more, or why
+    that is not known. `here` has the leases that the host remembers.
+
+    A guest that runs on its old host runs there alone, whatever the new one reports: libvirt paused it there before
+    the other one could be resumed. A domain that the new host has kept at the end has arrived, also when it is off or
+    paused by now. The old host has ended the lease only when libvirt had moved the machine.
+    """
+    left_behind, found = domain_on(here, lease.name), domain_on(there, lease.name)
+    if left_behind is not None and left_behind.state in GUEST_RUNS:
+        return False
+    if found is not None and found.token == lease.token:
+        return True
+    if not isinstance(here, RocksError) and left_behind is None:
+        remembered = {fact.name.lower(): fact.token for fact in here.leases}
+        if remembered.get(lease.name.lower(), 0) > lease.token:
+            return True
+    return None if isinstance(there, RocksError) else False

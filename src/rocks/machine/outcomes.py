@@ -1,17 +1,24 @@
-"""The outcomes of a command on several machines, one for each machine."""
+"""The outcomes of a command on several machines, and of the plugins that take part in it."""
 
 from __future__ import annotations
 
 import re
 from contextlib import contextmanager
 from dataclasses import field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from rocks.core.dataclasses import dataclass
 from rocks.core.errors import RocksError
+from rocks.machine.record import load_vms
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
+
+    from rocks.database.connection import Database
+    from rocks.inventory.records import VirtualMachine
+
+
+# The outcomes of a command on several machines, one for each machine.
 
 _NAMED = 5
 """So many names are printed; more are counted."""
@@ -66,3 +73,35 @@ def _one_line(found: Sequence[tuple[str, str]]) -> str:
     names = [other for other, _ in others]
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     return f"{note}; likewise {', '.join(names[:_NAMED])}{more}"
+
+
+# The interface between a command on virtual machines and the plugins that take part in it.
+
+
+class HookResult(NamedTuple):
+    """What a hook did: the errors by machine, and the machines whose database rows it changed."""
+
+    failed: Mapping[str, RocksError] = {}
+    changed: Collection[str] = ()
+
+
+class VmHook(Protocol):
+    """What a plugin does for the virtual machines of one command; `VmPlugin` is a base class that does nothing."""
+
+    def run_all(self, machines: Sequence[VirtualMachine]) -> HookResult:
+        """Act on the machines. The database has no change for a machine that failed."""
+
+    def undo_all(self, machines: Sequence[VirtualMachine]) -> Mapping[str, RocksError]:
+        """Undo what `run_all` did outside the database for machines that were not started; cleanup errors by machine.
+
+        Called for all machines that certainly do not run, so also for machines that `run_all` never received.
+        """
+
+
+def load_changed(
+    database: Database, machines: Sequence[VirtualMachine], result: HookResult
+) -> list[VirtualMachine]:
+    """The machines, those that the hook changed as they are now. No statement is sent when it changed none."""
+    changed = [vm.name for vm in machines if vm.name in result.changed]
+    fresh = {vm.name: vm for vm in load_vms(database, changed)}
+    return [fresh.get(vm.name, vm) for vm in machines]

@@ -1,14 +1,9 @@
-"""Start virtual machines: lease, hooks, specs, one request, record; each machine has its own outcome.
-
-No transaction is open while a host works (decision 2): a machine's lease is committed before its host gets the request,
-the outcome after it. What was interrupted before is ended first: a restored database, moves. Each hook commits, too. A
-command that is killed in between leaves a lease in state `starting`, which the next start or stop of that machine
-completes or undoes.
-"""
+"""Start virtual machines: lease, hooks, specs, one request, record; each machine has its own outcome."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from contextlib import contextmanager
+from dataclasses import field, replace
 from typing import TYPE_CHECKING
 
 from rocks.core.dataclasses import dataclass
@@ -16,51 +11,47 @@ from rocks.core.errors import CLASSES, Code, HostError, RocksError, StateError, 
 from rocks.fleet.wire.domain_states import GUEST_RUNS, is_active
 from rocks.fleet.wire.requests import ResumeDomain
 from rocks.inventory.disks.places import with_image_remedy
-from rocks.inventory.host_requests import error_of, open_fleet
+from rocks.inventory.host_requests import error_of, is_silent, may_be_off, open_fleet
 from rocks.inventory.slurm_drains import batch_jobs
-from rocks.leases import records as leases
-from rocks.leases.epoch import ensure_epoch
-from rocks.leases.machine_locks import lock_vms
+from rocks.leases import lease as leases
+from rocks.leases.lease import ensure_epoch, lock_vms
 from rocks.leases.machine_requests import contact_hosts
 from rocks.leases.plan import (
     RUNNING,
     SAVED,
     STARTING,
+    STOPPING,
     AskHolder,
+    KeepLease,
+    TakeLease,
     continues,
     disk_keys,
+    domain_on,
+    holder_cannot_be_asked,
+    holder_is_silent,
     holders_of,
     holders_to_ask,
     leases_to_end,
+    plan_lease,
+    saved_elsewhere,
+    still_at_work,
 )
 from rocks.library.guest_media import with_medium_remedy
-from rocks.machine import records as table
+from rocks.machine import record as table
 from rocks.machine.converge import Asked, Settler, ask_hosts
-from rocks.machine.disks.copy_rules import check_no_doubt
-from rocks.machine.disks.owner_records import moments_of_disks
-from rocks.machine.domain.documents import INSTALL_FRONTEND, boots_installer, connections_of, describe_vms
-from rocks.machine.domain.domain import with_lease
-from rocks.machine.hooks import load_changed
-from rocks.machine.lease_grants import (
-    Attempt,
-    release_unused,
-    settle_leases,
-    still_open,
-    take_free_leases,
-    was_running,
-    was_stopping,
-)
-from rocks.machine.moves.interrupted_moves import end_interrupted
-from rocks.machine.moves.live_end_rules import domain_on
-from rocks.machine.outcomes import Outcomes
-from rocks.machine.providers.provider import Questions
-from rocks.machine.providers.table import PROVIDERS
-from rocks.machine.spec import LOCAL_TRANSPORT, AlreadyRunningError, container_of, spec_of
-from rocks.machine.start_plan import way_of
+from rocks.machine.disks import check_no_doubt
+from rocks.machine.documents import INSTALL_FRONTEND, boots_installer, connections_of, describe_vms
+from rocks.machine.domain import with_lease
+from rocks.machine.interrupted_moves import end_interrupted
+from rocks.machine.outcomes import Outcomes, load_changed
+from rocks.machine.plans import way_of
+from rocks.machine.providers import PROVIDERS, Questions
+from rocks.machine.record import moments_of_disks
+from rocks.machine.spec import LOCAL_TRANSPORT, AlreadyRunningError, container_of, saved_domain, spec_of
 from rocks.network.infiniband.machine_partitions import leave_partitions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from rocks.database.connection import Database
     from rocks.fleet.fleet import Fleet
@@ -68,9 +59,172 @@ if TYPE_CHECKING:
     from rocks.fleet.wire.requests import OperationOutcome, StartDomain
     from rocks.inventory.host_requests import Progress
     from rocks.inventory.records import Lease, VirtualMachine
-    from rocks.leases.plan import DiskKey
-    from rocks.machine.domain.documents import FiltersOf
-    from rocks.machine.hooks import VmHook
+    from rocks.leases.plan import DiskKey, LeaseStep
+    from rocks.machine.documents import FiltersOf
+    from rocks.machine.outcomes import VmHook
+    from rocks.machine.placement import Placement
+    from rocks.machine.spec import MachineSpec
+
+
+# Leases of virtual machines: taken before a start, settled by facts.
+
+
+@dataclass
+class Attempt:
+    """One machine of a start command. `notes` are set when it runs, `error` when it does not.
+
+    `lease_is_unused`: this command took the lease, and no host received a request under it, or its host has ended it
+    since; the lease is released when the attempt fails. `may_run`: the domain is active on its host, or its start was
+    requested and the host has not ended its lease since. `is_saved`: it is to continue from its saved memory.
+    `request` is there from `spec` on; providers add to it.
+    """
+
+    vm: VirtualMachine
+    step: LeaseStep | None = None
+    token: int = 0
+    lease_is_unused: bool = False
+    may_run: bool = False
+    is_saved: bool = False
+    spec: MachineSpec | None = None
+    request: StartDomain = field(init=False, repr=False, compare=False)
+    placement: Placement | None = None
+    notes: tuple[str, ...] | None = None
+    error: RocksError | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the attempt has neither succeeded nor failed yet."""
+        return self.notes is None and self.error is None
+
+    @property
+    def is_certainly_off(self) -> bool:
+        """Whether this command held the lease of the machine, and the machine certainly does not run.
+
+        Under a lease of an earlier start an agent may still be working.
+        """
+        if self.step is None or self.notes is not None or self.may_run:
+            return False
+        return self.lease_is_unused or not isinstance(self.step, KeepLease)
+
+    @contextmanager
+    def failing_alone(self) -> Iterator[None]:
+        """Record an error as that of this attempt, so that the others continue."""
+        try:
+            yield
+        except RocksError as error:
+            self.error = error
+
+
+def still_open(attempts: Sequence[Attempt]) -> list[Attempt]:
+    """The attempts that have not ended."""
+    return [attempt for attempt in attempts if attempt.is_open]
+
+
+def take_free_leases(database: Database, attempts: Sequence[Attempt]) -> None:
+    """Read the leases under lock, take those that are free for each machine's container, and commit."""
+    machines = [attempt.vm for attempt in still_open(attempts)]
+    held = leases.read_leases(database, [vm.name for vm in machines], lock=True)
+    holders = leases.disk_holders(database, [key for vm in machines for key in disk_keys(vm)])
+    for attempt in still_open(attempts):
+        vm = attempt.vm
+        with attempt.failing_alone():
+            attempt.step = plan_lease(vm, held.get(vm.name.lower()), holders)
+            # Two machines of one command may have the same disk as well.
+            holders = {**dict.fromkeys(disk_keys(vm), vm.name), **holders}
+    _take(database, [a for a in still_open(attempts) if isinstance(a.step, TakeLease)])
+    database.commit()
+
+
+def settle_leases(
+    database: Database, attempts: Sequence[Attempt], facts: Mapping[str, HostFacts | RocksError]
+) -> None:
+    """Settle leases that were held: a new token when the host has ended the old lease, else the old one.
+
+    That the domain does not run is not enough: an agent that is late could still start it. So the facts were requested
+    with `leases_to_end`; after that no start under the old token is admitted, wherever the new lease is. An
+    interrupted start keeps its token on its host, where its agent may still be working towards the same state. A
+    lease that moves leaves a fence on its old host, which may still have the definition and would start it at its next
+    boot.
+    """
+    free: list[Attempt] = []
+    continued: dict[str, tuple[DiskKey, ...]] = {}
+    fences: list[tuple[str, str, int]] = []
+    for attempt in still_open(attempts):
+        step = attempt.step
+        if isinstance(step, TakeLease) or step is None:
+            continue
+        with attempt.failing_alone():
+            answer = _facts_of_holder(step.lease, facts)
+            runs = is_active(answer, step.lease.name)
+            attempt.is_saved = step.lease.state == SAVED or saved_domain(answer, step.lease) is not None
+            if attempt.is_saved and isinstance(step, AskHolder):
+                raise saved_elsewhere(step.lease, step.host)
+            if attempt.is_saved:
+                attempt.token = step.lease.token  # its disks stay those that it was saved with
+            elif continues(step) or (runs and isinstance(step, KeepLease)):
+                attempt.token = step.lease.token
+                continued[attempt.vm.name] = disk_keys(attempt.vm)
+            elif _has_ended(step.lease, answer):
+                free.append(attempt)
+                if isinstance(step, AskHolder) and step.lease.host:
+                    fences.append((step.lease.host, attempt.vm.name, step.lease.token + 1))
+            elif not runs or not isinstance(step, AskHolder):
+                raise still_at_work(step.lease)
+            else:
+                raise StateError(
+                    f"The host {attempt.vm.name} is already running on {step.lease.host}; before it can start on "
+                    f"{step.host}, stop it there: rocks stop host vm {attempt.vm.name}"
+                )
+    leases.cover_disks(database, continued)
+    leases.put_up_fences(database, fences)
+    _take(database, free)
+
+
+def was_running(attempt: Attempt) -> bool:
+    """Whether the lease was recorded as running before this command, and not as an interrupted start."""
+    return isinstance(attempt.step, KeepLease) and attempt.step.lease.state == RUNNING
+
+
+def was_stopping(attempt: Attempt) -> bool:
+    """Whether a stop of it began and did not end: its host may still be at work on that."""
+    return isinstance(attempt.step, KeepLease) and attempt.step.lease.state == STOPPING
+
+
+def release_unused(database: Database, attempts: Sequence[Attempt]) -> None:
+    """Release the leases of machines that certainly do not run."""
+    unused = [attempt for attempt in attempts if attempt.lease_is_unused and attempt.notes is None]
+    leases.release_keeping_reasons(database, [attempt.vm.name for attempt in unused])
+    for attempt in unused:
+        attempt.lease_is_unused = False
+
+
+def _take(database: Database, attempts: Sequence[Attempt]) -> None:
+    requested = {a.vm.name: (container_of(a.vm).name, disk_keys(a.vm)) for a in attempts}
+    tokens = leases.take_leases(database, requested)
+    for attempt in attempts:
+        attempt.token = tokens[attempt.vm.name.lower()]
+        attempt.lease_is_unused = True
+
+
+def _facts_of_holder(lease: Lease, facts: Mapping[str, HostFacts | RocksError]) -> HostFacts:
+    """The facts of the host of the lease; StateError without them."""
+    assert lease.host is not None
+    answer = facts[lease.host]
+    if isinstance(answer, RocksError):
+        if is_silent(answer):
+            raise holder_is_silent(lease, str(answer))
+        raise holder_cannot_be_asked(lease, str(answer), may_be_off=may_be_off(answer))
+    return answer
+
+
+def _has_ended(lease: Lease, answer: HostFacts) -> bool:
+    return lease.name.lower() in {name.lower() for name in answer.ended}
+
+
+# No transaction is open while a host works (decision 2): a machine's lease is committed before its host gets the
+# request, the outcome after it. What was interrupted before is ended first: a restored database, moves. Each hook
+# commits, too. A command that is killed in between leaves a lease in state `starting`, which the next start or stop of
+# that machine completes or undoes.
 
 
 @dataclass(frozen=True)

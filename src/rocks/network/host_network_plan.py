@@ -1,36 +1,118 @@
-"""The network devices that a host is to have: names by MAC address, bridges, addresses. Pure.
-
-A device of a VM container is a bridge of that name, whose port is the adapter `p` and the name: there VLANs of clusters
-are made, and the host's guests are attached to the bridge. With the option `novtap` or `nobridge` the adapter itself
-has the name. An adapter may also be a bond, whose members have no address. Source: specification §4.2 and §5.5.
-"""
+"""The network devices that a host is to have: names by MAC address, bridges, addresses, options, gateway. Pure."""
 
 from __future__ import annotations
 
 import ipaddress
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import UserError
 from rocks.core.names import printable
 from rocks.inventory.mac_pool import mac_fault
-from rocks.network.device_options import (
-    BondOption,
-    bond_options,
-    is_bond,
-    is_unbridged,
-    is_unreported,
-    uses_dhcp,
-)
-from rocks.network.gateway_rules import host_gateway, is_default, is_on, primary_network
 from rocks.network.guest_connections import LONGEST_DEVICE_NAME, kernel_device
-from rocks.network.network_rules import DEFAULT_MTU_BYTES
-from rocks.network.route_rules import Route
+from rocks.network.network_rules import DEFAULT_MTU_BYTES, attribute_address
+from rocks.network.route_rules import ANYWHERE, ResolvedRoute, Route, device_on
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from rocks.inventory.records import Host, Interface
+
+
+# Options of an interface of a physical host that say how its device is set up. Source: specification §4.2.
+
+BONDING = "bonding"
+"""The module of a bond, whose channel its members name."""
+
+_VALUE = re.compile(r"[A-Za-z0-9_.,:+/-]+", re.ASCII)
+BOND_OPTIONS = frozenset(
+    (
+        *("mode", "miimon", "updelay", "downdelay", "lacp_rate", "xmit_hash_policy", "primary", "primary_reselect"),
+        *("arp_interval", "arp_ip_target", "arp_validate", "ad_select", "fail_over_mac", "min_links"),
+        *("num_grat_arp", "resend_igmp", "packets_per_slave", "all_slaves_active"),
+    )
+)  # fmt: skip
+"""Options of the kernel's bonding driver (Documentation/networking/bonding.rst) that all renderings know."""
+
+BOND_MODES = (
+    *("balance-rr", "active-backup", "balance-xor", "broadcast", "802.3ad", "balance-tlb", "balance-alb"),
+)
+"""The driver's modes, by their number."""
+
+
+class BondOption(NamedTuple):
+    """An option of the bonding driver, by the driver's name."""
+
+    name: str
+    value: str
+
+
+def is_bond(interface: Interface) -> bool:
+    """Whether the interface is a bond of other devices."""
+    return (interface.module or "").lower() == BONDING and bool(interface.device)
+
+
+def boot_mac(interface: Interface, interfaces: Iterable[Interface]) -> str | None:
+    """The MAC address with which a host boots on one of its interfaces; of a bond that of its first adapter."""
+    if interface.mac or not is_bond(interface):
+        return interface.mac
+    return next((one.mac for one in interfaces if one.mac and one.channel == interface.device), None)
+
+
+def is_unreported(interface: Interface) -> bool:
+    """Whether the device is set up by other means: an option that begins with `noreport`."""
+    return _has_option_like(interface, "noreport")
+
+
+def uses_dhcp(interface: Interface) -> bool:
+    """Whether the device gets its address by DHCP: an option that begins with `dhcp`."""
+    return _has_option_like(interface, "dhcp")
+
+
+def is_unbridged(interface: Interface) -> bool:
+    """Whether the device has no bridge on a host of virtual machines: the option `novtap` or `nobridge`."""
+    return interface.has_option("novtap") or interface.has_option("nobridge")
+
+
+def bond_options(interface: Interface) -> tuple[BondOption, ...]:
+    """The options of a bond, with a number of a mode as its name. UserError, with a command, for an unknown one."""
+    found = []
+    for text in (interface.options or "").split():
+        name, equals, value = text.partition("=")
+        if not equals and (name in ("novtap", "nobridge") or name.startswith("dhcp")):
+            continue
+        if name not in BOND_OPTIONS or not _VALUE.fullmatch(value):
+            raise UserError(
+                f'the bond {interface.device} of host {interface.host} has the option "{printable(text)}", which is '
+                f"not valid: rocks set host interface options {interface.host} {interface.device} "
+                'options="mode=active-backup miimon=100"'
+            )
+        if name == "mode":
+            value = _mode(interface, value)
+        found.append(BondOption(name, value))
+    return tuple(found)
+
+
+def _mode(interface: Interface, text: str) -> str:
+    if text.isascii() and text.isdigit() and int(text) < len(BOND_MODES):
+        return BOND_MODES[int(text)]
+    if text not in BOND_MODES:
+        raise UserError(
+            f"the bond {interface.device} of host {interface.host} has the mode {text}, which is none of "
+            f"{', '.join(BOND_MODES)}: rocks set host interface options {interface.host} {interface.device}"
+        )
+    return text
+
+
+def _has_option_like(interface: Interface, beginning: str) -> bool:
+    return any(one.startswith(beginning) for one in (interface.options or "").replace(",", " ").split())
+
+
+# A device of a VM container is a bridge of that name, whose port is the adapter `p` and the name: there VLANs of
+# clusters are made, and the host's guests are attached to the bridge. With the option `novtap` or `nobridge` the
+# adapter itself has the name. An adapter may also be a bond, whose members have no address. Source: specification §4.2
+# and §5.5.
 
 _DEVICE = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*", re.ASCII)
 _MAC = re.compile(r"(?:[0-9a-f]{2}:){5}[0-9a-f]{2}", re.ASCII)
@@ -285,3 +367,58 @@ def _distinct(host: Host, planned: Sequence[_Planned], left: list[LeftOut]) -> l
             reason = f"another device has the {keys[twice]} {twice}: rocks list host interface {host.name}"
             left.append(left_out_interface(interface, reason))
     return found
+
+
+# The gateway and the default route of a host: for its installation, its profile and its own files.
+
+GATEWAY_ATTRIBUTE = "Kickstart_PrivateGateway"
+
+# each is asked for once for each route
+_interface = lru_cache(ipaddress.IPv4Interface)
+_gateway_address = lru_cache(ipaddress.IPv4Address)
+
+
+def host_gateway(host: Host) -> str:
+    """The gateway of the host's default route, else of the attribute, or ''. UserError for an invalid attribute."""
+    if any(is_default(one.route) for one in host.routes):
+        return default_gateway(host.routes)
+    return attribute_address(GATEWAY_ATTRIBUTE, host.attribute(GATEWAY_ATTRIBUTE).strip())
+
+
+def default_route(host: Host) -> tuple[str, str]:
+    """(gateway, device) of a host's default route, each '' when there is none; no host is its own gateway.
+
+    The device is that on the primary network, or that of a route through a network.
+    """
+    route = next((one.route for one in host.routes if is_default(one.route)), None)
+    if route is not None and not route.gateway:
+        return "", device_on(host.interfaces, route.subnet)
+    gateway = host_gateway(host)
+    if gateway in (one.ip for one in host.interfaces):
+        gateway = ""
+    return gateway, device_on(host.interfaces, primary_network(host))
+
+
+def primary_network(host: Host) -> str:
+    """The network that names the host: the attribute `primary_net`, or private."""
+    return host.attribute("primary_net")
+
+
+def is_default(route: Route) -> bool:
+    """Whether it is the default route."""
+    return (route.network, route.netmask) == (ANYWHERE, ANYWHERE)
+
+
+def is_on(address: str, gateway: str) -> bool:
+    """Whether the gateway is another host on the network of a device with that address."""
+    own = _interface(address)
+    try:
+        other = _gateway_address(gateway)
+    except ValueError:
+        return False
+    return other in own.network and other != own.ip
+
+
+def default_gateway(routes: Iterable[ResolvedRoute]) -> str:
+    """The gateway of the default route; '' when there is none, or none by a gateway."""
+    return next((one.route.gateway for one in routes if is_default(one.route)), "")

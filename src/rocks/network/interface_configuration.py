@@ -10,7 +10,7 @@ from rocks.core.values import check_text
 from rocks.inventory.inventory_lock import lock_inventory
 from rocks.inventory.records import PRIVATE_NETWORK, Interface
 from rocks.network import interface_records as table
-from rocks.network.device_options import BONDING, bond_options
+from rocks.network.host_network_plan import BONDING, bond_options
 from rocks.network.interface_configuration_plan import Configuration, Row, plan_configuration
 from rocks.network.interfaces import InterfaceParameters, add_interface, check_mac_unused, find_rows
 from rocks.network.limits import OPTIONS_LONGEST

@@ -18,7 +18,7 @@ from rocks.inventory.cluster_records import members, on_vlans, own_members, shar
 from rocks.inventory.hosts import check_interface_name_unused
 from rocks.inventory.inventory_lock import lock_inventory
 from rocks.inventory.loaded_host_records import which_are_vms
-from rocks.leases.unknown_machines import check_addition
+from rocks.leases.fences import check_addition
 from rocks.network import interface_records as table
 from rocks.network.cluster_vlans import claim_own_vlans, move_vlan, other_owner_of_vlan
 from rocks.network.interface_rules import (

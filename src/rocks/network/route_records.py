@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rocks.database.sets import among, in_order
-from rocks.network.gateway_rules import default_gateway
+from rocks.network.host_network_plan import default_gateway
 from rocks.network.route_rules import (
     Route,
     RouteOwner,

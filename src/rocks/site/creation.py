@@ -14,7 +14,7 @@ from rocks.inventory.attributes.records import global_attributes
 from rocks.inventory.hosts import add_host
 from rocks.inventory.loaded_host_records import physical_hosts
 from rocks.inventory.new_host_parameters import HostParameters
-from rocks.machine import change_records as vm_changes
+from rocks.machine import record as vm_changes
 from rocks.network import network_records as subnets
 from rocks.network.interface_records import list_interfaces
 from rocks.network.interfaces import InterfaceParameters, add_interface

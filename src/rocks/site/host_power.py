@@ -25,8 +25,8 @@ from rocks.inventory.power_commands import (
     ipmi_steps,
     reads_on,
 )
+from rocks.leases.lease import leases_of_hosts
 from rocks.leases.plan import MOVING
-from rocks.leases.records import leases_of_hosts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -13,8 +13,8 @@ from rocks.core.names import first_few
 from rocks.inventory import cluster_records as clusters
 from rocks.inventory import node_records as nodes
 from rocks.inventory.host_records import find_local_host
-from rocks.leases import records as leases
-from rocks.leases.machine_locks import check_not_moving
+from rocks.leases import lease as leases
+from rocks.leases.lease import check_not_moving
 from rocks.network.dns.changes import names_after_commit
 
 if TYPE_CHECKING:

@@ -10,10 +10,10 @@ from rocks.inventory import node_records as nodes
 from rocks.inventory.hosts import check_name_unused
 from rocks.inventory.inventory_lock import lock_inventory, unlock_inventory
 from rocks.inventory.loaded_host_records import which_are_vms
-from rocks.leases import records as leases
-from rocks.leases.machine_locks import ensure_locked
-from rocks.leases.unknown_machines import check_names_are_not_held
-from rocks.machine import records as table
+from rocks.leases import lease as leases
+from rocks.leases.fences import check_names_are_not_held
+from rocks.leases.lease import ensure_locked
+from rocks.machine import record as table
 from rocks.network.dns.changes import names_after_commit
 from rocks.storage.volumes import move_records as image_moves
 from rocks.storage.volumes import place_records as image_places

@@ -11,10 +11,10 @@ from rocks.core.errors import RocksError, without_errors
 from rocks.inventory import cluster_records as clusters
 from rocks.inventory.host_requests import is_silent, open_fleet
 from rocks.inventory.loaded_host_records import load_hosts, physical_hosts
-from rocks.leases import records as leases
+from rocks.leases import lease as leases
 from rocks.leases.machine_requests import contact_hosts
 from rocks.machine import listing_records as vm_listing
-from rocks.machine.disks import copy_records as disk_copies
+from rocks.machine import record as disk_copies
 from rocks.site.checks.checks import AT_ONCE, HOST_SECONDS, check_site
 from rocks.site.metrics import SiteCounts, metrics_text, site_metrics
 from rocks.site.overview_rules import (

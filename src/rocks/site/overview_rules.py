@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.names import counted
 from rocks.core.terminal import one_line
-from rocks.leases.plan import MOVING
-from rocks.machine.disks.copy_rules import doubt_line
-from rocks.machine.moves.live_end_rules import is_off_on_both
+from rocks.leases.plan import MOVING, is_off_on_both
+from rocks.machine.disks import doubt_line
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Mapping, Sequence

@@ -16,8 +16,8 @@ from rocks.database.connection import Database
 from rocks.database.driver import run_once
 from rocks.database.migrate import bring_up_to_date, read_version
 from rocks.database.versions import newest_version
-from rocks.leases import records as leases
-from rocks.leases.epoch import count_restore
+from rocks.leases import lease as leases
+from rocks.leases.lease import count_restore
 from rocks.trust.audit_records import copy_entries
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from rocks.database.connection import Database
 from rocks.database.locks import own_folder
 from rocks.database.migrate import read_version
 from rocks.database.versions import newest_version
-from rocks.leases.epoch import forget_record
+from rocks.leases.lease import forget_record
 from rocks.site import archive
 from rocks.site.archive import backup_folder, read_files, read_site, site_folder
 from rocks.site.replacement_records import drop_beside, exchange_rows, load_beside

@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from rocks.machine.host.files.owners import ImageOwners
+from rocks.machine.host.files import ImageOwners
 
 SOURCES = Path(__file__).resolve().parents[3] / "src"
 AGENT = """#!/bin/sh

@@ -11,7 +11,7 @@ import pytest
 from rocks.core.errors import RocksError, StateError
 from rocks.fleet.wire.disk_files import Erase, GiveImageRequest, ImagesRequest, RemoveImageRequest
 from rocks.fleet.wire.requests import ResumeDomain
-from rocks.machine.host.files import block
+from rocks.machine.host import files
 from rocks.machine.host.libvirt.device_xml import changed_lease
 from rocks.machine.host.libvirt.domain_xml import DiskIdentity
 from tests.contract.agents import ask
@@ -89,8 +89,8 @@ def test_a_block_device_without_a_stable_identity(
     status = Path(loop).stat()
     (tmp_path / "sys" / name).mkdir(parents=True)
     (tmp_path / "sys" / f"{os.major(status.st_rdev)}:{os.minor(status.st_rdev)}").symlink_to(name)
-    monkeypatch.setattr(block, "_SYSFS", tmp_path / "sys")
-    monkeypatch.setattr(block, "_ZFS_LINKS", tmp_path / "zvol")
+    monkeypatch.setattr(files, "_SYSFS", tmp_path / "sys")
+    monkeypatch.setattr(files, "_ZFS_LINKS", tmp_path / "zvol")
     spec = attacked.spec(Path(loop), is_block=True)
     assert "no UUID, WWID or serial number" in attacked.start(spec)
     with pytest.raises(StateError, match="use a volume of LVM or ZFS, or an image file"):
@@ -113,7 +113,7 @@ def test_a_machine_is_resumed_after_a_boot_that_gave_its_device_another_number(
     attacked.domains.suspend("vm")
     document = attacked.domains.document("vm")
     attacked.domains.set_lease("vm", changed_lease(document, added=[DiskIdentity(loop, 1, 0)]))
-    identity = block.identity_of(Path(loop).stat().st_rdev)
+    identity = files.identity_of(Path(loop).stat().st_rdev)
     attacked.host.image_owners.set_device(identity, loop, THEIRS)
     assert "was replaced" in attacked.perform(ResumeDomain("vm"))
     attacked.host.image_owners.set_device(identity, loop, MINE)

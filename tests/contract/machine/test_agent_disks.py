@@ -15,9 +15,8 @@ import pytest
 from rocks.core.errors import StateError
 from rocks.fleet.wire.disk_files import ImagesRequest, RemoveImageRequest
 from rocks.fleet.wire.requests import DiskSpec, ResumeDomain
-from rocks.machine.host.files import paths
-from rocks.machine.host.files.owners import ATTRIBUTE
-from rocks.machine.host.files.qemu_owner import QemuOwner
+from rocks.machine.host import files
+from rocks.machine.host.files import ATTRIBUTE, QemuOwner
 from tests.contract.agents import ask
 from tests.contract.attacked_host import MINE, THEIRS, Attacked, done
 from tests.contract.outcomes import refused
@@ -351,7 +350,7 @@ def test_a_disk_that_is_replaced_while_the_guest_is_paused(attacked: Attacked) -
 
 def test_only_qemu_enters_the_folder(attacked: Attacked, monkeypatch: pytest.MonkeyPatch) -> None:
     """A folder that this system makes has QEMU's group; with an account of libvirt's on the host."""
-    monkeypatch.setattr(paths, "qemu_owner", lambda: QemuOwner(64055, 64055))
+    monkeypatch.setattr(files, "qemu_owner", lambda: QemuOwner(64055, 64055))
     assert attacked.start(attacked.spec(attacked.images / "below" / "vm.vda")) == ""
     status = (attacked.images / "below").stat()
     assert (status.st_mode & 0o777, status.st_uid, status.st_gid) == (0o710, 0, 64055)
@@ -359,10 +358,10 @@ def test_only_qemu_enters_the_folder(attacked: Attacked, monkeypatch: pytest.Mon
 
 def test_a_folder_of_the_site_keeps_its_mode(attacked: Attacked, monkeypatch: pytest.MonkeyPatch) -> None:
     """Such as a /home of mode 0711, whose users must still enter it."""
-    monkeypatch.setattr(paths, "qemu_owner", lambda: QemuOwner(64055, 64055))
+    monkeypatch.setattr(files, "qemu_owner", lambda: QemuOwner(64055, 64055))
     before = attacked.images.stat()
     assert attacked.start(attacked.spec(attacked.images / "vm.vda")) == ""
-    with paths.opened_folder(str(attacked.images)):
+    with files.opened_folder(str(attacked.images)):
         status = attacked.images.stat()
     assert (status.st_mode & 0o777, status.st_gid) == (0o711, before.st_gid)
 
@@ -418,10 +417,10 @@ def test_a_path_that_leads_elsewhere_than_its_folders(attacked: Attacked, tmp_pa
         (tmp_path / place).mkdir(exist_ok=True)
         (tmp_path / place / "vm.vda").write_bytes(b"")
     with (
-        paths.opened_folder(str(attacked.images)) as folder,
+        files.opened_folder(str(attacked.images)) as folder,
         pytest.raises(StateError, match="leads to another file than its folders do"),
     ):
-        paths.open_file(folder, "vm.vda", str(tmp_path / "exchanged" / "vm.vda"))
+        files.open_file(folder, "vm.vda", str(tmp_path / "exchanged" / "vm.vda"))
 
 
 def test_names_that_are_no_text_hide_no_other_image(attacked: Attacked) -> None:

@@ -24,7 +24,7 @@ from rocks.fleet.wire.requests import (
     base_path,
 )
 from rocks.library.streams import send_image
-from rocks.machine.host.files.owners import ATTRIBUTE
+from rocks.machine.host.files import ATTRIBUTE
 from rocks.machine.host.host import Host
 from rocks.machine.host.libvirt.fake import FakeDomains
 from rocks.network.host.fake import FakeLinks

@@ -7,7 +7,7 @@ import pytest
 
 from rocks.fleet.wire.facts import FactsRequest, Fence, LeaseEnd
 from rocks.fleet.wire.requests import PauseDomain, ResumeDomain, StopDomain
-from rocks.machine.host import fences
+from rocks.machine.host import facts as fences
 from tests.contract.agents import Agent, start
 
 

@@ -17,11 +17,10 @@ from rocks.fleet.wire.requests import (
     StartDomain,
     StopDomain,
 )
-from rocks.machine.host import guest_links
+from rocks.machine.host import change, guest_network
 from rocks.machine.host.disks import ensure_disk
-from rocks.machine.host.files.owners import ImageOwners
-from rocks.machine.host.guest_links import restore_links
-from rocks.machine.host.libvirt import change
+from rocks.machine.host.files import ImageOwners
+from rocks.machine.host.guest_network import restore_links
 from rocks.machine.host.libvirt.domain_xml import DiskIdentity
 from rocks.network.host.packet_filter.programs import Rule, Sender, rules_for
 from tests.contract.agents import VLAN, Agent, start
@@ -223,7 +222,7 @@ def test_devices_are_restored_after_a_boot(agent: Agent, monkeypatch: pytest.Mon
     rebooted = Agent(agent.folder)
     made, errors = restore_links(rebooted.host, 0)
     assert made == ["ptrunk.7"] and "has no network device other" in str(errors[0])
-    monkeypatch.setattr(guest_links, "wait_seconds", lambda _: rebooted.links.add("other", "veth"))
+    monkeypatch.setattr(guest_network, "wait_seconds", lambda _: rebooted.links.add("other", "veth"))
     assert restore_links(rebooted.host, patience(60)) == (["other.9"], [])
     assert restore_links(rebooted.host, 0) == ([], [])
     (agent.folder / "state" / "links" / "b").write_text("?")

@@ -17,9 +17,9 @@ from rocks.fleet.wire.requests import (
     ResumeDomain,
     StopDomain,
 )
-from rocks.machine.host.guest_links import sync_links
-from rocks.machine.host.moves import arriving_volumes as arriving_images
-from rocks.machine.host.moves import live as live_moves
+from rocks.machine.host import disks as arriving_images
+from rocks.machine.host import live_move as live_moves
+from rocks.machine.host.guest_network import sync_links
 from rocks.storage.device_mapper.tables import Linear, Placeholder
 from tests.contract.agents import VLAN, Agent
 from tests.contract.outcomes import refused

@@ -19,8 +19,8 @@ from rocks.fleet.wire.requests import (
     StopDomain,
 )
 from rocks.machine.host import operations
+from rocks.machine.host.facts import read_machine
 from rocks.machine.host.host import Host
-from rocks.machine.host.host_facts import read_machine
 from rocks.machine.host.libvirt import accelerator
 from rocks.machine.host.libvirt.domain_xml import parse_domain
 from tests.contract.agents import VLAN, Agent, start, xml

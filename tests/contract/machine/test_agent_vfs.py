@@ -19,11 +19,11 @@ from rocks.fleet.wire.requests import (
     StopDomain,
     VfSpec,
 )
-from rocks.machine.host.guest_functions import restore_vfs
+from rocks.machine.host.guest_network import restore_vfs
 from rocks.machine.host.libvirt.domain_xml import parse_domain, vf_addresses
 from rocks.network.host.packet_filter.fake import FakeFilters
 from rocks.network.sriov.host import guests as guest_vfs
-from rocks.network.sriov.host import records as vf_records
+from rocks.network.sriov.host import guests as vf_records
 from rocks.network.sriov.host.rules import NO_MAC
 from tests.contract.agents import Agent, leased_xml
 from tests.contract.outcomes import refused
@@ -289,7 +289,7 @@ def boot(agent: VfAgent, monkeypatch: pytest.MonkeyPatch) -> None:
     adapter = agent.vfs.adapters["trunk"]
     agent.vfs.adapters["trunk"] = adapter._replace(vfs=())
     monkeypatch.setattr(vf_records, "boot_id", lambda: "next")
-    for module in ("rocks.machine.host.guest_functions", "rocks.network.sriov.host.guests"):
+    for module in ("rocks.machine.host.guest_network", "rocks.network.sriov.host.guests"):
         monkeypatch.setattr(f"{module}.boot_id", lambda: "next")
 
 

@@ -12,8 +12,8 @@ import pytest
 
 from rocks.fleet.settings import HostAddress
 from rocks.fleet.wire.live_moves import DIRECT_PORTS, Arrival, DirectWay
-from rocks.machine.host.moves import direct_way as ends
-from rocks.machine.moves.direct_certificate import direct_way
+from rocks.machine.host import live_move as ends
+from rocks.machine.live_move import direct_way
 from tests.patience import patience
 
 NEW = HostAddress("new", "127.0.0.1")

@@ -13,8 +13,8 @@ from rocks.core.errors import HostError
 from rocks.core.image_blocks import content_of
 from rocks.fleet.settings import FleetSettings, HostAddress
 from rocks.fleet.wire.disk_moves import moving_path
-from rocks.machine.host.files.owners import ImageOwners
-from rocks.machine.moves.disk_streams import MovingDisk, move_disk
+from rocks.machine.host.files import ImageOwners
+from rocks.machine.move import MovingDisk, move_disk
 from tests.contract.attacked_host import MINE, THEIRS
 from tests.contract.machine.disk_agents import mark, write_agent
 from tests.contract.outcomes import refused
@@ -193,7 +193,7 @@ def test_a_disk_that_changes_meanwhile_does_not_arrive(move: Move) -> None:
 def test_a_full_file_system_is_not_left_full(move: Move) -> None:
     move.agent(
         "import errno\n"
-        "import rocks.machine.host.moves.disks as moves\n"
+        "import rocks.machine.host.move as moves\n"
         "whole = moves.write_block\n"
         "def write(descriptor, offset, block):\n"
         "    if offset > 100_000_000: raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))\n"
@@ -212,7 +212,7 @@ def test_a_disk_does_not_arrive_where_a_file_system_is_not_mounted(move: Move) -
     """Its copy would be hidden by the mount, and a start would make a disk without content."""
     table = move.folder / "fstab"
     table.write_text(f"/dev/vdb {move.new} xfs defaults 0 0\n")
-    move.agent(f"from rocks.machine.host.files import paths\npaths._FSTAB = Path({str(table)!r})")
+    move.agent(f"from rocks.machine.host import files\nfiles._FSTAB = Path({str(table)!r})")
     move.refused(f"is not created: the file system of {move.new} is not mounted")
     assert not move.new.exists() or list(move.new.iterdir()) == []
     move.agent()
@@ -254,7 +254,7 @@ def test_a_host_that_sends_something_else_is_not_believed(move: Move) -> None:
 
 def test_two_commands_do_not_write_one_disk(move: Move) -> None:
     """The second one waits for a moment, and is refused; the first one goes on."""
-    move.agent("import rocks.machine.host.moves.disks as moves\nmoves._LOCK_SECONDS = 0.5")
+    move.agent("import rocks.machine.host.move as moves\nmoves._LOCK_SECONDS = 0.5")
     seen: list[str] = []
 
     def second(passed: int) -> None:

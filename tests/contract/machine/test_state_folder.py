@@ -19,8 +19,8 @@ from rocks.fleet.wire.infiniband import InfinibandRequest, PartitionSpec
 from rocks.fleet.wire.network import LinkPlan, SyncLinksRequest
 from rocks.fleet.wire.request import Request
 from rocks.fleet.wire.requests import DiskSpec, LinkSpec, PerformRequest, StartDomain, StopDomain, VfSpec
-from rocks.machine.host.files.owners import ImageOwners
-from rocks.machine.host.guest_links import restore_links
+from rocks.machine.host.files import ImageOwners
+from rocks.machine.host.guest_network import restore_links
 from rocks.machine.host.hook import note_end
 from rocks.machine.host.libvirt import accelerator
 from rocks.network.infiniband.host.pkey_rules import InfinibandVf

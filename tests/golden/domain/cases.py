@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from rocks.inventory.records import BootAction, Disk, VirtualMachine
-from rocks.machine.domain.domain import InstallBoot
-from rocks.machine.placement.shapes import Cell, Placement
+from rocks.machine.domain import InstallBoot
+from rocks.machine.placement import Cell, Placement
 from rocks.network.guest_connections import Bridged, Connection, Unconnected, VirtualFunction, VlanMacvtap
 from tests.unit.machines import machine
 

@@ -11,16 +11,14 @@ import pytest
 from lxml import etree
 
 import rocks.machine.domain
-from rocks.machine.domain.domain import domain_lines, with_lease
+from rocks.machine.domain import domain_lines, with_lease
 from rocks.network.filter_plan import FilterPlan, Sender
 from tests.golden.domain.cases import CASES, Case
 from tests.golden.files import check_golden
 
 FOLDER = Path(__file__).parent
 SCHEMA = Path("/usr/share/libvirt/schemas/domain.rng")
-SOURCES = tuple(
-    Path(rocks.machine.domain.__path__[0], f"{name}.py") for name in ("domain", "cpus", "devices", "disks")
-)
+SOURCES = (Path(rocks.machine.domain.__file__),)
 NETWORK = FilterPlan(
     True,
     (

@@ -6,7 +6,7 @@ from rocks.install.host_profiles import HostOfSite
 from rocks.install.profile_values import ServedDistribution
 from rocks.inventory.appliance_records import Appliance
 from rocks.inventory.records import Host, Network
-from rocks.network.firewall.nft_rules import FirewallHost, firewall_file
+from rocks.network.firewall.nft import FirewallHost, firewall_file
 from rocks.network.firewall.rules import FirewallRule
 from rocks.network.route_rules import ResolvedRoute, Route
 from tests.unit.machines import PRIVATE, container, interface

@@ -32,7 +32,7 @@ SUBJECTS = (
     "src/rocks/agent",
     "src/rocks/cli/launch.py",
     "src/rocks/cli/main.py",
-    "src/rocks/machine/domain",
+    "src/rocks/machine/domain.py",
     "lab/guest",
     "packaging/files/rocks-agent*",
     "packaging/files/units/rocks-agent*",

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 import rocks
-from rocks.cluster import addition
-from rocks.cluster.images import ClusterImages
+from rocks.cluster import add
+from rocks.cluster.add import ClusterImages
 from rocks.database.connection import Database
 from rocks.inventory.attributes.changes import add_attribute, set_attribute
 from rocks.inventory.hosts import set_comment
-from rocks.machine.changes import VmChanges, set_vms
+from rocks.machine.change import VmChanges, set_vms
 from rocks.site.host_removal import remove_part
 from tests.patience import patience
 from tests.system.commands.conftest import Site
@@ -262,7 +262,7 @@ def test_the_order_of_named_machines_is_not_that_of_locks(vm_site: Site) -> None
 
     other = threading.Thread(target=set_all)
     other.start()
-    vm_site.patch.setattr("rocks.machine.changes.set_attribute", set_one)
+    vm_site.patch.setattr("rocks.machine.change.set_attribute", set_one)
     with Database(settings) as database:
         set_vms(database, names[::-1], VmChanges(max_cpus=64, max_memory_mb=65536))
         database.commit()
@@ -336,7 +336,7 @@ def test_an_image_is_not_removed_under_a_cluster_that_is_being_added(
     """The removal begins when the images of the cluster were read, and before anything of it is stored."""
     vm_site.done("add image debian", f"file={disk}")
     removals: list[tuple[int, str]] = []
-    read = addition.read_images
+    read = add.read_images
 
     def read_then_remove(*given: Any) -> ClusterImages:
         found = read(*given)
@@ -344,7 +344,7 @@ def test_an_image_is_not_removed_under_a_cluster_that_is_being_added(
         removals.extend(ends([start(processes, "remove", "image", "debian")]))
         return found
 
-    vm_site.patch.setattr(addition, "read_images", read_then_remove)
+    vm_site.patch.setattr(add, "read_images", read_then_remove)
     added = vm_site.rocks("add cluster 203.0.113.30 1", *CLUSTER, "fe-name=one", "image=debian")
     assert added.status == 0, added.err
     ((status, error),) = removals
@@ -361,7 +361,7 @@ def test_of_a_cluster_and_the_removal_of_its_image_one_wins(
     for number in range(ROUNDS):
         image, name = f"debian-{number}", f"fe-{number}"
         vm_site.done("add image", image, f"file={disk}")
-        addition = (
+        add = (
             "add",
             "cluster",
             f"203.0.113.{40 + number}",
@@ -370,7 +370,7 @@ def test_of_a_cluster_and_the_removal_of_its_image_one_wins(
             f"fe-name={name}",
             f"image={image}",
         )
-        both = [addition, ("remove", "image", image)]
+        both = [add, ("remove", "image", image)]
         outcomes = ends([start(processes, *line) for line in (both if number % 2 else reversed(both))])
         assert sorted(status for status, _ in outcomes) == [0, 1], outcomes
         assert all("Traceback" not in error for _, error in outcomes)

@@ -11,9 +11,8 @@ from rocks.database.connection import Database
 from rocks.database.settings import Settings
 from rocks.fleet.wire.facts import HostFacts
 from rocks.fleet.wire.leases import EPOCH_TOKENS
-from rocks.leases import comparison
-from rocks.leases.epoch import begin_epoch, ensure_epoch, read_epoch, read_record
-from rocks.leases.records import take_leases
+from rocks.leases import after_restore
+from rocks.leases.lease import begin_epoch, ensure_epoch, read_epoch, read_record, take_leases
 
 REQUEST = {"web": ("vmc-0-0", ())}
 
@@ -118,9 +117,9 @@ class Hosts:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.epochs = {"h1": 0, "h2": 0}
         self.busy: set[str] = set()
-        monkeypatch.setattr(comparison, "hosts_with_machines", lambda _: list(self.epochs))
-        monkeypatch.setattr(comparison, "open_fleet", lambda *_: nullcontext())
-        monkeypatch.setattr(comparison, "contact_hosts", self.ask)
+        monkeypatch.setattr(after_restore, "hosts_with_machines", lambda _: list(self.epochs))
+        monkeypatch.setattr(after_restore, "open_fleet", lambda *_: nullcontext())
+        monkeypatch.setattr(after_restore, "contact_hosts", self.ask)
 
     def ask(self, *_: object, epoch: int, **more: object) -> dict[str, HostFacts | RocksError]:
         """Raise the epochs of the hosts that are not busy; the facts."""
@@ -143,7 +142,7 @@ def test_a_comparison_without_findings_changes_nothing(
     grant(database)
     before = read_epoch(database)
     hosts.busy = {"h2"}
-    comparison.compare_leases(database, print)
+    after_restore.compare_leases(database, print)
     assert read_epoch(database) == read_record(database) == before
     assert hosts.epochs == {"h1": 0, "h2": 0}
 
@@ -157,7 +156,7 @@ def test_an_impossible_epoch_is_the_error_of_its_host_alone(
     with pytest.raises(
         StateError, match="h1 reports lease epoch 1000000 .*, which no cluster database of this site"
     ):
-        comparison.compare_leases(database, print)
+        after_restore.compare_leases(database, print)
     assert hosts.epochs["h2"] == 0
     assert read_epoch(database) == read_record(database) == before
 
@@ -169,7 +168,7 @@ def test_a_comparison_that_was_cut_off_is_repeated_by_the_next_start(
     hosts = Hosts(monkeypatch)
     hosts.epochs["h1"], hosts.busy = 3, {"h2"}
     with pytest.raises(StateError, match="h2"):
-        comparison.compare_leases(database, print)
+        after_restore.compare_leases(database, print)
     assert hosts.epochs == {"h1": 4, "h2": 0}
     assert not read_epoch(database).follows(read_record(database))
     hosts.busy = set()

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from rocks.database.connection import Database
-from rocks.leases import comparison_records
-from rocks.leases import records as leases
+from rocks.leases import after_restore
+from rocks.leases import lease as leases
 from rocks.network.infiniband import partition_records
 from tests.unit.leases.interleavings import programs
 
@@ -112,7 +112,7 @@ def test_a_machine_that_is_found_keeps_its_parts_under_its_spelling(database: Da
     other = NAME.upper()
     leases.take_leases(database, {NAME: ("a", [("a", "/vda")])})
     give_parts(database)
-    comparison_records.record_found(database, [(other, 5, "a")])
+    after_restore.record_found(database, [(other, 5, "a")])
     lease = leases.read_leases(database, [other])[NAME]
     assert (lease.name, lease.token, lease.state) == (other, 5, "running")
     assert database.rows("SELECT Name FROM ib_key_uses") == [(other,)]

@@ -23,7 +23,7 @@ from rocks.fleet.known_hosts import parse_host_key, record_host_keys
 from rocks.fleet.settings import FleetSettings, HostAddress
 from rocks.network.firewall import changes as firewalls
 from rocks.network.firewall import deployment as on_host
-from rocks.network.firewall.nft_rules import UNIT_TEXT
+from rocks.network.firewall.nft import UNIT_TEXT
 from tests.patience import patience
 from tests.system.commands.conftest import Site, rocks, site  # noqa: F401
 from tests.waiting import at_once, wait_until

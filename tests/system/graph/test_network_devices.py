@@ -16,9 +16,8 @@ from rocks.install.graph.tags import read_node
 from rocks.install.graph_files import shell_functions
 from rocks.install.host_profiles import network_values
 from rocks.inventory.records import Host
-from rocks.network.device_options import BondOption
 from rocks.network.host_network_files import network_files, removal_text
-from rocks.network.host_network_plan import DeviceRoute, HostDevice, plan_network
+from rocks.network.host_network_plan import BondOption, DeviceRoute, HostDevice, plan_network
 from rocks.network.route_rules import ResolvedRoute, Route
 from tests.patience import patience
 from tests.unit.install.graph.hosts import context

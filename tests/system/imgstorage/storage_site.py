@@ -15,10 +15,10 @@ from rocks.fleet.wire.errors import AgentError
 from rocks.fleet.wire.facts import DiskFact, DomainFact, DomainState, HostFacts
 from rocks.fleet.wire.placement import ShapeQuestion
 from rocks.fleet.wire.requests import DiskSpec, OperationOutcome, StartDomain
+from rocks.leases import lease as leases
 from rocks.leases import machine_requests
-from rocks.leases import records as leases
 from rocks.machine.host.libvirt.domain_xml import parse_domain
-from rocks.machine.start_plan import plan_start
+from rocks.machine.plans import plan_start
 from tests.system.commands.conftest import Ended, Site
 from tests.system.imgstorage.image_site import HOSTS, NAS, ImageSite
 

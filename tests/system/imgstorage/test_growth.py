@@ -7,7 +7,7 @@ import pytest
 
 from rocks.core.errors import HostError
 from rocks.core.units import BYTES_PER_GIB, BYTES_PER_SECTOR
-from rocks.machine import change_records as vm_changes
+from rocks.machine import record as vm_changes
 from rocks.storage.device_mapper.tables import Linear
 from rocks.storage.volumes import volumes as nas_growth
 from tests.system.imgstorage.image_site import NAS

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import pytest
 
-from rocks.machine.disks.volumes import map_vm_images
-from rocks.machine.records import load_vms
+from rocks.machine.record import load_vms
+from rocks.machine.volumes import map_vm_images
 from rocks.storage.volumes import move_records as image_moves
 from rocks.storage.volumes.move_records import ImageMove
 from rocks.storage.wire import requests as wire

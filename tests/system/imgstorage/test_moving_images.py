@@ -15,10 +15,9 @@ from rocks.fleet.wire.facts import DiskFact, DomainFact, DomainState, HostFacts
 from rocks.fleet.wire.live_moves import Arrive, Leave, Result
 from rocks.fleet.wire.requests import Operation, OperationOutcome, ResumeDomain, StartDomain, StopDomain
 from rocks.leases import machine_requests
-from rocks.machine import converge, takeover
+from rocks.machine import converge, stop
+from rocks.machine import live_move as live_moves
 from rocks.machine import start as vm_start
-from rocks.machine.moves import live as live_moves
-from rocks.machine.moves import live_ends as live_move_ends
 from rocks.storage.device_mapper.tables import Linear, Placeholder, Snapshot
 from rocks.storage.volumes import map_batches
 from tests.system.commands.conftest import Ended
@@ -117,9 +116,9 @@ def played(
     name = re.sub(r"[^a-z]+", "-", request.node.name.removeprefix("test_")).strip("-")
     made = PlayedHosts(storage, storage.add_vm(name))
     storage.done("set", "host", "attr", OTHER, "img_sync", "yes")
-    for module in (vm_start, live_moves, live_move_ends, takeover):
+    for module in (vm_start, live_moves, live_moves, stop):
         monkeypatch.setattr(module, "contact_hosts", made.contact_hosts)
-    for module in (converge, live_move_ends, takeover):
+    for module in (converge, live_moves, stop):
         monkeypatch.setattr(module, "perform_operations", made.perform_operations)
     monkeypatch.setattr(machine_requests, "contact_hosts", made.contact_hosts)
     monkeypatch.setattr(live_moves, "move_live", made.move_live)
@@ -265,10 +264,10 @@ def test_off(played: PlayedHosts, has_died: bool) -> None:
 def test_killed(played: PlayedHosts, moment: str) -> None:
     """Before or after each step; the same command goes on, and the guest goes on once, with its last write."""
     place = {
-        "unmap": (live_move_ends, "release_images"),
+        "unmap": (live_moves, "release_images"),
         "map": (map_batches, "map_arrived"),
-        "resume": (live_move_ends, "ResumeDomain"),
-        "record": (live_move_ends, "record_move"),
+        "resume": (live_moves, "ResumeDomain"),
+        "record": (live_moves, "record_move"),
     }[moment]
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KilledError):
         patch.setattr(*place, die)

@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from rocks.cluster import clones as cluster_clones
-from rocks.cluster import volume_clones as nas_clones
+from rocks.cluster import clone as cluster_clones
 from rocks.core.errors import HostError
 from rocks.database.connection import Database
 from rocks.inventory.inventory_lock import LOCK as INVENTORY
@@ -116,7 +115,7 @@ def test_what_an_interrupted_command_made_is_used_or_made_anew(
 ) -> None:
     """The volumes are made before the commit: killed between them, the database has nothing."""
 
-    clone = nas_clones.create_volumes
+    clone = cluster_clones.create_volumes
 
     def made_then_killed(*arguments: Any) -> None:
         clone(*arguments)
@@ -141,7 +140,7 @@ def test_what_a_killed_command_left_is_no_disk_of_another_cluster(
 ) -> None:
     """Its owner would have the passwords and keys of the first one. A recorded copy starts with its own disk."""
     storage, name = original.storage, original.name
-    clone = nas_clones.create_volumes
+    clone = cluster_clones.create_volumes
 
     def made_then_killed(*arguments: Any) -> None:
         with Database(storage.cluster.database.settings) as other:

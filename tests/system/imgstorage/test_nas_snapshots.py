@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from rocks.core.errors import ToolError
+from rocks.machine import nas_snapshots
 from rocks.machine.host.libvirt import freezing
-from rocks.machine.snapshots import nas_snapshots
 from tests.system.imgstorage.image_site import NAS
 from tests.system.imgstorage.storage_site import STOP, KilledError, Storage, die
 from tests.system.imgstorage.test_saves import SAVE, Guests, guests

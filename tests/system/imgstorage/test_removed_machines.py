@@ -13,8 +13,8 @@ from rocks.commands._shared import vm_removal as removal_with_hooks
 from rocks.core.errors import RocksError
 from rocks.database.connection import Database
 from rocks.inventory.records import VirtualMachine
-from rocks.leases.machine_locks import lock_vms
-from rocks.machine import removal as vm_removal
+from rocks.leases.lease import lock_vms
+from rocks.machine import remove as vm_removal
 from rocks.storage.client import asking
 from rocks.storage.nas import command_requests
 from rocks.storage.wire import requests as wire

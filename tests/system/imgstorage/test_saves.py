@@ -16,8 +16,8 @@ from rocks.core.errors import HostError, RocksError
 from rocks.fleet.fleet import Fleet
 from rocks.fleet.wire.envelope import read_reply, write_request
 from rocks.fleet.wire.requests import StartDomain
+from rocks.leases import lease as leases
 from rocks.leases import machine_requests
-from rocks.leases import records as leases
 from rocks.machine import converge
 from rocks.machine import start as vm_start
 from rocks.machine.host import saves

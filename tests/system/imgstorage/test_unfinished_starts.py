@@ -10,7 +10,7 @@ import pytest
 
 from rocks.core.errors import HostError, RocksError, StateError, ToolError
 from rocks.fleet.wire.facts import DomainState
-from rocks.leases import records as leases
+from rocks.leases import lease as leases
 from rocks.machine import start as vm_start
 from rocks.storage.client import asking
 from rocks.storage.image.events import Unmap

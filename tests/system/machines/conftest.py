@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from rocks.leases import machine_locks as vm_locks
-from rocks.machine.host.libvirt import accelerator, change
+from rocks.leases import lease as vm_locks
+from rocks.machine.host import change
+from rocks.machine.host.libvirt import accelerator
 from tests.system.commands.conftest import Site, rocks, silent_hosts, site, vm_site
 from tests.system.machines.site import MachineSite
 

@@ -17,11 +17,11 @@ from rocks.fleet.agent_line import AgentLine
 from rocks.fleet.connection import CommandOutput, DownError
 from rocks.fleet.host.change import Change
 from rocks.fleet.wire.requests import BaseImage, LinkSpec
-from rocks.machine.host import disk_requests
-from rocks.machine.host.files.bases import receive_base
+from rocks.machine.host import images
+from rocks.machine.host import move as disk_moves
+from rocks.machine.host.disks import receive_base
 from rocks.machine.host.host import Host
 from rocks.machine.host.libvirt.fake import FakeDomains
-from rocks.machine.host.moves import disks as disk_moves
 from rocks.network.host.fake import FakeLinks
 from rocks.network.host.packet_filter.fake import FakeFilters
 from rocks.network.sriov.host.fake import FakeVfs
@@ -261,7 +261,7 @@ class AgentProgram:
         if mode == "receive-image":
             receive_base(BaseImage(names[0], names[1], int(names[2]), 0), self._read)
         elif mode == "send-disk":
-            disk_requests.send_disk(agent, names[0], names[1], names[2], int(names[3]), self._output.put)
+            images.send_disk(agent, names[0], names[1], names[2], int(names[3]), self._output.put)
         elif mode == "move-disk-from":
             disk_moves.send_disk(agent, names[0], names[1], names[2], int(names[3]), self._output.put)
         elif mode == "move-disk-to":

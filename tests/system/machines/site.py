@@ -12,7 +12,7 @@ from rocks.fleet.fleet import Fleet
 from rocks.fleet.settings import FleetSettings, HostAddress
 from rocks.inventory import inventory_lock
 from rocks.library import streams as image_streams
-from rocks.machine.moves import disk_streams as disk_moves
+from rocks.machine import move as disk_moves
 from tests.system.commands.conftest import Ended, Site
 from tests.system.machines.hosts import AgentProgram, DiedError, EffectCounter, FakeHost, HostConnection
 

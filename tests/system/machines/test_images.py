@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rocks.machine.host.files.owners import ATTRIBUTE
+from rocks.machine.host.files import ATTRIBUTE
 from tests.system.machines.site import NEW, OLD, MachineSite
 
 DISKS = ("g.vda", "g.vdb")

@@ -6,8 +6,8 @@ import pytest
 
 from rocks.core.errors import BusyError
 from rocks.database.connection import Database
-from rocks.leases.epoch import forget_record
-from rocks.machine import ended_machines, start
+from rocks.leases.lease import forget_record
+from rocks.machine import start, stop
 from tests.system.machines.site import HEAD, NEW, OLD, MachineSite
 
 EPOCH = 2**32
@@ -200,7 +200,7 @@ def take_ended(machines: MachineSite, host: str, *names: str) -> list[str]:
     """As the frontend's service when the host reports ended guests; returns the machines whose lease it released."""
     machines.site.database.rollback()
     with Database(machines.site.database.settings) as database:
-        return list(ended_machines.take_ended(database, host, list(names)))
+        return list(stop.take_ended(database, host, list(names)))
 
 
 def test_the_end_of_a_guest_releases_its_lease_when_its_host_confirms_it(machines: MachineSite) -> None:

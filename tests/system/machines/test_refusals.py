@@ -3,9 +3,9 @@
 import pytest
 
 from rocks.fleet.wire.placement import NodeFact, ShapeFact
-from rocks.machine.host import observe
-from rocks.machine.host.host_facts import read_machine
-from rocks.machine.placement import cpu_models
+from rocks.machine import cpu_models
+from rocks.machine.host import facts
+from rocks.machine.host.facts import read_machine
 from tests.system.machines.site import HEAD, NEW, OLD, MachineSite
 
 
@@ -262,7 +262,7 @@ def test_a_host_with_impossible_cores_stops_no_other_start(
 ) -> None:
     """A core is leased to one machine: one that its host reports twice was an error of the whole command."""
     impossible = ShapeFact((NodeFact(0, 2**20, ((0, 1), (1, 2))),))
-    monkeypatch.setattr(observe, "read_shape", lambda question, sysfs: impossible)
+    monkeypatch.setattr(facts, "read_shape", lambda question, sysfs: impossible)
     pinned, other = machines.add("pinned"), machines.add("other", NEW)
     machines.run(f"set host vm {pinned} cpus=4")
     machines.run(f"set host attr {pinned} kvm_cpu_pinning pin_all")

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from rocks.commands._framework.tree import PACKAGE
-from rocks.leases import machine_locks as vm_locks
-from rocks.machine.host.libvirt import accelerator, change
+from rocks.leases import lease as vm_locks
+from rocks.machine.host import change
+from rocks.machine.host.libvirt import accelerator
 from tests.command_trees import forgotten_commands
 from tests.range_server import RangeServer, Served
 from tests.system.commands.conftest import Site, rocks, silent_hosts, site, vm_site

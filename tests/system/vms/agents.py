@@ -13,15 +13,15 @@ import sys
 
 sys.path.insert(0, "/opt/rocks/lib/rocks-agent.pyz")
 from rocks.agent.main import main
-from rocks.machine.host.libvirt import {module}
+import rocks.machine.host.{module} as module
 
-{module}.{name} = 1
+module.{name} = 1
 sys.exit(main(sys.argv[1:]))
 """
 
 
 def hurried_agent(module: str, name: str) -> str:
-    """The agent, with this constant of a module of `rocks.machine.host.libvirt` one second."""
+    """The agent, with this constant of a module of `rocks.machine.host` one second."""
     return _HURRIED_AGENT.format(module=module, name=name)
 
 

@@ -2,8 +2,7 @@
 
 import pytest
 
-from rocks.machine.host.libvirt.domain_xml import parse_domain
-from rocks.machine.host.libvirt.interface_xml import mac_of
+from rocks.machine.host.libvirt.domain_xml import mac_of, parse_domain
 from tests.system.vms.agents import hurried_agent, replaced_agent
 from tests.system.vms.guest import SECONDS, Guest
 from tests.system.vms.site import IMAGES, ThreeMachines

@@ -96,7 +96,7 @@ def test_the_copy_is_of_a_frozen_moment_and_the_guest_goes_on(guest: FrozenGuest
 
     guest.type("touch /hang; echo is=hanging", "is=hanging")
     before = guest.printed().count("init: agent: thawed")
-    with replaced_agent(site, HOST, hurried_agent("guest_agent", "AGENT_SECONDS")):
+    with replaced_agent(site, HOST, hurried_agent("libvirt.domains", "AGENT_SECONDS")):
         ended = site.rocks(f"add host vm snapshot {VM} hung", SECONDS)
     assert ended.exit_status == 0, ended.error_text
     assert (

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from rocks.fleet.wire.disk_moves import moving_path
-from rocks.machine.host.files import owners
+from rocks.machine.host import files
 from tests.system.vms.live_moves import (
     DRAIN,
     MOVE,
@@ -44,7 +44,7 @@ def test_a_running_machine_moves(site: ThreeMachines) -> None:
     ((uuid,),) = site.sql("SELECT UUID FROM vm_nodes")
     incomplete = site.machines[NEW].outside(moving_path(f"{IMAGES}/{VM}.vda"))
     incomplete.touch()  # of an interrupted move of the stopped machine
-    os.setxattr(incomplete, owners.ATTRIBUTE, uuid.encode())
+    os.setxattr(incomplete, files.ATTRIBUTE, uuid.encode())
     assert (
         f"{VM} runs on {NEW} now\nthe old copy of {VM} on {OLD} is removed\n"
         in site.rocks(MOVE, SECONDS).text

@@ -7,8 +7,8 @@ from xml.etree import ElementTree
 import pytest
 
 from rocks.fleet.wire.placement import ShapeQuestion
-from rocks.machine.host.topology import read_shape
-from rocks.machine.placement.values import read_cpu_set, write_cpu_set
+from rocks.machine.host.facts import read_shape
+from rocks.machine.placement import read_cpu_set, write_cpu_set
 from tests.system.vms.site import ThreeMachines
 
 HOST = "vmh1"

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from rocks.machine.host.files.owners import ATTRIBUTE
+from rocks.machine.host.files import ATTRIBUTE
 from tests.system.vms.site import IMAGES, ThreeMachines
 
 SECONDS = 120.0

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from rocks.machine.host.host_facts import read_machine
+from rocks.machine.host.facts import read_machine
 from tests.system.vms.agents import REAL_AGENT, replaced_agent
 from tests.system.vms.site import IMAGES, ThreeMachines
 from tests.waiting import wait_until

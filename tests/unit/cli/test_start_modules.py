@@ -19,13 +19,8 @@ OF_FEW_STARTS = {
         "rocks.install",
         "rocks.inventory.cluster_records",
     ),
-    *("rocks.library.seed_documents", "rocks.machine.addition_plan", "rocks.machine.change_records"),
-    *(
-        "rocks.machine.disks.seeds",
-        "rocks.leases.comparison",
-        "rocks.leases.comparison_rules",
-    ),
-    *("rocks.machine.moves.live_ends", "rocks.machine.placement.plan", "rocks.machine.placement.records"),
+    *("rocks.library.seed_documents", "rocks.machine.add", "rocks.machine.seeds"),
+    *("rocks.leases.after_restore", "rocks.machine.live_move", "rocks.machine.placement_records"),
     *("rocks.network.infiniband.partition_records", "rocks.network.infiniband.partitions"),
     *("rocks.network.route_records", "rocks.network.sriov", "rocks.storage.client", "rocks.storage.wire"),
 }

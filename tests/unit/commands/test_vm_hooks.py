@@ -10,7 +10,7 @@ import rocks.commands
 from rocks.commands._shared.vm_hooks import PluginHook
 from rocks.core.errors import BugError, RocksError, StateError
 from rocks.inventory.records import Host, VirtualMachine
-from rocks.machine.hooks import HookResult, VmHook
+from rocks.machine.outcomes import HookResult, VmHook
 
 COMMAND_PATH = ("start", "host", "vm")
 COMMAND = cast("Any", SimpleNamespace(db=None))

@@ -226,9 +226,9 @@ def test_no_other_module_replaces_files() -> None:
     assert others - folders - {
         "storage/device_mapper/ioctl.py",
         "leases/host/leases.py",
-        "machine/host/moves/live.py",
-        "machine/host/console_logs.py",
-        "machine/host/moves/disks.py",
+        "machine/host/live_move.py",
+        "machine/host/consoles.py",
+        "machine/host/move.py",
     } == {"core/files.py"}
 
 

@@ -10,8 +10,8 @@ from importlib import import_module
 
 import pytest
 
-from rocks.cluster.addition import COMPUTE_CPUS, COMPUTE_MEMORY_MB
-from rocks.cluster.reinstalls import REINSTALL_WAIT_SECONDS
+from rocks.cluster.add import COMPUTE_CPUS, COMPUTE_MEMORY_MB
+from rocks.cluster.reinstall import REINSTALL_WAIT_SECONDS
 from rocks.commands._framework.arguments import parse_arguments
 from rocks.commands._framework.base import Command
 from rocks.commands._framework.common_arguments import COMMON

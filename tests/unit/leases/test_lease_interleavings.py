@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from rocks.machine import lease_grants as lease_actions
+from rocks.machine import start as lease_actions
 from tests.generated import PROFILE, examples, sample
 from tests.unit.leases.interleavings.programs import ModelLeases, stubs
 from tests.unit.leases.interleavings.search import search_all, search_random

@@ -7,8 +7,8 @@ from rocks.core.units import BYTES_PER_GB
 from rocks.fleet.wire.facts import DiskFact, DomainFact, HostFacts
 from rocks.fleet.wire.requests import StartDomain
 from rocks.inventory.records import VirtualMachine
+from rocks.machine.plans import StartPlan, Way, plan_start
 from rocks.machine.spec import MachineSpec, spec_of
-from rocks.machine.start_plan import StartPlan, Way, plan_start
 from rocks.network.guest_connections import Connection
 from tests.unit.machines import machine
 

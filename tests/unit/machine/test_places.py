@@ -6,10 +6,9 @@ import pytest
 
 from rocks.core.errors import StateError
 from rocks.inventory.records import Lease
-from rocks.machine.converge import running_place
+from rocks.machine.converge import check_place, running_place
 from rocks.machine.host.libvirt.device_xml import changed_lease
 from rocks.machine.host.libvirt.domain_xml import parse_domain
-from rocks.machine.running_changes import check_place
 from tests.unit.machines import machine
 
 

@@ -6,8 +6,7 @@ import pytest
 
 from rocks.core.errors import StateError
 from rocks.fleet.wire.requests import LinkSpec
-from rocks.machine.maxima import max_cpus
-from rocks.machine.spec import links_of, spec_of
+from rocks.machine.spec import links_of, max_cpus, spec_of
 from rocks.network.filter_plan import FilterPlan, Sender
 from rocks.network.guest_connections import (
     Bridged,

@@ -5,10 +5,18 @@ import pytest
 from rocks.core.errors import StateError
 from rocks.inventory.addresses import AddressedInterface
 from rocks.inventory.records import Network
-from rocks.network.dns.hosts_file import hosts_lines
-from rocks.network.dns.names import SiteNames, name_addresses
+from rocks.network.dns.names import (
+    Additions,
+    SiteNames,
+    Zone,
+    hosts_lines,
+    name_addresses,
+    serial_of,
+    served_zones,
+    with_serial,
+    zone_text,
+)
 from rocks.network.dns.service import BEGIN, END, with_part
-from rocks.network.dns.zones import Additions, Zone, serial_of, served_zones, with_serial, zone_text
 from rocks.site.host_lists import names_of_hosts
 
 OF_HOSTS = Network("private", "10.1.0.0", "255.255.0.0", 1500, "local", True)

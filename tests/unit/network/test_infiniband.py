@@ -8,7 +8,6 @@ from rocks.core.check_lines import OK, WRONG, SiteCheck
 from rocks.core.errors import StateError, UserError
 from rocks.fleet.wire.infiniband import InfinibandFacts, PortFact, VfFact
 from rocks.network.infiniband.adapter_comparison import UNKNOWN, check_host, ports_of_facts
-from rocks.network.infiniband.guids import derive_guids, guid_text, read_guid
 from rocks.network.infiniband.partition_rules import (
     Partition,
     PartitionMember,
@@ -18,8 +17,16 @@ from rocks.network.infiniband.partition_rules import (
     check_sm,
     check_unique_guids,
 )
-from rocks.network.infiniband.partitions_conf import generated_section, with_section
-from rocks.network.infiniband.pkeys import next_pkey, pkey_text, read_membership, read_pkey
+from rocks.network.infiniband.partitions import generated_section, with_section
+from rocks.network.infiniband.pkeys import (
+    derive_guids,
+    guid_text,
+    next_pkey,
+    pkey_text,
+    read_guid,
+    read_membership,
+    read_pkey,
+)
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rocks.core.errors import UserError
-from rocks.network.gateway_rules import default_gateway
-from rocks.network.host_network_plan import DeviceRoute, plan_network, unreachable_routes
+from rocks.network.host_network_plan import DeviceRoute, default_gateway, plan_network, unreachable_routes
 from rocks.network.route_rules import (
     ResolvedRoute,
     Route,

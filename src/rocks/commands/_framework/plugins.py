@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from rocks.commands._framework.base import Command
     from rocks.inventory.records import VirtualMachine
-    from rocks.machine.hooks import HookResult
+    from rocks.machine.outcomes import HookResult
 
 TAIL = "TAIL"
 """A plugin that requires this runs after all plugins that do not."""
@@ -49,12 +49,12 @@ class Plugin:
 class VmPlugin(Plugin):
     """Base of a hook of `start`, `stop` and `remove host vm` that receives all machines of the command in one call.
 
-    It is a `rocks.machine.hooks.VmHook` that does nothing; a plugin overrides what it needs.
+    It is a `rocks.machine.outcomes.VmHook` that does nothing; a plugin overrides what it needs.
     """
 
     def run_all(self, machines: Sequence[VirtualMachine]) -> HookResult:
         """Act on the machines; returns the errors by machine and the machines whose rows it changed."""
-        from rocks.machine.hooks import HookResult
+        from rocks.machine.outcomes import HookResult
 
         return HookResult()
 

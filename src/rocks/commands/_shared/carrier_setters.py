@@ -5,7 +5,7 @@ Apart from the other setters, which do not need what is imported here.
 
 from __future__ import annotations
 
-from rocks.cluster.interface_changes import changed_carrier_lines, read_carriers
+from rocks.cluster.interfaces import changed_carrier_lines, read_carriers
 from rocks.commands._shared.setters import InterfaceSetter
 from rocks.network.interfaces import find_rows
 

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from rocks.commands._framework.plugins import load_plugins_of, run_plugin
 from rocks.core.errors import BugError
-from rocks.machine.domain.domain import FILTER_NAMES
+from rocks.machine.domain import FILTER_NAMES
 
 if TYPE_CHECKING:
     from rocks.commands._framework.base import Command
     from rocks.inventory.records import VirtualMachine
-    from rocks.machine.domain.documents import FiltersOf
-    from rocks.machine.domain.domain import Filter
+    from rocks.machine.documents import FiltersOf
+    from rocks.machine.domain import Filter
 
 COMMAND_PATH = ("report", "host", "vm", "config")
 

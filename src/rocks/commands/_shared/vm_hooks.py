@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rocks.commands._framework.plugins import VmPlugin, call_plugin, run_plugin
 from rocks.core.errors import RocksError
-from rocks.machine.hooks import HookResult
+from rocks.machine.outcomes import HookResult
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

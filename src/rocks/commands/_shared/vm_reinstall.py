@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rocks.cluster.reinstalls import reinstall_vms
+from rocks.cluster.reinstall import reinstall_vms
 from rocks.commands._framework.progress import HostProgress
 from rocks.commands._shared.storage_progress import StorageProgress
 

@@ -9,11 +9,11 @@ from rocks.commands._shared.vm_hooks import PluginHook
 from rocks.core.errors import StateError, UserError
 from rocks.core.names import first_few, printable
 from rocks.inventory.loaded_host_records import which_are_vms
-from rocks.leases.machine_locks import lock_vms
-from rocks.machine.disks.files import how_to_remove
-from rocks.machine.hooks import HookResult, load_changed
-from rocks.machine.records import load_vms
-from rocks.machine.removal import remove_vms
+from rocks.leases.lease import lock_vms
+from rocks.machine.images import how_to_remove
+from rocks.machine.outcomes import HookResult, load_changed
+from rocks.machine.record import load_vms
+from rocks.machine.remove import remove_vms
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from rocks.commands import Command
-    from rocks.machine.states import VmState
+    from rocks.machine.listing import VmState
 
 
 class VmPresence(NamedTuple):
@@ -46,8 +46,8 @@ def check_may_ask(command: Command) -> None:
 def states_for_listing(command: Command, containers: Mapping[str, str | None]) -> dict[str, VmState]:
     """Machine → its state. Hosts that cannot be asked, and machines that listen on the network, are named at once."""
     # the hosts are reached by heavy libraries
-    from rocks.machine.consoles.consoles import warn_of_listeners
-    from rocks.machine.states import ERROR_STATE, VmState, show_vm_states
+    from rocks.machine.consoles import warn_of_listeners
+    from rocks.machine.listing import ERROR_STATE, VmState, show_vm_states
 
     if os.geteuid() != 0:
         command.notify(

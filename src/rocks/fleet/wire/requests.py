@@ -105,7 +105,7 @@ class VfSpec:
 @tagged
 @dataclass(frozen=True)
 class StartDomain:
-    """The spec of a machine that is to run under this lease: the host plans its start (`machine.start_plan`).
+    """The spec of a machine that is to run under this lease: the host plans its start (`machine.plans`).
 
     The XML has an interface of type `hostdev` for the MAC address of each VF; the host inserts the PCI address of
     the VF. `partition` is for the domain's InfiniBand VF, if it has one. The host must have `cpus` CPUs. Besides

@@ -41,7 +41,7 @@ from rocks.inventory.address_records import private_address
 from rocks.inventory.attributes.records import global_attributes, resolve_attribute
 from rocks.inventory.host_records import local_host
 from rocks.inventory.records import PRIVATE_NETWORK
-from rocks.network.gateway_rules import GATEWAY_ATTRIBUTE
+from rocks.network.host_network_plan import GATEWAY_ATTRIBUTE
 from rocks.network.network_records import load_networks
 from rocks.network.network_rules import attribute_address
 from rocks.storage.broker.broker import node_authority

@@ -13,9 +13,15 @@ from rocks.core.errors import RocksError, UserError
 from rocks.core.names import check_host_name, printable
 from rocks.core.values import TRUE_VALUES
 from rocks.install.installation.disks import DiskChoice, Partition, read_disks, read_partitions
-from rocks.network.device_options import boot_mac, is_bond
-from rocks.network.gateway_rules import host_gateway, is_on
-from rocks.network.host_network_plan import interface_address, left_out_interface, no_file
+from rocks.network.host_network_plan import (
+    boot_mac,
+    host_gateway,
+    interface_address,
+    is_bond,
+    is_on,
+    left_out_interface,
+    no_file,
+)
 from rocks.network.network_rules import DEFAULT_MTU_BYTES, attribute_address
 
 if TYPE_CHECKING:

@@ -49,7 +49,7 @@ from rocks.install.rolls.folders import distribution_folder
 from rocks.inventory.address_records import private_address
 from rocks.inventory.attributes.secret_records import read_of_hosts
 from rocks.inventory.host_records import local_host
-from rocks.machine.ended_machines import read_names, take_ended
+from rocks.machine.stop import read_names, take_ended
 from rocks.storage.broker.broker import node_authority
 from rocks.trust.handed_out_secrets import record_handed_out
 from rocks.trust.host_secrets import is_for_hosts

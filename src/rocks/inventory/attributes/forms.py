@@ -23,7 +23,7 @@ from rocks.inventory.limits import MAX_VM_CPUS
 from rocks.library.guest_images import check_source_name
 from rocks.library.guest_media import BOOT_PLACES, check_medium_name
 from rocks.machine.limits import LARGEST_MEMORY_MB, LEAST_MEMORY_MB
-from rocks.machine.placement.values import (
+from rocks.machine.placement import (
     MAX_IOTHREADS,
     PAGE_SIZES_KB,
     PINNED,

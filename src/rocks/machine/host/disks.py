@@ -1,41 +1,210 @@
-"""Disks of guests: facts of a path, creation of missing images, and checks of existing ones. Nothing is removed here.
-
-A complete image bears the UUID of its machine and gets its name by link(2), which never replaces a file. libvirt then
-changes its owner to the user of the guests (dynamic ownership). That user must be able to traverse the folders, so new
-folders get mode 0711, or 0710 with a group of QEMU.
-"""
+"""Disks of guests: facts, creation from bases and seeds, growth, and checks. Nothing is removed here."""
 
 from __future__ import annotations
 
+import base64
+import binascii
 import contextlib
 import os
+import re
 import stat
+import zlib
 from pathlib import Path
-from typing import Callable, Iterator, Optional, Tuple
+from typing import Callable, Iterable, Iterator, Optional, Tuple
 
 from rocks.core import dry_run
-from rocks.core.errors import Code, HostError, StateError
+from rocks.core.clock import Deadline
+from rocks.core.errors import Code, HostError, IncoherentError, StateError, UserError
 from rocks.core.files import SECRET, Draft, draft, explain
+from rocks.core.image_blocks import content_of, copy_content, receive_content
 from rocks.core.image_formats import disk_format
 from rocks.core.names import in_quotes
 from rocks.core.process import run_checked
-from rocks.core.units import BYTES_PER_GB
+from rocks.core.units import BYTES_PER_GB, BYTES_PER_SECTOR, gigabytes
 from rocks.fleet.host.change import CHANGED, UNCHANGED, Change
 from rocks.fleet.wire.facts import DiskFact
-from rocks.fleet.wire.requests import DiskSpec
-from rocks.machine.host.files.bases import check_medium, copy_base
-from rocks.machine.host.files.block import check_device, check_identity
-from rocks.machine.host.files.formats import check_refers_to_nothing
-from rocks.machine.host.files.owners import ImageOwners
-from rocks.machine.host.files.paths import (
+from rocks.fleet.wire.live_moves import DiskSize
+from rocks.fleet.wire.requests import BASE_FOLDER, BaseImage, DiskSpec, SeedSpec, base_path
+from rocks.machine.host.files import (
+    ImageKey,
+    ImageOwners,
+    check_closed,
+    check_device,
+    check_identity,
     check_mounted,
     check_owner,
     check_path,
+    check_refers_to_nothing,
+    key_of,
     open_file,
+    opened_folder,
     opened_image_folder,
+    qcow2_bytes,
 )
-from rocks.machine.host.files.users import ImageKey, key_of
-from rocks.machine.host.libvirt.domain_xml import DiskIdentity
+from rocks.machine.host.host import Host
+from rocks.machine.host.libvirt.domain_xml import DiskIdentity, DomainDocument
+from rocks.machine.plans import smaller_image
+from rocks.storage.device_mapper.tables import Placeholder
+
+# Copies of the site's images on this host: disks of machines are made from them, and drives have those of ISOs.
+#
+# They are written once, and then get a time of their own as that of their last change: whatever writes to a copy
+# changes it. libvirt sets owner and label of a copy in a drive, which leaves that time as it is.
+
+_DIGEST = re.compile(r"[0-9a-f]{64}\Z")
+_WRITTEN_NS = 1_000_000_000
+"""The time of the last change of a copy: one second after the beginning of 1970."""
+
+
+def receive_base(base: BaseImage, read: Callable[[int], bytes]) -> Change:
+    """Store the stream of `rocks.core.image_blocks` as the host's copy of the image; one that is there stays.
+
+    IncoherentError when the stream is not that of this image, StateError for a folder that others can change, and as
+    `check_mounted`; HostError when it cannot be written. Then nothing is left.
+    """
+    path = _path(base)
+    check_mounted(str(path))
+    try:
+        with opened_folder(base.directory, f"/{BASE_FOLDER}", make=True) as folder:
+            check_closed(folder, str(path.parent))
+            if open_there(folder, path) is not None:
+                return UNCHANGED
+            with draft(path, replace=False) as image:
+                found = receive_content(read, image.descriptor, base.size_bytes)
+                if (found.digest, found.size_bytes) != (base.digest, base.size_bytes):
+                    raise IncoherentError(
+                        f"what came is the image {found.digest}, not {base.digest}; is the library sound? "
+                        "rocks check image"
+                    )
+                _seal(image.descriptor)
+    except FileExistsError:
+        return UNCHANGED  # another process has just stored it
+    except OSError as error:
+        raise HostError(f"the image cannot be stored as {path}: {explain(error, path)}") from None
+    return CHANGED
+
+
+def copy_base(base: BaseImage, target: int, owners: ImageOwners) -> None:
+    """Make the empty file `target` a copy of the image. StateError without the host's copy of it; OSError."""
+    path = _path(base)
+    try:
+        with opened_folder(base.directory, f"/{BASE_FOLDER}") as folder:
+            check_closed(folder, str(path.parent))
+            source = open_file(folder, path.name, str(path))
+    except FileNotFoundError:
+        source = None
+    if source is None:
+        raise StateError(
+            f"there is no copy {path} of the image on this host any more; start the machine again"
+        )
+    try:
+        check_owner(str(path), os.fstat(source))
+        owner = owners.of_file(source, str(path))
+        if owner is not None or os.fstat(source).st_size != base.size_bytes:
+            raise StateError(
+                f"{path} is not the copy of an image any more; remove it: rocks remove host image HOST {path}"
+            )
+        copy_content(source, target)
+    finally:
+        os.close(source)
+
+
+def check_medium(base: BaseImage, path: str, descriptor: int, owners: ImageOwners) -> None:
+    """StateError unless the open file is the copy of the ISO `base` as it was received; OSError.
+
+    The content is read only when something has written to the file since, or an earlier release stored it.
+    """
+    status = os.fstat(descriptor)
+    check_owner(path, status)
+    is_same = owners.of_file(descriptor, path) is None and path == base_path(base)
+    is_same = is_same and status.st_size == base.size_bytes
+    if is_same and status.st_mtime_ns != _WRITTEN_NS:
+        is_same = content_of(descriptor).digest == base.digest
+        if is_same:
+            _seal(descriptor)
+    if not is_same:
+        raise StateError(f"{path} is not the ISO any more that this host received", code=Code.MEDIUM_ALTERED)
+
+
+def _seal(descriptor: int) -> None:
+    os.utime(descriptor, ns=(_WRITTEN_NS, _WRITTEN_NS))
+
+
+def open_there(folder: int, path: Path) -> "Tuple[int, int] | None":
+    """Device and inode of the copy in its open folder, or None. StateError for another kind of file."""
+    descriptor = open_file(folder, path.name, str(path))
+    if descriptor is None:
+        return None
+    status = os.fstat(descriptor)
+    os.close(descriptor)
+    return status.st_dev, status.st_ino
+
+
+def _path(base: BaseImage) -> Path:
+    check_path(base.directory)
+    if not _DIGEST.match(base.digest):
+        raise UserError(f"{base.digest[:80]!r} is not the digest of an image")
+    return Path(base_path(base))
+
+
+# The second, small disk of a machine, from which cloud-init reads its name, addresses and keys.
+
+LARGEST_BYTES = 16 * 1024**2
+
+
+def write_seed(seed: SeedSpec, owners: ImageOwners) -> Tuple[int, int]:
+    """Replace the machine's seed; returns its device and inode.
+
+    StateError when the file is not a seed of this machine, and as `check_mounted`; HostError when it cannot be written.
+    """
+    path = Path(check_path(seed.path))
+    content = _content(seed)
+    check_mounted(seed.path)
+    try:
+        with opened_image_folder(seed.path, seed.directory, make=True) as folder:
+            _check_present(folder, path, seed.machine, owners)
+            with draft(path) as new:
+                new.write(content)
+                owners.set_file(new.descriptor, seed.path, seed.machine)
+                status = os.fstat(new.descriptor)
+            return status.st_dev, status.st_ino
+    except OSError as error:
+        raise HostError(f"cannot write {path}: {explain(error, path)}") from None
+
+
+def _content(seed: SeedSpec) -> bytes:
+    try:
+        unpacker = zlib.decompressobj()
+        content = unpacker.decompress(base64.b64decode(seed.content, validate=True), LARGEST_BYTES)
+    except (binascii.Error, zlib.error, ValueError):
+        raise IncoherentError(f"the content of {seed.path} is damaged") from None
+    if not unpacker.eof or not content:
+        raise IncoherentError(
+            f"the content of {seed.path} is not whole, or larger than {LARGEST_BYTES} bytes"
+        )
+    return content
+
+
+def _check_present(folder: int, path: Path, machine: str, owners: ImageOwners) -> None:
+    descriptor = open_file(folder, path.name, str(path))
+    if descriptor is None:
+        return
+    try:
+        found = owners.of_file(descriptor, str(path))
+    finally:
+        os.close(descriptor)
+    if found != machine:
+        raise StateError(
+            f"{path} that is there belongs to {found or 'nobody'}, and the machine's own file for cloud-init has this "
+            f"name; remove it: rocks remove host image HOST {path}"
+        )
+
+
+# Disks of guests: facts of a path, creation of missing images, and checks of existing ones. Nothing is removed here.
+#
+# A complete image bears the UUID of its machine and gets its name by link(2), which never replaces a file. libvirt
+# then changes its owner to the user of the guests (dynamic ownership). That user must be able to traverse the folders,
+# so new folders get mode 0711, or 0710 with a group of QEMU.
 
 __all__ = ["check_is_own", "check_path", "ensure_disk", "identity_at", "is_same", "read_disk"]
 
@@ -332,3 +501,110 @@ def device_bytes(path: str) -> int:
         return os.lseek(descriptor, 0, os.SEEK_END)
     finally:
         os.close(descriptor)
+
+
+# An image of a machine that is off grows.
+
+_QEMU_IMG_DEADLINE_SECONDS_of_growth = 60.0
+
+
+def grow_image(spec: DiskSpec, owners: ImageOwners) -> Change:
+    """Grow the machine's image to the size of `spec`; the new end is zeros and takes no space.
+
+    StateError when the image is larger, is of the format qed, or is not the machine's (`ensure_disk`).
+    """
+    ensure_disk(spec, owners)
+    path, size_bytes = Path(spec.path), spec.size_gb * BYTES_PER_GB
+    try:
+        present = _image_bytes(spec)
+        check_growth(spec.path, present, size_bytes)
+        if present == size_bytes:
+            return UNCHANGED
+        if spec.format == "raw":
+            os.truncate(path, size_bytes)
+        elif spec.format == "qcow2":
+            arguments = ["qemu-img", "resize", "-q", "-f", "qcow2", spec.path, str(size_bytes)]
+            run_checked(arguments, deadline_seconds=_QEMU_IMG_DEADLINE_SECONDS_of_growth)
+        else:
+            raise StateError(
+                f"{path} is an image of the format {spec.format}, which does not grow; use qcow2"
+            )
+    except OSError as error:
+        raise HostError(f"cannot grow the image {path}: {explain(error, path)}") from None
+    return Change(True, (f"{path} has {gigabytes(size_bytes)} now",))
+
+
+def smaller_image_notes(name: str, spec: DiskSpec) -> Tuple[str, ...]:
+    """As `smaller_image`, of a disk of this host that was there before."""
+    if spec.is_block or spec.is_cdrom or spec.format == "qed":
+        return ()
+    try:
+        return smaller_image(name, spec, _image_bytes(spec))
+    except OSError as error:
+        raise HostError(f"cannot read the image {spec.path}: {explain(error, Path(spec.path))}") from None
+
+
+def _image_bytes(spec: DiskSpec) -> int:
+    """The size of an image as its guest sees it. OSError."""
+    path = Path(spec.path)
+    return qcow2_bytes(path) if spec.format == "qcow2" else path.stat().st_size
+
+
+def check_growth(path: str, present: int, size_bytes: int) -> None:
+    """StateError when a disk of `present` bytes would lose its end."""
+    if size_bytes < present:
+        raise StateError(
+            f"the disk {path} has {gigabytes(present)}, more than the {gigabytes(size_bytes)} that are asked for; a "
+            "disk only grows"
+        )
+
+
+# Devices of images on a NAS that follow a machine to this host: placeholders until image storage maps the images.
+#
+# QEMU opens a placeholder when the machine arrives, paused. image storage then gives the same device its content.
+
+_MAPPER = "/dev/mapper/"
+_REMOVE_SECONDS = 10.0
+
+
+def create_placeholders(host: Host, images: Iterable[DiskSize]) -> None:
+    """The devices, whose I/O fails. StateError when this host has a device of an image already."""
+    for image in images:
+        name = _device_name(image.path)
+        found = host.dm_devices().read(name)
+        if found is not None and not isinstance(found.table, Placeholder):
+            raise StateError(
+                f"this host has a device {image.path} already, so its image may be mapped here: rocks list host "
+                "storagemap"
+            )
+        if found is not None:
+            host.dm_devices().ensure_gone(name, Deadline(_REMOVE_SECONDS))  # it may have another size
+        host.dm_devices().ensure(name, Placeholder(image.size_bytes // BYTES_PER_SECTOR))
+
+
+def remove_placeholders(host: Host, paths: Iterable[str]) -> None:
+    """Remove those that image storage has given nothing. StateError for one that is open."""
+    for name in (_device_name(path) for path in paths if path.startswith(_MAPPER)):
+        found = host.dm_devices().read(name)
+        if found is not None and isinstance(found.table, Placeholder):
+            host.dm_devices().ensure_gone(name, Deadline(_REMOVE_SECONDS))
+
+
+def check_have_content(host: Host, live: DomainDocument) -> None:
+    """StateError for a domain that waits for an image: its first write would stop it."""
+    for path in live.disks:
+        if path.startswith(_MAPPER):
+            found = host.dm_devices().read(_device_name(path))
+            if found is not None and isinstance(found.table, Placeholder):
+                raise StateError(
+                    f"{live.name} waits on this host for its image {path}, which has not followed it yet: rocks move "
+                    f"host vm {live.name} HOST live=yes, with this host's name, completes that; or, to end its guest: "
+                    f'rocks stop host vm {live.name} force=yes reason="…"'
+                )
+
+
+def _device_name(path: str) -> str:
+    folder, _, name = path.rpartition("/")
+    if f"{folder}/" != _MAPPER:
+        raise IncoherentError(f"{path[:80]!r} is no device of an image")
+    return name

@@ -18,9 +18,9 @@ from rocks.fleet.host.state_folder import Place, ensure_folder, locked
 from rocks.fleet.wire.codec import decode, decode_lenient, encode
 from rocks.fleet.wire.infiniband import InfinibandFacts, InfinibandRequest, PartitionSpec, VfFact
 from rocks.leases.host.leases import check_name
+from rocks.machine.host.facts import starts_in_progress
 from rocks.machine.host.host import Host
 from rocks.machine.host.libvirt.driver import is_active
-from rocks.machine.host.memory_promises import starts_in_progress
 
 _Addresses = Tuple[str, ...]
 _Record = Tuple[List[str], Optional[PartitionSpec]]

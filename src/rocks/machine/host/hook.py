@@ -52,21 +52,21 @@ def check_start(arguments: Sequence[str], xml: str, state_folder: Path) -> None:
 
 def _secure(document: DomainDocument, state_folder: Path) -> None:
     # libvirt waits for the hook at each operation on each domain; most of them do not need these imports of 0.1 s
-    from rocks.machine.host.guest_links import ensure_secured
+    from rocks.machine.host.guest_network import ensure_secured
     from rocks.machine.host.host import Host
 
     ensure_secured(Host(state_folder), document)
 
 
 def _ensure_devices(document: DomainDocument, state_folder: Path) -> None:
-    from rocks.machine.host.guest_links import ensure_planned
+    from rocks.machine.host.guest_network import ensure_planned
     from rocks.machine.host.host import Host
 
     ensure_planned(Host(state_folder), document.name)
 
 
 def _restore_vfs(document: DomainDocument, state_folder: Path) -> None:
-    from rocks.machine.host.guest_functions import restore_vfs
+    from rocks.machine.host.guest_network import restore_vfs
     from rocks.machine.host.host import Host
 
     restore_vfs(Host(state_folder), document)

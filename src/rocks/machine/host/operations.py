@@ -1,13 +1,14 @@
-"""Operations on domains, each under the machine's lock and lease; different machines in parallel."""
+"""Operations on domains, as requested: each is planned, carried out and reported."""
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import traceback
 from dataclasses import replace
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple, Union
 
-from rocks.core.errors import RocksError
+from rocks.core.errors import RocksError, StateError
 from rocks.core.files import file_error
 from rocks.fleet.host.change import CHANGED, UNCHANGED, Change
 from rocks.fleet.wire.errors import AgentError, as_agent_error
@@ -31,21 +32,52 @@ from rocks.fleet.wire.requests import (
     StopDomain,
     ThawGuest,
 )
-from rocks.machine import operation_plan as plans
-from rocks.machine.host.changes import change_domain, change_facts, grow_disk
-from rocks.machine.host.disks import read_disk
-from rocks.machine.host.fences import keep_out
-from rocks.machine.host.frozen import freeze_guest, thaw_guest
+from rocks.machine import plans as plans
+from rocks.machine.host.change import change_domain, change_facts, grow_disk, plan_change
+from rocks.machine.host.disks import read_disk, remove_placeholders
+from rocks.machine.host.facts import keep_out
+from rocks.machine.host.guest_network import release_links, release_vfs
+from rocks.machine.host.guest_partitions import release_partition
 from rocks.machine.host.host import Host
-from rocks.machine.host.libvirt.change_plan import plan_change
 from rocks.machine.host.libvirt.device_xml import changed_lease
 from rocks.machine.host.libvirt.driver import other_spelling
-from rocks.machine.host.saves import renew_identities, save_domain, save_facts
+from rocks.machine.host.libvirt.freezing import freeze_guest, thaw_guest
+from rocks.machine.host.libvirt.power import ensure_stopped
+from rocks.machine.host.saves import forget_save, renew_identities, save_domain, save_facts
 from rocks.machine.host.snapshots import make_snapshot, observe_snapshot, restore_snapshot
 from rocks.machine.host.start import Turn, secure, start_domain, start_steps
-from rocks.machine.host.stop import end_domain, restart_guest
 from rocks.machine.limits import LOCK_SECONDS
-from rocks.machine.operation_plan import Observed, OperationPlan
+from rocks.machine.plans import Observed, OperationPlan
+
+# Ends machines on their host, each under its lock: the domain, its lease, its devices; or restarts their guests.
+
+
+def end_domain(host: Host, operation: StopDomain) -> Change:
+    """End the domain and its lease: no start under it, or under an older one, is admitted afterwards.
+
+    Without a domain there is nothing to end, whichever later lease or epoch the host has seen: no start is in progress,
+    since the caller holds the lock of the machine.
+    """
+    name = operation.name
+    disks: Tuple[str, ...] = ()
+    with contextlib.suppress(StateError):  # there is no domain, or it ends by itself just now
+        disks = host.domains().document(name).disks
+    change = ensure_stopped(host.domains(), operation, lambda token: host.leases.end(name, token))
+    forget_save(host, name)
+    with contextlib.suppress(RocksError):  # image storage uses or replaces one that stays
+        remove_placeholders(host, disks)
+    links = release_links(host, name, operation.links)
+    notes = release_partition(host, name) + release_vfs(host, name)
+    return Change(change.changed or links.changed, change.notes + links.notes + notes)
+
+
+def restart_guest(host: Host, operation: StopDomain) -> Change:
+    """Reboot or reset the guest; its domain and its lease stay."""
+    (host.domains().reset if operation.action == "reset" else host.domains().reboot)(operation.name)
+    return CHANGED
+
+
+# Operations on domains, each under the machine's lock and lease; different machines in parallel.
 
 _THREADS = 4
 
@@ -131,7 +163,7 @@ def _do(host: Host, operation: Operation, turn: Turn) -> Change:
     other = other_spelling(host.domains(), operation.name) if _ends(operation) else None
     with host.leases.held(operation.name, LOCK_SECONDS):
         if isinstance(operation, EndArrival):
-            from rocks.machine.host.moves.live import end_arrival  # rarely needed
+            from rocks.machine.host.live_move import end_arrival  # rarely needed
 
             return end_arrival(host, operation)
         steps, notes = _admit_and_plan(host, operation, host.leases.admit)

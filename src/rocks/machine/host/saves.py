@@ -21,13 +21,13 @@ from rocks.fleet.host.records import RecordKind, damaged, read_json_record, remo
 from rocks.fleet.host.state_folder import Place, ensure_folder
 from rocks.fleet.wire.requests import SaveDomain
 from rocks.machine.host.disks import identity_at
-from rocks.machine.host.files.block import identity_of
-from rocks.machine.host.frozen import check_is_thawed
+from rocks.machine.host.files import identity_of
 from rocks.machine.host.host import Host
 from rocks.machine.host.libvirt.device_xml import changed_lease
 from rocks.machine.host.libvirt.domain_xml import DiskIdentity, DomainDocument
 from rocks.machine.host.libvirt.driver import is_active
-from rocks.machine.operation_plan import SaveFacts
+from rocks.machine.host.libvirt.freezing import check_is_thawed
+from rocks.machine.plans import SaveFacts
 from rocks.storage.mapped_volumes import mapped_images
 
 SAVE_FOLDER = Path("/var/lib/libvirt/qemu/save")

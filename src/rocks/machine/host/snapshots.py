@@ -25,12 +25,12 @@ from rocks.fleet.wire.facts import DomainFact
 from rocks.fleet.wire.requests import DiskSpec, MakeSnapshot, RestoreSnapshot
 from rocks.fleet.wire.snapshot_names import FROZEN, MACHINE_OFF, NOT_FROZEN, Moment, is_complete, read_copy
 from rocks.machine.host.disks import check_path, ensure_disk, give_file, mark_at, read_disk
-from rocks.machine.host.files.paths import open_file, opened_image_folder
-from rocks.machine.host.frozen import freezing
+from rocks.machine.host.files import open_file, opened_image_folder
 from rocks.machine.host.host import Host
 from rocks.machine.host.libvirt.device_xml import disk_of, target_of
 from rocks.machine.host.libvirt.driver import is_active
-from rocks.machine.operation_plan import Observed
+from rocks.machine.host.libvirt.freezing import freezing
+from rocks.machine.plans import Observed
 
 _POLL_SECONDS = 0.3
 _FS_IOC_UNRESVSP64 = 0x4030582B  # linux/falloc.h: the file system frees the blocks of a part of the file

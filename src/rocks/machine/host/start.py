@@ -14,15 +14,28 @@ from rocks.fleet.host.change import Change
 from rocks.fleet.wire.facts import DocumentsFact, DocumentsRequest
 from rocks.fleet.wire.requests import ChangeDomain, PerformRequest, StartDomain
 from rocks.leases.host.leases import check_name
-from rocks.machine.host.console_logs import begin_log
-from rocks.machine.host.disk_requests import check_unused
-from rocks.machine.host.disks import check_is_own, check_path, ensure_disk, is_same
-from rocks.machine.host.files.growth import smaller_image_notes
-from rocks.machine.host.files.seeds import write_seed
-from rocks.machine.host.guest_functions import assign, release_vfs, vfs_locked
-from rocks.machine.host.guest_links import ensure_secured, links_locked, release_links
+from rocks.machine.host.consoles import begin_log
+from rocks.machine.host.disks import (
+    check_have_content,
+    check_is_own,
+    check_path,
+    ensure_disk,
+    is_same,
+    smaller_image_notes,
+    write_seed,
+)
+from rocks.machine.host.facts import memory_promised, observe
+from rocks.machine.host.guest_network import (
+    assign,
+    ensure_secured,
+    links_locked,
+    release_links,
+    release_vfs,
+    vfs_locked,
+)
 from rocks.machine.host.guest_partitions import ensure_partition, release_partition
 from rocks.machine.host.host import Host
+from rocks.machine.host.images import check_unused
 from rocks.machine.host.libvirt.accelerator import host_emulator, probe_accelerator
 from rocks.machine.host.libvirt.domain_xml import (
     DiskIdentity,
@@ -32,14 +45,11 @@ from rocks.machine.host.libvirt.domain_xml import (
     with_disk_identities,
     with_emulator,
 )
-from rocks.machine.host.libvirt.start import Prepared, ensure_running, settled
-from rocks.machine.host.memory_promises import memory_promised
-from rocks.machine.host.moves.arriving_volumes import check_have_content
-from rocks.machine.host.observe import observe
+from rocks.machine.host.libvirt.power import Prepared, ensure_running, settled
 from rocks.machine.host.saves import check_saved_disks, forget_save, renew_identities
 from rocks.machine.host.snapshots import check_not_restoring
 from rocks.machine.limits import LOCK_SECONDS
-from rocks.machine.start_plan import Way, disks_to_check, plan_start
+from rocks.machine.plans import Way, disks_to_check, plan_start
 from rocks.network.host.rules import check_link, is_of_site
 from rocks.network.sriov.host.rules import check_vf_spec
 

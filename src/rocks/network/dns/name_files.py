@@ -18,7 +18,7 @@ from rocks.inventory.records import PRIVATE_NETWORK
 from rocks.network.dns.changes import has_name_service, name_folder
 from rocks.network.dns.name_records import load_site_names
 from rocks.network.dns.named_configuration import NameService, named_configuration, resolver_configuration
-from rocks.network.dns.zones import Additions, served_zones, zone_text
+from rocks.network.dns.names import Additions, served_zones, zone_text
 from rocks.network.network_records import load_networks, network_names
 from rocks.network.network_rules import check_zone, read_addresses
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rocks.network.dns.zones import Additions
+    from rocks.network.dns.names import Additions
 
 MAX_SEARCHED = 6
 MAX_SERVERS = 3

@@ -21,11 +21,10 @@ from rocks.core.process import replace_this_process
 from rocks.fleet.host_files import FileChange
 from rocks.inventory.host_files import sync_files
 from rocks.network.dns.changes import BEGINS, HOSTS_FILE, has_name_service, hosts_file, name_folder
-from rocks.network.dns.hosts_file import hosts_lines
 from rocks.network.dns.name_files import name_files, served_networks
 from rocks.network.dns.name_records import load_site_names
 from rocks.network.dns.name_server import check_configuration, check_zone_file, named_process
-from rocks.network.dns.zones import is_same_zone, numbered_after
+from rocks.network.dns.names import hosts_lines, is_same_zone, numbered_after
 from rocks.network.network_records import load_networks, network_names
 
 if TYPE_CHECKING:

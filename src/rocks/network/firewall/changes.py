@@ -16,14 +16,14 @@ from rocks.inventory.host_records import find_local_host
 from rocks.inventory.loaded_host_records import load_hosts, load_interfaces, physical_hosts, which_are_vms
 from rocks.network.firewall import records as firewalls
 from rocks.network.firewall.deployment import APPLY_SECONDS, CONFIRM_SECONDS, load_rules, remove_rules
-from rocks.network.firewall.nft_flags import references
-from rocks.network.firewall.nft_rules import (
+from rocks.network.firewall.nft import (
     UNIT_TEXT,
     FirewallHost,
     check_renders,
     devices_by_network,
     firewall_file,
     no_firewall,
+    references,
 )
 from rocks.network.firewall.rules import check_networks, check_rule_name, checked_rule, closed_networks
 from rocks.network.network_records import network_names

@@ -6,9 +6,8 @@ from collections.abc import Collection, Mapping, Sequence
 
 from rocks.core.check_lines import OK, WRONG, SiteCheck
 from rocks.fleet.wire.infiniband import InfinibandFacts, PortFact, VfFact
-from rocks.network.infiniband.guids import guid_text
 from rocks.network.infiniband.partition_rules import Port
-from rocks.network.infiniband.pkeys import DEFAULT_PKEY, FULL_BIT, pkey_text
+from rocks.network.infiniband.pkeys import DEFAULT_PKEY, FULL_BIT, guid_text, pkey_text
 
 UNKNOWN = "unknown"
 """Result of a line about what the host does not report."""

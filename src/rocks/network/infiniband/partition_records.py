@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.database.sets import among, in_order
 from rocks.inventory.node_records import node_ids
-from rocks.network.infiniband.guids import Guids, derive_guids
 from rocks.network.infiniband.partition_rules import Partition, PartitionMember
+from rocks.network.infiniband.pkeys import Guids, derive_guids
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

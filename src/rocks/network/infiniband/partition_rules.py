@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from rocks.core.errors import StateError
 from rocks.core.names import printable
-from rocks.network.infiniband.guids import guid_text
+from rocks.network.infiniband.pkeys import guid_text
 
 DEFAULT_MEMBERSHIP_ATTRIBUTE = "ib_default_membership"
 DEFAULT_MEMBERSHIPS = ("both", "full", "limited", "none")

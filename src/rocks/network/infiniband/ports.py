@@ -15,9 +15,8 @@ from rocks.inventory.loaded_host_records import which_are_vms
 from rocks.network.infiniband import partition_records as partitions
 from rocks.network.infiniband import port_records as table
 from rocks.network.infiniband.adapter_comparison import check_host, ports_of_facts
-from rocks.network.infiniband.guids import guid_text, read_guid
 from rocks.network.infiniband.partition_rules import Port
-from rocks.network.infiniband.pkeys import FULL_BIT
+from rocks.network.infiniband.pkeys import FULL_BIT, guid_text, read_guid
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 from rocks.core.errors import RocksError, StateError
 from rocks.database.connection import Database
 from rocks.fleet.relay import relay
-from rocks.machine.consoles.consoles import find_console
-from rocks.machine.consoles.streams import connect_console
+from rocks.machine.consoles import connect_console, find_console
 from rocks.site.airboss import records as table
 from rocks.site.airboss.audit import log_call
 from rocks.site.airboss.rules import Shares

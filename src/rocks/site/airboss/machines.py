@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 from rocks.core import process
 from rocks.core.errors import EXIT_SOME_HOSTS_FAILED, RocksError, StateError
 from rocks.inventory.host_records import expand_selectors
+from rocks.machine.listing import show_vm_states
 from rocks.machine.listing_records import vm_rows
-from rocks.machine.states import show_vm_states
 from rocks.site.airboss.audit import log_call
 from rocks.site.airboss.rules import Shares
 

@@ -29,12 +29,11 @@ from rocks.inventory.host_records import expand_selectors, find_local_host
 from rocks.inventory.host_requests import ask_each, open_fleet
 from rocks.inventory.loaded_host_records import load_hosts, physical_hosts
 from rocks.inventory.slurm_drains import has_slurm, nodes_drained_by_hooks
-from rocks.leases import records as leases
-from rocks.leases.epoch import read_epoch, read_record
-from rocks.leases.machine_locks import lock_vms, unlock_vms
+from rocks.leases import lease as leases
+from rocks.leases.lease import lock_vms, read_epoch, read_record, unlock_vms
 from rocks.leases.machine_requests import contact_hosts
 from rocks.leases.plan import MOVING
-from rocks.machine.disks import copy_records as disk_copies
+from rocks.machine import record as disk_copies
 from rocks.network.firewall.changes import firewall_texts
 from rocks.network.host_network_plan import plan_network
 from rocks.network.host_network_records import load_host_networks

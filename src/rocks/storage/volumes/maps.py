@@ -8,8 +8,8 @@ from rocks.core.dataclasses import dataclass
 from rocks.core.errors import BusyError, Code, RocksError, StateError, UserError
 from rocks.core.values import check_text
 from rocks.inventory.loaded_host_records import load_hosts
+from rocks.leases.lease import read_leases
 from rocks.leases.plan import SAVED, saved_with_images
-from rocks.leases.records import read_leases
 from rocks.storage.client import asking
 from rocks.storage.image.states import BLOCKED, MAPPING, SWITCHING
 from rocks.storage.limits import MAP_SECONDS, WRITE_BACK_SECONDS

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from rocks.core.errors import StateError, UserError
 from rocks.inventory.attributes.records import members_with_values
-from rocks.leases.machine_locks import LOCK_WAIT_SECONDS, ensure_locked
+from rocks.leases.lease import LOCK_WAIT_SECONDS, ensure_locked
 from rocks.library.guest_images import IMAGE_ATTRIBUTE, VOLUME_PREFIX, check_no_users
 from rocks.storage.image.states import BLOCKED, DELETING, MOVING, UNMAPPED
 from rocks.storage.volumes.place_records import disk_locations

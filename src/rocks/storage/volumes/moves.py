@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from rocks.core.errors import RocksError, StateError, UserError
 from rocks.inventory.loaded_host_records import load_hosts
-from rocks.leases import records as leases
-from rocks.leases.machine_locks import LOCK_WAIT_SECONDS, ensure_locked
+from rocks.leases import lease as leases
+from rocks.leases.lease import LOCK_WAIT_SECONDS, ensure_locked
 from rocks.storage.client import asking
 from rocks.storage.image.states import DELETING, MOVING
 from rocks.storage.limits import MAP_SECONDS, WRITE_BACK_SECONDS

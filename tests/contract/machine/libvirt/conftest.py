@@ -9,7 +9,7 @@ import pytest
 
 from rocks.fleet.wire.requests import DiskSpec
 from rocks.machine.host.disks import ensure_disk
-from rocks.machine.host.files.owners import ImageOwners
+from rocks.machine.host.files import ImageOwners
 from rocks.machine.host.libvirt.fake import FakeDomains
 from tests.contract.machine.libvirt.world import World
 

@@ -11,18 +11,17 @@ import pytest
 from rocks.core.errors import BusyError, RocksError, StateError, ToolError
 from rocks.fleet.host.change import UNCHANGED
 from rocks.fleet.wire.requests import ChangeDomain, DiskSpec, StartDomain
-from rocks.machine.host.disks import ensure_disk, is_same
-from rocks.machine.host.files.growth import grow_image
-from rocks.machine.host.files.owners import ImageOwners
-from rocks.machine.host.libvirt import change
-from rocks.machine.host.libvirt.change import (
+from rocks.machine.host import change
+from rocks.machine.host.change import (
     add_memory,
     attach_disk,
     ensure_cpus,
     ensure_grown,
     ensure_interfaces,
+    plan_memory,
 )
-from rocks.machine.host.libvirt.change_plan import plan_memory
+from rocks.machine.host.disks import ensure_disk, grow_image, is_same
+from rocks.machine.host.files import ImageOwners
 from rocks.machine.host.libvirt.device_xml import disk_of, text_of
 from rocks.machine.host.libvirt.domain_xml import DiskIdentity, DomainDocument, parse_domain
 from rocks.machine.host.libvirt.fake import FakeDomains

@@ -1,7 +1,7 @@
 """What `virsh` prints of CPU models; libvirt's test driver has the same list as QEMU's, and needs no daemon."""
 
 from rocks.core.process import run_checked
-from rocks.machine.placement.cpu_models import COMMAND
+from rocks.machine.cpu_models import COMMAND
 
 
 def test_each_line_is_a_model() -> None:

@@ -8,7 +8,7 @@ import pytest
 from rocks.core.errors import StateError, ToolError
 from rocks.fleet.wire.facts import Fence
 from rocks.fleet.wire.requests import PauseDomain, ResumeDomain, StartDomain, StopDomain
-from rocks.machine.host.libvirt.stop import ensure_fenced
+from rocks.machine.host.libvirt.power import ensure_fenced
 from tests.contract.machine.libvirt.world import (
     LOOPBACK,
     NAME,
@@ -29,7 +29,7 @@ UEFI = (
 
 @pytest.mark.parametrize("system", UEFI)
 def test_libvirt_takes_the_file_of_firmware_variables_by_uuid(world: World, system: str) -> None:
-    """As `rocks.machine.domain.domain` names it; libvirt's own name would be that of the domain."""
+    """As `rocks.machine.domain` names it; libvirt's own name would be that of the domain."""
     if not Path("/usr/share/OVMF/OVMF_CODE_4M.fd").exists():
         pytest.skip("the package ovmf is not installed")
     old = XML[XML.index("<os>") : XML.index("</os>") + len("</os>")]

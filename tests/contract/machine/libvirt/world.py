@@ -9,9 +9,9 @@ from rocks.fleet.wire.requests import Operation, PerformRequest, StartDomain
 from rocks.machine.host.host import Host
 from rocks.machine.host.libvirt.domain_xml import DomainDocument
 from rocks.machine.host.libvirt.driver import DomainDriver
-from rocks.machine.host.libvirt.start import Prepared, ensure_running, settled
+from rocks.machine.host.libvirt.power import Prepared, ensure_running, settled
 from rocks.machine.host.operations import perform
-from rocks.machine.start_plan import way_of
+from rocks.machine.plans import way_of
 from rocks.network.host.fake import FakeLinks
 from rocks.network.host.packet_filter.fake import FakeFilters
 

@@ -3,7 +3,7 @@
 import pytest
 
 from rocks.inventory.address_records import host_addresses
-from rocks.leases import records as leases
+from rocks.leases import lease as leases
 from tests.system.commands.conftest import Site
 
 MAC = "00:11:22:33:44:5a"

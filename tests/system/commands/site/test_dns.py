@@ -12,7 +12,7 @@ import pytest
 from rocks.core.process import run, run_checked
 from rocks.database.connection import Database
 from rocks.network.dns import service
-from rocks.network.dns.zones import serial_of
+from rocks.network.dns.names import serial_of
 from tests.system.commands.conftest import Site
 from tests.waiting import wait_until
 

@@ -9,7 +9,7 @@ import pytest
 
 from rocks.core.errors import HostError
 from rocks.core.process import run, run_checked
-from rocks.machine.host.moves import live
+from rocks.machine.host import live_move
 from rocks.storage.broker.broker import BrokerControl, BrokerSettings
 
 CHECKOUT = Path(__file__).resolve().parents[4]
@@ -135,8 +135,8 @@ def test_a_socket_of_a_live_move_is_given_away_before_it_is_in_qemus_folder(
             (other / "memory").symlink_to(victim)
         chown(path, user, group)
 
-    monkeypatch.setattr(live.os, "chown", replaced)
-    with live._listening(other / "memory"):
+    monkeypatch.setattr(live_move.os, "chown", replaced)
+    with live_move._listening(other / "memory"):
         status = (other / "memory").stat()
         assert (status.st_uid, status.st_mode & 0o777) == (OTHER, 0o600)
     assert is_untouched(victim)

@@ -84,8 +84,8 @@ def test_what_a_host_or_a_disk_loses_is_stated_by_who_may_become_root(role: str)
 import sys
 sys.path[:0] = [{str(SOURCES)!r}]
 from rocks.core.errors import RocksError
-from rocks.leases.fence_command import Force
-from rocks.machine.takeover import _prove_off
+from rocks.machine.stop import Force
+from rocks.machine.stop import _prove_off
 from rocks.core.callers import check_full_rights
 for what in ("host-off=yes", "disks=there"):
     try:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from rocks.leases import machine_locks as vm_locks
+from rocks.leases import lease as vm_locks
 from tests.system.commands.conftest import Site
 from tests.system.commands.vms.moves import NEW, OLD
 from tests.system.commands.vms.vm_records import ADD

@@ -6,8 +6,8 @@ from typing import Any
 from rocks.core.errors import HostError, RocksError
 from rocks.fleet.wire.facts import DomainFact, DomainState, HostFacts, LeaseFact
 from rocks.fleet.wire.requests import OperationOutcome
-from rocks.machine import converge, takeover
-from rocks.machine.disks import copy_records as disk_copies
+from rocks.machine import converge, stop
+from rocks.machine import record as disk_copies
 from tests.system.commands.conftest import Site
 
 OLD = "vmc-0-0"
@@ -38,8 +38,8 @@ def answers(site: Site, here: HostFacts | RocksError, there: HostFacts | RocksEr
     copies = [disk_copies.DiskCopy(NEW, "/state/partition1/web.vda")]
     disk_copies.put_copies(site.database, "web", copies)
     site.database.commit()
-    site.patch.setattr(takeover, "perform_operations", lambda *_: [("web", OperationOutcome("web", False))])
-    site.patch.setattr(takeover, "contact_hosts", lambda *_, **__: {OLD: here, NEW: there})
+    site.patch.setattr(stop, "perform_operations", lambda *_: [("web", OperationOutcome("web", False))])
+    site.patch.setattr(stop, "contact_hosts", lambda *_, **__: {OLD: here, NEW: there})
     site.patch.setattr(converge, "perform_operations", unanswered(SILENT))
 
 

@@ -8,8 +8,7 @@ import pytest
 from rocks.core import job_user
 from rocks.database.settings import Settings
 from rocks.inventory.slurm_drains import batch_jobs
-from rocks.machine import lease_grants
-from rocks.machine.moves import drains
+from rocks.machine import drain, start
 from tests.slurm_site import ACCOUNT, USER, SlurmSite, slurm_site
 from tests.system.commands.conftest import Site
 from tests.waiting import wait_until
@@ -82,7 +81,7 @@ def test_a_job_of_the_user_of_nucleus_is_no_batch_job(site: Site, slurm: SlurmSi
 
 def test_a_host_with_a_batch_job_gets_no_machine_of_another_host(site: Site, slurm: SlurmSite) -> None:
     number = job_on(slurm, BUSY)
-    site.patch.setattr(drains, "contact_hosts", lambda *_, **__: {BUSY: lease_grants})
+    site.patch.setattr(drain, "contact_hosts", lambda *_, **__: {BUSY: start})
     message = site.refused("drain", "host", FREE, f"to={BUSY}")
     assert f"{BUSY} gets no machine: Slurm has job {number} of root there" in message
     live = site.refused("move", "host", "vm", "mail", BUSY, "live=yes")

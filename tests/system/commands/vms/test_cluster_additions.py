@@ -31,7 +31,7 @@ def use_vlans(site: Site, *vlans: int) -> None:
 @pytest.mark.parametrize(
     ("place", "advice", "is_added"),
     [
-        ("rocks.cluster.addition.claim_vlan", "nothing was changed", False),
+        ("rocks.cluster.add.claim_vlan", "nothing was changed", False),
         ("rocks.trust.audit.append_entry", "rocks list cluster shows whether the cluster was added", False),
         ("rocks.database.connection.Database._do_after_commit", "the cluster was added", True),
         ("rocks.commands.add.cluster.Command.takeOutput", "the cluster was added", True),

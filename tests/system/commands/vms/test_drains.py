@@ -14,11 +14,10 @@ from rocks.core.errors import BusyError, HostError, RocksError, StateError
 from rocks.database.connection import Database
 from rocks.inventory import slurm_drains
 from rocks.inventory.records import VirtualMachine
-from rocks.leases import machine_locks as vm_locks
-from rocks.machine.moves import drain_live_moves
-from rocks.machine.moves import drains as host_drains
-from rocks.machine.moves.host_choice import Capacity
-from rocks.machine.moves.live_ends import RefusedError
+from rocks.leases import lease as vm_locks
+from rocks.machine import drain
+from rocks.machine.drain import Capacity
+from rocks.machine.live_move import RefusedError
 from rocks.machine.outcomes import Outcomes
 from tests.patience import patience
 from tests.system.commands.conftest import Site
@@ -34,10 +33,10 @@ def stops(vm_site: Site) -> list[list[str]]:
     vm_site.done("add host vm vmc-0-0 'membership=Hosted VM' name=web")
     vm_site.take_lease("web", "vmc-0-0")
     stopped: list[list[str]] = []
-    vm_site.patch.setattr(host_drains, "ensure_epoch", lambda *_: None)
-    vm_site.patch.setattr(host_drains, "capacities_of", lambda *_: [Capacity("vmc-0-1", 100_000)])
+    vm_site.patch.setattr(drain, "ensure_epoch", lambda *_: None)
+    vm_site.patch.setattr(drain, "capacities_of", lambda *_: [Capacity("vmc-0-1", 100_000)])
     vm_site.patch.setattr(
-        host_drains, "stop_machines", lambda _, machines, *__, **___: stopped.append(names_of(machines))
+        drain, "stop_machines", lambda _, machines, *__, **___: stopped.append(names_of(machines))
     )
     return stopped
 
@@ -54,7 +53,7 @@ def test_a_machine_that_cannot_be_moved_is_not_stopped(vm_site: Site, stops: lis
 def test_a_machine_is_not_stopped_for_a_host_without_memory_for_it(
     vm_site: Site, stops: list[list[str]]
 ) -> None:
-    vm_site.patch.setattr(host_drains, "capacities_of", lambda *_: [Capacity("vmc-0-1", 1)])
+    vm_site.patch.setattr(drain, "capacities_of", lambda *_: [Capacity("vmc-0-1", 1)])
     ended = vm_site.rocks("drain host vmc-0-0 to=vmc-0-1")
     assert ended.status == 1 and "has 1 MB, the most" in ended.err and stops == []
 
@@ -97,8 +96,8 @@ REFUSAL = RefusedError("web does not move while it runs: it has a device of its 
 def moved(vm_site: Site, stops: list[list[str]]) -> Moved:
     """The live moves that are tried, and what each of them comes to."""
     found = Moved()
-    vm_site.patch.setattr(drain_live_moves, "move_running_vm", found.move)
-    vm_site.patch.setattr(host_drains, "_can_leave", lambda *_: True)
+    vm_site.patch.setattr(drain, "move_running_vm", found.move)
+    vm_site.patch.setattr(drain, "_can_leave", lambda *_: True)
     return found
 
 
@@ -133,11 +132,11 @@ def test_a_machine_that_cannot_is_stopped_and_a_line_says_why(
 ) -> None:
     moved.error = REFUSAL
     vm_site.patch.setattr(
-        host_drains,
+        drain,
         "stop_machines",
         lambda _, machines, *__, **___: stops.append(names_of(machines)) or Outcomes(),
     )
-    vm_site.patch.setattr(host_drains, "move_vm", lambda *_: ["web is on vmc-0-1 now"])
+    vm_site.patch.setattr(drain, "move_vm", lambda *_: ["web is on vmc-0-1 now"])
     vm_site.patch.setattr(drain_command, "start_outcomes", lambda *_: Outcomes({"web": ()}))
     ended = vm_site.rocks(*LIVE)
     assert ended.status == 0 and stops == [["web"]]
@@ -186,7 +185,7 @@ def test_an_interrupted_move_is_ended_but_not_repeated(
         return [f"web is on {host} after its move"]
 
     vm_site.change("UPDATE vm_leases SET State = 'moving', Target = 'head'")
-    vm_site.patch.setattr(drain_live_moves, "settle", settle)
+    vm_site.patch.setattr(drain, "settle", settle)
     ended = vm_site.rocks(*LIVE)
     assert ended.status == 0 and stops == []
     if host == "head":
@@ -205,7 +204,7 @@ def test_nothing_is_stopped_while_nothing_could_start_again(
     def refuse(*_: object) -> None:
         raise StateError("nothing is started yet: the database was restored")
 
-    vm_site.patch.setattr(host_drains, "ensure_epoch", refuse)
+    vm_site.patch.setattr(drain, "ensure_epoch", refuse)
     assert "nothing is started yet" in vm_site.refused(*LIVE[:4], f"live={live}")
     assert (moved.calls, stops) == ([], [])
 
@@ -220,12 +219,12 @@ def started(stops: list[list[str]], monkeypatch: pytest.MonkeyPatch) -> list[str
         raise StateError("nothing is started yet")
 
     monkeypatch.setattr(
-        host_drains,
+        drain,
         "stop_machines",
         lambda _, machines, *__, **___: stops.append(names_of(machines)) or Outcomes(),
     )
-    monkeypatch.setattr(host_drains, "_can_leave", lambda *_: True)
-    monkeypatch.setattr(host_drains, "move_vm", lambda *_: ["moved to vmc-0-1"])
+    monkeypatch.setattr(drain, "_can_leave", lambda *_: True)
+    monkeypatch.setattr(drain, "move_vm", lambda *_: ["moved to vmc-0-1"])
     monkeypatch.setattr(drain_command, "start_outcomes", start)
     return names
 
@@ -261,7 +260,7 @@ def test_a_machine_that_was_stopped_meanwhile_is_not_started(
         vm_site.change("UPDATE vm_leases SET State = %s, Host = %s", [state, host])
         return [Capacity("vmc-0-1", 100_000)]
 
-    vm_site.patch.setattr(host_drains, "capacities_of", stop)
+    vm_site.patch.setattr(drain, "capacities_of", stop)
     ended = vm_site.rocks(*LIVE[:4], f"live={live}")
     assert text in ended.out + ended.err and (stops, started) == ([], [])
     assert ("moved to vmc-0-1" in ended.out) == (state == "released")
@@ -280,7 +279,7 @@ def test_a_machine_that_has_left_meanwhile_is_left_alone(
         )
         return [Capacity("vmc-0-1", 100_000)]
 
-    vm_site.patch.setattr(host_drains, "capacities_of", move_away)
+    vm_site.patch.setattr(drain, "capacities_of", move_away)
     assert "web is on vmc-0-1 by now" in vm_site.done(*LIVE[:4], f"live={live}")
     assert (moved.calls, stops) == ([], [])
 
@@ -303,14 +302,14 @@ def test_a_machine_that_another_command_stops_is_waited_for(
     """The other command holds its lock until it has emptied the host; `running`: it is not stopping the machine."""
     vm_site.patch.setattr(vm_locks, "LOCK_WAIT_SECONDS", 0.0)
     end = "UPDATE vm_leases SET State = 'released', Host = NULL"
-    vm_site.patch.setattr(host_drains, "wait_seconds", lambda _: vm_site.change(end))
-    lock_vms = drain_live_moves.lock_vms
+    vm_site.patch.setattr(drain, "wait_seconds", lambda _: vm_site.change(end))
+    lock_vms = drain.lock_vms
 
     def lock(*arguments: Any, **options: Any) -> dict[str, RocksError]:
         vm_site.change(end if state == "released" else f"UPDATE vm_leases SET State = '{state}'")
         return lock_vms(*arguments, **options)
 
-    vm_site.patch.setattr(drain_live_moves, "lock_vms", lock)
+    vm_site.patch.setattr(drain, "lock_vms", lock)
     vm_site.database.lock("vm web", 0)
     ended = vm_site.rocks("drain host vmc-0-0")
     vm_site.database.unlock("vm web")

@@ -10,8 +10,8 @@ from rocks.core.errors import HostError, UserError
 from rocks.database.connection import Database
 from rocks.fleet.wire.facts import HostFacts
 from rocks.install.installation.service import create_service
-from rocks.leases.machine_locks import lock_vms
-from rocks.machine import ended_machines
+from rocks.leases.lease import lock_vms
+from rocks.machine import stop as ended_machines
 from rocks.machine.host.end_reports import report_ends
 from tests.servers import answering
 from tests.system.commands.conftest import Site

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rocks.leases import records as leases
+from rocks.leases import lease as leases
 from rocks.network.infiniband.machine_partitions import join_partitions, leave_partitions
 from tests.system.commands.conftest import Site
 from tests.system.commands.vms.fabric import Fabric, missing_part

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from rocks.core.process import start_with_pipes
-from rocks.leases import records as leases
+from rocks.leases import lease as leases
 from rocks.network.infiniband import partition_records as partitions
-from rocks.network.infiniband.guids import derive_guids, guid_text
+from rocks.network.infiniband.pkeys import derive_guids, guid_text
 from tests.system.commands.conftest import Site
 from tests.system.commands.site.test_attributes import read_by_shell
 

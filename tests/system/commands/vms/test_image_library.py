@@ -15,8 +15,8 @@ from rocks.database.connection import Database
 from rocks.fleet.wire.requests import SeedSpec
 from rocks.library import images as image_library
 from rocks.library import unfinished
-from rocks.machine.disks.seeds import create_seeds
-from rocks.machine.records import load_vms
+from rocks.machine.record import load_vms
+from rocks.machine.seeds import create_seeds
 from tests.system.commands.conftest import Site
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEpmvZ7QZ9bJc1bS7yXg0mB1hQdCkV2y3d5mYJ0Xh8aB it's me"

@@ -10,20 +10,16 @@ from rocks.fleet.agent_line import AnsweringError
 from rocks.fleet.settings import CannotAskError
 from rocks.fleet.wire.facts import HostFacts
 from rocks.fleet.wire.requests import OperationOutcome, StartDomain
-from rocks.leases import records as leases
-from rocks.leases.comparison_records import all_leases, hosts_with_machines, record_found
-from rocks.leases.fence_command import Force
-from rocks.machine import ended_machines
-from rocks.machine import power as vm_power
+from rocks.leases import lease as leases
+from rocks.leases.after_restore import all_leases, hosts_with_machines, record_found
+from rocks.machine import drain, interrupted_moves, stop
+from rocks.machine import listing as vm_states
+from rocks.machine import live_move as live_moves
 from rocks.machine import start as vm_start
-from rocks.machine import states as vm_states
-from rocks.machine.moves import evacuation, interrupted_moves
-from rocks.machine.moves import live as live_moves
-from rocks.machine.moves import live_ends as live_move_ends
-from rocks.machine.moves.move_rules import MovePlan
-from rocks.machine.moves.moves import MoveReporter
-from rocks.machine.records import hosts_of_vlans, load_vms
+from rocks.machine.move import MovePlan, MoveReporter
+from rocks.machine.record import hosts_of_vlans, load_vms
 from rocks.machine.spec import MachineSpec, container_of
+from rocks.machine.stop import Force
 from rocks.site import overview as site_overview
 from rocks.site.checks import checks as site_checks
 from tests.system.commands.conftest import Site
@@ -63,7 +59,7 @@ def test_a_move_whose_lease_was_changed_says_so(moving: Site) -> None:
     (vm,) = load_vms(moving.database, ["web"])
     found = leases.read_leases(moving.database, ["web"])["web"]
     with pytest.raises(StateError, match=f"is running now on {OLD}; see where it runs"):
-        live_move_ends.settle(moving.database, vm, found)
+        live_moves.settle(moving.database, vm, found)
     moving.change("UPDATE vm_leases SET State = 'stopping'")
     with pytest.raises(StateError, match="web is not moved: by its lease it does not run any more"):
         leases.begin_live_move(moving.database, "web", NEW, [])
@@ -96,10 +92,10 @@ def test_an_evacuation_leaves_the_machine_to_its_move(moving: Site) -> None:
     def never(*_: object) -> None:
         raise AssertionError("a machine was started")
 
-    moving.patch.setattr(evacuation, "capacities_of", lambda *_: [])
-    moving.patch.setattr(evacuation, "check_is_silent", lambda *_: None)
+    moving.patch.setattr(drain, "capacities_of", lambda *_: [])
+    moving.patch.setattr(drain, "check_is_silent", lambda *_: None)
     for host in (OLD, NEW):
-        outcomes = evacuation.evacuate_host(moving.database, host, ("head",), Force("it is off"), never)  # type: ignore[arg-type]
+        outcomes = drain.evacuate_host(moving.database, host, ("head",), Force("it is off"), never)  # type: ignore[arg-type]
         assert INTERRUPTED in str(outcomes.failed.pop("web"))
         assert not outcomes.failed and not outcomes.done
     assert lease(moving) == STAYS
@@ -183,8 +179,8 @@ def test_force_says_that_the_disk_may_be_old_before_it_forgets_the_move(moving: 
     moving.patch.setattr(leases, "end_live_move", killed)
     reported: list[str] = []
     with pytest.raises(KeyboardInterrupt):
-        machines = vm_power.machines_to_stop(moving.database, ["web"])
-        vm_power.stop_machines(moving.database, machines, force=Force("it is off"), report=reported.append)
+        machines = stop.machines_to_stop(moving.database, ["web"])
+        stop.stop_machines(moving.database, machines, force=Force("it is off"), report=reported.append)
     moving.database.rollback()
     assert len(reported) == 1 and f"the current one is /state/partition1/web.vda on {NEW}" in reported[0]
     assert lease(moving) == STAYS
@@ -260,7 +256,7 @@ def test_a_repeated_move_says_why_nobody_knows(moving: Site) -> None:
     (vm,) = load_vms(moving.database, ["web"])
     found = leases.read_leases(moving.database, ["web"])["web"]
     moving.patch.setattr(
-        live_move_ends, "perform_operations", lambda *_: [("web", OperationOutcome("web", False))]
+        live_moves, "perform_operations", lambda *_: [("web", OperationOutcome("web", False))]
     )
     force = "or, when it is certainly off: rocks stop host vm web force=yes"
     for there, text, is_off in (
@@ -269,10 +265,10 @@ def test_a_repeated_move_says_why_nobody_knows(moving: Site) -> None:
         (BusyError("at work"), "an agent there is still working on it (at work). When it has ended", False),
     ):
         moving.patch.setattr(
-            live_move_ends, "contact_hosts", lambda *_, there=there, **__: {OLD: SILENT, NEW: there}
+            live_moves, "contact_hosts", lambda *_, there=there, **__: {OLD: SILENT, NEW: there}
         )
         with pytest.raises(RocksError) as raised:
-            live_move_ends.settle(moving.database, vm, found)
+            live_moves.settle(moving.database, vm, found)
         assert text in str(raised.value) and (force in str(raised.value)) == is_off
         assert raised.value.family == ("busy" if isinstance(there, BusyError) else "host")
     assert lease(moving) == STAYS
@@ -281,8 +277,8 @@ def test_a_repeated_move_says_why_nobody_knows(moving: Site) -> None:
 def test_the_next_start_ends_a_move_whose_guest_is_off(moving: Site) -> None:
     """Both hosts answer; nobody else would end it."""
     facts = {OLD: host_with(None), NEW: host_with(None)}
-    moving.patch.setattr(live_move_ends, "_perform", lambda *_: OperationOutcome("web", False))
-    moving.patch.setattr(live_move_ends, "contact_hosts", lambda *_, **__: facts)
+    moving.patch.setattr(live_moves, "_perform", lambda *_: OperationOutcome("web", False))
+    moving.patch.setattr(live_moves, "contact_hosts", lambda *_, **__: facts)
     moving.patch.setattr(vm_start, "contact_hosts", lambda *_, **__: {OLD: SILENT, NEW: SILENT})
     for module in (vm_states, site_overview, interrupted_moves, site_checks):
         moving.patch.setattr(module, "contact_hosts", lambda *_, **__: facts)
@@ -306,15 +302,15 @@ def test_a_start_leaves_a_machine_that_may_run_to_its_move(moving: Site) -> None
     assert INTERRUPTED in moving.rocks("start host vm web").err
     # the host must report it once more; the other machine that it has named is released all the same
     ended = replace(host_with(None), ended=("other",))
-    moving.patch.setattr(ended_machines, "contact_hosts", lambda *_, **__: {OLD: ended})
+    moving.patch.setattr(stop, "contact_hosts", lambda *_, **__: {OLD: ended})
     moving.done("add host vm", OLD, "membership=Hosted VM", "name=other")
     moving.take_lease("other", OLD, token=8)
     terminated: list[str] = []
     with pytest.raises(StateError, match="was moving from"):
-        ended_machines.take_ended(moving.database, OLD, ["web", "other"], terminated.extend)
+        stop.take_ended(moving.database, OLD, ["web", "other"], terminated.extend)
     assert terminated == ["other"]
     facts = {OLD: host_with(None), NEW: host_with("running")}
-    assert ended_machines.take_ended(moving.database, OLD, ["web"]) == []
+    assert stop.take_ended(moving.database, OLD, ["web"]) == []
     assert lease(moving) == STAYS
     assert moving.rocks("list host vm web status=yes").out.split()[-1] == "moving"
 
@@ -322,18 +318,18 @@ def test_a_start_leaves_a_machine_that_may_run_to_its_move(moving: Site) -> None
 def test_a_guest_that_ended_by_itself_during_an_interrupted_move(moving: Site) -> None:
     facts = {OLD: host_with(None), NEW: host_with(None)}
     with pytest.raises(HostError, match="Whether it runs is not known"):
-        ended_machines.take_ended(moving.database, OLD, ["web"])
-    moving.patch.setattr(live_move_ends, "_perform", lambda *_: OperationOutcome("web", False))
-    for module in (live_move_ends, interrupted_moves):
+        stop.take_ended(moving.database, OLD, ["web"])
+    moving.patch.setattr(live_moves, "_perform", lambda *_: OperationOutcome("web", False))
+    for module in (live_moves, interrupted_moves):
         moving.patch.setattr(module, "contact_hosts", lambda *_, **__: facts)
     with (
         moving.patch.context() as patch
     ):  # an agent of the migration still works: the host must report it once more
-        patch.setattr(live_move_ends, "_perform", lambda *_: BusyError("a request is at work"))
+        patch.setattr(live_moves, "_perform", lambda *_: BusyError("a request is at work"))
         with pytest.raises(BusyError, match="an agent there is still working on it"):
-            ended_machines.take_ended(moving.database, OLD, ["web"])
+            stop.take_ended(moving.database, OLD, ["web"])
         assert lease(moving) == STAYS
     ended = replace(host_with(None), ended=("web",))
-    moving.patch.setattr(ended_machines, "contact_hosts", lambda *_, **__: {OLD: ended})
-    assert ended_machines.take_ended(moving.database, OLD, ["WEB"]) == ["web"]
+    moving.patch.setattr(stop, "contact_hosts", lambda *_, **__: {OLD: ended})
+    assert stop.take_ended(moving.database, OLD, ["WEB"]) == ["web"]
     assert lease(moving) == ("released", None, None)

@@ -1,6 +1,6 @@
 """`set host vm`: sizes, disks, host, kind, CD; no physical host answers (specification §5)."""
 
-from rocks.leases import records as leases
+from rocks.leases import lease as leases
 from tests.system.commands.conftest import Site
 from tests.system.commands.vms.vm_records import SET, disks, interfaces, machine
 

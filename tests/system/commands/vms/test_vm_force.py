@@ -9,12 +9,11 @@ from rocks.fleet.agent_line import AnsweringError
 from rocks.fleet.settings import CannotAskError
 from rocks.fleet.wire.disk_files import ImageFact
 from rocks.fleet.wire.snapshot_names import copy_paths
-from rocks.leases.records import read_leases
-from rocks.machine import converge, takeover
-from rocks.machine.lease_grants import Attempt, release_unused, take_free_leases
-from rocks.machine.moves import disks_in_doubt, drains, evacuation
-from rocks.machine.moves.host_choice import Capacity
-from rocks.machine.records import load_vms
+from rocks.leases.lease import read_leases
+from rocks.machine import converge, drain, move, stop
+from rocks.machine.drain import Capacity
+from rocks.machine.record import load_vms
+from rocks.machine.start import Attempt, release_unused, take_free_leases
 from tests.system.commands.conftest import Site
 from tests.system.commands.vms.moves import FORCE, NEW, OLD, SILENT, answers, host_with, lease, unanswered
 
@@ -35,14 +34,14 @@ def running(vm_site: Site) -> Site:
     """`web` runs on the host."""
     vm_site.done("add host vm", HOST, "membership=Hosted VM", "name=web")
     vm_site.take_lease("web", HOST)
-    vm_site.patch.setattr(evacuation, "capacities_of", lambda *_: [])
+    vm_site.patch.setattr(drain, "capacities_of", lambda *_: [])
     return vm_site
 
 
 def reply(site: Site, answer: RocksError) -> None:
     """What the host replies to everything."""
     site.patch.setattr(converge, "perform_operations", unanswered(answer))
-    site.patch.setattr(evacuation, "contact_hosts", lambda *_, **__: {HOST: answer})
+    site.patch.setattr(drain, "contact_hosts", lambda *_, **__: {HOST: answer})
 
 
 def host_of_lease(site: Site) -> object:
@@ -94,7 +93,7 @@ def test_force_without_a_fence_command_is_the_word_of_who_may_become_root(runnin
     reply(running, HostError("no route"))
     assert "(its attribute vm_fence_command has no command) is for root" in running.rocks(*FORCE).err
     assert host_of_lease(running) == HOST
-    running.patch.setattr(takeover, "resolve_secret", lambda *_: {HOST: "true"})
+    running.patch.setattr(stop, "resolve_secret", lambda *_: {HOST: "true"})
     assert running.rocks(*FORCE).status == 0 and host_of_lease(running) is None
 
 
@@ -128,7 +127,7 @@ def test_a_host_that_answers_is_not_evacuated(running: Site, answer: RocksError)
 def test_machines_of_a_failed_host_that_are_off_are_named(vm_site: Site) -> None:
     for name in ("web", "mail"):
         vm_site.done("add host vm", HOST, "membership=Hosted VM", f"name={name}")
-    vm_site.patch.setattr(evacuation, "capacities_of", lambda *_: [])
+    vm_site.patch.setattr(drain, "capacities_of", lambda *_: [])
     reply(vm_site, HostError("no route"))
     lines = vm_site.done(*EVACUATE).splitlines()
     assert lines[0] == f"no machine has its lease on {HOST}"
@@ -182,7 +181,7 @@ def copies_of_web(site: Site) -> list[tuple[object, ...]]:
 
 @pytest.mark.slow
 def test_nothing_uses_the_machine_until_its_disks_are_decided(aborted: Site) -> None:
-    aborted.patch.setattr(drains, "capacities_of", lambda *_: [Capacity(NEW, 9999)])
+    aborted.patch.setattr(drain, "capacities_of", lambda *_: [Capacity(NEW, 9999)])
     for command in (
         ("start", "host", "vm", "web"),
         ("resume", "host", "vm", "web"),
@@ -227,10 +226,10 @@ def test_the_disks_of_the_new_host_may_count(aborted: Site, machine: str | None)
     assert "has no SSH key" in aborted.refused(*command)
     (vm,) = load_vms(aborted.database, ["web"])
     files = {"its own": (file_of(vm.uuid),), "of another": (file_of("x"),), None: ()}[machine]
-    aborted.patch.setattr(disks_in_doubt, "contact_hosts", lambda *_, **__: {NEW: host_with(None)})
+    aborted.patch.setattr(move, "contact_hosts", lambda *_, **__: {NEW: host_with(None)})
     old: list[ImageFact] = []
     aborted.patch.setattr(
-        disks_in_doubt,
+        move,
         "ask_each",
         lambda *_: [(NEW, SimpleNamespace(images=files)), (OLD, SimpleNamespace(images=old))],
     )
@@ -240,9 +239,7 @@ def test_the_disks_of_the_new_host_may_count(aborted: Site, machine: str | None)
     old.append(ImageFact(copy_paths([DISK], "before")[0], vm.uuid, 1, 1, False))
     refused = aborted.refused(*command)
     assert f"its snapshot before is on {OLD}" in refused and "remove host vm snapshot web before" in refused
-    aborted.patch.setattr(
-        disks_in_doubt, "ask_each", lambda *_: [(NEW, SimpleNamespace(images=files)), (OLD, SILENT)]
-    )
+    aborted.patch.setattr(move, "ask_each", lambda *_: [(NEW, SimpleNamespace(images=files)), (OLD, SILENT)])
     done = aborted.done(*command)
     assert f"web is on {NEW} now, with the disks there" in done
     assert f"whether {OLD} has snapshots of web is not known: no route" in done

@@ -8,7 +8,7 @@ import pytest
 
 from rocks.commands._shared import vm_removal
 from rocks.database.connection import Database
-from rocks.leases.machine_locks import lock_vms
+from rocks.leases.lease import lock_vms
 from tests.system.commands.conftest import Site
 
 ADD = ("add", "host", "vm", "vmc-0-0", "vmc-0-1", "compute")
@@ -29,7 +29,7 @@ class Plugin(rocks.commands.Plugin):
 """
 READING_HOOK = """
 import rocks.commands
-from rocks.machine.hooks import HookResult
+from rocks.machine.outcomes import HookResult
 
 class Plugin(rocks.commands.VmPlugin):
     def run_all(self, machines):

@@ -9,8 +9,8 @@ import pytest
 from rocks.core.errors import StateError
 from rocks.database.connection import Database
 from rocks.inventory.records import Host
-from rocks.machine import records
-from rocks.machine.change_records import delete_vms
+from rocks.machine import record
+from rocks.machine.record import delete_vms
 from rocks.site.host_removal import remove_part
 from tests.system.commands.conftest import Site
 from tests.system.commands.vms.vm_records import ADD
@@ -113,7 +113,7 @@ def test_a_machine_that_is_removed_while_it_is_read_is_named(
     samples: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Between two statements, which see what others have committed."""
-    read = records.bare_hosts
+    read = record.bare_hosts
 
     def remove_and_read(database: Database, names: Sequence[str]) -> list[Host]:
         with Database(database.settings) as other:
@@ -122,6 +122,6 @@ def test_a_machine_that_is_removed_while_it_is_read_is_named(
             other.commit()
         return read(database, names)
 
-    monkeypatch.setattr(records, "bare_hosts", remove_and_read)
+    monkeypatch.setattr(record, "bare_hosts", remove_and_read)
     with pytest.raises(StateError, match="^host web-a was removed meanwhile; repeat the command$"):
-        records.load_vms(samples.database, ["web-a"])
+        record.load_vms(samples.database, ["web-a"])

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from lxml import etree
 
-from rocks.leases import machine_locks as vm_locks
+from rocks.leases import lease as vm_locks
 from tests.command_trees import write_hook
 from tests.system.commands.conftest import Site
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from rocks.leases import records as leases
+from rocks.leases import lease as leases
 from tests.system.commands.conftest import Site
 
 LIST = ("list", "host", "vm", "network")

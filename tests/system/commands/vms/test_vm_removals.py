@@ -8,7 +8,7 @@ import pytest
 
 from rocks.commands._shared import vm_removal
 from rocks.core.errors import RocksError
-from rocks.leases import machine_locks as vm_locks
+from rocks.leases import lease as vm_locks
 from tests.command_trees import write_hook
 from tests.system.commands.conftest import Site
 from tests.system.commands.site.test_attributes import read_by_shell

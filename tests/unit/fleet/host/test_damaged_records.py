@@ -11,9 +11,9 @@ from rocks.core.errors import IncoherentError
 from rocks.fleet.host.records import LONGEST_BYTES, read_cache
 from rocks.fleet.wire.network import LinkSpec
 from rocks.fleet.wire.requests import VfSpec
-from rocks.machine.host.files.owners import ImageOwners
+from rocks.machine.host.files import ImageOwners
 from rocks.network.host.stored_links import StoredLinks
-from rocks.network.sriov.host.records import AssignedVfs, VfRecords
+from rocks.network.sriov.host.guests import AssignedVfs, VfRecords
 
 VF = VfSpec("eth0", 4, 1, "52:54:00:00:00:01")
 LINK = LinkSpec("eth0.5", "vlan", "eth0", 5)

@@ -14,7 +14,7 @@ from rocks.inventory.disks.places import (
     with_image_remedy,
 )
 from rocks.inventory.records import Host
-from rocks.machine.disks.specification import read_disk
+from rocks.machine.disks import read_disk
 from tests.unit.machines import container, machine
 
 UUID = "11111111-1111-4111-8111-111111111111"

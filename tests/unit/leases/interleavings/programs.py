@@ -1,9 +1,9 @@
 """The processes of the model: the real start, stop and agent, above stubs that are steps of the model.
 
-Real: `machine.start`, `machine.power`, `machine.converge`, `machine.lease_grants`, `machine.takeover`,
-`leases.machine_requests`, `leases.plan`, `machine.spec`, `machine.start_plan`, `machine.operation_plan`,
-`agent.calls`, `machine.host.fences`, `observe`, `operations`, `start`, `stop`, the rules of `leases.host.leases`,
-`machine.host.libvirt.start` and `stop`. Stubs: the tables of leases, their epoch, the fleet, a host's lock and file of
+Real: `machine.start`, `machine.stop`, `machine.converge`,
+`leases.machine_requests`, `leases.plan`, `machine.spec`, `machine.plans`,
+`agent.calls`, `machine.host.facts`, `operations`, `start`, the rules of `leases.host.leases`,
+`machine.host.libvirt.power`. Stubs: the tables of leases, their epoch, the fleet, a host's lock and file of
 a lease, libvirt, and what has no part in leases (disks, links, VFs, partitions).
 """
 
@@ -20,20 +20,19 @@ from rocks.agent import calls
 from rocks.core.errors import RocksError
 from rocks.fleet.host.change import UNCHANGED
 from rocks.inventory.records import Host, Lease, VirtualMachine
-from rocks.leases import fence_command, machine_requests
-from rocks.leases import records as leases
-from rocks.leases.fence_command import Force
+from rocks.leases import lease as leases
+from rocks.leases import machine_requests
 from rocks.leases.host.leases import Leases
 from rocks.machine import converge as vm_converge
-from rocks.machine import power as vm_power
 from rocks.machine import start as vm_start
-from rocks.machine import takeover
-from rocks.machine.host import fences, observe
+from rocks.machine import stop
+from rocks.machine.host import facts
+from rocks.machine.host import operations as host_stop
 from rocks.machine.host import start as host_start
-from rocks.machine.host import stop as host_stop
-from rocks.machine.host.host_facts import MachineFact
+from rocks.machine.host.facts import MachineFact
 from rocks.machine.host.libvirt.domain_xml import DomainDocument, parse_domain
 from rocks.machine.outcomes import Outcomes
+from rocks.machine.stop import Force
 from tests.unit.leases.interleavings.replay import step
 
 NAME = "vm"
@@ -56,7 +55,7 @@ def _run_command(kind: str, place: str) -> Any:
         outcomes = vm_start.start_vms(database, [NAME], vm_start.StartHooks(lambda *_: {}, lambda line: None))
     else:
         force = Force("it is off") if kind == "force" else None
-        outcomes = vm_power.stop_machines(database, [_machine(place)], "poweroff", 60, force)
+        outcomes = stop.stop_machines(database, [_machine(place)], "poweroff", 60, force)
     return bool(outcomes.done)
 
 
@@ -251,23 +250,23 @@ def stubs() -> Iterator[None]:
     replaced: list[tuple[Any, str, Any]] = [
         *((leases, name, function) for name, function in TABLES.items()),
         (vm_start, "ensure_epoch", lambda *_: None),
-        (vm_power, "try_epoch", lambda *_: None),
+        (stop, "try_epoch", lambda *_: None),
         (machine_requests, "present_epoch", lambda *_: 0),
         *((module, "open_fleet", lambda *_: fleet) for module in (vm_start, vm_converge)),
-        *((module, "lock_vms", lambda *_, **__: {}) for module in (vm_start, vm_power)),
-        *((module, "leave_partitions", lambda *_: ()) for module in (vm_start, vm_power)),
-        *((module, "connections_of", lambda *_: ()) for module in (vm_start, vm_power)),
+        *((module, "lock_vms", lambda *_, **__: {}) for module in (vm_start, stop)),
+        *((module, "leave_partitions", lambda *_: ()) for module in (vm_start, stop)),
+        *((module, "connections_of", lambda *_: ()) for module in (vm_start, stop)),
         (vm_start, "table", SimpleNamespace(load_vms=_load_vms, hosts_of_vlans=lambda *_: {})),
         (vm_start, "moments_of_disks", lambda *_: {}),
         (vm_start, "PROVIDERS", ()),
         (vm_start, "describe_vms", lambda *_: {NAME: (XML,)}),
-        (takeover, "resolve_secret", lambda rows, name, hosts: {host: f"off {host}" for host in hosts}),
-        (fence_command, "process", SimpleNamespace(run_checked=_run_fence)),
-        (observe, "read_machine", lambda: MachineFact(4096, 8)),
-        (observe, "has_8021q", lambda *_: True),
-        (observe, "has_filters", lambda *_: True),
-        (fences, "release_links", lambda *_: UNCHANGED),
-        (fences, "release_older_vfs", lambda *_: True),
+        (stop, "resolve_secret", lambda rows, name, hosts: {host: f"off {host}" for host in hosts}),
+        (stop, "process", SimpleNamespace(run_checked=_run_fence)),
+        (facts, "read_machine", lambda: MachineFact(4096, 8)),
+        (facts, "has_8021q", lambda *_: True),
+        (facts, "has_filters", lambda *_: True),
+        (facts, "release_links", lambda *_: UNCHANGED),
+        (facts, "release_older_vfs", lambda *_: True),
         *((module, "release_links", lambda *_: UNCHANGED) for module in (host_stop, host_start)),
         (host_start, "memory_promised", lambda host, name, memory_mb, decide: nullcontext(decide({}))),
         (host_stop, "release_partition", lambda *_: ()),

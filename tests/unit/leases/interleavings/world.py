@@ -16,7 +16,7 @@ from unittest.mock import patch
 
 from rocks.core.errors import RocksError
 from rocks.fleet.wire.facts import FactsRequest
-from rocks.machine.domain.domain import with_lease
+from rocks.machine.domain import with_lease
 from rocks.machine.host import hook
 from rocks.machine.host.libvirt.domain_xml import DomainDocument, parse_domain
 from rocks.machine.host.libvirt.fake import FakeDomains, _Domain

@@ -15,12 +15,9 @@ import pytest
 from rocks.core.errors import HostError, StateError, UserError
 from rocks.fleet.host.change import Change
 from rocks.fleet.wire.requests import DiskSpec, SeedSpec
-from rocks.machine.host import disks
-from rocks.machine.host.disks import is_same, read_disk
-from rocks.machine.host.files import paths
-from rocks.machine.host.files.owners import ImageOwners
-from rocks.machine.host.files.qemu_owner import QemuOwner
-from rocks.machine.host.files.seeds import write_seed
+from rocks.machine.host import disks, files
+from rocks.machine.host.disks import is_same, read_disk, write_seed
+from rocks.machine.host.files import ImageOwners, QemuOwner
 from tests.waiting import wait_until
 
 MACHINE = "5f5b4f0e-3c3e-4d57-9d43-0f8d1a2b3c4d"
@@ -41,7 +38,7 @@ def spec(path: Path, **changes: object) -> DiskSpec:
 
 def test_a_raw_image_is_made_sparse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of the size in GB of 1000³ bytes; without an account of libvirt's, any user passes through its folders."""
-    monkeypatch.setattr(paths, "qemu_owner", lambda: QemuOwner(None, None))
+    monkeypatch.setattr(files, "qemu_owner", lambda: QemuOwner(None, None))
     path = tmp_path / "kvm" / "disks" / "vm.hda"
     umask = os.umask(0o077)
     try:
@@ -146,8 +143,8 @@ MAKE_UNTIL_KILLED = """
 import os, sys
 from pathlib import Path
 from rocks.machine.host import disks
-from rocks.machine.host.files.owners import ImageOwners
-from rocks.machine.host.files.qemu_owner import QemuOwner
+from rocks.machine.host.files import ImageOwners
+from rocks.machine.host.files import QemuOwner
 from rocks.fleet.wire.requests import DiskSpec
 original = getattr(os, sys.argv[2])
 def stop_here(*arguments, **words):
@@ -192,7 +189,7 @@ def test_no_image_is_created_where_a_file_system_is_not_mounted(
     table.write_text(
         f"# disks\n/dev/vdb none swap sw 0 0\n/dev/vda / ext4 defaults 0 1\nsshfs#nas:/x {point}/ fuse\n"
     )
-    monkeypatch.setattr(paths, "_FSTAB", table)
+    monkeypatch.setattr(files, "_FSTAB", table)
     with pytest.raises(StateError, match=f"is not created.* run `mount '{folder}/'` on the host"):
         ensure_disk(spec(folder / "kvm" / "vm.hda"))
     seed = SeedSpec(str(folder / "vm.seed"), str(folder), MACHINE, b64encode(zlib.compress(b"seed")).decode())
@@ -201,7 +198,7 @@ def test_no_image_is_created_where_a_file_system_is_not_mounted(
     assert list(folder.iterdir()) == []
     mounted = tmp_path / "mountinfo"
     mounted.write_text(f"36 1 0:1 / {point} rw - fuse sshfs#nas:/x rw\n")
-    monkeypatch.setattr(paths, "_MOUNTED", mounted)
+    monkeypatch.setattr(files, "_MOUNTED", mounted)
     assert ensure_disk(spec(folder / "kvm" / "vm.hda")).changed
     mounted.write_text("")
     assert not ensure_disk(spec(folder / "kvm" / "vm.hda")).changed
@@ -212,7 +209,7 @@ def test_two_at_once(tmp_path: Path) -> None:
     path = tmp_path / "vm.hda"
     code = (
         "from rocks.machine.host.disks import ensure_disk; from rocks.fleet.wire.requests import DiskSpec; import sys\n"
-        "from pathlib import Path; from rocks.machine.host.files.owners import ImageOwners\n"
+        "from pathlib import Path; from rocks.machine.host.files import ImageOwners\n"
         "ensure_disk(DiskSpec(sys.argv[1], 'raw', 1, False), ImageOwners(Path('/nonexistent')))"
     )
     environment = {**os.environ, "PYTHONPATH": str(SOURCES)}

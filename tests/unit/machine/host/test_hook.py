@@ -16,7 +16,7 @@ from rocks.network.host.packet_filter.fake import FakeFilters
 from rocks.network.host.packet_filter.programs import MAX_FOREIGN
 from rocks.network.host.stored_links import StoredLinks
 from rocks.network.sriov.host.fake import FakeVfs
-from rocks.network.sriov.host.records import AssignedVfs, VfRecords
+from rocks.network.sriov.host.guests import AssignedVfs, VfRecords
 
 BEFORE = ["a", "prepare", "begin", "-"]
 DOMAIN = '<domain><name>a</name><metadata><l:lease xmlns:l="urn:rocks:lease" token="{}"/></metadata></domain>'

@@ -128,7 +128,7 @@ class AttributeSetter(AttributeCommand):
 
         known = known_spelling(attribute)
         if known == "cpu_mode":
-            from rocks.machine.placement.cpu_models import check_cpu_model
+            from rocks.machine.cpu_models import check_cpu_model
 
             check_cpu_model(self.db, value)
         self._check_with_rolls(attribute, value)
@@ -149,7 +149,7 @@ class AttributeSetter(AttributeCommand):
 
     def _note_low_maximum(self, members: Sequence[str]) -> None:
         from rocks.inventory.loaded_host_records import which_are_vms
-        from rocks.machine.changes import size_warnings
+        from rocks.machine.change import size_warnings
 
         for line in size_warnings(self.db, which_are_vms(self.db, members), members):
             self.notify(f"Warning: {line}")

@@ -1,7 +1,7 @@
 """`rocks add cluster`"""
 
 import rocks.commands
-from rocks.cluster.addition import ClusterParameters, NewCluster, add_cluster, keys_command
+from rocks.cluster.add import ClusterParameters, NewCluster, add_cluster, keys_command
 from rocks.network.infiniband.pkeys import pkey_text
 
 RollName = "kvm"

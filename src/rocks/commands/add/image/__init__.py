@@ -89,7 +89,7 @@ class Command(rocks.commands.Command):
         names = ("file", "checksum", "format", "size", "comment", "vm", "disk", "url")
         added = AddedImage(args[0], *(value or None for value in self.fillTexts(*names)))
         if added.vm:
-            from rocks.machine.disks.image_of_disk import add_image_of_disk as add  # SSH
+            from rocks.machine.image_of_disk import add_image_of_disk as add  # SSH
         else:
             from rocks.library.images import add_image as add
         image = add(self.db, added, self.showProgress)

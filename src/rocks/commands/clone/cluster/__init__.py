@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 import rocks.commands
-from rocks.cluster.addition import keys_command
-from rocks.cluster.clones import Clone, CloneParameters, clone_clusters
+from rocks.cluster.add import keys_command
+from rocks.cluster.clone import Clone, CloneParameters, clone_clusters
 
 RollName = "kvm"
 

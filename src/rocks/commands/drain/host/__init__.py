@@ -6,8 +6,8 @@ from rocks.commands._shared.vm_filters import filters_of
 from rocks.commands._shared.vm_start import start_outcomes
 from rocks.core.errors import UserError
 from rocks.core.names import printable
-from rocks.machine.moves.drains import Drain, DrainCallbacks, drain_host
-from rocks.machine.moves.moves import MoveReporter
+from rocks.machine.drain import Drain, DrainCallbacks, drain_host
+from rocks.machine.move import MoveReporter
 
 RollName = "kvm"
 

@@ -4,9 +4,8 @@ import rocks.commands
 from rocks.commands._shared.interrupt import LOOK_AT_LEASES
 from rocks.commands._shared.vm_start import start_outcomes
 from rocks.core.callers import check_full_rights
-from rocks.leases.fence_command import Force
-from rocks.machine.moves.drains import other_containers
-from rocks.machine.moves.evacuation import evacuate_host
+from rocks.machine.drain import evacuate_host, other_containers
+from rocks.machine.stop import Force
 
 RollName = "kvm"
 

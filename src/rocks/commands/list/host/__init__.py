@@ -52,7 +52,7 @@ class Command(rocks.commands.Command):
             raise UserError("only root can ask the hosts: sudo rocks list host status=yes")
         # a plain list of hosts loads none of these
         from rocks.inventory.loaded_host_records import load_hosts, physical_hosts
-        from rocks.machine.states import ask_hosts
+        from rocks.machine.listing import ask_hosts
 
         containers = [
             host.name

@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 
 import rocks.commands
-from rocks.machine.disks.nas import forget_vm_nas
-from rocks.machine.disks.volumes import check_no_mapped_images
+from rocks.machine.volumes import check_no_mapped_images, forget_vm_nas
 
 
 class Plugin(rocks.commands.Plugin):

@@ -4,7 +4,7 @@ import rocks.commands
 from rocks.commands._framework.progress import HostProgress
 from rocks.commands._shared.interrupt import LOOK_AT_LEASES
 from rocks.inventory.cluster_records import own_clusters_of
-from rocks.machine.power import machines_to_stop, read_action, stop_machines
+from rocks.machine.stop import machines_to_stop, read_action, stop_machines
 
 RollName = "kvm"
 

@@ -1,29 +1,202 @@
-"""Domains through libvirt, which only modules of this folder import.
-
-`start.py`, `stop.py` and what other folders do with a domain are built on these methods; `fake.py` implements the same
-Protocol in memory.
-"""
+"""Domains through libvirt, which only modules of this folder import."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-from typing import Any, Mapping, Optional, Set, Tuple
+from contextlib import contextmanager
+from typing import Any, Container, Dict, Iterator, Mapping, NamedTuple, Optional, Set, Tuple
 
 import libvirt  # noqa: TID251 - of this folder
 
 from rocks.core.clock import Deadline, wait_seconds
-from rocks.core.errors import HostError, RocksError, StateError
-from rocks.fleet.wire.facts import ConsoleFact, DomainFact
-from rocks.machine.host.libvirt import guest_agent
-from rocks.machine.host.libvirt.device_xml import backup_xml
-from rocks.machine.host.libvirt.domain_facts import GONE, Flags, fact_of
-from rocks.machine.host.libvirt.domain_xml import DomainDocument, parse_domain
-from rocks.machine.host.libvirt.driver import LiveWay, Versions
-from rocks.machine.host.libvirt.errors import libvirt_errors, message_of
-from rocks.machine.host.libvirt.interface_xml import LEASE_NAMESPACE
-from rocks.machine.host.libvirt.migration import migrate
-from rocks.machine.host.libvirt.moving_xml import host_cpu_of
+from rocks.core.errors import HostError, RocksError, StateError, ToolError
+from rocks.fleet.wire.facts import ConsoleFact, DomainFact, DomainState
+from rocks.machine.host.libvirt.device_xml import backup_xml, host_cpu_of
+from rocks.machine.host.libvirt.domain_xml import LEASE_NAMESPACE, DomainDocument, parse_domain
+from rocks.machine.host.libvirt.driver import LiveWay, NothingFrozenError, Versions
+
+# Errors of libvirt as ours; nothing is printed by libvirt itself.
+
+# libvirt would print every error on standard error besides raising it
+libvirt.registerErrorHandler(lambda context, error: None, None)
+
+
+@contextmanager
+def libvirt_errors(what: str, but: Tuple[int, ...] = ()) -> Iterator[None]:
+    """Turn libvirtError into ToolError; an error with a code in `but` ends the block without an error."""
+    try:
+        yield
+    except libvirt.libvirtError as error:
+        if error.get_error_code() not in but:
+            raise ToolError(f"libvirt on this host did not {what}: {message_of(error)}") from None
+
+
+def message_of(error: libvirt.libvirtError) -> str:
+    """libvirt's text of an error, in one line."""
+    return (error.get_error_message() or str(error)).strip().replace("\n", " ")
+
+
+# What libvirt knows of a domain, as a `DomainFact`.
+
+_STATES: Dict[int, DomainState] = {
+    libvirt.VIR_DOMAIN_NOSTATE: "blocked",
+    libvirt.VIR_DOMAIN_RUNNING: "running",
+    libvirt.VIR_DOMAIN_BLOCKED: "blocked",
+    libvirt.VIR_DOMAIN_PAUSED: "paused",
+    libvirt.VIR_DOMAIN_SHUTDOWN: "shutdown",
+    libvirt.VIR_DOMAIN_SHUTOFF: "shutoff",
+    libvirt.VIR_DOMAIN_CRASHED: "crashed",
+    libvirt.VIR_DOMAIN_PMSUSPENDED: "paused",
+}
+GONE = (libvirt.VIR_ERR_NO_DOMAIN,)
+_STARTING = (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_STARTING_UP)
+_STARTING_SECONDS = 15.0
+_POLL_SECONDS = 0.05
+
+
+class Flags(NamedTuple):
+    """The names of the domains that have each."""
+
+    autostart: Container[str]
+    persistent: Container[str]
+    saved: Container[str]
+
+
+def fact_of(domain: Any, flags: Flags) -> Optional[DomainFact]:
+    """None for a domain that was undefined meanwhile."""
+    name = domain.name()
+    with libvirt_errors(f"report the state of {name}", but=GONE):
+        state = _STATES[_settled_state(domain)]
+        document = parse_domain(domain.XMLDesc())
+        return DomainFact(
+            name=name,
+            uuid=document.uuid,
+            state=state,
+            token=document.token,
+            memory_mb=document.memory_mb,
+            cpus=document.cpus,
+            autostart=name in flags.autostart,
+            persistent=name in flags.persistent,
+            has_managed_save=name in flags.saved,
+            disks=document.disks,
+            listeners=document.listeners,
+            machine_type=document.machine_type,
+        )
+    return None
+
+
+def _settled_state(domain: Any) -> int:
+    """libvirt's number of the state; waits for the end of a start in progress.
+
+    During a start libvirt 9.0 reports the state paused, although the domain must not be resumed.
+    """
+    deadline = Deadline(_STARTING_SECONDS)
+    state, reason = domain.state()
+    while (state, reason) == _STARTING and not deadline.passed():
+        wait_seconds(_POLL_SECONDS)
+        state, reason = domain.state()
+    return int(state)
+
+
+# The guest agent of a domain freezes and thaws file systems.
+
+AGENT_SECONDS = 20
+"""How long a guest agent may take to freeze or thaw its file systems: it writes all their data first."""
+
+_AGENT_ANSWERED = "unable to execute QEMU agent command"
+"""In libvirt's internal errors that pass on an error which the guest agent has answered: no code of their own."""
+
+
+def freeze(domain: Any) -> Optional[str]:
+    """As `DomainDriver.freeze`."""
+    try:
+        # without it libvirt 9.0 waits for the answer of a hung agent without end
+        domain.agentSetResponseTimeout(AGENT_SECONDS)
+        count = domain.fsFreeze()
+    except libvirt.libvirtError as error:
+        if _is_refusal(error):
+            kind = NothingFrozenError if _froze_nothing(error) else StateError
+            raise kind(message_of(error)) from None
+        return message_of(error)
+    return None if count else "the guest agent has found no file system that can be frozen"
+
+
+def thaw(domain: Any) -> Optional[int]:
+    """As `DomainDriver.thaw`."""
+    try:
+        domain.agentSetResponseTimeout(AGENT_SECONDS)
+        return int(domain.fsThaw())
+    except libvirt.libvirtError:
+        return None
+
+
+def _is_refusal(error: libvirt.libvirtError) -> bool:
+    """Whether the guest agent was not asked (the guest is paused), or has answered with an error."""
+    code = error.get_error_code()
+    return code == libvirt.VIR_ERR_OPERATION_INVALID or (
+        code == libvirt.VIR_ERR_INTERNAL_ERROR and _AGENT_ANSWERED in message_of(error)
+    )
+
+
+def _froze_nothing(error: libvirt.libvirtError) -> bool:
+    """Whether the guest agent was not asked, or has answered that it does not have the command (qemu-ga's texts).
+
+    One whose file systems are frozen already calls the command disabled, too.
+    """
+    lacks_command = ("has been disabled", "has not been found", "not currently supported")
+    if "frozen state" in message_of(error):
+        return False
+    return error.get_error_code() == libvirt.VIR_ERR_OPERATION_INVALID or any(
+        text in message_of(error) for text in lacks_command
+    )
+
+
+# The live migration of a domain: its flags and parameters for libvirt.
+
+LIVE_DOWNTIME_MILLISECONDS = 100
+"""How long a machine may stand still at the end of a live migration.
+
+It is paused while QEMU sends the rest of its memory, by QEMU's default for at most 300 ms. In addition, the last
+messages of both libvirts pass through the frontend several times.
+"""
+
+
+def migrate(domain: Any, name: str, way: LiveWay) -> None:
+    """As `DomainDriver.move_live`; `domain` is that of the name."""
+    target = None
+    try:
+        with libvirt_errors(f"reach libvirt of the new host of {name}"):
+            target = libvirt.open(f"qemu+unix:///system?socket={way.libvirt_socket}")
+        flags = (
+            libvirt.VIR_MIGRATE_PERSIST_DEST
+            | libvirt.VIR_MIGRATE_UNDEFINE_SOURCE
+            | libvirt.VIR_MIGRATE_ABORT_ON_ERROR
+        )
+        if not way.pauses_first:
+            flags |= libvirt.VIR_MIGRATE_LIVE | libvirt.VIR_MIGRATE_AUTO_CONVERGE
+        if way.stays_paused:
+            flags |= libvirt.VIR_MIGRATE_PAUSED
+        parameters: Dict[str, Any] = {
+            libvirt.VIR_MIGRATE_PARAM_URI: f"unix://{way.memory_socket}",
+            libvirt.VIR_MIGRATE_PARAM_DEST_XML: way.xml,
+            libvirt.VIR_MIGRATE_PARAM_PERSIST_XML: way.xml,
+        }
+        if way.disks:
+            flags |= libvirt.VIR_MIGRATE_NON_SHARED_DISK
+            parameters[libvirt.VIR_MIGRATE_PARAM_MIGRATE_DISKS] = list(way.disks)
+            parameters[libvirt.VIR_MIGRATE_PARAM_DISKS_URI] = f"unix://{way.disks_socket}"
+        with libvirt_errors(f"move {name}"):
+            domain.migrateSetMaxDowntime(LIVE_DOWNTIME_MILLISECONDS)
+            domain.migrate3(target, parameters, flags)
+    finally:
+        if target is not None:
+            with contextlib.suppress(libvirt.libvirtError):
+                target.close()
+
+
+# `start.py`, `stop.py` and what other folders do with a domain are built on these methods; `fake.py` implements the
+# same Protocol in memory.
 
 DEFAULT_URI = "qemu:///system"
 _ERASE = (
@@ -36,7 +209,6 @@ _NO_DEVICE = (libvirt.VIR_ERR_DEVICE_MISSING,)
 _NOT_RUNNING = (libvirt.VIR_ERR_NO_DOMAIN, libvirt.VIR_ERR_OPERATION_INVALID)
 
 _DISK_FAILED = (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_IOERROR)
-_POLL_SECONDS = 0.05
 _SCHEMA_UNREADABLE = "Unable to parse RNG"
 _SCHEMA_SECONDS = 10.0
 """libxml2 makes its table of XML Schema's types at the first validation of libvirtd, without a lock: a thread that
@@ -244,14 +416,14 @@ class Domains:
         return self.document(name).has_agent
 
     def freeze(self, name: str) -> Optional[str]:
-        return guest_agent.freeze(self._existing(name))
+        return freeze(self._existing(name))
 
     def thaw(self, name: str) -> Optional[int]:
         try:
             domain = self._existing(name)
         except RocksError:
             return None
-        return guest_agent.thaw(domain)
+        return thaw(domain)
 
     def begin_backup(self, name: str, files: Mapping[str, Tuple[str, str]]) -> None:
         with libvirt_errors(f"copy the disks of {name}"):

@@ -7,7 +7,7 @@ import pytest
 
 from rocks.core.errors import StateError
 from rocks.database.connection import Database
-from rocks.leases.unknown_machines import check_addition
+from rocks.leases.fences import check_addition
 from rocks.site import archive as site_archive
 from rocks.site.restore import unfinished_restore
 from tests.system.commands.conftest import Site

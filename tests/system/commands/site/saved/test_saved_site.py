@@ -18,7 +18,7 @@ from rocks.core.process import run
 from rocks.database.backup import load_copy
 from rocks.database.connection import Database
 from rocks.database.settings import Settings
-from rocks.leases.epoch import read_record
+from rocks.leases.lease import read_record
 from rocks.site import restore as site_restore
 from rocks.site.questions import SiteInterface, read_answers_text
 from rocks.trust.encrypted_file import Decryption, Encryption

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from rocks.machine.host.libvirt import accelerator
-from rocks.machine.host.libvirt.probe_guest import EXIT_STATUS, boot_sector
+from rocks.machine.host.libvirt.accelerator import EXIT_STATUS, boot_sector
 
 
 def test_the_probe_guest_is_a_boot_sector() -> None:

@@ -1,7 +1,7 @@
 """`rocks add host interface`"""
 
 import rocks.commands
-from rocks.cluster.interface_changes import cluster_lines
+from rocks.cluster.interfaces import cluster_lines
 from rocks.inventory.cluster_records import own_clusters
 from rocks.network.interfaces import InterfaceParameters, add_interface, shared_lines
 

@@ -2,8 +2,8 @@
 
 import rocks.commands
 from rocks.core.names import printable
-from rocks.machine.changes import size_warnings
-from rocks.machine.machines import VmParameters, add_vms
+from rocks.machine.add import VmParameters, add_vms
+from rocks.machine.change import size_warnings
 
 RollName = "kvm"
 

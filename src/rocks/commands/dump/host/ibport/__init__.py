@@ -1,7 +1,7 @@
 """`rocks dump host ibport`"""
 
 import rocks.commands.dump
-from rocks.network.infiniband.guids import guid_text
+from rocks.network.infiniband.pkeys import guid_text
 from rocks.network.infiniband.port_records import read_ports
 
 

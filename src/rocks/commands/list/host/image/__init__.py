@@ -11,7 +11,7 @@ from rocks.core.names import in_quotes
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rocks.machine.disks.files import FileRow
+    from rocks.machine.images import FileRow
 
 HEADER = ("host", "file", "vm", "size", "used", "in-use", "uuid")
 
@@ -60,7 +60,7 @@ class Command(rocks.commands.Command):
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Print one row per image."""
         check_may_ask(self)
-        from rocks.machine.disks.files import list_images  # hosts are reached by heavy libraries
+        from rocks.machine.images import list_images  # hosts are reached by heavy libraries
 
         rows, problems = list_images(self.db, self.getHostnames(args) if args else None)
         for host, problem in problems.items():

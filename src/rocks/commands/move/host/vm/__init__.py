@@ -4,9 +4,8 @@ import rocks.commands
 from rocks.commands._shared.vm_filters import filters_of
 from rocks.core.callers import check_full_rights
 from rocks.core.names import printable
-from rocks.machine.moves.disks_in_doubt import decide_disks
-from rocks.machine.moves.live import move_running_vm
-from rocks.machine.moves.moves import MoveReporter, move_vm
+from rocks.machine.live_move import move_running_vm
+from rocks.machine.move import MoveReporter, decide_disks, move_vm
 
 RollName = "kvm"
 

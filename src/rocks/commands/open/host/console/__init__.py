@@ -4,8 +4,7 @@ import shlex
 
 import rocks.commands
 from rocks.core.names import printable
-from rocks.machine.consoles.consoles import open_serial_console, open_vnc_console
-from rocks.machine.consoles.streams import stream_console
+from rocks.machine.consoles import open_serial_console, open_vnc_console, stream_console
 
 KINDS = ("serial", "vnc")
 

@@ -2,7 +2,7 @@
 
 import rocks.commands
 from rocks.commands._shared.interrupt import LOOK_AT_LEASES
-from rocks.machine.power import pause_vms
+from rocks.machine.stop import pause_vms
 
 RollName = "kvm"
 

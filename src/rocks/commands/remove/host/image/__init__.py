@@ -29,7 +29,7 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Remove the image."""
-        from rocks.machine.disks.files import remove_image  # hosts are reached by heavy libraries
+        from rocks.machine.images import remove_image  # hosts are reached by heavy libraries
 
         hosts, (path,) = self.requireArguments("file")
         remove_image(self.db, self.getOneHostname(hosts), path)

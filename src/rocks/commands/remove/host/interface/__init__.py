@@ -1,7 +1,7 @@
 """`rocks remove host interface`"""
 
 import rocks.commands
-from rocks.cluster.interface_changes import carrier_lines, cluster_lines, read_carriers
+from rocks.cluster.interfaces import carrier_lines, cluster_lines, read_carriers
 from rocks.inventory.cluster_records import own_clusters
 from rocks.network.interfaces import remove_interfaces
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import rocks.commands
-from rocks.machine.disks.volumes import check_no_mapped_images
-from rocks.machine.hooks import HookResult
+from rocks.machine.outcomes import HookResult
+from rocks.machine.volumes import check_no_mapped_images
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

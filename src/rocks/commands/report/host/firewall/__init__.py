@@ -1,7 +1,7 @@
 """`rocks report host firewall`"""
 
 import rocks.commands
-from rocks.network.firewall.nft_rules import FIREWALL_FILE, FIREWALL_PERMISSIONS
+from rocks.network.firewall.nft import FIREWALL_FILE, FIREWALL_PERMISSIONS
 
 
 class Command(rocks.commands.Command):

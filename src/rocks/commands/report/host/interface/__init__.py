@@ -9,9 +9,8 @@ from rocks.commands._framework.plugins import run_plugin
 from rocks.commands._shared.file_blocks import add_file_block, report_files
 from rocks.core.errors import UserError
 from rocks.core.names import printable
-from rocks.network.host_network_files import device_files, file_permissions
+from rocks.network.host_network_files import device_files, file_permissions, interface_files
 from rocks.network.host_network_plan import plan_network
-from rocks.network.sysconfig import interface_files
 
 if TYPE_CHECKING:
     from rocks.commands._framework.plugins import Plugin

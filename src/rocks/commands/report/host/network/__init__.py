@@ -3,9 +3,9 @@
 import rocks.commands
 from rocks.commands._shared.file_blocks import add_file_block, report_files
 from rocks.inventory.records import Host
-from rocks.network.gateway_rules import default_route, primary_network
+from rocks.network.host_network_files import NETWORK, network_lines
+from rocks.network.host_network_plan import default_route, primary_network
 from rocks.network.network_records import load_networks, network_names
-from rocks.network.sysconfig import NETWORK, network_lines
 
 
 class Command(rocks.commands.Command):

@@ -3,9 +3,8 @@
 import rocks.commands
 from rocks.commands._shared.file_blocks import add_file_block, report_files
 from rocks.inventory.records import Host
-from rocks.network.host_network_files import route_files
+from rocks.network.host_network_files import STATIC_ROUTES, route_files, static_routes
 from rocks.network.host_network_plan import plan_network
-from rocks.network.sysconfig import STATIC_ROUTES, static_routes
 
 
 class Command(rocks.commands.Command):

@@ -3,7 +3,7 @@
 import rocks.commands
 from rocks.cluster.vlan_devices import plan_networks, vlans_of
 from rocks.inventory.loaded_host_records import which_are_vms
-from rocks.machine.records import load_vms
+from rocks.machine.record import load_vms
 from rocks.network.guest_connections import vlan_lines
 
 RollName = "kvm"

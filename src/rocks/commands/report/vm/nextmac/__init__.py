@@ -1,7 +1,7 @@
 """`rocks report vm nextmac`"""
 
 import rocks.commands
-from rocks.machine.machines import next_mac
+from rocks.machine.add import next_mac
 
 RollName = "kvm"
 

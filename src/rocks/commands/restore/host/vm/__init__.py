@@ -32,7 +32,7 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Start the machines from their saved memory, and report failures."""
-        from rocks.machine.snapshots.saves import check_saved
+        from rocks.machine.snapshots import check_saved
 
         names = self.getSomeHostnames(args)
         check_saved(self.db, names)

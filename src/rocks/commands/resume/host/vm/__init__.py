@@ -2,7 +2,7 @@
 
 import rocks.commands
 from rocks.commands._shared.interrupt import LOOK_AT_LEASES
-from rocks.machine.power import resume_vms
+from rocks.machine.stop import resume_vms
 
 RollName = "kvm"
 

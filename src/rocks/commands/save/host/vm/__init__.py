@@ -32,7 +32,7 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Save the machines and report failures."""
-        from rocks.machine.snapshots.saves import save_vms  # hosts are reached by heavy libraries
+        from rocks.machine.snapshots import save_vms  # hosts are reached by heavy libraries
 
         outcomes = save_vms(self.db, self.getSomeHostnames(args), self.notify, HostProgress(self))
         for line in outcomes.lines:

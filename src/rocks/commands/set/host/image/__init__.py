@@ -37,7 +37,7 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Give the image to the machine."""
-        from rocks.machine.disks.files import give_image  # hosts are reached by heavy libraries
+        from rocks.machine.images import give_image  # hosts are reached by heavy libraries
 
         hosts, (path,) = self.requireArguments("file")
         machine = self.fillText("vm")

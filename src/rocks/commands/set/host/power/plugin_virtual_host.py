@@ -32,8 +32,8 @@ class Plugin(rocks.commands.Plugin):
         """Start or stop the machines; machine → error."""
         from rocks.commands._shared.vm_start import start_outcomes
         from rocks.inventory.power_commands import INSTALL, OFF
-        from rocks.machine.power import machines_to_stop, stop_machines
         from rocks.machine.spec import AlreadyRunningError
+        from rocks.machine.stop import machines_to_stop, stop_machines
 
         if not self._machines:
             return {}

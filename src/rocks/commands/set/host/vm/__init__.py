@@ -1,8 +1,8 @@
 """`rocks set host vm`"""
 
 import rocks.commands
-from rocks.leases.records import leases_held, running
-from rocks.machine.changes import VmChanges, set_vms, size_warnings
+from rocks.leases.lease import leases_held, running
+from rocks.machine.change import VmChanges, set_vms, size_warnings
 from rocks.machine.listing_records import vms_elsewhere
 from rocks.machine.outcomes import Outcomes
 
@@ -115,7 +115,7 @@ class Command(rocks.commands.Command):
         if not leases_held(self.db, names):
             return
         from rocks.commands._shared.vm_filters import filters_of
-        from rocks.machine.running_changes import Aspects, apply_records, at_next_start  # as heavy as hosts
+        from rocks.machine.converge import Aspects, apply_records, at_next_start  # as heavy as hosts
 
         aspects = Aspects(cpus=changes.cpus is not None, memory=changes.memory_mb is not None)
         outcomes = apply_records(self.db, names, aspects, filters_of(self))

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import rocks.commands
 from rocks.commands._shared.storage_progress import StorageProgress
-from rocks.machine.disks.volumes import map_vm_images, take_back_images
-from rocks.machine.hooks import HookResult
+from rocks.machine.outcomes import HookResult
+from rocks.machine.volumes import map_vm_images, take_back_images
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -50,7 +50,7 @@ class Command(rocks.commands.Command):
             create_service,
             run_services,
         )
-        from rocks.machine.ended_machines import Termination
+        from rocks.machine.stop import Termination
 
         port = read_number("port", self.fillText("port", str(DEFAULT_PORT)), 1, 65535)
         terminate = Termination(launcher(), self.notify).put

@@ -12,11 +12,10 @@ from rocks.commands._shared.vm_hooks import PluginHook
 from rocks.commands._shared.vm_states import states_afterwards
 from rocks.core.callers import check_full_rights
 from rocks.core.names import printable
-from rocks.leases.fence_command import Force
-from rocks.leases.records import held_by_removed
-from rocks.machine.hooks import load_changed
-from rocks.machine.power import machines_to_stop, read_action, stop_machines
-from rocks.machine.records import load_vms
+from rocks.leases.lease import held_by_removed
+from rocks.machine.outcomes import load_changed
+from rocks.machine.record import load_vms
+from rocks.machine.stop import Force, machines_to_stop, read_action, stop_machines
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

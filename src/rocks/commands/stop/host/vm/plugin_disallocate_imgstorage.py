@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import rocks.commands
 from rocks.commands._shared.storage_progress import StorageProgress
-from rocks.machine.disks.volumes import unmap_vm_images
-from rocks.machine.hooks import HookResult
+from rocks.machine.outcomes import HookResult
+from rocks.machine.volumes import unmap_vm_images
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

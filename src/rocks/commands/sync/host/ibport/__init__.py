@@ -2,7 +2,7 @@
 
 import rocks.commands
 from rocks.core.errors import RocksError, without_errors
-from rocks.network.infiniband.guids import guid_text
+from rocks.network.infiniband.pkeys import guid_text
 from rocks.network.infiniband.ports import record_ports
 
 

@@ -33,7 +33,7 @@ class Command(rocks.commands.Command):
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Change the machines and report what was changed, and failures."""
         from rocks.commands._shared.vm_filters import filters_of
-        from rocks.machine.running_changes import sync_vms  # hosts are reached by heavy libraries
+        from rocks.machine.converge import sync_vms  # hosts are reached by heavy libraries
 
         outcomes = sync_vms(self.db, self.getSomeHostnames(args), filters_of(self))
         for line in outcomes.joined_lines:

@@ -2,7 +2,7 @@
 
 import rocks.commands
 from rocks.commands._shared.interrupt import LOOK_AT_LEASES
-from rocks.leases.comparison import compare_leases
+from rocks.leases.after_restore import compare_leases
 from rocks.leases.fences import waiting_fences
 
 RollName = "kvm"

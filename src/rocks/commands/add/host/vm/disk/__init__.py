@@ -36,7 +36,7 @@ class Command(rocks.commands.Command):
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Attach the disk where the machine runs, and store it."""
         from rocks.commands._shared.vm_filters import filters_of
-        from rocks.machine.disks.changes import add_disk  # hosts are reached by heavy libraries
+        from rocks.machine.disk_changes import add_disk  # hosts are reached by heavy libraries
 
         specification = self.fillText("disk")
         if not specification:

@@ -31,7 +31,7 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Copy the disks."""
-        from rocks.machine.snapshots.snapshots import add_snapshot  # hosts are reached by heavy libraries
+        from rocks.machine.snapshots import add_snapshot  # hosts are reached by heavy libraries
 
         hosts, (snapshot,) = self.requireArguments("snapshot")
         name = self.getOneHostname(hosts)

@@ -6,7 +6,7 @@ import rocks.commands
 from rocks.commands._framework.arguments import bool2str
 from rocks.core.errors import StateError
 from rocks.core.names import is_like
-from rocks.leases import records as leases
+from rocks.leases import lease as leases
 
 HEADER = ("vm-host", "host", "state", "token", "known", "host-known")
 

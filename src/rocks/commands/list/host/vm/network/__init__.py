@@ -10,7 +10,7 @@ from rocks.core.errors import EXIT_SOME_HOSTS_FAILED
 from rocks.inventory.loaded_host_records import which_are_vms
 
 if TYPE_CHECKING:
-    from rocks.machine.networks import ConnectedInterface, VmNetworks
+    from rocks.machine.listing import ConnectedInterface, VmNetworks
 
 HEADER = (
     "vm-host",
@@ -62,7 +62,7 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Print a row for each interface."""
-        from rocks.machine.networks import list_vm_networks  # hosts are reached by heavy libraries
+        from rocks.machine.listing import list_vm_networks  # hosts are reached by heavy libraries
 
         networks = list_vm_networks(self.db, which_are_vms(self.db, self.getHostnames(args)))
         self.addTable(HEADER, ((one.vm, *_cells(one)) for one in networks.interfaces), trimOwner=False)

@@ -9,12 +9,11 @@ from rocks.core.errors import StateError
 from rocks.core.names import is_like
 from rocks.core.units import KIB_PER_MB
 from rocks.inventory.loaded_host_records import which_are_vms
-from rocks.machine.placement import records as shape_leases
-from rocks.machine.placement.numa_memory import ORDINARY_KB, PAGE_NAMES
-from rocks.machine.placement.values import write_cpu_set
+from rocks.machine import placement_records as shape_leases
+from rocks.machine.placement import ORDINARY_KB, PAGE_NAMES, write_cpu_set
 
 if TYPE_CHECKING:
-    from rocks.machine.placement.shapes import PageRow, ShapeLeases
+    from rocks.machine.placement import PageRow, ShapeLeases
 
 
 HEADER = ("vm-host", "host", "cpus", "memory", "devices")

@@ -35,7 +35,7 @@ class Command(rocks.commands.Command):
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Print one row per snapshot."""
         check_may_ask(self)
-        from rocks.machine.snapshots.snapshots import list_snapshots  # hosts are reached by heavy libraries
+        from rocks.machine.snapshots import list_snapshots  # hosts are reached by heavy libraries
 
         names = self.getHostnames(args) if args else [row.name for row in vm_rows(self.db, None)]
         found, errors = list_snapshots(self.db, names)

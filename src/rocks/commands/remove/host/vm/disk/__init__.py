@@ -29,7 +29,7 @@ class Command(rocks.commands.Command):
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Detach the disk where the machine runs, and delete its record."""
         from rocks.commands._shared.vm_filters import filters_of
-        from rocks.machine.disks.changes import remove_disk  # hosts are reached by heavy libraries
+        from rocks.machine.disk_changes import remove_disk  # hosts are reached by heavy libraries
 
         hosts, (disk,) = self.requireArguments("disk")
         name = self.getOneHostname(hosts)

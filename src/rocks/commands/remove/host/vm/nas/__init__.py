@@ -1,7 +1,7 @@
 """`rocks remove host vm nas`"""
 
 import rocks.commands
-from rocks.machine.disks.nas import remove_vm_nas
+from rocks.machine.volumes import remove_vm_nas
 
 RollName = "img-storage"
 

@@ -24,7 +24,7 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Remove the files."""
-        from rocks.machine.snapshots.snapshots import remove_snapshot  # hosts are reached by heavy libraries
+        from rocks.machine.snapshots import remove_snapshot  # hosts are reached by heavy libraries
 
         hosts, (snapshot,) = self.requireArguments("snapshot")
         for line in remove_snapshot(self.db, self.getOneHostname(hosts), snapshot):

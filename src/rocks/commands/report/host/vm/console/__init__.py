@@ -31,8 +31,10 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Print the lines."""
-        from rocks.machine.consoles.consoles import read_console_log  # hosts are reached by heavy libraries
-        from rocks.machine.consoles.screens import plain_line
+        from rocks.machine.consoles import (
+            plain_line,
+            read_console_log,  # hosts are reached by heavy libraries
+        )
 
         name = self.getOneHostname(args)
         lines = read_console_log(self.db, name, self.fillNumber("lines"))

@@ -32,7 +32,7 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Take the picture."""
-        from rocks.machine.consoles.screens import take_picture  # hosts are reached by heavy libraries
+        from rocks.machine.consoles import take_picture  # hosts are reached by heavy libraries
 
         file = self.fillText("file")
         if file is not None and (not file or "\0" in file or file.endswith("/")):

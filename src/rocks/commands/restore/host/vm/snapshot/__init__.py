@@ -26,7 +26,7 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Replace the disks."""
-        from rocks.machine.snapshots.snapshots import restore_snapshot  # hosts are reached by heavy libraries
+        from rocks.machine.snapshots import restore_snapshot  # hosts are reached by heavy libraries
 
         hosts, (snapshot,) = self.requireArguments("snapshot")
         for line in restore_snapshot(self.db, self.getOneHostname(hosts), snapshot):

@@ -1,6 +1,6 @@
 """`rocks set host interface iface`"""
 
-from rocks.cluster.interface_changes import changed_carrier_lines, read_carriers
+from rocks.cluster.interfaces import changed_carrier_lines, read_carriers
 from rocks.commands._shared.setters import OneInterfaceSetter
 from rocks.network.interfaces import find_rows, set_device
 

@@ -1,6 +1,6 @@
 """`rocks set host interface vlan`"""
 
-from rocks.cluster.interface_changes import cluster_lines
+from rocks.cluster.interfaces import cluster_lines
 from rocks.commands._shared.carrier_setters import CarrierSetter
 from rocks.inventory.cluster_records import own_clusters
 from rocks.network.interfaces import set_vlan, shared_lines

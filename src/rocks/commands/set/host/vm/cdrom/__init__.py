@@ -1,7 +1,7 @@
 """`rocks set host vm cdrom`"""
 
 import rocks.commands
-from rocks.machine.disks.cdrom import read_medium, set_cdrom
+from rocks.machine.cd import read_medium, set_cdrom
 
 RollName = "kvm"
 

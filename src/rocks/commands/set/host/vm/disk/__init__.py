@@ -36,7 +36,7 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Grow the disk on its host, and store its size."""
-        from rocks.machine.disks.changes import grow_disk  # hosts are reached by heavy libraries
+        from rocks.machine.disk_changes import grow_disk  # hosts are reached by heavy libraries
 
         hosts, (disk,) = self.requireArguments("disk")
         size = self.fillText("size")

@@ -1,7 +1,7 @@
 """`rocks set host vm nas`"""
 
 import rocks.commands
-from rocks.machine.disks.nas import set_vm_nas
+from rocks.machine.volumes import set_vm_nas
 from rocks.storage.volumes.places import is_nowhere
 
 RollName = "img-storage"

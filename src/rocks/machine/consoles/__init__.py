@@ -1,1 +1,0 @@
-"""Serial consoles and screens of machines."""

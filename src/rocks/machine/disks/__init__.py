@@ -1,1 +1,0 @@
-"""Disks and drives of machines: files on hosts, volumes of NASes, media."""

@@ -1,1 +1,0 @@
-"""The libvirt domain of a machine as XML. Pure, but for `documents`."""

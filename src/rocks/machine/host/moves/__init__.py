@@ -1,1 +1,0 @@
-"""A machine that leaves this host or arrives here."""

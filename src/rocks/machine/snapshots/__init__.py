@@ -1,1 +1,0 @@
-"""Snapshots of disks, and machines that are saved with their memory."""
