@@ -164,9 +164,9 @@ check: lint ## lint, and the tests of rules and documents, without a daemon (a m
 lint: $(PYTHON) ## format, style, types, import contracts
 	$(PYTHON) -m ruff format --check $(CHECKED)
 	$(PYTHON) -m ruff check $(CHECKED)
-	$(PYTHON) -m mypy -p rocks -p nucleus -p comet -p lab -p bench -p pragma
+	$(PYTHON) -m mypy -p rocks -p nucleus -p owners -p owners.reservations -p comet -p lab -p bench -p pragma
 	$(PYTHON) -m mypy --implicit-reexport --cache-dir .mypy_cache/tests tests
-	PYTHONPATH=src $(PYTHON) -c 'from importlinter.cli import lint_imports_command as lint; lint()' --config import-contracts.ini
+	PYTHONPATH=src $(PYTHON) -c 'import owners; from importlinter.cli import lint_imports_command as lint; lint()' --config import-contracts.ini
 
 # The machines of the lab: from Debian's mirrors and src, or from the ISOS that are given. A lab that runs goes on.
 START_LAB = $(MACHINES) start $(if $(ISOS),'isos=$(ISOS)') $(HOSTS:%=hosts=%) $(NAS:%=nas=%)
@@ -256,9 +256,11 @@ test-packages: frontend-iso ## install them into fresh roots without a network, 
 # The time of what is built: that of the last commit, so that the same sources give the same bytes.
 BUILD_TIME = $$(git log -1 --format=%ct 2>/dev/null || echo 1700000000)
 
-frontend-iso: packages ## build the ISO from which a machine of this release of Debian becomes a frontend without a network (root)
+frontend-iso: packages ## build the ISO from which a blank machine, or one of this release of Debian, becomes a frontend without a network; SITE=FOLDER ROLLS="ISO ISO" (root)
+	@tools/setup installer
 	@$(MAKE) --no-print-directory reroll
-	@export SOURCE_DATE_EPOCH=$(BUILD_TIME) && $(TOGETHER) roll/frontend/build dist
+	@[ -e dist/loaders.tar ] || exec $(MAKE) --no-print-directory installer
+	@export SOURCE_DATE_EPOCH=$(BUILD_TIME) && $(TOGETHER) roll/frontend/build dist '$(SITE)' $(ROLLS)
 
 test-os-roll: ## add the roll of `make os-roll`, build a distribution, and equip hosts from it (root; 5 minutes)
 	@tools/setup test
@@ -269,7 +271,7 @@ installer: ## build the installer of hosts and their root archive into dist/; SO
 	@export SOURCE_DATE_EPOCH=$(BUILD_TIME) && $(TOGETHER) roll/installer/build-root dist $(if $(SOURCES),"$(SOURCES)")
 	@export SOURCE_DATE_EPOCH=$(BUILD_TIME) && $(TOGETHER) roll/installer/build-initramfs dist
 
-test-installer: ## install blank emulated machines from the network with what `make installer` built (root; 30 minutes)
+test-installer: ## install blank emulated machines with what `make installer` built, and from the ISO of `make frontend-iso` if it is in dist (root; 30 minutes, or more than an hour)
 	@tools/setup test
 	@tools/setup installer
 	@[ -e dist/installer.img ] || $(MAKE) --no-print-directory installer

@@ -145,7 +145,12 @@ class Nucleus:
         self.folder.mkdir(mode=0o700, exist_ok=True)
         ensure_account(machine, "nucleus", USER_ID)
         (packages,) = (CHECKOUT / ".state" / "venv" / "lib").glob("python3.*/site-packages")
-        covers = {"/opt/rocks/lib/sources": CHECKOUT / "src", "/opt/rocks/lib/packages": packages}
+        covers = {
+            "/opt/rocks/lib/sources": CHECKOUT / "src",
+            # beside the sources, as in a checkout: `owners` finds parts of rolls there
+            "/opt/rocks/lib/roll": CHECKOUT / "roll",
+            "/opt/rocks/lib/packages": packages,
+        }
         if _LIBRARIES.exists():
             covers["/opt/rocks/share/nucleus"] = _LIBRARIES
         for place, source in covers.items():
@@ -281,7 +286,8 @@ class Nucleus:
 
 def unreadable_sources() -> Path | None:
     """A file or folder that the account of the service would have to read, and other users than root may not."""
-    for path in (CHECKOUT / "src", CHECKOUT / "src/nucleus/cli/main.py", CHECKOUT / ".state/venv/lib"):
+    for name in ("src", "src/nucleus/cli/main.py", "roll/pragma/owners", ".state/venv/lib"):
+        path = CHECKOUT / name
         mode = path.stat().st_mode
         if not mode & 0o004:
             return path

@@ -14,7 +14,7 @@ from pathlib import Path
 from bench.computesets.starts import Owner, nucleus, soon, wait_until_idle
 from bench.table import Row, at_most
 from bench.timing import typical
-from nucleus.reservations.work import BOOT
+from owners.reservations.work import BOOT
 
 _TIMES = 5
 _AHEAD = timedelta(seconds=5)

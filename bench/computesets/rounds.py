@@ -18,16 +18,18 @@ from bench.table import Row, at_most, without_goal
 from bench.timing import typical
 from lab import database
 from lab.slurm.nodes import obey
-from nucleus.backends.slurm import Slurm
-from nucleus.computesets.controller import ComputesetController
-from nucleus.computesets.timers import Clock
 from nucleus.configuration import BatchSettings, Configuration, DatabaseSettings
 from nucleus.hostlists import expand
-from nucleus.mirror import computesets, identity
+from nucleus.mirror import identity
 from nucleus.mirror.migrate import set_up
 from nucleus.mirror.pool import Guard, Pool
-from nucleus.records import SYSTEM, Computeset
+from nucleus.operations.timers import Clock
+from nucleus.records import SYSTEM
 from nucleus.states import CANCELLED, LIVING_SETS, RUNNING
+from owners.computesets import records as computesets
+from owners.computesets.controller import ComputesetController
+from owners.computesets.records import Computeset
+from owners.computesets.slurm import Slurm
 from rocks.core.errors import IncoherentError, ToolError
 from rocks.core.process import Finished, run_checked
 

@@ -25,11 +25,13 @@ from bench.timing import typical
 from lab import database
 from nucleus.api.access.authentication import store_token
 from nucleus.configuration import DatabaseSettings
-from nucleus.mirror import clusters, computesets, identity
+from nucleus.mirror import clusters, identity
 from nucleus.mirror.migrate import set_up
 from nucleus.mirror.pool import Pool
-from nucleus.records import SYSTEM, Computeset
+from nucleus.records import SYSTEM
 from nucleus.states import LIVING_SETS, RUNNING
+from owners.computesets import records as computesets
+from owners.computesets.records import Computeset
 from rocks.core.process import run_checked
 
 STARTS, FOLLOWING = 20, 5

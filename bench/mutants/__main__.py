@@ -26,7 +26,7 @@ from rocks.core.errors import RocksError, ToolError, UserError
 from rocks.core.process import run_checked
 
 _WORKERS = 2
-_MUTATED = ("src/rocks/", "src/nucleus/", "src/comet/")
+_MUTATED = ("src/rocks/", "src/nucleus/", "src/owners/", "src/comet/")
 _VMS, _IMAGES = "tests/system/vms/", "tests/system/imgstorage/"
 _EXECUTED_WITHOUT_COVERAGE = {
     "src/rocks/agent/": (_VMS,),

@@ -12,9 +12,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from lab.simulator import Simulator
 from nucleus.backends.executor import Answer
 from nucleus.backends.executor_service import ExecutorService
-from nucleus.backends.simulator import Simulator
 
 
 class PlayedRocks(Simulator):

@@ -19,8 +19,8 @@ from nucleus.configuration import DatabaseSettings
 from nucleus.mirror import identity
 from nucleus.mirror.migrate import set_up
 from nucleus.mirror.pool import Pool, Session
-from nucleus.reservations import records
-from nucleus.reservations.rules import MAX_DAYS, Span, first_conflict
+from owners.reservations import records
+from owners.reservations.rules import MAX_DAYS, Span, first_conflict
 from rocks.core.errors import ToolError
 
 SITES, RESERVATIONS = 10, 1000

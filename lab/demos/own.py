@@ -56,8 +56,8 @@ ROLLS = (
     "cd /export/rocks/install && rocks create distro",
 )
 SERVICES = (
-    f"rocks add host certificate {CLUSTER}",
     f"rocks set host attr {CLUSTER} nucleus_service no",
+    "systemctl disable --now rocks-nucleus rocks-nucleus-executor",
     f"rocks set host attr {CLUSTER} boot_service yes",
     f"rocks report host profile {CLUSTER} | bash",
 )

@@ -53,13 +53,11 @@ class PollSettings:
 
 @dataclass(frozen=True)
 class ExecutorSettings:
-    """How `rocks` is started: `local` in this process, `socket` by the service `nucleus executor`, or `simulator`."""
+    """How `rocks` is started: `local` in this process, or `socket` by the service `nucleus executor`."""
 
     kind: str = "local"
     program: str = "/opt/rocks/bin/rocks"
     socket: str = "/run/rocks-nucleus/executor.sock"
-    clusters: int = 2
-    computes: int = 4
 
 
 @dataclass(frozen=True)
@@ -223,7 +221,7 @@ _PART = re.compile(r"(?:\[[^\]]*\]?|[^,\[])+")
 _SLURM_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 """Of a partition or a user: not an option of a program, nor a list."""
 
-_CHOICES = {("executor", "kind"): ("local", "socket", "simulator"), ("batch", "kind"): ("hosts", "slurm")}
+_CHOICES = {("executor", "kind"): ("local", "socket"), ("batch", "kind"): ("hosts", "slurm")}
 
 
 def read_configuration(

@@ -83,51 +83,6 @@ class Node(NamedTuple):
     set_state: str | None
 
 
-class Computeset(NamedTuple):
-    """Computes that are started together. `context` is the state machine's own; `node_ids` in its order.
-
-    `waiting`, in words for owners, `place` and `estimated_start` are of a set whose job waits. `charged_seconds`: of
-    nodes, as the batch system has charged a set that has ended; None where it does not. `charged_so_far_seconds`: until
-    that is known.
-    """
-
-    id: int
-    cluster_id: int
-    state: str
-    context: JsonObject
-    version: int
-    user: str
-    account: str
-    reservation: str | None
-    walltime_minutes: int
-    node_count: int
-    name: str | None
-    jobid: int | None
-    nodelist: str | None
-    start_time: datetime | None
-    created: datetime
-    requested_by: str
-    cancel_requested: str | None
-    end_reason: str | None
-    ended_at: datetime | None
-    degraded: bool
-    waiting: str | None
-    place: int | None
-    estimated_start: datetime | None
-    walltime_end: datetime | None
-    charged_seconds: int | None
-    charged_so_far_seconds: int | None
-    node_ids: tuple[int, ...]
-
-    @property
-    def used_seconds(self) -> int | None:
-        """Of nodes, in whole minutes, as `mirror.usage` charges what no batch system does; None before its end."""
-        if self.ended_at is None:
-            return None
-        seconds = int((self.ended_at - self.start_time).total_seconds()) if self.start_time else 0
-        return self.node_count * -(-seconds // 60) * 60
-
-
 class Account(NamedTuple):
     """What a batch system counts of an account, in minutes of nodes: its limit, used, and left to jobs that run.
 

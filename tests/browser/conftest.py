@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from lab.namespace import CHECKOUT
+from lab.simulator import Simulator
 from nucleus.api.access.authentication import store_token
 from nucleus.backends.rocks import Rocks
-from nucleus.backends.simulator import Simulator
 from nucleus.configuration import (
     BatchSettings,
     Configuration,

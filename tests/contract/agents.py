@@ -15,7 +15,7 @@ from rocks.network.host.packet_filter.fake import FakeFilters
 from rocks.network.infiniband.host.fake import FakePkeys
 from rocks.network.sriov.host.fake import FakeVfs
 from rocks.storage.device_mapper.dm_devices import DmDevices
-from rocks.storage.device_mapper.fake.kernel import FakeKernel
+from rocks.storage.device_mapper.fake import FakeKernel
 
 VLAN = LinkSpec("ptrunk.7", "vlan", "trunk", 7)
 XML = """<domain type='{kind}'><name>{name}</name>

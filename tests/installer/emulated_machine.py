@@ -6,7 +6,7 @@ import signal
 from collections.abc import Sequence
 from pathlib import Path
 
-_FIRMWARE = Path("/usr/share/OVMF")
+FIRMWARE = Path("/usr/share/OVMF")
 
 
 class EmulatedMachine:
@@ -37,9 +37,9 @@ class EmulatedMachine:
         """The arguments for UEFI."""
         variables = self._file("variables")
         if not variables.exists():
-            shutil.copy(_FIRMWARE / "OVMF_VARS_4M.fd", variables)
+            shutil.copy(FIRMWARE / "OVMF_VARS_4M.fd", variables)
         return (
-            *("-drive", f"if=pflash,format=raw,readonly=on,file={_FIRMWARE / 'OVMF_CODE_4M.fd'}"),
+            *("-drive", f"if=pflash,format=raw,readonly=on,file={FIRMWARE / 'OVMF_CODE_4M.fd'}"),
             *("-drive", f"if=pflash,format=raw,file={variables}"),
         )
 

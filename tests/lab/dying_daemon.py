@@ -92,7 +92,7 @@ def _rebuilt_name(self: Any, effect: Any, access: Any) -> str:
 
 def arm_host() -> None:
     """Every effect of every request, every rebuilt device, taking on and answering a request."""
-    from rocks.storage.host import engine, service, transfers
+    from rocks.storage.host import copies, engine, service
     from rocks.storage.store import host as store
 
     dying_at(
@@ -105,8 +105,8 @@ def arm_host() -> None:
     dying_at(_rebuilt_name, service.HostHandlers, "do")
     for name in ("begin", "answer"):
         dying_at(lambda *arguments, name=name: f"request-{name}", store.HostStore, name)
-    dying_in_stream(transfers, "receive_all")
-    dying_in_stream(transfers, "send_all")
+    dying_in_stream(copies, "receive_all")
+    dying_in_stream(copies, "send_all")
 
 
 def arm_nas() -> None:

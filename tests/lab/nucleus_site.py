@@ -18,7 +18,14 @@ from rocks.core.process import Finished, run, run_checked, start_in_background
 from tests.lab.lab_site import LabSite
 from tests.patience import patience
 
-SUBJECTS = ("src/nucleus", "src/comet", "src/rocks/cli", "src/rocks/commands")
+SUBJECTS = (
+    "src/nucleus",
+    "src/owners",
+    "roll/pragma/owners",
+    "src/comet",
+    "src/rocks/cli",
+    "src/rocks/commands",
+)
 
 PORT = 8372
 URL = f"http://127.0.0.1:{PORT}/nucleus"
@@ -81,8 +88,9 @@ class NucleusSite:
             folder.mkdir(mode=0o755, exist_ok=True)
             os.chown(folder, USER_ID, USER_ID)
         (packages,) = (CHECKOUT / ".state" / "venv" / "lib").glob("python3.*/site-packages")
-        for name, source in {"sources": CHECKOUT / "src", "packages": packages}.items():
-            _cover(source, _FOLDER / name)
+        # side by side, as in a checkout: `owners` finds parts of rolls there
+        for name, source in {"sources": "src", "roll": "roll", "packages": packages}.items():
+            _cover(CHECKOUT / source, _FOLDER / name)
         write_file(_FOLDER / "rocks", _ROCKS, mode=0o755)
         write_file(Path("/etc/rocks/nucleus.toml"), _settings(self._batch), mode=0o644)
         run_checked(

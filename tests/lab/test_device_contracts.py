@@ -13,12 +13,12 @@ SUBJECTS = ("src/rocks/storage", "src/rocks/network", "tests/contract/storage", 
 
 MACHINES = {
     "nas": (
-        "storage/iscsi_target/test_targets.py",
+        "storage/iscsi/test_targets.py",
         "storage/zfs/test_pools.py",
         "storage/zfs/test_received_streams.py",
         "storage/zfs/test_streams.py",
     ),
-    "vmh1": ("storage/iscsi_initiator/test_sessions.py",),
+    "vmh1": ("storage/iscsi/test_sessions.py",),
     "vmh2": (
         "storage/device_mapper/test_dm_devices.py",
         "storage/device_mapper/test_merges.py",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rocks.storage.wire.base_names import base_volume
+from rocks.storage.wire.names import base_volume
 from tests.lab.image_site import GUEST, NAS, VOLUME, ImageSite
 from tests.lab.lab_site import LabSite
 from tests.patience import patience

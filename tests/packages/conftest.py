@@ -3,7 +3,7 @@
 `built`       the packages in dist/, made by `make packages`
 `repository`  a folder with the deb packages and all that they need
 `new_root`    makes a fresh, minimal Debian without a network, whose only source of packages is that folder
-`medium`      the content of the frontend's ISO, made by `make frontend-iso`
+`medium`      the folder `frontend` of the ISO of `make frontend-iso`
 `machine`     a fresh machine without a network and without sources of packages, with that medium
 
 All tests below this folder get the marker `packages`: `make test-packages`.
@@ -69,7 +69,7 @@ def new_root(repository: Path, tmp_path: Path) -> Iterator[Callable[[str], Root]
 
 @pytest.fixture(scope="session")
 def medium(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The content of the ISO of `make frontend-iso`."""
+    """The part of the ISO of `make frontend-iso` for a machine that runs Debian."""
     if os.geteuid() != 0:
         pytest.skip("a root folder is made and entered by root")
     if shutil.which("xorriso") is None:
@@ -80,7 +80,8 @@ def medium(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (iso,) = isos
     folder = tmp_path_factory.mktemp("medium") / "content"
     run_checked(
-        ["xorriso", "-osirrox", "on", "-indev", str(iso), "-extract", "/", str(folder)], deadline_seconds=300
+        ["xorriso", "-osirrox", "on", "-indev", str(iso), "-extract", "/frontend", str(folder)],
+        deadline_seconds=300,
     )
     return folder
 

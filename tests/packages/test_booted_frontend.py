@@ -24,8 +24,8 @@ echo "== end"
 """
 
 
-_LISTENING = {"22"}
-"""Ports of other addresses than this machine's own on which a new frontend listens: of SSH, where the base has it."""
+_LISTENING = {"22", "5671", "8372"}
+"""Ports of other addresses than this machine's own on which a new frontend listens: of SSH, the broker, and Nucleus."""
 
 
 def _install_packages(machine: Machine) -> None:
@@ -55,5 +55,7 @@ def test_a_frontend_boots_and_its_units_run(booted: BootedRoot) -> None:
         ports = {place.rpartition(":")[2] for place in listening if not place.startswith(("127.", "[::1]"))}
         assert ports <= _LISTENING, printed
         assert "service rocks-database.service" in printed
-        assert "disabled\tdisabled" in printed, "BIND's and the broker's own units wait for the profile"
+        assert "disabled\tenabled" in printed, (
+            "BIND has a unit of ours; the broker's is of the frontend's profile"
+        )
         assert "ActiveState=active" in printed and "UnitFileState=enabled" in printed

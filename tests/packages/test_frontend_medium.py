@@ -21,7 +21,7 @@ from tests.packages.frontend_machine import (
     make_newer_medium,
 )
 from tests.packages.test_frontend import start_database
-from tests.rolls import write_roll
+from tests.rolls import write_frontend_roll, write_roll
 
 _SEED = 229
 
@@ -60,18 +60,15 @@ def test_a_machine_without_a_network_becomes_a_frontend(machine: Machine, tmp_pa
 
     enabled = machine.folder / "etc/systemd/system/multi-user.target.wants"
     assert (machine.folder / "usr/sbin/named").exists() and (machine.folder / "usr/sbin/nft").exists()
-    assert not [
-        unit
-        for unit in ("named.service", "rabbitmq-server.service", "epmd.service")
-        if os.path.lexists(enabled / unit)
-    ]
+    assert not os.path.lexists(enabled / "named.service"), "its place is that of rocks-dns.service"
+    assert os.path.lexists(enabled / "rabbitmq-server.service"), "by the frontend's profile"
     assert not os.path.lexists(machine.folder / "etc/systemd/system/sockets.target.wants/epmd.socket")
     assert (machine.folder / "usr/share/doc/rocks-cli/guide/operator.md").is_file()
 
     before = machine.root.done("rocks", "dump")
     again = machine.install()
     assert again.exit_status == 0, again.error_text
-    assert "is a frontend already" in again.text
+    assert "is a frontend already" in again.text and "profile ends: no changes" in again.text
     assert machine.root.done("rocks", "dump") == before
 
     iso = create_roll(write_roll(tmp_path / "os", "os", "12", "x86_64"), tmp_path)
@@ -96,6 +93,37 @@ def test_a_machine_without_a_network_becomes_a_frontend(machine: Machine, tmp_pa
     list_files(machine.folder / MEDIUM)
     older = machine.install()
     assert older.exit_status == 1 and "is not taken back to an older version" in older.error_text
+
+
+def test_rolls_and_the_sites_own_files_take_part_in_the_build(machine: Machine, tmp_path: Path) -> None:
+    """Two further rolls, each with a package, a file and a service, and what lies beside the answers; no network."""
+    root = machine.root
+    for name in ("first", "second"):
+        iso = create_roll(write_frontend_roll(tmp_path / name, name), tmp_path)
+        shutil.move(iso, machine.folder / f"root/{name} roll.iso")
+    site = machine.folder / "root/medium"
+    (site / "site-nodes").mkdir(parents=True)
+    (site / "site-graphs/default").mkdir(parents=True)
+    shutil.copy(machine.folder / "root/site", site / "answers")
+    (site / "attributes").write_text(
+        "# of the rolls\r\nfirst_message = one = two\r\nsecond_message=three\r\n"
+    )
+    (site / "site-nodes/extend-second.xml").write_text(
+        '<kickstart><post><file name="/etc/extended">yes</file></post></kickstart>'
+    )
+    arguments = ("roll=/root/first roll.iso", "roll=/root/second roll.iso", "/root/medium")
+    root.run("sh", "/media/rocks/install", *arguments)
+    start_database(root)
+    made = root.run("sh", "/media/rocks/install", *arguments)
+    assert made.exit_status == 0, made.text + made.error_text
+    _check_complete(machine)
+    for name, message in (("first", "one = two"), ("second", "three")):
+        assert (machine.folder / f"usr/share/{name}/tool").read_text() == "tool\n", "by its package"
+        assert (machine.folder / f"etc/{name}.conf").read_text() == f"message = {message}\n"
+        assert os.path.lexists(machine.folder / f"etc/systemd/system/multi-user.target.wants/{name}.service")
+    assert (machine.folder / "etc/extended").read_text() == "yes\n"
+    again = machine.install()
+    assert again.exit_status == 0 and "profile ends: no changes" in again.text, again.text + again.error_text
 
 
 def _site_gets_a_key(machine: Machine) -> None:
@@ -286,6 +314,7 @@ def test_a_machine_of_another_release_is_not_touched(machine: Machine, name: str
         ("os=/root/absent",),
         ("os=/root", "/root/site"),
         ("os=/media/rocks/version", "os=/media/rocks/version"),
+        ("roll=/root/absent",),
     ],
 )
 def test_wrong_arguments_change_nothing(machine: Machine, arguments: tuple[str, ...]) -> None:

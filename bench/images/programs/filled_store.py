@@ -10,8 +10,7 @@ import sys
 import uuid
 
 from rocks.storage.host.service import STORE as HOST_STORE
-from rocks.storage.life.host_image import HostImage
-from rocks.storage.life.image import Copy, Image
+from rocks.storage.image.image import Copy, HostImage, Image
 from rocks.storage.nas.service import STORE as NAS_STORE
 from rocks.storage.store.host import CopyRecord, HostStore
 from rocks.storage.store.nas import NasStore

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
@@ -12,33 +11,24 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.routing import Match
+from starlette.staticfiles import StaticFiles
 
-from nucleus.api import (
-    clusters,
-    computesets,
-    consoles,
-    events,
-    nodes,
-    operations,
-    pages,
-    reservations,
-    users,
-)
-from nucleus.api.access import sign_in, tokens
+from nucleus.api import clusters, events, health, nodes, operations
 from nucleus.api.access.authentication import Authenticator, has_token
-from nucleus.api.library import image_uploads, images
 from nucleus.api.metrics import Metrics
 from nucleus.api.middleware import BASE, Middleware, has_head
 from nucleus.api.openapi import ABOUT, describe
-from nucleus.api.problems import Problem, invalid, invalid_values, problem_of
+from nucleus.api.problems import Problem, answer_of, invalid, invalid_values, problem_of
 from nucleus.api.service import Service, identify
 from nucleus.backends.executor import create_executor
 from nucleus.backends.rocks import Rocks
+from nucleus.parts import installed
 from rocks.core.errors import RocksError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from fastapi import APIRouter
     from fastapi.routing import APIRoute
     from starlette.responses import Response
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -50,20 +40,10 @@ if TYPE_CHECKING:
 _ROUTERS = (
     clusters,
     nodes,
-    computesets,
-    reservations,
-    users,
-    tokens,
-    image_uploads,
-    images,
     operations,
     events,
-    consoles,
-    pages,
-    sign_in,
+    health,
 )
-"""In this order: a path of an upload would be a name of an image, too."""
-
 
 _QUICK_THREADS = 8
 
@@ -104,9 +84,17 @@ def _answer_quickly(request: Request, route: APIRoute, values: Mapping[str, str]
         response: Response = route.endpoint(identify(request), **values)
         return response
     except Problem as problem:
-        return pages.refusal(problem, request)
+        return _refusal(problem, request)
     except RocksError as error:
-        return pages.refusal(problem_of(error, request), request)
+        return _refusal(problem_of(error, request), request)
+
+
+def routers() -> list[APIRouter]:
+    """All of them, those of the parts last."""
+    return [
+        *(module.router for module in _ROUTERS),
+        *(one for part in installed().values() for one in part.routers()),
+    ]
 
 
 def create_application(configuration: Configuration, pool: Pool, executor: Executor | None = None) -> FastAPI:
@@ -114,11 +102,8 @@ def create_application(configuration: Configuration, pool: Pool, executor: Execu
 
     `executor` None: that of the settings.
     """
-    verifier = None
-    if configuration.oidc.issuer:
-        from nucleus.api.access.oidc import Verifier  # its libraries take memory that most sites need not
-
-        verifier = Verifier(configuration.oidc)
+    verifiers = [part.verifier(configuration) for part in installed().values()]
+    verifier = next((one for one in verifiers if one is not None), None)
     metrics = Metrics()
     application = FastAPI(
         title="Nucleus",
@@ -139,10 +124,13 @@ def create_application(configuration: Configuration, pool: Pool, executor: Execu
         Rocks(executor or create_executor(configuration.executor), configuration.poll.command_seconds),
         verifier,
     )
-    consoles.add_assets(application, Path(configuration.console.libraries))
+    folders = {path: one for part in installed().values() for path, one in part.files(configuration).items()}
+    for path in sorted(folders, reverse=True):  # the first that fits is taken
+        files = StaticFiles(directory=folders[path], check_dir=False)
+        application.mount(f"/assets/{path}".rstrip("/"), files)
     application.state.hub = events.Hub(pool)
-    for module in _ROUTERS:
-        application.include_router(module.router)
+    for router in routers():
+        application.include_router(router)
     application.add_exception_handler(Problem, _answer_error)
     application.add_exception_handler(RocksError, _answer_error)
     application.add_exception_handler(RequestValidationError, _answer_invalid)
@@ -153,9 +141,18 @@ def create_application(configuration: Configuration, pool: Pool, executor: Execu
     return application
 
 
+def _refusal(problem: Problem, request: Request) -> Response:
+    """A page for a person, where a part has one, else the answer for programs."""
+    for part in installed().values():
+        page = part.page_of_refusal(problem, request)
+        if page is not None:
+            return page
+    return answer_of(problem, request)
+
+
 async def _answer_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, Problem | RocksError)
-    return pages.refusal(error if isinstance(error, Problem) else problem_of(error, request), request)
+    return _refusal(error if isinstance(error, Problem) else problem_of(error, request), request)
 
 
 async def _answer_invalid(request: Request, error: Exception) -> Response:
@@ -163,20 +160,19 @@ async def _answer_invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     found = error.errors()
     if any(one["loc"][0] == "path" for one in found):
-        return pages.refusal(_unknown(request), request)
-    return pages.refusal(invalid_values(error), request)
+        return _refusal(_unknown(request), request)
+    return _refusal(invalid_values(error), request)
 
 
 def _unknown(request: Request) -> Problem:
     """The same answer as for a number or identifier that names nothing."""
-    path = request.url.path
-    number = path.split("/")[3][:64] if path.count("/") >= 3 else ""
-    if path.startswith("/v1/computeset/"):
-        return computesets.unknown_set(number)
-    if path.startswith("/v1/operation/"):
-        return operations.unknown_operation(number)
-    if path.startswith("/v1/reservation/"):
-        return reservations.unknown_reservation(number)
+    segments = request.url.path.split("/")
+    if len(segments) > 3 and segments[1] == "v1":
+        refusals = {"operation": operations.unknown_operation}
+        for part in installed().values():
+            refusals |= part.unknown
+        if segments[2] in refusals:
+            return refusals[segments[2]](segments[3][:64])
     return _nothing()
 
 
@@ -188,20 +184,18 @@ async def _answer_http(request: Request, error: Exception) -> Response:
     """What the framework itself refuses: an unknown path, a method that is not there, a body that is no JSON."""
     assert isinstance(error, HTTPException)
     if error.status_code == 404:
-        return pages.refusal(_nothing(), request)
+        return _refusal(_nothing(), request)
     if error.status_code == 405:
         allowed = ", ".join(sorted(_methods(request)))
         problem = Problem("method-not-allowed", f"here can be done: {allowed}", headers={"Allow": allowed})
-        return pages.refusal(problem, request)
-    return pages.refusal(invalid("the body cannot be read; send JSON"), request)
+        return _refusal(problem, request)
+    return _refusal(invalid("the body cannot be read; send JSON"), request)
 
 
 def _methods(request: Request) -> set[str]:
     """The methods of all routes that have the path; of those without names in it, where there are any."""
     scope = {**request.scope, "method": "GET"}
-    routes = [
-        one for module in _ROUTERS for one in module.router.routes if one.matches(scope)[0] is not Match.NONE
-    ]
+    routes = [one for router in routers() for one in router.routes if one.matches(scope)[0] is not Match.NONE]
     exact = [one for one in routes if getattr(one, "path", None) == request.scope["path"]]
     found = {method for one in exact or routes for method in getattr(one, "methods", None) or ()}
     return found | {"HEAD"} if "GET" in found and has_head(request.scope["path"]) else found

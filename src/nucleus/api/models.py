@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 from pydantic_core import PydanticCustomError
-
-from nucleus.limits import MAX_WALLTIME_MINUTES
 
 NODE_NAME = r"^[A-Za-z0-9_-]{1,63}$"
 IMAGE_NAME = r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,127}\.iso$"
 VC_NAME = r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,39}$"
 _NUMBER_TEXT = r"^[0-9]{1,9}$"
-_RESERVATION_NAME = r"^[\w.,-]{0,80}$"
+RESERVATION_NAME = r"^[\w.,-]{0,80}$"
 LINE = r"^[^\x00-\x1f\x7f]*$"
 _SHA256, _MD5 = r"^[0-9a-f]{64}$", r"^[0-9a-f]{32}$"
 
@@ -22,7 +21,7 @@ FORMS = {
     NODE_NAME: "letters, digits, _ and -, at most 63 of them",
     IMAGE_NAME: "letters, digits and . _ + -, at most 128 of them, that end with .iso",
     VC_NAME: "letters, digits and . _ + -, at most 40 of them",
-    _RESERVATION_NAME: "letters, digits and _ . , -, at most 80 of them",
+    RESERVATION_NAME: "letters, digits and _ . , -, at most 80 of them",
     LINE: "a text without control characters",
     _SHA256: "64 of the characters 0-9 and a-f",
     _MD5: "32 of the characters 0-9 and a-f",
@@ -46,10 +45,15 @@ def _no_number(given: Any) -> Any:
 
 NO_BOOLEAN = BeforeValidator(_no_boolean)
 NO_NUMBER = BeforeValidator(_no_number)
+Time = Annotated[
+    AwareDatetime,
+    Field(ge=datetime(2000, 1, 1, tzinfo=UTC), lt=datetime(2200, 1, 1, tzinfo=UTC)),
+    NO_NUMBER,
+]
 NodeName = Annotated[str, StringConstraints(pattern=NODE_NAME)]
 NumberText = Annotated[str, StringConstraints(pattern=_NUMBER_TEXT)]
 Text = Annotated[str, StringConstraints(max_length=4096)]
-_EMPTY_IS_ABSENT = BeforeValidator(lambda given: None if given == "" else given)
+EMPTY_IS_ABSENT = BeforeValidator(lambda given: None if given == "" else given)
 Moment = Annotated[str | None, Field(description="RFC 3339, UTC", json_schema_extra={"format": "date-time"})]
 
 
@@ -127,65 +131,7 @@ class Cluster(Answer):
     stale: bool
 
 
-SetState = Literal["created", "submitted", "running", "ending", "completed", "cancelled", "failed"]
 OperationState = Literal["queued", "running", "succeeded", "failed", "cancelled"]
-
-
-class Computeset(Answer):
-    """Nodes that were started together. Operators see more."""
-
-    id: int
-    state: SetState
-    cluster: str
-    account: str
-    walltime_mins: int
-    start_time: int | None = Field(description="seconds since 1970")
-    reservation: str | None
-    computes: list[Compute]
-    created: Moment
-    ended_at: Moment
-    end_reason: str | None
-    degraded: bool
-    requested_by: str
-    waiting: str | None = Field(description="why it has no hosts yet")
-    place: int | None = Field(description="among the computesets that wait; 1 is the next")
-    estimated_start: Moment
-    walltime_end: Moment
-    charged_seconds: int | None = Field(
-        description="of nodes, as an ended set was charged; with Slurm null until its accounting has it"
-    )
-    charged_so_far_seconds: int | None = Field(
-        description="the same, of a set that has not ended; null afterwards"
-    )
-    nodes_ready: int
-    nodes_total: int
-
-
-class Host(Request):
-    """A node and the host that it shall run on."""
-
-    name: str
-    host: str | None = None
-
-
-class NewComputeset(Request):
-    """Which nodes shall run, for how long, and who pays."""
-
-    cluster: Text
-    computes: Annotated[
-        Text | Annotated[list[Text | Host], Field(max_length=10000)] | None, _EMPTY_IS_ABSENT
-    ] = Field(None, description="a list as `vm-[0-3]`, or names")
-    count: Annotated[
-        Annotated[int, Field(ge=0, le=100000), NO_BOOLEAN] | NumberText | None, _EMPTY_IS_ABSENT
-    ] = Field(None, description="so many nodes that are free, instead of computes")
-    allocation: Text | None = Field(None, description="the cluster's only one, if not stated")
-    walltime_mins: Annotated[int, Field(ge=1, le=MAX_WALLTIME_MINUTES), NO_BOOLEAN] | NumberText | None = None
-    reservation: Annotated[str, StringConstraints(pattern=_RESERVATION_NAME)] | None = Field(
-        None, description="of Slurm, where the site has it, for the allocation"
-    )
-    hosts: Annotated[Text | None, _EMPTY_IS_ABSENT] = Field(
-        None, description="for operators: hosts of the nodes, in their order"
-    )
 
 
 class Operation(Answer):

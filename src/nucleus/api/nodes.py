@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING
 
-from fastapi import APIRouter, Body, Query
+from fastapi import APIRouter
 from starlette.responses import Response
 
-from nucleus.api import models
 from nucleus.api.clusters import demand_cluster_match, demand_cluster_stays
-from nucleus.api.decorators import changes, route, route_of_nodes
-from nucleus.api.library.images import find_image
+from nucleus.api.decorators import changes, route_of_nodes
 from nucleus.api.problems import Problem, conflict, invalid
 from nucleus.api.quotas import demand_quota
 from nucleus.api.responsibility import demand_acknowledgement, demand_leader
 from nucleus.api.service import Change, accepted, find_cluster, find_node, unknown_node
 from nucleus.hostlists import MAX_OWNERS_NODES, expand
-from nucleus.mirror import clusters, computesets, operations
-from nucleus.states import ACTIVE, RUNNING, SYNCING, disk_state, is_ending, is_off
+from nucleus.mirror import clusters, operations
+from nucleus.parts import installed
+from nucleus.states import SYNCING, disk_state, is_off
 from rocks.core.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from nucleus.records import Cluster, Node, Operation
+    from nucleus.records import Cluster, Node
 
 router = APIRouter()
 
@@ -59,11 +58,7 @@ def _power(change: Change, action: str, c: str, n: str | None) -> Response:
     cluster = find_cluster(change, c, lock=True)
     node = find_node(change, cluster, n, lock=True)
     demand_cluster_match(change, cluster)
-    if node.kind == "compute" and node.set_state != RUNNING:
-        raise Problem(
-            "not-in-running-set", f"{node.name} is in no running computeset{_way_out(change, cluster, node)}"
-        )
-    _demand_no_end(change, [node])
+    demand_possible(change, action, cluster, [node])
     if action in ("reboot", "reset"):
         demand_stays_on(change, [node])
         coming = operations.coming_power(change.session, [node.id])
@@ -74,11 +69,16 @@ def _power(change: Change, action: str, c: str, n: str | None) -> Response:
         demand_leader(change, cluster)
         demand_cluster_stays(change, cluster, [node])
         demand_startable(node)
-        _demand_host(change, node)
         demand_quota(change, cluster, [node])
     set_id = node.set_id if node.kind == "compute" else None
     operation = change.ask(action, cluster, node, set_id=set_id)
     return accepted(change, operation, (cluster.name, node.name))
+
+
+def demand_possible(change: Change, action: str, cluster: Cluster, nodes: Sequence[Node]) -> None:
+    """Problem when a part does not permit the action on one of the nodes."""
+    for part in installed().values():
+        part.may_act(change, action, cluster, nodes)
 
 
 def demand_stays_on(change: Change, nodes: Sequence[Node]) -> None:
@@ -91,75 +91,6 @@ def demand_stays_on(change: Change, nodes: Sequence[Node]) -> None:
                 f"{node.name} is being powered off; wait until it is off, and power it on instead",
                 operation=identifier,
             )
-
-
-def _demand_no_end(change: Change, nodes: Sequence[Node]) -> None:
-    """Problem when a computeset of one of the nodes ends, or is to: what comes after that is not done.
-
-    An image in the drive would keep the set, and its hosts, from their end.
-    """
-    numbers = sorted({node.set_id for node in nodes if node.set_id is not None})
-    for one in computesets.computesets_by_number(change.session, numbers) if numbers else ():
-        if is_ending(one.state, one.cancel_requested):
-            node = next(node for node in nodes if node.set_id == one.id)
-            raise Problem(
-                "node-busy", f"the computeset {one.id} of {node.name} is ending; wait until it has ended"
-            )
-
-
-def _demand_host(change: Change, node: Node) -> None:
-    """Problem when the running set of a compute has lost the node's host."""
-    running = node.set_id and computesets.find_computeset(change.session, change.scope, node.set_id)
-    if running and computesets.host_of(running, node.id) is None:
-        raise conflict(
-            f"the site took the host of {node.name} from computeset {running.id}: "
-            f"run `comet terminate {running.id}`, then `comet start` with this node again"
-        )
-
-
-def _way_out(change: Change, cluster: Cluster, node: Node) -> str:
-    """What can be done with a compute that is in no running set."""
-    if node.set_id is not None:
-        return f": its set {node.set_id} is {node.set_state}"
-    if node.state == ACTIVE:
-        return f", and on{seen_ago(change, cluster, node)}; ask the site's operators to power it off"
-    return f"; `comet start {cluster.name} {node.name}` starts one"
-
-
-IsoQuery = Annotated[
-    str | None, Query(max_length=300, description="public/NAME or project/PROJECT/NAME; empty: take it out")
-]
-IsoBody = Annotated[models.IsoName | None, Body()]
-_ATTACH = ("row06", "row14")
-
-
-@route_of_nodes(
-    router, "PUT /v1/cluster/{c}/NODE/attach_iso", _ATTACH, "Put an image into {}", status_code=204
-)
-@changes("image", "attach_iso")
-def attach(change: Change, c: str, n: str, iso_name: IsoQuery = None, body: IsoBody = None) -> Response:
-    """It is there from the next power-on; a reboot or reset changes nothing. An empty name takes it out."""
-    iso = iso_name if iso_name is not None or body is None else body.iso_name
-    if iso is None:
-        raise invalid(
-            "which image? send ?iso_name=public/NAME, or an empty iso_name to take the image out",
-            [("#/query/iso_name", "it is missing")],
-        )
-    cluster = find_cluster(change, c, lock=True)
-    node = find_node(change, cluster, n, lock=True)
-    return accepted(change, _attach_nodes(change, cluster, [node], iso), (cluster.name, node.name))
-
-
-@route(
-    router, "PUT /v1/cluster/{c}/attach_iso", "attach_nodes", "Put an image into many nodes", status_code=204
-)
-@changes("image", "attach_iso")
-def attach_many(change: Change, c: str, body: models.IsoNodes) -> Response:
-    """One operation, whose result has an entry for each node."""
-    cluster = find_cluster(change, c, lock=True)
-    named = body.nodes
-    nodes = [find_node(change, cluster, None)] if named is None else named_nodes(change, cluster, named)
-    return accepted(change, _attach_nodes(change, cluster, nodes, body.iso_name), (cluster.name, None))
 
 
 def named_nodes(change: Change, cluster: Cluster, text: str) -> list[Node]:
@@ -183,18 +114,6 @@ def nodes_by_name(change: Change, cluster: Cluster, names: list[str]) -> list[No
         if name.casefold() not in by_name:
             raise unknown_node(cluster.name, name)
     return [by_name[name.casefold()] for name in names]
-
-
-def _attach_nodes(change: Change, cluster: Cluster, nodes: list[Node], iso: str) -> Operation:
-    demand_cluster_match(change, cluster)
-    demand_cluster_stays(change, cluster, nodes)
-    _demand_no_end(change, nodes)
-    image = find_image(change, iso, cluster) if iso else None
-    arguments: dict[str, Any] = {"image": image and image.id, "iso": image and image.text}
-    if len(nodes) == 1:
-        return change.ask("attach_iso", cluster, nodes[0], arguments=arguments)
-    arguments["nodes"] = [node.id for node in nodes]
-    return change.ask("attach_iso", cluster, arguments=arguments, target=f"{cluster.name}/{len(nodes)} nodes")
 
 
 def demand_startable(node: Node) -> None:

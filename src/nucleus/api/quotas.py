@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nucleus.api.problems import Problem, Remedy, limited
-from nucleus.limits import FIRST_LIMITS, LIMITS
-from nucleus.mirror import computesets, identity, operations, usage
+from nucleus.limits import LIMITS
+from nucleus.mirror import identity, operations, usage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,8 +21,6 @@ MAX_RENAMED_PER_HOUR = 2000
 Their names are kept for long, in the history and in the audit log.
 """
 
-MAX_SETS_PER_HOUR = 1000
-"""Computesets of a cluster that are started within an hour: their rows are kept for ever, for charges."""
 
 MAX_UNFINISHED = 1000
 """Changes of a project that wait or run."""
@@ -33,7 +31,6 @@ def demand_quota(
     cluster: Cluster,
     nodes: Sequence[Node],
     walltime_minutes: int | None = None,
-    account: str = "",
 ) -> None:
     """Problem when the nodes, started now, would exceed a limit of the project. Locks the project's row."""
     if cluster.project_id is None:
@@ -55,14 +52,10 @@ def demand_quota(
     if walltime_minutes is not None:
         requested["walltime_minutes"] = walltime_minutes
     for name, value in requested.items():
-        _demand(project, name, value)
-    has_limit = "node_hours" in project.limits and change.call.service.configuration.batch.kind == "hosts"
-    if walltime_minutes is not None and has_limit:  # Slurm counts and limits its accounts itself
-        minutes = usage.committed_minutes(change.session, account) + len(nodes) * walltime_minutes
-        _demand(project, "node_hours", -(-minutes * 100 // 60) / 100, f" on {account}")
+        demand_limit(project, name, value)
 
 
-_REMEDIES = {
+REMEDIES = {
     "walltime_minutes": "choose a shorter walltime",
     "node_hours": "choose fewer nodes or a shorter walltime",
     "images": "delete images",
@@ -72,13 +65,14 @@ _REMEDIES = {
 """What brings a project below a limit; below the others, the end of something."""
 
 
-def _demand(project: identity.Project, name: str, value: float, where: str = "") -> None:
+def demand_limit(project: identity.Project, name: str, value: float, where: str = "") -> None:
+    """Problem when the project would have more than a limit of it."""
     limit = project.limits.get(name)
     if limit is not None and value > limit:
         raise Problem(
             "quota-exceeded",
             f"{LIMITS[name]}{where}: the project {project.name} would have {value:.15g}, and its limit is {limit};"
-            f" {_REMEDIES.get(name, 'end something')}, or ask the site's operators",
+            f" {REMEDIES.get(name, 'end something')}, or ask the site's operators",
         )
 
 
@@ -93,15 +87,6 @@ def demand_short_queue(session: Session, project_id: int, added: int) -> None:
         )
 
 
-def demand_few_sets(session: Session, cluster: Cluster) -> None:
-    """Problem when too many computesets of the cluster were started within an hour."""
-    if computesets.has_started_lately(session, cluster.id, MAX_SETS_PER_HOUR):
-        raise limited(
-            f"{MAX_SETS_PER_HOUR} computesets of {cluster.name} were started within an hour; start this one later",
-            headers={"Retry-After": "600"},
-        )
-
-
 def demand_few_renames(session: Session, cluster: Cluster, nodes: int, more: int) -> None:
     """Problem when too many names of the cluster, which has so many nodes, would have changed within an hour."""
     most = max(MAX_RENAMED_PER_HOUR, 2 * nodes)
@@ -110,32 +95,3 @@ def demand_few_renames(session: Session, cluster: Cluster, nodes: int, more: int
             f"{most} nodes of {cluster.name} at most are renamed within an hour; rename these later",
             headers={"Retry-After": "600"},
         )
-
-
-def demand_console_quota(session: Session, project_id: int | None, open_now: int) -> None:
-    """Problem when the project may not have one console more than are open now."""
-    project = identity.project_by_id(session, project_id) if project_id is not None else None
-    if project is not None:
-        _demand(project, "consoles", open_now + 1)
-
-
-def demand_image_quota(session: Session, project_id: int | None, more_bytes: int) -> None:
-    """Problem when the project's images would be more, or take more, than its limits. Locks the project's row."""
-    project = identity.project_by_id(session, project_id, is_locked=True) if project_id is not None else None
-    if project is not None:
-        count, size = usage.image_usage(session, project.id)
-        uploads = " and unfinished uploads of the last day"  # no list has these
-        _demand(project, "images", count + 1, uploads)
-        _demand(project, "image_bytes", size + more_bytes, uploads)
-
-
-def demand_public_image_quota(session: Session, user_id: int, more_bytes: int) -> None:
-    """Problem when an owner's images for everybody would be more, or take more, than those of a new project may."""
-    count, size = usage.public_image_usage(session, user_id)
-    for name, value in (("images", count + 1), ("image_bytes", size + more_bytes)):
-        if value > FIRST_LIMITS[name]:
-            raise Problem(
-                "quota-exceeded",
-                f"{LIMITS[name]}: you would have {value} for everybody, and the limit is {FIRST_LIMITS[name]};"
-                f" {_REMEDIES[name]}, or ask the site's operators",
-            )

@@ -1,4 +1,4 @@
-"""Records as the JSON of the interface: `models` and `access.people` alone state what an answer has.
+"""Records as the JSON of the interface: `models` and those of the parts alone state what an answer has.
 
 Fields of a record with the same name are copied, and only those that differ are given here; a field that
 neither has fails in every test that asks for it. Answers that are checked by the models themselves were
@@ -12,10 +12,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nucleus.api import models
-from nucleus.api.access import people
 from nucleus.limits import STALE_INTERVALS
 from nucleus.operations.causes import error_for
-from nucleus.states import RUNNING, disk_state, power_of
+from nucleus.states import disk_state, power_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,8 +22,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from nucleus.configuration import PollSettings
-    from nucleus.mirror.identity import Token, User
-    from nucleus.records import Cluster, Computeset, Interface, Node, Operation
+    from nucleus.records import Cluster, Interface, Node, Operation
 
 Json = dict[str, Any]
 
@@ -153,36 +151,8 @@ def cluster_json(
     )
 
 
-def computeset_json(one: Computeset, cluster: str, computes: Sequence[Json], is_operator: bool) -> Json:
-    """`models.Computeset`; operators get the fields of the workers, too."""
-    content = shaped(
-        models.Computeset,
-        one,
-        cluster=cluster,
-        walltime_mins=one.walltime_minutes,
-        start_time=None if one.start_time is None else int(one.start_time.timestamp()),
-        computes=list(computes),
-        nodes_ready=sum(compute["power"] == "on" for compute in computes) if one.state == RUNNING else 0,
-        nodes_total=one.node_count,
-    )
-    if is_operator:
-        content |= {name: getattr(one, name) for name in ("user", "jobid", "name", "nodelist", "node_count")}
-    return content
-
-
 def operation_json(one: Operation, cluster: str | None, node: str | None, is_operator: bool = False) -> Json:
     """An operation. What went wrong is in `error`: {code, detail}, in words for owners or for operators."""
     known = {"cluster": cluster, "node": node, "computeset": one.target_set}
     image = one.arguments.get("iso") or one.arguments.get("reference")
     return shaped(models.Operation, one, **known, image=image, error=error_for(one.error, is_operator))
-
-
-def user_json(user: User) -> Json:
-    """`people.User`: the published four fields and what we add."""
-    return shaped(people.User, user, projects=sorted(user.projects.values()))
-
-
-def token_json(token: Token, projects: Mapping[int, str]) -> Json:
-    """A token without its secret."""
-    names = None if token.projects is None else [projects[one] for one in token.projects if one in projects]
-    return shaped(people.Token, token, scopes=list(token.scopes), projects=names)

@@ -2,37 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nucleus.api.problems import Problem, Remedy, unavailable
+from nucleus.api.problems import Problem, Remedy
 from nucleus.mirror import identity
 
 if TYPE_CHECKING:
     from nucleus.api.service import Call, Change
-    from nucleus.configuration import ResponsibilitySettings
     from nucleus.records import Cluster
-
-DEFAULT_TEXT = """\
-You administer the virtual clusters of your projects yourself. You are responsible for what runs on them: for the
-systems that you install and their updates, for the accounts that you make and the keys that you give away, for what
-the nodes serve to the network, and for keeping the rules of this site. The site is responsible for the hosts, the
-storage and the network below. It may stop a node that harms others, and informs you then.
-"""
-
-
-def responsibility(settings: ResponsibilitySettings) -> tuple[str, str]:
-    """The text that owners acknowledge, and its version. Problem when the site's file cannot be read."""
-    text = DEFAULT_TEXT
-    if settings.text_file:
-        try:
-            text = Path(settings.text_file).read_text("utf-8")
-        except (OSError, UnicodeDecodeError):
-            raise unavailable(
-                f"the site's {Path(settings.text_file).name} cannot be read; report it to its operators"
-            ) from None
-    return text, hashlib.sha256(text.encode("utf-8")).hexdigest()[:12]
 
 
 def demand_acknowledgement(call: Call) -> None:

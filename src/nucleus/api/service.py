@@ -33,12 +33,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from nucleus.api.access.authentication import Authenticator, Caller
-    from nucleus.api.access.oidc import Verifier
     from nucleus.api.metrics import Metrics
     from nucleus.backends.rocks import Rocks
     from nucleus.configuration import Configuration
     from nucleus.mirror.audit import Entry
     from nucleus.mirror.pool import Pool, Session
+    from nucleus.parts import Verifier
     from nucleus.records import Cluster, Node, Operation, Scope
 
 _HOST = re.compile(r"[A-Za-z0-9.-]{1,253}(:[0-9]{1,5})?|\[[0-9a-fA-F:]+\](:[0-9]{1,5})?")

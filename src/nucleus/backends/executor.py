@@ -1,4 +1,4 @@
-"""How `rocks` is started: here, by the root service `nucleus executor`, or not at all (the simulator)."""
+"""How `rocks` is started: here, or by the root service `nucleus executor`."""
 
 from __future__ import annotations
 
@@ -131,10 +131,6 @@ def create_executor(settings: ExecutorSettings) -> Executor:
     """The executor that the settings name."""
     if settings.kind == "socket":
         return SocketExecutor(settings.socket)
-    if settings.kind == "simulator":
-        from nucleus.backends.simulator import Simulator
-
-        return Simulator(settings.clusters, settings.computes)
     return LocalExecutor(settings.program)
 
 

@@ -8,7 +8,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nucleus.backends.executor import LocalExecutor, create_executor
+from nucleus.backends.executor import LocalExecutor
 from nucleus.backends.executor_service import ExecutorService
 from rocks.core.errors import UserError
 
@@ -32,8 +32,7 @@ def run(arguments: argparse.Namespace, configuration: Configuration) -> int:
         raise UserError(
             f"there is no user {arguments.user}; --user=NAME names the one of the service"
         ) from None
-    executor = create_executor(settings) if settings.kind == "simulator" else LocalExecutor(settings.program)
-    images = configuration.images.folder
+    executor, images = LocalExecutor(settings.program), configuration.images.folder
     with ExecutorService(
         executor, Path(settings.socket), {account.pw_uid}, account.pw_gid, images
     ) as service:

@@ -11,58 +11,57 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from nucleus.configuration import read_configuration
+from nucleus.parts import Command, installed
 from rocks.core.errors import RocksError, interrupt_of
 from rocks.core.near_names import nearest
 from rocks.core.terminal import many_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from types import ModuleType
+    from collections.abc import Mapping, Sequence
 
 EXIT_INTERRUPTED = 130
 
-COMMANDS = {
-    "allocation": "add allocations, and let clusters charge them",
+_COMMANDS = {
     "audit": "print the record of what was done, and check it",
-    "check": "name what the configuration of Slurm lacks for computesets",
-    "cluster": "give clusters to projects",
     "history": "print the size of each table, its oldest row, and how long rows stay",
-    "host": "add and remove hosts for computesets, where the site has no Slurm",
-    "project": "add projects, their members and limits; none is removed",
     "serve": "answer owners, poll the site, do what is asked for; until SIGTERM",
     "executor": "run the commands of rocks that the service may use (root)",
     "poll": "poll the site once, and print how its commands went",
-    "site": "let owners reserve sites for clusters of PRAGMA",
     "setup": "make the database's schema, or bring it to the version of these programs (root)",
     "status": "print how old what is known is, and what needs an operator",
-    "token": "make and end tokens",
-    "usage": "print what computesets were charged, by allocation, project, user and cluster",
-    "user": "add users, and disable them; none is removed",
 }
 """The command, and its line of help."""
 
 _MODULES = {
-    **dict.fromkeys(("user", "project", "token"), "people"),
-    **dict.fromkeys(("cluster", "allocation", "host", "history", "usage", "audit"), "site"),
-    **dict.fromkeys(("setup", "poll", "status", "check"), "health"),
+    "audit": "history",
+    **dict.fromkeys(("setup", "poll", "status"), "health"),
 }
-"""Command → its module in `nucleus.cli`; of others it has the command's name.
+"""Command → its module in `nucleus.cli`; of others it has the command's name."""
 
-Each has `add_arguments`, and `run`, which returns the exit status and raises RocksError.
-"""
+
+def commands() -> dict[str, Command]:
+    """Command → its line of help and its module, by name: those of the parts, too."""
+    found = {
+        name: Command(line, f"nucleus.cli.{_MODULES.get(name, name)}") for name, line in _COMMANDS.items()
+    }
+    for part in installed().values():
+        found |= part.commands
+    return dict(sorted(found.items()))
 
 
 def main(arguments: Sequence[str]) -> int:
     """Do what the arguments say; returns the exit status: 0, 1 refused or failed, 2 wrong usage."""
     try:
-        parser = _parser(arguments)
+        known = commands()
+        parser = _parser(arguments, known)
         for one in arguments:
             try:
                 one.encode()
             except UnicodeEncodeError:
                 parser.error(f"{ascii(one)} is not UTF-8 text")
         parsed = parser.parse_args(arguments)
-        status: int = _load(parsed.command).run(parsed, read_configuration(parsed.file))
+        module = importlib.import_module(known[parsed.command].module)
+        status: int = module.run(parsed, read_configuration(parsed.file))
         return status
     except (RocksError, KeyboardInterrupt) as error:
         if interrupt_of(error) is not None:
@@ -95,18 +94,14 @@ class _Parser(argparse.ArgumentParser):
         super().error(message)
 
 
-def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
+def _parser(arguments: Sequence[str], known: Mapping[str, Command]) -> argparse.ArgumentParser:
     parser = _Parser(prog="nucleus", description="The service of virtual clusters.")
     parser.add_argument(
         "--file", type=Path, help="the settings; without it /etc/rocks/nucleus.toml, if it exists"
     )
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for command, line in COMMANDS.items():
-        below = commands.add_parser(command, help=line, description=f"{line[0].upper()}{line[1:]}.")
+    below = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for command, (line, module) in known.items():
+        one = below.add_parser(command, help=line, description=f"{line[0].upper()}{line[1:]}.")
         if command in arguments:  # the modules of the others need not be loaded
-            _load(command).add_arguments(below)
+            importlib.import_module(module).add_arguments(one)
     return parser
-
-
-def _load(command: str) -> ModuleType:
-    return importlib.import_module(f"nucleus.cli.{_MODULES.get(command, command)}")

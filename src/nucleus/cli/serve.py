@@ -5,40 +5,28 @@ from __future__ import annotations
 import contextlib
 import gc
 import logging
-import os
-import pwd
 import signal
 import socket
 import sys
 import threading
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from nucleus.backends.executor import create_executor
 from nucleus.backends.rocks import Rocks
-from nucleus.backends.slurm import Slurm
-from nucleus.computesets.checks import check_kind
-from nucleus.computesets.controller import ComputesetController
-from nucleus.computesets.host_list import HostList
 from nucleus.mirror.migrate import check_version
 from nucleus.mirror.pool import Guard, Pool
-from nucleus.operations import worker
 from nucleus.operations.worker import Workers
+from nucleus.parts import installed
 from nucleus.poller.poller import Poller
 from nucleus.poller.process import own_process
-from nucleus.reservations import mail, work
-from nucleus.reservations.controller import Controller
-from rocks.core.errors import UserError
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from nucleus.backends.batch import Batch
     from nucleus.backends.executor import Executor
     from nucleus.configuration import Configuration
 
-PARTS = ("api", "poller", "workers", "computesets", "reservations")
 _LOG = logging.getLogger(__name__)
 _LARGEST_MESSAGE_BYTES = 1 << 20
 """Of what a browser sends to a console at once."""
@@ -63,8 +51,14 @@ _CLOSE_SECONDS = 2
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Which parts."""
+    every = [
+        "api",
+        "poller",
+        "workers",
+        *(name for name, one in installed().items() if one.loop),
+    ]
     parser.add_argument(
-        "--only", nargs="+", choices=PARTS, default=list(PARTS), help="these parts only; the others elsewhere"
+        "--only", nargs="+", choices=every, default=every, help="these parts only; the others elsewhere"
     )
 
 
@@ -76,18 +70,14 @@ def run(arguments: argparse.Namespace, configuration: Configuration) -> int:
     pool, executor = Pool(configuration.database), create_executor(configuration.executor)
     with pool.transaction() as session:
         check_version(session)
-        if "computesets" in arguments.only:
-            check_kind(session, configuration.batch.kind)
+    parts = _parts(configuration, pool, executor, arguments.only)
     pool.close()
     ended = _catch_signals()
-    parts = {
-        name: part for name, part in _parts(configuration, pool, executor).items() if name in arguments.only
-    }
     with contextlib.ExitStack() as stack:
-        # the simulator is memory of this process
-        if "api" in arguments.only and "poller" in parts and configuration.executor.kind != "simulator":
-            import nucleus.api.app  # noqa: F401 - before, so that both processes share it
+        if "api" in arguments.only and "poller" in parts:
+            import nucleus.api.app  # before, so that both processes share it
 
+            nucleus.api.app.routers()
             gc.freeze()  # a look for cycles would write into what they share
             stack.enter_context(own_process(parts.pop("poller")))
         listener = _listen(configuration) if "api" in arguments.only else None
@@ -117,41 +107,26 @@ def _threads(parts: Mapping[str, Callable[[threading.Event], None]]) -> Iterator
 
 
 def _parts(
-    configuration: Configuration, pool: Pool, executor: Executor
+    configuration: Configuration, pool: Pool, executor: Executor, only: Sequence[str]
 ) -> dict[str, Callable[[threading.Event], None]]:
+    """Name → what runs, of those in `only`."""
     reading = Rocks(executor, configuration.poll.command_seconds)
     changing = Rocks(executor, configuration.work.command_seconds)
-    mail.check_template(configuration.mail.text_file)
-    # added here: reservations import `operations`, so `operations` cannot import them
-    worker.VERBS.update(work.VERBS)
-    worker.VERBS[mail.MAIL] = partial(mail.send, configuration.mail)
-    return {
+    found: dict[str, Callable[[threading.Event], None]] = {
         "poller": Poller(configuration, reading, Guard(configuration.database, "poller"), _store_texts).run,
         "workers": Workers(configuration, pool, changing).run,
-        "computesets": ComputesetController(
-            configuration, Guard(configuration.database, "computesets"), _batch(configuration, pool)
-        ).run,
-        "reservations": Controller(configuration, Guard(configuration.database, "reservations")).run,
     }
+    found = {name: run for name, run in found.items() if name in only}
+    for name, part in installed().items():
+        if part.loop is not None and name in only:
+            found[name] = part.loop(configuration, pool)
+    return found
 
 
 def _store_texts(guard: Guard) -> None:
     from nucleus.api.cached_clusters import store_texts  # slow to import
 
     store_texts(guard)
-
-
-def _batch(configuration: Configuration, pool: Pool) -> Batch:
-    """The batch system. UserError where Slurm would know this process by another user than the settings name."""
-    settings = configuration.batch
-    if settings.kind == "hosts":
-        return HostList(pool, settings.hosts)
-    user = pwd.getpwuid(os.geteuid()).pw_name
-    if user != settings.user:
-        raise UserError(
-            f"[batch] user is {settings.user}, and this process is {user}'s: set it, or run it as {settings.user}"
-        )
-    return Slurm(settings)
 
 
 def _listen(configuration: Configuration) -> socket.socket:

@@ -1,4 +1,4 @@
-"""Makes the schema and its user, and brings it to the version of these programs: `mirror/migrations/NNNN_title.sql`.
+"""Makes the schema and its user, and brings it to the version of these programs: `migrations/NNNN_title.sql`.
 
 The server commits each definition of a table at once. So each statement can be repeated, and `schema_version` records
 how many were done: the next run continues one that was killed.
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from nucleus.mirror.driver import SETUP_SECONDS, connect, explained
 from nucleus.mirror.pool import Session, lock_name
+from nucleus.parts import installed
 from rocks.core.errors import BusyError, StateError
 
 if TYPE_CHECKING:
@@ -23,13 +24,18 @@ _OTHER_RUN_SECONDS = 60
 
 
 def load_migrations() -> list[tuple[int, list[str]]]:
-    """Number, from 1, and statements of all migrations. A statement ends with a semicolon at the end of a line."""
+    """Number, from 1, and statements of all migrations, those of the parts among them.
+
+    A statement ends with a semicolon at the end of a line.
+    """
     found = []
-    for file in resources.files("nucleus.mirror").joinpath("migrations").iterdir():
-        if file.name.endswith(".sql"):
-            lines = [line for line in file.read_text("utf-8").splitlines() if not line.startswith("--")]
-            parts = re.split(r";[ \t]*$", "\n".join(lines), flags=re.MULTILINE)
-            found.append((int(file.name[:4]), [part.strip() for part in parts if part.strip()]))
+    packages = ["nucleus.mirror", *(part.migrations for part in installed().values() if part.migrations)]
+    for package in packages:
+        for file in resources.files(package).joinpath("migrations").iterdir():
+            if file.name.endswith(".sql"):
+                lines = [line for line in file.read_text("utf-8").splitlines() if not line.startswith("--")]
+                statements = re.split(r";[ \t]*$", "\n".join(lines), flags=re.MULTILINE)
+                found.append((int(file.name[:4]), [one.strip() for one in statements if one.strip()]))
     return sorted(found)
 
 
@@ -63,8 +69,13 @@ def set_up(settings: DatabaseSettings) -> tuple[int, int]:
 
 def check_version(session: Session) -> None:
     """StateError unless the schema has the version of these programs."""
-    newest = load_migrations()[-1][0]
-    found = session.value("SELECT MAX(version) FROM schema_version WHERE finished IS NOT NULL") or 0
+    known = [number for number, _ in load_migrations()]
+    done = session.column("SELECT version FROM schema_version WHERE finished IS NOT NULL")
+    newest, found = known[-1], max(done, default=0)
+    if found == newest and not set(known) <= set(done):
+        raise StateError(
+            "the schema of Nucleus has no tables of a part that was installed; run `nucleus setup` as root"
+        )
     if found != newest:
         raise StateError(
             f"the schema of Nucleus has version {found}, these programs need version {newest};"

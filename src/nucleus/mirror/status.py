@@ -5,16 +5,15 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from nucleus.mirror.columns import oldest_ulid, placeholders
-from nucleus.mirror.computesets import late_charges, late_sets, nodes_without_job
-from nucleus.mirror.hosts import nodes_without_host, unavailable_nodes, unknown_machines
+from nucleus.mirror.columns import oldest_ulid
+from nucleus.mirror.hosts import unknown_machines
 from nucleus.mirror.observations import SCHEDULER, read_sources
 from nucleus.mirror.pool import lock_name
+from nucleus.parts import installed
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from nucleus.mirror.pool import Session
+    from nucleus.parts import Alarm
 
 
 def oldest_poll_seconds(session: Session, now: datetime) -> float | None:
@@ -29,29 +28,30 @@ def oldest_poll_seconds(session: Session, now: datetime) -> float | None:
     return age
 
 
-PARTS = ("poller", "computesets", "reservations")
-"""Parts of the service of which each has a `Guard` of its name while it is at work."""
+def loops() -> list[str]:
+    """What the service runs of which each has a `Guard` of its name while it is at work."""
+    return ["poller", *(name for name, part in installed().items() if part.loop)]
 
 
 def idle_parts(session: Session) -> list[str]:
-    """Those of `PARTS` that no process does: the server frees the lock of one that ends, however it does."""
+    """Those of `loops` that no process does: the server frees the lock of one that ends, however it does."""
     return [
         name
-        for name in PARTS
+        for name in loops()
         if session.value("SELECT IS_FREE_LOCK(%s)", (lock_name(session.settings, name),))
     ]
 
 
-def machines_of_hosts(
-    session: Session, hosts: Sequence[str]
-) -> list[tuple[str, str, str, str | None, int | None]]:
-    """(host, cluster, name, state, living computeset) of every machine that these hosts have."""
-    return session.rows(
-        "SELECT n.physical_host, c.name, n.name, n.state, s.computeset_id FROM node n"
-        " JOIN cluster c ON c.id = n.cluster_id LEFT JOIN computeset_node s ON s.node_id = n.id AND s.active = 1"
-        f" WHERE n.physical_host IN ({placeholders(hosts)}) AND n.gone_at IS NULL ORDER BY c.name, n.name",
-        list(hosts),
-    )
+def alarms(session: Session) -> list[Alarm]:
+    """Those of the parts."""
+    return [one for part in installed().values() for one in part.alarms(session)]
+
+
+def gauges_of_parts(session: Session) -> dict[str, dict[tuple[str, ...], float]]:
+    """Gauge → labels → value, of those that parts have."""
+    return {
+        name: dict(values) for part in installed().values() for name, values in part.gauges(session).items()
+    }
 
 
 def gauges(session: Session, now: datetime) -> dict[str, dict[tuple[str, ...], float]]:
@@ -59,29 +59,26 @@ def gauges(session: Session, now: datetime) -> dict[str, dict[tuple[str, ...], f
     sources = read_sources(session)
     syncing = "SELECT COUNT(*) FROM node WHERE image_state IN ('NAS->VM', 'NAS<-VM') AND gone_at IS NULL"
     return {
-        "operations": _by_state(session, "operation"),
+        "operations": count_by_state(session, "operation"),
         "operation_seconds": _lately(session),
         "operation_errors": _errors(session),
-        "computesets": _by_state(session, "computeset"),
         "images_syncing": {(): float(session.value(syncing))},
         "alarms": {
-            ("vm-on-without-job",): float(len(nodes_without_job(session))),
-            ("image-sync-timeout",): float(len(late_sets(session))),
-            ("node-without-host",): float(len(nodes_without_host(session))),
-            ("node-unavailable",): float(len(unavailable_nodes(session))),
-            ("computeset-without-charge",): float(len(late_charges(session))),
             ("machine-without-state",): float(sum(count for _, count in unknown_machines(session))),
             ("part-not-running",): float(len(idle_parts(session))),
+            **{(one.kind,): float(one.number) for one in alarms(session) if one.kind},
         },
         "poll_age_seconds": {
             (one.name,): (now - one.observed).total_seconds() for one in sources if one.observed is not None
         },
         "poll_failures": {(one.name,): float(one.failures) for one in sources},
         "poll_seconds": {(one.name,): one.duration_seconds for one in sources},
+        **gauges_of_parts(session),
     }
 
 
-def _by_state(session: Session, table: str) -> dict[tuple[str, ...], float]:
+def count_by_state(session: Session, table: str) -> dict[tuple[str, ...], float]:
+    """(state,) → how many rows of the table have it."""
     rows = session.rows(f"SELECT state, COUNT(*) FROM {table} GROUP BY state")
     return {(state,): float(count) for state, count in rows}
 

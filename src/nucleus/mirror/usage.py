@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
 
-from nucleus.mirror.columns import placeholders, visible
-from nucleus.records import Account, Scope
+from nucleus.mirror.columns import placeholders
+from nucleus.records import Account
 from nucleus.states import LIVING_SETS
 
 if TYPE_CHECKING:
@@ -54,20 +53,11 @@ def project_usage(session: Session, project_id: int, without: Sequence[int]) -> 
     return Usage(vms, cpus, memory, disk, sets)
 
 
-_RESERVED = "IF(s.ended_at IS NULL, s.node_count * s.walltime_minutes, 0)"
-_CHARGED = (
+RESERVED = "IF(s.ended_at IS NULL, s.node_count * s.walltime_minutes, 0)"
+CHARGED = (
     "IF(s.ended_at IS NULL, 0,"
     " s.node_count * CEIL(IFNULL(TIMESTAMPDIFF(SECOND, s.start_time, s.ended_at), 0) / 60))"
 )
-
-
-def committed_minutes(session: Session, account: str) -> int:
-    """Node minutes that an allocation's sets have used, and that its living ones may use. Locks the allocation."""
-    session.row("SELECT id FROM allocation WHERE name = %s FOR UPDATE", (account,))
-    minutes = session.value(
-        f"SELECT SUM({_RESERVED} + {_CHARGED}) FROM computeset s WHERE s.account = %s", (account,)
-    )
-    return int(minutes or 0)
 
 
 def allocation_usage(
@@ -81,8 +71,8 @@ def allocation_usage(
     if not projects:
         return []
     rows = session.rows(
-        f"SELECT o.project_id, o.name, SUM({_CHARGED}), SUM({_RESERVED}),"
-        f" SUM(IF(s.start_time IS NULL, {_RESERVED}, 0)), o.limit_minutes, o.used_minutes, o.running_minutes,"
+        f"SELECT o.project_id, o.name, SUM({CHARGED}), SUM({RESERVED}),"
+        f" SUM(IF(s.start_time IS NULL, {RESERVED}, 0)), o.limit_minutes, o.used_minutes, o.running_minutes,"
         " o.left_minutes, o.limited_by FROM"
         " (SELECT DISTINCT c.project_id, a.name, a.limit_minutes, a.used_minutes, a.running_minutes, a.left_minutes,"
         " a.limited_by FROM cluster c"
@@ -101,54 +91,17 @@ def allocation_usage(
     return found
 
 
-class Charge(NamedTuple):
-    """What computesets that have ended were charged, in seconds of nodes; `project` None: of no project."""
-
-    allocation: str
-    project: str | None
-    user: str
-    cluster: str
-    computesets: int
-    charged_seconds: int
+def living_sets_of(session: Session, username: str, project_id: int | None = None) -> list[int]:
+    """The sets that a user has started, and that have not ended; those of one project only."""
+    of_project, values = ("", []) if project_id is None else (" AND project_id = %s", [project_id])
+    sql = f"SELECT id FROM computeset WHERE requested_by = %s AND state IN ({placeholders(LIVING_SETS)})"
+    return session.column(f"{sql}{of_project} ORDER BY id", [username, *LIVING_SETS, *values])
 
 
-def charges(
-    session: Session, scope: Scope, begin: datetime | None = None, end: datetime | None = None
-) -> list[Charge]:
-    """The charges of sets that ended from `begin` on and before `end`, in the asker's projects: those of the time.
-
-    A set belongs to the time of its end only, so the charges of times that follow each other add up to all.
-    """
-    condition, values = visible(scope, "s.project_id")
-    for moment, compared in ((begin, ">="), (end, "<")):
-        if moment is not None:
-            condition, values = f"{condition} AND s.ended_at {compared} %s", [*values, moment]
-    rows = session.rows(
-        "SELECT s.account, p.name, s.requested_by, c.name, COUNT(*),"
-        f" SUM(COALESCE(s.charged_seconds, s.charged_so_far_seconds, {_CHARGED} * 60))"
-        " FROM computeset s JOIN cluster c ON c.id = s.cluster_id LEFT JOIN project p ON p.id = s.project_id"
-        f" WHERE s.ended_at IS NOT NULL AND {condition} GROUP BY s.account, p.name, s.requested_by, c.name"
-        " ORDER BY s.account, p.name, s.requested_by, c.name",
-        values,
+def living_sets_in(session: Session, cluster_id: int) -> list[tuple[int, str]]:
+    """(number, account) of the computesets of a cluster that have not ended, by number."""
+    return session.rows(
+        f"SELECT id, account FROM computeset WHERE cluster_id = %s AND state IN ({placeholders(LIVING_SETS)})"
+        " ORDER BY id",
+        (cluster_id, *LIVING_SETS),
     )
-    return [
-        Charge(account, project, user, name, sets, int(seconds))
-        for account, project, user, name, sets, seconds in rows
-    ]
-
-
-def image_usage(session: Session, project_id: int) -> tuple[int, int]:
-    """(how many, bytes) of the project's images, with those that are being uploaded."""
-    return _image_usage(session, "project_id = %s", project_id)
-
-
-def public_image_usage(session: Session, user_id: int) -> tuple[int, int]:
-    """As `image_usage`, of everybody's images that a user has uploaded. Locks the user's row."""
-    session.row("SELECT id FROM user WHERE id = %s FOR UPDATE", (user_id,))
-    return _image_usage(session, "project_id IS NULL AND uploaded_by = %s", user_id)
-
-
-def _image_usage(session: Session, condition: str, number: int) -> tuple[int, int]:
-    row = session.row(f"SELECT COUNT(*), SUM(size_bytes) FROM image WHERE {condition}", (number,))
-    count, size = row or (0, 0)
-    return count, int(size or 0)

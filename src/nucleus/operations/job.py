@@ -7,7 +7,7 @@ import threading
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from nucleus.backends.shapes import State
-from nucleus.configuration import BatchSettings
+from nucleus.configuration import BatchSettings, MailSettings
 from nucleus.mirror import clusters, observations, operations
 from nucleus.mirror.events import NEWS, WORK, append_events
 from nucleus.operations.causes import CAUSE, CancelledError, RefusedError, UnfinishedError, owners_text
@@ -49,6 +49,7 @@ class Tools(NamedTuple):
     settings: WorkSettings
     stop: threading.Event
     batch: BatchSettings = BatchSettings()
+    mail: MailSettings = MailSettings()
 
 
 def check_machine(node: Node, uuid: str | None, seen: str | None) -> None:

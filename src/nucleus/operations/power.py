@@ -13,98 +13,53 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nucleus.backends.shapes import State
-from nucleus.mirror import clusters, computesets
-from nucleus.operations.causes import CancelledError, RefusedError
+from nucleus.mirror import clusters
+from nucleus.operations.causes import RefusedError
 from nucleus.operations.job import check_machine
 from nucleus.records import SYSTEM, JsonObject
-from nucleus.states import ACTIVE, CRASHED, RUNNING, is_image_free, is_off, power_of
+from nucleus.states import ACTIVE, CRASHED, is_image_free, is_off, power_of
 
 if TYPE_CHECKING:
-    from nucleus.operations.job import Job
-    from nucleus.records import Computeset, Node
+    from collections.abc import Callable
 
-LONGEST_GRACE_SECONDS = 3600
-"""How long a guest may take to shut down."""
+    from nucleus.operations.job import Job
+    from nucleus.records import Node
+
 
 _BEGUN, _DONE = "begun", "done"
 
 
-def power_on(job: Job) -> JsonObject:
-    """Start the node, unless it runs: one of a computeset on its host there, a frontend where it is."""
+def power_on(job: Job, before: Callable[[Job], None] = lambda _: None) -> JsonObject:
+    """Start the node where it is, unless it runs. `before`: what is done first."""
     if job.reached("start", _is_active):
         return {"state": ACTIVE}
-    return _start(job)
+    before(job)
+    return start(job)
 
 
-def start_member(job: Job) -> JsonObject:
-    """Start a node of a computeset on the host of the arguments, unless it runs there."""
-    if job.read_state() == ACTIVE and job.target.physical_host == job.operation.arguments["host"]:
-        return {"state": ACTIVE}
-    return _start(job)
-
-
-def _start(job: Job) -> JsonObject:
-    if job.operation.target_set is not None:
-        _place(job)
+def start(job: Job) -> JsonObject:
+    """Start the node, which may run already."""
     state, error = job.act("start", job.rocks.start)
     if error is not None and state != ACTIVE:  # else started before a worker was killed, or by an operator
         raise error
     return {"state": job.confirm(state, _is_active, "on")}
 
 
-def _place(job: Job) -> None:
-    """Have a node start on its host of the computeset, also one that operators have moved since.
-
-    As `_check_set`; RefusedError also when the set has lost the host.
-    """
-    found = _check_set(job, "its nodes are not started")
-    host = computesets.host_of(found, job.target.id)
-    if host is None:
-        raise RefusedError(
-            f"the site took the host of {job.target.name} from computeset {found.id}: "
-            f"run `comet terminate {found.id}`, then `comet start` with this node again"
-        )
-    if job.target.physical_host != host:
-        job.compare_machine()
-        job.begin_command("place")
-        job.rocks.place(job.target.rocks_name, host)
-
-
-def _check_set(job: Job, outcome: str) -> Computeset:
-    """The set, which runs. RefusedError when it has ended, or ends, and its hosts may be another's. CancelledError when
-    its owner has ended it.
-    """
-    number = job.operation.target_set
-    assert number is not None
-    found = job.transaction(lambda session: computesets.find_computeset(session, SYSTEM, number))
-    if found is not None and found.cancel_requested:
-        raise CancelledError(f"the computeset {number} was ended by its owner; {outcome}")
-    if found is None or found.state != RUNNING:
-        raise RefusedError(f"the computeset {number} is {found.state if found else 'gone'}; {outcome}")
-    return found
-
-
-def ask_to_shut_down(job: Job) -> JsonObject:
-    """Have the guest of a computeset that ends shut down; `rocks` powers it off after the seconds of the arguments."""
-    seconds = min(max(1, int(str(job.operation.arguments.get("seconds", 1)))), LONGEST_GRACE_SECONDS)
-    return {"state": job.reached("stop", _has_ended) or _stop(job, "stop", "shutdown", seconds)}
-
-
 def stop(job: Job, action: str) -> JsonObject:
     """Have the node off, unless it is: by poweroff, or by shutdown, after which `rocks` powers a deaf guest off."""
-    state = job.reached("stop", _has_ended) or _stop(job, "stop", action)
-    return {"state": job.confirm(state, _has_ended, "off")}
+    state = job.reached("stop", has_ended) or request_stop(job, "stop", action)
+    return {"state": job.confirm(state, has_ended, "off")}
 
 
-def _stop(job: Job, step: str, action: str, seconds: int | None = None) -> str | None:
-    """The state afterwards. The error of `rocks`."""
+def request_stop(job: Job, step: str, action: str, seconds: int | None = None) -> str | None:
+    """Have `rocks` stop the node: the state afterwards. The error of `rocks`."""
     state, error = job.act(step, lambda name: job.rocks.stop(name, action, seconds))
     if error is not None:
         raise error
     return state
 
 
-def _has_ended(state: str | None) -> bool:
+def has_ended(state: str | None) -> bool:
     """Whether the machine is off, and has left its images: one that has crashed keeps them until it is stopped."""
     return is_off(state) and state != CRASHED
 
@@ -113,8 +68,11 @@ def _is_active(state: str | None) -> bool:
     return state == ACTIVE
 
 
-def stop_once(job: Job, action: str) -> JsonObject:
-    """Press the reset button, or have the guest reboot, once: what may have been done is not repeated."""
+def stop_once(job: Job, action: str, before: Callable[[Job], None] = lambda _: None) -> JsonObject:
+    """Press the reset button, or have the guest reboot, once: what may have been done is not repeated.
+
+    `before`: what is done first.
+    """
     if job.has(_DONE):
         return {"state": job.read_state()}
     if job.has(_BEGUN):
@@ -122,13 +80,12 @@ def stop_once(job: Job, action: str) -> JsonObject:
             f"Nucleus was stopped during the {action} of {job.target.name}, which may have been done;"
             f" look at the node, and repeat the {action} if it was not"
         )
-    if job.operation.target_set is not None:
-        _check_set(job, f"the {action} was not done")
+    before(job)
     if job.target.state != ACTIVE:
         job.read_state()
     # where the host did not say, it decides: an unknown state is no refusal
     may_run = power_of(job.target.state, has_host=job.target.physical_host is not None) in ("on", "unknown")
-    state = _stop(job, _BEGUN, action) if may_run else None
+    state = request_stop(job, _BEGUN, action) if may_run else None
     if not may_run or is_off(state):
         raise RefusedError(f"{job.target.name} is not running; power it on instead")
     job.store(_DONE)

@@ -1,10 +1,11 @@
 """Threads that claim operations and do them.
 
-VERBS says which kind is done by what; `cli.serve` adds those of reservations, which import this module.
+VERBS says which kind is done by what, and the parts have more.
 """
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import threading
@@ -18,10 +19,11 @@ from nucleus.mirror import clusters, operations
 from nucleus.mirror.claims import WORKER_LOCK, Claimant
 from nucleus.mirror.events import WORK
 from nucleus.mirror.pool import Guard
-from nucleus.operations import library, power
+from nucleus.operations import power
 from nucleus.operations.causes import UnfinishedError, error_for
 from nucleus.operations.job import Job, LaterError, LostError, Tools
 from nucleus.operations.retries import UNREACHED, is_outcome, pause_seconds
+from nucleus.parts import installed
 from nucleus.records import SYSTEM, JsonObject, NewOperation, Operation
 from nucleus.states import ENDED_OPERATIONS, SUCCEEDED
 from rocks.core.errors import BugError, RocksError
@@ -84,17 +86,18 @@ VERBS: dict[str, Callable[[Job], JsonObject]] = {
     "shutdown": partial(power.stop, action="shutdown"),
     "reset": partial(power.stop_once, action="reset"),
     "reboot": partial(power.stop_once, action="reboot"),
-    "attach_iso": library.attach_iso,
-    "add_image": library.add_image,
-    "remove_image": library.remove_image,
     "destroy": power.destroy,
-    "start_member": power.start_member,
-    "shutdown_member": power.ask_to_shut_down,
-    "poweroff_member": partial(power.stop, action="poweroff"),
-    "reset_set": partial(of_each_node, kind="reset"),
-    "reboot_set": partial(of_each_node, kind="reboot"),
 }
 """Kind of an operation → what does it. Errors are stored with the operation."""
+
+
+@functools.cache
+def verbs() -> dict[str, Callable[[Job], JsonObject]]:
+    """`VERBS`, and those of the parts, which may replace one."""
+    found = dict(VERBS)
+    for part in installed().values():
+        found |= part.verbs()
+    return found
 
 
 class Workers:
@@ -104,9 +107,11 @@ class Workers:
         self._settings = configuration.work
         self._pool = pool
         self._stop = threading.Event()
-        self._tools = Tools(pool, rocks, configuration.work, self._stop, configuration.batch)
+        self._tools = Tools(
+            pool, rocks, configuration.work, self._stop, configuration.batch, configuration.mail
+        )
         self._name = os.urandom(6).hex()
-        self._claimant = Claimant(self._name, self._settings.threads, self._settings.per_host, list(VERBS))
+        self._claimant = Claimant(self._name, self._settings.threads, self._settings.per_host, list(verbs()))
         self._guard = Guard(pool.settings, f"{WORKER_LOCK}{self._name}")
         self._threads = ThreadPoolExecutor(self._settings.threads, thread_name_prefix="work")
         self._free = threading.Semaphore(self._settings.threads)
@@ -150,7 +155,7 @@ def perform(tools: Tools, operation: Operation) -> None:
     job = Job(tools, operation)
     try:
         job.transaction(job.load)
-        result = _verb(operation)(job)
+        result = verbs()[operation.kind](job)
     except LaterError as later:
         job.put_back(later.seconds)
     except RocksError as error:
@@ -167,9 +172,3 @@ def perform(tools: Tools, operation: Operation) -> None:
         job.end(None, BugError("an error of this program"))
     else:
         job.end(result, None)
-
-
-def _verb(operation: Operation) -> Callable[[Job], JsonObject]:
-    if "nodes" in operation.arguments and operation.target_node is None and operation.kind == "attach_iso":
-        return partial(of_each_node, kind=operation.kind)
-    return VERBS[operation.kind]

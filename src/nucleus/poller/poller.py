@@ -16,16 +16,15 @@ from nucleus.limits import STALE_INTERVALS
 from nucleus.mirror import audit, observations, renames
 from nucleus.mirror.events import NEWS, WORK, append_events, forget_old_events
 from nucleus.mirror.history import SETS_AT_ONCE, forget_old
-from nucleus.mirror.hosts import LISTED, record_hosts
 from nucleus.mirror.idempotency import forget_old_answers
-from nucleus.mirror.images import enter_library, public_names, references
 from nucleus.mirror.observations import Changes, KnownNode
+from nucleus.parts import Polled, installed
 from nucleus.poller.difference import Known, Listed, compare, hosts_of, renamed, without_images
 from nucleus.records import NewEvent
 from rocks.core.errors import RocksError, ToolError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from nucleus.backends.rocks import Rocks, Rows, Source
     from nucleus.configuration import Configuration, PollSettings
@@ -152,9 +151,9 @@ class Poller:
                 self._load(session, any(source.is_topology for source in due)),
                 began,
             )
-            public = public_names(session) if commands.LIBRARY in due else set()
+            then = [part.on_poll(session, {source.name for source in due}) for part in installed().values()]
         reads = self._read_all(due)
-        changes, self._known = self._write_changes(self._known, reads, began, public)
+        changes, self._known = self._write_changes(self._known, reads, began, then)
         self._note(reads, changes)
         try:
             self._store_texts(self._guard)
@@ -163,17 +162,22 @@ class Poller:
         return changes
 
     def _write_changes(
-        self, before: Known, reads: Mapping[Source, Read], began: datetime, public: Collection[str]
+        self,
+        before: Known,
+        reads: Mapping[Source, Read],
+        began: datetime,
+        then: Sequence[Callable[[Session, Polled], Sequence[NewEvent]]],
     ) -> tuple[Changes, Known | None]:
         """Compare what the commands printed with what the mirror has now, and write what has changed.
 
-        Returns that, and what is known afterwards. `before`: what was known when the commands `began`.
+        Returns that, and what is known afterwards. `before`: what was known when the commands `began`; `then`: what
+        parts store.
         """
         with self._guard.transaction() as session:
             listed = _listed(reads, began)
             since = min(observations.database_now(session), began) - _OVERLAP
             known = _known_again(session, before, listed, since)
-            listed = _with_references(listed, references(session))
+            listed = _with_references(listed, _names_of_media(session))
             changes = _compare_now(session, known, listed)
             # workers lock the cluster before they record a state: what they had recorded until now is compared again;
             # also those whose nodes are only counted as missing: all clusters are written after the nodes
@@ -185,11 +189,13 @@ class Poller:
                 changes = _compare_now(session, known, listed)
             observations.apply_changes(session, changes, self._site)
             after = _after(session, known, changes)
-            hosts = hosts_of(known, listed)
-            if hosts is not None:
-                record_hosts(session, LISTED, hosts)
             unlisted = without_images(known, listed)
-            events = [*changes.events, *self._record(session, reads, began, unlisted, public)]
+            events = [*changes.events, *self._record(session, reads, began, unlisted)]
+            library = reads.get(commands.LIBRARY)
+            polled = Polled(
+                hosts_of(known, listed), library.rows.content if library and library.rows else None
+            )
+            events += [event for store in then for event in store(session, polled)]
             # after all locks of rows: who has a cluster's row waits for this one
             append_events(session, events)
         return changes, after
@@ -241,12 +247,8 @@ class Poller:
         reads: Mapping[Source, Read],
         began: datetime,
         without: Collection[str],
-        public: Collection[str],
     ) -> list[NewEvent]:
-        """Note how the commands ended; the events of that.
-
-        `without`: clusters some of whose images were not listed. `public`: names of images before the commands began.
-        """
+        """Note how the commands ended; the events of that. `without`: clusters some of whose images were not listed."""
         for source, read in reads.items():
             count = len(read.rows.content) if read.rows else 0
             observations.record_source(session, source.name, read.seconds, began, count, read.error)
@@ -260,9 +262,7 @@ class Poller:
         if commands.CLUSTER in reads:
             forget_old_events(session)
             forget_old_answers(session)
-        library = reads.get(commands.LIBRARY)
-        entered = enter_library(session, library.rows.content, public) if library and library.rows else []
-        return [*self._staleness(), *entered]
+        return self._staleness()
 
     def _staleness(self) -> list[NewEvent]:
         """Events of the sources that have become stale, or are so no more."""
@@ -342,6 +342,12 @@ def _known_again(session: Session, before: Known, listed: Listed, since: datetim
 def _compare_now(session: Session, known: Known, listed: Listed) -> Changes:
     # after the nodes were read: a command that ended just before is not one of the future
     return compare(known, listed._replace(now=observations.database_now(session)))
+
+
+def _names_of_media(session: Session) -> dict[str, str]:
+    return {
+        listed: name for part in installed().values() for listed, name in part.names_of_media(session).items()
+    }
 
 
 def _with_references(listed: Listed, names: Mapping[str, str]) -> Listed:

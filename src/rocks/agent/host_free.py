@@ -94,8 +94,8 @@ def find_unsaved(state_folder: Path) -> List[str]:
     An image is not mapped any more while that is done.
     """
     from rocks.storage.host.retained_copies import retained_copies
-    from rocks.storage.zfs.command_line import ZfsCommandLine
-    from rocks.storage.zfs.driver import PoolDriver
+    from rocks.storage.zfs.pool import PoolDriver
+    from rocks.storage.zfs.tool import ZfsCommandLine
 
     if not Place.MAPPED.below(state_folder).is_dir():
         return []

@@ -33,10 +33,9 @@ from rocks.network.free_addresses import next_addresses
 from rocks.network.interface_rules import check_ip
 from rocks.network.network_rules import unknown_network
 from rocks.network.route_records import default_gateways
-from rocks.storage.volumes.move_records import read_moves
-from rocks.storage.volumes.move_rules import check_not_moving
+from rocks.storage.volumes.move_records import check_not_moving, read_moves
 from rocks.storage.volumes.place_records import disk_locations, put_disks
-from rocks.storage.volumes.volume_names import volume_name
+from rocks.storage.volumes.places import volume_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -143,12 +142,12 @@ def record_places(database: Database, disks: Mapping[str, DiskLocation], clones:
 def _clone(
     storage: StorageClient, nas: str, zpool: str, clones: Sequence[NasClone], progress: Callable[[str], None]
 ) -> None:
-    from rocks.storage.client import questions
+    from rocks.storage.client import asking
     from rocks.storage.limits import MAP_SECONDS
     from rocks.storage.wire import requests as wire
 
     sources = sorted({volume_name(one.original, 0) for one in clones})
-    snapshots = storage.ask(questions.question(nas, wire.FreezeZvols(zpool, tuple(sources))), MAP_SECONDS)
+    snapshots = storage.ask(asking.question(nas, wire.FreezeZvols(zpool, tuple(sources))), MAP_SECONDS)
     requests = [
         wire.NewClone(volume_name(one.clone, 0), f"{source}@{snapshots[source]}")
         for one in clones
@@ -156,7 +155,7 @@ def _clone(
     ]
     for first in range(0, len(requests), CLONES_AT_ONCE):
         some = tuple(requests[first : first + CLONES_AT_ONCE])
-        made = storage.ask(questions.question(nas, wire.CloneZvols(zpool, some, replaces=True)), MAP_SECONDS)
+        made = storage.ask(asking.question(nas, wire.CloneZvols(zpool, some, replaces=True)), MAP_SECONDS)
         if made.missing:
             lost = lost_snapshots(some, made.missing)
             raise StateError(f"{nas} has lost the snapshot {', '.join(lost)}; repeat the command")

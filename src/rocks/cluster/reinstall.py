@@ -27,13 +27,11 @@ from rocks.machine.outcomes import Outcomes
 from rocks.machine.snapshots import list_snapshots
 from rocks.machine.stop import stop_machines
 from rocks.machine.volumes import DestroyingError, UnknownEndError, destroy_volumes
-from rocks.storage.life.states import UNMAPPED
-from rocks.storage.volumes.machine_locks import wait_for_removals
-from rocks.storage.volumes.move_records import read_moves
-from rocks.storage.volumes.move_rules import check_not_moving
+from rocks.storage.image.states import UNMAPPED
+from rocks.storage.volumes.move_records import check_not_moving, read_moves, wait_for_removals
 from rocks.storage.volumes.place_records import disk_locations
-from rocks.storage.volumes.volume_names import removal_command, volume_name
-from rocks.storage.wire.base_names import is_base
+from rocks.storage.volumes.places import removal_command, volume_name
+from rocks.storage.wire.names import is_base
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Sequence
@@ -43,7 +41,7 @@ if TYPE_CHECKING:
     from rocks.inventory.records import Lease, VirtualMachine
     from rocks.library.guest_images import Source
     from rocks.storage.client import StorageClient, Watcher
-    from rocks.storage.client.questions import Query
+    from rocks.storage.client.asking import Query
     from rocks.storage.volumes.places import DiskLocation
     from rocks.storage.wire.replies import ImageRow, SnapshotsOfImage
 
@@ -303,14 +301,14 @@ def _check_volumes(
     chosen = [vm for vm in machines if vm.name in volumes and vm.name not in failed]
     if not chosen:
         return set()
-    from rocks.storage.client import questions
+    from rocks.storage.client import asking
     from rocks.storage.volumes.access import open_storage
 
     known: dict[str, ImageRow] = {}
     removed = {volume_name(vm.name, 0) for vm in chosen}
     with open_storage(database) as storage:
         nases = sorted({volumes[vm.name].nas for vm in chosen})
-        answers = storage.ask_each({nas: questions.images_of(nas) for nas in nases})
+        answers = storage.ask_each({nas: asking.images_of(nas) for nas in nases})
         for vm in chosen:
             rows = answers[volumes[vm.name].nas]
             if isinstance(rows, RocksError):
@@ -325,7 +323,7 @@ def _check_volumes(
                 failed[vm.name] = error
         _check_sizes(storage, [vm for vm in chosen if vm.name not in failed], volumes, failed)
         origins = storage.ask_each(
-            {name: questions.snapshots_of(volumes[name].nas, row.zvol) for name, row in known.items()}
+            {name: asking.snapshots_of(volumes[name].nas, row.zvol) for name, row in known.items()}
         )
     for vm in chosen:
         if vm.name in known and vm.name not in failed:
@@ -362,7 +360,7 @@ def _check_sizes(
     failed: dict[str, RocksError],
 ) -> None:
     """Of the volumes that disks are to be clones of: their NAS would make none that is larger than its disk."""
-    from rocks.storage.client import questions
+    from rocks.storage.client import asking
 
     asked: dict[str, Query[SnapshotsOfImage]] = {}
     of_machine: dict[str, str] = {}
@@ -370,7 +368,7 @@ def _check_sizes(
         nas, volume = volumes[vm.name].nas, volume_of(vm.host.attribute(IMAGE_ATTRIBUTE))
         if volume:
             of_machine[vm.name] = f"{nas}:{volume}"
-            asked[of_machine[vm.name]] = questions.snapshots_of(nas, volume)
+            asked[of_machine[vm.name]] = asking.snapshots_of(nas, volume)
     answers = storage.ask_each(asked) if asked else {}
     for vm in machines:
         answer = answers.get(of_machine.get(vm.name, ""))
@@ -411,13 +409,11 @@ def _unmap(
     names = [vm.name for vm in checked.machines if vm.name in checked.mapped - stopped_not]
     if not names:
         return {}
-    from rocks.storage.client import questions
+    from rocks.storage.client import asking
     from rocks.storage.volumes.access import open_storage
     from rocks.storage.volumes.map_batches import is_not_mapped
 
-    requests = {
-        name: questions.unmap_image(checked.volumes[name].nas, volume_name(name, 0)) for name in names
-    }
+    requests = {name: asking.unmap_image(checked.volumes[name].nas, volume_name(name, 0)) for name in names}
     with open_storage(database) as storage:
         answers = storage.wait_each(requests, seconds, watcher)
     return {

@@ -46,9 +46,12 @@ from rocks.network.host_network_plan import boot_mac, plan_network, unreachable_
 from rocks.network.host_network_records import load_host_networks
 from rocks.network.network_records import load_networks
 from rocks.storage.broker.definitions import BrokerPlace, advanced_config, enabled_plugins, rabbitmq_conf
-from rocks.storage.volumes.daemon_configuration import configuration_text
-from rocks.storage.volumes.roles import FRONTEND_APPLIANCE
-from rocks.storage.volumes.settings import RequestedSettings, daemon_settings
+from rocks.storage.volumes.settings import (
+    FRONTEND_APPLIANCE,
+    RequestedSettings,
+    configuration_text,
+    daemon_settings,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import StateError, UserError
 from rocks.storage.volumes.places import check_pool_name
-from rocks.storage.volumes.roles import storage_roles
-from rocks.storage.wire import queues
+from rocks.storage.volumes.settings import storage_roles
+from rocks.storage.wire import names as queues
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,6 +40,7 @@ class ServedDistribution(NamedTuple):
     `server` is a name or address. `folder` is below the server's `/install/distro`: NAME/ARCH. `authority` is the
     certificate, as PEM, that signs the server's. `key` is the OpenPGP key, in ASCII, that signs the distribution, ''
     when the site signs none. `problem` says why a distribution that is there is not served.
+    The frontend itself has its distribution in `own_folder`, and no other field.
     """
 
     server: str = ""
@@ -47,6 +48,7 @@ class ServedDistribution(NamedTuple):
     authority: str = ""
     problem: str = ""
     key: str = ""
+    own_folder: str = ""
 
 
 def effective_attributes(host: Host) -> dict[str, str]:
@@ -72,7 +74,11 @@ def pool_values(host: Host) -> dict[str, Value]:
 
 
 def distribution_values(distribution: ServedDistribution, host: Host, packaging: str) -> dict[str, Value]:
-    """Where the host finds its packages, and how it recognises the server; without a distribution no value is valid."""
+    """Where the host finds its packages, and how it recognises the server; without a distribution no value is valid.
+
+    Of the frontend, only the place on its own disk is.
+    """
+    packages = _PACKAGES_PLACE.get(packaging, "")
     if not distribution.server or distribution.problem:
         none = StateError(
             f"the frontend has no distribution for host {host.name}: rocks create distro, in the folder of "
@@ -81,10 +87,12 @@ def distribution_values(distribution: ServedDistribution, host: Host, packaging:
         values: dict[str, Value] = dict.fromkeys(
             ("distribution_url", "distribution_server", "site_authority", "distribution_key"), none
         )
-        return values | {"distribution_problem": distribution.problem or none}
-    place = _PACKAGES_PLACE.get(packaging, "")
+        own = distribution.own_folder
+        place: Value = f"{own}{packages}" if own else none
+        return values | {"distribution_place": place, "distribution_problem": distribution.problem or none}
     return {
-        "distribution_url": f"https://{distribution.server}/install/distro/{distribution.folder}{place}",
+        "distribution_url": f"https://{distribution.server}/install/distro/{distribution.folder}{packages}",
+        "distribution_place": StateError("only the frontend has its distribution on its own disk"),
         "distribution_server": distribution.server,
         "site_authority": distribution.authority.rstrip("\n"),
         "distribution_key": distribution.key.rstrip("\n") or StateError("this site signs no distribution"),

@@ -128,7 +128,7 @@ def _grow(
 ) -> tuple[str, ...]:
     """Have the disk grow where it is: on its NAS, or on its host."""
     if grown.is_mapped:
-        from rocks.storage.volumes.growth import grow_volume  # most machines need nothing of image storage
+        from rocks.storage.volumes.volumes import grow_volume  # most machines need nothing of image storage
 
         locations = image_places.disk_locations(database, [vm.name])
         return grow_volume(database, vm, lease, locations[number], grown.size_gb)

@@ -68,9 +68,9 @@ from rocks.machine.record import DiskCopy
 from rocks.machine.seeds import create_seeds
 from rocks.machine.spec import container_of, links_of, spec_of
 from rocks.network.guest_connections import VirtualFunction
-from rocks.storage.life.states import LOCAL, MAPPED, PULLING, REMOTE, SEEDING, SWITCHING
-from rocks.storage.volumes.map_plan import follows, plan_images, pool_of
+from rocks.storage.image.states import LOCAL, MAPPED, PULLING, REMOTE, SEEDING, SWITCHING
 from rocks.storage.volumes.place_records import disk_locations
+from rocks.storage.volumes.places import follows, plan_images, pool_of
 from rocks.storage.wire.requests import PullZvol
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ if TYPE_CHECKING:
     from rocks.machine.move import MovePlan, MoveReporter
     from rocks.machine.spec import MachineSpec
     from rocks.storage.client import StorageClient
-    from rocks.storage.volumes.map_plan import ImageSpec
+    from rocks.storage.volumes.places import ImageSpec
     from rocks.storage.wire.replies import ImageRow
 
 
@@ -123,7 +123,7 @@ def check_images(database: Database, vm: VirtualMachine, there: VirtualMachine) 
 
     `vm` is the machine on its old host, `there` the same on the new one.
     """
-    from rocks.storage.client import questions
+    from rocks.storage.client import asking
     from rocks.storage.volumes.access import open_storage
 
     images = _images(database, there)
@@ -142,9 +142,9 @@ def check_images(database: Database, vm: VirtualMachine, there: VirtualMachine) 
         )
     with open_storage(database) as storage:
         for image in images:
-            row = _row(storage.ask(questions.images_of(image.nas)), image)
+            row = _row(storage.ask(asking.images_of(image.nas)), image)
             _check_image(vm, image, row)
-        storage.ask(questions.initiator_of(there.container.name))  # its daemon runs
+        storage.ask(asking.initiator_of(there.container.name))  # its daemon runs
 
 
 def _check_image(vm: VirtualMachine, image: ImageSpec, row: ImageRow | None) -> None:
@@ -203,10 +203,10 @@ def pull_each(
 
     The error of a NAS, behind `why`; BusyError when it needs longer.
     """
-    from rocks.storage.client import questions
-    from rocks.storage.volumes.map_waits import START_WAIT_SECONDS
+    from rocks.storage.client import asking
+    from rocks.storage.volumes.map_batches import START_WAIT_SECONDS
 
-    asked = {image.volume: questions.question(image.nas, PullZvol(image.volume)) for image in images}
+    asked = {image.volume: asking.question(image.nas, PullZvol(image.volume)) for image in images}
     for error in storage.wait_each(asked, seconds or START_WAIT_SECONDS, watching).values():
         if isinstance(error, RocksError):
             raise CLASSES[error.family](f"{why}: {error}", code=error.code)
@@ -214,14 +214,14 @@ def pull_each(
 
 def check_current(database: Database, vm: VirtualMachine) -> None:
     """StateError when an image cannot have what its guest has written, which is paused and is to go on with it."""
-    from rocks.storage.client import questions
+    from rocks.storage.client import asking
     from rocks.storage.volumes.access import open_storage
 
     with open_storage(database) as storage:
         for image in _images(database, vm):
             name, row = (
                 f"{image.nas}:{image.volume}",
-                _row(storage.ask(questions.images_of(image.nas)), image),
+                _row(storage.ask(asking.images_of(image.nas)), image),
             )
             if row is None or row.state == "deleting":
                 raise StateError(f"{name} does not exist any more, or was removed")
@@ -244,18 +244,17 @@ def release_images(
     Raises its error, or that of a NAS; the same call goes on then. BusyError when a NAS does not have all changes
     within that time; None: that of a start.
     """
-    from rocks.storage.client import questions
+    from rocks.storage.client import asking
     from rocks.storage.volumes.access import open_storage
-    from rocks.storage.volumes.map_batches import is_not_mapped
-    from rocks.storage.volumes.map_waits import START_WAIT_SECONDS
+    from rocks.storage.volumes.map_batches import START_WAIT_SECONDS, is_not_mapped
 
     with open_storage(database) as storage:
         asked = {}
         for image in _images(database, vm):
-            row = _row(storage.ask(questions.images_of(image.nas)), image)
+            row = _row(storage.ask(asking.images_of(image.nas)), image)
             # the daemon of the old host may have begun by itself
             if row is not None and row.remotehost == lease.host:
-                asked[image.volume] = questions.unmap_image(image.nas, image.volume)
+                asked[image.volume] = asking.unmap_image(image.nas, image.volume)
         if not asked:
             return
         end_departure()  # its guest's device would be in use

@@ -19,15 +19,14 @@ from rocks.machine.record import update_vm
 from rocks.machine.spec import container_of
 from rocks.machine.start import settle_start
 from rocks.storage.bus import NoAnswerError
-from rocks.storage.client import questions
-from rocks.storage.life.names import is_former
-from rocks.storage.life.states import BLOCKED, LOCAL, PULLING, REMOTE, RETURNING, UNMAPPED
+from rocks.storage.client import asking
+from rocks.storage.image.names import is_former
+from rocks.storage.image.states import BLOCKED, LOCAL, PULLING, REMOTE, RETURNING, UNMAPPED
 from rocks.storage.limits import MAP_SECONDS
 from rocks.storage.volumes.access import open_storage
-from rocks.storage.volumes.map_plan import plan_images
 from rocks.storage.volumes.place_records import disk_locations
-from rocks.storage.volumes.volume_names import volume_name
-from rocks.storage.wire.hold_tags import moment_tag, new_run, part_tag, read_tag, unfinished_tag
+from rocks.storage.volumes.places import plan_images, volume_name
+from rocks.storage.wire.names import moment_tag, new_run, part_tag, read_tag, unfinished_tag
 from rocks.storage.wire.requests import HoldSnapshot, ListSnapshots, ReleaseSnapshot, RestoreZvol
 
 if TYPE_CHECKING:
@@ -37,8 +36,7 @@ if TYPE_CHECKING:
     from rocks.fleet.wire.snapshot_names import Moment
     from rocks.inventory.records import Lease, VirtualMachine
     from rocks.storage.client import StorageClient
-    from rocks.storage.volumes.map_plan import ImageSpec
-    from rocks.storage.volumes.places import DiskLocation
+    from rocks.storage.volumes.places import DiskLocation, ImageSpec
     from rocks.storage.wire.replies import ImageRow, SnapshotRow
 
 
@@ -109,7 +107,7 @@ def _read(
 ) -> dict[tuple[str, str], DiskLocation]:
     """Add what the NASes have of these volumes to `found`; the volumes with the contents that were before theirs."""
     questions_of = {
-        f"{nas}:{volume}": questions.question(nas, ListSnapshots(*reversed(volume.split("/", 1))))
+        f"{nas}:{volume}": asking.question(nas, ListSnapshots(*reversed(volume.split("/", 1))))
         for nas, volume in volumes
     }
     answers = storage.ask_each(questions_of, _LIST_SECONDS)
@@ -149,7 +147,7 @@ def is_complete(parts: Sequence[Part]) -> bool:
     return is_of_one_run and numbers == list(range(1, parts[0].total + 1))
 
 
-# The holds are the record (`rocks.storage.wire.hold_tags`). Of a machine that runs, its NASes first take the
+# The holds are the record (`rocks.storage.wire.names`). Of a machine that runs, its NASes first take the
 # changes so far; then its file systems are frozen until they have the rest, some seconds.
 
 _GATHERED_SECONDS = 300.0
@@ -244,7 +242,7 @@ def _check_runs(database: Database, vm: VirtualMachine, lease: Lease) -> None:
 
 def _check_states(storage: StorageClient, images: Sequence[ImageSpec], states: Sequence[str]) -> None:
     """StateError unless all images are in one of the states; the error of a NAS. One without a record has no state."""
-    answers = storage.ask_each({nas: questions.images_of(nas) for nas in sorted({one.nas for one in images})})
+    answers = storage.ask_each({nas: asking.images_of(nas) for nas in sorted({one.nas for one in images})})
     for image in images:
         rows = answers[image.nas]
         if isinstance(rows, RocksError):
@@ -342,7 +340,7 @@ def _hold_each(
     for number, image in enumerate(images):
         guid = guids[number] if guids else ""
         request = HoldSnapshot(image.volume, image.zpool, tags[number], is_mapped, guid, image.machine)
-        asked[image.volume] = questions.question(image.nas, request)
+        asked[image.volume] = asking.question(image.nas, request)
     answers = storage.ask_each(asked, _FROZEN_SECONDS)
     held = []
     for image in images:
@@ -360,7 +358,7 @@ def _hold_each(
 def _release_images(storage: StorageClient, images: Sequence[ImageSpec], snapshot: str) -> None:
     """Release what marks a snapshot that is being made, of each disk. Raises the first error of a NAS."""
     asked = {
-        image.volume: questions.question(
+        image.volume: asking.question(
             image.nas, ReleaseSnapshot(image.volume, image.zpool, snapshot, True, image.machine)
         )
         for image in images
@@ -383,7 +381,7 @@ def restore(
     disk and until the last is restored, and nothing starts the machine meanwhile; the same call completes it.
     """
     asked = {
-        str(part.number): questions.question(
+        str(part.number): asking.question(
             part.disk.nas,
             RestoreZvol(volume_name(vm.name, part.disk.number), part.row.name, vm.uuid, part.disk.zpool),
         )
@@ -419,7 +417,7 @@ def _former_content(storage: StorageClient, part: Part) -> str:
     """NAS, pool and volume of what the disk had until now; without its number when the NAS does not say it."""
     clones: tuple[str, ...] = ()
     with contextlib.suppress(RocksError):  # the restore itself has succeeded
-        clones = storage.ask(questions.snapshots_of(part.disk.nas, part.volume.partition("/")[2])).clones
+        clones = storage.ask(asking.snapshots_of(part.disk.nas, part.volume.partition("/")[2])).clones
     numbers = [int(clone.rpartition("-")[2]) for clone in clones if is_former(part.volume, clone)]
     return f"{part.disk.nas}:{part.volume}-before-{max(numbers, default='NUMBER')}"
 
@@ -450,13 +448,13 @@ def remove(database: Database, vm: VirtualMachine, parts: Sequence[Part], snapsh
 def _release(storage: StorageClient, vm: VirtualMachine, snapshot: str, parts: Sequence[Part]) -> None:
     disks = {volume_name(vm.name, part.disk.number): part.disk for part in parts}
     asked = {
-        volume: questions.question(disk.nas, ReleaseSnapshot(volume, disk.zpool, snapshot, machine=vm.uuid))
+        volume: asking.question(disk.nas, ReleaseSnapshot(volume, disk.zpool, snapshot, machine=vm.uuid))
         for volume, disk in disks.items()
     }
     _raise_first(storage, asked)
 
 
-def _raise_first(storage: StorageClient, asked: dict[str, questions.Query[None]]) -> None:
+def _raise_first(storage: StorageClient, asked: dict[str, asking.Query[None]]) -> None:
     for answer in storage.ask_each(asked).values():
         if isinstance(answer, RocksError):
             raise answer

@@ -26,10 +26,9 @@ from rocks.machine.outcomes import Outcomes
 from rocks.machine.record import delete_vms
 from rocks.machine.stop import stop_machines
 from rocks.machine.volumes import destroy_volumes, line_of, staying_line, unlisted_line
-from rocks.storage.volumes.machine_locks import lock_for_removal
-from rocks.storage.volumes.move_records import check_no_moves
+from rocks.storage.volumes.move_records import check_no_moves, lock_for_removal
 from rocks.storage.volumes.place_records import disk_locations
-from rocks.storage.volumes.volume_names import volume_name
+from rocks.storage.volumes.places import volume_name
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from rocks.inventory.host_requests import Progress
     from rocks.inventory.records import Lease, VirtualMachine
     from rocks.machine import nas_snapshots
-    from rocks.storage.volumes.map_plan import ImageSpec
+    from rocks.storage.volumes.places import ImageSpec
 
 
 # Snapshots of virtual machines: copies of their image files beside them, all of one moment; and the way back.

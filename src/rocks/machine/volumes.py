@@ -14,8 +14,7 @@ from rocks.leases import lease as leases
 from rocks.leases.lease import ensure_locked
 from rocks.machine.record import check_all_are_vms, machines_with_devices
 from rocks.storage.volumes import place_records as table
-from rocks.storage.volumes.move_records import check_no_moves, read_moves
-from rocks.storage.volumes.move_rules import check_not_moving
+from rocks.storage.volumes.move_records import check_no_moves, check_not_moving, read_moves
 from rocks.storage.volumes.place_records import disk_locations
 from rocks.storage.volumes.places import (
     check_nas,
@@ -25,9 +24,10 @@ from rocks.storage.volumes.places import (
     is_nowhere,
     place_disks,
     pools_of,
+    removal_command,
     unlisted_pool,
+    volume_name,
 )
-from rocks.storage.volumes.volume_names import removal_command, volume_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -35,8 +35,7 @@ if TYPE_CHECKING:
     from rocks.database.connection import Database
     from rocks.inventory.records import Host, VirtualMachine
     from rocks.storage.client import StorageClient, Watcher
-    from rocks.storage.volumes.map_plan import ImageSpec
-    from rocks.storage.volumes.places import DiskLocation
+    from rocks.storage.volumes.places import DiskLocation, ImageSpec
     from rocks.storage.wire.replies import ImageRow
 
     Destroyed = dict[DiskLocation, bool | RocksError]
@@ -148,9 +147,8 @@ def _planned(
     failed: dict[str, RocksError],
 ) -> list[ImageSpec]:
     """The images to map. Machines whose images are moving, or cannot be mapped, are added to `failed`."""
-    from rocks.storage.volumes.map_plan import plan_images
-    from rocks.storage.volumes.move_records import read_moves
-    from rocks.storage.volumes.move_rules import check_not_moving
+    from rocks.storage.volumes.move_records import check_not_moving, read_moves
+    from rocks.storage.volumes.places import plan_images
 
     planned: list[ImageSpec] = []
     moves = read_moves(database)
@@ -189,7 +187,7 @@ def unmap_vm_images(
         return {}
     from rocks.leases.lease import lock_vms
     from rocks.storage.bus import NoAnswerError
-    from rocks.storage.client import questions
+    from rocks.storage.client import asking
     from rocks.storage.limits import WRITE_BACK_SECONDS
     from rocks.storage.volumes.access import open_storage
     from rocks.storage.volumes.map_batches import is_not_mapped
@@ -200,9 +198,7 @@ def unmap_vm_images(
     storage = open_storage(database)
     database.commit()
     requests = {
-        _volume(disk): questions.unmap_image(disk.nas, _volume(disk))
-        for disk in disks
-        if disk.vm not in failed
+        _volume(disk): asking.unmap_image(disk.nas, _volume(disk)) for disk in disks if disk.vm not in failed
     }
     with storage:
         answers = storage.wait_each(
@@ -227,7 +223,7 @@ def check_no_mapped_images(database: Database, names: Sequence[str]) -> list[str
     disks = [disk for disk in disk_locations(database, names) if disk.nas]
     if not disks:
         return []
-    from rocks.storage.client import questions
+    from rocks.storage.client import asking
     from rocks.storage.volumes.access import open_storage
     from rocks.storage.volumes.move_records import check_no_moves
 
@@ -236,7 +232,7 @@ def check_no_mapped_images(database: Database, names: Sequence[str]) -> list[str
     warnings = []
     try:
         with open_storage(database) as storage:
-            answers = storage.ask_each({nas: questions.images_of(nas) for nas in nases})
+            answers = storage.ask_each({nas: asking.images_of(nas) for nas in nases})
     except UserError:
         raise  # another user, or another environment, gets an answer
     except RocksError as error:
@@ -293,7 +289,7 @@ def _running(database: Database, machines: Sequence[VirtualMachine]) -> dict[str
 
 
 def _volume(disk: DiskLocation) -> str:
-    from rocks.storage.volumes.volume_names import volume_name
+    from rocks.storage.volumes.places import volume_name
 
     return volume_name(disk.vm, disk.number)
 
@@ -382,7 +378,7 @@ def line_of(disk: DiskLocation, error: RocksError) -> str:
 
 def _other_users(database: Database, disks: Sequence[DiskLocation]) -> dict[DiskLocation, StateError]:
     """Errors for the disks whose device is a disk of another machine, too: an operator has given it that."""
-    from rocks.storage.life.names import guest_device
+    from rocks.storage.image.names import guest_device
 
     devices = {disk: guest_device(volume_name(disk.vm, disk.number)) for disk in disks}
     users = machines_with_devices(database, list(devices.values()))
@@ -401,11 +397,9 @@ def _checked(
     users: Mapping[DiskLocation, StateError],
 ) -> Destroyed:
     """The errors that are known before anything is requested, and whether the NAS lists the image."""
-    from rocks.storage.client import questions
+    from rocks.storage.client import asking
 
-    answers = storage.ask_each(
-        {nas: questions.images_of(nas) for nas in sorted({disk.nas for disk in disks})}
-    )
+    answers = storage.ask_each({nas: asking.images_of(nas) for nas in sorted({disk.nas for disk in disks})})
     found: Destroyed = {}
     for disk in disks:
         rows = answers[disk.nas]
@@ -431,12 +425,12 @@ def _of_another(row: ImageRow) -> StateError:
 def _destroy(storage: StorageClient, disks: Sequence[DiskLocation], uuids: Mapping[str, str]) -> Destroyed:
     """Request that, and wait until the images are gone."""
     from rocks.storage.bus import NoAnswerError
-    from rocks.storage.client import questions
+    from rocks.storage.client import asking
     from rocks.storage.limits import MAP_SECONDS
     from rocks.storage.wire.requests import DelZvol
 
     requests = {
-        str(number): questions.question(
+        str(number): asking.question(
             disk.nas, DelZvol(disk.zpool, volume_name(disk.vm, disk.number), machine=uuids[disk.vm])
         )
         for number, disk in enumerate(disks)
@@ -459,7 +453,7 @@ def _destroy(storage: StorageClient, disks: Sequence[DiskLocation], uuids: Mappi
 def _wait_until_gone(storage: StorageClient, disks: Sequence[DiskLocation]) -> dict[DiskLocation, RocksError]:
     """The errors of the images that are not."""
     from rocks.core.clock import Deadline, wait_seconds
-    from rocks.storage.client import questions
+    from rocks.storage.client import asking
     from rocks.storage.volumes.volumes import GONE_SECONDS
 
     waiting: list[DiskLocation] = list(disks)
@@ -467,7 +461,7 @@ def _wait_until_gone(storage: StorageClient, disks: Sequence[DiskLocation]) -> d
     deadline = Deadline(GONE_SECONDS)
     while waiting and not deadline.passed():
         nases = sorted({disk.nas for disk in waiting})
-        answers = storage.ask_each({nas: questions.images_of(nas) for nas in nases})
+        answers = storage.ask_each({nas: asking.images_of(nas) for nas in nases})
         for disk in list(waiting):
             rows, volume = answers[disk.nas], volume_name(disk.vm, disk.number)
             if isinstance(rows, RocksError):

@@ -17,7 +17,7 @@ _VOLUMES = (
     " JOIN (SELECT ID, Vm_Node, ROW_NUMBER() OVER (PARTITION BY Vm_Node ORDER BY ID) AS Number FROM vm_disks) d"
     " ON d.ID = s.vm_disk_id JOIN vm_nodes v ON v.ID = d.Vm_Node JOIN nodes n ON n.ID = v.Node) x"
 )
-"""Of machines' disks, as `storage.volumes.volume_names.volume_name`; other volumes are known to their NAS only."""
+"""Of machines' disks, as `storage.volumes.places.volume_name`; other volumes are known to their NAS only."""
 
 _OF_MACHINES = " JOIN vm_nodes v ON v.Node = n.ID"
 

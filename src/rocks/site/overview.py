@@ -29,10 +29,10 @@ from rocks.site.overview_rules import (
     host_lines,
     image_concerns,
 )
-from rocks.storage.client import listing, questions
+from rocks.storage.client import asking, listing
 from rocks.storage.volumes.access import open_storage
 from rocks.storage.volumes.nodes import storage_nodes
-from rocks.storage.wire.queues import NAS
+from rocks.storage.wire.names import NAS
 from rocks.trust.audit_records import count_entries
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def _ask_storage(database: Database, nases: list[str]) -> tuple[list[ImageLine],
         return [], []
     try:
         with open_storage(database) as storage:
-            answers = storage.ask_each({nas: questions.images_of(nas) for nas in nases}, NAS_SECONDS)
+            answers = storage.ask_each({nas: asking.images_of(nas) for nas in nases}, NAS_SECONDS)
     except RocksError as error:
         return [], [Concern("image storage", str(error))]
     images: list[ImageLine] = []

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from rocks.core.dataclasses import dataclass
 from rocks.core.errors import UserError
 from rocks.core.names import check_device, check_new_host_name, printable
+from rocks.install.installation.disks import read_disks, read_partitions
+from rocks.install.installation.plan import check_arguments
 from rocks.inventory import mac_pool
 from rocks.inventory.records import Network
 from rocks.network.interface_rules import check_ip
@@ -79,6 +81,28 @@ QUESTIONS: tuple[Question, ...] = (
 )
 """In the order in which a person is asked; the public network may be left out as a whole."""
 
+MACHINE_ANSWERS: dict[str, Callable[[str], object]] = {
+    "install_disk": read_disks,
+    "install_partitions": read_partitions,
+    "install_kernel_arguments": check_arguments,
+    **dict.fromkeys(
+        (
+            *(
+                "install_overwrite",
+                "install_keep",
+                "install_private_mac",
+                "install_public_mac",
+                "install_rolls",
+            ),
+            *("install_root_key", "install_root_password", "install_root_password_hash", "install_timezone"),
+        ),
+        str,
+    ),
+}
+"""Name → check of the answers for the installer of a frontend (`roll/installer/initramfs/lib/answers.sh`), in the same
+file; they are no part of the site. What depends on the machine is checked there.
+"""
+
 PUBLIC_NAMES = tuple(question.name for question in QUESTIONS if "_Public" in question.name)
 """The questions about the public network, the device first: without it, there is no such network."""
 _PUBLIC_REQUIRED = tuple(q.name for q in QUESTIONS if "_Public" in q.name and q.default is None)
@@ -97,17 +121,30 @@ def read_answers(answers: Mapping[str, str]) -> SitePlan:
 
 
 def read_answers_text(text: str) -> SitePlan:
-    """The site of a file of answers. UserError as of `read_answers`, each problem with its line, in their order."""
-    read = read_answer_lines(text, [question.name for question in QUESTIONS])
+    """The site of a file of answers, which may have those of the installer too.
+
+    UserError as of `read_answers`, each problem with its line, in their order.
+    """
+    read = read_answer_lines(text, [*(question.name for question in QUESTIONS), *MACHINE_ANSWERS])
+    answers = {name: value for name, value in read.answers.items() if name not in MACHINE_ANSWERS}
     faulty = {problem.name for problem in read.problems}
-    found = [(read.lines.get(name, 0), problem) for name, problem in _problems(_given(read.answers), faulty)]
+    problems_of_all = [*_problems(_given(answers), faulty), *_machine_problems(_given(read.answers))]
+    found = [(read.lines.get(name, 0), problem) for name, problem in problems_of_all]
     stated = [(problem.line, problem.text) for problem in read.problems]
     problems = sorted([*stated, *found], key=lambda one: one[0] or len(text))
     if problems:
         raise UserError(
             "; ".join(f"line {line}: {problem}" if line else problem for line, problem in problems)
         )
-    return read_answers(read.answers)
+    return read_answers(answers)
+
+
+def _machine_problems(given: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    for name in MACHINE_ANSWERS.keys() & given.keys():
+        try:
+            MACHINE_ANSWERS[name](given[name])
+        except UserError as error:
+            yield name, f"{name}: {error}"
 
 
 def _given(answers: Mapping[str, str]) -> dict[str, str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from lxml import etree
 
-from rocks.storage.volumes.daemon_configuration import configuration_lines
+from rocks.storage.volumes.settings import configuration_lines
 from tests.golden.files import check_golden
 from tests.golden.imgstorage_conf.cases import CASES
 

@@ -13,8 +13,8 @@ from rocks.core.errors import StateError
 from rocks.core.process import run
 from rocks.install.graph_files import Library, shell_functions
 from rocks.install.host_profiles import HostOfSite, write_profile
-from rocks.storage.volumes.roles import storage_roles
-from rocks.storage.wire import queues
+from rocks.storage.volumes.settings import storage_roles
+from rocks.storage.wire import names
 from tests.golden.files import check_golden
 from tests.golden.profile.cases import CASES
 
@@ -81,7 +81,7 @@ def test_a_frontend_runs_the_image_daemon_of_a_host_where_its_attribute_says_so(
     script = profile(replace(site, host=replace(site.host, attributes=attributes)))
     assert "rocks_service rocks-imgstorage-host.service" in script and " open-iscsi " in script
     assert "rocks-imgstorage-host" not in profile(site)
-    assert storage_roles(attributes) == {queues.FRONTEND, queues.HOST}
+    assert storage_roles(attributes) == {names.FRONTEND, names.HOST}
 
 
 def test_invalid_records_of_devices_are_a_task_for_the_operator_and_no_file() -> None:

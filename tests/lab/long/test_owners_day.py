@@ -26,7 +26,14 @@ from tests.lab.lab_site import LabSite
 from tests.lab.nucleus_site import COMET, URL, NucleusSite
 from tests.patience import patience
 
-SUBJECTS = ("src/nucleus", "src/comet", "src/rocks/commands", "src/rocks/storage")
+SUBJECTS = (
+    "src/nucleus",
+    "src/owners",
+    "roll/pragma/owners",
+    "src/comet",
+    "src/rocks/commands",
+    "src/rocks/storage",
+)
 
 OTHER = "vm-vc1-1"
 """A compute without image storage: its disk is a file of vmh2."""

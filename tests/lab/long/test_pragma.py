@@ -32,7 +32,15 @@ from tests.lab.nucleus_site import URL, NucleusSite
 from tests.patience import patience
 from tests.waiting import wait_until
 
-SUBJECTS = ("src/nucleus", "src/comet", "src/rocks/commands", "src/rocks/storage", "src/rocks/library")
+SUBJECTS = (
+    "src/nucleus",
+    "src/owners",
+    "roll/pragma/owners",
+    "src/comet",
+    "src/rocks/commands",
+    "src/rocks/storage",
+    "src/rocks/library",
+)
 
 _MINUTES, _STOP_MINUTES = 17, 10
 """How long the sites are reserved, and how long before that their clusters are stopped."""

@@ -13,7 +13,14 @@ from tests.lab.long.slurm_frontend import CONFIGURATION, SlurmFrontend
 from tests.lab.nucleus_site import HOSTS, URL, NucleusSite
 from tests.waiting import wait_until
 
-SUBJECTS = ("src/nucleus", "src/comet", "src/rocks/commands", "src/rocks/storage")
+SUBJECTS = (
+    "src/nucleus",
+    "src/owners",
+    "roll/pragma/owners",
+    "src/comet",
+    "src/rocks/commands",
+    "src/rocks/storage",
+)
 
 _PHYSICS = "physics"
 

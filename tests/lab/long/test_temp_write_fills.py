@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from rocks.storage.life.pool_rest import unreservable_bytes
+from rocks.storage.image.space import unreservable_bytes
 from tests.lab.image_site import GUEST, NAS, VOLUME, ImageSite
 
 SUBJECTS = ("src/rocks/storage",)

@@ -20,11 +20,9 @@ import bcrypt
 import pytest
 import uvicorn
 
+from lab.simulator import Simulator
 from nucleus.api.app import create_application
 from nucleus.backends.rocks import Rocks
-from nucleus.backends.simulator import Simulator
-from nucleus.computesets.controller import ComputesetController
-from nucleus.computesets.host_list import HostList
 from nucleus.configuration import (
     AuthenticationSettings,
     BatchSettings,
@@ -39,6 +37,8 @@ from nucleus.mirror.clusters import assign_cluster
 from nucleus.mirror.pool import Guard, Pool
 from nucleus.operations.worker import Workers
 from nucleus.poller.poller import Poller
+from owners.computesets.batch import HostList
+from owners.computesets.controller import ComputesetController
 from tests.system.nucleus.conftest import nucleus_settings, pool, worker_schema
 
 __all__ = ["nucleus_settings", "pool", "worker_schema"]

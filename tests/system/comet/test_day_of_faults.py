@@ -17,13 +17,12 @@ from typing import Any
 import pytest
 
 from nucleus.api.access.authentication import store_token
-from nucleus.backends.batch import NewJob
 from nucleus.backends.executor import Answer
-from nucleus.computesets.host_list import HostList
 from nucleus.configuration import DatabaseSettings
 from nucleus.mirror import identity
 from nucleus.mirror.clusters import assign_cluster
 from nucleus.mirror.pool import Pool
+from owners.computesets.batch import HostList, NewJob
 from rocks.core.errors import HostError
 from rocks.core.process import end_group, start_with_pipes
 from tests.system.comet.conftest import HOSTS, SOURCE, Site

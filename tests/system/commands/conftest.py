@@ -19,7 +19,7 @@ from rocks.fleet.settings import FleetSettings
 from rocks.inventory import host_requests
 from rocks.inventory.attributes.records import replace_attribute
 from rocks.storage.broker import broker as message_broker
-from rocks.storage.broker.server import BrokerSettings
+from rocks.storage.broker.broker import BrokerSettings
 from tests.command_trees import tree, write_command
 
 __all__ = ["tree", "write_command"]

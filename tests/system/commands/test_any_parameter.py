@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from rocks.commands._framework.documentation import Documentation
 from rocks.database.connection import Database
-from rocks.storage.broker.server import BrokerControl
+from rocks.storage.broker.broker import BrokerControl
 from tests.generated import PROFILE, examples
 from tests.system.commands.any_text import NASTY
 from tests.system.commands.conftest import Site

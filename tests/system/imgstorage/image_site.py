@@ -15,7 +15,7 @@ from rocks.storage.nas.service import NasService
 from rocks.storage.stream.transport import Identity
 from rocks.storage.wire import requests as wire
 from rocks.storage.wire.messages import read_message, success_of, write_request
-from rocks.storage.wire.queues import host_queue, nas_queue
+from rocks.storage.wire.names import host_queue, nas_queue
 from tests.patience import patience
 from tests.servers import free_port
 from tests.system.imgstorage.real_broker import RealBroker, answer_of

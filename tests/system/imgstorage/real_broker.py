@@ -12,8 +12,8 @@ from lab import broker
 from lab.broker import BrokerPlace
 from rocks.core.errors import RocksError
 from rocks.storage.bus import Asker, Bus, BusSettings, Delivery, Kind, Message, Question
-from rocks.storage.bus.secure import connect
-from rocks.storage.wire import queues
+from rocks.storage.bus.link import connect
+from rocks.storage.wire import names
 from rocks.trust.authority import Authority
 from tests.servers import free_port
 from tests.waiting import wait_until
@@ -22,12 +22,12 @@ Started = Callable[..., Bus]
 """Of the fixture `started`."""
 
 NODES = {
-    "head": queues.FRONTEND,
-    "nas-0-0": queues.NAS,
-    "vmc-0-0": queues.HOST,
-    "vmc-0-1": queues.HOST,
+    "head": names.FRONTEND,
+    "nas-0-0": names.NAS,
+    "vmc-0-0": names.HOST,
+    "vmc-0-1": names.HOST,
     # one NAS for each test that needs a queue of its own
-    **{f"nas-1-{number}": queues.NAS for number in range(40)},
+    **{f"nas-1-{number}": names.NAS for number in range(40)},
 }
 
 

@@ -19,10 +19,10 @@ from rocks.storage.bus import (
     Question,
     QueueFullError,
 )
-from rocks.storage.wire import queues
+from rocks.storage.wire import names
 from tests.patience import patience
 from tests.system.imgstorage.real_broker import RealBroker, Started, answer_of, answer_to
-from tests.unit.storage.bus.test_outbox import Outbox
+from tests.unit.storage.bus.test_link import Outbox
 from tests.waiting import wait_until
 
 
@@ -32,16 +32,16 @@ def test_a_killed_broker_restarts_with_all_messages(
     """Messages wait in it, an outbox waits for it, and a waiting command gets its answer."""
     sleeper, nas = real_broker.fresh_nas(), real_broker.fresh_nas()
     come: queue.Queue[Delivery] = queue.Queue()
-    started(sleeper, queues.nas_queue(sleeper), come.put).close()
+    started(sleeper, names.nas_queue(sleeper), come.put).close()
 
     host = started("vmc-0-0", return_seconds=8)
     outbox = Outbox(tmp_path / "store", host)
     asked: queue.Queue[Delivery] = queue.Queue()
-    daemon = started(nas, queues.nas_queue(nas), asked.put)
+    daemon = started(nas, names.nas_queue(nas), asked.put)
     for number in range(5):
-        host.publish(Message(queues.nas_queue(sleeper), b"before %d" % number))
+        host.publish(Message(names.nas_queue(sleeper), b"before %d" % number))
 
-    question = Question(queues.nas_queue(nas), b"map")
+    question = Question(names.nas_queue(nas), b"map")
     answers: list[bytes] = []
 
     def ask() -> None:
@@ -55,8 +55,8 @@ def test_a_killed_broker_restarts_with_all_messages(
     broker.kill(real_broker.place)
     for bus in (host, daemon):
         wait_until(lambda: not bus.wait_until_connected(0), "a connection has not ended")  # noqa: B023
-    outbox.post(queues.nas_queue(sleeper), *(b"meanwhile %d" % number for number in range(3)))
-    outbox.post(queues.nas_queue("nas-9-9"), b"to nobody")
+    outbox.post(names.nas_queue(sleeper), *(b"meanwhile %d" % number for number in range(3)))
+    outbox.post(names.nas_queue("nas-9-9"), b"to nobody")
     with pytest.raises(BrokerAwayError):
         outbox.sender.send_waiting()
     assert len(outbox.bodies) == 4
@@ -82,7 +82,7 @@ def test_a_killed_broker_restarts_with_all_messages(
     command.join(120)
     assert answers == [b"mapped"]
 
-    started(sleeper, queues.nas_queue(sleeper), come.put)
+    started(sleeper, names.nas_queue(sleeper), come.put)
     bodies = [come.get(timeout=120).body for _ in range(8)]
     assert bodies == [b"before %d" % n for n in range(5)] + [b"meanwhile %d" % n for n in range(3)]
     wait_until(lambda: not outbox.bodies, "messages wait in the outbox")
@@ -94,7 +94,7 @@ def test_a_stopped_broker_is_detected(real_broker: RealBroker, started: Started)
     """Its kernel still accepts connections, and the broker sends nothing."""
     nas = real_broker.fresh_nas()
     quick = {"heartbeat_seconds": 2, "connect_deadline_seconds": 1.0}
-    daemon = started(nas, queues.nas_queue(nas), lambda _: None, **quick)
+    daemon = started(nas, names.nas_queue(nas), lambda _: None, **quick)
     process_id = broker.running_process(real_broker.place)
     assert process_id is not None
     os.kill(process_id, signal.SIGSTOP)
@@ -102,7 +102,7 @@ def test_a_stopped_broker_is_detected(real_broker: RealBroker, started: Started)
         wait_until(lambda: not daemon.wait_until_connected(0), "heartbeats that do not come were not noticed")
         with pytest.raises(BusyError):
             asker = Asker(real_broker.settings("head", connect_deadline_seconds=1.0))
-            answer_of(asker, Question(queues.nas_queue(nas), b"1"), 5)
+            answer_of(asker, Question(names.nas_queue(nas), b"1"), 5)
     finally:
         os.kill(process_id, signal.SIGCONT)
     assert daemon.wait_until_connected(120)
@@ -113,9 +113,9 @@ def test_a_full_queue_is_an_error_and_accepts_messages_later(
 ) -> None:
     """With a limit of three for this queue, above the general policy."""
     nas = real_broker.fresh_nas()
-    name = queues.nas_queue(nas)
+    name = names.nas_queue(nas)
     bound = json.dumps({"max-length": 3, "overflow": "reject-publish"})
-    options = ("-p", queues.VIRTUAL_HOST, "--priority", "9", "--apply-to", "queues")
+    options = ("-p", names.VIRTUAL_HOST, "--priority", "9", "--apply-to", "queues")
     broker.control(real_broker.place, "set_policy", *options, "small", f"^{name}$", bound)
     come: queue.Queue[bytes] = queue.Queue()
     started(nas, name, lambda _: None).close()

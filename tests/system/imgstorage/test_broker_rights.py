@@ -11,18 +11,17 @@ import pytest
 from lab import broker
 from rocks.core.clock import utc_now
 from rocks.storage.bus import BrokerAwayError, BusSettings, Message, RefusedError
-from rocks.storage.bus.link import Link
-from rocks.storage.bus.secure import connect
-from rocks.storage.wire import queues
+from rocks.storage.bus.link import Link, connect
+from rocks.storage.wire import names
 from rocks.trust import x509
 from rocks.trust.x509 import CertificateSpec
 from tests.patience import patience
 from tests.system.imgstorage.real_broker import RealBroker, Started
 from tests.waiting import wait_until
 
-VMC = queues.host_queue("vmc-0-0")
-OTHER = queues.host_queue("vmc-0-1")
-NAS = queues.nas_queue("nas-0-0")
+VMC = names.host_queue("vmc-0-0")
+OTHER = names.host_queue("vmc-0-1")
+NAS = names.nas_queue("nas-0-0")
 TOKEN = "0" * 32
 
 
@@ -55,7 +54,7 @@ def refused(settings: BusSettings, act: Callable[[Any], object]) -> None:
         ("nas-0-0", NAS, False),
         ("vmc-0-0", NAS, True),
         ("vmc-0-0", OTHER, False),
-        ("head", queues.DEAD_QUEUE, False),
+        ("head", names.DEAD_QUEUE, False),
     ],
 )
 def test_a_node_writes_only_to_the_queues_of_its_roles(
@@ -78,18 +77,18 @@ def test_a_node_writes_only_to_the_queues_of_its_roles(
 
 def test_a_node_reads_only_its_own_queues(real_broker: RealBroker) -> None:
     settings = real_broker.settings("vmc-0-0")
-    for name in (OTHER, NAS, queues.DEAD_QUEUE):
+    for name in (OTHER, NAS, names.DEAD_QUEUE):
         refused(settings, lambda channel, name=name: channel.basic_consume(name))
         refused(settings, lambda channel, name=name: channel.basic_get(name))
         refused(settings, lambda channel, name=name: channel.queue_purge(name))
         refused(settings, lambda channel, name=name: channel.queue_delete(name))
-    refused(settings, lambda channel: channel.queue_declare(queues.host_queue("vmc-9-9"), durable=True))
-    refused(settings, lambda channel: channel.queue_declare(queues.reply_queue("head", TOKEN)))
+    refused(settings, lambda channel: channel.queue_declare(names.host_queue("vmc-9-9"), durable=True))
+    refused(settings, lambda channel: channel.queue_declare(names.reply_queue("head", TOKEN)))
     # binding its own queue for another's messages would be reading them too
-    refused(settings, lambda channel: channel.queue_bind(VMC, queues.EXCHANGE, routing_key=OTHER))
-    refused(settings, lambda channel: channel.queue_bind(VMC, queues.EXCHANGE, routing_key="#"))
+    refused(settings, lambda channel: channel.queue_bind(VMC, names.EXCHANGE, routing_key=OTHER))
+    refused(settings, lambda channel: channel.queue_bind(VMC, names.EXCHANGE, routing_key="#"))
     refused(settings, lambda channel: channel.exchange_declare("mine", "topic"))
-    refused(settings, lambda channel: channel.exchange_delete(queues.EXCHANGE))
+    refused(settings, lambda channel: channel.exchange_delete(names.EXCHANGE))
 
 
 def test_the_default_exchange_is_not_usable(real_broker: RealBroker) -> None:
@@ -108,7 +107,7 @@ def test_a_node_cannot_send_as_another(real_broker: RealBroker) -> None:
     refused(
         real_broker.settings("vmc-0-0"),
         lambda channel: channel.basic_publish_confirm(
-            message, exchange=queues.EXCHANGE, routing_key=NAS, timeout=patience(30)
+            message, exchange=names.EXCHANGE, routing_key=NAS, timeout=patience(30)
         ),
     )
 
@@ -117,8 +116,8 @@ def test_a_message_without_a_sender_is_never_read(real_broker: RealBroker, start
     """The broker accepts messages without `user_id`, and those with a `reply_to` of another node."""
     nas = real_broker.fresh_nas()
     read: list[object] = []
-    started(nas, queues.nas_queue(nas), read.append)
-    before = real_broker.ready(queues.DEAD_QUEUE)
+    started(nas, names.nas_queue(nas), read.append)
+    before = real_broker.ready(names.DEAD_QUEUE)
     connection = connect(real_broker.settings("vmc-0-0"))
     unfit = (
         {"message_id": "1", "type": "request"},
@@ -128,10 +127,10 @@ def test_a_message_without_a_sender_is_never_read(real_broker: RealBroker, start
     )
     for properties in unfit:
         connection.channel().basic_publish_confirm(
-            amqp.Message(b"1", **properties), queues.EXCHANGE, queues.nas_queue(nas), timeout=patience(30)
+            amqp.Message(b"1", **properties), names.EXCHANGE, names.nas_queue(nas), timeout=patience(30)
         )
     connection.close()
-    real_broker.wait_for(queues.DEAD_QUEUE, before + len(unfit))
+    real_broker.wait_for(names.DEAD_QUEUE, before + len(unfit))
     assert read == []
 
 
@@ -173,7 +172,7 @@ def test_a_revoked_certificate_is_rejected_at_once_and_a_deleted_user_is_disconn
     """Both are needed: the list rejects the certificate, also for a new user; the deletion ends open connections."""
     nas = real_broker.fresh_nas()
     old = real_broker.settings(nas)
-    daemon = started(nas, queues.nas_queue(nas), lambda _: None)
+    daemon = started(nas, names.nas_queue(nas), lambda _: None)
 
     issued = real_broker.authority.issue(CertificateSpec(nas, [nas], [], 30))
     assert [one.node for one in real_broker.authority.settle(nas, issued.serial)] == [nas]

@@ -29,7 +29,7 @@ from rocks.storage.bus import (
 )
 from rocks.storage.bus import asker as bus_asker
 from rocks.storage.bus.link import Link
-from rocks.storage.wire import queues
+from rocks.storage.wire import names
 from tests.patience import patience
 from tests.system.imgstorage.real_broker import RealBroker, Started, answer_of, answer_to
 from tests.waiting import wait_until
@@ -52,19 +52,19 @@ class Inbox:
 
 def test_a_message_arrives_with_the_name_of_its_sender(real_broker: RealBroker, started: Started) -> None:
     nas, inbox = real_broker.fresh_nas(), Inbox()
-    started(nas, queues.nas_queue(nas), inbox)
-    host = started("vmc-0-0", queues.host_queue("vmc-0-0"), Inbox())
-    message = Message(queues.nas_queue(nas), b'{"action":"x"}', reply_to=queues.host_queue("vmc-0-0"))
+    started(nas, names.nas_queue(nas), inbox)
+    host = started("vmc-0-0", names.host_queue("vmc-0-0"), Inbox())
+    message = Message(names.nas_queue(nas), b'{"action":"x"}', reply_to=names.host_queue("vmc-0-0"))
     host.publish(message)
     got = inbox.next()
     assert (got.sender, got.body, got.kind) == ("vmc-0-0", b'{"action":"x"}', Kind.REQUEST)
     assert (got.message_id, got.correlation_id) == (message.message_id, None)
-    assert got.reply_to == queues.host_queue("vmc-0-0")
+    assert got.reply_to == names.host_queue("vmc-0-0")
 
 
 def test_a_message_waits_for_a_stopped_daemon(real_broker: RealBroker, started: Started) -> None:
     nas, inbox = real_broker.fresh_nas(), Inbox()
-    name = queues.nas_queue(nas)
+    name = names.nas_queue(nas)
     started(nas, name, Inbox()).close()
     started("vmc-0-0").publish(Message(name, b"1"))
     started(nas, name, inbox)
@@ -74,9 +74,9 @@ def test_a_message_waits_for_a_stopped_daemon(real_broker: RealBroker, started: 
 def test_a_queue_that_does_not_exist_is_an_error(real_broker: RealBroker, started: Started) -> None:
     bus = started("head")
     with pytest.raises(UndeliveredError, match="Message could not be delivered.*img-storage.host.vmc-9-9"):
-        bus.publish(Message(queues.host_queue("vmc-9-9"), b"1"))
+        bus.publish(Message(names.host_queue("vmc-9-9"), b"1"))
     with pytest.raises(UndeliveredError), Asker(real_broker.settings("head")) as asker:
-        answer_of(asker, Question(queues.host_queue("vmc-9-9"), b"1"), 10)
+        answer_of(asker, Question(names.host_queue("vmc-9-9"), b"1"), 10)
 
 
 def test_the_unfinished_message_of_a_killed_daemon_is_delivered_again(
@@ -84,7 +84,7 @@ def test_the_unfinished_message_of_a_killed_daemon_is_delivered_again(
 ) -> None:
     """The other end runs under the distribution's own Python and py-amqp, as on a host."""
     nas, inbox = real_broker.fresh_nas(), Inbox()
-    name = queues.nas_queue(nas)
+    name = names.nas_queue(nas)
     settings = real_broker.settings(nas)
     program = str(Path(__file__).with_name("reader_process.py"))
     arguments = [nas, settings.address, str(settings.port), settings.pair_file, settings.authority_file, name]
@@ -126,13 +126,13 @@ def test_a_busy_handler_gets_the_message_again_and_others_stay_in_order(
             raise BusyError("not now")
         seen.put(delivery.body)
 
-    daemon = started(nas, queues.nas_queue(nas), handler)
+    daemon = started(nas, names.nas_queue(nas), handler)
     bus = started("head")
     for body in (b"1", b"2", b"3"):
-        bus.publish(Message(queues.nas_queue(nas), body))
+        bus.publish(Message(names.nas_queue(nas), body))
     assert [seen.get(timeout=120) for _ in range(3)] == [b"2", b"3", b"1"]
     daemon.close()
-    assert real_broker.ready(queues.nas_queue(nas)) == 0, "what was handled does not come back"
+    assert real_broker.ready(names.nas_queue(nas)) == 0, "what was handled does not come back"
 
 
 def test_a_message_whose_handler_fails_is_dead_lettered(real_broker: RealBroker, started: Started) -> None:
@@ -144,35 +144,35 @@ def test_a_message_whose_handler_fails_is_dead_lettered(real_broker: RealBroker,
         if delivery.body == b"poison":
             raise ZeroDivisionError
 
-    daemon = started(nas, queues.nas_queue(nas), handler)
-    before = real_broker.ready(queues.DEAD_QUEUE)
+    daemon = started(nas, names.nas_queue(nas), handler)
+    before = real_broker.ready(names.DEAD_QUEUE)
     bus = started("head")
-    bus.publish(Message(queues.nas_queue(nas), b"poison"))
-    bus.publish(Message(queues.nas_queue(nas), b"sound"))
+    bus.publish(Message(names.nas_queue(nas), b"poison"))
+    bus.publish(Message(names.nas_queue(nas), b"sound"))
     assert [seen.get(timeout=120), seen.get(timeout=120)] == [b"poison", b"sound"]
-    real_broker.wait_for(queues.DEAD_QUEUE, before + 1)
+    real_broker.wait_for(names.DEAD_QUEUE, before + 1)
     daemon.close()
-    assert real_broker.ready(queues.nas_queue(nas)) == 0
+    assert real_broker.ready(names.nas_queue(nas)) == 0
 
 
 def test_dead_letters_have_a_size(real_broker: RealBroker, started: Started) -> None:
     """Of messages that are too large for any reader, which the broker takes, the oldest give way."""
     nas = real_broker.fresh_nas()
     seen: queue.Queue[bytes] = queue.Queue()
-    started(nas, queues.nas_queue(nas), lambda delivery: seen.put(delivery.body))
+    started(nas, names.nas_queue(nas), lambda delivery: seen.put(delivery.body))
     bus = started("head")
-    before = real_broker.ready(queues.DEAD_QUEUE)
+    before = real_broker.ready(names.DEAD_QUEUE)
     for _ in range(40):
-        bus.publish(Message(queues.nas_queue(nas), bytes(LONGEST_QUEUE_BYTES // 32)))
-    bus.publish(Message(queues.nas_queue(nas), b"sound"))
+        bus.publish(Message(names.nas_queue(nas), bytes(LONGEST_QUEUE_BYTES // 32)))
+    bus.publish(Message(names.nas_queue(nas), b"sound"))
     assert seen.get(timeout=120) == b"sound"
     try:
         wait_until(
-            lambda: 31 <= real_broker.ready(queues.DEAD_QUEUE) <= 32,
-            problem=lambda: f"{real_broker.ready(queues.DEAD_QUEUE)} dead letters, {before} before",
+            lambda: 31 <= real_broker.ready(names.DEAD_QUEUE) <= 32,
+            problem=lambda: f"{real_broker.ready(names.DEAD_QUEUE)} dead letters, {before} before",
         )
     finally:  # other tests count them
-        broker.control(real_broker.place, "purge_queue", "-p", queues.VIRTUAL_HOST, queues.DEAD_QUEUE)
+        broker.control(real_broker.place, "purge_queue", "-p", names.VIRTUAL_HOST, names.DEAD_QUEUE)
 
 
 def test_the_log_of_the_broker_has_a_size(real_broker: RealBroker) -> None:
@@ -192,10 +192,10 @@ def test_a_message_that_kills_its_consumer_is_dead_lettered(real_broker: RealBro
     head.open()
     come: list[Any] = []
     try:
-        link.ensure_daemon_queue(queues.nas_queue(nas))
-        link.consume(queues.nas_queue(nas), 1, come.append)
-        before = real_broker.ready(queues.DEAD_QUEUE)
-        head.publish(Message(queues.nas_queue(nas), b"1"))
+        link.ensure_daemon_queue(names.nas_queue(nas))
+        link.consume(names.nas_queue(nas), 1, come.append)
+        before = real_broker.ready(names.DEAD_QUEUE)
+        head.publish(Message(names.nas_queue(nas), b"1"))
         times = 0
         while times <= MAX_DELIVERIES:
             assert link.read(patience(60))  # perhaps of a heartbeat only
@@ -203,7 +203,7 @@ def test_a_message_that_kills_its_consumer_is_dead_lettered(real_broker: RealBro
                 times += 1
                 link.requeue(message.delivery_tag)
             come.clear()
-        real_broker.wait_for(queues.DEAD_QUEUE, before + 1)
+        real_broker.wait_for(names.DEAD_QUEUE, before + 1)
         link.read()
         assert (times, come) == (MAX_DELIVERIES + 1, [])
     finally:
@@ -221,13 +221,13 @@ def test_unacknowledged_messages_are_limited(real_broker: RealBroker, started: S
         at_work.put(delivery.body)
         go_on.wait(120)
 
-    taker = started(nas, queues.nas_queue(nas), handler)
+    taker = started(nas, names.nas_queue(nas), handler)
     bus = started("head")
     for number in range(22):
-        bus.publish(Message(queues.nas_queue(nas), b"%d" % number))
+        bus.publish(Message(names.nas_queue(nas), b"%d" % number))
     assert at_work.get(timeout=120) == b"0"
     wait_until(lambda: taker._work.qsize() == 15)
-    real_broker.wait_for(queues.nas_queue(nas), 6)  # prefetch bounds what lies in memory
+    real_broker.wait_for(names.nas_queue(nas), 6)  # prefetch bounds what lies in memory
     assert at_work.empty()
     go_on.set()
     assert len([at_work.get(timeout=120) for _ in range(21)]) == 21
@@ -243,12 +243,12 @@ def test_a_command_receives_its_answer(real_broker: RealBroker, started: Started
         daemon[0].publish(replace(answer, kind=Kind.REQUEST, message_id="other"))
         daemon[0].publish(answer)
 
-    daemon.append(started(nas, queues.nas_queue(nas), handler))
+    daemon.append(started(nas, names.nas_queue(nas), handler))
     with Asker(real_broker.settings("head")) as asker:
         for number in range(2):
             if number:
                 real_broker.throw_out("head")
-            question = Question(queues.nas_queue(nas), b"map")
+            question = Question(names.nas_queue(nas), b"map")
             answer = answer_of(asker, question, patience(60))
             assert (answer.body, answer.sender, answer.kind) == (b"done", nas, Kind.REPLY)
             assert answer.correlation_id == question.message_id
@@ -258,8 +258,8 @@ def test_a_command_waits_until_its_deadline_and_may_repeat_the_request(
     real_broker: RealBroker, started: Started
 ) -> None:
     nas, inbox = real_broker.fresh_nas(), Inbox()
-    started(nas, queues.nas_queue(nas), inbox)
-    question = Question(queues.nas_queue(nas), b"map")
+    started(nas, names.nas_queue(nas), inbox)
+    question = Question(names.nas_queue(nas), b"map")
     with Asker(real_broker.settings("head")) as asker:
         begun = time.monotonic()
         with pytest.raises(NoAnswerError, match=question.message_id):
@@ -273,7 +273,7 @@ def test_a_command_waits_until_its_deadline_and_may_repeat_the_request(
 def test_an_answer_of_another_node_is_discarded(real_broker: RealBroker, started: Started) -> None:
     """vmc-0-1 knows the queue for replies and the id of the request, and answers in place of the NAS."""
     nas, inbox = real_broker.fresh_nas(), Inbox()
-    started(nas, queues.nas_queue(nas), inbox)
+    started(nas, names.nas_queue(nas), inbox)
     other = started("vmc-0-1")
 
     def meddle() -> None:
@@ -282,7 +282,7 @@ def test_an_answer_of_another_node_is_discarded(real_broker: RealBroker, started
     meddler = threading.Thread(target=meddle)
     meddler.start()
     with Asker(real_broker.settings("head")) as asker, pytest.raises(NoAnswerError):
-        answer_of(asker, Question(queues.nas_queue(nas), b"map"), 1)
+        answer_of(asker, Question(names.nas_queue(nas), b"map"), 1)
     meddler.join()
 
 
@@ -295,12 +295,12 @@ def test_a_silent_node_is_named_once_while_a_command_waits(
     """Where it should answer at once; an operation may take its time."""
     monkeypatch.setattr(bus_asker, "SILENT_SECONDS", 0.1)
     nas = real_broker.fresh_nas()
-    started(nas, queues.nas_queue(nas), Inbox())
+    started(nas, names.nas_queue(nas), Inbox())
     with Asker(real_broker.settings("head")) as asker:
         for at_once in (False, True):
             assert not caplog.messages
             with pytest.raises(NoAnswerError):
-                answer_of(asker, Question(queues.nas_queue(nas), b"map", at_once), 3)
+                answer_of(asker, Question(names.nas_queue(nas), b"map", at_once), 3)
     assert caplog.messages == [f"{nas} has not answered for 0.1 s; waiting up to 3 s"]
 
 
@@ -311,7 +311,7 @@ def test_nothing_is_sent_without_a_broker(real_broker: RealBroker, closing: Call
     closing(bus)
     bus.start()
     with pytest.raises(BrokerAwayError, match="there is no connection to the message broker"):
-        bus.publish(Message(queues.nas_queue("nas-0-0"), b"1"))
+        bus.publish(Message(names.nas_queue("nas-0-0"), b"1"))
     with pytest.raises(BrokerAwayError, match="cannot reach the message broker at 127.0.0.1 port 1"):
-        answer_of(Asker(nobody), Question(queues.nas_queue("nas-0-0"), b"1"), 5)
+        answer_of(Asker(nobody), Question(names.nas_queue("nas-0-0"), b"1"), 5)
     assert issubclass(BrokerAwayError, BusyError) and not issubclass(BrokerAwayError, ToolError)

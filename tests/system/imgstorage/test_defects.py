@@ -11,7 +11,7 @@ import pytest
 
 from rocks.core import clock
 from rocks.core.errors import RocksError
-from rocks.storage.host import device_handlers
+from rocks.storage.host import devices
 from rocks.storage.wire import requests as wire
 from tests.system.imgstorage.image_site import HOSTS, NAS, ImageSite
 from tests.system.imgstorage.real_broker import RealBroker
@@ -70,8 +70,8 @@ def test_f15_a_device_in_use_delays_no_other_request(
         polls.set()
         clock.wait_seconds(seconds)
 
-    monkeypatch.setattr(device_handlers, "_UDEV_SECONDS", 3600.0)
-    monkeypatch.setattr(device_handlers, "wait_seconds", wait)
+    monkeypatch.setattr(devices, "_UDEV_SECONDS", 3600.0)
+    monkeypatch.setattr(devices, "wait_seconds", wait)
     device.holders += 1
     try:
         unmap, outcome = in_background(lambda: site.ask(wire.UnmapZvol("f15-vol"), deadline_seconds=600))

@@ -9,7 +9,7 @@ from rocks.core.errors import HostError
 from rocks.core.units import BYTES_PER_GIB, BYTES_PER_SECTOR
 from rocks.machine import record as vm_changes
 from rocks.storage.device_mapper.tables import Linear
-from rocks.storage.volumes import growth as nas_growth
+from rocks.storage.volumes import volumes as nas_growth
 from tests.system.imgstorage.image_site import NAS
 from tests.system.imgstorage.storage_site import HOST, START, Storage
 

@@ -14,11 +14,11 @@ from rocks.core.units import BYTES_PER_GIB
 from rocks.fleet.wire.requests import StartDomain
 from rocks.machine import converge
 from rocks.storage import limits
-from rocks.storage.nas import bases, imports
-from rocks.storage.stream import lines as stream_lines
+from rocks.storage.nas import bases, volumes
+from rocks.storage.stream import frames as stream_lines
 from rocks.storage.volumes import bases as image_bases
 from rocks.storage.wire import requests as wire
-from rocks.storage.wire.base_names import base_volume
+from rocks.storage.wire.names import base_volume
 from tests.system.imgstorage.image_site import NAS
 from tests.system.imgstorage.storage_site import (
     END,
@@ -324,7 +324,7 @@ def test_the_nas_says_that_it_still_reads(
 
     for module in (bases, stream_lines):
         monkeypatch.setattr(module, "send_line", counted)
-    monkeypatch.setattr(imports, "_FLUSH_BYTES", 2**20)
+    monkeypatch.setattr(volumes, "_FLUSH_BYTES", 2**20)
     monkeypatch.setattr(limits, "ALIVE_SECONDS", -1.0)
     start(storage, vm)
     assert len(lines) > 600 and lines[0] == {"ready": True} and lines[-1] == {"complete": True}

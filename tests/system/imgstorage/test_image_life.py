@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rocks.storage.nas import lost_exports
+from rocks.storage.nas import exports
 from rocks.storage.wire import requests as wire
 from tests.system.imgstorage.image_site import HOSTS, ImageSite, running_site
 from tests.system.imgstorage.real_broker import RealBroker
@@ -51,7 +51,7 @@ def test_exports_of_a_pool_that_comes_late_are_made_when_it_has_come(
     site: ImageSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A NAS that was switched on again, whose pool is imported by hand: hosts wait for their disks that long."""
-    monkeypatch.setattr(lost_exports, "AGAIN_SECONDS", 0.2)
+    monkeypatch.setattr(exports, "AGAIN_SECONDS", 0.2)
     site.map(ZVOL, sync=False)
     site.nas.service.close()
     for export in site.nas.targets.read_exports():

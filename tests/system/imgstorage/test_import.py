@@ -10,7 +10,7 @@ import pytest
 from rocks.core.errors import HostError, IncoherentError, StateError, UserError
 from rocks.storage import limits
 from rocks.storage.client.importing import Destination, send_file
-from rocks.storage.stream import lines as stream_lines
+from rocks.storage.stream import frames as stream_lines
 from rocks.storage.stream.pace import Progress
 from rocks.storage.stream.transport import client_context
 from rocks.storage.wire import requests as wire

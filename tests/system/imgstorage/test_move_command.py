@@ -9,7 +9,7 @@ import pytest
 from rocks.machine.record import load_vms
 from rocks.machine.volumes import map_vm_images
 from rocks.storage.volumes import move_records as image_moves
-from rocks.storage.volumes.move_rules import ImageMove
+from rocks.storage.volumes.move_records import ImageMove
 from rocks.storage.wire import requests as wire
 from tests.system.imgstorage.image_site import NAS, ImageSite, NasMachine
 from tests.system.imgstorage.real_broker import RealBroker

@@ -13,7 +13,7 @@ from rocks.storage.bus import NoAnswerError
 from rocks.storage.client import StorageClient, asking
 from rocks.storage.volumes import volumes as images
 from rocks.storage.wire import requests as wire
-from rocks.storage.wire.base_names import base_volume
+from rocks.storage.wire.names import base_volume
 from tests.system.imgstorage.image_site import NAS
 from tests.system.imgstorage.storage_site import HOST, Storage, owner, run_until_killed
 from tests.system.imgstorage.test_image_bases import add_image, add_machine, content_of, start

@@ -16,7 +16,7 @@ from rocks.inventory.records import VirtualMachine
 from rocks.leases.lease import lock_vms
 from rocks.machine import remove as vm_removal
 from rocks.storage.client import asking
-from rocks.storage.nas import image_records
+from rocks.storage.nas import command_requests
 from rocks.storage.wire import requests as wire
 from tests.system.commands.conftest import Ended
 from tests.system.imgstorage.image_site import NAS
@@ -168,7 +168,7 @@ def test_a_volume_that_its_nas_does_not_list_stays(storage: Storage, monkeypatch
     """As after a reinstallation of the NAS over its pools: nobody knows whose it is."""
     used(storage, "unlisted")
     with monkeypatch.context() as patch:
-        patch.setattr(image_records, "first_page", lambda rows, size: ([], False))
+        patch.setattr(command_requests, "first_page", lambda rows, size: ([], False))
         ended = removed(storage, "unlisted")
     assert f"{NAS} does not list an image tank/unlisted-vol of unlisted" in ended.err
     assert volumes(storage, "unlisted") == ["unlisted-vol"]

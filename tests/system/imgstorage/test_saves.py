@@ -25,7 +25,7 @@ from rocks.machine.host.hook import note_end
 from rocks.machine.host.host import Host
 from rocks.network.host.fake import FakeLinks
 from rocks.network.host.packet_filter.fake import FakeFilters
-from rocks.storage.host import releases
+from rocks.storage.host import guests as releases
 from tests.system.imgstorage.image_site import NAS, HostMachine
 from tests.system.imgstorage.storage_site import END, HOST, REMOVE, START, STOP, PlayedHosts, Storage, owner
 

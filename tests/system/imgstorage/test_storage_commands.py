@@ -11,8 +11,8 @@ import pytest
 from rocks.core.clock import utc_now
 from rocks.storage.bus import Asker
 from rocks.storage.client import asking
-from rocks.storage.life.events import Contradicted
-from rocks.storage.life.image import Copy
+from rocks.storage.image.events import Contradicted
+from rocks.storage.image.image import Copy
 from rocks.storage.wire import requests as wire
 from tests.patience import patience
 from tests.system.imgstorage.image_site import NAS

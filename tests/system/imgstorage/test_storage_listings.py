@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from rocks.storage.host import device_handlers
-from rocks.storage.life.image import Image
+from rocks.storage.host import devices
+from rocks.storage.image.image import Image
 from rocks.storage.wire import requests as wire
 from tests.golden.files import check_golden
 from tests.system.imgstorage.image_site import NAS, ImageSite
@@ -66,7 +66,7 @@ def test_the_lists_of_an_image_in_its_states(storage: Storage) -> None:
 @pytest.fixture
 def patient_hosts(monkeypatch: pytest.MonkeyPatch) -> None:
     """They wait until a guest lets go of its device, instead of 5 s, in which a busy machine lists nothing."""
-    monkeypatch.setattr(device_handlers, "_UDEV_SECONDS", 3600.0)
+    monkeypatch.setattr(devices, "_UDEV_SECONDS", 3600.0)
 
 
 @pytest.mark.usefixtures("patient_hosts")

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from rocks.core.units import BYTES_PER_GIB
 from rocks.storage.broker import broker as message_broker
-from rocks.storage.broker.server import BrokerSettings
+from rocks.storage.broker.broker import BrokerSettings
 from rocks.storage.client import asking, importing
 from tests.generated import examples
 from tests.servers import free_port

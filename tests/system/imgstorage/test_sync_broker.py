@@ -15,11 +15,11 @@ from lab.broker import BrokerPlace
 from rocks.core.errors import BusyError, ToolError
 from rocks.database.connection import Database
 from rocks.site import certificates
+from rocks.storage.broker import broker as broker_checks
 from rocks.storage.broker import broker as message_broker
-from rocks.storage.broker import checks as broker_checks
-from rocks.storage.broker.server import BrokerControl, BrokerSettings, read_broker_settings
+from rocks.storage.broker.broker import BrokerControl, BrokerSettings, read_broker_settings
 from rocks.storage.bus import Bus, BusSettings, Message, UndeliveredError
-from rocks.storage.wire import queues
+from rocks.storage.wire import names
 from rocks.trust.authority import Authority
 from rocks.trust.x509 import CertificateSpec, has_address
 from tests.patience import patience
@@ -142,15 +142,15 @@ def test_users_follow_certificates_and_roles(
     assert "broker.pem" in before and message_broker.sync_broker(database) == synced
     assert written(empty_broker.place) == before
 
-    host = empty_broker.bus("vmc-0-0", queues.host_queue("vmc-0-0"))
+    host = empty_broker.bus("vmc-0-0", names.host_queue("vmc-0-0"))
     head = empty_broker.bus("head")
     for bus in (host, head):
         closing(bus)
         bus.start()
         assert bus.wait_until_connected(120)
-    head.publish(Message(queues.host_queue("vmc-0-0"), b"1"))
+    head.publish(Message(names.host_queue("vmc-0-0"), b"1"))
     with pytest.raises(UndeliveredError):
-        head.publish(Message(queues.host_queue("vmc-0-1"), b"1"))
+        head.publish(Message(names.host_queue("vmc-0-1"), b"1"))
 
     failures: list[BusyError] = []
     removed = certificates.remove_certificates(database, ["vmc-0-0", "vmc-0-1"], failures.append)

@@ -12,11 +12,12 @@ from rocks.core.errors import HostError, RocksError, StateError, ToolError
 from rocks.fleet.wire.facts import DomainState
 from rocks.leases import lease as leases
 from rocks.machine import start as vm_start
-from rocks.storage.client import questions
-from rocks.storage.life.events import Unmap
-from rocks.storage.volumes import map_batches, map_waits
-from rocks.storage.zfs.commands import Transfer
+from rocks.storage.client import asking
+from rocks.storage.image.events import Unmap
+from rocks.storage.volumes import map_batches
+from rocks.storage.volumes import map_batches as map_waits
 from rocks.storage.zfs.facts import SendSpec
+from rocks.storage.zfs.tool import Transfer
 from tests.system.imgstorage.image_site import NAS, HostMachine
 from tests.system.imgstorage.storage_site import (
     END,
@@ -191,14 +192,14 @@ def test_an_image_that_cannot_be_unmapped_again_is_reported(
     """The error says why the machine is not started, and what is left behind."""
     vm = storage.add_vm("sticky")
     hosts.memory_mb = 300
-    unmap = questions.unmap_image
+    unmap = asking.unmap_image
 
     def held(nas: str, volume: str) -> object:
         storage.images.hosts[HOST].kernel.devices["sticky-vol-snap"].holders += 1
         return unmap(nas, volume)
 
     with monkeypatch.context() as patch:
-        patch.setattr(questions, "unmap_image", held)
+        patch.setattr(asking, "unmap_image", held)
         ended = storage.rocks(*START, vm)
     assert NO_MEMORY in ended.err
     assert f"; and {NAS}:sticky-vol may still be mapped to {HOST}: " in ended.err

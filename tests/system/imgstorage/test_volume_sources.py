@@ -10,7 +10,7 @@ import pytest
 
 from rocks.core.units import BYTES_PER_GIB
 from rocks.database.connection import Database
-from rocks.storage.volumes import machine_locks
+from rocks.storage.volumes import move_records
 from tests.system.imgstorage.image_site import NAS
 from tests.system.imgstorage.storage_site import END, HOST, START, STOP, Storage
 from tests.system.imgstorage.test_image_bases import add_image, add_machine, start
@@ -64,13 +64,13 @@ def test_a_fresh_disk_is_a_clone_again(storage: Storage) -> None:
 def test_a_volume_that_is_being_destroyed_fails_its_machine_only(
     storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(machine_locks, "LOCK_WAIT_SECONDS", 0.0)
+    monkeypatch.setattr(move_records, "LOCK_WAIT_SECONDS", 0.0)
     storage.done("set", "host", "attr", HOST, "vm_image_directory", "/images")
     for name, volume in (("held-1", "leaving"), ("free-1", "staying")):
         storage.done("add", "host", "storageimg", NAS, "tank", volume, "size=1")
         start(storage, add_machine(storage, name, f"volume:{volume}"))
         storage.stop(name)
-    lock = machine_locks._lock_name(NAS, "leaving")
+    lock = move_records._lock_name(NAS, "leaving")
     with Database(storage.cluster.database.settings) as other:
         other.lock_all([lock], 0)
         message = storage.rocks("reinstall", "host", "vm", "held-1", "free-1").err
@@ -149,7 +149,7 @@ def test_a_fresh_disk_waits_for_the_removal_of_its_volume(
     start(storage, name)
     storage.stop(name)
     storage.images.nas.pools.write(f"tank/{name}-vol", b"homework")
-    monkeypatch.setattr(machine_locks, "LOCK_WAIT_SECONDS", 0.0)
+    monkeypatch.setattr(move_records, "LOCK_WAIT_SECONDS", 0.0)
     storage.cluster.database.lock(f"volume {NAS}:going", 0)
     assert f"volume {NAS}:going" in storage.refused("reinstall", "host", "vm", name)
     storage.cluster.database.unlock(f"volume {NAS}:going")

@@ -9,7 +9,18 @@ from pathlib import Path
 from rocks.core.process import Finished, run, run_checked
 
 LIBRARY = Path(__file__).parents[3] / "roll/installer/initramfs/lib"
-_PARTS = ("tools", "report", "plan", "disks", "partitions", "system", "machine")
+_PARTS = (
+    "tools",
+    "report",
+    "plan",
+    "disks",
+    "partitions",
+    "system",
+    "machine",
+    "answers",
+    "questions",
+    "medium",
+)
 _PROGRAMS = {
     "sbin": ("blkid", "mdadm", "mke2fs", "mkfs.vfat", "mkswap", "sfdisk", "wipefs"),
     "bin": ("tar", "wget", "zstd"),

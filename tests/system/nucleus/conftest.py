@@ -23,11 +23,12 @@ from typing import TYPE_CHECKING, Any
 import pymysql  # noqa: TID251
 import pytest
 
-from nucleus.backends.slurm import Slurm
 from nucleus.configuration import BatchSettings, DatabaseSettings
-from nucleus.mirror import computesets, status
+from nucleus.mirror import status
 from nucleus.mirror.migrate import set_up
 from nucleus.mirror.pool import Guard, Pool, Session
+from owners.computesets import records as computesets
+from owners.computesets.slurm import Slurm
 from rocks.database.settings import Settings
 from tests.slurm_site import PARTITION, USER, SlurmSite, slurm_site
 
@@ -131,7 +132,7 @@ def pool(nucleus_settings: DatabaseSettings) -> Iterator[Pool]:
 @pytest.fixture
 def service_locks(pool: Pool) -> Iterator[list[Guard]]:
     """Those of the parts of a service, as far as no other fixture holds them."""
-    guards = [Guard(pool.settings, name) for name in status.PARTS]
+    guards = [Guard(pool.settings, name) for name in status.loops()]
     for one in guards:
         one.take()
     yield guards

@@ -1,14 +1,16 @@
 """The controller of computesets on a real Slurm, round by round; nodes do at once what they are asked to."""
 
 from lab.slurm.nodes import obey
-from nucleus.backends.batch import Batch
-from nucleus.computesets.controller import ComputesetController
-from nucleus.computesets.timers import Clock
 from nucleus.configuration import BatchSettings, Configuration
-from nucleus.mirror import computesets, events, identity, status
+from nucleus.mirror import events, identity, status
 from nucleus.mirror.observations import database_now
 from nucleus.mirror.pool import Guard, Pool
-from nucleus.records import SYSTEM, Computeset
+from nucleus.operations.timers import Clock
+from nucleus.records import SYSTEM
+from owners.computesets import records as computesets
+from owners.computesets.batch import Batch
+from owners.computesets.controller import ComputesetController
+from owners.computesets.records import Computeset
 from rocks.core.process import run
 from tests.slurm_site import ACCOUNT, PARTITION, USER, SlurmSite
 from tests.system.nucleus.conftest import compute_numbers, sql

@@ -8,8 +8,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from lab.simulator import Simulator
 from nucleus.api.access.credentials import OWNER_SCOPES, SCOPES
 from nucleus.backends import rocks as commands
+from nucleus.cli import health
 from nucleus.cli.main import main
 from nucleus.mirror import audit, observations, operations, status
 from nucleus.mirror.events import NEWS
@@ -382,7 +384,7 @@ def test_a_poll_by_hand_says_nothing_of_slurm(
     nucleus: Nucleus, pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It asks the site, and failed while Slurm did not answer, though each of its commands had."""
-    monkeypatch.setenv("NUCLEUS_EXECUTOR_KIND", "simulator")
+    monkeypatch.setattr(health, "create_executor", lambda _: Simulator())
     with pool.transaction() as session:
         now = observations.database_now(session)
         observations.record_source(session, observations.SCHEDULER, 1.0, now, 0, "squeue failed")

@@ -10,21 +10,21 @@ from dataclasses import dataclass
 
 import pytest
 
+from lab.simulator import Simulator
 from nucleus.backends import rocks as commands
-from nucleus.backends.batch import Job, NewJob
 from nucleus.backends.rocks import Rocks
-from nucleus.backends.simulator import Simulator
 from nucleus.cli.main import main
-from nucleus.computesets.controller import ComputesetController
-from nucleus.computesets.host_list import HostList
-from nucleus.computesets.timers import Clock
 from nucleus.configuration import Configuration, DatabaseSettings, WorkSettings
-from nucleus.mirror import clusters, computesets, events, operations, status
+from nucleus.mirror import clusters, events, operations, status
 from nucleus.mirror.observations import database_now, record_source
 from nucleus.mirror.pool import Guard, Pool, Session
 from nucleus.operations.job import Tools
+from nucleus.operations.timers import Clock
 from nucleus.operations.worker import perform
 from nucleus.records import SYSTEM, NewOperation
+from owners.computesets import records as computesets
+from owners.computesets.batch import HostList, Job, NewJob
+from owners.computesets.controller import ComputesetController
 from rocks.core.errors import ToolError
 from rocks.core.process import end_group, start_with_pipes
 from tests.system.nucleus.conftest import add_set, compute_numbers, held, sql

@@ -11,14 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from nucleus.computesets.host_list import allocations
 from nucleus.configuration import DatabaseSettings
 from nucleus.hostlists import expand
-from nucleus.mirror import clusters, computesets, operations
-from nucleus.mirror.hosts import HostJob
+from nucleus.mirror import clusters, operations
 from nucleus.mirror.pool import Pool
-from nucleus.records import SYSTEM, Computeset, NewOperation, Node
+from nucleus.records import SYSTEM, NewOperation, Node
 from nucleus.states import PENDING, RUNNING
+from owners.computesets import records as computesets
+from owners.computesets.batch import allocations
+from owners.computesets.hosts import HostJob
+from owners.computesets.records import Computeset
 from rocks.core.errors import HostError
 from rocks.core.process import end_group, start_with_pipes
 from tests.patience import patience
@@ -63,14 +65,17 @@ def program(
         "NUCLEUS_DATABASE_NAME": settings.name,
         "NUCLEUS_DATABASE_USER": settings.user,
         "NUCLEUS_EXECUTOR_SOCKET": str(folder / "executor.sock"),
-        "NUCLEUS_EXECUTOR_KIND": "simulator" if arguments[0] == "executor" else "socket",
+        "NUCLEUS_EXECUTOR_KIND": "socket",
         "NUCLEUS_POLL_POWER_SECONDS": "0.3",
         "NUCLEUS_POLL_TOPOLOGY_SECONDS": "0.6",
         "NUCLEUS_LISTEN_SOCKET": str(folder / listen) if listen else "",
         **batch,
         "PYTHONPATH": os.pathsep.join(sys.path),
     }
-    started = start_with_pipes([sys.executable, "-m", "nucleus.cli", *arguments], environment)
+    # the simulator instead of the service that runs `rocks` as root
+    simulated = ["lab.simulator", environment["NUCLEUS_EXECUTOR_SOCKET"]]
+    started_by = simulated if arguments[0] == "executor" else ["nucleus.cli", *arguments]
+    started = start_with_pipes([sys.executable, "-m", *started_by], environment)
     try:
         yield started
     finally:

@@ -11,20 +11,21 @@ from datetime import timedelta
 
 import pytest
 
+from lab.simulator import Simulator
 from nucleus.backends import rocks as commands
 from nucleus.backends.executor import Answer
 from nucleus.backends.rocks import Rocks
-from nucleus.backends.simulator import Simulator
-from nucleus.computesets.controller import ComputesetController
-from nucleus.computesets.host_list import HostList
-from nucleus.computesets.timers import Clock
 from nucleus.configuration import Configuration, WorkSettings
-from nucleus.mirror import clusters, computesets, events, operations
+from nucleus.mirror import clusters, events, operations
 from nucleus.mirror.pool import Guard, Pool
 from nucleus.operations.job import Tools
+from nucleus.operations.timers import Clock
 from nucleus.operations.worker import perform
 from nucleus.poller.poller import Poller
 from nucleus.records import SYSTEM, NewOperation, Operation
+from owners.computesets import records as computesets
+from owners.computesets.batch import HostList
+from owners.computesets.controller import ComputesetController
 from rocks.core.errors import HostError
 from tests.system.nucleus.conftest import add_cluster, add_set, compute_numbers, run_on, sql
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from lab.simulator import Simulator
 from nucleus.backends.executor import Answer, LocalExecutor, SocketExecutor, Stream
 from nucleus.backends.executor_service import IMAGES, ExecutorService, is_allowed
 from nucleus.backends.rocks import Rocks
-from nucleus.backends.simulator import Simulator
 from nucleus.configuration import Configuration
 from nucleus.mirror import operations
 from nucleus.mirror.pool import Pool

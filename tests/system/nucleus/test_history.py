@@ -10,10 +10,12 @@ import pytest
 from nucleus.backends.rocks import Rocks
 from nucleus.cli.main import main
 from nucleus.configuration import Configuration, DatabaseSettings, HistorySettings
-from nucleus.mirror import audit, computesets, history, hosts, operations
+from nucleus.mirror import audit, history, operations
 from nucleus.mirror.pool import Guard, Pool
 from nucleus.poller.poller import Poller
 from nucleus.records import NewOperation
+from owners.computesets import hosts
+from owners.computesets import records as computesets
 from tests.system.nucleus.conftest import add_cluster, compute_numbers, sql
 
 OLD = "UTC_TIMESTAMP(3) - INTERVAL 366 DAY"

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from nucleus.backends.batch import NewJob
 from nucleus.cli.main import main
-from nucleus.computesets.checks import check_kind
-from nucleus.computesets.controller import ComputesetController
-from nucleus.computesets.host_list import HostList
 from nucleus.configuration import BatchSettings, Configuration
 from nucleus.mirror.pool import Pool
+from owners.computesets.batch import HostList, NewJob
+from owners.computesets.checks import check_kind
+from owners.computesets.controller import ComputesetController
 from rocks.core.errors import HostError, StateError, UserError
 from tests.system.nucleus.conftest import add_set, held, sql
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from lab.simulator import Simulator
 from nucleus.backends import rocks as commands
 from nucleus.backends.rocks import Rocks
-from nucleus.backends.simulator import Simulator
 from nucleus.configuration import Configuration
 from nucleus.mirror import clusters, events, observations, operations
 from nucleus.mirror.claims import Claimant

@@ -16,16 +16,16 @@ import pytest
 from aiosmtpd.controller import Controller as Server
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
+from lab.simulator import Simulator
 from nucleus.backends.rocks import Rocks
-from nucleus.backends.simulator import Simulator
 from nucleus.cli.main import main
 from nucleus.configuration import Configuration, MailSettings, WorkSettings, read_configuration
 from nucleus.mirror.claims import Claimant
 from nucleus.mirror.pool import Guard, Pool
 from nucleus.operations.job import Tools
-from nucleus.operations.worker import VERBS, perform
-from nucleus.reservations import mail, smtp
-from nucleus.reservations.controller import Controller
+from nucleus.operations.worker import perform
+from owners.reservations import mail, smtp
+from owners.reservations.controller import Controller
 from rocks.core.errors import UserError
 from rocks.core.process import run
 from tests.servers import free_port
@@ -59,9 +59,10 @@ class Post:
         self._controller = Controller(
             Configuration(database=pool.settings, mail=settings), self._guard, self.hands.clock
         )
-        VERBS[mail.MAIL] = lambda job: mail.send(settings, job)
         self._claimant = Claimant("post", 4, 4, [mail.MAIL])
-        self._tools = Tools(pool, Rocks(Simulator(1), 60), WorkSettings(attempts=1), threading.Event())
+        self._tools = Tools(
+            pool, Rocks(Simulator(1), 60), WorkSettings(attempts=1), threading.Event(), mail=settings
+        )
 
     def reserve(self, email: str, **interval: Any) -> None:
         """An interval that begins in a minute."""

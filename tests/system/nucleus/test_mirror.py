@@ -10,11 +10,12 @@ import pytest
 
 from nucleus.cli.main import main
 from nucleus.configuration import DatabaseSettings
-from nucleus.mirror import clusters, computesets, driver, events, identity, operations, usage
+from nucleus.mirror import clusters, driver, events, identity, operations
 from nucleus.mirror.driver import DuplicateError
 from nucleus.mirror.migrate import check_version, load_migrations, set_up
 from nucleus.mirror.pool import Guard, Pool
 from nucleus.records import SYSTEM, NewEvent, NewOperation, Scope
+from owners.computesets import records as computesets
 from rocks.core.errors import BusyError, HostError, StateError
 from tests.system.nucleus.conftest import add_cluster, compute_numbers, sql
 from tests.waiting import wait_until
@@ -214,12 +215,12 @@ def test_an_allocation_is_counted_by_one_at_a_time(pool: Pool, nucleus_settings:
     second = Pool(nucleus_settings)
     try:
         with pool.transaction() as session:
-            assert usage.committed_minutes(session, "shared") == 0
+            assert computesets.committed_minutes(session, "shared") == 0
             with pytest.raises(BusyError), second.transaction() as other:
                 other.execute("SET SESSION innodb_lock_wait_timeout = 1")
-                usage.committed_minutes(other, "shared")
+                computesets.committed_minutes(other, "shared")
         with second.transaction() as other:
-            assert usage.committed_minutes(other, "shared") == 0
+            assert computesets.committed_minutes(other, "shared") == 0
     finally:
         second.close()
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from lab.simulator import HOSTS, Simulator
 from nucleus.backends import rocks as commands
 from nucleus.backends.executor import Answer, Executor
 from nucleus.backends.executor_service import ExecutorService
 from nucleus.backends.rocks import Rocks
-from nucleus.backends.simulator import HOSTS, Simulator
 from nucleus.configuration import Configuration, DatabaseSettings, WorkSettings
 from nucleus.mirror import clusters, events, operations
 from nucleus.mirror.pool import Guard, Pool

@@ -7,16 +7,18 @@ from uuid import uuid4
 
 import pytest
 
+from lab.simulator import HOSTS, Simulator
 from nucleus.backends import rocks as commands
 from nucleus.backends.executor import Answer
 from nucleus.backends.rocks import Rocks
-from nucleus.backends.simulator import HOSTS, Simulator
 from nucleus.configuration import Configuration, DatabaseSettings, SiteSettings
-from nucleus.mirror import clusters, computesets, events, history, identity, images, observations, usage
+from nucleus.mirror import clusters, events, history, identity, observations
 from nucleus.mirror.clusters import assign_cluster
 from nucleus.mirror.pool import Guard, Pool
 from nucleus.poller.poller import Poller
 from nucleus.records import SYSTEM, Cluster, Node, Scope
+from owners.computesets import records as computesets
+from owners.images import records as images
 from rocks.core.errors import HostError, ToolError
 from tests.system.nucleus.conftest import sql
 from tests.waiting import wait_until
@@ -281,7 +283,9 @@ def test_a_new_cluster_of_a_used_name_has_none_of_the_computesets_of_the_former_
         assert computesets.list_computesets(session, present) == []
         assert list(clusters.nodes_by_id(session, former, [node])) == [node], "the nodes of the set, too"
         assert clusters.nodes_by_id(session, present, [node]) == {}
-        charges = [(one.project, one.cluster, one.charged_seconds) for one in usage.charges(session, SYSTEM)]
+        charges = [
+            (one.project, one.cluster, one.charged_seconds) for one in computesets.charges(session, SYSTEM)
+        ]
         assert charges == [("alpha", "vc2", 3600)]
         assert [one.name for one in clusters.list_clusters(session, present)] == ["vc2"]
 

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
+from lab.simulator import Simulator
 from nucleus.api.representations import freshness_of
 from nucleus.backends import rocks as commands
 from nucleus.backends.executor import Answer
 from nucleus.backends.rocks import Rocks
-from nucleus.backends.simulator import Simulator
 from nucleus.configuration import Configuration, DatabaseSettings, PollSettings
 from nucleus.mirror import clusters
 from nucleus.mirror.events import NEWS, WORK

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from nucleus.reservations.records import Requested
-from nucleus.reservations.site import RemoteSite, boot, look, remove
+from owners.reservations.records import Requested
+from owners.reservations.site import RemoteSite, boot, look, remove
 from rocks.core.errors import HostError, RocksError, ToolError
 from rocks.core.process import run_checked
 from tests.contract.ssh_hosts import ssh_server

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from lab.simulator import Simulator
 from nucleus.backends.executor import Answer
-from nucleus.backends.simulator import Simulator
 from nucleus.mirror import operations
 from nucleus.mirror.pool import Pool
 from nucleus.records import NewOperation, Node, Operation

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from bench.large_site import Size, fill
+from lab.simulator import Simulator
 from nucleus.backends import rocks as commands
 from nucleus.backends.executor import Answer
 from nucleus.backends.rocks import Rocks, SiteError
-from nucleus.backends.simulator import Simulator
 from tests.system.commands.conftest import Ended, Site, rocks, silent_hosts, site
 
 __all__ = ["rocks", "silent_hosts", "site"]

@@ -4,9 +4,9 @@ import threading
 
 import pytest
 
+from lab.simulator import Simulator
 from nucleus.backends.executor import Answer
 from nucleus.backends.rocks import Rocks
-from nucleus.backends.simulator import Simulator
 from nucleus.configuration import Configuration, DatabaseSettings, PollSettings
 from nucleus.mirror import driver
 from nucleus.mirror.pool import Guard, Pool

@@ -6,9 +6,10 @@ import pytest
 
 from nucleus.cli.main import main
 from nucleus.hostlists import expand
-from nucleus.mirror import hosts, identity, usage
+from nucleus.mirror import identity, usage
 from nucleus.mirror.pool import Pool
 from nucleus.states import HOSTS_AWAY
+from owners.computesets import hosts
 from tests.slurm_site import ACCOUNT, HOSTS, PARTITION, USER, SlurmSite
 from tests.system.nucleus.slurm_rounds import Rounds, accounted, charges, kill_script
 from tests.waiting import wait_until

@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from nucleus.backends.slurm import Slurm
-from nucleus.computesets.controller import ComputesetController
 from nucleus.configuration import BatchSettings, Configuration
-from nucleus.mirror.computesets import host_of
 from nucleus.mirror.pool import Guard, Pool
+from owners.computesets.controller import ComputesetController
+from owners.computesets.records import host_of
+from owners.computesets.slurm import Slurm
 from rocks.core.process import Finished, run
 from tests.slurm_site import HOSTS, PARTITION, USER, SlurmSite
 from tests.system.nucleus.conftest import sql

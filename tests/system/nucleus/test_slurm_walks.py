@@ -12,10 +12,11 @@ from contextlib import contextmanager
 import pytest
 
 from nucleus.hostlists import expand
-from nucleus.mirror import computesets
 from nucleus.mirror.pool import Pool
-from nucleus.records import SYSTEM, Computeset
+from nucleus.records import SYSTEM
 from nucleus.states import LIVING_SETS
+from owners.computesets import records as computesets
+from owners.computesets.records import Computeset
 from rocks.core.process import run
 from tests.generated import PROFILE
 from tests.slurm_site import ACCOUNT, HOSTS, SlurmSite

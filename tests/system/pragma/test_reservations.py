@@ -13,14 +13,13 @@ import pytest
 from nucleus.backends.executor import Answer
 from nucleus.backends.executor_service import is_allowed
 from nucleus.backends.rocks import Rocks
-from nucleus.cli import serve
-from nucleus.configuration import BatchSettings, Configuration, DatabaseSettings, ImageSettings, WorkSettings
+from nucleus.configuration import BatchSettings, Configuration, ImageSettings, WorkSettings
 from nucleus.mirror.claims import Claimant
 from nucleus.mirror.pool import Guard, Pool
 from nucleus.operations.job import Tools
-from nucleus.operations.worker import VERBS, perform
-from nucleus.reservations import site, work
-from nucleus.reservations.controller import Controller
+from nucleus.operations.worker import perform
+from owners.reservations import site, work
+from owners.reservations.controller import Controller
 from tests.system.machines.site import MachineSite
 from tests.system.nucleus.conftest import nucleus_settings, pool, sql, worker_schema
 from tests.system.nucleus.slurm_rounds import Hands
@@ -77,8 +76,7 @@ class Process:
     def restart(self) -> None:
         """The next process; what the last one had in hand is claimed by its number of a worker."""
         self.controller = Controller(self.configuration, self._guard, self.hands.clock)
-        kinds = list(work.VERBS)
-        VERBS.update(work.VERBS)
+        kinds = [work.BOOT, work.STOP]
         self._claimant = Claimant(f"w{len(self.executor.calls)}-{id(self.controller)}"[:12], 4, 4, kinds)
         self._tools = Tools(
             self.pool,
@@ -290,7 +288,3 @@ def test_a_cluster_that_never_answers_is_removed_in_time(
     process.hands.ahead_seconds = 60 + 21 * 60
     process.until("failed")
     nothing_is_left(machines)
-
-
-def test_serve_has_the_part(nucleus_settings: DatabaseSettings) -> None:
-    assert "reservations" in serve.PARTS

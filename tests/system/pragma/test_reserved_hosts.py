@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
-from nucleus.backends import slurm
 from nucleus.configuration import BatchSettings
 from nucleus.mirror.pool import Pool
-from nucleus.reservations import reserve
-from nucleus.reservations.rules import Span
-from nucleus.reservations.slurm import SlurmReservations
 from nucleus.states import SCHEDULER_AWAY, TOO_FEW_HOSTS
+from owners.computesets import slurm
+from owners.reservations import reserve
+from owners.reservations.reserve import SlurmReservations
+from owners.reservations.rules import Span
 from rocks.core.process import Finished
 from rocks.database.settings import Settings
 from tests.slurm_site import PARTITION, USER, SlurmSite, slurm_site

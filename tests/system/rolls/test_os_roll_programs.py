@@ -215,6 +215,16 @@ def test_packages_of_node_files_are_those_for_debian(tmp_path: Path) -> None:
     command = ["env", f"PYTHONPATH={CHECKOUT / 'src'}", str(CHECKOUT / ".state/venv/bin/python")]
     listing = [*command, str(CHECKOUT / "roll/os/node-packages"), str(nodes)]
     assert run_checked(listing, deadline_seconds=60).text.splitlines() == ["other &", "tool"]
+    for name in ("of-b", "of-c", "of-d"):
+        (nodes / f"{name[3:]}.xml").write_text(f"<kickstart><package>{name}</package></kickstart>")
+    (tmp_path / "graph").mkdir()
+    (tmp_path / "graph/a.xml").write_text(
+        '<graph><edge from="root" to="b" cond="x"/><edge from="b" to="c"/><edge from="c" to="d"/>'
+        '<edge from="other" to="a"/></graph>'
+    )
+    reached = [*listing, str(tmp_path / "graph"), "root"]
+    assert run_checked(reached, deadline_seconds=60).text.splitlines() == ["of-b", "of-c", "of-d"]
+    assert run_checked([*reached, "c"], deadline_seconds=60).text.splitlines() == ["of-b"]
     (nodes / "b.xml").write_text("<kickstart>")
     done = run(listing, deadline_seconds=60)
     assert done.exit_status == 1

@@ -32,11 +32,11 @@ class _FinishedHost:
         return b"".join(b"%.6f %.6f w\n" % request for request in TIMES)
 
     def logged(self, machine: object, since: float) -> list[tuple[float, str]]:
-        name = "INFO rocks.storage.host.device_handlers: cut-3-vol"
+        name = "INFO rocks.storage.host.devices: cut-3-vol"
         return [
             (
                 105.0,
-                "INFO rocks.storage.host.transfers: vmpool/.seed/cut-3-vol: 64000000 bytes received in 4.00 s",
+                "INFO rocks.storage.host.copies: vmpool/.seed/cut-3-vol: 64000000 bytes received in 4.00 s",
             ),
             (110.5, f"{name}-origin switched to Linear: no I/O for 12.0 ms, begun 0.500 s ago"),
             (111.5, f"{name}-snap switched to SnapshotMerge: no I/O for 30.0 ms, begun 0.400 s ago"),

@@ -58,7 +58,7 @@ def test_the_choice_depends_on_the_seed(monkeypatch: pytest.MonkeyPatch, tmp_pat
     assert len({line for line, _ in chosen(1)}) == 8
 
 
-STORAGE = "tests/unit/storage/life/test_states.py::test_a"
+STORAGE = "tests/unit/storage/image/test_states.py::test_a"
 
 
 def test_the_tests_of_a_line(tmp_path: Path) -> None:
@@ -72,7 +72,7 @@ def test_the_tests_of_a_line(tmp_path: Path) -> None:
     assert covered.tests_of("src/rocks/core/units.py", range(2, 4)) == {"t.py::a[x (y)]": 1.0, "t.py::b": 2.0}
     constant = covered.tests_of("src/rocks/core/units.py", range(9, 10), is_imported=True)
     assert constant == {"t.py::a[x (y)]": 1.0, "t.py::b": 2.0, "t.py::c": 3.0}
-    assert covered.tests_of("src/rocks/storage/life/table/moves.py", range(2, 4), True) == {STORAGE: 4.0}
+    assert covered.tests_of("src/rocks/storage/image/table/moves.py", range(2, 4), True) == {STORAGE: 4.0}
     assert covered.tests_of("src/rocks/other.py", range(2, 4)) == {}
 
 

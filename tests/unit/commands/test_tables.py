@@ -29,7 +29,7 @@ from rocks.core.errors import HostError, RocksError, StateError, UserError
 from rocks.database.connection import Database
 from rocks.install.installation.states import State
 from rocks.site.overview_rules import SILENT, UP
-from rocks.storage.life.states import BLOCKED
+from rocks.storage.image.states import BLOCKED
 
 VM_HEADER = ("vm-host", "slice", "mem", "cpus", "mac", "host", "virt-type")
 

@@ -224,7 +224,7 @@ def test_no_other_module_replaces_files() -> None:
     others = {path.relative_to(SOURCES).as_posix() for path in SOURCES.rglob("*.py") if _replaces(path)}
     folders = {"install/rolls/folders.py", "install/rolls/distribution_build.py", "install/rolls/builds.py"}
     assert others - folders - {
-        "storage/device_mapper/device_nodes.py",
+        "storage/device_mapper/ioctl.py",
         "leases/host/leases.py",
         "machine/host/live_move.py",
         "machine/host/consoles.py",

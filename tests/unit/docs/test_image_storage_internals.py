@@ -44,7 +44,7 @@ def test_every_test_that_the_page_names_is_there() -> None:
     )
     rows = [line for line in table.splitlines() if line.startswith("| F")]
     assert [row.split()[1] for row in rows] == [f"F{number}" for number in range(1, 23)]
-    folders = {"unit": "unit/storage/life", "daemons": "unit/storage/daemons", "system": "system/imgstorage"}
+    folders = {"unit": "unit/storage/image", "daemons": "unit/storage/daemons", "system": "system/imgstorage"}
     texts = {
         kind: "".join(path.read_text("utf-8") for path in (ROOT / "tests" / folder).glob("test_*.py"))
         for kind, folder in folders.items()

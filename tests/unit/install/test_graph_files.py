@@ -30,6 +30,7 @@ _ENTITIES = dict.fromkeys(
             "distribution_url",
             "distribution_server",
             "distribution_problem",
+            "distribution_place",
             "distribution_key",
             "firewall_rules",
             "huge_pages",

@@ -80,7 +80,10 @@ def test_pools_and_the_arguments_that_make_them() -> None:
 def test_where_a_host_finds_its_packages() -> None:
     served = ServedDistribution("10.1.1.1", "rocks-dist/x86_64", "PEM\n", key="KEY\n")
     valid, faults = split_values(distribution_values(served, HOST, "deb"))
-    assert faults == {"distribution_problem": "the distribution is served"}
+    assert faults == {
+        "distribution_problem": "the distribution is served",
+        "distribution_place": "only the frontend has its distribution on its own disk",
+    }
     assert valid == {
         "distribution_url": "https://10.1.1.1/install/distro/rocks-dist/x86_64/Debian",
         "distribution_server": "10.1.1.1",
@@ -94,6 +97,9 @@ def test_where_a_host_finds_its_packages() -> None:
         valid, faults = split_values(distribution_values(absent, HOST, "deb"))
         assert valid == ({"distribution_problem": "it is damaged"} if absent.problem else {})
         assert "the frontend has no distribution for host compute-0-0" in faults["distribution_url"]
+    own = ServedDistribution(own_folder="/export/rocks/install/rocks-dist/x86_64")
+    valid, _ = split_values(distribution_values(own, HOST, "deb"))
+    assert valid == {"distribution_place": "/export/rocks/install/rocks-dist/x86_64/Debian"}
 
 
 def test_the_network_of_image_storage() -> None:

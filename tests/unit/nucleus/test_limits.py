@@ -1,15 +1,13 @@
 """Defaults that help and pages name are those of the module of limits."""
 
-from pathlib import Path
-
 import comet.cli.commands as comet_commands
-import nucleus.api
-from nucleus.api.access.people import NewToken
 from nucleus.limits import DEFAULT_TOKEN_DAYS
+from owners.accounts.people import NewToken
+from owners.portal.pages import STATIC
 
 
 def test_the_days_of_a_token_are_the_same_for_everyone() -> None:
-    page = Path(str(nucleus.api.__file__)).parent / "static/tokens.html"
+    page = STATIC / "tokens.html"
     assert f'id="days" name="days" type="number" value="{DEFAULT_TOKEN_DAYS}"' in page.read_text("utf-8")
     (text,) = [
         one.help for command in comet_commands.COMMANDS for one in command.options if "--days" in one.names

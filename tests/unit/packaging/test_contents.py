@@ -31,7 +31,7 @@ _ARCHIVES = "/opt/rocks/lib/systemd"
 def installed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
     """Package → the paths of its files and folders, as packaging/install lays them."""
     top = tmp_path_factory.mktemp("tree")
-    for name in ("docs", "graphs", "nodes", "packaging", "src"):
+    for name in ("docs", "graphs", "nodes", "packaging", "roll", "src"):
         (top / name).symlink_to(CHECKOUT / name)
     for name in ("browser", "man", "vendor", "vendor-nucleus"):
         (top / name).mkdir()
@@ -56,6 +56,8 @@ def _texts() -> dict[Path, str]:
     for folder in (
         "src/rocks",
         "src/nucleus",
+        "src/owners",
+        "roll/pragma/owners",
         "nodes",
         "graphs",
         "packaging/files",
@@ -94,10 +96,13 @@ def test_the_old_client_s_name_is_a_program_too(installed: dict[str, set[str]]) 
 
 def test_nucleus_has_the_modules_of_comet_that_it_imports(installed: dict[str, set[str]]) -> None:
     """It does not see the modules of the package comet."""
-    graph = grimp.build_graph("nucleus", "comet", exclude_type_checking_imports=True, cache_dir=None)
+    graph = grimp.build_graph(
+        "nucleus", "owners", "comet", exclude_type_checking_imports=True, cache_dir=None
+    )
     needed = {
         parent
-        for name in graph.find_upstream_modules("nucleus", as_package=True)
+        for package in ("nucleus", "owners")
+        for name in graph.find_upstream_modules(package, as_package=True)
         for parent in (name, name.rpartition(".")[0])
         if parent.startswith("comet")
     }

@@ -17,6 +17,7 @@ _PROGRAM = """set -eu
 fail() { echo "Error: $*" >&2; exit 1; }
 step() { shift; "$@"; }
 env() { shift 2; "$@"; }
+runs() { false; }
 rocks() {
   echo "rocks $*" >&9
   case "$1 $2" in
@@ -31,7 +32,8 @@ rocks() {
 }
 exec 9>&1
 updated= work=$1 completed=$1/installed-version before=$2 attributes_there=$3 answers_database=$4
-version=0.2.0-1 answers=/root/site medium=$1 os_roll= unsigned=
+version=0.2.0-1 answers=/root/site site= own=$1/etc medium=$1 unsigned=
+: >"$work/given"
 """
 
 
@@ -52,6 +54,8 @@ def test_an_upgrade_updates_the_database_and_enters_no_site(tmp_path: Path) -> N
     assert "rocks create site answers=/root/site" in commands, (
         "it prints how the answers differ, and changes nothing"
     )
+    assert commands.index("rocks create distro") < commands.index("rocks add host certificate head")
+    assert commands.index("rocks sync broker") < commands.index("rocks report host profile head")
     assert (tmp_path / "installed-version").read_text() == "0.2.0-1\n"
 
 
@@ -131,7 +135,10 @@ def _check_signatures(folder: Path, unsigned: str = "", begin: str = "") -> Fini
     text = (CHECKOUT / "roll/frontend/install").read_text("utf-8")
     functions = "# rolls_on ISO" + text.partition("# rolls_on ISO")[2].partition("\nfinish() {")[0]
     (folder / "work").mkdir(exist_ok=True)
-    begin += f"set -eu; work={folder}/work medium={folder}/medium keys={folder}/keys os_roll= unsigned={unsigned}\n"
+    (folder / "work/given").touch()
+    begin += (
+        f"set -eu; work={folder}/work medium={folder}/medium keys={folder}/keys site= unsigned={unsigned}\n"
+    )
     fail = 'fail() { echo "Error: $*" >&2; exit 1; }\nexec 9>/dev/null\n'
     return run(["sh", "-c", f"{begin}{fail}{functions}\ncheck_signatures"], deadline_seconds=120)
 

@@ -9,11 +9,10 @@ from rocks.core.units import BYTES_PER_GIB, BYTES_PER_SECTOR
 from rocks.machine.host.libvirt.fake import FakeDomains
 from rocks.storage.configuration import Configuration
 from rocks.storage.device_mapper.dm_devices import DmDevices
-from rocks.storage.device_mapper.fake.kernel import FakeKernel
-from rocks.storage.iscsi_initiator.fake import FakeSessions
-from rocks.storage.iscsi_target.fake import FakeTargets
-from rocks.storage.life.names import target_prefix
-from rocks.storage.zfs.fake.pools import FakePools
+from rocks.storage.device_mapper.fake import FakeKernel
+from rocks.storage.image.names import target_prefix
+from rocks.storage.iscsi.fake import FakeSessions, FakeTargets
+from rocks.storage.zfs.fake import FakePools
 
 NAS, FRONTEND = "nas-0-0", "head"
 HOSTS = HOST, OTHER_HOST = "vmc-0-0", "vmc-0-1"

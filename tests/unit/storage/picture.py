@@ -5,17 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rocks.storage.host.sequences import sequence_for
-from rocks.storage.life import rejections
-from rocks.storage.life.effects import AskHost, Effect
-from rocks.storage.life.events import CopyFound, Event, Request, Restarted
-from rocks.storage.life.facts import Facts, Stage
-from rocks.storage.life.host_image import HostImage
-from rocks.storage.life.image import Image, Rejection, Step
-from rocks.storage.life.requests import HostRequest
-from rocks.storage.life.state_machine import entries_by_pair
-from rocks.storage.life.states import STATES, State
-from rocks.storage.life.table import TABLE
-from rocks.storage.life.table.rows import Row
+from rocks.storage.image import rejections
+from rocks.storage.image.effects import AskHost, Effect, HostRequest
+from rocks.storage.image.events import CopyFound, Event, Request, Restarted
+from rocks.storage.image.image import Facts, HostImage, Image, Rejection, Stage, Step
+from rocks.storage.image.rows import Row
+from rocks.storage.image.state_machine import TABLE, entries_by_pair
+from rocks.storage.image.states import STATES, State
 from rocks.storage.nas import sequences
 
 _STAGES: tuple[Stage, ...] = ("none", "overlay", "merging", "linear", "remote")

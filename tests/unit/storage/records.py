@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from rocks.storage.life import effects
-from rocks.storage.life.events import (
+from rocks.storage.image import effects
+from rocks.storage.image.events import (
     Contradicted,
     Delete,
     EffectDone,
@@ -18,9 +18,8 @@ from rocks.storage.life.events import (
     StartSeed,
     Unmap,
 )
-from rocks.storage.life.facts import CopyFact, Facts, HistoryPoint
-from rocks.storage.life.image import Decision, Image, Outcome, Rejection
-from rocks.storage.life.states import (
+from rocks.storage.image.image import CopyFact, Decision, Facts, HistoryPoint, Image, Outcome, Rejection
+from rocks.storage.image.states import (
     BLOCKED,
     DELETING,
     GROWING,

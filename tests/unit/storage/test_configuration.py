@@ -10,8 +10,7 @@ from rocks.core.errors import StateError
 from rocks.storage.configuration import Configuration, read_configuration
 from rocks.storage.daemon import read_settings
 from rocks.storage.limits import DEFAULT_TRANSFERS, MAX_TRANSFERS
-from rocks.storage.volumes.daemon_configuration import configuration_text
-from rocks.storage.volumes.settings import RequestedSettings, daemon_settings
+from rocks.storage.volumes.settings import RequestedSettings, configuration_text, daemon_settings
 from tests.unit.machines import container
 
 

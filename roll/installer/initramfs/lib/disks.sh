@@ -11,6 +11,8 @@ candidates() {
     [ "$(cat "$entry/removable" 2>/dev/null || echo 0)" = 0 ] || continue
     [ "$(cat "$entry/ro" 2>/dev/null || echo 0)" = 0 ] || continue
     [ "$(cat "$entry/size" 2>/dev/null || echo 0)" -gt 0 ] || continue
+    # nor the media of this installation: sticks may say that they are not removable
+    ! grep -qsx "$disk" "$WORK/media" || continue
     printf '%s\n' "$disk"
   done
 }
@@ -159,7 +161,7 @@ check_disk() {
     "begun $plan_installation") return 0 ;;
     "done $plan_installation") is_complete || return 0 ;;
   esac
-  fail "the disk $1 ($(disk_mib "$1") MiB, serial $(disk_serial "$1")) has data: $(tr '\n' ',' <"$WORK/content.$1" | sed 's/,$//; s/,/, /g'). If it is not needed: rocks set host attr $plan_host install_overwrite yes, and start the machine again"
+  fail "the disk $1 ($(disk_mib "$1") MiB, serial $(disk_serial "$1")) has data: $(tr '\n' ',' <"$WORK/content.$1" | sed 's/,$//; s/,/, /g'). If it is not needed: ${OVERWRITE_ADVICE:-rocks set host attr $plan_host install_overwrite yes}, and start the machine again"
 }
 
 # is_kept DISK NAME: whether the plan leaves the partition NAME alone, and the disk has the plan's partitions already.

@@ -46,7 +46,12 @@ use_ports_of_root() {
 # say when they were written; the clock is at least that, and so is the clock that the installed system starts with.
 set_clock() {
   [ -r "$SITE/ca.pem" ] || fail "this initramfs has no site files (/installer/site/ca.pem): the boot entry must load them as a second initrd"
-  written=$(cat "$SITE/time" 2>/dev/null || echo 0)
+  raise_clock "$SITE/time"
+}
+
+# raise_clock FILE: to at least the time that stands there.
+raise_clock() {
+  written=$(cat "$1" 2>/dev/null || echo 0)
   if [ "$(date +%s)" -lt "$written" ]; then
     date -s "@$written" >/dev/null
     hwclock -u -w 2>/dev/null || say "the machine's own clock cannot be set"

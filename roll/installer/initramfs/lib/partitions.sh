@@ -183,10 +183,17 @@ device_of() {
 # make_one KIND LABEL DEVICE
 make_one() {
   case $1 in
-    ext4) run_mke2fs -q -F -t ext4 -L "$2" -E lazy_itable_init=1,lazy_journal_init=1 "$3" ;;
+    ext4) is_kept_file_system "$2" "$3" || run_mke2fs -q -F -t ext4 -L "$2" -E lazy_itable_init=1,lazy_journal_init=1 "$3" ;;
     swap) run_mkswap --quiet --force --label "$2" "$3" ;;
     vfat) run_mkfs_vfat -F 32 -n "$2" "$3" ;;
   esac >"$WORK/mkfs.log" 2>&1 || fail "no $1 file system can be made on $3: $(tail -n 1 "$WORK/mkfs.log")"
+}
+
+# is_kept_file_system LABEL DEVICE: whether the answers keep this partition, and it has a file system already.
+is_kept_file_system() {
+  case " ${KEEP-} " in *" $1 "*) ;; *) return 1 ;; esac
+  [ "$(run_blkid --probe --output value --match-tag TYPE "$2" 2>/dev/null)" = ext4 ] || return 1
+  say "the partition $1 stays as it is"
 }
 
 # mount_target: the file systems below $TARGET, outer ones before inner ones.

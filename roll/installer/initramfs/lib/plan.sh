@@ -59,7 +59,7 @@ read_line() {
     overwrite) once plan_overwrite "$2" 'yes|no' ;;
     partition) several partitions "$2" '[a-z][a-z0-9]{0,14} ([1-9][0-9]{0,8}|rest) (ext4 /([A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*)?|(swap|none) -)' 16 ;;
     kernel-arguments) once plan_kernel_arguments "$2" '[A-Za-z0-9=,._:/+@ -]{1,500}' ;;
-    archive) once plan_archive "$2" "$URL" ;;
+    archive) once plan_archive "$2" "$URL|medium:[a-z./]+" ;;
     archive-sha256) once plan_archive_sha256 "$2" '[0-9a-f]{64}' ;;
     authorized-key) several keys "$2" '(ssh-|ecdsa-)[a-z0-9-]+ [A-Za-z0-9+/=]+( [A-Za-z0-9@._-]+)?' 8 ;;
     profile) once plan_profile "$2" "$URL" ;;
@@ -70,10 +70,13 @@ read_line() {
 }
 
 check_plan() {
-  for key in host installation overwrite archive archive_sha256 progress; do
-    eval "[ -n \"\$plan_$key\" ]" || fail "the plan has no line \"$(echo $key | tr _ -)\""
+  # a medium has the archive beside the installer: nobody is reported to, and root may have a password instead of a key
+  for_hosts='progress authorized-keys'
+  case $plan_archive in medium:*) for_hosts='' ;; esac
+  for key in host installation overwrite archive archive_sha256 ${for_hosts%% *}; do
+    eval "[ -n \"\$plan_$key\" ]" || fail "the plan has no line \"$(echo "$key" | tr _ -)\""
   done
-  for list in disks partitions interfaces authorized-keys; do
+  for list in disks partitions interfaces ${for_hosts##* }; do
     [ -s "$WORK/plan.${list#authorized-}" ] || fail "the plan has no line \"${list%s}\""
   done
   [ "$(grep -c ' ext4 /$' "$WORK/plan.partitions")" -eq 1 ] || fail "the plan has no partition for /, or several"

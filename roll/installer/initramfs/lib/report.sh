@@ -19,7 +19,14 @@ fail() {
   exit 1
 }
 
-# report NAME [DETAIL…]: send the line "NAME DETAIL…" to the plan's progress address. Fails when it is not accepted.
+# end TEXT…: there is nothing to install.
+end() {
+  printf '%s\n' "$*" >"$WORK/ended"
+  exit 0
+}
+
+# report NAME [DETAIL…]: send the line "NAME DETAIL…" to the plan's progress address, if it has one. Fails when it is not
+# accepted.
 report() {
   [ -n "${plan_progress-}" ] || return 0
   printf '%s' "$*" | tr -c ' -~' ' ' | head -c 900 >"$WORK/report"
@@ -27,10 +34,17 @@ report() {
     -O "$WORK/answer" 2>"$WORK/report.log"
 }
 
-# fetch ADDRESS WGET-ARGUMENTS…: only a server whose certificate the site's authority has signed is spoken to.
+# fetch ADDRESS WGET-ARGUMENTS…: only a server whose certificate the site's authority has signed is spoken to. A file of the
+# medium goes to the standard output.
 fetch() {
   fetch_address=$1
   shift
+  case $fetch_address in
+    medium:*)
+      cat "$MEDIUM/${fetch_address#medium:}"
+      return
+      ;;
+  esac
   run_wget --no-config --no-hsts --no-verbose --https-only --max-redirect=0 --ca-directory="$WORK/no-authorities" \
     --ca-certificate="$SITE/ca.pem" --retry-connrefused --retry-on-http-error=429,503 --waitretry=10 \
     "$@" "$fetch_address"

@@ -29,7 +29,7 @@ unpack_archive() {
     fail "the root archive $plan_archive could not be fetched: $(tail -n 1 "$WORK/fetch.log"). Is the frontend's web service there?"
   fi
   if [ "$digest" != "$plan_archive_sha256" ]; then
-    fail "the root archive $plan_archive is damaged: its SHA-256 is $digest, and the plan says $plan_archive_sha256. Build it again with make installer, or correct the plan"
+    fail "the root archive $plan_archive is damaged: its SHA-256 is $digest, and the plan says $plan_archive_sha256. ${ARCHIVE_ADVICE:-Build it again with make installer, or correct the plan}"
   fi
   [ ! -s "$WORK/failed" ] ||
     fail "the root archive could not be unpacked: $(cat "$WORK/zstd.log" "$WORK/tar.log" | tail -n 1). Is the partition for / large enough?"
@@ -87,10 +87,21 @@ write_network() {
   while read -r device mac address mtu; do
     printf '%s\n[Match]\nPermanentMACAddress=%s\n\n[Link]\nName=%s\nMTUBytes=%s\n' "$mark" "$mac" "$device" "$mtu" >"$folder/10-$device.link"
     printf '%s\n[Match]\nName=%s\n\n[Network]\nAddress=%s\nLinkLocalAddressing=no\n' "$mark" "$device" "$address" >"$folder/10-$device.network"
-    # The gateway belongs to the first interface.
-    [ -z "$gateway" ] || printf 'Gateway=%s\n' "$gateway" >>"$folder/10-$device.network"
-    gateway=''
+    # The gateway belongs to the interface on whose network it is; of a frontend, this is the second.
+    if [ -n "$gateway" ] && is_inside "$gateway" "$address"; then
+      printf 'Gateway=%s\n' "$gateway" >>"$folder/10-$device.network"
+      gateway=''
+    fi
   done <"$WORK/plan.interfaces"
+}
+
+# number_of ADDRESS: as one number.
+number_of() { echo "$1" | tr . ' ' | { read -r a b c d && echo $(((a << 24) + (b << 16) + (c << 8) + d)); }; }
+
+# is_inside ADDRESS NETWORK-ADDRESS/LENGTH
+is_inside() {
+  mask=$((0xffffffff << (32 - ${2#*/}) & 0xffffffff))
+  [ $(($(number_of "$1") & mask)) -eq $(($(number_of "${2%/*}") & mask)) ]
 }
 
 # write_keys: root's authorised keys, and SSH keys of this host alone.

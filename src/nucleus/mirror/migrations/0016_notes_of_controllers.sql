@@ -2,4 +2,4 @@
 
 ALTER TABLE computeset CHANGE COLUMN IF EXISTS timers notes JSON NOT NULL DEFAULT '{}';
 
-ALTER TABLE reservation_interval CHANGE COLUMN IF EXISTS timers notes JSON NOT NULL DEFAULT '{}';
+ALTER TABLE IF EXISTS reservation_interval CHANGE COLUMN IF EXISTS timers notes JSON NOT NULL DEFAULT '{}';

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from rocks.commands._framework.arguments import besides
 from rocks.commands._framework.base import Command
 from rocks.core.errors import UserError
-from rocks.storage.volumes.volume_names import check_volume_name
+from rocks.storage.volumes.places import check_volume_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from rocks.core.errors import RocksError
     from rocks.database.connection import Database
-    from rocks.storage.volumes.listings import Listing
+    from rocks.storage.volumes.access import Listing
 
 
 class HostListing(Command):

@@ -41,7 +41,7 @@ from rocks.network.dns.changes import has_names
 from rocks.network.dns.service import sync_names
 from rocks.network.free_addresses import next_addresses
 from rocks.network.interfaces import InterfaceParameters, add_interface, existing_subnet
-from rocks.storage.volumes.roles import FRONTEND_APPLIANCE
+from rocks.storage.volumes.settings import FRONTEND_APPLIANCE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""Which distribution the frontend serves to a host: what `rocks create distro` has built in the folder of the site."""
+"""Which distribution a host gets, and the frontend itself: what `rocks create distro` has built for the site."""
 
 from __future__ import annotations
 
@@ -39,11 +39,13 @@ class Distributions:
         """What a host gets whose appliance has the distribution `name`; nothing where it is not built for the host."""
         packaging = host.attribute("packaging")
         arch = host.attributes.get("arch") or DEFAULT_ARCHITECTURE
-        if not (_PART.fullmatch(name) and _PART.fullmatch(arch)) or host.name == self._frontend:
+        if not (_PART.fullmatch(name) and _PART.fullmatch(arch)):
             return ServedDistribution()
         folder = self._folder / name / arch
         if not _index(folder, name, packaging).is_file():
             return ServedDistribution()
+        if host.name == self._frontend:
+            return ServedDistribution(own_folder=str(folder.absolute()))
         server = host.attribute(INSTALL_HOST) or self._address
         if not _PART.fullmatch(server):
             return ServedDistribution(

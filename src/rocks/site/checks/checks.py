@@ -42,7 +42,7 @@ from rocks.site.certificates import NOT_ALLOWED, list_certificates
 from rocks.site.checks.installation import check_rolls, check_services
 from rocks.site.overview_rules import doubt_concerns, host_concerns
 from rocks.site.restore import unfinished_restore
-from rocks.storage.broker.checks import check_broker
+from rocks.storage.broker.broker import check_broker
 from rocks.storage.volumes.nodes import is_storage_used, storage_nodes
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from rocks.network.dns.changes import has_name_service, name_folder
 from rocks.network.dns.name_server import named_process
 from rocks.network.dns.service import outdated_files
 from rocks.site.checks.installation import check_services
-from rocks.storage.broker.checks import check_broker
+from rocks.storage.broker.broker import check_broker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from rocks.core.dataclasses import dataclass
-from rocks.storage.wire import queues
+from rocks.storage.wire import names
 
 TAG = "img-storage"
 """Tag of the users that this system manages; others are never changed."""
@@ -33,15 +33,15 @@ _CHANNELS_OF_USER = 128
 _HEARTBEAT_SECONDS = 30
 
 _MAY_WRITE_TO = {
-    queues.FRONTEND: (queues.NAS, queues.HOST),
-    queues.NAS: (queues.HOST, "reply"),
-    queues.HOST: (queues.NAS, "reply"),
+    names.FRONTEND: (names.NAS, names.HOST),
+    names.NAS: (names.HOST, "reply"),
+    names.HOST: (names.NAS, "reply"),
 }
 
 
 @dataclass(frozen=True)
 class BrokerNode:
-    """A node with a certificate, and its roles, of those in `rocks.storage.wire.queues`."""
+    """A node with a certificate, and its roles, of those in `rocks.storage.wire.names`."""
 
     name: str
     roles: frozenset[str]
@@ -56,7 +56,7 @@ class BrokerPlace:
     """
 
     addresses: tuple[str, ...]
-    port: int = queues.PORT
+    port: int = names.PORT
     pki_folder: str = "/etc/rabbitmq/rocks"
     memory_bytes: int = 512 * 1024 * 1024
     free_disk_bytes: int = 512 * 1024 * 1024
@@ -116,15 +116,15 @@ def definitions(nodes: Iterable[BrokerNode]) -> str:
     """
     users = sorted(nodes, key=lambda node: node.name)
     everything = {
-        "vhosts": [{"name": queues.VIRTUAL_HOST}],
+        "vhosts": [{"name": names.VIRTUAL_HOST}],
         "users": [_user(node) for node in users],
         "permissions": [_permissions(node) for node in users],
         "topic_permissions": [_topic_permissions(node) for node in users],
-        "exchanges": [_exchange(queues.EXCHANGE, "topic"), _exchange(queues.DEAD_EXCHANGE, "fanout")],
+        "exchanges": [_exchange(names.EXCHANGE, "topic"), _exchange(names.DEAD_EXCHANGE, "fanout")],
         "queues": [
             {
-                "name": queues.DEAD_QUEUE,
-                "vhost": queues.VIRTUAL_HOST,
+                "name": names.DEAD_QUEUE,
+                "vhost": names.VIRTUAL_HOST,
                 "durable": True,
                 "auto_delete": False,
                 "arguments": {"x-queue-type": "quorum"},
@@ -150,10 +150,10 @@ def _user(node: BrokerNode) -> dict[str, Any]:
 def _permissions(node: BrokerNode) -> dict[str, Any]:
     own = _own_queues(node)
     # To bind a queue, a user needs write access to it and read access to the exchange.
-    with_exchange = _any_of([*own, re.escape(queues.EXCHANGE)])
+    with_exchange = _any_of([*own, re.escape(names.EXCHANGE)])
     return {
         "user": node.name,
-        "vhost": queues.VIRTUAL_HOST,
+        "vhost": names.VIRTUAL_HOST,
         "configure": _any_of(own),
         "write": with_exchange,
         "read": with_exchange,
@@ -166,8 +166,8 @@ def _topic_permissions(node: BrokerNode) -> dict[str, Any]:
     write = f"^img-storage\\.({'|'.join(kinds)})\\." if kinds else "^$"
     return {
         "user": node.name,
-        "vhost": queues.VIRTUAL_HOST,
-        "exchange": queues.EXCHANGE,
+        "vhost": names.VIRTUAL_HOST,
+        "exchange": names.EXCHANGE,
         "write": write,
         "read": _any_of(_own_queues(node)),
     }
@@ -175,8 +175,8 @@ def _topic_permissions(node: BrokerNode) -> dict[str, Any]:
 
 def _own_queues(node: BrokerNode) -> list[str]:
     name = re.escape(node.name)
-    own = [rf"img-storage\.{role}\.{name}" for role in (queues.NAS, queues.HOST) if role in node.roles]
-    if queues.FRONTEND in node.roles:
+    own = [rf"img-storage\.{role}\.{name}" for role in (names.NAS, names.HOST) if role in node.roles]
+    if names.FRONTEND in node.roles:
         own.append(rf"img-storage\.reply\.{name}\.[0-9a-f]{{32}}")
     return own
 
@@ -188,7 +188,7 @@ def _any_of(expressions: Sequence[str]) -> str:
 def _exchange(name: str, kind: str) -> dict[str, Any]:
     return {
         "name": name,
-        "vhost": queues.VIRTUAL_HOST,
+        "vhost": names.VIRTUAL_HOST,
         "type": kind,
         "durable": True,
         "auto_delete": False,
@@ -199,9 +199,9 @@ def _exchange(name: str, kind: str) -> dict[str, Any]:
 
 def _dead_binding() -> dict[str, Any]:
     return {
-        "source": queues.DEAD_EXCHANGE,
-        "vhost": queues.VIRTUAL_HOST,
-        "destination": queues.DEAD_QUEUE,
+        "source": names.DEAD_EXCHANGE,
+        "vhost": names.VIRTUAL_HOST,
+        "destination": names.DEAD_QUEUE,
         "destination_type": "queue",
         "routing_key": "",
         "arguments": {},
@@ -215,7 +215,7 @@ def _policies() -> list[dict[str, Any]]:
         "max-length-bytes": LONGEST_QUEUE_BYTES,
         "overflow": "reject-publish",
         "delivery-limit": MAX_DELIVERIES,
-        "dead-letter-exchange": queues.DEAD_EXCHANGE,
+        "dead-letter-exchange": names.DEAD_EXCHANGE,
         "dead-letter-strategy": "at-least-once",
     }
     dead = {
@@ -228,13 +228,13 @@ def _policies() -> list[dict[str, Any]]:
     replies = {"max-length": 1_000, "max-length-bytes": 16 * 1024 * 1024, "overflow": "drop-head"}
     policies = (
         ("img-storage-requests", r"^img-storage\.(nas|host)\.", requests),
-        ("img-storage-dead", f"^{re.escape(queues.DEAD_QUEUE)}$", dead),
+        ("img-storage-dead", f"^{re.escape(names.DEAD_QUEUE)}$", dead),
         ("img-storage-replies", r"^img-storage\.reply\.", replies),
     )
     return [
         {
             "name": name,
-            "vhost": queues.VIRTUAL_HOST,
+            "vhost": names.VIRTUAL_HOST,
             "pattern": pattern,
             "apply-to": "queues",
             "definition": definition,

@@ -12,14 +12,17 @@ sender of a message is the user that the broker authenticated by certificate.
 from rocks.storage.bus.asker import Asker, NoAnswerError, Question
 from rocks.storage.bus.link import (
     BrokerAwayError,
+    BusSettings,
+    Delivery,
+    Kind,
+    Message,
     NotYetThereError,
     QueueFullError,
     RefusedError,
     UndeliveredError,
+    new_message_id,
 )
-from rocks.storage.bus.messages import Delivery, Kind, Message, new_message_id
 from rocks.storage.bus.service import Bus
-from rocks.storage.bus.settings import BusSettings
 
 __all__ = [
     "Asker",

@@ -12,18 +12,20 @@ from rocks.core import clock
 from rocks.core.clock import Deadline, wait_seconds
 from rocks.core.dataclasses import dataclass
 from rocks.core.errors import BusyError, RocksError
-from rocks.storage.bus.backoff import Backoff
-from rocks.storage.bus.link import BrokerAwayError, Link, UndeliveredError
-from rocks.storage.bus.messages import (
+from rocks.storage.bus.link import (
+    Backoff,
+    BrokerAwayError,
+    BusSettings,
     Delivery,
     InvalidMessageError,
     Kind,
+    Link,
     Message,
+    UndeliveredError,
     new_message_id,
     read_delivery,
 )
-from rocks.storage.bus.settings import BusSettings
-from rocks.storage.wire import queues
+from rocks.storage.wire import names
 
 SILENT_SECONDS = 10.0
 """After which a command that waits for such an answer says so."""
@@ -114,7 +116,7 @@ class Asker:
             yield (
                 key,
                 NoAnswerError(
-                    f"{queues.queue_node(question.to)} has not answered within {deadline_seconds:g} s; "
+                    f"{names.queue_node(question.to)} has not answered within {deadline_seconds:g} s; "
                     f"operation {question.message_id} may still be in progress there"
                 ),
             )
@@ -122,7 +124,7 @@ class Asker:
     def _connect(self) -> None:
         link = Link(self._settings)
         link.open()
-        self._queue = queues.reply_queue(self._settings.node, secrets.token_hex(16))
+        self._queue = names.reply_queue(self._settings.node, secrets.token_hex(16))
         self._received.clear()
         link.create_reply_queue(self._queue)
         link.consume(self._queue, _PREFETCH, self._received.append)
@@ -189,7 +191,7 @@ class Asker:
 
 
 def _report_silent(open_ones: Iterable[Question], seconds: float) -> None:
-    for node in sorted({queues.queue_node(one.to) or one.to for one in open_ones if one.at_once}):
+    for node in sorted({names.queue_node(one.to) or one.to for one in open_ones if one.at_once}):
         _log.warning("%s has not answered for %g s; waiting up to %g s", node, SILENT_SECONDS, seconds)
 
 
@@ -202,7 +204,7 @@ def _answered(message: Any, open_ones: Mapping[str, Question]) -> Optional[Tuple
         return None
     for key, question in open_ones.items():
         if question.message_id == delivery.correlation_id:
-            if delivery.sender == queues.queue_node(question.to):
+            if delivery.sender == names.queue_node(question.to):
                 return key, delivery
             _log.warning("an answer of %s to a request to %s is discarded", delivery.sender, question.to)
     return None

@@ -1,23 +1,229 @@
-"""One connection to the broker, for one thread: connect, make a queue, read, send with confirmation.
-
-Every fault of the connection becomes BrokerAwayError, and closes the link; make another one.
-"""
+"""One connection to the message broker: settings of the node, messages as sent and received, TLS, the link."""
 
 from __future__ import annotations
 
 import contextlib
+import enum
+import random
 import socket
 import ssl
+import uuid
+from dataclasses import field
 from typing import Any, Callable, Iterator, Optional
 
 import amqp
+from amqp.transport import SSLTransport
 
 from rocks.core import clock
+from rocks.core.dataclasses import dataclass
 from rocks.core.errors import BusyError, HostError, ToolError
-from rocks.storage.bus import secure
-from rocks.storage.bus.messages import CONTENT_TYPE, Message
-from rocks.storage.bus.settings import BusSettings
-from rocks.storage.wire import queues
+from rocks.storage.wire import names
+
+
+@dataclass(frozen=True)
+class BusSettings:
+    """How a node reaches the broker.
+
+    `node` is the name in this node's certificate, by which the broker identifies it. `address` is the broker's
+    address, `server_name` the name in the broker's certificate (the address when None). `pair_file` has this node's
+    certificate and key, `authority_file` the authority's certificate; both PEM. `connect_deadline_seconds` bounds
+    each step of connecting, `confirm_deadline_seconds` the wait for the confirmation of a message.
+    """
+
+    node: str
+    address: str
+    port: int = names.PORT
+    server_name: Optional[str] = None
+    pair_file: str = "/etc/rocks/pki/node.pem"
+    authority_file: str = "/etc/rocks/pki/ca.crt"
+    virtual_host: str = names.VIRTUAL_HOST
+    heartbeat_seconds: int = 30
+    connect_deadline_seconds: float = 10.0
+    confirm_deadline_seconds: float = 13.0
+
+
+# --- messages as sent and as received, and the check of a received one before any handler reads it -----------------
+
+
+LARGEST_BODY_BYTES = 1024 * 1024
+CONTENT_TYPE = "application/json"
+
+
+class Kind(enum.Enum):
+    """The kind of a message, seen from the requester; on the wire the property `type`."""
+
+    REQUEST = "request"
+    REPLY = "reply"
+
+
+def new_message_id() -> str:
+    """A unique id for a message."""
+    return str(uuid.uuid4())
+
+
+@dataclass(frozen=True)
+class Message:
+    """A message to a queue (`rocks.storage.wire.names` has the names).
+
+    `correlation_id` is the `message_id` of the request that is answered; `reply_to` the queue for answers, one of
+    the sender's own.
+    """
+
+    to: str
+    body: bytes
+    kind: Kind = Kind.REQUEST
+    message_id: str = field(default_factory=new_message_id)
+    correlation_id: Optional[str] = None
+    reply_to: Optional[str] = None
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """A received message. `sender` is the node that the broker authenticated; `reply_to` is one of its own queues."""
+
+    sender: str
+    body: bytes
+    message_id: str
+    correlation_id: Optional[str]
+    reply_to: Optional[str]
+    kind: Kind
+
+
+class InvalidMessageError(Exception):
+    """A message that no handler may read; the text is the reason."""
+
+
+def read_delivery(message: Any) -> Delivery:
+    """The received message, from that of the library. InvalidMessageError when a property is missing or wrong.
+
+    The broker checks a `user_id` against the certificate, but accepts messages without one.
+    """
+    properties = message.properties
+    sender = properties.get("user_id")
+    if not sender:
+        raise InvalidMessageError("it has no user_id")
+    message_id = properties.get("message_id")
+    if not message_id:
+        raise InvalidMessageError(f"{sender} sent it without a message_id")
+    reply_to = properties.get("reply_to") or None
+    if reply_to is not None and not names.is_own_queue(reply_to, sender):
+        raise InvalidMessageError(f"{sender} requests an answer to {reply_to}, which is not its queue")
+    try:
+        kind = Kind(properties.get("type"))
+    except ValueError:
+        raise InvalidMessageError(f"{sender} sent the unknown type {properties.get('type')!r}") from None
+    body = message.body.encode("utf-8") if isinstance(message.body, str) else bytes(message.body)
+    if len(body) > LARGEST_BODY_BYTES:
+        raise InvalidMessageError(
+            f"{sender} sent {len(body)} bytes; at most {LARGEST_BODY_BYTES} are allowed"
+        )
+    correlation_id = properties.get("correlation_id") or None
+    return Delivery(sender, body, message_id, correlation_id, reply_to, kind)
+
+
+# --- how long to wait before the next attempt: longer each time, different for each client -------------------------
+
+
+class Backoff:
+    """Seconds to wait: `first`, doubled each time up to `longest`, each shortened at random.
+
+    So a hundred hosts do not reconnect at the same moment.
+    """
+
+    def __init__(self, first: float = 0.5, longest: float = 30.0) -> None:
+        self._first = self._next = first
+        self._longest = longest
+
+    def reset(self) -> None:
+        """The attempt succeeded: the next wait is `first`."""
+        self._next = self._first
+
+    def next_seconds(self) -> float:
+        """Seconds to wait before the next attempt."""
+        seconds = self._next
+        self._next = min(self._longest, seconds * 2)
+        return seconds * random.uniform(0.7, 1.0)
+
+
+# --- TLS connections of py-amqp to RabbitMQ: the site's authority only, the node's certificate, always a deadline ---
+# py-amqp is used directly. kombu was refused: a command must know whether a request was confirmed, returned or
+# lost before it connects again, so reconnection is our own work, and kombu would pass all else through. Its
+# transport in memory has neither the quorum queues nor the rights that tests must prove.
+
+
+def connect(settings: BusSettings) -> Any:
+    """An open connection of py-amqp. Raises the errors of the library, `ssl` and `socket`."""
+    connection = _SecureConnection(
+        host=f"{settings.address}:{settings.port}",
+        virtual_host=settings.virtual_host,
+        login_method="EXTERNAL",
+        ssl={"settings": settings},
+        connect_timeout=settings.connect_deadline_seconds,
+        heartbeat=settings.heartbeat_seconds,
+        confirm_publish=True,
+        client_properties={"connection_name": f"rocks img-storage on {settings.node}"},
+        # py-amqp aborts a broken link after 1 s without an acknowledgement from the far kernel
+        socket_settings={socket.TCP_USER_TIMEOUT: settings.heartbeat_seconds * 1000},
+    )
+    connection.connect()
+    return connection
+
+
+def tls_context(settings: BusSettings) -> ssl.SSLContext:
+    """TLS 1.2 or later; the broker needs a certificate of the site's authority for its name."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_verify_locations(settings.authority_file)
+    context.load_cert_chain(settings.pair_file)
+    return context
+
+
+class _SecureSocket(SSLTransport):  # type: ignore[misc]  # py-amqp has no types
+    def _setup_transport(self) -> None:
+        # py-amqp 5.1 waits for ever for the handshake of a broker that is stopped
+        self.sock.settimeout(self.connect_timeout)
+        super()._setup_transport()
+        self.sock.settimeout(None)
+        # without it the library spins, possibly for ever, where a read of a TLS connection would block
+        self.raise_on_initial_eintr = True
+
+    def _wrap_socket(self, sock: socket.socket, settings: BusSettings) -> ssl.SSLSocket:
+        return tls_context(settings).wrap_socket(
+            sock,
+            do_handshake_on_connect=False,
+            server_hostname=settings.server_name or settings.address,
+        )
+
+    def _shutdown_transport(self) -> None:
+        """End without TLS's closing message, for which the library would wait for ever; AMQP has its own."""
+
+
+class _SecureConnection(amqp.Connection):  # type: ignore[misc]  # py-amqp has no types
+    # positional, as py-amqp 5.1 and 5.4 both call it
+    def Transport(  # noqa: N802 - the library's name
+        self,
+        host: str,
+        connect_timeout: Any,
+        ssl: Any = False,
+        read_timeout: Any = None,
+        write_timeout: Any = None,
+        socket_settings: Any = None,
+        **more: Any,
+    ) -> _SecureSocket:
+        return _SecureSocket(
+            host,
+            connect_timeout=connect_timeout,
+            ssl=ssl,
+            read_timeout=read_timeout,
+            write_timeout=write_timeout,
+            socket_settings=socket_settings,
+            **more,
+        )
+
+
+# --- one connection, for one thread: connect, make a queue, read, send with confirmation ---------------------------
+# Every fault of the connection becomes BrokerAwayError, and closes the link; make another one.
+
 
 _PERSISTENT = 2
 _NEW_QUEUE_SECONDS = 1.5
@@ -82,7 +288,7 @@ class Link:
         settings = self._settings
         place = f"the message broker at {settings.address} port {settings.port}"
         try:
-            self._connection = secure.connect(settings)
+            self._connection = connect(settings)
             self._open_sending()
         except ssl.SSLCertVerificationError as error:
             self.close()
@@ -138,7 +344,7 @@ class Link:
         try:
             self._sending.basic_publish(
                 self._as_amqp(message),
-                exchange=queues.EXCHANGE,
+                exchange=names.EXCHANGE,
                 routing_key=message.to,
                 mandatory=True,
                 timeout=self._read_seconds(self._settings.confirm_deadline_seconds),
@@ -167,13 +373,13 @@ class Link:
                 )
             clock.wait_seconds(_NEW_QUEUE_SECONDS)
         with self._reading_channel() as channel:
-            channel.queue_bind(queue, queues.EXCHANGE, routing_key=queue)
+            channel.queue_bind(queue, names.EXCHANGE, routing_key=queue)
 
     def create_reply_queue(self, queue: str) -> None:
         """Make a queue that ends with this connection."""
         with self._reading_channel() as channel:
             channel.queue_declare(queue, exclusive=True, auto_delete=True)
-            channel.queue_bind(queue, queues.EXCHANGE, routing_key=queue)
+            channel.queue_bind(queue, names.EXCHANGE, routing_key=queue)
 
     def consume(self, queue: str, prefetch: int, received: Callable[[Any], None]) -> None:
         """From now on `read` calls `received` with each message; at most `prefetch` are unacknowledged at a time."""

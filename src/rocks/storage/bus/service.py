@@ -20,10 +20,18 @@ from typing import Any, Callable, Deque, List, Optional, Tuple
 from rocks.core.clock import monotonic_seconds
 from rocks.core.dataclasses import dataclass
 from rocks.core.errors import BugError, BusyError, RocksError
-from rocks.storage.bus.backoff import Backoff
-from rocks.storage.bus.link import BrokerAwayError, Link, NotYetThereError, UndeliveredError
-from rocks.storage.bus.messages import Delivery, InvalidMessageError, Message, read_delivery
-from rocks.storage.bus.settings import BusSettings
+from rocks.storage.bus.link import (
+    Backoff,
+    BrokerAwayError,
+    BusSettings,
+    Delivery,
+    InvalidMessageError,
+    Link,
+    Message,
+    NotYetThereError,
+    UndeliveredError,
+    read_delivery,
+)
 
 _log = logging.getLogger(__name__)
 

@@ -2,11 +2,10 @@
 
 `broker_settings`  how the frontend reaches the broker
 `StorageClient`    one connection for any number of requests
-`questions`        the requests, and the types of their answers
+`asking`           the requests, and the types of their answers
 `listing`          answers as rows for people and tools
 """
 
-from rocks.storage.client.asking import StorageClient, Watcher, broker_settings
-from rocks.storage.client.questions import Query
+from rocks.storage.client.asking import Query, StorageClient, Watcher, broker_settings
 
 __all__ = ["StorageClient", "Query", "Watcher", "broker_settings"]

@@ -1,13 +1,28 @@
-"""Sends requests to daemons and waits for the answers: many at once, each with its own answer or error."""
+"""Requests to NASes and hosts: each function makes a query, and `StorageClient` sends many at once."""
 
 from __future__ import annotations
 
 import os
-from typing import Any, Callable, Dict, List, Mapping, Optional, Protocol, TypeVar, Union
+from typing import (
+    Any,
+    Callable,
+    Dict,
+    Generic,
+    List,
+    Mapping,
+    Optional,
+    Protocol,
+    Tuple,
+    Type,
+    TypeVar,
+    Union,
+)
 
 from rocks.core import dry_run
 from rocks.core.clock import Deadline, utc_now, wait_seconds
-from rocks.core.errors import HostError, IncoherentError, RocksError, StateError, UserError
+from rocks.core.dataclasses import dataclass
+from rocks.core.errors import BugError, HostError, IncoherentError, RocksError, StateError, UserError
+from rocks.core.units import size_text
 from rocks.storage.bus import (
     Asker,
     BrokerAwayError,
@@ -18,14 +33,208 @@ from rocks.storage.bus import (
     UndeliveredError,
 )
 from rocks.storage.client.listing import progress_line
-from rocks.storage.client.questions import Query, operations_of
-from rocks.storage.wire import queues
+from rocks.storage.wire import names
+from rocks.storage.wire import requests as wire
 from rocks.storage.wire.messages import read_message, success_of, write_request
+from rocks.storage.wire.names import host_queue, nas_queue
+from rocks.storage.wire.replies import (
+    Fields,
+    HeldRow,
+    ImageAttributes,
+    ImageRow,
+    MadeBase,
+    MadeClones,
+    MadeVolume,
+    OperationRow,
+    SnapshotsOfImage,
+    read_rows,
+)
+from rocks.storage.wire.requests import action_of
+
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True)
+class Query(Generic[Answer]):
+    """A request to a node's daemon, and how its answer is read.
+
+    `follow` makes, from an answer that may be a part only, the query for all of it; None when it was complete.
+    """
+
+    node: str
+    request: wire.Asks[Any]
+    read: Callable[[Fields], Answer]
+    follow: Optional[Callable[[Fields], Optional[Query[Answer]]]] = None
+
+    @property
+    def queue(self) -> str:
+        """The daemon's queue."""
+        is_nas = action_of(self.request).role == "nas"
+        return nas_queue(self.node) if is_nas else host_queue(self.node)
+
+    @property
+    def is_reading(self) -> bool:
+        """Whether it changes nothing."""
+        return action_of(self.request).effect == "reads"
+
+    @property
+    def zvol(self) -> str:
+        """The image concerned; '' without one."""
+        return str(getattr(self.request, "zvol", ""))
+
+
+def question(node: str, request: wire.Asks[Answer]) -> Query[Answer]:
+    """A request, with the answer that the table of actions declares."""
+    return Query(node, request, action_of(request).read)
+
+
+# --- of a NAS ------------------------------------------------------------------------------------------------------
+
+
+def images_of(nas: str) -> Query[Tuple[ImageRow, ...]]:
+    """All images, in as many messages as needed."""
+    return _images_behind(nas, ())
+
+
+def _images_behind(nas: str, known: Tuple[ImageRow, ...]) -> Query[Tuple[ImageRow, ...]]:
+    """All images; the first ones are known."""
+
+    def read(fields: Fields) -> Tuple[ImageRow, ...]:
+        return known + read_rows(ImageRow, fields)
+
+    def follow(fields: Fields) -> Optional[Query[Tuple[ImageRow, ...]]]:
+        rows = read(fields)
+        return _images_behind(nas, rows) if fields.get("more") is True and len(rows) > len(known) else None
+
+    return Query(nas, wire.ListZvols(known[-1].zvol if known else ""), read, follow)
+
+
+def operations_of(nas: str) -> Query[Tuple[OperationRow, ...]]:
+    """Operations in progress."""
+    return question(nas, wire.ListOperations())
+
+
+def snapshots_of(nas: str, zvol: str) -> Query[SnapshotsOfImage]:
+    """Snapshots of an image."""
+    return question(nas, wire.ListSnapshots(zvol))
+
+
+def unmap_image(nas: str, zvol: str) -> Query[None]:
+    """Unmap it, and write its changes back."""
+    return question(nas, wire.UnmapZvol(zvol))
+
+
+def cancel_image(nas: str, zvol: str) -> Query[None]:
+    """Undo a map or a move in progress, or cancel a waiting unmap."""
+    return question(nas, wire.CancelZvol(zvol))
+
+
+# --- of a host -----------------------------------------------------------------------------------------------------
+
+
+def initiator_of(host: str) -> Query[str]:
+    """Its iSCSI name."""
+    return question(host, wire.ListInitiator())
+
+
+# --- in a dry run: whether image storage would refuse the change, which is printed ---------------------------------
+
+
+Ask = Callable[[Query[Any]], Any]
+"""Sends a question and returns the answer; raises the error."""
+
+_STEPS: Dict[Type[Any], Callable[[Any], str]] = {
+    wire.MapZvol: lambda it: (
+        f"map the image {it.zvol} to {it.remotehost}" + (", and copy it there" if it.sync else "")
+    ),
+    wire.AddZvol: lambda it: (
+        f"make the volume {it.zpool}/{it.zvol}" + (f" from {it.origin}" if it.origin else "")
+    ),
+    wire.AddBase: lambda it: f"store the image {it.image} in {it.zpool}, unless it is there",
+    wire.CloneZvols: lambda it: (
+        f"make these volumes of {it.zpool} as clones, unless they exist: "
+        + ", ".join(clone.zvol for clone in it.clones)
+    ),
+    wire.FreezeZvols: lambda it: f"have a snapshot of {', '.join(it.zvols)} in {it.zpool}",
+    wire.UnmapZvol: lambda it: f"unmap the image {it.zvol}, and write its changes back",
+    wire.DelZvol: lambda it: f"destroy the image {it.zvol}" + _grace(it.grace_seconds),
+    wire.UndeleteZvol: lambda it: f"restore the removed image {it.zvol}",
+    wire.AcceptZvol: lambda it: f"expect the image {it.zvol} of {it.source} in {it.zpool}",
+    wire.MoveZvol: lambda it: f"move the image {it.zvol} to {it.nas}",
+    wire.GrowZvol: lambda it: f"give the image {it.zvol} the size {size_text(it.size_bytes)}",
+    wire.SetZvolAttrs: lambda it: f"set {_names(dict(it.changes))} of the image {it.zvol}",
+    wire.SetAttrs: lambda it: f"set {_names(dict(it.attrs))}",
+    wire.DelAttrs: lambda it: f"remove the attribute {', '.join(it.attrs)}",
+    wire.PullZvol: lambda it: f"write the changes of the image {it.zvol} back",
+    wire.CancelZvol: lambda it: f"cancel what is in progress for the image {it.zvol}",
+    wire.RetryZvol: lambda it: f"retry the blocked image {it.zvol}",
+    wire.AbandonZvol: lambda it: f"discard the changes of the image {it.zvol} that only its host has",
+    wire.RestoreZvol: lambda it: f"make the snapshot {it.snapshot} the content of {it.zvol}",
+    wire.HoldSnapshot: lambda it: (
+        f"complete the snapshot of the image {it.zvol}"
+        if it.guid
+        else f"have a snapshot of the image {it.zvol}, and hold it"
+    ),
+    wire.ReleaseSnapshot: lambda it: f"release the snapshot {it.snapshot} of the image {it.zvol}",
+    wire.DelCopy: lambda it: f"destroy the copy {it.volume}",
+}
+
+_UNCHECKED = (wire.MapZvol, wire.CloneZvols, wire.FreezeZvols, wire.DelCopy)
+"""What may need an earlier step of the same dry run, which the NAS does not know; and what only a host knows."""
+
+
+def dry_answer(query: Query[Any], ask: Ask) -> Any:
+    """The answer to a request that changes something, as if it had succeeded; `ask` sends a question.
+
+    The error with which the NAS would refuse the request; UnknownReplyError where what follows depends on the change.
+    """
+    request = query.request
+    step = _STEPS.get(type(request))
+    if step is None:
+        raise BugError(f"a dry run does not know the request {type(request).__name__}; please report this")
+    is_completion = isinstance(request, wire.HoldSnapshot) and request.guid  # of a snapshot that is not made
+    if not isinstance(request, _UNCHECKED) and not is_completion:
+        ask(question(query.node, wire.CheckRequest(write_request(request).decode())))
+    dry_run.would(query.node, step(request))
+    return _answer(query.node, request)
+
+
+def _answer(node: str, request: Any) -> Any:
+    if isinstance(request, wire.MapZvol):
+        device = f"/dev/mapper/{request.zvol}"
+        dry_run.assume_device(request.remotehost, device)
+        return device
+    if isinstance(request, wire.AddZvol):
+        if request.importing:
+            raise dry_run.unknown(node, f"the transfer of the content of {request.zvol}")
+        return MadeVolume("0", request.size_bytes)
+    if isinstance(request, wire.AddBase):
+        return MadeBase("0", request.size_bytes, complete=True)
+    if isinstance(request, wire.CloneZvols):
+        return MadeClones(tuple(clone.zvol for clone in request.clones), (), ())
+    if isinstance(request, wire.FreezeZvols):
+        return dict.fromkeys(request.zvols, "SNAPSHOT")
+    if isinstance(request, wire.HoldSnapshot):
+        return HeldRow("SNAPSHOT", "0")
+    if isinstance(request, wire.SetZvolAttrs):
+        return ImageAttributes(request.zvol, persistent=dict(request.changes).get("persistent") != "no")
+    return {} if isinstance(request, (wire.SetAttrs, wire.DelAttrs)) else None
+
+
+def _names(values: Mapping[str, Optional[str]]) -> str:
+    return ", ".join(f"{name}={value if value is not None else 'none'}" for name, value in values.items())
+
+
+def _grace(seconds: int) -> str:
+    return f" in {seconds // 3600} hours" if seconds else ""
+
+
+# --- send requests and wait for the answers: many at once, each with its own answer or error -----------------------
+
 
 QUICK_SECONDS = 20.0
 """How long a command waits for what a daemon answers at once."""
 
-Answer = TypeVar("Answer")
 Answers = Dict[str, Union[Answer, RocksError]]
 
 _LOOK_SECONDS = 2.0
@@ -77,7 +286,7 @@ class StorageClient:
     ) -> Answers[Answer]:
         """Key → the answer to its request, or its error; all are sent at once.
 
-        Only errors of the broker are raised, since they concern all requests. In a dry run, see `dry_requests`.
+        Only errors of the broker are raised, since they concern all requests. In a dry run, see `dry_answer`.
         """
         if dry_run.is_on():
             return self._ask_in_dry_run(queries, deadline_seconds)
@@ -87,7 +296,6 @@ class StorageClient:
         self, queries: Mapping[str, Query[Answer]], deadline_seconds: Optional[float]
     ) -> Answers[Answer]:
         """The answers to questions; what changes something is not sent."""
-        from rocks.storage.client.dry_requests import dry_answer
 
         def ask(question: Query[Any]) -> Any:
             with dry_run.question():
@@ -255,7 +463,7 @@ def _why_no_queue(query: Query[Any]) -> str:
     The frontend is a host of images only where an attribute says so: tools that prepare images need that.
     """
     node = query.node
-    is_nas = query.queue == queues.nas_queue(node)
+    is_nas = query.queue == names.nas_queue(node)
     frontend = f"vm-container; the frontend after rocks set host attr {node} img_storage_vm true"
     usual = "NASes (nas)" if is_nas else f"VM containers ({frontend})"
     return (
@@ -308,7 +516,7 @@ def broker_settings(
         )
     if not os.access(pair, os.R_OK):
         raise UserError(f"only root may send requests about images: this user cannot read {pair}")
-    port = environment.get("ROCKS_BROKER_PORT") or str(queues.PORT)
+    port = environment.get("ROCKS_BROKER_PORT") or str(names.PORT)
     if not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
         raise UserError(f'ROCKS_BROKER_PORT is "{port}"; a port is a number from 1 to 65535')
     elsewhere = environment.get("ROCKS_BROKER_ADDRESS")

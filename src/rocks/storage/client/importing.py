@@ -12,8 +12,7 @@ from rocks.core.clock import monotonic_seconds
 from rocks.core.errors import IncoherentError, UserError
 from rocks.core.image_blocks import data_blocks
 from rocks.storage import limits
-from rocks.storage.stream.frames import FrameWriter
-from rocks.storage.stream.lines import Opening, receive_line, send_line, write_opening
+from rocks.storage.stream.frames import FrameWriter, Opening, receive_line, send_line, write_opening
 from rocks.storage.stream.pace import Meter, Progress
 from rocks.storage.stream.transport import connect
 

@@ -22,8 +22,8 @@ import threading
 import time
 from typing import List
 
-from rocks.storage.device_mapper.device_nodes import COOKIE
 from rocks.storage.device_mapper.ioctl import (
+    COOKIE,
     DEV_SUSPEND,
     SKIP_LOCKFS_FLAG,
     STATUS_TABLE_FLAG,

@@ -10,9 +10,9 @@ from rocks.machine.host.libvirt.domains import Domains
 from rocks.storage.daemon import Settings, run_daemon
 from rocks.storage.device_mapper.dm_devices import DmDevices
 from rocks.storage.host.service import Devices, HostService
-from rocks.storage.iscsi_initiator.sessions import Sessions
-from rocks.storage.zfs.command_line import ZfsCommandLine
-from rocks.storage.zfs.driver import PoolDriver
+from rocks.storage.iscsi.initiator import Sessions
+from rocks.storage.zfs.pool import PoolDriver
+from rocks.storage.zfs.tool import ZfsCommandLine
 
 
 def main(arguments: Sequence[str]) -> int:

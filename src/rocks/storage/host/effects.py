@@ -1,6 +1,6 @@
 """The effects of a host, as data. An effect reads the state and changes it where necessary; repeating it is harmless.
 
-`sequences` orders them, `copy_handlers` and `device_handlers` perform them.
+`sequences` orders them, `copies` and `devices` perform them.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Optional, Tuple
 
 from rocks.core.dataclasses import dataclass
-from rocks.storage.life.facts import Stage
+from rocks.storage.image.image import Stage
 
 
 class HostEffect:

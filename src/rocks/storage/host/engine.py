@@ -1,4 +1,4 @@
-"""Requests of NASes: recorded, performed effect by effect, answered. No thread of its own: `host.workers` calls it.
+"""Requests of NASes: recorded, performed effect by effect, answered; by one worker per image.
 
 A request is journalled before its first effect and its answer is stored after the last. After a crash the open request
 begins again from the stage that is stored by then.
@@ -6,12 +6,16 @@ begins again from the stage that is stored by then.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Set, Tuple
 
-from rocks.core.clock import utc_now
+from rocks.core.clock import Deadline, monotonic_seconds, utc_now, wait_seconds
 from rocks.core.dataclasses import dataclass
 from rocks.core.errors import (
     BugError,
@@ -23,8 +27,8 @@ from rocks.core.errors import (
     StateError,
 )
 from rocks.core.files import file_error
-from rocks.fleet.wire.codec import encode
-from rocks.storage.host.crash_rules import rebuild_effects
+from rocks.fleet.wire.codec import decode_lenient, encode
+from rocks.storage.bus.link import Backoff
 from rocks.storage.host.effects import (
     EnsureDeviceGone,
     EnsureSessionGone,
@@ -33,16 +37,96 @@ from rocks.storage.host.effects import (
     RecordStage,
     RequireUnused,
 )
-from rocks.storage.host.granted_image import GrantedImage, granted_image
-from rocks.storage.host.request_messages import digest_of, image_id_of, numbers_of, request_of
-from rocks.storage.host.sequences import sequence_for
-from rocks.storage.life.facts import NOTHING, Facts, Stage, laid_over
-from rocks.storage.life.host_image import HostImage, check_order, number_is_used
-from rocks.storage.life.image import Rejection
-from rocks.storage.life.requests import DetachDevice, DropMap, HostRequest, LookAtCopy
+from rocks.storage.host.sequences import rebuild_effects, sequence_for
+from rocks.storage.image.effects import DetachDevice, DropMap, HostRequest, LookAtCopy
+from rocks.storage.image.image import (
+    NOTHING,
+    Facts,
+    HostImage,
+    Rejection,
+    Stage,
+    check_order,
+    laid_over,
+    number_is_used,
+)
+from rocks.storage.iscsi.names import ChapSecrets
 from rocks.storage.store.host import CopyRecord, HostStore, RequestRecord
 from rocks.storage.wire.messages import HOST_ANSWER, Message, error_fields, read_message, write_message
-from rocks.storage.wire.queues import nas_queue
+from rocks.storage.wire.names import nas_queue
+
+
+class GrantedImage(NamedTuple):
+    """An image that a host has under a grant, and the address of its NAS.
+
+    `volume` is the image's whole name on the NAS. `known` is the host's record, whose stage a rebuild needs.
+    `evictable` maps volumes of unmapped images to the guid of the snapshot that the NAS has of them.
+    """
+
+    image_id: str
+    epoch: int
+    known: HostImage
+    nas: str
+    volume: str
+    address: str
+    portal_port: int
+    stream_port: int
+    chap: Optional[ChapSecrets]
+    evictable: Mapping[str, str] = {}
+
+
+def granted_image(copy: CopyRecord, known: HostImage, epoch: int) -> GrantedImage:
+    """The image of a record, as `known`, for a request of that epoch."""
+    details = copy.details
+    chap = details.get("chap")
+    return GrantedImage(
+        copy.image_id,
+        epoch,
+        known,
+        str(details["nas"]),
+        str(details["volume"]),
+        str(details["address"]),
+        int(details["portal_port"]),
+        int(details["stream_port"]),
+        None if chap is None else decode_lenient(ChapSecrets, chap, "chap"),
+        details.get("evictable") or {},
+    )
+
+
+# --- what the messages of requests say: the request itself, its image and its numbers --------------------------------
+
+
+def image_of(message: Message) -> str:
+    """The image that a request is about. IncoherentError when the message is no request."""
+    return str(request_of(message).zvol)
+
+
+def request_of(message: Message) -> Any:
+    """The request. IncoherentError when the message is none."""
+    return decode_lenient(HostRequest, message.fields.get("request"), "message.request")
+
+
+def digest_of(message: Message) -> str:
+    """What distinguishes the request from another one of its number."""
+    text = json.dumps(message.fields.get("request"), sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def image_id_of(request: RequestRecord) -> str:
+    """The id of the image that it is about."""
+    return request.op_id.rpartition(".")[0]
+
+
+def numbers_of(op_id: str) -> Tuple[int, int]:
+    """Epoch and sequence of a request. IncoherentError without them."""
+    _, _, work_id = op_id.rpartition(".")
+    epoch, _, sequence = work_id.partition("-")
+    if not epoch.isdigit() or not sequence.isdigit():
+        raise IncoherentError(f"the request's number {op_id!r} is invalid")
+    return int(epoch), int(sequence)
+
+
+# --- the engine; it has no thread of its own -------------------------------------------------------------------------
+
 
 _log = logging.getLogger(__name__)
 
@@ -384,3 +468,125 @@ def _seen_by(copy: CopyRecord, message: Message) -> CopyRecord:
         return copy
     former = replace(copy.known, epoch=0, last_epoch=0, last_sequence=0)
     return CopyRecord(message.image_id, former, _details(message, {}))
+
+
+# --- threads that drive the engine: one worker per image, many images at once ----------------------------------------
+
+
+WORKERS = 32
+"""More than the merges and copies at once, each of which occupies a worker; they mostly wait."""
+
+_REBUILD_AGAIN_SECONDS = 2.0
+_LONGEST_PAUSE_SECONDS = 10.0
+"""Between two tries of a rebuild: its guest may wait for the NAS."""
+_POLL_SECONDS = 0.1
+_QUIET_SECONDS = 120.0
+"""A copy of an image with a request within that time is about to be used: it is not evicted."""
+
+
+class HostWorkers:
+    """Calls the engine for every image that has a request or a rebuild, until there is none."""
+
+    def __init__(self, store: HostStore, engine: HostEngine) -> None:
+        self._store = store
+        self._engine = engine
+        self._busy: Set[str] = set()
+        self._again: Set[str] = set()
+        self._lock = threading.Lock()
+        self._asked_at: Dict[str, float] = {}
+        self._pauses: Dict[str, Backoff] = {}
+        self._closing = threading.Event()
+        self._workers = ThreadPoolExecutor(WORKERS, thread_name_prefix="image")
+        self.posted = self._engine.posted
+        """Set when there may be messages to send."""
+
+    def start(self) -> None:
+        """Rebuild every image's devices, then perform the open requests."""
+        for zvol in self._engine.images:
+            self._wake(zvol)
+
+    def wait_until_rebuilt(self, deadline: Deadline) -> None:
+        """Until the rebuild of every image's devices has been tried, so that the next services find the devices."""
+        while self._engine.has_untried and not deadline.passed():
+            wait_seconds(_POLL_SECONDS)
+
+    def take(self, message: Message, sender: str, body: bytes) -> None:
+        """Record a request; a worker performs it. One that this release cannot read is answered by an error."""
+        try:
+            zvol = image_of(message)
+        except IncoherentError as error:
+            self.reject(message, sender, error)
+            return
+        with self._lock:
+            self._asked_at[zvol] = monotonic_seconds()
+        waiting = self._engine.take(message, sender, body)
+        if waiting is not None:
+            self._wake(waiting)
+
+    def reject(self, message: Message, sender: str, error: RocksError) -> None:
+        """Answer a request that another release has sent: its NAS reports the cause, and tries again later."""
+        text = f"this daemon cannot read the request ({error}): install the release of {sender} on this host"
+        self._engine.reject(message, sender, HostError(text))
+
+    @contextmanager
+    def reserved(self, zvol: str) -> Iterator[bool]:
+        """Whether no worker has the image and no request for it has come for a while; none begins in the `with`."""
+        copy = self._store.copy(zvol)
+        with self._lock:
+            is_quiet = monotonic_seconds() - self._asked_at.get(zvol, -_QUIET_SECONDS) >= _QUIET_SECONDS
+            is_unused = copy is None or copy.known.stage == "none"
+            is_idle = is_quiet and is_unused and zvol not in self._busy
+            if is_idle:
+                self._busy.add(zvol)
+        try:
+            yield is_idle
+        finally:
+            if is_idle and self._leave(zvol):
+                self._wake(zvol)
+
+    def close(self) -> None:
+        """Let the requests under way end, and begin no others."""
+        self._closing.set()
+        self._workers.shutdown(wait=True)
+
+    def _wake(self, zvol: str) -> None:
+        with self._lock:
+            if zvol in self._busy:
+                self._again.add(zvol)
+                return
+            if self._closing.is_set():
+                return
+            self._busy.add(zvol)
+        self._workers.submit(self._work_on, zvol)
+
+    def _work_on(self, zvol: str) -> None:
+        try:
+            while self._may_go_on(zvol) and self._engine.step(zvol):
+                pass
+        except Exception:  # noqa: BLE001 - one image's fault must not end the worker of all
+            _log.exception("a fault at %s; please report this", zvol)
+        finally:
+            if self._leave(zvol):
+                self._wake(zvol)
+            elif not self._engine.must_rebuild(zvol):
+                self._pauses.pop(zvol, None)
+            elif not self._closing.is_set():
+                self._wake_later(zvol)
+
+    def _leave(self, zvol: str) -> bool:
+        """Nobody has the image any more; returns whether a worker is to wake."""
+        with self._lock:
+            self._busy.discard(zvol)
+            is_needed = zvol in self._again
+            self._again.discard(zvol)
+            return is_needed
+
+    def _may_go_on(self, zvol: str) -> bool:
+        """A request that has begun ends before the daemon does."""
+        return not self._closing.is_set() or self._engine.is_performing(zvol)
+
+    def _wake_later(self, zvol: str) -> None:
+        pause = self._pauses.setdefault(zvol, Backoff(_REBUILD_AGAIN_SECONDS, _LONGEST_PAUSE_SECONDS))
+        later = threading.Timer(pause.next_seconds(), self._wake, (zvol,))
+        later.daemon = True
+        later.start()

@@ -12,15 +12,13 @@ from dataclasses import replace
 from typing import Collection, Dict, FrozenSet, List, Mapping, Optional, Set, Tuple, TypeVar
 
 from rocks.core.errors import RocksError
-from rocks.storage.host.copy_reports import pool_of_volume
-from rocks.storage.host.retained_copies import RetainedCopy, copies_among, stored_properties
-from rocks.storage.life import names
-from rocks.storage.life.facts import Stage
-from rocks.storage.life.host_image import HostImage
+from rocks.storage.host.retained_copies import RetainedCopy, copies_among, pool_of_volume, stored_properties
+from rocks.storage.image import names
+from rocks.storage.image.image import HostImage, Stage
 from rocks.storage.store.host import CopyRecord, HostStore
-from rocks.storage.zfs.driver import PoolDriver
 from rocks.storage.zfs.facts import VolumeFact
-from rocks.storage.zfs.pool_reads import PoolReads
+from rocks.storage.zfs.pool import PoolDriver
+from rocks.storage.zfs.silent_pools import PoolReads
 
 _log = logging.getLogger(__name__)
 

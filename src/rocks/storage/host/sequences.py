@@ -1,20 +1,18 @@
 """The sequences of a host: from a request and the stage of its image to a fixed order of effects; pure.
 
-After a crash the open request begins again from the stage that is stored by then, so the order matters; what is done
-before it: `crash_rules.py`.
+After a crash the open request begins again from the stage that is stored by then, so the order matters. What is done
+before it, is at the end of this module.
 """
 
 from __future__ import annotations
 
-from typing import Callable, Dict, Type, Union
+from typing import Callable, Dict, Optional, Type, Union
 
 from rocks.storage.host import effects
 from rocks.storage.host.effects import HostEffects
-from rocks.storage.life import requests
-from rocks.storage.life.facts import Stage
-from rocks.storage.life.host_image import HostImage, impossible, other_pool
-from rocks.storage.life.image import Rejection
-from rocks.storage.life.requests import HostRequest
+from rocks.storage.image import effects as requests
+from rocks.storage.image.effects import HostRequest
+from rocks.storage.image.image import HostImage, Rejection, Stage, impossible, other_pool
 
 
 def sequence_for(request: HostRequest, known: HostImage, epoch: int) -> Union[HostEffects, Rejection]:
@@ -254,3 +252,45 @@ _SEQUENCES: Dict[Type[object], Dict[Stage, Callable[..., HostEffects]]] = {
     requests.DiscardChanges: {"none": _discard, "linear": _discard_detached},
 }
 """Request → stage → sequence; a missing stage rejects the request."""
+
+
+# --- after a crash of the daemon, or a reboot: each stage's devices are built again first ----------------------------
+
+
+def ends_rebuild(request: Optional[HostRequest]) -> bool:
+    """Whether a request builds or removes all devices that a rebuild would make, so no rebuild is needed."""
+    return isinstance(
+        request, (requests.MapOverlay, requests.MapLinear, requests.MapRemote, requests.DropMap)
+    )
+
+
+def rebuild_effects(known: HostImage, open_request: Optional[HostRequest]) -> HostEffects:
+    """The effects that a host performs first when it starts, so that guests can go on.
+
+    Empty for an image that is being mapped or unmapped: no guest uses it, and the open request builds or removes the
+    devices. A rebuild that waits for the NAS is repeated and delays no request; it ends when a stage is recorded, since
+    the request builds the other devices.
+    """
+    zvol, pool = known.zvol, known.pool or ""
+    if ends_rebuild(open_request):
+        return ()
+    if known.stage == "overlay":
+        assert known.target is not None and known.serial is not None
+        return (
+            effects.EnsureSession(known.target, known.serial, known.size_bytes, read_only=True),
+            effects.RequireTempWrite(zvol, pool),
+            effects.EnsureRemoteOrigin(zvol, known.target),
+            effects.EnsureOverlayDevice(zvol, pool),
+        )
+    if known.stage == "merging":
+        return (
+            effects.RequireTempWrite(zvol, pool),
+            effects.EnsureLocalOrigin(zvol, pool),
+            effects.EnsureMergeDevice(zvol, pool),
+        )
+    if known.stage == "linear":
+        return (effects.EnsureLinearDevice(zvol, pool),)
+    if known.stage == "remote":
+        assert known.target is not None and known.serial is not None
+        return (effects.EnsureSession(known.target, known.serial, known.size_bytes, read_only=False),)
+    return ()

@@ -1,4 +1,4 @@
-"""The host daemon put together: broker, records, devices."""
+"""The host daemon put together: broker, records, devices; and its reports to the NASes that it is there."""
 
 from __future__ import annotations
 
@@ -10,37 +10,29 @@ from typing import Callable, Dict, Iterable, NamedTuple
 
 from rocks.core.clock import Deadline
 from rocks.core.errors import BugError, RocksError, UserError
+from rocks.core.periodic import PeriodicThread
 from rocks.fleet.host.records import record_names
 from rocks.fleet.wire.codec import encode
 from rocks.storage.bus import Bus, BusSettings, Delivery
 from rocks.storage.configuration import Configuration
-from rocks.storage.daemon import when_recorded
+from rocks.storage.daemon import BROKER_SECONDS, OutboxSender, when_recorded
 from rocks.storage.device_mapper.dm_devices import DmDevices
-from rocks.storage.host.copy_handlers import CopyHandlers, Handler
-from rocks.storage.host.copy_reports import report_copies
-from rocks.storage.host.device_handlers import DeviceHandlers, read_start
-from rocks.storage.host.device_listing import device_rows
+from rocks.storage.host.copies import CopyHandlers, Handler, HostTransfers, StoredCopies
+from rocks.storage.host.devices import DeviceHandlers, device_rows, read_start
 from rocks.storage.host.effects import HostEffect
-from rocks.storage.host.engine import HostEngine
-from rocks.storage.host.granted_image import GrantedImage
-from rocks.storage.host.guests import GuestState, OpenGuests, guest_state
-from rocks.storage.host.heartbeats import Heartbeats
+from rocks.storage.host.engine import GrantedImage, HostEngine, HostWorkers
+from rocks.storage.host.guests import GuestState, OpenGuests, ReleaseWatch, guest_state
 from rocks.storage.host.lost_records import recover_records
-from rocks.storage.host.releases import ReleaseWatch
-from rocks.storage.host.stored_copies import StoredCopies
+from rocks.storage.host.retained_copies import report_copies
 from rocks.storage.host.temp_write_watch import TempWriteWatch
-from rocks.storage.host.transfers import HostTransfers
-from rocks.storage.host.workers import HostWorkers
-from rocks.storage.iscsi_initiator.driver import SessionDriver
-from rocks.storage.iscsi_initiator.rules import device_path_of
-from rocks.storage.life.facts import Facts
-from rocks.storage.life.names import guest_device
+from rocks.storage.image.image import Facts
+from rocks.storage.image.names import guest_device
+from rocks.storage.iscsi.initiator import SessionDriver, device_path_of
+from rocks.storage.limits import HEARTBEAT_SECONDS
 from rocks.storage.mapped_volumes import MappedImage, forget_mapped, write_mapped
-from rocks.storage.outbox import BROKER_SECONDS, OutboxSender
 from rocks.storage.store.file import OutboxMessage
 from rocks.storage.store.host import CopyRecord, HostStore
-from rocks.storage.stream.revocation import RevocationWatch
-from rocks.storage.stream.transport import Identity, client_context
+from rocks.storage.stream.transport import Identity, RevocationWatch, client_context
 from rocks.storage.wire.messages import (
     HOST_REQUEST,
     Message,
@@ -50,9 +42,45 @@ from rocks.storage.wire.messages import (
     write_error,
     write_success,
 )
-from rocks.storage.wire.queues import host_queue
+from rocks.storage.wire.names import host_queue
 from rocks.storage.wire.requests import DelCopy, ListCopies, ListDevices
-from rocks.storage.zfs.driver import PoolDriver
+from rocks.storage.zfs.pool import PoolDriver
+
+
+class Heartbeats(PeriodicThread):
+    """A message to each NAS that has an image here."""
+
+    def __init__(self, store: HostStore, posted: threading.Event) -> None:
+        super().__init__(
+            "heartbeats",
+            HEARTBEAT_SECONDS,
+            self.beat,
+            "the NASes could not be informed that this host is there",
+        )
+        self._store = store
+        self._posted = posted
+        self._last: Dict[str, str] = {}
+
+    def beat(self) -> None:
+        """One round. While the last message to a NAS has not been sent, as without a broker, there is no other.
+
+        An image that is written back has no stage any more, but an open request.
+        """
+        working = {request.zvol for request in self._store.open_requests()}
+        users = {
+            str(one.details["nas"])
+            for one in self._store.copies()
+            if one.known.stage != "none" or one.known.zvol in working
+        }
+        for nas in sorted(users):
+            if self._store.unsent(self._last.get(nas, "")) is None:
+                self._last[nas] = self._store.report(nas, {"alive": True})
+        if users:
+            self._posted.set()
+
+
+# --- the daemon ------------------------------------------------------------------------------------------------------
+
 
 _log = logging.getLogger(__name__)
 

@@ -1,1 +1,1 @@
-"""The daemon of a NAS: the authority over its images. It decides by the table in `life`, records, and then acts."""
+"""The daemon of a NAS: the authority over its images. It decides by the table in `image`, records, and then acts."""

@@ -6,11 +6,11 @@ import sys
 from typing import Sequence
 
 from rocks.storage.daemon import Settings, run_daemon
-from rocks.storage.iscsi_target.targets import Targets
-from rocks.storage.life.names import target_prefix
+from rocks.storage.image.names import target_prefix
+from rocks.storage.iscsi.target import Targets
 from rocks.storage.nas.service import Devices, NasService
-from rocks.storage.zfs.command_line import ZfsCommandLine
-from rocks.storage.zfs.driver import PoolDriver
+from rocks.storage.zfs.pool import PoolDriver
+from rocks.storage.zfs.tool import ZfsCommandLine
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -1,4 +1,7 @@
-"""The engine of the NAS: an event is decided and recorded, then one worker per image performs its effects."""
+"""The engine of the NAS: an event is decided and recorded, then one worker per image performs its effects.
+
+Progress of transfers is in memory only: a transfer that continues after a restart reports it again.
+"""
 
 from __future__ import annotations
 
@@ -6,23 +9,91 @@ import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Callable, Dict, NamedTuple, Optional, Set, Tuple
+from typing import Any, Callable, Collection, Dict, Iterable, List, Mapping, NamedTuple, Optional, Set, Tuple
 
-from rocks.core.clock import utc_now
+from rocks.core.clock import monotonic_seconds, utc_now
 from rocks.core.errors import BugError, RocksError, StateError, code_of
 from rocks.core.files import file_error
-from rocks.storage.life.effects import BETWEEN_NASES, AskHost, Effect
-from rocks.storage.life.events import EffectDone, EffectFailed, Event
-from rocks.storage.life.facts import Facts
-from rocks.storage.life.image import Decision, Image, Outcome, Rejection, Work
-from rocks.storage.life.names import is_target_of, target_name
-from rocks.storage.life.state_machine import is_ready
-from rocks.storage.life.states import MAPPING, TRANSFERS
-from rocks.storage.nas.progress import ProgressBoard
+from rocks.core.periodic import PeriodicThread
+from rocks.storage.image import transfers
+from rocks.storage.image.effects import BETWEEN_NASES, AskHost, Effect
+from rocks.storage.image.events import (
+    EffectDone,
+    EffectFailed,
+    Event,
+    GracePassed,
+    HostFailed,
+    RetryDue,
+    StartPull,
+    StartSeed,
+)
+from rocks.storage.image.image import Decision, Facts, Image, Outcome, Rejection, Work
+from rocks.storage.image.names import is_target_of, target_name
+from rocks.storage.image.state_machine import is_ready
+from rocks.storage.image.states import DELETING, LOCAL, MAPPED, MAPPING, TRANSFERS
+from rocks.storage.image.transfers import LONGEST_DELAY_SECONDS
+from rocks.storage.nas.hosts import HostCorrespondence
 from rocks.storage.nas.sequences import MACHINE
 from rocks.storage.store.file import RecordsError
 from rocks.storage.store.nas import NasStore
-from rocks.storage.zfs.driver import PoolDriver
+from rocks.storage.stream.pace import Progress
+from rocks.storage.wire.replies import OperationRow
+from rocks.storage.zfs.pool import PoolDriver
+
+
+class ProgressBoard:
+    """The last report of each image's transfer."""
+
+    def __init__(self) -> None:
+        self._entries: Dict[str, Progress] = {}
+        self._lock = threading.Lock()
+
+    def report(self, image_id: str, progress: Progress) -> None:
+        """Record the progress of a transfer."""
+        with self._lock:
+            self._entries[image_id] = progress
+
+    def end(self, image_id: str) -> None:
+        """The transfer has ended, successfully or not."""
+        with self._lock:
+            self._entries.pop(image_id, None)
+
+    def row(self, operation: str, action: str, zvol: str, image: Optional[Image]) -> OperationRow:
+        """A row of the list of operations, with what is known of the image's work."""
+        with self._lock:
+            progress = None if image is None else self._entries.get(image.image_id)
+        row = OperationRow(operation, action, zvol)
+        if image is not None:
+            row = replace(row, host=image.owner or image.peer, phase=_phase(image), reason=image.reason)
+        if progress is None:
+            return row
+        left = progress.seconds_left
+        return replace(
+            row,
+            percent=round(progress.percent, 1),
+            bytes=progress.bytes_done,
+            rate=round(progress.rate) or None,
+            eta=None if left is None else round(left),
+            reason="",  # that of an earlier attempt
+        )
+
+    def rows_without(self, named: Collection[str], images: Iterable[Image]) -> List[OperationRow]:
+        """Rows of transfers without an operation: those of other images than the named."""
+        with self._lock:
+            running = set(self._entries)
+        return [
+            self.row("-", _phase(image), image.zvol, image)
+            for image in images
+            if image.image_id in running and image.zvol not in named
+        ]
+
+
+def _phase(image: Image) -> str:
+    return "importing" if image.importing else image.state
+
+
+# --- the engine ------------------------------------------------------------------------------------------------------
+
 
 _log = logging.getLogger(__name__)
 
@@ -280,3 +351,115 @@ def failed_effect(image: Image, work: Work, effect: Effect, error: Exception) ->
     else:
         _log.warning("%s %s: %s: %s", image.zvol, work.step, kind, known)
     return EffectFailed(work.work_id, work.position, known.family, str(known), code_of(known))
+
+
+# --- timed events: retries, transfers that may start, due pulls, silent hosts ----------------------------------------
+
+
+_TICK_SECONDS = 0.5
+_LONGEST_PAUSE_SECONDS = LONGEST_DELAY_SECONDS + 60
+_LONGEST_WAIT_SECONDS = 8 * 86400
+_COUNT_SECONDS = 300
+"""After that much of a grace period the rest is recorded, for the next start of the daemon."""
+
+
+class Scheduler(PeriodicThread):
+    """One thread that checks all images periodically; no error ends it."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        store: NasStore,
+        hosts: HostCorrespondence,
+        limits: transfers.Limits,
+        look_for_hosts: Callable[[Iterable[Image]], None],
+    ) -> None:
+        """`look_for_hosts` reports hosts that have become silent."""
+        super().__init__(
+            "scheduler", _TICK_SECONDS, lambda: self.tick(now_seconds()), "a round of the scheduler failed"
+        )
+        self._look_for_hosts = look_for_hosts
+        self._engine = engine
+        self._store = store
+        self._hosts = hosts
+        self._limits = limits
+        self._since: Dict[str, int] = {}
+        self._counted: Dict[Tuple[str, int], float] = {}
+        """Image and end of its grace period → when it was counted last."""
+
+    def tick(self, now: int) -> None:
+        """One round at that time (UNIX seconds)."""
+        images = self._engine.images()
+        for image in images:
+            self._look_at(image, now)
+        self._count_graces(images, now)
+        self._start_transfers(now)
+        self._look_for_hosts(images)
+        known = {image.image_id for image in images}
+        for image_id in [one for one in self._since if one not in known]:
+            del self._since[image_id]
+
+    def _look_at(self, image: Image, now: int) -> None:
+        if image.retry_at is not None and not now < image.retry_at <= now + _LONGEST_PAUSE_SECONDS:
+            # a time beyond any pause was set by a wrong clock
+            self._engine.take(image.image_id, RetryDue(), max(now, image.retry_at))
+        silent = self._hosts.silent_seconds(image)
+        if (
+            silent is not None
+            and image.retry_at is None
+            and image.work is not None
+            and image.owner is not None
+        ):
+            text = f"{image.owner} has not answered for {silent:.0f} s"
+            failed = HostFailed(image.work.work_id, image.owner, image.epoch, "host", text)
+            self._engine.take(image.image_id, failed)
+        if image.state in (MAPPED, LOCAL):
+            self._since.setdefault(image.image_id, now)
+        else:
+            self._since.pop(image.image_id, None)
+
+    def _count_graces(self, images: Iterable[Image], now: int) -> None:
+        """A grace period ends when it is due, and counted by the monotonic clock: a wrong clock destroys no volume."""
+        clock = monotonic_seconds()
+        waiting = {
+            (image.image_id, image.due_at): image.grace_seconds
+            for image in images
+            if image.state == DELETING and image.work is None and image.due_at is not None
+        }
+        self._counted = {key: self._counted.get(key, clock) for key in waiting}
+        for (image_id, due_at), left_seconds in waiting.items():
+            seconds = int(clock - self._counted[image_id, due_at])
+            if seconds >= _COUNT_SECONDS or (seconds >= left_seconds and due_at <= now):
+                self._counted[image_id, due_at] = clock
+                self._engine.take(image_id, GracePassed(seconds))
+
+    def _start_transfers(self, now: int) -> None:
+        images = self._engine.images()
+        running = [job for job in map(transfers.running_of, images) if job is not None]
+        attributes = self._store.all_attributes()
+        period = int(self._store.attributes().get("frequency") or 0) or None
+        waiting = []
+        for image in images:
+            own = attributes.get(image.zvol, {})
+            due_at = self._pull_due_at(image, own, own.get("frequency") or period, now)
+            job = transfers.job_of(image, self._since.get(image.image_id, now), due_at, now)
+            if job is not None:
+                waiting.append(job)
+        for job in transfers.choose(waiting, running, self._limits, now):
+            rejection = self._engine.take(job.image_id, StartSeed() if job.kind == "seed" else StartPull())
+            image_now = self._engine.image(job.image_id)
+            if rejection is None and job.kind != "seed" and image_now is not None:
+                every = attributes.get(image_now.zvol, {}).get("frequency") or period
+                self._store.set_attribute_of(image_now.zvol, "nextsync", transfers.next_pull(now, every))
+
+    def _pull_due_at(self, image: Image, own: Mapping[str, Any], every: Optional[int], now: int) -> int:
+        """When the image's changes are due; recorded, since it is listed, may be set, and survives a restart."""
+        due_at = own.get("nextsync")
+        if image.state == LOCAL and due_at is None:
+            due_at = transfers.next_pull(now, every)
+            self._store.set_attribute_of(image.zvol, "nextsync", due_at)
+        elif image.state == LOCAL and int(due_at or 0) > now + _LONGEST_WAIT_SECONDS:
+            due_at = now  # not intended: the clock was wrong when it was set
+        elif image.owner is None and due_at is not None:
+            self._store.set_attribute_of(image.zvol, "nextsync", None)
+        return now + 1 if due_at is None else int(due_at)

@@ -6,8 +6,8 @@ import datetime
 import json
 from typing import Any, Iterable, List, Mapping, Optional, Tuple
 
-from rocks.storage.life.image import Image
-from rocks.storage.life.states import (
+from rocks.storage.image.image import Image
+from rocks.storage.image.states import (
     DELETING,
     GROWING,
     MAPPED,

@@ -1,6 +1,6 @@
-"""This NAS's end of moves to another one: it connects, sends all snapshots, and hands the image over.
+"""Moves of images from one NAS to another: both ends.
 
-`arrivals` is the other end. Every attempt begins with what the other NAS has, so an interrupted one goes on.
+Every attempt begins with what the other NAS has, so an interrupted one goes on.
 """
 
 from __future__ import annotations
@@ -8,26 +8,81 @@ from __future__ import annotations
 import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import Callable, ContextManager, Dict, List, Optional, Tuple, Union
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from typing import (
+    IO,
+    Any,
+    Callable,
+    Collection,
+    ContextManager,
+    Dict,
+    Iterator,
+    List,
+    Mapping,
+    Optional,
+    Set,
+    Tuple,
+    Union,
+)
 
-from rocks.core.clock import Deadline, monotonic_seconds
-from rocks.core.errors import HostError, IncoherentError, StateError
-from rocks.fleet.wire.codec import encode
-from rocks.storage.life.effects import Effect, HandOver, SendToNas
-from rocks.storage.life.events import EffectDone, EffectFailed
-from rocks.storage.life.facts import Facts
-from rocks.storage.life.image import Image, Work
-from rocks.storage.life.states import MOVING
+from rocks.core.clock import Deadline, monotonic_seconds, wait_seconds
+from rocks.core.errors import (
+    BusyError,
+    HostError,
+    IncoherentError,
+    PoolFullError,
+    RocksError,
+    StateError,
+    UserError,
+)
+from rocks.core.units import size_text
+from rocks.fleet.wire.codec import decode_lenient, encode
+from rocks.storage.image import effects, names
+from rocks.storage.image.effects import Effect, HandOver, SendToNas
+from rocks.storage.image.events import EffectDone, EffectFailed
+from rocks.storage.image.image import Copy, Facts, Image, Work
+from rocks.storage.image.states import MOVING
+from rocks.storage.image.transfers import largest_move_bytes
 from rocks.storage.limits import DEVICE_SECONDS
-from rocks.storage.nas.attribute_rules import bytes_per_second
-from rocks.storage.nas.engine import AGAIN_SECONDS, NasContext, failed_effect
-from rocks.storage.nas.imports import OpenDevice
-from rocks.storage.nas.move_lines import is_same_content
-from rocks.storage.stream.lines import Opening, receive_line, send_line, write_opening
+from rocks.storage.nas.attribute_rules import attribute_value, bytes_per_second
+from rocks.storage.nas.engine import AGAIN_SECONDS, NasContext, Perform, failed_effect
+from rocks.storage.nas.listing import ARRIVING
+from rocks.storage.nas.sequences import grant_now
+from rocks.storage.nas.volumes import OpenDevice, put_on_disk, read_digest
+from rocks.storage.store.nas import ATTRIBUTES, Arrival
+from rocks.storage.stream.dialogue import HAND_OVER, MOVE, Source, describe, points_of, receive_all, send_all
+from rocks.storage.stream.frames import (
+    Opening,
+    alive_reporter,
+    number,
+    receive_line,
+    send_line,
+    write_opening,
+)
 from rocks.storage.stream.pace import Bucket, Meter
 from rocks.storage.stream.transport import Connection
-from rocks.storage.transfer_dialogue import HAND_OVER, MOVE, points_of, send_all
-from rocks.storage.zfs.facts import SnapshotFact
+from rocks.storage.wire.replies import OperationRow
+from rocks.storage.wire.requests import AcceptZvol
+from rocks.storage.zfs.facts import SnapshotFact, VolumeFact
+
+
+def is_same_content(connection: Connection, device: IO[bytes], size_bytes: int) -> bool:
+    """Whether this device and that of the other end, which calls this too, have the same size and content.
+
+    Both read all of it at the same time. HostError when the connection ends.
+    """
+    put_on_disk(device)
+    digest = read_digest(device, size_bytes, alive_reporter(connection.writer))
+    send_line(connection.writer, {"digest": digest, "size_bytes": size_bytes})
+    while True:
+        theirs = receive_line(connection.reader)
+        if "digest" in theirs:
+            return (theirs["digest"], theirs.get("size_bytes")) == (digest, size_bytes)
+
+
+# --- the sending end: it connects, sends all snapshots, and hands the image over -------------------------------------
+
 
 _log = logging.getLogger(__name__)
 MOVES_AT_ONCE = 2
@@ -222,3 +277,314 @@ class Moves:
 def _size(snapshots: List[SnapshotFact], one: SnapshotFact) -> int:
     """The bytes of a snapshot's stream, about: the first is sent whole."""
     return one.referenced_bytes if one is snapshots[0] else one.written_bytes
+
+
+# --- the receiving end: images are received beside the others, compared, and taken over last -------------------------
+# Until an image is taken over, its NAS has it, and everything that was received of it may be destroyed.
+
+
+_END_SECONDS = 10.0
+_LARGEST_EPOCH = 10**12
+"""Far below what the properties of a volume can hold, and above all that maps can use up."""
+_LOOK_SECONDS = 0.05
+
+
+class Arrivals:
+    """Expects images, receives them, takes them over. One connection for an image at a time."""
+
+    def __init__(self, context: NasContext, perform: Perform, node: str, open_device: OpenDevice) -> None:
+        self._pools, self._engine, self._store, self._progress = context
+        self._perform = perform
+        self._node = node
+        self._open_device = open_device
+        self._open: Dict[str, Connection] = {}
+        self._lock = threading.Lock()
+
+    # --- what is expected
+
+    def all(self) -> List[Arrival]:
+        """The expected images, by volume."""
+        return self._store.arrivals()
+
+    def check_free(self, zvol: str) -> None:
+        """StateError for the name of an expected image."""
+        arrival = self._find(zvol)
+        if arrival is not None:
+            raise StateError(
+                f"ZVol {zvol} is being moved to {self._node} from {arrival.source}; wait for the end of that: "
+                f"rocks list host storageop {arrival.source}"
+            )
+
+    def expect(self, request: AcceptZvol) -> None:
+        """Expect an image. StateError when the name is in use here, or the pool is missing or too full."""
+        free_bytes = self._pools.read_pool(request.zpool).free_bytes
+        new = Arrival(request.zvol, request.zpool, request.source, request.image_id)
+        known = self._find(request.zvol)
+        if known is not None:
+            if _key(known) != _key(new):
+                raise StateError(
+                    f"ZVol {request.zvol} is being moved to {self._node} from {known.source} (pool {known.pool}) "
+                    f"already; rocks cancel host storagemap {self._node} {request.zvol} cancels that"
+                )
+            return
+        name = f"{request.zpool}/{request.zvol}"
+        is_used = self._engine.image_of(request.zvol) or self._engine.image(request.image_id)
+        if is_used is not None or self._pools.read_volume(name) is not None:
+            raise StateError(
+                f"ZVol {request.zvol} exists already on {self._node}; remove it there first: rocks remove host "
+                f"storageimg {self._node} {request.zpool} {request.zvol}"
+            )
+        self._engine.check_target(request.zvol)
+        if request.needed_bytes > free_bytes:
+            raise StateError(self._shortage(new, request.needed_bytes))
+        self._store.add_arrival(new)
+
+    def dismiss(self, zvol: str) -> bool:
+        """Expect the image no longer, and destroy what was received; False when it was not expected.
+
+        BusyError when its connection does not end, or its volume cannot be destroyed now: it is by the next start.
+        """
+        arrival = self._find(zvol)
+        if arrival is None:
+            return False
+        self._store.forget_arrival(zvol)
+        deadline = Deadline(_END_SECONDS)
+        while self._end(zvol):
+            if deadline.passed():
+                raise BusyError(f"the transfer of ZVol {zvol} from {arrival.source} does not end yet")
+            wait_seconds(_LOOK_SECONDS)
+        self._destroy(names.arriving_volume(arrival.pool, zvol))
+        return True
+
+    def tidy(self, pools: Collection[str]) -> None:
+        """When the daemon starts: destroy what was received, in these pools, of images that are no longer expected.
+
+        What is in others, which are missing or hang, stays until another start.
+        """
+        expected: Set[str] = set()
+        for arrival in self.all():
+            if self._engine.image(arrival.image_id) is not None:
+                self._store.forget_arrival(arrival.zvol)  # taken over just before the daemon ended
+            else:
+                expected.add(names.arriving_volume(arrival.pool, arrival.zvol))
+        try:
+            for pool in pools:
+                folder = names.arriving_volume(pool, "")
+                for volume in self._pools.list_volumes(pool):
+                    if volume.name.startswith(folder) and volume.name not in expected:
+                        self._destroy(volume.name)
+        except RocksError as error:
+            _log.warning("remains of moved images stay: %s", error)
+
+    def operation_rows(self) -> List[OperationRow]:
+        """Rows of the list of operations."""
+        return [
+            replace(
+                self._progress.row(
+                    "-",
+                    "accept_zvol",
+                    arrival.zvol,
+                    Image(arrival.image_id, self._node, arrival.pool, arrival.zvol),
+                ),
+                host=arrival.source,
+                phase=ARRIVING,
+                reason=arrival.reason,
+            )
+            for arrival in self.all()
+        ]
+
+    # --- connections of the other NAS
+
+    def receive(self, connection: Connection, opening: Opening) -> None:
+        """Receive all snapshots, and compare the content with the other end's."""
+        with self._alone(connection, opening) as arrival:
+            if arrival is None:
+                send_line(connection.writer, {"taken": True})
+                return
+            arrival = replace(arrival, epoch=opening.epoch, guid=None, volume_guid=None, reason="")
+            self._update(arrival)
+            send_line(connection.writer, {"expected": True})
+            self._receive_all(connection, opening, arrival)
+            self._compare(connection, opening, arrival)
+
+    def take_over(self, connection: Connection, opening: Opening) -> None:
+        """Make the received volume an image of this NAS. From here on hosts get it here, and no longer there."""
+        with self._alone(connection, opening) as arrival:
+            if arrival is not None:
+                if (arrival.epoch, arrival.guid) != (opening.epoch, opening.to_guid):
+                    raise StateError(
+                        f"{self._node} has not verified the content of ZVol {arrival.zvol}; repeat the command"
+                    )
+                send_line(connection.writer, {"expected": True})
+                image = self._placed(arrival, receive_line(connection.reader))
+                self._engine.add(image)
+                self._store.forget_arrival(arrival.zvol)
+                _log.info("%s: taken over from %s", arrival.zvol, arrival.source)
+            send_line(connection.writer, {"taken": True})
+
+    @contextmanager
+    def _alone(self, connection: Connection, opening: Opening) -> Iterator[Optional[Arrival]]:
+        """The expected image, None for one that was taken over; no other connection of it is served meanwhile."""
+        arrival = self._allowed(connection.peer, opening)
+        if arrival is None:
+            yield None
+            return
+        with self._lock:
+            before = self._open.get(arrival.zvol)
+            if before is None:
+                self._open[arrival.zvol] = connection
+        if before is not None:
+            before.end()  # the other end has begun anew: nobody reads from that one
+            raise BusyError(f"an earlier transfer of ZVol {arrival.zvol} ends; this attempt will be repeated")
+        try:
+            yield self._allowed(connection.peer, opening)
+        finally:
+            with self._lock:
+                del self._open[arrival.zvol]
+            self._progress.end(arrival.image_id)
+
+    def _allowed(self, peer: str, opening: Opening) -> Optional[Arrival]:
+        """The expected image, None when it was taken over already. StateError for any other."""
+        if not 0 < opening.epoch < _LARGEST_EPOCH:
+            raise IncoherentError(f"{peer} sent an image of epoch {opening.epoch}")
+        image = self._engine.image(opening.image_id)
+        if image is not None and image.epoch > opening.epoch:
+            return None
+        arrival = next((one for one in self.all() if one.image_id == opening.image_id), None)
+        if arrival is None or arrival.source != peer or opening.epoch < arrival.epoch:
+            raise self._not_expected(peer)
+        return arrival
+
+    def _update(self, arrival: Arrival) -> None:
+        """StateError when it was cancelled meanwhile: its record does not come back."""
+        if not self._store.update_arrival(arrival):
+            raise self._not_expected(arrival.source)
+
+    def _not_expected(self, peer: str) -> StateError:
+        return StateError(
+            f"{self._node} does not expect this image from {peer}: the move was cancelled, or {self._node} has lost "
+            "its records"
+        )
+
+    def _receive_all(self, connection: Connection, opening: Opening, arrival: Arrival) -> None:
+        volume = names.arriving_volume(arrival.pool, arrival.zvol)
+        theirs = receive_line(connection.reader)
+        guids = {str(guid) for guid in theirs.get("guids") or ()}
+        if any(one.guid not in guids for one in self._pools.read_history(volume).snapshots):
+            self._destroy(volume)  # the other NAS does not have all of it any more
+        stated_bytes = number(theirs, "bytes")
+        meter = Meter(stated_bytes, monotonic_seconds())
+
+        def count(part_bytes: int, total_bytes: int) -> None:
+            self._allowed(connection.peer, opening)
+            progress = meter.add(part_bytes, monotonic_seconds())
+            self._progress.report(arrival.image_id, progress)
+
+        while True:
+            send_line(connection.writer, describe(self._pools, volume))
+            following = receive_line(connection.reader)
+            if "next" not in following:
+                return
+            self._check_space(arrival, number(following, "bytes"))
+            send_line(connection.writer, {"ready": True})
+            present_bytes = sum(one.written_bytes for one in self._pools.read_history(volume).snapshots)
+            source = Source(connection.peer, largest_move_bytes(stated_bytes, present_bytes))
+            receive_all(self._pools, volume, connection.reader, source, count)
+
+    def _compare(self, connection: Connection, opening: Opening, arrival: Arrival) -> None:
+        name = names.arriving_volume(arrival.pool, arrival.zvol)
+        volume, newest = self._received(name)
+        if newest is None or newest.guid != opening.to_guid:
+            raise IncoherentError(f"{name} does not end at the snapshot that {connection.peer} has sent")
+        path = self._pools.wait_for_device(name, Deadline(DEVICE_SECONDS))
+        with self._open_device(path) as device:
+            is_same = is_same_content(connection, device, volume.size_bytes)
+        if not is_same:
+            self._destroy(name)
+            raise IncoherentError(
+                f"{self._node} reads other content from {name} than {connection.peer} has; what was received is "
+                "destroyed"
+            )
+        self._allowed(connection.peer, opening)
+        self._update(replace(arrival, guid=newest.guid, volume_guid=volume.guid))
+        send_line(connection.writer, {"received": newest.guid})
+
+    def _placed(self, arrival: Arrival, described: Mapping[str, Any]) -> Image:
+        """The volume under its name, with its grant; the image, as it is to be recorded."""
+        name, before = f"{arrival.pool}/{arrival.zvol}", names.arriving_volume(arrival.pool, arrival.zvol)
+        if self._pools.read_volume(before) is not None:
+            self._pools.ensure_renamed(before, arrival.volume_guid or "", name)
+        volume, newest = self._received(name)
+        if newest is None or (volume.guid, newest.guid) != (arrival.volume_guid, arrival.guid):
+            raise IncoherentError(f"{name} is not the volume that {self._node} has received and compared")
+        copies = tuple(decode_lenient(Copy, one, "copies") for one in described.get("copies") or ())
+        image = Image(
+            arrival.image_id,
+            self._node,
+            arrival.pool,
+            arrival.zvol,
+            epoch=arrival.epoch + 1,
+            size_bytes=volume.size_bytes,
+            volume_guid=volume.guid,
+            persistent=described.get("persistent") is not False,
+            base_name=newest.name,
+            base_guid=newest.guid,
+            final_guid=newest.guid,
+            copies=copies,
+        )
+        self._perform(effects.EnsureOnlyHold(name, newest.name, newest.guid, volume.guid))
+        self._perform(grant_now(image))
+        self._store_attributes(arrival.zvol, described.get("attributes"))
+        return image
+
+    def _store_attributes(self, zvol: str, attributes: object) -> None:
+        """Those that are valid: another release may allow other values."""
+        for key in ATTRIBUTES:
+            found = attributes.get(key) if isinstance(attributes, dict) else None
+            value = None
+            with suppress(UserError):
+                value = attribute_value(key, None if found is None else str(found))
+            self._store.set_attribute_of(zvol, key, value)
+
+    # --- the received volume
+
+    def _received(self, name: str) -> Tuple[VolumeFact, Optional[SnapshotFact]]:
+        volume = self._pools.read_volume(name)
+        if volume is None:
+            raise IncoherentError(f"the received volume {name} does not exist (any more)")
+        return volume, self._pools.read_history(name).newest
+
+    def _destroy(self, name: str) -> None:
+        self._pools.ensure_partial_gone(name)
+        volume = self._pools.read_volume(name)
+        if volume is not None:
+            named = [(one.name, one.guid) for one in self._pools.read_history(name).snapshots]
+            self._pools.ensure_volume_gone(name, volume.guid, named, may_lose_bytes=None)
+
+    def _check_space(self, arrival: Arrival, needed_bytes: int) -> None:
+        if needed_bytes > self._pools.read_pool(arrival.pool).free_bytes:
+            reason = f"waits for space: {self._shortage(arrival, needed_bytes)}"
+            self._update(replace(arrival, reason=reason))
+            raise PoolFullError(reason)
+
+    def _shortage(self, arrival: Arrival, needed_bytes: int) -> str:
+        free = size_text(self._pools.read_pool(arrival.pool).free_bytes)
+        return (
+            f"the pool {arrival.pool} of {self._node} has {free} free, and {size_text(needed_bytes)} are needed for "
+            f"ZVol {arrival.zvol}; free space there, or cancel the move"
+        )
+
+    def _end(self, zvol: str) -> bool:
+        """End the image's connection; False when there is none."""
+        with self._lock:
+            connection = self._open.get(zvol)
+        if connection is not None:
+            connection.end()
+        return connection is not None
+
+    def _find(self, zvol: str) -> Optional[Arrival]:
+        return next((one for one in self.all() if one.zvol == zvol), None)
+
+
+def _key(arrival: Arrival) -> Tuple[str, str, str]:
+    return arrival.pool, arrival.source, arrival.image_id

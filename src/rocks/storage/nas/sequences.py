@@ -9,12 +9,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, Dict, Optional, Tuple
 
-from rocks.storage.life import effects, guards, names, requests
-from rocks.storage.life.effects import AskHost, Effect
-from rocks.storage.life.facts import CopyFact
-from rocks.storage.life.image import Image, Step
-from rocks.storage.life.requests import HostRequest
-from rocks.storage.life.state_machine import Sequence, StateMachine
+from rocks.storage.image import effects, guards, names
+from rocks.storage.image.effects import AskHost, Effect, HostRequest
+from rocks.storage.image.image import CopyFact, Image, Step
+from rocks.storage.image.state_machine import Sequence, StateMachine
 
 Effects = Tuple[Effect, ...]
 
@@ -24,7 +22,7 @@ def prepare(image: Image, event: Any, now_seconds: int) -> Effects:
     assert image.owner is not None
     volume = effects.EnsureVolume(image.volume, image.size_bytes, image.volume_guid)
     base = effects.EnsureBase(image.volume, names.snapshot_name(image.epoch, image.sequence, now_seconds))
-    look = _ask(image, requests.LookAtCopy(image.zvol, image.remote_pool))
+    look = _ask(image, effects.LookAtCopy(image.zvol, image.remote_pool))
     return (volume, grant_now(image), base, look) if image.sync else (volume, grant_now(image), look)
 
 
@@ -33,7 +31,7 @@ def attach_overlay(image: Image, event: Any, now_seconds: int) -> Effects:
     quarantines = guards.must_quarantine_copy(event.facts.copy or CopyFact(), event.facts)
     needed_bytes = guards.space_needed(image, event.facts)
     assert image.remote_pool is not None and image.target is not None
-    request = requests.MapOverlay(
+    request = effects.MapOverlay(
         image.zvol, image.remote_pool, image.target, image.serial, image.size_bytes, quarantines, needed_bytes
     )
     # the volume names the exported snapshot, should the record be lost
@@ -43,7 +41,7 @@ def attach_overlay(image: Image, event: Any, now_seconds: int) -> Effects:
 def attach_linear(image: Image, event: Any, now_seconds: int) -> Effects:
     """The host's copy equals the image: no export, no transfer."""
     assert image.remote_pool is not None and image.base_guid is not None
-    request = requests.MapLinear(image.zvol, image.remote_pool, image.base_guid, image.size_bytes)
+    request = effects.MapLinear(image.zvol, image.remote_pool, image.base_guid, image.size_bytes)
     return (_ask(image, request),)
 
 
@@ -51,7 +49,7 @@ def attach_remote(image: Image, event: Any, now_seconds: int) -> Effects:
     """The volume itself is exported, writable."""
     quarantines = guards.must_quarantine_leftovers(event.facts.copy or CopyFact())
     assert image.target is not None
-    request = requests.MapRemote(
+    request = effects.MapRemote(
         image.zvol, image.remote_pool, image.target, image.serial, image.size_bytes, quarantines
     )
     return (_export(image, None), _ask(image, request))
@@ -59,20 +57,20 @@ def attach_remote(image: Image, event: Any, now_seconds: int) -> Effects:
 
 def undo(image: Image, event: Any, now_seconds: int) -> Effects:
     """The host undoes a map; written data is never dropped."""
-    return (_ask(image, requests.DropMap(image.zvol, image.remote_pool, image.target, discards=False)),)
+    return (_ask(image, effects.DropMap(image.zvol, image.remote_pool, image.target, discards=False)),)
 
 
 def seed(image: Image, event: Any, now_seconds: int) -> Effects:
     """The host receives the base."""
     assert image.remote_pool and image.base_name and image.base_guid
-    request = requests.SeedCopy(image.zvol, image.remote_pool, image.base_name, image.base_guid)
+    request = effects.SeedCopy(image.zvol, image.remote_pool, image.base_name, image.base_guid)
     return (_ask(image, request),)
 
 
 def switch(image: Image, event: Any, now_seconds: int) -> Effects:
     """The export stays until the host has reported that it reads from its copy and has logged out."""
     assert image.remote_pool and image.base_guid and image.target
-    request = requests.SwitchOrigin(image.zvol, image.remote_pool, image.target, image.base_guid)
+    request = effects.SwitchOrigin(image.zvol, image.remote_pool, image.target, image.base_guid)
     return (_ask(image, request),)
 
 
@@ -82,7 +80,7 @@ def merge(image: Image, event: Any, now_seconds: int) -> Effects:
     From here on a record of the time before is older than the volume.
     """
     assert image.remote_pool is not None
-    request = requests.MergeOverlay(image.zvol, image.remote_pool)
+    request = effects.MergeOverlay(image.zvol, image.remote_pool)
     only_hold = effects.EnsureOnlyHold(image.volume, image.base_name, image.base_guid)
     return (*_export_gone(image), only_hold, grant_now(image), _ask(image, request))
 
@@ -90,7 +88,7 @@ def merge(image: Image, event: Any, now_seconds: int) -> Effects:
 def pull(image: Image, event: Any, now_seconds: int) -> Effects:
     """The host sends a snapshot of the running guest's disk."""
     assert image.remote_pool and image.base_guid and image.pending_name
-    request = requests.PullCopy(image.zvol, image.remote_pool, image.pending_name, image.base_guid)
+    request = effects.PullCopy(image.zvol, image.remote_pool, image.pending_name, image.base_guid)
     return (_ask(image, request),)
 
 
@@ -107,19 +105,19 @@ def accept(image: Image, event: Any, now_seconds: int) -> Effects:
 def settle(image: Image, event: Any, now_seconds: int) -> Effects:
     """Only now the host releases the former base: if the answer to the pull was lost, both sides still have it."""
     assert image.remote_pool and image.base_name
-    return (_ask(image, requests.SettleBase(image.zvol, image.remote_pool, image.base_name)),)
+    return (_ask(image, effects.SettleBase(image.zvol, image.remote_pool, image.base_name)),)
 
 
 def drop(image: Image, event: Any, now_seconds: int) -> Effects:
     """Remove the NAS's disk from a host that has not copied it."""
     discards = image.sync and not image.persistent
-    return (_ask(image, requests.DropMap(image.zvol, image.remote_pool, image.target, discards)),)
+    return (_ask(image, effects.DropMap(image.zvol, image.remote_pool, image.target, discards)),)
 
 
 def detach(image: Image, event: Any, now_seconds: int) -> Effects:
     """Remove the device from the copy, so that no more writes can come."""
     assert image.remote_pool is not None
-    return (_ask(image, requests.DetachDevice(image.zvol, image.remote_pool)),)
+    return (_ask(image, effects.DetachDevice(image.zvol, image.remote_pool)),)
 
 
 def return_copy(image: Image, event: Any, now_seconds: int) -> Effects:
@@ -128,14 +126,14 @@ def return_copy(image: Image, event: Any, now_seconds: int) -> Effects:
     There is an export only if an older record, which was lost too, has made it again; as of `discard`.
     """
     assert image.remote_pool and image.base_guid and image.pending_name
-    request = requests.ReturnCopy(image.zvol, image.remote_pool, image.pending_name, image.base_guid)
+    request = effects.ReturnCopy(image.zvol, image.remote_pool, image.pending_name, image.base_guid)
     return (*_export_gone(image), _ask(image, request))
 
 
 def discard(image: Image, event: Any, now_seconds: int) -> Effects:
     """The image is not persistent: the copy is rolled back to its base, and what a cut pull has brought is dropped."""
     assert image.remote_pool and image.base_guid
-    request = requests.DiscardChanges(image.zvol, image.remote_pool, image.base_guid)
+    request = effects.DiscardChanges(image.zvol, image.remote_pool, image.base_guid)
     partial_gone = effects.EnsurePartialGone(image.volume, image.base_guid)
     return (*_export_gone(image), partial_gone, _ask(image, request))
 
@@ -251,7 +249,7 @@ def look(image: Image, event: Any, now_seconds: int) -> Effects:
     is_present = image.target == names.target_name(image.nas, image.zvol, image.epoch)
     # an export of an older grant, which the record was of
     former = () if is_present else _export_gone(image)
-    request = requests.LookAtCopy(image.zvol, image.remote_pool)
+    request = effects.LookAtCopy(image.zvol, image.remote_pool)
     return (*former, volume, history, grant_now(image), _ask(image, request))
 
 

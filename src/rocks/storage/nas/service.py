@@ -9,50 +9,39 @@ from typing import Callable, ContextManager, Dict, NamedTuple, Optional, Tuple
 from rocks.core.errors import BugError, IncoherentError, RocksError
 from rocks.storage.bus import Bus, BusSettings, Delivery
 from rocks.storage.configuration import PORTAL_PORT, STREAM_PORT, Configuration, storage_address
-from rocks.storage.daemon import when_recorded
-from rocks.storage.iscsi_target.chap import ChapSecrets
-from rocks.storage.iscsi_target.configuration import Portal
-from rocks.storage.iscsi_target.targets import Targets
-from rocks.storage.life import schedule
-from rocks.storage.life.effects import AskHost, Effect
-from rocks.storage.life.events import HostFailed, Restarted, Unmap
-from rocks.storage.life.facts import Facts
-from rocks.storage.life.fencing import check_speaker
-from rocks.storage.life.image import Image, Work
-from rocks.storage.nas.arrivals import Arrivals
+from rocks.storage.daemon import BROKER_SECONDS, OutboxSender, when_recorded
+from rocks.storage.image import transfers
+from rocks.storage.image.effects import AskHost, Effect
+from rocks.storage.image.events import HostFailed, Restarted, Unmap
+from rocks.storage.image.grants import check_speaker
+from rocks.storage.image.image import Facts, Image, Work
+from rocks.storage.iscsi.names import ChapSecrets
+from rocks.storage.iscsi.target import Portal, Targets
 from rocks.storage.nas.bases import Bases
-from rocks.storage.nas.command_requests import Commands, Site
-from rocks.storage.nas.comparison import Comparison
-from rocks.storage.nas.engine import Engine, NasContext, Perform
-from rocks.storage.nas.export_handlers import ExportHandlers, SecretsOf
-from rocks.storage.nas.host_requests import HostCorrespondence, event_of
-from rocks.storage.nas.imports import Imports, OpenDevice, open_device
-from rocks.storage.nas.lost_exports import Exports
-from rocks.storage.nas.moves import Moves
-from rocks.storage.nas.presence import HostPresence
-from rocks.storage.nas.progress import ProgressBoard
-from rocks.storage.nas.refusals import UnchangedEngine, end, unchanged
-from rocks.storage.nas.scheduler import Scheduler
-from rocks.storage.nas.snapshot_expiry import SnapshotExpiry
-from rocks.storage.nas.snapshot_handlers import SnapshotHandlers
+from rocks.storage.nas.command_requests import Commands, Site, UnchangedEngine, end, unchanged
+from rocks.storage.nas.engine import Engine, NasContext, Perform, ProgressBoard, Scheduler
+from rocks.storage.nas.exports import ExportHandlers, Exports, SecretsOf
+from rocks.storage.nas.hosts import HostCorrespondence, HostPresence, event_of
+from rocks.storage.nas.lost_records import Comparison
+from rocks.storage.nas.moves import Arrivals, Moves
+from rocks.storage.nas.snapshots import SnapshotExpiry, SnapshotHandlers
 from rocks.storage.nas.transfers import NasTransfers
-from rocks.storage.nas.volume_handlers import VolumeHandlers
-from rocks.storage.outbox import BROKER_SECONDS, OutboxSender
+from rocks.storage.nas.volumes import Imports, OpenDevice, VolumeHandlers, open_device
 from rocks.storage.store.file import OutboxMessage
 from rocks.storage.store.nas import NasStore
-from rocks.storage.stream.revocation import RevocationWatch
 from rocks.storage.stream.transport import (
     Connection,
     Identity,
+    RevocationWatch,
     StreamServer,
     client_context,
     connect,
     server_context,
 )
-from rocks.storage.wire.actions import ACTIONS
 from rocks.storage.wire.messages import HOST_ANSWER, HOST_NEWS, HOST_REQUEST, Message, read_message
-from rocks.storage.wire.queues import nas_queue
-from rocks.storage.zfs.driver import PoolDriver
+from rocks.storage.wire.names import nas_queue
+from rocks.storage.wire.requests import ACTIONS
+from rocks.storage.zfs.pool import PoolDriver
 
 _log = logging.getLogger(__name__)
 
@@ -97,7 +86,7 @@ class NasService:
         perform = NasHandlers(devices.pools, devices.targets, portal, self._secrets_of).do
         self._create_engine(perform)
         self._create_transfers(perform)
-        limits = schedule.Limits(configuration.transfers, configuration.transfers)
+        limits = transfers.Limits(configuration.transfers, configuration.transfers)
         self._scheduler = Scheduler(self._engine, self._store, self._hosts, limits, self._presence.look)
         self._comparison = Comparison(self._engine, devices.pools, node, configuration.default_pool)
         self._snapshot_expiry = SnapshotExpiry(self._engine, devices.pools, self._comparison.go_on)

@@ -11,22 +11,19 @@ from typing import Callable, Dict, NamedTuple, Optional, Tuple
 from rocks.core.clock import monotonic_seconds
 from rocks.core.errors import BugError, BusyError, IncoherentError, PoolFullError, RocksError, code_of
 from rocks.core.units import size_text
-from rocks.storage.life.events import HostFailed
-from rocks.storage.life.fencing import check_stream
-from rocks.storage.life.image import Image, Work
-from rocks.storage.life.states import DELETING, RETURNING
-from rocks.storage.life.stream_bounds import largest_stream_bytes
-from rocks.storage.nas.arrivals import Arrivals
+from rocks.storage.image.events import HostFailed
+from rocks.storage.image.grants import check_stream
+from rocks.storage.image.image import Image, Work
+from rocks.storage.image.states import DELETING, RETURNING
+from rocks.storage.image.transfers import largest_stream_bytes
 from rocks.storage.nas.attribute_rules import bytes_per_second
 from rocks.storage.nas.bases import BASE, Bases
 from rocks.storage.nas.engine import NasContext
-from rocks.storage.nas.held_snapshots import ends_at
-from rocks.storage.nas.host_requests import HostCorrespondence
-from rocks.storage.nas.imports import IMPORT, Imports
-from rocks.storage.stream.lines import Opening, read_opening, receive_line, send_error, send_line
-from rocks.storage.stream.pace import Bucket, Meter
-from rocks.storage.stream.transport import Connection
-from rocks.storage.transfer_dialogue import (
+from rocks.storage.nas.hosts import HostCorrespondence
+from rocks.storage.nas.moves import Arrivals
+from rocks.storage.nas.snapshots import ends_at
+from rocks.storage.nas.volumes import IMPORT, Imports
+from rocks.storage.stream.dialogue import (
     CHECK,
     HAND_OVER,
     MOVE,
@@ -37,6 +34,9 @@ from rocks.storage.transfer_dialogue import (
     receive_all,
     send_all,
 )
+from rocks.storage.stream.frames import Opening, read_opening, receive_line, send_error, send_line
+from rocks.storage.stream.pace import Bucket, Meter
+from rocks.storage.stream.transport import Connection
 
 _log = logging.getLogger(__name__)
 

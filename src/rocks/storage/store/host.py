@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any, List, Mapping, NamedTuple, Optional, Set
 
 from rocks.fleet.wire.codec import decode_lenient, encode
-from rocks.storage.life.host_image import HostImage
-from rocks.storage.life.record_format import numbered, unnumbered
-from rocks.storage.store.file import OutboxMessage, StoreFile
+from rocks.storage.image.image import HostImage
+from rocks.storage.store.file import OutboxMessage, StoreFile, numbered, unnumbered
 from rocks.storage.wire.messages import HOST_NEWS, write_message
-from rocks.storage.wire.queues import nas_queue
+from rocks.storage.wire.names import nas_queue
 
 _TABLES = """
 CREATE TABLE copies (zvol TEXT PRIMARY KEY, image_id TEXT NOT NULL, record TEXT NOT NULL, details TEXT NOT NULL);

@@ -15,10 +15,9 @@ from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 from rocks.core.dataclasses import dataclass
 from rocks.fleet.wire.codec import decode_lenient, encode
-from rocks.storage.iscsi_target.chap import ChapSecrets
-from rocks.storage.life.image import Image
-from rocks.storage.life.record_format import numbered, unnumbered
-from rocks.storage.store.file import OutboxMessage, StoreFile
+from rocks.storage.image.image import Image
+from rocks.storage.iscsi.names import ChapSecrets
+from rocks.storage.store.file import OutboxMessage, StoreFile, numbered, unnumbered
 
 _TABLES = """
 CREATE TABLE images (image_id TEXT PRIMARY KEY, zvol TEXT NOT NULL UNIQUE, record TEXT NOT NULL);

@@ -7,25 +7,234 @@ The common name of the certificate, and nothing in the transfer, identifies the 
 
 from __future__ import annotations
 
+import base64
 import io
 import logging
+import re
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Iterator
+from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, Optional, cast
+from typing import Any, BinaryIO, Callable, Dict, FrozenSet, Iterator, List, NamedTuple, Optional, Tuple, cast
 
 from rocks.core.clock import monotonic_seconds
 from rocks.core.errors import HostError, IncoherentError, ToolError
-from rocks.storage.stream.revocation import LIST_NAME, RevocationWatch
-from rocks.storage.stream.waiting import MAX_WAITING, OPENING_SECONDS, Turns, WaitingConnections
+from rocks.core.periodic import PeriodicThread
+
+OPENING_SECONDS = 20.0
+"""For the handshake and the first line together."""
+
+MAX_WAITING = 64
+"""Of all addresses; each has a thread."""
+
+MAX_OF_AN_ADDRESS = 16
+"""Far fewer than of all, so that no single address displaces the others."""
+
+
+MAX_OF_A_PEER = 64
+"""Of one node, that wait to be served; each has a thread."""
+
+
+class _Waiting(NamedTuple):
+    address: str
+    ends_at: float
+    end: Callable[[], None]
+
+
+class WaitingConnections:
+    """The connections, oldest first. Time is an argument, so that tests need not wait."""
+
+    def __init__(self) -> None:
+        self._all: Dict[int, _Waiting] = {}
+        self._next = 0
+        self._lock = threading.Lock()
+
+    def admit(self, address: str, now: float, end: Callable[[], None]) -> int:
+        """Count a connection until `leave` with the returned number; `end` is called when it must give way."""
+        with self._lock:
+            number, self._next = self._next, self._next + 1
+            self._all[number] = _Waiting(address, now + OPENING_SECONDS, end)
+            displaced = self._displaced(address)
+        if displaced is not None:
+            displaced.end()
+        return number
+
+    def leave(self, number: int) -> None:
+        """It has ended, or has sent its first line. Repeating that is harmless."""
+        with self._lock:
+            self._all.pop(number, None)
+
+    def end_overdue(self, now: float) -> None:
+        """End those whose time is over."""
+        with self._lock:
+            overdue = [self._all.pop(key) for key, one in list(self._all.items()) if one.ends_at <= now]
+        for one in overdue:
+            one.end()
+
+    def end_all(self) -> None:
+        """End all of them."""
+        self.end_overdue(float("inf"))
+
+    def _displaced(self, address: str) -> Optional[_Waiting]:
+        """Take out the oldest one of the address, or of the address that has the most, if there are too many."""
+        count = Counter(one.address for one in self._all.values())
+        if count[address] > MAX_OF_AN_ADDRESS:
+            crowded = address
+        elif len(self._all) > MAX_WAITING:
+            crowded = count.most_common(1)[0][0]
+        else:
+            return None
+        return self._all.pop(next(number for number, one in self._all.items() if one.address == crowded))
+
+
+class Turns:
+    """At most `limit` transfers at once; others wait, `MAX_OF_A_PEER` of a node at most."""
+
+    def __init__(self, limit: int) -> None:
+        self._slots = threading.BoundedSemaphore(limit)
+        self._peers: Counter[str] = Counter()
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def turn(self, peer: str, deadline_seconds: float) -> Iterator[bool]:
+        """Wait for a turn; False when too many of the node's wait already, or at the deadline."""
+        if not self._wait(peer, deadline_seconds):
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            self._slots.release()
+
+    def _wait(self, peer: str, deadline_seconds: float) -> bool:
+        with self._lock:
+            if self._peers[peer] >= MAX_OF_A_PEER:
+                return False
+            self._peers[peer] += 1
+        try:
+            return self._slots.acquire(timeout=deadline_seconds)
+        finally:
+            with self._lock:
+                self._peers[peer] -= 1
+
+
+# --- open transfers end when the peer's certificate is revoked -------------------------------------------------------
+# TLS checks a certificate when a connection is made, and a transfer may last for hours. The frontend deploys the
+# revocation list as a file (`rocks sync host certificate`, `rocks remove host certificate`).
+
+
+_log = logging.getLogger(__name__)
+
+LIST_NAME = "revoked.pem"
+"""Name of the revocation list, beside the authority's certificate."""
+
+_CHECK_SECONDS = 2.0
+_BLOCK = re.compile(rb"-----BEGIN X509 CRL-----([^-]+)-----END X509 CRL-----")
+_SEQUENCE, _INTEGER, _UTC_TIME, _GENERALIZED_TIME = 0x30, 0x02, 0x17, 0x18
+
+_Element = Tuple[int, bytes]
+
+
+class RevocationWatch(PeriodicThread):
+    """The open connections of a daemon, each with the serial number of its peer's certificate."""
+
+    def __init__(self, authority: Path, check_seconds: float = _CHECK_SECONDS) -> None:
+        """`authority` is the authority's certificate; the list is in its folder."""
+        self._file = authority.with_name(LIST_NAME)
+        failure = f"{self._file} cannot be read, so open transfers are not checked"
+        super().__init__("revocations", check_seconds, self.check, failure)
+        self._open: Dict[int, Tuple[int, str, Callable[[], None]]] = {}
+        self._seen: Optional[Tuple[int, int]] = None
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def watching(self, serial: int, peer: str, end: Callable[[], None]) -> Iterator[None]:
+        """Within the block, call `end` when the certificate with that serial number is revoked."""
+        key = id(end)
+        with self._lock:
+            self._open[key] = (serial, peer, end)
+            self._seen = None  # the list may have changed between the handshake and now
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._open.pop(key, None)
+
+    def check(self) -> None:
+        """End connections with revoked certificates, if the list has changed since the last check."""
+        with self._lock:
+            keys, watched, before = set(self._open), list(self._open.values()), self._seen
+        if not watched:
+            return
+        try:
+            fact = self._file.stat()
+            now = (fact.st_mtime_ns, fact.st_size)
+            if now == before:
+                return
+            revoked = revoked_serials(self._file.read_bytes())
+        except FileNotFoundError:
+            return  # no certificate was ever revoked
+        for serial, peer, end in watched:
+            if serial in revoked:
+                _log.warning("the transfer with %s ends: its certificate has been revoked", peer)
+                end()
+        with self._lock:
+            if set(self._open) <= keys:
+                self._seen = now
+
+
+def revoked_serials(pem: bytes) -> FrozenSet[int]:
+    """Serial numbers in a revocation list (RFC 5280 §5.1). IncoherentError when it is invalid.
+
+    Python's TLS does not return them, and hosts have no other library for it.
+    """
+    block = _BLOCK.search(pem)
+    try:
+        if block is None:
+            raise ValueError("it has no list")
+        ((_, whole),) = _elements(base64.b64decode(block.group(1)))
+        _, signed = _elements(whole)[0]
+        return frozenset(_serials(_elements(signed)))
+    except (ValueError, IndexError) as error:
+        raise IncoherentError(f"the revocation list is damaged: {error}") from None
+
+
+def _serials(fields: List[_Element]) -> Iterator[int]:
+    """The sequence of revoked certificates, if there is one, follows the times of this list and of the next."""
+    times = [number for number, (kind, _) in enumerate(fields) if kind in (_UTC_TIME, _GENERALIZED_TIME)]
+    for kind, entries in fields[times[-1] + 1 : times[-1] + 2]:
+        if kind == _SEQUENCE:
+            for _, entry in _elements(entries):
+                number_kind, number = _elements(entry)[0]
+                if number_kind != _INTEGER:
+                    raise ValueError("an entry without a serial number")
+                yield int.from_bytes(number, "big", signed=True)
+
+
+def _elements(data: bytes) -> List[_Element]:
+    """A sequence of DER elements: tag and content. ValueError when one is incomplete."""
+    found: List[_Element] = []
+    at = 0
+    while at < len(data):
+        kind, length, at = data[at], data[at + 1], at + 2
+        if length & 0x80:
+            more = length & 0x7F
+            length, at = int.from_bytes(data[at : at + more], "big"), at + more
+        if at + length > len(data):
+            raise ValueError("it ends too early")
+        found.append((kind, data[at : at + length]))
+        at += length
+    return found
+
+
+# --- the connections -------------------------------------------------------------------------------------------------
+
 
 SILENCE_SECONDS = 120.0
 """How long an end of a transfer waits for the next byte before it ends the connection; a transfer is resumable."""
 
-_log = logging.getLogger(__name__)
 
 _OPENING_BYTES = 64 * 1024
 _HANDSHAKE_SECONDS = 20.0

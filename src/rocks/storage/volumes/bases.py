@@ -18,13 +18,13 @@ from rocks.library.guest_images import (
 )
 from rocks.library.library_folder import find_source, library_folder
 from rocks.library.records import image_file
-from rocks.storage.client import questions
+from rocks.storage.client import asking
 from rocks.storage.client.importing import Destination, send_base
 from rocks.storage.client.listing import transfer_line
 from rocks.storage.limits import MAP_SECONDS
 from rocks.storage.volumes.access import open_transfer
 from rocks.storage.wire import requests as wire
-from rocks.storage.wire.base_names import base_snapshot, base_volume
+from rocks.storage.wire.names import base_snapshot, base_volume
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from rocks.database.connection import Database
     from rocks.inventory.records import VirtualMachine
     from rocks.storage.client import StorageClient, Watcher
-    from rocks.storage.volumes.map_plan import ImageSpec
+    from rocks.storage.volumes.places import ImageSpec
     from rocks.storage.wire.replies import MadeClones
 
 TRANSFER_SECONDS = 24 * 3600.0
@@ -156,9 +156,7 @@ def _with_origins(
         volume = "" if isinstance(one.source, RocksError) else volume_of(one.source.name)
         if volume and volume not in origins:
             try:
-                snapshots = storage.ask(
-                    questions.question(nas, wire.FreezeZvols(zpool, (volume,))), MAP_SECONDS
-                )
+                snapshots = storage.ask(asking.question(nas, wire.FreezeZvols(zpool, (volume,))), MAP_SECONDS)
                 origins[volume] = f"{volume}@{snapshots[volume]}"
             except RocksError as error:
                 origins[volume] = error
@@ -195,7 +193,7 @@ def _asked(storage: StorageClient, place: tuple[str, str], requested: Sequence[_
         one.copied or ("" if isinstance(one.source, RocksError) else volume_of(one.source.name))
         for one in requested
     )
-    return storage.ask(questions.question(nas, wire.CloneZvols(zpool, clones, sources=sources)), MAP_SECONDS)
+    return storage.ask(asking.question(nas, wire.CloneZvols(zpool, clones, sources=sources)), MAP_SECONDS)
 
 
 def _store(
@@ -206,7 +204,7 @@ def _store(
     # of the pool: two images at once would both count its free space
     with database.locked(f"base {nas} {zpool}", TRANSFER_SECONDS):
         request = wire.AddBase(zpool, source.digest, source.size_bytes, source.used_bytes, source.name)
-        made = storage.ask(questions.question(nas, request), MAP_SECONDS)
+        made = storage.ask(asking.question(nas, request), MAP_SECONDS)
         if made.complete:
             return False
         volume = f"{zpool}/{base_volume(source.digest)}"

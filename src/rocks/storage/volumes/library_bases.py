@@ -10,8 +10,8 @@ from rocks.library.library_folder import library_folder
 from rocks.library.records import find_image, read_images
 from rocks.library.unfinished import find_leftovers
 from rocks.storage.volumes.nodes import storage_nodes
-from rocks.storage.volumes.volume_names import removal_command
-from rocks.storage.wire.queues import NAS
+from rocks.storage.volumes.places import removal_command
+from rocks.storage.wire.names import NAS
 from rocks.storage.wire.requests import ListBases
 
 if TYPE_CHECKING:
@@ -63,11 +63,11 @@ def _ask(database: Database) -> tuple[_Bases, dict[str, RocksError]]:
     nases = sorted(node.name for node in storage_nodes(database) if NAS in node.roles)
     if not nases:
         return [], {}
-    from rocks.storage.client import questions
+    from rocks.storage.client import asking
     from rocks.storage.volumes.access import open_storage
 
     with open_storage(database) as storage:
-        answers = storage.ask_each({nas: questions.question(nas, ListBases()) for nas in nases})
+        answers = storage.ask_each({nas: asking.question(nas, ListBases()) for nas in nases})
     found: _Bases = []
     failures: dict[str, RocksError] = {}
     for nas in nases:

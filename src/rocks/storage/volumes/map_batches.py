@@ -1,20 +1,145 @@
-"""Map many images at once: initiators first, then the maps, then undo the maps of machines that failed."""
+"""Map images that may still be being written back: a machine can start immediately after its stop.
+
+The NAS refuses a map of a busy image; the start repeats the request when the image is written back, for a
+quarter of an hour at most, and shows how far it is. The NAS drops the report of an end under a lease older
+than the newest that it has mapped for. Waiting in the NAS was refused, since a command that has gone away
+would still map; waiting in the stop, since it must return at once.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from rocks.core.errors import Code, RocksError, StateError
-from rocks.storage.client import questions
-from rocks.storage.volumes.map_waits import is_busy_image, map_when_written_back
+from rocks.core.clock import Deadline, wait_seconds
+from rocks.core.errors import BusyError, Code, RocksError, StateError
+from rocks.storage.bus import BrokerAwayError
+from rocks.storage.client import asking
+from rocks.storage.client.listing import progress_line
+from rocks.storage.image.states import DELETING, GROWING, MAPPING, RESTORING, RETURNING
+from rocks.storage.limits import MAP_SECONDS
 from rocks.storage.wire.requests import GetZvolAttrs, MapZvol, SetZvolAttrs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from rocks.storage.client import Query, StorageClient, Watcher
     from rocks.storage.client.asking import Answers
-    from rocks.storage.volumes.map_plan import ImageSpec
+    from rocks.storage.volumes.places import ImageSpec
+
+
+START_WAIT_SECONDS = 900.0
+"""How long a start waits for an image to be written back. The operator should watch a longer transfer instead."""
+
+_LOOK_SECONDS = 1.0
+
+_PASSING: tuple[str, ...] = (MAPPING, RETURNING, RESTORING, GROWING)
+"""States that reject a map as busy and end by themselves. The start does not wait for an image that is being destroyed:
+the map would create an empty volume in its place."""
+
+_LEFT_ALONE = (DELETING, None)
+
+
+def map_when_written_back(
+    storage: StorageClient,
+    queries: Mapping[str, Query[str]],
+    watcher: Watcher,
+    note_mapped: Callable[[str], None],
+    remedy: str = "",
+) -> Answers[str]:
+    """Request the maps; a map that is rejected because of a transfer is requested again when the transfer has ended.
+
+    Returns key → the device, or the error; after START_WAIT_SECONDS a BusyError with the remedy. An interrupt ends the
+    wait; the images that were waited for are not mapped. `note_mapped` receives the key of each mapped image at once.
+    `remedy` is what to do after the time; empty: that of a start.
+    """
+    answers = storage.wait_each(queries, MAP_SECONDS, watcher)
+    _note(answers, note_mapped)
+    deadline = Deadline(START_WAIT_SECONDS)
+    waiting = {key: one for key, one in queries.items() if is_busy_image(answers[key])}
+    try:
+        while waiting and not deadline.passed():
+            states = _states(storage, waiting.values())
+            arrived = {key: one for key, one in waiting.items() if states.get(_place(one)) not in _PASSING}
+            waiting = {key: one for key, one in waiting.items() if key not in arrived}
+            again = {key: one for key, one in arrived.items() if states.get(_place(one)) not in _LEFT_ALONE}
+            if again:
+                asked_again: Answers[str] = storage.wait_each(again, MAP_SECONDS, watcher)
+                answers.update(asked_again)
+                _note(asked_again, note_mapped)
+                waiting.update({key: one for key, one in again.items() if is_busy_image(answers[key])})
+            if waiting:
+                _show(storage, waiting.values(), watcher)
+                wait_seconds(_LOOK_SECONDS)
+    except KeyboardInterrupt:
+        for one in waiting.values():
+            watcher.left(
+                f"{one.node}:{one.zvol} was not mapped, and its transfer continues; {remedy or _remedy(one)}"
+            )
+        raise
+    for key, one in waiting.items():
+        message = (
+            f"{answers[key]}. This command waited {START_WAIT_SECONDS:g} s for it; {remedy or _remedy(one)}"
+        )
+        answers[key] = BusyError(message, code=Code.IMAGE_BUSY)
+    return answers
+
+
+def _note(answers: Answers[str], note_mapped: Callable[[str], None]) -> None:
+    for key, answer in answers.items():
+        if isinstance(answer, str):
+            note_mapped(key)
+
+
+def is_busy_image(answer: str | RocksError) -> bool:
+    """Whether the NAS rejected the request because the image is in a temporary state."""
+    return isinstance(answer, RocksError) and answer.code is Code.IMAGE_BUSY
+
+
+def _place(query: Query[str]) -> tuple[str, str]:
+    return query.node, query.zvol
+
+
+def _states(storage: StorageClient, waiting: Iterable[Query[str]]) -> dict[tuple[str, str], str]:
+    """(NAS, volume) → its state. Images of a NAS that does not answer count as in transfer, so it is asked again."""
+    places = [_place(one) for one in waiting]
+    try:
+        answers = storage.ask_each({nas: asking.images_of(nas) for nas, _ in places})
+    except BrokerAwayError:
+        return dict.fromkeys(places, _PASSING[0])
+    states: dict[tuple[str, str], str] = {}
+    for nas, rows in answers.items():
+        if isinstance(rows, RocksError):
+            states.update({place: _PASSING[0] for place in places if place[0] == nas})
+        else:
+            states.update({(nas, row.zvol): row.state for row in rows})
+    return states
+
+
+def _show(storage: StorageClient, waiting: Iterable[Query[str]], watcher: Watcher) -> None:
+    """Display the progress of the transfers."""
+    if not watcher.displays_progress:
+        return
+    volumes = {_place(one) for one in waiting}
+    try:
+        answers = storage.ask_each({nas: asking.operations_of(nas) for nas, _ in volumes})
+    except BrokerAwayError:
+        return
+    lines = {(nas, volume): f"{volume}: waiting for its transfer" for nas, volume in volumes}
+    for nas, rows in answers.items():
+        for row in () if isinstance(rows, RocksError) else rows:
+            if (nas, row.image) in volumes:
+                lines[nas, row.image] = progress_line(row)
+    watcher.progress("; ".join(lines.values()))
+
+
+def _remedy(query: Query[str]) -> str:
+    return (
+        f"start the machine when rocks list host storagemap {query.node} shows {query.zvol} as unmapped "
+        f"(rocks list host storageop {query.node} shows the progress)"
+    )
+
+
+# --- many images at once: initiators first, then the maps, then undo the maps of machines that failed --------------
 
 
 class Mapped(NamedTuple):
@@ -79,9 +204,7 @@ def map_arrived(
     `devices` maps the number of a disk to the device that the guest has open; StateError when an image has another one.
     Raises the first error. What is mapped stays so, since the guest has it open; the same call maps the others.
     """
-    known = storage.ask_each(
-        {f"initiator {image.host}": questions.initiator_of(image.host) for image in images}
-    )
+    known = storage.ask_each({f"initiator {image.host}": asking.initiator_of(image.host) for image in images})
     for answer in known.values():
         if isinstance(answer, RocksError):
             raise answer
@@ -106,18 +229,18 @@ def _prepare(images: Sequence[ImageSpec]) -> dict[str, Query[Any]]:
     """
     asked: dict[str, Query[Any]] = {}
     for image in images:
-        asked[f"initiator {image.host}"] = questions.initiator_of(image.host)
+        asked[f"initiator {image.host}"] = asking.initiator_of(image.host)
         if image.is_persistent is None or _cannot_forget(image):
-            asked[_key(image)] = questions.question(image.nas, GetZvolAttrs(image.volume))
+            asked[_key(image)] = asking.question(image.nas, GetZvolAttrs(image.volume))
         else:
             asked[_key(image)] = _persistence(image)
-        asked[f"images {image.nas}"] = questions.images_of(image.nas)
+        asked[f"images {image.nas}"] = asking.images_of(image.nas)
     return asked
 
 
 def _persistence(image: ImageSpec) -> Query[Any]:
     values = {"persistent": "yes" if image.is_persistent else "no"}
-    return questions.question(image.nas, SetZvolAttrs(image.volume, tuple(values.items()), image.machine))
+    return asking.question(image.nas, SetZvolAttrs(image.volume, tuple(values.items()), image.machine))
 
 
 def _obstacle(image: ImageSpec, known: Answers[Any]) -> RocksError | None:
@@ -159,7 +282,7 @@ def _map_question(image: ImageSpec, known: Answers[Any], tokens: Mapping[str, in
         tokens.get(image.vm.lower()),
         image.machine,
     )
-    return questions.question(image.nas, request)
+    return asking.question(image.nas, request)
 
 
 def _set_late_attributes(
@@ -248,7 +371,7 @@ def unmap_again(storage: StorageClient, images: Iterable[ImageSpec]) -> dict[str
     """
     requested = {_key(image): image for image in images}
     answers = storage.ask_each(
-        {key: questions.unmap_image(image.nas, image.volume) for key, image in requested.items()},
+        {key: asking.unmap_image(image.nas, image.volume) for key, image in requested.items()},
         UNDO_SECONDS,
     )
     errors: dict[str, RocksError] = {}

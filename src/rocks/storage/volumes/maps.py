@@ -1,4 +1,4 @@
-"""Map an image to a host and unmap it on the operator's request; machines get theirs by `machine.volumes`."""
+"""Map an image to a host and unmap it on the operator's request; machines get theirs by `machine.disks.volumes`."""
 
 from __future__ import annotations
 
@@ -10,14 +10,13 @@ from rocks.core.values import check_text
 from rocks.inventory.loaded_host_records import load_hosts
 from rocks.leases.lease import read_leases
 from rocks.leases.plan import SAVED, saved_with_images
-from rocks.storage.client import questions
-from rocks.storage.life.states import BLOCKED, MAPPING, SWITCHING
+from rocks.storage.client import asking
+from rocks.storage.image.states import BLOCKED, MAPPING, SWITCHING
 from rocks.storage.limits import MAP_SECONDS, WRITE_BACK_SECONDS
 from rocks.storage.volumes.access import open_storage
-from rocks.storage.volumes.machine_locks import disks_of, lock_machine_of
+from rocks.storage.volumes.move_records import disks_of, lock_machine_of
 from rocks.storage.volumes.moves import cancel_move
-from rocks.storage.volumes.places import check_pool_name
-from rocks.storage.volumes.volume_names import check_volume_name, read_size_gib
+from rocks.storage.volumes.places import check_pool_name, check_volume_name, read_size_gib
 from rocks.storage.wire.requests import AbandonZvol, ListDevices, MapZvol, PullZvol, RetryZvol
 
 if TYPE_CHECKING:
@@ -60,11 +59,11 @@ def map_image(database: Database, parameters: MapParameters, watcher: Watcher) -
         )
     lock_machine_of(database, parameters.nas, parameters.volume)
     with open_storage(database) as storage:
-        initiator = storage.ask(questions.initiator_of(host.name))
+        initiator = storage.ask(asking.initiator_of(host.name))
         request = MapZvol(
             parameters.zpool, parameters.volume, host.name, parameters.pool or None, size_gib, sync, initiator
         )
-        return storage.wait(questions.question(parameters.nas, request), MAP_SECONDS, watcher)
+        return storage.wait(asking.question(parameters.nas, request), MAP_SECONDS, watcher)
 
 
 def unmap_image(
@@ -82,7 +81,7 @@ def unmap_image(
     saved = _error_if_saved(database, nas, volume)
     if saved is not None:
         raise saved
-    _wait(database, questions.unmap_image(nas, volume), watcher, seconds)
+    _wait(database, asking.unmap_image(nas, volume), watcher, seconds)
 
 
 def pull_image(
@@ -90,7 +89,7 @@ def pull_image(
 ) -> None:
     """Write the changes of a running guest back; returns when the NAS has them. Otherwise as `unmap_image`."""
     check_volume_name(volume)
-    _wait(database, questions.question(nas, PullZvol(volume)), watcher, seconds)
+    _wait(database, asking.question(nas, PullZvol(volume)), watcher, seconds)
 
 
 def cancel_map(database: Database, nas: str, volume: str) -> None:
@@ -99,7 +98,7 @@ def cancel_map(database: Database, nas: str, volume: str) -> None:
     if cancel_move(database, nas, volume) is not None:
         return
     with open_storage(database) as storage:
-        storage.ask(questions.cancel_image(nas, volume))
+        storage.ask(asking.cancel_image(nas, volume))
 
 
 def _error_if_saved(database: Database, nas: str, volume: str) -> StateError | None:
@@ -145,7 +144,7 @@ def clean_map(
         database.commit()
         if reason is None:
             database.close()  # it may take hours; with a reason the machine stays locked
-        row = next((row for row in storage.ask(questions.images_of(nas)) if row.zvol == volume), None)
+        row = next((row for row in storage.ask(asking.images_of(nas)) if row.zvol == volume), None)
         if row is None:
             raise StateError(f"ZVol {volume} not found in database", code=Code.IMAGE_UNKNOWN)
         if row.remotehost is None and row.state != BLOCKED and reason is None:
@@ -161,7 +160,7 @@ def clean_map(
 def _clean(storage: StorageClient, nas: str, row: ImageRow, watcher: Watcher) -> str:
     if row.state == BLOCKED:
         lost = _what_would_be_lost(storage, nas, row)
-        storage.ask(questions.question(nas, RetryZvol(row.zvol)))
+        storage.ask(asking.question(nas, RetryZvol(row.zvol)))
         if row.remotehost is None and row.peer is not None:
             return f"{nas}:{row.zvol} was blocked ({row.reason}); its move to {row.peer} is tried again"
         if row.remotehost is None:
@@ -171,14 +170,14 @@ def _clean(storage: StorageClient, nas: str, row: ImageRow, watcher: Watcher) ->
             f'blocked again, force=yes reason="…" discards {lost}'
         )
     if row.state == MAPPING:
-        storage.ask(questions.cancel_image(nas, row.zvol), MAP_SECONDS)
+        storage.ask(asking.cancel_image(nas, row.zvol), MAP_SECONDS)
         return f"{nas}:{row.zvol}: its mapping to {row.remotehost} is undone"
     # during a periodic transfer the unmap waits for its end
     if row.state == SWITCHING or row.is_sending or row.is_delete_remote:
         raise BusyError(
             f"ZVol {row.zvol} is busy: it is {row.state}; wait for its end: rocks list host storageop {nas}"
         )
-    storage.wait(questions.unmap_image(nas, row.zvol), WRITE_BACK_SECONDS, watcher)
+    storage.wait(asking.unmap_image(nas, row.zvol), WRITE_BACK_SECONDS, watcher)
     return f"{nas}:{row.zvol} is unmapped from {row.remotehost}, with all its changes"
 
 
@@ -187,7 +186,7 @@ def _check_unused(storage: StorageClient, nas: str, row: ImageRow, machines: Seq
     host = row.remotehost
     if host is None:
         return
-    devices = storage.ask_each({host: questions.question(host, ListDevices())})[host]
+    devices = storage.ask_each({host: asking.question(host, ListDevices())})[host]
     rows = {} if isinstance(devices, RocksError) else devices
     # a host that has lost its records knows the session alone
     named = [one for zvol, one in rows.items() if zvol == row.zvol or (one.target or "-") == row.iscsi_target]
@@ -200,7 +199,7 @@ def _check_unused(storage: StorageClient, nas: str, row: ImageRow, machines: Seq
 
 def _abandon(storage: StorageClient, nas: str, row: ImageRow, reason: str, watcher: Watcher) -> str:
     lost = _what_would_be_lost(storage, nas, row)
-    abandon = questions.question(nas, AbandonZvol(row.zvol, reason))
+    abandon = asking.question(nas, AbandonZvol(row.zvol, reason))
     storage.wait(abandon, MAP_SECONDS, watcher)
     if row.remotehost is None and row.peer is not None:
         return f"{nas}:{row.zvol} stays on {nas}; its move to {row.peer} is given up"
@@ -214,7 +213,7 @@ def _what_would_be_lost(storage: StorageClient, nas: str, row: ImageRow) -> str:
     if row.remotehost is None:
         return "no changes of a host"
     try:
-        snapshots = storage.ask(questions.snapshots_of(nas, row.zvol)).rows
+        snapshots = storage.ask(asking.snapshots_of(nas, row.zvol)).rows
     except RocksError:
         snapshots = ()
     since = f" after {snapshots[-1].created} (snapshot {snapshots[-1].name})" if snapshots else ""

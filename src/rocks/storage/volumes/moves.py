@@ -12,16 +12,20 @@ from rocks.core.errors import RocksError, StateError, UserError
 from rocks.inventory.loaded_host_records import load_hosts
 from rocks.leases import lease as leases
 from rocks.leases.lease import LOCK_WAIT_SECONDS, ensure_locked
-from rocks.storage.client import questions
-from rocks.storage.life.states import DELETING, MOVING
+from rocks.storage.client import asking
+from rocks.storage.image.states import DELETING, MOVING
 from rocks.storage.limits import MAP_SECONDS, WRITE_BACK_SECONDS
 from rocks.storage.volumes import move_records as table
 from rocks.storage.volumes.access import open_storage
-from rocks.storage.volumes.machine_locks import disks_of
-from rocks.storage.volumes.move_rules import ImageMove, choose_pool, remaining_part
+from rocks.storage.volumes.move_records import ImageMove, choose_pool, disks_of, remaining_part
 from rocks.storage.volumes.place_records import put_disks
-from rocks.storage.volumes.places import check_nas, check_not_running, check_pool_name, pools_of
-from rocks.storage.volumes.volume_names import check_volume_name
+from rocks.storage.volumes.places import (
+    check_nas,
+    check_not_running,
+    check_pool_name,
+    check_volume_name,
+    pools_of,
+)
 from rocks.storage.volumes.volumes import grace_hours
 from rocks.storage.wire.requests import AcceptZvol, MoveZvol
 
@@ -89,10 +93,10 @@ def _send(
     needed_bytes = _needed_bytes(storage, move)
     table.put_move(database, move)
     database.commit()
-    accept = questions.question(
+    accept = asking.question(
         move.target, AcceptZvol(move.zpool, move.volume, move.nas, here.image_id, needed_bytes)
     )
-    request = questions.question(move.nas, MoveZvol(move.volume, move.target, move.zpool, hours * 3600))
+    request = asking.question(move.nas, MoveZvol(move.volume, move.target, move.zpool, hours * 3600))
     try:
         if here.state != MOVING:
             storage.ask(accept, MAP_SECONDS)
@@ -126,7 +130,7 @@ def cancel_move(database: Database, nas: str, volume: str) -> ImageMove | None:
     with open_storage(database) as storage:
         here, _ = _facts(storage, move)
         if here is not None and here.state == MOVING:
-            storage.ask(questions.cancel_image(move.nas, volume), MAP_SECONDS)
+            storage.ask(asking.cancel_image(move.nas, volume), MAP_SECONDS)
             here, _ = _facts(storage, move)
         if here is None or (here.state == DELETING and here.peer is not None):
             raise StateError(
@@ -144,7 +148,7 @@ def _lock(database: Database, disks: Sequence[DiskLocation]) -> None:
 
 def _facts(storage: StorageClient, move: ImageMove) -> Facts:
     """From both NASes; the error of one that does not answer is raised."""
-    here, there = (storage.ask(questions.images_of(nas)) for nas in (move.nas, move.target))
+    here, there = (storage.ask(asking.images_of(nas)) for nas in (move.nas, move.target))
     return _find(here, move.volume), _find(there, move.volume)
 
 
@@ -154,7 +158,7 @@ def _find(images: Iterable[ImageRow], volume: str) -> ImageRow | None:
 
 def _needed_bytes(storage: StorageClient, move: ImageMove) -> int:
     """What the snapshots take, without what was written since the newest."""
-    snapshots = storage.ask(questions.snapshots_of(move.nas, move.volume)).rows
+    snapshots = storage.ask(asking.snapshots_of(move.nas, move.volume)).rows
     return sum(one.written_bytes for one in snapshots)
 
 
@@ -173,7 +177,7 @@ def _forget(database: Database, storage: StorageClient, move: ImageMove) -> None
     try:
         _, there = _facts(storage, move)
         if there is not None and there.state == "arriving" and there.peer == move.nas:
-            storage.ask(questions.cancel_image(move.target, move.volume), MAP_SECONDS)
+            storage.ask(asking.cancel_image(move.target, move.volume), MAP_SECONDS)
     except RocksError:
         pass  # it is listed as arriving, and cancelled there, or by the next attempt
     table.delete_move(database, move)

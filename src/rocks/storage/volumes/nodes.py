@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from rocks.inventory.attributes.records import resolve_attributes
 from rocks.inventory.loaded_host_records import which_are_vms
 from rocks.storage.broker.definitions import BrokerNode
-from rocks.storage.volumes.roles import storage_roles, why_no_certificate
-from rocks.storage.wire.queues import NAS
+from rocks.storage.volumes.settings import storage_roles, why_no_certificate
+from rocks.storage.wire.names import NAS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -1,22 +1,66 @@
-"""Settings of the image storage daemons of a host. Pure. Source: img-storage specification §1.3 and §3.1."""
+"""Roles of a node in image storage, and the settings of its daemons. Pure.
+
+Source: img-storage specification §1.3 and §3.1.
+"""
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from rocks.core.dataclasses import dataclass
 from rocks.core.errors import StateError, UserError
 from rocks.core.names import check_plain_name
-from rocks.core.values import read_number
+from rocks.core.values import TRUE_VALUES, read_number
 from rocks.inventory.records import PRIVATE_NETWORK
 from rocks.network.network_rules import check_zone
 from rocks.storage.limits import MAX_TRANSFERS
-from rocks.storage.volumes.places import check_pool_name
+from rocks.storage.volumes.places import NAS_APPLIANCE, check_pool_name
+from rocks.storage.wire import names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from rocks.inventory.records import Host
+
+
+FRONTEND_APPLIANCE = "frontend"
+
+_BY_ATTRIBUTE = {
+    names.NAS: ("img_storage_nas", NAS_APPLIANCE),
+    names.HOST: ("img_storage_vm", "vm-container"),
+}
+"""Role → the attribute that assigns it, and the appliance that has it when the attribute is not set."""
+
+
+def storage_roles(attributes: Mapping[str, str]) -> frozenset[str]:
+    """The roles of a node, from its attributes, including intrinsic ones."""
+    found = {name.lower(): value.lower() for name, value in attributes.items()}
+    appliance = found.get("appliance", "")
+    roles = set()
+    for role, (attribute, usual) in _BY_ATTRIBUTE.items():
+        value = found.get(attribute, "")
+        if value in TRUE_VALUES or (not value and appliance == usual):
+            roles.add(role)
+    if appliance == FRONTEND_APPLIANCE:
+        roles.add(names.FRONTEND)
+    return frozenset(roles)
+
+
+def why_no_certificate(attributes: Mapping[str, str], is_virtual: bool, is_broker: bool) -> str | None:
+    """Why a host must not have a certificate of the storage network (after its name); None when it may.
+
+    A virtual machine belongs to a tenant: with a certificate it could send and receive images of all clusters.
+    """
+    if is_virtual:
+        return "is a virtual machine"
+    if not is_broker and not storage_roles(attributes):
+        return "is neither a NAS nor a VM container nor the frontend"
+    return None
+
+
+# --- settings of the daemons of a host -----------------------------------------------------------------------------
+
 
 BROKER_ATTRIBUTE = "RABBITMQ_Server"
 
@@ -120,3 +164,37 @@ def _read_settings(network: str, pool: str, workers: str) -> int:
         if text:
             check(text)
     return read_number("workers", workers, 1, MAX_TRANSFERS) if workers else 0
+
+
+# --- /etc/imgstorage.conf, as the daemons read it ------------------------------------------------------------------
+
+
+CONFIGURATION_PATH = "/etc/imgstorage.conf"
+
+_FOR_XML = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
+"""JSON escapes for the characters of XML markup: the block is valid in both."""
+
+
+def configuration_lines(settings: DaemonSettings) -> list[str]:
+    """The `file` element of a node file."""
+    return [f'<file name="{CONFIGURATION_PATH}">', configuration_text(settings), "</file>"]
+
+
+def configuration_text(settings: DaemonSettings) -> str:
+    """The file's only line: a JSON list of one object, whose values are texts.
+
+    The frontend's object also has `secur_server`; `broker_name` is present when the message broker is on another host
+    than the frontend.
+    """
+    values: dict[str, str | bool] = {
+        "name": settings.name,
+        "frontend_name": settings.frontend,
+        "network": settings.network,
+        "default_pool": settings.pool,
+        "img_sync_workers": str(settings.workers),
+    }
+    if settings.broker != settings.frontend:
+        values["broker_name"] = settings.broker
+    if settings.is_frontend:
+        values["secur_server"] = True
+    return json.dumps([values]).translate(_FOR_XML)

@@ -1,4 +1,4 @@
-"""Images on a NAS: create empty ones, clone, import files, restore snapshots, remove."""
+"""Images on a NAS: create empty ones, clone, import files, restore snapshots, remove, grow, set attributes."""
 
 from __future__ import annotations
 
@@ -6,31 +6,47 @@ from typing import TYPE_CHECKING
 
 from rocks.core import dry_run
 from rocks.core.clock import Deadline, wait_seconds
-from rocks.core.errors import BusyError, HostError, StateError, UserError
+from rocks.core.errors import BusyError, Code, HostError, RocksError, StateError, UserError
+from rocks.core.names import printable
+from rocks.core.units import BYTES_PER_GIB
+from rocks.core.values import check_text
 from rocks.inventory.attributes.known import KNOWN
 from rocks.inventory.attributes.records import resolve_attributes
-from rocks.storage.client import questions
+from rocks.leases.plan import SAVED
+from rocks.storage.client import asking
 from rocks.storage.limits import LONGEST_GRACE_HOURS, MAP_SECONDS
 from rocks.storage.volumes.access import open_storage
 from rocks.storage.volumes.image_files import ImageFile, as_raw
-from rocks.storage.volumes.machine_locks import lock_for_removal, lock_machine_of
-from rocks.storage.volumes.places import check_pool_name
-from rocks.storage.volumes.volume_names import check_volume_name
-from rocks.storage.wire.base_names import is_base
-from rocks.storage.wire.requests import AddZvol, DelCopy, DelZvol, RestoreZvol, UndeleteZvol
+from rocks.storage.volumes.move_records import check_no_moves, lock_for_removal, lock_machine_of
+from rocks.storage.volumes.places import check_pool_name, check_volume_name, volume_name
+from rocks.storage.wire.names import is_base
+from rocks.storage.wire.requests import (
+    AddZvol,
+    DelAttrs,
+    DelCopy,
+    DelZvol,
+    GetAttrs,
+    GrowZvol,
+    RestoreZvol,
+    SetAttrs,
+    SetZvolAttrs,
+    UndeleteZvol,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rocks.database.connection import Database
+    from rocks.inventory.records import Lease, VirtualMachine
     from rocks.storage.client import Watcher
+    from rocks.storage.volumes.places import DiskLocation
 
 
 def add_empty_image(database: Database, nas: str, zpool: str, volume: str, size_bytes: int) -> None:
     """Create an empty volume. StateError when a volume of that name exists."""
     _check(zpool, volume, size_bytes)
     with open_storage(database) as storage:
-        storage.ask(questions.question(nas, AddZvol(zpool, volume, size_bytes)), MAP_SECONDS)
+        storage.ask(asking.question(nas, AddZvol(zpool, volume, size_bytes)), MAP_SECONDS)
 
 
 def add_clone(database: Database, nas: str, zpool: str, volume: str, origin: str) -> None:
@@ -38,7 +54,7 @@ def add_clone(database: Database, nas: str, zpool: str, volume: str, origin: str
     _check(zpool, volume, 1)
     check_volume_name(origin.partition("@")[0])
     with open_storage(database) as storage:
-        storage.ask(questions.question(nas, AddZvol(zpool, volume, origin=origin)), MAP_SECONDS)
+        storage.ask(asking.question(nas, AddZvol(zpool, volume, origin=origin)), MAP_SECONDS)
 
 
 def import_image(
@@ -55,7 +71,7 @@ def import_image(
     with as_raw(file, converting) as (raw, size_bytes), open_storage(database) as storage:
         address, port, context = open_transfer(database, nas)
         request = AddZvol(zpool, volume, size_bytes, importing=True)
-        made = storage.ask(questions.question(nas, request), MAP_SECONDS)
+        made = storage.ask(asking.question(nas, request), MAP_SECONDS)
         destination = Destination(nas, address, port, f"{zpool}/{volume}", made.guid, made.size_bytes)
         try:
             return send_file(
@@ -115,12 +131,12 @@ def remove_image(
     lock_for_removal(database, [(nas, zpool, volume)])
     with open_storage(database) as storage:
         request = DelZvol(zpool, volume, force, hours * 3600, with_snapshots=force and now)
-        storage.ask(questions.question(nas, request), MAP_SECONDS)
+        storage.ask(asking.question(nas, request), MAP_SECONDS)
         if hours or dry_run.is_on():  # a dry run destroys nothing, and need not wait until it is gone
             return hours
         deadline = Deadline(GONE_SECONDS)
         while not deadline.passed():
-            row = next((row for row in storage.ask(questions.images_of(nas)) if row.zvol == volume), None)
+            row = next((row for row in storage.ask(asking.images_of(nas)) if row.zvol == volume), None)
             if row is None:
                 return 0
             if row.state != "deleting":
@@ -137,8 +153,8 @@ def undelete_image(database: Database, nas: str, volume: str) -> str:
     """Restore a removed image; returns why it cannot be used, '' if it can. StateError unless in its grace period."""
     check_volume_name(volume)
     with open_storage(database) as storage:
-        storage.ask(questions.question(nas, UndeleteZvol(volume)), MAP_SECONDS)
-        return next((row.reason for row in storage.ask(questions.images_of(nas)) if row.zvol == volume), "")
+        storage.ask(asking.question(nas, UndeleteZvol(volume)), MAP_SECONDS)
+        return next((row.reason for row in storage.ask(asking.images_of(nas)) if row.zvol == volume), "")
 
 
 def remove_copy(database: Database, host: str, volume: str, force: bool) -> None:
@@ -147,7 +163,7 @@ def remove_copy(database: Database, host: str, volume: str, force: bool) -> None
     check_pool_name(pool)
     check_volume_name(name)
     with open_storage(database) as storage:
-        storage.ask(questions.question(host, DelCopy(volume, force)), MAP_SECONDS)
+        storage.ask(asking.question(host, DelCopy(volume, force)), MAP_SECONDS)
 
 
 def restore_image(database: Database, nas: str, volume: str, snapshot: str, watcher: Watcher) -> None:
@@ -155,4 +171,105 @@ def restore_image(database: Database, nas: str, volume: str, snapshot: str, watc
     check_volume_name(volume)
     lock_machine_of(database, nas, volume)
     with open_storage(database) as storage:
-        storage.wait(questions.question(nas, RestoreZvol(volume, snapshot)), MAP_SECONDS, watcher)
+        storage.wait(asking.question(nas, RestoreZvol(volume, snapshot)), MAP_SECONDS, watcher)
+
+
+# --- the size of a disk on a NAS: the NAS grows the volume, then the record follows --------------------------------
+# The volume's size is what counts: a map takes it, whatever the record says. A command that was killed in between is
+# completed by the same command again.
+#
+# It grows only while no host has it, in a state of its own, since the tables of a mapped one would have to
+# change their sizes at one moment. It never shrinks, and the pool must have the space that a map needs. A
+# host's smaller copy stays usable as the base of a difference; to quarantine it would cost a whole copy.
+
+
+def grow_volume(
+    database: Database, vm: VirtualMachine, lease: Lease | None, location: DiskLocation, size_gib: int
+) -> tuple[str, ...]:
+    """Have the NAS grow the volume of a disk of the machine, which is locked; returns notes.
+
+    StateError while a host may have the image, and for a volume that is larger. An image that its first start will make
+    needs nothing: it gets the size of the record, which may be smaller.
+    """
+    _check_is_off(vm, lease, location)
+    check_no_moves(database, [location])
+    volume = volume_name(location.vm, location.number)
+    request = GrowZvol(location.zpool, volume, size_gib * BYTES_PER_GIB, vm.uuid)
+    try:
+        with open_storage(database) as storage:
+            storage.ask(asking.question(location.nas, request), MAP_SECONDS)
+    except RocksError as error:
+        if error.code is Code.IMAGE_UNKNOWN:
+            return (f"{location.nas} has no volume {volume} yet: the next start of {vm.name} makes it",)
+        raise
+    return ()
+
+
+def _check_is_off(vm: VirtualMachine, lease: Lease | None, location: DiskLocation) -> None:
+    """StateError while the machine may run, or its memory is saved: its guest has the present size."""
+    if lease is None:
+        return
+    volume = volume_name(location.vm, location.number)
+    stop = f"rocks stop host vm {vm.name}{' saved=remove' if lease.state == SAVED else ''}"
+    state = "is saved" if lease.state == SAVED else "may be running"
+    raise StateError(
+        f"{vm.name} {state} on {lease.host}, and its disk {location.nas}:{location.zpool}/{volume} grows only while "
+        f"no host has it: {stop}, then rocks stop host vm {vm.name} terminate=true, which waits until its changes are "
+        "written back, then repeat the command"
+    )
+
+
+# --- attributes of a NAS and of its images -------------------------------------------------------------------------
+
+
+IMAGE_ATTRIBUTES = ("frequency", "nextsync", "uploadspeed", "downloadspeed", "persistent")
+LONGEST_NAME = 128
+LONGEST_VALUE = 4096
+
+
+def set_storage_attribute(database: Database, nas: str, name: str, value: str) -> None:
+    """Set an attribute of the NAS; `none` in any case stores null. UserError for an invalid name or value."""
+    _check_name(name)
+    check_text("value", value, LONGEST_VALUE)
+    with open_storage(database) as storage:
+        storage.ask(asking.question(nas, SetAttrs(((name, _value(value)),))))
+
+
+def remove_storage_attribute(database: Database, nas: str, name: str) -> None:
+    """Remove an attribute of the NAS. StateError when it has no such attribute."""
+    _check_name(name)
+    with open_storage(database) as storage:
+        if name not in storage.ask(asking.question(nas, GetAttrs())):
+            raise StateError(
+                f'{nas} has no attribute "{printable(name)}"; rocks list host storageattr {nas} shows its attributes'
+            )
+        storage.ask(asking.question(nas, DelAttrs((name,))))
+
+
+def set_image_attribute(database: Database, nas: str, volume: str, name: str, value: str) -> None:
+    """Set an attribute of an image; `none` in any case clears it. UserError for an invalid name or value."""
+    check_volume_name(volume)
+    check_image_attribute(name)
+    check_text("value", value, LONGEST_VALUE)
+    if name == "persistent":
+        lock_machine_of(database, nas, volume)
+    with open_storage(database) as storage:
+        storage.ask(asking.question(nas, SetZvolAttrs(volume, ((name, _value(value)),))))
+
+
+def _value(text: str) -> str | None:
+    return None if text.lower() == "none" else text
+
+
+def _check_name(name: str) -> None:
+    check_text("attr", name, LONGEST_NAME)
+    if not name or " " in name:
+        raise UserError(f'attr "{printable(name)}" is not valid: it must be a name without blanks')
+
+
+def check_image_attribute(name: str) -> None:
+    """UserError unless `name` is an attribute of images."""
+    if name not in IMAGE_ATTRIBUTES:
+        raise UserError(
+            f'"{printable(name)}" is not an attribute of images; these are {", ".join(IMAGE_ATTRIBUTES)}'
+        )

@@ -11,8 +11,7 @@ from typing import Any, Dict, Mapping, NamedTuple, Optional
 
 from rocks.core.errors import Code, IncoherentError, RocksError, code_of, received_error
 from rocks.fleet.wire.codec import encode, read_shape
-from rocks.storage.wire.actions import ACTIONS, Role, action_of
-from rocks.storage.wire.requests import MapZvol, SetAttrs, SetZvolAttrs
+from rocks.storage.wire.requests import ACTIONS, MapZvol, Role, SetAttrs, SetZvolAttrs, action_of
 
 VERSION = 1
 _LONGEST_NAME = 255

@@ -7,7 +7,7 @@ from typing import Any, Dict, List, Mapping, Optional, Tuple, Type, TypeVar
 from rocks.core.dataclasses import dataclass
 from rocks.core.errors import IncoherentError
 from rocks.fleet.wire.codec import read_shape
-from rocks.storage.wire.hold_tags import read_tag
+from rocks.storage.wire.names import read_tag
 
 Fields = Mapping[str, Any]
 Row = TypeVar("Row")

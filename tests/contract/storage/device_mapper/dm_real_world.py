@@ -20,8 +20,7 @@ from rocks.storage.device_mapper.ioctl import (
     TABLE_LOAD,
     Control,
 )
-from rocks.storage.device_mapper.rules import UUID_PREFIX
-from rocks.storage.device_mapper.tables import Linear, Switched, Table, Target, target_of
+from rocks.storage.device_mapper.tables import UUID_PREFIX, Linear, Switched, Table, Target, target_of
 from rocks.storage.zfs.tool import zfs_when_free
 from tests.contract.storage.device_mapper.dm_world import POOL, PREFIX
 from tests.waiting import wait_until

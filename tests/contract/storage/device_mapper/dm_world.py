@@ -3,9 +3,8 @@
 from typing import Protocol
 
 from rocks.storage.device_mapper.dm_devices import DmDevices
-from rocks.storage.device_mapper.fake.kernel import FakeKernel
-from rocks.storage.device_mapper.rules import UUID_PREFIX
-from rocks.storage.device_mapper.tables import Linear, Snapshot, SnapshotMerge, Switched, Table
+from rocks.storage.device_mapper.fake import FakeKernel
+from rocks.storage.device_mapper.tables import UUID_PREFIX, Linear, Snapshot, SnapshotMerge, Switched, Table
 
 SECTORS_PER_MB = 2048
 POOL = "vmpool"

@@ -6,13 +6,10 @@ from typing import Any, Protocol
 
 from rocks.core.clock import Deadline
 from rocks.core.process import run, run_checked
-from rocks.storage.zfs.command_line import ZfsCommandLine
-from rocks.storage.zfs.commands import Transfer
-from rocks.storage.zfs.driver import PoolDriver
 from rocks.storage.zfs.facts import SnapshotFact
-from rocks.storage.zfs.fake.pools import FakePools
-from rocks.storage.zfs.fake.streams import encode_begin
-from rocks.storage.zfs.tool import zfs_when_free
+from rocks.storage.zfs.fake import FakePools, encode_begin
+from rocks.storage.zfs.pool import PoolDriver
+from rocks.storage.zfs.tool import Transfer, ZfsCommandLine, zfs_when_free
 
 BLOCK = 16384
 MIB = 1024 * 1024

@@ -6,8 +6,8 @@ from collections.abc import Callable
 import pytest
 
 from rocks.core.errors import IncoherentError, ToolError
-from rocks.storage.zfs.begin_record import BEGIN_BYTES, FIELDS
 from rocks.storage.zfs.facts import ReceiveSpec, SendSpec
+from rocks.storage.zfs.pool import BEGIN_BYTES, FIELDS
 from tests.contract.outcomes import refused
 from tests.contract.storage.zfs.pool_world import BLOCK, World, make_volume, soon, take_snapshot, transfer
 

@@ -13,8 +13,8 @@ from rocks.core.errors import (
     StateError,
     ToolError,
 )
-from rocks.storage.zfs.begin_record import BEGIN_BYTES
 from rocks.storage.zfs.facts import ReceiveSpec, SendSpec
+from rocks.storage.zfs.pool import BEGIN_BYTES
 from tests.contract.outcomes import changes_once, refused
 from tests.contract.storage.zfs.pool_world import (
     BLOCK,

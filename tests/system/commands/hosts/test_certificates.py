@@ -15,7 +15,7 @@ from rocks.fleet.settings import FleetSettings, HostAddress
 from rocks.install.boot import files as boot_files
 from rocks.site import certificates
 from rocks.storage.broker import broker as message_broker
-from rocks.storage.broker.server import BrokerSettings
+from rocks.storage.broker.broker import BrokerSettings
 from rocks.trust.x509 import CertificateSpec, read_revoked_list
 from tests.system.commands.conftest import Site
 

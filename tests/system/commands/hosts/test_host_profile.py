@@ -71,7 +71,7 @@ def test_each_profile_follows_the_attributes_of_its_host(hosts: Site) -> None:
 def test_a_host_gets_its_packages_from_the_distribution_that_is_built_for_it(
     hosts: Site, tmp_path: Path
 ) -> None:
-    """With the site's authority; not before both are there, and never the frontend itself."""
+    """With the site's authority; not before both are there. The frontend itself has it on its own disk."""
     hosts.patch.setattr(message_broker, "AUTHORITY_FOLDER", str(tmp_path / "authority"))
     hosts.done("set attr Kickstart_DistroDir", str(tmp_path))
     release = tmp_path / "install/rocks-dist/x86_64/Debian/dists/rocks-dist/Release"
@@ -96,7 +96,10 @@ def test_a_host_gets_its_packages_from_the_distribution_that_is_built_for_it(
     assert "rocks-imgstorage-nas" in next(
         line for line in served.splitlines() if line.startswith("rocks_packages_deb ")
     )
-    assert "distribution" not in "".join(nodes_of(hosts.done(*REPORT, "head")))
+    own = hosts.done(*REPORT, "head")
+    assert [node for node in nodes_of(own) if "distribution" in node] == ["distribution-here"]
+    assert f"URIs: file:{tmp_path}/install/rocks-dist/x86_64/Debian\nSuites: rocks-dist\n" in own
+    assert own.index("rocks.sources") < own.index("\nrocks_packages_deb ")
 
     hosts.done("set host attr nas-0-0 packaging rpm")
     assert "distribution" not in "".join(nodes_of(hosts.done(*REPORT, "nas-0-0"))), "it has no rpm packages"

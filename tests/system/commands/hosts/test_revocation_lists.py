@@ -9,7 +9,7 @@ from rocks.database.connection import Database
 from rocks.fleet.settings import FleetSettings, HostAddress
 from rocks.site import certificates
 from rocks.storage.broker import broker as message_broker
-from rocks.storage.broker.server import BrokerSettings
+from rocks.storage.broker.broker import BrokerSettings
 from rocks.trust.x509 import read_revoked_list
 from tests.patience import patience
 from tests.system.commands.conftest import Site

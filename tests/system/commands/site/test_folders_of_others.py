@@ -10,7 +10,7 @@ import pytest
 from rocks.core.errors import HostError
 from rocks.core.process import run, run_checked
 from rocks.machine.host import live_move
-from rocks.storage.broker.server import BrokerControl, BrokerSettings
+from rocks.storage.broker.broker import BrokerControl, BrokerSettings
 
 CHECKOUT = Path(__file__).resolve().parents[4]
 OTHER = 65534

@@ -12,12 +12,12 @@ import pytest
 from rocks.core.clock import Deadline
 from rocks.core.errors import ToolError
 from rocks.core.process import start_with_pipes
+from rocks.storage.stream.dialogue import receive_program, send_program
 from rocks.storage.stream.pace import Bucket
-from rocks.storage.stream.pump import receive_program, send_program
-from rocks.storage.stream.revocation import RevocationWatch
 from rocks.storage.stream.transport import (
     Connection,
     Identity,
+    RevocationWatch,
     StreamServer,
     client_context,
     connect,

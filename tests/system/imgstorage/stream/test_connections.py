@@ -10,17 +10,17 @@ from pathlib import Path
 import pytest
 
 from rocks.core.errors import HostError, IncoherentError, ToolError
-from rocks.storage.stream import waiting
-from rocks.storage.stream.revocation import RevocationWatch
+from rocks.storage.stream import transport
 from rocks.storage.stream.transport import (
+    MAX_OF_AN_ADDRESS,
     Connection,
     Identity,
+    RevocationWatch,
     StreamServer,
     client_context,
     connect,
     server_context,
 )
-from rocks.storage.stream.waiting import MAX_OF_AN_ADDRESS
 from tests.patience import patience
 from tests.system.imgstorage.stream.conftest import Site, Start, connected, digest, fetch, send_file
 from tests.waiting import wait_until
@@ -116,7 +116,7 @@ def test_a_slow_first_line_ends_at_its_deadline(
     authority: Site, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A byte at a time extends nothing, although its certificate is valid; it is never served."""
-    monkeypatch.setattr(waiting, "OPENING_SECONDS", patience(1.0))
+    monkeypatch.setattr(transport, "OPENING_SECONDS", patience(1.0))
     served: list[bytes] = []
     server = start(lambda connection: served.append(connection.opening))
     host = authority.identity("vmh1")

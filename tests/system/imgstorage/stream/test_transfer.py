@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from rocks.core.errors import HostError, ToolError
+from rocks.storage.stream.dialogue import receive_program, send_program
 from rocks.storage.stream.pace import Bucket
-from rocks.storage.stream.pump import receive_program, send_program
 from rocks.storage.stream.transport import (
     Connection,
 )

@@ -14,10 +14,13 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from nucleus.api.access.authentication import store_token
-from nucleus.api.responsibility import DEFAULT_TEXT
-from nucleus.mirror import computesets, identity, images, operations, uploads
+from nucleus.mirror import identity, operations
 from nucleus.records import NewOperation
 from nucleus.states import COMPLETED, RUNNING
+from owners.accounts.users import DEFAULT_TEXT
+from owners.computesets import records as computesets
+from owners.images import records
+from owners.images import records as images
 from tests.system.nucleus.api.conftest import ISO, KEY
 from tests.system.nucleus.conftest import add_cluster, compute_numbers
 
@@ -151,7 +154,7 @@ def _of_images(
     numbers = itertools.count()
 
     def add(owner: int | None, size: int, state: str = "uploading") -> tuple[str, str]:
-        upload = uploads.add_upload(session, owner, f"one-{next(numbers)}.iso", size, user_id)
+        upload = records.add_upload(session, owner, f"one-{next(numbers)}.iso", size, user_id)
         images.set_state(session, upload.image_id, state)
         image = images.image_by_id(session, upload.image_id)
         if state == "ready":

@@ -5,16 +5,19 @@ from typing import Any
 
 import pytest
 
-from nucleus.api import computesets as sets_api
 from nucleus.api import idempotency, quotas
 from nucleus.api.access.throttles import DailyRate
-from nucleus.api.library.upload_bytes import Receiver
 from nucleus.api.recent_answers import RecentAnswer
 from nucleus.configuration import Configuration
 from nucleus.limits import FIRST_LIMITS
-from nucleus.mirror import audit, computesets, operations, status, tickets
+from nucleus.mirror import audit, operations, status
 from nucleus.mirror.pool import Pool
 from nucleus.records import NewOperation
+from owners.computesets import new_computesets
+from owners.computesets import records as computesets
+from owners.computesets import rest as sets_api
+from owners.consoles import rest
+from owners.images.upload_bytes import Receiver
 from rocks.core.errors import HostError
 from tests.system.nucleus.api.conftest import ISO, MODERN, PROBLEMS, changed, start, started
 from tests.system.nucleus.api.http_client import Client
@@ -121,7 +124,7 @@ def test_names_that_are_stored_for_ever_do_not_change_all_the_time(
 def test_a_cluster_has_a_limit_of_computesets_in_an_hour(
     service: Client, pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(quotas, "MAX_SETS_PER_HOUR", 2)
+    monkeypatch.setattr(new_computesets, "MAX_SETS_PER_HOUR", 2)
     assert [start(service, count=1).status_code for _ in range(2)] == [201, 201]
     refused = start(service, count=1)
     assert (refused.status_code, refused.json()["code"]) == (429, "rate-limited")
@@ -174,8 +177,8 @@ def test_of_what_is_no_ticket_the_database_is_not_asked(
     def find(_: Any, text: str) -> None:
         asked.append(text)
 
-    monkeypatch.setattr(tickets, "console_of", find)
-    monkeypatch.setattr(tickets, "use_ticket", find)
+    monkeypatch.setattr(rest, "console_of", find)
+    monkeypatch.setattr(rest, "use_ticket", find)
     for text in ("none", "A" * 42, "A" * 44, f"{'A' * 42}.", f"{'A' * 43}%0A", "A" * 43):
         assert service.get("", f"/console/vnc/{text}").status_code == 200, "its script says what is wrong"
         assert is_refused(service, text)
@@ -301,15 +304,15 @@ def test_tickets_are_stored_for_an_hour_and_found_by_their_age(pool: Pool, peopl
     with pool.transaction() as session:
         (node,) = session.row("SELECT id FROM node WHERE name = 'vc2'") or (0,)
         (user,) = session.row("SELECT id FROM user WHERE username = 'ann'") or (0,)
-        new = tickets.Ticket(node, "vnc", user, None)
-        old, recent = (tickets.issue_ticket(session, new) for _ in range(2))
+        new = rest.Ticket(node, "vnc", user, None)
+        old, recent = (rest.issue_ticket(session, new) for _ in range(2))
         for text, minutes in ((old, 61), (recent, 59)):
             session.execute(
                 "UPDATE console_ticket SET expires = UTC_TIMESTAMP(3) - INTERVAL %s MINUTE WHERE hash = %s",
-                (minutes, tickets._hash(text)),  # noqa: SLF001
+                (minutes, rest._hash(text)),  # noqa: SLF001
             )
-        tickets.issue_ticket(session, new)
-        assert tickets.console_of(session, old) is None and tickets.console_of(session, recent)
+        rest.issue_ticket(session, new)
+        assert rest.console_of(session, old) is None and rest.console_of(session, recent)
     keys = [row[4] for row in sql(pool, "SHOW INDEX FROM console_ticket WHERE Key_name = 'expires'")]
     assert keys == ["expires"]
 

@@ -7,7 +7,7 @@ from threading import Event, Semaphore
 import pytest
 
 from nucleus.api.access.throttles import Rate
-from nucleus.api.library.upload_bytes import Receiver
+from owners.images.upload_bytes import Receiver
 from tests.patience import patience
 from tests.system.nucleus.api.conftest import ISO, MODERN
 from tests.system.nucleus.api.http_client import Client

@@ -31,8 +31,8 @@ def test_who_reads_nothing_holds_no_console_for_ever(
     consoles: Client, pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its end waits until it can be written."""
-    monkeypatch.setattr("nucleus.api.consoles.CHECK_SECONDS", 0.2)
-    monkeypatch.setattr("nucleus.api.console_relay._CLOSE_SECONDS", 0.5)
+    monkeypatch.setattr("owners.consoles.rest.CHECK_SECONDS", 0.2)
+    monkeypatch.setattr("owners.consoles.rest._CLOSE_SECONDS", 0.5)
     service = consoles.application.state.service
     ticket = ticket_for(consoles, FRONTEND, "serial")
     with ExitStack() as opened:

@@ -14,12 +14,12 @@ from websockets.exceptions import InvalidStatus
 from websockets.http11 import Response
 from websockets.sync.client import ClientConnection, unix_connect
 
-from nucleus.api import consoles as consoles_api
+from lab.simulator import Simulator
 from nucleus.api.app import create_application
 from nucleus.backends.executor import Answer, Stream
-from nucleus.backends.simulator import Simulator
 from nucleus.configuration import Configuration
 from nucleus.mirror.pool import Pool
+from owners.consoles import rest as consoles_api
 from tests.system.nucleus.api.conftest import PROBLEMS
 from tests.system.nucleus.api.http_client import Client, serving
 from tests.system.nucleus.conftest import sql

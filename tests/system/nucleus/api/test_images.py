@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 from nucleus.api.access.throttles import Rate
-from nucleus.api.library import upload_bytes
 from nucleus.configuration import Configuration
-from nucleus.mirror import audit, identity, images, uploads
+from nucleus.mirror import audit, identity
 from nucleus.mirror.pool import Pool
 from nucleus.records import SYSTEM
+from owners.images import records, upload_bytes
+from owners.images import records as images
 from rocks.core.errors import HostError
 from tests.system.nucleus.api.conftest import ISO, MODERN, PROBLEMS, changed, started
 from tests.system.nucleus.api.http_client import Client, Connection
@@ -263,7 +264,7 @@ def test_images_have_a_largest_size(configuration: Configuration, pool: Pool, pe
         )
         assert answer.status_code == 413
     with pool.transaction() as session:
-        assert uploads.old_uploads(session) == [] and session.row("SELECT COUNT(*) FROM image") == (0,)
+        assert records.old_uploads(session) == [] and session.row("SELECT COUNT(*) FROM image") == (0,)
 
 
 def test_a_form_that_never_comes_is_ended(service: Client, monkeypatch: pytest.MonkeyPatch) -> None:

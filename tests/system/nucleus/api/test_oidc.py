@@ -12,10 +12,10 @@ from joserfc import jwt
 from joserfc.jwk import ECKey, OctKey
 
 from nucleus.api import app
-from nucleus.api.access import oidc
 from nucleus.api.problems import Problem
 from nucleus.configuration import Configuration, OidcSettings
 from nucleus.mirror.pool import Pool
+from owners.accounts import oidc
 from rocks.core import downloads
 from rocks.core.errors import HostError
 from tests.system.nucleus.api.conftest import changed, started

@@ -22,9 +22,9 @@ from typing import Any
 import pytest
 from joserfc.jwk import ECKey, KeySet
 
-from nucleus.api.access import oidc
 from nucleus.configuration import Configuration
 from nucleus.mirror.pool import Pool
+from owners.accounts import oidc
 from rocks.core.process import end_group, start_with_pipes
 from tests.servers import free_port
 from tests.system.nucleus.api.conftest import PROBLEMS, changed, started

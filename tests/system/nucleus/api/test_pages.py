@@ -11,12 +11,20 @@ from starlette.requests import Request
 
 from nucleus.api.access.authentication import credentials_of_cookie, store_token
 from nucleus.api.access.credentials import SCOPES
-from nucleus.api.consoles import STATIC
 from nucleus.configuration import Configuration
 from nucleus.mirror import identity
 from nucleus.mirror.pool import Pool
+from owners.consoles.rest import STATIC as OF_CONSOLES
+from owners.portal.pages import STATIC
 from tests.system.nucleus.api.conftest import PROBLEMS, changed, started
 from tests.system.nucleus.api.http_client import Answer, Client
+
+SCRIPTS = {
+    **{file: str(file.relative_to(STATIC)) for file in STATIC.rglob("*.js")},
+    **{file: f"console/{file.relative_to(OF_CONSOLES)}" for file in OF_CONSOLES.rglob("*.js")},
+}
+"""Each script of ours → its path below /assets."""
+
 
 OWN = {"Sec-Fetch-Site": "same-origin"}
 PAGES = ("/page/clusters", "/page/site")
@@ -48,25 +56,25 @@ def test_a_page_takes_nothing_from_elsewhere_and_no_script_of_its_own_text(servi
 
 
 def test_scripts_load_only_what_is_there_and_make_no_markup(service: Client) -> None:
-    for file in STATIC.rglob("*.js"):
+    for file, path in SCRIPTS.items():
         text = file.read_text("utf-8")
         assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(", text), file
-        address = f"/assets/{file.relative_to(STATIC)}"
+        address = f"/assets/{path}"
         for name in re.findall(r"from '(\.\.?/(?!novnc/|xterm/)[^']+)'", text):
             assert service.get("", urljoin(address, name)).status_code == 200, (address, name)
 
 
 def test_scripts_ask_below_the_address_of_the_service() -> None:
     """Which is not always the server's root: their own place says it."""
-    for file in STATIC.rglob("*.js"):
-        address = f"/nucleus/assets/{file.relative_to(STATIC)}"
+    for file, path in SCRIPTS.items():
+        address = f"/nucleus/assets/{path}"
         for name in re.findall(r"new URL\('(.*)', import\.meta\.url\)", file.read_text("utf-8")):
             assert urljoin(address, name) == "/nucleus/", address
 
 
 def test_what_would_be_there_twice_is_asked_for_with_a_key() -> None:
     """Who presses a button again, because no answer came, gets one computeset or reservation."""
-    text = "".join(file.read_text("utf-8") for file in STATIC.rglob("*.js"))
+    text = "".join(file.read_text("utf-8") for file in SCRIPTS)
     for noun in ("computeset", "reservation"):
         assert f"ask('POST', path('{noun}')" not in text, noun
         assert f"(path('{noun}'), body)" in text, noun

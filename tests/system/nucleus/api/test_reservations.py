@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 
-from nucleus.api import reservations
 from nucleus.backends.executor import Answer, LocalExecutor
 from nucleus.backends.rocks import Rocks
 from nucleus.cli.main import main
 from nucleus.configuration import Configuration
 from nucleus.mirror.pool import Guard, Pool
-from nucleus.reservations import records
-from nucleus.reservations.controller import Controller
-from nucleus.reservations.slurm import SlurmReservations
+from owners.reservations import records
+from owners.reservations import rest as reservations
+from owners.reservations.controller import Controller
+from owners.reservations.reserve import SlurmReservations
 from rocks.core.errors import EXIT_UNKNOWN_COMMAND
 from tests.system.nucleus.api.conftest import ALL, KEY, PROBLEMS, SITES, at, base, changed, reserve, started
 from tests.system.nucleus.api.http_client import Client

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from nucleus.backends import slurm as backend
 from nucleus.configuration import Configuration
 from nucleus.mirror.pool import Guard, Pool
-from nucleus.reservations.controller import Controller
-from nucleus.reservations.slurm import SlurmReservations
+from owners.computesets import slurm as backend
+from owners.reservations.controller import Controller
+from owners.reservations.reserve import SlurmReservations
 from rocks.core.errors import HostError
 from rocks.core.process import Finished
 from rocks.database.settings import Settings

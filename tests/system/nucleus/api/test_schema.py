@@ -17,6 +17,7 @@ import uvicorn
 from cryptography.fernet import Fernet
 from fastapi import FastAPI
 
+from lab.simulator import Simulator
 from nucleus.api import operations
 from nucleus.api.access import credentials, throttles
 from nucleus.api.app import create_application
@@ -83,8 +84,8 @@ def test_no_answer_that_is_not_described(
     monkeypatch.setattr(Rocks, "read_screen", lambda _rocks, _name: b"\x89PNG")  # nothing simulated has one
     (tmp_path / "sealing.key").write_bytes(Fernet.generate_key())
     changes = {"signatures": True, "sealing_key_file": str(tmp_path / "sealing.key")}
-    configuration = changed(changed(configuration, "executor", kind="simulator"), "authentication", **changes)
-    application = create_application(configuration, pool)
+    configuration = changed(configuration, "authentication", **changes)
+    application = create_application(configuration, pool, Simulator())
     for rate in ("change_rate", "request_rate", "unknown_rate"):
         setattr(application.state.service, rate, throttles.Rate(rate, 1_000_000, 1_000_000))
     for methods in application.openapi()["paths"].values():

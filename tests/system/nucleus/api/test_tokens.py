@@ -5,11 +5,11 @@ from pathlib import Path
 import bcrypt
 import pytest
 
-from nucleus.api.access import tokens
 from nucleus.configuration import Configuration
 from nucleus.limits import MAX_SESSIONS, MAX_TOKENS
 from nucleus.mirror import identity
 from nucleus.mirror.pool import Pool
+from owners.accounts import tokens
 from tests.system.nucleus.api.conftest import PROBLEMS, changed, started
 from tests.system.nucleus.api.http_client import Client
 from tests.system.nucleus.conftest import sql

@@ -4,9 +4,9 @@ import threading
 from collections.abc import Mapping
 from functools import partial
 
+from lab.simulator import HOSTS, Guest, Simulator
 from nucleus.backends import rocks as commands
 from nucleus.backends.executor import Answer
-from nucleus.backends.simulator import HOSTS, Guest, Simulator
 from nucleus.mirror import identity
 from nucleus.mirror.clusters import assign_cluster
 from nucleus.mirror.pool import Pool

@@ -4,14 +4,14 @@ import time
 
 import pytest
 
+from lab.simulator import Simulator
 from nucleus.backends import rocks as commands
 from nucleus.backends.executor import Answer
-from nucleus.backends.simulator import Simulator
-from nucleus.mirror import clusters, events, identity, images, observations
+from nucleus.mirror import clusters, events, identity, observations
 from nucleus.mirror.pool import Pool, Session
-from nucleus.poller import poller as module
 from nucleus.poller.poller import Poller
 from nucleus.records import SYSTEM, Node
+from owners.images import records as images
 from tests.system.nucleus.conftest import sql
 from tests.system.nucleus.test_poller import poller, simulator
 
@@ -67,7 +67,7 @@ def test_a_command_that_ends_between_reading_and_writing_is_not_undone(
         return read(session)
 
     with monkeypatch.context() as patched:
-        patched.setattr(module, "references", started_meanwhile)
+        patched.setattr(images, "references", started_meanwhile)
         poller.poll([commands.VM])
     found = nodes(pool)["vc1"]
     assert (found.state, found.physical_host, found.iso) == ("active", "vm-container-0-3", "public/new.iso")

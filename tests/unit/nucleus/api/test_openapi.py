@@ -61,7 +61,7 @@ def test_a_moment_is_printed_in_utc_whatever_its_zone(zone: tzinfo) -> None:
 
 def test_pages_print_a_moment_by_one_function_which_adds_the_zone() -> None:
     """The calendar's days are those of UTC, and say so."""
-    for file in (CHECKOUT / "src/nucleus/api/static").rglob("*.js"):
+    for file in (CHECKOUT / "src/owners").rglob("*.js"):
         for line in file.read_text("utf-8").splitlines():
             if re.search(r"new Date\(.*\.toLocale|toLocale(Time|Date)String", line):
                 assert "timeZoneName: " in line or "timeZone: 'UTC'" in line, f"{file.name}: {line}"

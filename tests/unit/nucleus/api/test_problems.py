@@ -8,9 +8,10 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
 
 from nucleus.api import models
-from nucleus.api.access import people
 from nucleus.api.problems import invalid_values
 from nucleus.api.service import unknown_node
+from owners.accounts import people
+from owners.computesets.models import NewComputeset
 
 
 def _refusal(model: type[BaseModel], body: Any) -> dict[str, str]:
@@ -33,19 +34,19 @@ _SCOPE = (
 @pytest.mark.parametrize(
     ("model", "body", "expected"),
     [
-        (models.NewComputeset, {"cluster": "vc", "walltime_mins": "6h"}, {"#/walltime_mins": _MINUTES}),
-        (models.NewComputeset, {"cluster": "vc", "walltime_mins": 0}, {"#/walltime_mins": _MINUTES}),
-        (models.NewComputeset, {"cluster": "vc", "walltime_mins": 10**8}, {"#/walltime_mins": _MINUTES}),
-        (models.NewComputeset, {"cluster": "vc", "walltime_mins": []}, {"#/walltime_mins": _MINUTES}),
-        (models.NewComputeset, {"cluster": "vc", "walltime_mins": True}, {"#/walltime_mins": _MINUTES}),
-        (models.NewComputeset, {"cluster": "vc", "count": True}, {"#/count": _COUNT}),
+        (NewComputeset, {"cluster": "vc", "walltime_mins": "6h"}, {"#/walltime_mins": _MINUTES}),
+        (NewComputeset, {"cluster": "vc", "walltime_mins": 0}, {"#/walltime_mins": _MINUTES}),
+        (NewComputeset, {"cluster": "vc", "walltime_mins": 10**8}, {"#/walltime_mins": _MINUTES}),
+        (NewComputeset, {"cluster": "vc", "walltime_mins": []}, {"#/walltime_mins": _MINUTES}),
+        (NewComputeset, {"cluster": "vc", "walltime_mins": True}, {"#/walltime_mins": _MINUTES}),
+        (NewComputeset, {"cluster": "vc", "count": True}, {"#/count": _COUNT}),
         (
-            models.NewComputeset,
+            NewComputeset,
             {"cluster": "vc", "reservation": "x y"},
             {"#/reservation": "it must be letters, digits and _ . , -, at most 80 of them"},
         ),
         (models.NewUpload, {"name": "a.iso", "size": True}, {"#/size": "it must be a whole number"}),
-        (models.NewComputeset, {"cluster": "\ud800"}, {"#/cluster": "it must be a text"}),
+        (NewComputeset, {"cluster": "\ud800"}, {"#/cluster": "it must be a text"}),
         (people.NewToken, {"days": "x"}, {"#/days": _DAYS}),
         (people.NewToken, {"days": 4000}, {"#/days": _DAYS}),
         (people.NewToken, {"scopes": ["read", "x"]}, {"#/scopes/1": _SCOPE}),
@@ -59,7 +60,7 @@ _SCOPE = (
         (models.NewName, {}, {"#/name": "it is missing"}),
         (models.NewName, {"name": "a", "nmae": "b"}, {"#/nmae": "there is no such field"}),
         (
-            models.NewComputeset,
+            NewComputeset,
             {"cluster": "vc", "computes": ["a", 5, {"name": 3}]},
             {
                 "#/computes": "it must be a text",

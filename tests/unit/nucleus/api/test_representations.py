@@ -8,14 +8,15 @@ import pytest
 from nucleus.api.representations import (
     Freshness,
     cluster_json,
-    computeset_json,
     freshness_of,
     text_of,
-    token_json,
 )
 from nucleus.configuration import PollSettings
 from nucleus.mirror.identity import Token
-from nucleus.records import Cluster, Computeset, Interface, Node
+from nucleus.records import Cluster, Interface, Node
+from owners.accounts.tokens import token_json
+from owners.computesets.records import Computeset
+from owners.computesets.rest import computeset_json
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 SETTINGS = PollSettings(power_seconds=10, topology_seconds=60)

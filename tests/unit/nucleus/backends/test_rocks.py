@@ -6,7 +6,7 @@ from typing import Any
 from nucleus.backends.executor import Answer
 from nucleus.backends.rocks import Rocks
 from rocks.storage.limits import MAP_SECONDS
-from rocks.storage.volumes.map_waits import START_WAIT_SECONDS
+from rocks.storage.volumes.map_batches import START_WAIT_SECONDS
 
 
 class Recorder:

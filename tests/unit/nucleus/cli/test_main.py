@@ -1,6 +1,7 @@
 """`nucleus COMMAND`: how it ends."""
 
 import errno
+import importlib
 import os
 import subprocess  # noqa: TID251 - a program of its own, which is interrupted
 import sys
@@ -25,7 +26,7 @@ def ended(monkeypatch: pytest.MonkeyPatch, error: BaseException | None, status: 
         return status
 
     command = SimpleNamespace(add_arguments=lambda parser: None, run=run)
-    monkeypatch.setattr(program, "_load", lambda name: command)
+    monkeypatch.setitem(sys.modules, "nucleus.cli.health", command)
     return program.main(["--file", os.devnull, "status"])
 
 
@@ -105,8 +106,8 @@ def test_a_word_too_much_is_refused_with_the_usage_of_its_command(capsys: pytest
 
 def test_every_command_has_its_help(capsys: pytest.CaptureFixture[str]) -> None:
     """And a module with what it needs, which is loaded only for it."""
-    for command, line in program.COMMANDS.items():
-        module: Any = program._load(command)
+    for command, (line, name) in program.commands().items():
+        module: Any = importlib.import_module(name)
         assert callable(module.run) and callable(module.add_arguments)
         with pytest.raises(SystemExit) as raised:
             program.main([command, "--help"])

@@ -8,7 +8,7 @@ import pytest
 from rocks.core.check_lines import MISSING, OK, SiteCheck
 from rocks.core.errors import ToolError
 from rocks.site.checks import checks as site_checks
-from rocks.storage.broker import checks as broker_checks
+from rocks.storage.broker import broker as broker_checks
 from rocks.storage.broker.definitions import BrokerNode
 
 

@@ -10,7 +10,7 @@ from rocks.storage.broker.definitions import (
     definitions,
     rabbitmq_conf,
 )
-from rocks.storage.wire import queues
+from rocks.storage.wire import names as queues
 
 TOKEN = "0123456789abcdef" * 2
 NODES = (

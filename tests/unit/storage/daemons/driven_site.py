@@ -19,18 +19,18 @@ import pytest
 from rocks.core.errors import BusyError, HostError
 from rocks.storage.bus import Delivery, Kind
 from rocks.storage.client import importing
-from rocks.storage.host import device_handlers
+from rocks.storage.host import copies as host_transfers
+from rocks.storage.host import devices
 from rocks.storage.host import service as host_service
-from rocks.storage.host import transfers as host_transfers
-from rocks.storage.life.states import BLOCKED, DELETING, MOVING
+from rocks.storage.image.states import BLOCKED, DELETING, MOVING
+from rocks.storage.nas import engine
 from rocks.storage.nas import engine as nas_engine
-from rocks.storage.nas import scheduler
 from rocks.storage.nas import service as nas_service
 from rocks.storage.store.file import OutboxMessage
 from rocks.storage.stream.transport import Connection, _files, _translated
 from rocks.storage.wire import requests as wire
 from rocks.storage.wire.messages import read_message, success_of, write_request
-from rocks.storage.wire.queues import reply_queue
+from rocks.storage.wire.names import reply_queue
 from tests.unit.storage.daemons.moments import DiedError
 from tests.unit.storage.daemons.nodes import (
     FRONTEND,
@@ -70,10 +70,10 @@ class DrivenSite:
         """Images that were given up on a host that may still use them."""
         self._numbers = itertools.count()
         patch.setattr(nas_engine, "now_seconds", lambda: self.now)
-        patch.setattr(scheduler, "monotonic_seconds", lambda: float(self.now - self.clock_error))
-        patch.setattr(device_handlers, "wait_seconds", nothing)
+        patch.setattr(engine, "monotonic_seconds", lambda: float(self.now - self.clock_error))
+        patch.setattr(devices, "wait_seconds", nothing)
         for name in ("_CLOSE_SECONDS", "_UDEV_SECONDS"):
-            patch.setattr(device_handlers, name, 0.0)
+            patch.setattr(devices, name, 0.0)
         for module in (nas_service, host_service):
             patch.setattr(module, "client_context", lambda identity: str(identity.certificate))
         patch.setattr(nas_service, "server_context", nothing)

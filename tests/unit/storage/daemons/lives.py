@@ -8,11 +8,10 @@ from pathlib import Path
 from rocks.core.errors import RocksError
 from rocks.core.image_blocks import content_of
 from rocks.storage.client.importing import Destination, send_base, send_file
-from rocks.storage.life.names import arriving_volume
-from rocks.storage.nas.imports import IMPORTING
+from rocks.storage.image.names import arriving_volume
+from rocks.storage.nas.volumes import IMPORTING
 from rocks.storage.wire import requests as wire
-from rocks.storage.wire.base_names import base_snapshot, base_volume
-from rocks.storage.wire.hold_tags import part_tag, unfinished_tag
+from rocks.storage.wire.names import base_snapshot, base_volume, part_tag, unfinished_tag
 from tests.unit.storage.daemons.driven_site import DrivenSite
 from tests.unit.storage.daemons.nodes import FRONTEND, HOST, NAS, OTHER_HOST, OTHER_NAS
 

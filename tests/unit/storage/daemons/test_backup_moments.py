@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from rocks.storage.iscsi_initiator.driver import LOGGED_IN
+from rocks.storage.iscsi.initiator import LOGGED_IN
 from rocks.storage.wire import requests as wire
 from tests.unit.storage.daemons.driven_site import DrivenSite
 from tests.unit.storage.daemons.nodes import HOST, HOSTS

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from rocks.core.errors import IncoherentError, StateError
-from rocks.storage.host.transfers import RETURN
-from rocks.storage.life.events import Abandon
-from rocks.storage.stream.lines import Opening, receive_line, write_opening
+from rocks.storage.host.copies import RETURN
+from rocks.storage.image.events import Abandon
+from rocks.storage.stream.frames import Opening, receive_line, write_opening
 from rocks.storage.wire import requests as wire
 from tests.unit.storage.daemons.driven_site import DrivenSite
 from tests.unit.storage.daemons.nodes import HOST, NAS, OTHER_HOST

@@ -6,8 +6,8 @@ import pytest
 
 from rocks.core.errors import BusyError, Code, HostError, StateError, UserError
 from rocks.machine.host.hook import note_end
-from rocks.storage.host import transfers as host_transfers
-from rocks.storage.nas.imports import IMPORTING
+from rocks.storage.host import copies as host_transfers
+from rocks.storage.nas.volumes import IMPORTING
 from rocks.storage.wire import requests as wire
 from rocks.storage.wire.messages import write_request
 from tests.unit.storage.daemons.driven_site import DrivenSite

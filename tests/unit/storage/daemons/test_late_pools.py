@@ -9,10 +9,10 @@ import pytest
 from rocks.core.clock import monotonic_seconds
 from rocks.core.errors import HostError, ToolError
 from rocks.core.units import BYTES_PER_GIB
-from rocks.storage.host import device_handlers
-from rocks.storage.nas import lost_exports
+from rocks.storage.host import devices
+from rocks.storage.nas import exports
 from rocks.storage.wire import requests as wire
-from rocks.storage.zfs import pool_reads
+from rocks.storage.zfs import silent_pools
 from tests.patience import patience
 from tests.unit.storage.daemons.driven_site import DrivenSite
 from tests.unit.storage.daemons.guests import Guest
@@ -64,8 +64,8 @@ def rebooted(site: DrivenSite, monkeypatch: pytest.MonkeyPatch) -> Iterator[tupl
         map_in(site, BAD, f"bad-{zvol}")
     site.nas.lose_power()
     seconds = patience(_DEADLINE_SECONDS)  # in the half of which the pool that answers is read
-    monkeypatch.setattr(pool_reads, "READ_SECONDS", seconds / 2)
-    monkeypatch.setattr(lost_exports, "COMMAND_SECONDS", seconds / 2)
+    monkeypatch.setattr(silent_pools, "READ_SECONDS", seconds / 2)
+    monkeypatch.setattr(exports, "COMMAND_SECONDS", seconds / 2)
     hanging = Hanging(site.nas.pools, monkeypatch, seconds)
     yield site, hanging
     hanging.end()
@@ -161,7 +161,7 @@ def test_writes_in_a_pool_that_is_imported_late_are_saved_by_what_the_message_sa
 ) -> None:
     """The host was installed anew, and its daemon has started before the pool was there."""
     host, guest = site.hosts[HOST], Guest(site)
-    monkeypatch.setattr(device_handlers, "wait_seconds", lambda seconds: guest.merge_one())
+    monkeypatch.setattr(devices, "wait_seconds", lambda seconds: guest.merge_one())
     site.map(ZVOL)
     assert site.state(ZVOL) == "mapped" and guest.start(host)
     guest.write(4)

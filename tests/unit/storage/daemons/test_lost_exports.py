@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from rocks.storage.iscsi_initiator.driver import LOGGED_IN
-from rocks.storage.iscsi_target.configuration import TargetConfig
+from rocks.storage.iscsi.initiator import LOGGED_IN
+from rocks.storage.iscsi.target import TargetConfig
 from tests.unit.storage.daemons.driven_site import DrivenSite
 from tests.unit.storage.daemons.nodes import HOST
 
@@ -35,7 +35,7 @@ def test_all_exports_are_made_again(site: DrivenSite, caplog: pytest.LogCaptureF
     pause = site.nas.service._exports.look()
     assert site.nas.targets.read_exports() == tuple(one._replace(sessions=()) for one in before)
     assert len(before) == 1 and session_state(site) == LOGGED_IN
-    (line,) = [one.getMessage() for one in caplog.records if one.name == "rocks.storage.nas.lost_exports"]
+    (line,) = [one.getMessage() for one in caplog.records if one.name == "rocks.storage.nas.exports"]
     assert f"LIO has lost the export {before[0].target} for iqn." in line
     caplog.clear()
     assert site.nas.service._exports.look() == pause >= 60 and not caplog.records
@@ -72,7 +72,7 @@ def test_passwords_that_were_changed_by_hand_are_set_again(
         site.nas.service._exports.look()
         assert [one.chap for one in configs[target].acls] == [acl.chap]
         assert session_state(site) == LOGGED_IN
-        (line,) = [one.getMessage() for one in caplog.records if one.name == "rocks.storage.nas.lost_exports"]
+        (line,) = [one.getMessage() for one in caplog.records if one.name == "rocks.storage.nas.exports"]
         assert target in line and typed.password not in line and acl.chap.password not in line
     before = dict(configs)
     site.nas.service._exports.look()

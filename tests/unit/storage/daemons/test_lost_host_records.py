@@ -13,10 +13,10 @@ import pytest
 
 from rocks.core.errors import IncoherentError, RocksError, StateError, ToolError
 from rocks.core.units import BYTES_PER_GIB
-from rocks.storage.host import device_handlers
+from rocks.storage.host import devices
 from rocks.storage.store.host import CopyRecord
 from rocks.storage.wire import requests as wire
-from rocks.storage.zfs.fake.contents import Pool
+from rocks.storage.zfs.fake import Pool
 from tests.unit.storage.daemons.driven_site import DrivenSite
 from tests.unit.storage.daemons.guests import Guest, content_of
 from tests.unit.storage.daemons.nodes import HOSTS, HostNode
@@ -133,7 +133,7 @@ def test_writes_over_the_disk_of_the_nas_outlive_the_records_of_their_host(
     With a NAS that has lost its records, too, the host gets its present secrets first.
     """
     host, guest = used_before(site, tmp_path), Guest(site)
-    monkeypatch.setattr(device_handlers, "wait_seconds", lambda seconds: guest.merge_one())
+    monkeypatch.setattr(devices, "wait_seconds", lambda seconds: guest.merge_one())
     site.nas.pools.write(f"tank/{ZVOL}", b"newer", 0)  # the host's copy is an older one
     site.map(ZVOL)
     assert site.state(ZVOL) == "mapped" and guest.start(host)
@@ -167,7 +167,7 @@ def test_a_host_with_records_of_an_earlier_stage_gives_the_guest_what_it_has_wri
 ) -> None:
     """It also loses power: its devices are made from what its volumes say, and the NAS gets all of it."""
     host, guest = site.hosts[HOST], Guest(site)
-    monkeypatch.setattr(device_handlers, "wait_seconds", lambda seconds: guest.merge_one())
+    monkeypatch.setattr(devices, "wait_seconds", lambda seconds: guest.merge_one())
     if backed_up_in == "local before":
         site.map_local(ZVOL)
         back_up(host, tmp_path)
@@ -217,7 +217,7 @@ def test_a_request_of_an_earlier_grant_that_comes_back_with_the_records_is_not_d
 ) -> None:
     """The backup of the host is of the moment at which it discarded its writes: those of now stay."""
     host, guest = site.hosts[HOST], Guest(site)
-    monkeypatch.setattr(device_handlers, "wait_seconds", lambda seconds: guest.merge_one())
+    monkeypatch.setattr(devices, "wait_seconds", lambda seconds: guest.merge_one())
     make = getattr(host.pools, change)
 
     def backing_up(*values: object, **more: object) -> object:

@@ -10,11 +10,11 @@ import pytest
 
 from rocks.core.errors import HostError, IncoherentError, StateError
 from rocks.core.units import BYTES_PER_GIB
-from rocks.storage.host import device_handlers
-from rocks.storage.iscsi_initiator.driver import LOGGED_IN
-from rocks.storage.nas import host_requests
+from rocks.storage.host import devices
+from rocks.storage.iscsi.initiator import LOGGED_IN
+from rocks.storage.nas import hosts
 from rocks.storage.wire import requests as wire
-from rocks.storage.zfs.fake.contents import Pool
+from rocks.storage.zfs.fake import Pool
 from tests.unit.storage.daemons.driven_site import DrivenSite
 from tests.unit.storage.daemons.guests import Guest, content_of
 from tests.unit.storage.daemons.nodes import HOSTS
@@ -207,7 +207,7 @@ def test_an_answer_counts_although_its_passwords_are_not_recorded(
     site.map(ZVOL)
     site.nas.lose_power()
     site.nas.forget_records()
-    monkeypatch.setattr(host_requests, "check_chap", fail)
+    monkeypatch.setattr(hosts, "check_chap", fail)
     site.nas.start()
     site.wait_for_state(ZVOL, "mapped")
     assert site.image(ZVOL).owner == HOST
@@ -282,7 +282,7 @@ def test_an_export_stays_until_its_host_reads_from_its_copy(
         raise IncoherentError("not expected")
 
     host, guest = site.hosts[HOST], Guest(site)
-    monkeypatch.setattr(device_handlers, "wait_seconds", lambda seconds: guest.merge_one())
+    monkeypatch.setattr(devices, "wait_seconds", lambda seconds: guest.merge_one())
     site.map(ZVOL)
     assert guest.start(host)
     guest.expected = guest.read()

@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 
 from rocks.core.errors import BusyError, RocksError, StateError
-from rocks.storage.life.effects import SendToNas
-from rocks.storage.life.events import EffectDone
-from rocks.storage.nas import arrivals, moves
+from rocks.storage.image.effects import SendToNas
+from rocks.storage.image.events import EffectDone
+from rocks.storage.nas import moves
 from rocks.storage.nas.engine import Engine
 from rocks.storage.store.file import RecordsError
-from rocks.storage.stream.lines import Opening, receive_line, write_opening
+from rocks.storage.stream.frames import Opening, receive_line, write_opening
 from rocks.storage.wire import requests as wire
 from tests.unit.storage.daemons.checks import check
 from tests.unit.storage.daemons.driven_site import DrivenSite
@@ -258,7 +258,7 @@ def test_a_move_that_is_cancelled_there_does_not_come_back(
     """Its name is free there, although its transfer was just about to record how far it is."""
     create_image(site)
     service = site.other_nas.service
-    allowed, compare, seen = service._arrivals._allowed, arrivals.is_same_content, list[str]()
+    allowed, compare, seen = service._arrivals._allowed, moves.is_same_content, list[str]()
 
     def allow(peer: str, opening: Opening) -> object:
         found = allowed(peer, opening)
@@ -272,7 +272,7 @@ def test_a_move_that_is_cancelled_there_does_not_come_back(
         return compare(*values)
 
     monkeypatch.setattr(service._arrivals, "_allowed", allow)
-    monkeypatch.setattr(arrivals, "is_same_content", compared)
+    monkeypatch.setattr(moves, "is_same_content", compared)
     assert "the move was cancelled" in refused(site)
     assert listed_state(site, NAS) == "unmapped" and not listed(site, OTHER_NAS)
     site.ask(wire.AddZvol("tank", ZVOL, MIB), OTHER_NAS)

@@ -7,7 +7,7 @@ import pytest
 
 from rocks.core.errors import HostError
 from rocks.core.units import BYTES_PER_GIB
-from rocks.storage.life.effects import Effect, EnsureGrant, EnsurePartialGone, VerifyReceived
+from rocks.storage.image.effects import Effect, EnsureGrant, EnsurePartialGone, VerifyReceived
 from rocks.storage.nas.engine import Engine
 from rocks.storage.wire import requests as wire
 from tests.unit.storage.daemons.driven_site import DrivenSite

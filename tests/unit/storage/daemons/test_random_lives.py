@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from rocks.core.errors import HostError, IncoherentError, RocksError, ToolError
-from rocks.storage.host import device_handlers
-from rocks.storage.life.states import BLOCKED, UNMAPPED
-from rocks.storage.nas import host_requests as nas_hosts
-from rocks.storage.nas.scheduler import Scheduler
-from rocks.storage.nas.volume_handlers import standing_grant
+from rocks.storage.host import devices
+from rocks.storage.image.states import BLOCKED, UNMAPPED
+from rocks.storage.nas import hosts as nas_hosts
+from rocks.storage.nas.engine import Scheduler
+from rocks.storage.nas.volumes import standing_grant
 from rocks.storage.wire import requests as wire
 from rocks.storage.wire.messages import read_message, success_of
 from tests.generated import examples
@@ -45,7 +45,7 @@ class Life:
         self.failure: RocksError | None = None
         self.are_records_lost = False
         self.may_wait = False
-        patch.setattr(device_handlers, "wait_seconds", self.wait)
+        patch.setattr(devices, "wait_seconds", self.wait)
         start_transfers = Scheduler._start_transfers
 
         def start_some(scheduler: Scheduler, now: int) -> None:

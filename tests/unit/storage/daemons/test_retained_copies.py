@@ -7,10 +7,10 @@ import pytest
 
 from rocks.core.errors import RocksError, StateError
 from rocks.core.units import BYTES_PER_GIB
-from rocks.storage.host import workers
-from rocks.storage.life.image import Copy, Image
-from rocks.storage.life.names import HOLD_TAG
-from rocks.storage.life.space import host_space
+from rocks.storage.host import engine
+from rocks.storage.image.image import Copy, Image
+from rocks.storage.image.names import HOLD_TAG
+from rocks.storage.image.space import host_space
 from rocks.storage.wire import requests as wire
 from tests.unit.storage.daemons.driven_site import DrivenSite
 from tests.unit.storage.daemons.nodes import HOSTS, NAS, HostNode
@@ -23,7 +23,7 @@ _COPY_BYTES = 2_000_000
 @pytest.fixture
 def site(site: DrivenSite, monkeypatch: pytest.MonkeyPatch) -> DrivenSite:
     """All daemons running, no image; a copy may be evicted as soon as it is not in use."""
-    monkeypatch.setattr(workers, "_QUIET_SECONDS", 0.0)
+    monkeypatch.setattr(engine, "_QUIET_SECONDS", 0.0)
     return site
 
 
@@ -180,13 +180,13 @@ def test_no_request_begins_while_a_copy_is_destroyed(
 ) -> None:
     """A start would get a device on a copy whose snapshots are being destroyed. It begins afterwards."""
     host = retain_copy(site, "first-vol")
-    workers, begun = host.service._workers, list[bool]()
+    engine, begun = host.service._workers, list[bool]()
     destroy = host.pools.ensure_volume_gone
 
     def destroy_slowly(volume: str, *values: object) -> object:
         if volume == "tank/first-vol":
             before = len(host.jobs.waiting)
-            workers._wake("first-vol")  # a request has come
+            engine._wake("first-vol")  # a request has come
             begun.append(len(host.jobs.waiting) > before)
         return destroy(volume, *values)
 
@@ -197,7 +197,7 @@ def test_no_request_begins_while_a_copy_is_destroyed(
         assert evicted_for_another(site, host, "tank/first-vol")
     assert begun == [False] and host.pools.read_volume("tank/first-vol") is None
     site.turn()
-    assert not workers._busy and not workers._again
+    assert not engine._busy and not engine._again
 
 
 def quarantine(host: HostNode, zvol: str) -> str:

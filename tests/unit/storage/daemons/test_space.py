@@ -8,15 +8,15 @@ import pytest
 
 from rocks.core.errors import StateError
 from rocks.machine.host.hook import note_end
+from rocks.storage.client.asking import images_of
 from rocks.storage.client.listing import map_cells
-from rocks.storage.client.questions import images_of
-from rocks.storage.host import transfers as host_transfers
-from rocks.storage.life.events import Contradicted
-from rocks.storage.life.image import Image
-from rocks.storage.life.schedule import MAX_TRIES
+from rocks.storage.host import copies as host_transfers
+from rocks.storage.image.events import Contradicted
+from rocks.storage.image.image import Image
+from rocks.storage.image.transfers import MAX_TRIES
 from rocks.storage.wire import requests as wire
-from rocks.storage.zfs.commands import Transfer
 from rocks.storage.zfs.facts import ReceiveSpec
+from rocks.storage.zfs.tool import Transfer
 from tests.unit.storage.daemons.driven_site import DrivenSite
 from tests.unit.storage.daemons.nodes import HOSTS, NAS, HostNode
 

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from rocks.core.errors import BusyError, HostError, IncoherentError, StateError, ToolError
-from rocks.storage.life.schedule import MAX_TRIES
+from rocks.storage.image.transfers import MAX_TRIES
 from rocks.storage.nas import transfers as nas_transfers
 from rocks.storage.wire import requests as wire
-from rocks.storage.zfs.commands import Transfer
 from rocks.storage.zfs.facts import SendSpec, SnapshotFact
+from rocks.storage.zfs.tool import Transfer
 from tests.unit.storage.daemons.driven_site import DrivenSite
 from tests.unit.storage.daemons.nodes import HOST, OTHER_HOST, Node
 

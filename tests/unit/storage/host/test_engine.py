@@ -7,12 +7,11 @@ import pytest
 from rocks.core.errors import HostError
 from rocks.fleet.wire.codec import encode
 from rocks.storage.host.effects import EnsureSession, HostEffect
-from rocks.storage.host.engine import HostEngine
-from rocks.storage.host.granted_image import GrantedImage
-from rocks.storage.life.events import HostDone, HostFailed
-from rocks.storage.life.facts import NOTHING, Facts
-from rocks.storage.life.requests import DropMap, HostRequest, LookAtCopy, MapRemote, ReturnCopy
-from rocks.storage.nas.host_requests import event_of
+from rocks.storage.host.engine import GrantedImage, HostEngine
+from rocks.storage.image.effects import DropMap, HostRequest, LookAtCopy, MapRemote, ReturnCopy
+from rocks.storage.image.events import HostDone, HostFailed
+from rocks.storage.image.image import NOTHING, Facts
+from rocks.storage.nas.hosts import event_of
 from rocks.storage.store.host import HostStore
 from rocks.storage.wire.messages import HOST_REQUEST, read_message, write_message
 from tests.waiting import step_until

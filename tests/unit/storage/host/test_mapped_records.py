@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from rocks.storage.host.service import MappedRecords
-from rocks.storage.life.facts import Stage
-from rocks.storage.life.host_image import HostImage
+from rocks.storage.image.image import HostImage, Stage
 from rocks.storage.mapped_volumes import MappedImage, mapped_images
 from rocks.storage.store.host import CopyRecord
 

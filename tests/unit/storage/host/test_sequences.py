@@ -14,18 +14,16 @@ from rocks.storage.host.effects import (
     WaitMerged,
 )
 from rocks.storage.host.sequences import sequence_for
-from rocks.storage.life import requests
-from rocks.storage.life.facts import Stage
-from rocks.storage.life.host_image import HostImage
-from rocks.storage.life.image import Rejection
+from rocks.storage.image import effects
+from rocks.storage.image.image import HostImage, Rejection, Stage
 
-DROP = requests.DropMap("vm-vol", "tank", "iqn.x", discards=False)
-LOOK = requests.LookAtCopy("vm-vol", "tank")
-MERGE = requests.MergeOverlay("vm-vol", "tank")
-SWITCH = requests.SwitchOrigin("vm-vol", "tank", "1000", "iqn.x")
+DROP = effects.DropMap("vm-vol", "tank", "iqn.x", discards=False)
+LOOK = effects.LookAtCopy("vm-vol", "tank")
+MERGE = effects.MergeOverlay("vm-vol", "tank")
+SWITCH = effects.SwitchOrigin("vm-vol", "tank", "1000", "iqn.x")
 
 
-def kinds(request: requests.HostRequest, stage: Stage) -> list[type]:
+def kinds(request: effects.HostRequest, stage: Stage) -> list[type]:
     """The kinds of the effects of a request, in their order."""
     found = sequence_for(request, HostImage("vm-vol", "tank", stage=stage, epoch=2), 2)
     assert not isinstance(found, Rejection)

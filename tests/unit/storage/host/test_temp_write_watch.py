@@ -8,16 +8,14 @@ import pytest
 from rocks.core.errors import HostError
 from rocks.machine.host.libvirt.fake import FakeDomains
 from rocks.storage.device_mapper.dm_devices import DmDevices
-from rocks.storage.device_mapper.fake.kernel import FakeKernel
+from rocks.storage.device_mapper.fake import FakeKernel
 from rocks.storage.device_mapper.tables import ErrorTable, Linear, Snapshot, SnapshotMerge, SnapshotStatus
-from rocks.storage.host.device_listing import PAUSED, device_rows
+from rocks.storage.host.devices import PAUSED, device_rows
 from rocks.storage.host.temp_write_watch import TempWriteWatch
-from rocks.storage.iscsi_initiator.fake import FakeSessions
-from rocks.storage.iscsi_target.fake import FakeTargets
-from rocks.storage.life.facts import Stage
-from rocks.storage.life.host_image import HostImage
+from rocks.storage.image.image import HostImage, Stage
+from rocks.storage.iscsi.fake import FakeSessions, FakeTargets
 from rocks.storage.store.host import CopyRecord, HostStore
-from rocks.storage.zfs.fake.pools import FakePools
+from rocks.storage.zfs.fake import FakePools
 
 GIB = 2**30
 ZVOL, COW, ORIGIN = "a-vol", "tank/a-vol-temp-write", "/dev/origin"

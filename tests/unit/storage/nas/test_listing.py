@@ -4,8 +4,8 @@ from unittest.mock import MagicMock
 
 import pytest
 
-from rocks.storage.life.image import Image
-from rocks.storage.life.states import (
+from rocks.storage.image.image import Image
+from rocks.storage.image.states import (
     MAPPED,
     MAPPING,
     PULLING,
@@ -16,7 +16,7 @@ from rocks.storage.life.states import (
 )
 from rocks.storage.nas.command_requests import Commands
 from rocks.storage.nas.listing import image_row
-from rocks.storage.wire.actions import ACTIONS
+from rocks.storage.wire.requests import ACTIONS
 
 
 @pytest.mark.parametrize(

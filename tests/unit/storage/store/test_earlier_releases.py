@@ -9,17 +9,14 @@ import pytest
 
 from rocks.core.errors import IncoherentError
 from rocks.fleet.wire.codec import decode_lenient, encode
-from rocks.storage.host.engine import HostEngine
-from rocks.storage.host.workers import HostWorkers
-from rocks.storage.life.events import Restarted
-from rocks.storage.life.facts import Facts
-from rocks.storage.life.host_image import HostImage
-from rocks.storage.life.image import Decision, Image
-from rocks.storage.life.record_format import RECORD_VERSION
-from rocks.storage.life.requests import HostRequest
-from rocks.storage.life.states import STATES
-from rocks.storage.nas.host_requests import event_of
+from rocks.storage.host.engine import HostEngine, HostWorkers
+from rocks.storage.image.effects import HostRequest
+from rocks.storage.image.events import Restarted
+from rocks.storage.image.image import Decision, Facts, HostImage, Image
+from rocks.storage.image.states import STATES
+from rocks.storage.nas.hosts import event_of
 from rocks.storage.nas.sequences import MACHINE
+from rocks.storage.store.file import RECORD_VERSION
 from rocks.storage.store.host import CopyRecord, HostStore
 from rocks.storage.store.nas import NasStore
 from rocks.storage.wire.messages import (

@@ -14,12 +14,9 @@ from rocks.core.errors import BusyError, IncoherentError, StateError, ToolError
 from rocks.core.process import run_checked, start_with_pipes
 from rocks.storage.bus import Delivery
 from rocks.storage.daemon import when_recorded
-from rocks.storage.iscsi_target.chap import ChapSecrets
-from rocks.storage.life.effects import AskHost, EnsureVolume
-from rocks.storage.life.facts import Facts, HistoryPoint
-from rocks.storage.life.host_image import HostImage
-from rocks.storage.life.image import Copy, Image, Work
-from rocks.storage.life.requests import LookAtCopy
+from rocks.storage.image.effects import AskHost, EnsureVolume, LookAtCopy
+from rocks.storage.image.image import Copy, Facts, HistoryPoint, HostImage, Image, Work
+from rocks.storage.iscsi.names import ChapSecrets
 from rocks.storage.store.file import OutboxMessage, StoreFile
 from rocks.storage.store.host import CopyRecord, HostStore, RequestRecord
 from rocks.storage.store.nas import NasStore, Operation

@@ -7,8 +7,8 @@ import pytest
 
 from rocks.core.errors import BusyError
 from rocks.storage.client import Query
-from rocks.storage.volumes import listings
-from rocks.storage.volumes.listings import ATTRIBUTES, DEVICES, IMAGE_ATTRIBUTES, Listing
+from rocks.storage.volumes import access
+from rocks.storage.volumes.access import ATTRIBUTES, DEVICES, IMAGE_ATTRIBUTES, Listing
 from rocks.storage.wire.replies import DeviceRow, ImageAttributes
 
 SILENT = BusyError("it does not answer")
@@ -41,7 +41,7 @@ def test_rows_stand_in_the_order_of_hosts(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     storage = Storage({"silent": SILENT, **answers})
-    monkeypatch.setattr(listings, "open_storage", lambda database: nullcontext(storage))
+    monkeypatch.setattr(access, "open_storage", lambda database: nullcontext(storage))
     found, failed = listing.read(cast("Any", None), [*rows, "silent"], *volume)
     assert list(found.items()) == list(rows.items())
     assert failed == {"silent": SILENT}

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from rocks.core.errors import StateError, UserError
-from rocks.storage.volumes.move_rules import (
+from rocks.storage.volumes.move_records import (
     ImageMove,
     check_not_moving,
     choose_pool,

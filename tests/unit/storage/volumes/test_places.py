@@ -1,22 +1,57 @@
-"""Which NAS and pool keep a disk: names, what a NAS is, the choice of a pool."""
+"""Names of volumes, and of the attributes of images."""
+
+from __future__ import annotations
 
 from dataclasses import replace
 
 import pytest
 
 from rocks.core.errors import StateError, UserError
-from rocks.inventory.records import Host, Lease
+from rocks.inventory.records import Disk, Host, Lease, VirtualMachine
 from rocks.storage.volumes.places import (
     DiskLocation,
+    ImageSpec,
     check_nas,
     check_not_running,
     check_pool_name,
+    check_volume_name,
     disks_numbered,
+    follows,
     is_nowhere,
     place_disks,
+    plan_images,
+    pool_of,
     pools_of,
+    volume_name,
 )
+from rocks.storage.volumes.volumes import IMAGE_ATTRIBUTES, check_image_attribute
 from tests.unit.machines import container
+
+
+def test_names_of_volumes() -> None:
+    assert [volume_name("vm-a", number) for number in (0, 1, 10)] == ["vm-a-vol", "vm-a-vol1", "vm-a-vol10"]
+
+
+@pytest.mark.parametrize("name", ["a", "vm-vc1-0-vol", "9_a.b:c-d", "a" * 201])
+def test_a_volume_may_be_called(name: str) -> None:
+    check_volume_name(name)
+
+
+@pytest.mark.parametrize("name", ["", "-a", ".a", "a/b", "a@b", "a b", "a\n", "é", "a" * 202, "%"])
+def test_a_volume_may_not_be_called(name: str) -> None:
+    with pytest.raises(UserError, match="is not valid"):
+        check_volume_name(name)
+
+
+def test_attributes_of_images() -> None:
+    for name in IMAGE_ATTRIBUTES:
+        check_image_attribute(name)
+    with pytest.raises(UserError, match="these are frequency, nextsync"):
+        check_image_attribute("speed")
+
+
+# Which NAS and pool keep a disk: names, what a NAS is, the choice of a pool.
+
 
 NAS = replace(container("nas-0-0"), membership="NAS Appliance", appliance="nas")
 FIRST, SECOND = DiskLocation("web", 0, 10, "nas-0-0", "tank"), DiskLocation("web", 1, 11)
@@ -123,3 +158,72 @@ def test_a_disk_leaves_no_nas_under_a_machine_that_may_run() -> None:
         StateError, match="host web may be running on vmc-0-0, and its image is written back to nas-0-0"
     ):
         check_not_running([SECOND, FIRST], [running])
+
+
+# Which images a machine's start maps, and how.
+
+
+def host(name: str, **attributes: str) -> Host:
+    arguments = {key.replace("_dash_", "-"): value for key, value in attributes.items()}
+    return Host(name, "", "", 1, 0, 0, attributes=arguments)
+
+
+def machine(container: Host | None = None, **attributes: str) -> VirtualMachine:
+    disks = tuple(Disk("file", "/images", f"d{n}", f"vd{n}", "virtio", 10 + n) for n in range(3))
+    return VirtualMachine(host("vm-a", **attributes), container, 64, 0, disks=disks)
+
+
+def test_only_disks_that_a_nas_keeps_are_mapped() -> None:
+    vm = machine(host("vmc", img_sync="true", vm_container_zpool="fast"))
+    stored = [
+        DiskLocation("vm-a", 0, 7, "nas", "tank"),
+        DiskLocation("vm-a", 1, 8),
+        DiskLocation("vm-a", 2, 9, "nas2", "slow"),
+    ]
+    assert plan_images(vm, stored) == [
+        ImageSpec("vm-a", 0, 7, "nas", "tank", "vm-a-vol", 10, "vmc", "fast", True, None),
+        ImageSpec("vm-a", 2, 9, "nas2", "slow", "vm-a-vol2", 12, "vmc", "fast", True, None),
+    ]
+    assert plan_images(machine(None), stored[1:2]) == []
+
+
+def test_what_is_missing() -> None:
+    with pytest.raises(StateError, match="Unable to allocate storage for vm-a: it has no physical host"):
+        plan_images(machine(None), [DiskLocation("vm-a", 0, 7, "nas", "tank")])
+    with pytest.raises(
+        StateError, match="has no pool; rocks set host vm nas vm-a nas=nas zpool=POOL index=1"
+    ):
+        plan_images(machine(host("vmc")), [DiskLocation("vm-a", 1, 7, "nas", "")])
+
+
+@pytest.mark.parametrize(
+    ("container", "own", "expected"),
+    [
+        ("true", "", True),
+        ("yes", "1", True),
+        ("true", "false", False),
+        ("true", "x", False),
+        ("", "true", False),
+    ],
+)
+def test_the_machine_can_only_switch_it_off(container: str, own: str, expected: bool) -> None:
+    assert follows(host("vmc", img_sync=container), host("vm-a", img_sync=own)) is expected
+
+
+def test_the_pool_on_the_host() -> None:
+    assert pool_of(host("vmc")) == "tank"
+    assert pool_of(host("vmc", vm_container_zpool="fast")) == "fast"
+    assert pool_of(host("vmc", vm_container_zpool="fast", imgstorage_dash_pool="own")) == "own"
+
+
+@pytest.mark.parametrize(("text", "expected"), [("", None), ("Yes", True), ("0", False), ("NO", False)])
+def test_change_retention(text: str, expected: bool | None) -> None:
+    (image,) = plan_images(
+        machine(host("vmc"), img_persistent=text), [DiskLocation("vm-a", 0, 7, "nas", "tank")]
+    )
+    assert image.is_persistent is expected
+
+
+def test_change_retention_is_never_guessed() -> None:
+    with pytest.raises(StateError, match="it must be yes"):
+        plan_images(machine(host("vmc"), img_persistent="maybe"), [DiskLocation("vm-a", 0, 7, "nas", "tank")])

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from rocks.core.errors import BusyError, Code, IncoherentError, RocksError, StateError, ToolError
 from rocks.storage.wire import requests as wire
-from rocks.storage.wire.actions import ACTIONS, action_of
 from rocks.storage.wire.messages import (
     read_message,
     read_request,
@@ -18,6 +17,7 @@ from rocks.storage.wire.messages import (
     write_request,
     write_success,
 )
+from rocks.storage.wire.requests import ACTIONS, action_of
 
 REQUESTS = [
     wire.MapZvol("tank", "a-vol", "vmc-0-0", "tank", 36, True, "iqn.2024-01.org:vmc", 7),

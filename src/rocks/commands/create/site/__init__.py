@@ -21,7 +21,11 @@ class Command(rocks.commands.Command):
     Kickstart_PrivateHostname, Kickstart_PrivateInterface, Kickstart_PrivateAddress and
     Kickstart_PrivateNetmask; for a public network also Kickstart_PublicInterface, Kickstart_PublicAddress and
     Kickstart_PublicNetmask. Optional are Kickstart_PublicGateway, Kickstart_PublicDNSServers, and the domains
-    Kickstart_PrivateDNSDomain (local unless given) and Kickstart_PublicDNSDomain (public unless given).
+    Kickstart_PrivateDNSDomain (local unless given) and Kickstart_PublicDNSDomain (public unless given). Those
+    of the installer of a frontend's medium, such as install_disk, may stand there, too.
+    </param>
+    <param type='bool' name='check' default='no'>
+    Only check the file, for example on the machine that builds a medium: nothing is entered.
     </param>
 
     <example cmd='create site'>
@@ -47,13 +51,16 @@ class Command(rocks.commands.Command):
                 "there is no terminal to ask at: give answers=FILE; rocks create site help lists them"
             )
         plan = read_answers(self._ask()) if file is None else read_answers_file(file)
-        update_database(self.db, self.notify)
-        is_new = create_site(self.db, plan)
+        if self.fillFlag("check"):
+            state = "valid"
+        else:
+            update_database(self.db, self.notify)
+            state = "entered" if create_site(self.db, plan) else "unchanged"
         self.addText(
-            f"{'entered' if is_new else 'unchanged'}: frontend {plan.frontend}, "
+            f"{state}: frontend {plan.frontend}, "
             f"{', '.join(f'{one.subnet} {one.ip} on {one.device}' for one in plan.interfaces)}\n"
         )
-        if is_new:
+        if state == "entered":
             self.addText("rocks check site shows what is left to do\n")
 
     def _ask(self) -> dict[str, str]:

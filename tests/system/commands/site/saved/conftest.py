@@ -10,7 +10,7 @@ from rocks.database.connection import Database
 from rocks.database.settings import Settings
 from rocks.site import archive as site_archive
 from rocks.storage.broker import broker as message_broker
-from rocks.storage.broker.server import BrokerSettings
+from rocks.storage.broker.broker import BrokerSettings
 from rocks.trust import encrypted_file
 from tests.system.commands.conftest import Site
 from tests.system.commands.site.database_contents import tables

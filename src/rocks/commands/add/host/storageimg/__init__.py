@@ -6,7 +6,7 @@ from rocks.commands._shared.storage_progress import StorageProgress
 from rocks.core.errors import UserError
 from rocks.core.units import BYTES_PER_GIB
 from rocks.storage.volumes.image_files import read_image_file
-from rocks.storage.volumes.volume_names import read_size_gib
+from rocks.storage.volumes.places import read_size_gib
 from rocks.storage.volumes.volumes import add_clone, add_empty_image, import_image
 
 RollName = "img-storage"

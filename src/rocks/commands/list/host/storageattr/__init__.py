@@ -1,7 +1,7 @@
 """`rocks list host storageattr`"""
 
 from rocks.commands._shared.storage import HostListing
-from rocks.storage.volumes.listings import ATTRIBUTES
+from rocks.storage.volumes.access import ATTRIBUTES
 
 RollName = "img-storage"
 

@@ -1,7 +1,7 @@
 """`rocks list host storagecopy`"""
 
 from rocks.commands._shared.storage import HostListing
-from rocks.storage.volumes.listings import COPIES
+from rocks.storage.volumes.access import COPIES
 
 RollName = "img-storage"
 

@@ -1,7 +1,7 @@
 """`rocks list host storagedev`"""
 
 from rocks.commands._shared.storage import HostListing
-from rocks.storage.volumes.listings import DEVICES
+from rocks.storage.volumes.access import DEVICES
 
 RollName = "img-storage"
 

@@ -1,7 +1,7 @@
 """`rocks list host storagemap`"""
 
 from rocks.commands._shared.storage import HostListing
-from rocks.storage.volumes.listings import MAPS, all_nases
+from rocks.storage.volumes.access import MAPS, all_nases
 
 RollName = "img-storage"
 

@@ -1,7 +1,7 @@
 """`rocks list host storageop`"""
 
 from rocks.commands._shared.storage import HostListing
-from rocks.storage.volumes.listings import OPERATIONS
+from rocks.storage.volumes.access import OPERATIONS
 
 RollName = "img-storage"
 

@@ -1,7 +1,7 @@
 """`rocks list host storagesnap`"""
 
 from rocks.commands._shared.storage import ImageListing
-from rocks.storage.volumes.listings import SNAPSHOTS
+from rocks.storage.volumes.access import SNAPSHOTS
 
 RollName = "img-storage"
 

@@ -1,7 +1,7 @@
 """`rocks list host zvolattr`"""
 
 from rocks.commands._shared.storage import ImageListing
-from rocks.storage.volumes.listings import IMAGE_ATTRIBUTES
+from rocks.storage.volumes.access import IMAGE_ATTRIBUTES
 
 RollName = "img-storage"
 

@@ -5,10 +5,10 @@ from rocks.inventory.host_records import find_local_host
 from rocks.inventory.loaded_host_records import load_hosts
 from rocks.inventory.records import PRIVATE_NETWORK
 from rocks.network.network_records import zone_of
-from rocks.storage.volumes.daemon_configuration import configuration_lines
 from rocks.storage.volumes.settings import (
     RequestedSettings,
     check_requested_settings,
+    configuration_lines,
     daemon_settings,
 )
 

@@ -2,7 +2,7 @@
 
 import rocks.commands
 from rocks.commands._shared.storage import storage_arguments
-from rocks.storage.volumes.attributes import set_storage_attribute
+from rocks.storage.volumes.volumes import set_storage_attribute
 
 RollName = "img-storage"
 

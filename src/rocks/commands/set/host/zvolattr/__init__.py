@@ -2,7 +2,7 @@
 
 import rocks.commands
 from rocks.commands._shared.storage import storage_arguments
-from rocks.storage.volumes.attributes import set_image_attribute
+from rocks.storage.volumes.volumes import set_image_attribute
 
 RollName = "img-storage"
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rocks.commands._framework.base import Command
     from rocks.core.errors import RocksError
     from rocks.inventory.records import VirtualMachine
-    from rocks.storage.volumes.map_plan import ImageSpec
+    from rocks.storage.volumes.places import ImageSpec
 
 
 class Plugin(rocks.commands.VmPlugin):

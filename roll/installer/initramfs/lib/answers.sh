@@ -1,0 +1,216 @@
+# shellcheck shell=dash
+# What a frontend from a medium is to be: a file of lines NAME = VALUE, as for `rocks create site`, with what the installer
+# needs besides. All of it is checked before any disk is opened, and every error is listed at once.
+# The rules of the site's values are those of src/rocks/site/questions.py.
+
+OCTET='(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])'
+IPV4="($OCTET\\.){3}$OCTET"
+DISK='(smallest|serial=[A-Za-z0-9_.:-]{1,64}|path=(/dev/[a-z0-9]{1,16}|pci-[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]))'
+PARTITION='[a-z][a-z0-9]{0,14}:([1-9][0-9]{0,5}|rest):(ext4:/[A-Za-z0-9._/-]*|swap|none)'
+DEFAULT_PARTITIONS='root:20:ext4:/ swap:4:swap export:rest:ext4:/export'
+
+# expression_of NAME: what its value must match as a whole; nothing for an unknown name.
+expression_of() {
+  case $1 in
+    Kickstart_PrivateHostname) echo '[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?' ;;
+    Kickstart_PrivateInterface | Kickstart_PublicInterface) echo '[A-Za-z][A-Za-z0-9]{0,14}' ;;
+    Kickstart_P*Address | Kickstart_P*Netmask | Kickstart_PublicGateway)
+      case ${1#Kickstart_} in
+        PrivateAddress | PublicAddress | PrivateNetmask | PublicNetmask | PublicGateway) echo "$IPV4" ;;
+      esac
+      ;;
+    Kickstart_PrivateDNSDomain | Kickstart_PublicDNSDomain) echo '[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?' ;;
+    Kickstart_PublicDNSServers) echo "$IPV4(, *$IPV4){0,2}" ;;
+    install_disk) echo "$DISK(, *$DISK)?" ;;
+    install_partitions) echo "$PARTITION( +$PARTITION){0,15}" ;;
+    install_overwrite) echo 'yes|no' ;;
+    install_keep) echo '[a-z][a-z0-9]{0,14}( +[a-z][a-z0-9]{0,14})*' ;;
+    install_kernel_arguments) echo '[A-Za-z0-9=,._:/+@ -]{1,500}' ;;
+    install_private_mac | install_public_mac) echo '([0-9a-f]{2}:){5}[0-9a-f]{2}' ;;
+    install_rolls) echo '[A-Za-z0-9._ +-]+' ;;
+    install_root_key) echo '(ssh-|ecdsa-)[a-z0-9-]+ [A-Za-z0-9+/=]+( [A-Za-z0-9@._-]+)?' ;;
+    install_root_password) echo '.{8,}' ;;
+    install_root_password_hash) echo '\$[A-Za-z0-9./$=,_-]{10,}' ;;
+    install_timezone) echo '[A-Za-z0-9_+/-]{1,64}' ;;
+  esac
+}
+
+# answer NAME [DEFAULT]
+answer() {
+  value=$(sed -n "s/^$1 = //p" "$WORK/answers")
+  printf '%s' "${value:-${2-}}"
+}
+
+problem() { printf '  %s\n' "$*" >>"$WORK/problems"; }
+
+# read_answers FILE: into $WORK/answers, a line "NAME = VALUE" for each answer that is not empty.
+read_answers() {
+  : >"$WORK/answers"
+  : >"$WORK/problems"
+  chmod 600 "$WORK/answers"
+  tr -d '\r' <"$1" | sed "1s/^$(printf '\357\273\277')//; s/^[ 	]*//; s/[ 	]*\$//" >"$WORK/answers.lines"
+  number=0
+  while IFS= read -r line; do
+    number=$((number + 1))
+    case $line in
+      '' | '#'*) continue ;;
+      *=*) ;;
+      *)
+        problem "line $number is not NAME = VALUE: $line"
+        continue
+        ;;
+    esac
+    name=$(printf '%s' "${line%%=*}" | sed 's/[ 	]*$//')
+    value=$(printf '%s' "${line#*=}" | sed 's/^[ 	]*//')
+    expression=$(expression_of "$name")
+    if [ -z "$expression" ]; then
+      problem "line $number: $name is no answer"
+    elif grep -q "^$name = " "$WORK/answers"; then
+      problem "line $number: $name stands there again"
+    elif [ -n "$value" ] && ! matches "$value" "$expression"; then
+      case $name in install_root_password*) value='what stands there' ;; esac
+      problem "line $number: $name cannot be $value"
+    elif [ -n "$value" ]; then
+      printf '%s = %s\n' "$name" "$value" >>"$WORK/answers"
+    fi
+  done <"$WORK/answers.lines"
+}
+
+# prefix_of NETMASK: its length; nothing where it is none of a network with hosts.
+prefix_of() {
+  length=1
+  while [ $length -le 30 ]; do
+    if [ "$(number_of "$1")" -eq $((0xffffffff << (32 - length) & 0xffffffff)) ]; then
+      echo $length
+      return
+    fi
+    length=$((length + 1))
+  done
+}
+
+# check_network NAME: the address, netmask and adapter of Private or Public.
+check_network() {
+  for part in Interface Address Netmask; do
+    [ -n "$(answer "Kickstart_$1$part")" ] || problem "Kickstart_$1$part is missing"
+  done
+  address=$(answer "Kickstart_$1Address") netmask=$(answer "Kickstart_$1Netmask")
+  if [ -z "$address" ] || [ -z "$netmask" ]; then return 0; fi
+  length=$(prefix_of "$netmask")
+  if [ -z "$length" ]; then
+    problem "Kickstart_$1Netmask $netmask is no netmask of a network with hosts"
+    return
+  fi
+  rest=$(($(number_of "$address") & (0xffffffff >> length)))
+  if [ $rest -eq 0 ] || [ $rest -eq $((0xffffffff >> length)) ]; then
+    problem "Kickstart_$1Address $address is not an address of a host in its network"
+  fi
+  echo "$address/$length" >"$WORK/network.$1"
+}
+
+# check_answers: what single values do not show; ends the installation with the list of all errors.
+check_answers() {
+  rm -f "$WORK"/network.*
+  [ -n "$(answer Kickstart_PrivateHostname)" ] || problem "Kickstart_PrivateHostname is missing"
+  check_network Private
+  if grep -q '^Kickstart_Public' "$WORK/answers"; then check_network Public; fi
+  if [ -s "$WORK/network.Private" ] && [ -s "$WORK/network.Public" ]; then
+    read -r private <"$WORK/network.Private"
+    read -r public <"$WORK/network.Public"
+    if is_inside "${private%/*}" "$public" || is_inside "${public%/*}" "$private"; then
+      problem "the networks private and public overlap: $private, $public"
+    fi
+    gateway=$(answer Kickstart_PublicGateway)
+    [ -z "$gateway" ] || is_inside "$gateway" "$public" || problem "Kickstart_PublicGateway $gateway is outside of $public"
+  fi
+  [ -z "$(answer Kickstart_PublicInterface)" ] ||
+    [ "$(answer Kickstart_PublicInterface)" != "$(answer Kickstart_PrivateInterface)" ] ||
+    problem "both networks have the device $(answer Kickstart_PrivateInterface)"
+  check_machine
+  [ ! -s "$WORK/problems" ] || fail "the answers are not right, and nothing was changed:
+$(cat "$WORK/problems")"
+}
+
+# check_machine: disk, adapters, a way in.
+check_machine() {
+  [ -n "$(answer install_disk)" ] || problem "install_disk is missing: give the disk that is erased (smallest, serial=X, path=X)"
+  partitions=$(answer install_partitions "$DEFAULT_PARTITIONS")
+  case " $partitions " in *':ext4:/ '*) ;; *) problem "install_partitions has no partition for /, as in root:rest:ext4:/" ;; esac
+  for kept in $(answer install_keep); do
+    case " $partitions " in
+      *" $kept:"*:ext4:/\ *) problem "install_keep: the partition $kept has the system, which is installed" ;;
+      *" $kept:"*:ext4:*) ;;
+      *) problem "install_keep: install_partitions has no partition $kept with ext4" ;;
+    esac
+    case $(answer install_disk) in *,*) problem "install_keep: partitions of a mirror are made anew" ;; esac
+  done
+  for net in private public; do
+    mac=$(answer "install_${net}_mac")
+    [ -z "$mac" ] || adapters | grep -q " $mac " || problem "install_${net}_mac: no adapter has $mac; there are: $(adapters | tr '\n' ';')"
+  done
+  wanted=1
+  [ -z "$(answer Kickstart_PublicInterface)" ] || wanted=2
+  [ "$(adapters | wc -l)" -ge $wanted ] || problem "the site has $wanted networks, and this machine $(adapters | wc -l) adapters. Missing drivers?"
+  [ -n "$(answer install_root_password)$(answer install_root_password_hash)$(answer install_root_key)" ] ||
+    problem "nobody could log in: give install_root_password_hash (of mkpasswd), install_root_password or install_root_key"
+  zone=$(answer install_timezone UTC)
+  grep -qxF "$zone" "$MEDIUM/system/timezones" || problem "install_timezone: there is no time zone $zone"
+}
+
+# adapters: a line each, "DEVICE MAC CABLE DRIVER", in the order in which the kernel found them.
+adapters() {
+  for entry in "$SYS"/class/net/*; do
+    [ -e "$entry/device" ] || continue
+    cable=no
+    [ "$(cat "$entry/carrier" 2>/dev/null)" != 1 ] || cable=yes
+    driver=$(readlink "$entry/device/driver")
+    echo "$(cat "$entry/ifindex") ${entry##*/} $(cat "$entry/address") $cable ${driver##*/}"
+  done | sort -n | cut -d' ' -f2-
+}
+
+# mac_of NETWORK NUMBER: the adapter that the answers name; else the one with this number among those that they do not.
+mac_of() {
+  mac=$(answer "install_$1_mac")
+  if [ -z "$mac" ]; then
+    mac=$(adapters | cut -d' ' -f2 | grep -vx "$(answer install_private_mac none)" | grep -vx "$(answer install_public_mac none)" | sed -n "$2p")
+  fi
+  printf '%s' "$mac"
+}
+
+# write_plan: of the answers, in the form of a host's.
+write_plan() {
+  digest=$(cut -d' ' -f1 "$MEDIUM/system/root.sha256")
+  {
+    echo 'rocks-install-plan 1'
+    echo "host $(answer Kickstart_PrivateHostname)"
+    echo "domain $(answer Kickstart_PrivateDNSDomain local)"
+    # the same answers and the same medium are the same installation: it goes on after a power cut
+    echo "installation $({ cat "$WORK/answers" "$MEDIUM/frontend/version"; echo "$digest"; } | sha256sum | cut -c1-16)"
+    echo "interface $(answer Kickstart_PrivateInterface) $(mac_of private 1) $(cat "$WORK/network.Private") 1500"
+    number=2
+    [ -z "$(answer install_private_mac)" ] || number=1
+    [ ! -s "$WORK/network.Public" ] ||
+      echo "interface $(answer Kickstart_PublicInterface) $(mac_of public $number) $(cat "$WORK/network.Public") 1500"
+    gateway=$(answer Kickstart_PublicGateway)
+    [ -z "$gateway" ] || echo "gateway $gateway"
+    for server in $(answer Kickstart_PublicDNSServers | tr , ' '); do echo "nameserver $server"; done
+    for disk in $(answer install_disk | tr , ' '); do echo "disk $disk" | sed 's/=/ /'; done
+    echo "overwrite $(answer install_overwrite no)"
+    for part in $(answer install_partitions "$DEFAULT_PARTITIONS"); do
+      echo "$part" | tr : ' ' | {
+        read -r name size kind path
+        [ "$size" = rest ] || size=$((size * 1000000000 / 1048576))
+        echo "partition $name $size $kind ${path:--}"
+      }
+    done
+    arguments=$(answer install_kernel_arguments)
+    # who installs on a serial line has no screen
+    case $(cat "$CMDLINE") in *console=tty0*console=ttyS0*) arguments=${arguments:-console=tty0 console=ttyS0,115200} ;; esac
+    [ -z "$arguments" ] || echo "kernel-arguments $arguments"
+    echo "archive medium:system/root.tar.zst"
+    echo "archive-sha256 $digest"
+    key=$(answer install_root_key)
+    [ -z "$key" ] || echo "authorized-key $key"
+    echo end
+  } >"$WORK/plan"
+  read_plan "$WORK/plan"
+}

@@ -1,0 +1,93 @@
+"""What workers do to nodes of computesets: a compute starts on its host of the set, and is reset while that runs."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from nucleus.operations import power
+from nucleus.operations.causes import CancelledError, RefusedError
+from nucleus.operations.power import has_ended, request_stop, start
+from nucleus.operations.worker import of_each_node
+from nucleus.records import SYSTEM, JsonObject
+from nucleus.states import ACTIVE, RUNNING
+from owners.computesets import records
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from nucleus.operations.job import Job
+    from owners.computesets.records import Computeset
+
+LONGEST_GRACE_SECONDS = 3600
+"""How long a guest may take to shut down."""
+
+
+def start_member(job: Job) -> JsonObject:
+    """Start a node of a computeset on the host of the arguments, unless it runs there."""
+    if job.read_state() == ACTIVE and job.target.physical_host == job.operation.arguments["host"]:
+        return {"state": ACTIVE}
+    _place(job)
+    return start(job)
+
+
+def _place(job: Job) -> None:
+    """Have a node of a computeset start on its host there, also one that operators have moved since.
+
+    As `_check_set`; RefusedError also when the set has lost the host.
+    """
+    if job.operation.target_set is None:  # a frontend starts where it is
+        return
+    found = _check_set(job, "its nodes are not started")
+    host = records.host_of(found, job.target.id)
+    if host is None:
+        raise RefusedError(
+            f"the site took the host of {job.target.name} from computeset {found.id}: "
+            f"run `comet terminate {found.id}`, then `comet start` with this node again"
+        )
+    if job.target.physical_host != host:
+        job.compare_machine()
+        job.begin_command("place")
+        job.rocks.place(job.target.rocks_name, host)
+
+
+def _check_set(job: Job, outcome: str) -> Computeset:
+    """The set, which runs. RefusedError when it has ended, or ends, and its hosts may be another's. CancelledError when
+    its owner has ended it.
+    """
+    number = job.operation.target_set
+    assert number is not None
+    found = job.transaction(lambda session: records.find_computeset(session, SYSTEM, number))
+    if found is not None and found.cancel_requested:
+        raise CancelledError(f"the computeset {number} was ended by its owner; {outcome}")
+    if found is None or found.state != RUNNING:
+        raise RefusedError(f"the computeset {number} is {found.state if found else 'gone'}; {outcome}")
+    return found
+
+
+def ask_to_shut_down(job: Job) -> JsonObject:
+    """Have the guest of a computeset that ends shut down; `rocks` powers it off after the seconds of the arguments."""
+    seconds = min(max(1, int(str(job.operation.arguments.get("seconds", 1)))), LONGEST_GRACE_SECONDS)
+    return {"state": job.reached("stop", has_ended) or request_stop(job, "stop", "shutdown", seconds)}
+
+
+def _check_running(job: Job, action: str) -> None:
+    if job.operation.target_set is not None:
+        _check_set(job, f"the {action} was not done")
+
+
+def _once(job: Job, action: str) -> JsonObject:
+    return power.stop_once(job, action, lambda job: _check_running(job, action))
+
+
+VERBS: dict[str, Callable[[Job], JsonObject]] = {
+    "poweron": partial(power.power_on, before=_place),
+    "reset": partial(_once, action="reset"),
+    "reboot": partial(_once, action="reboot"),
+    "start_member": start_member,
+    "shutdown_member": ask_to_shut_down,
+    "poweroff_member": partial(power.stop, action="poweroff"),
+    "reset_set": partial(of_each_node, kind="reset"),
+    "reboot_set": partial(of_each_node, kind="reboot"),
+}
+"""Kind of an operation → what does it: some of single nodes, too, which may be in a set."""

@@ -1,0 +1,403 @@
+"""A guest's device on a host, from iSCSI sessions and device-mapper: effects on it, and its listing."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+from typing import Callable, Dict, Optional, Type
+
+from rocks.core.clock import Deadline, wait_seconds
+from rocks.core.errors import BusyError, HostError, IncoherentError, StateError, ToolError
+from rocks.core.units import BYTES_PER_GIB, BYTES_PER_SECTOR, size_text
+from rocks.storage.device_mapper.dm_devices import DmDevices
+from rocks.storage.device_mapper.tables import (
+    CHUNK_SECTORS,
+    DmDeviceFact,
+    Linear,
+    Placeholder,
+    Snapshot,
+    SnapshotMerge,
+    Table,
+)
+from rocks.storage.host import effects
+from rocks.storage.host.engine import GrantedImage
+from rocks.storage.host.guests import GuestState, machine_of
+from rocks.storage.image import names
+from rocks.storage.image.image import NOTHING, Facts
+from rocks.storage.image.names import TARGET_PREFIX, guest_device
+from rocks.storage.image.space import unreservable_bytes
+from rocks.storage.iscsi.initiator import SessionDriver, SessionSpec
+from rocks.storage.limits import DEVICE_SECONDS
+from rocks.storage.store.host import HostStore
+from rocks.storage.wire.replies import DeviceRow
+from rocks.storage.zfs.pool import PoolDriver
+
+_log = logging.getLogger(__name__)
+
+_CLOSE_SECONDS = 10.0
+_MERGE_POLL_SECONDS = 0.5
+_UDEV_SECONDS, _UDEV_POLL_SECONDS = 5.0, 0.5
+_HEADER = b"SnAp"
+_HEADER_BYTES = 8
+_CHUNK_BYTES = CHUNK_SECTORS * BYTES_PER_SECTOR
+_FIRST_BYTES = _CHUNK_BYTES + 16
+_MAPPER = "/dev/mapper/"
+
+Handler = Callable[..., Facts]
+
+
+def read_start(path: str, count: int) -> bytes:
+    """The first bytes of a device. ToolError when it cannot be read."""
+    try:
+        with Path(path).open("rb") as device:
+            return device.read(count)
+    except OSError as error:
+        raise ToolError(f"{path} cannot be read: {error.strerror}") from None
+
+
+class DeviceHandlers:
+    """The handlers of effects on devices."""
+
+    def __init__(
+        self,
+        pools: PoolDriver,
+        sessions: SessionDriver,
+        dm_devices: DmDevices,
+        read_start: Callable[[str, int], bytes] = read_start,
+        state_of: Callable[[str], GuestState] = lambda machine: "off",
+    ) -> None:
+        """`read_start` reads the first bytes of a block device; `state_of` reports the state of a machine."""
+        self._read_start = read_start
+        self._state_of = state_of
+        self._pools = pools
+        self._sessions = sessions
+        self._dm_devices = dm_devices
+        self.handlers: Dict[Type[object], Handler] = {
+            effects.RequireUnused: self._require_unused,
+            effects.RequireClosed: self._require_closed,
+            effects.EnsureDeviceGone: self._ensure_device_gone,
+            effects.EnsureOriginGone: self._ensure_origin_gone,
+            effects.EnsureSession: self._ensure_session,
+            effects.EnsureSessionGone: self._ensure_session_gone,
+            effects.EnsureRemoteOrigin: self._ensure_remote_origin,
+            effects.EnsureLocalOrigin: self._ensure_local_origin,
+            effects.RequireTempWrite: self._require_temp_write,
+            effects.RequireTempWriteEmpty: self._require_temp_write_empty,
+            effects.EnsureOverlayDevice: self._ensure_overlay_device,
+            effects.EnsureMergeDevice: self._ensure_merge_device,
+            effects.WaitMerged: self._wait_merged,
+            effects.EnsureLinearDevice: self._ensure_linear_device,
+        }
+
+    # --- sessions
+
+    def _ensure_session(self, effect: effects.EnsureSession, image: GrantedImage) -> Facts:
+        if not image.address:
+            raise HostError(
+                f"this host has lost its records, and with them the address of {image.nas}: its next request has it; "
+                f"whether {image.nas} answers: rocks list host storagemap {image.nas}"
+            )
+        session = self._sessions.ensure_session(
+            SessionSpec(
+                target=effect.target,
+                address=image.address,
+                port=image.portal_port,
+                chap=image.chap,
+                unit_serial=effect.serial,
+                size_bytes=effect.size_bytes,
+                read_only=effect.read_only,
+            )
+        )
+        return Facts(device=session.device_path)
+
+    def _ensure_session_gone(self, effect: effects.EnsureSessionGone, image: GrantedImage) -> Facts:
+        targets = [effect.target] if effect.target is not None else self._targets_of(effect.zvol, image.nas)
+        for target in targets:
+            self._sessions.ensure_session_gone(target)
+        return NOTHING
+
+    def _targets_of(self, zvol: str, nas: str) -> "list[str]":
+        prefix = names.target_name(nas, zvol, 0)[:-1]
+        found = [session.target for session in self._sessions.read_sessions()]
+        return [target for target in found if target.startswith(prefix) and target[len(prefix) :].isdigit()]
+
+    # --- removal
+
+    def _require_unused(self, effect: effects.RequireUnused, image: GrantedImage) -> Facts:
+        mapping = self._closed(effect.zvol)
+        if mapping is not None and isinstance(mapping.table, Placeholder):
+            return NOTHING
+        machine = machine_of(effect.zvol)
+        if machine is not None and self._state_of(machine) == "saved":
+            raise BusyError(
+                f"{machine} is saved on this host, and its memory belongs to {effect.zvol}: rocks restore host vm "
+                f"{machine} continues it, rocks stop host vm {machine} saved=remove discards what its guest had in "
+                "memory"
+            )
+        return NOTHING
+
+    def _require_closed(self, effect: effects.RequireClosed, image: GrantedImage) -> Facts:
+        self._closed(effect.zvol)
+        return NOTHING
+
+    def _closed(self, zvol: str) -> Optional[DmDeviceFact]:
+        """The guest's device, if there is one. BusyError when it is open; a placeholder may be."""
+        mapping = self._dm_devices.read(names.guest_device(zvol))
+        if mapping is not None and isinstance(mapping.table, Placeholder):
+            return mapping  # an arriving guest has it open, and has written nothing
+        # udev opens a device for a moment after a guest has closed it
+        deadline = Deadline(_UDEV_SECONDS)
+        while mapping is not None and mapping.open_count and not deadline.passed():
+            wait_seconds(_UDEV_POLL_SECONDS)
+            mapping = self._dm_devices.read(mapping.name)
+        if mapping is not None and mapping.open_count:
+            # not StateError: the device may be closed at any moment, so the image is not blocked
+            raise BusyError(
+                f"{_MAPPER}{mapping.name} is in use by a running guest or a program; stop it first"
+            )
+        return mapping
+
+    def _ensure_device_gone(self, effect: effects.EnsureDeviceGone, image: GrantedImage) -> Facts:
+        mapping = self._dm_devices.read(names.guest_device(effect.zvol))
+        if mapping is not None and isinstance(mapping.table, Placeholder) and mapping.open_count:
+            return NOTHING  # nothing was written to it, and the map may be repeated for the guest that waits
+        self._require_unused(effects.RequireUnused(effect.zvol), image)
+        self._dm_devices.ensure_gone(names.guest_device(effect.zvol), Deadline(_CLOSE_SECONDS))
+        return NOTHING
+
+    def _ensure_origin_gone(self, effect: effects.EnsureOriginGone, image: GrantedImage) -> Facts:
+        self._dm_devices.ensure_gone(names.origin_device(effect.zvol), Deadline(_CLOSE_SECONDS))
+        return NOTHING
+
+    # --- the origin
+
+    def _ensure_remote_origin(self, effect: effects.EnsureRemoteOrigin, image: GrantedImage) -> Facts:
+        name = names.origin_device(effect.zvol)
+        if self._take_over(name) is not None:
+            self._dm_devices.ensure_resumed(name)
+            return NOTHING
+        session = next((one for one in self._sessions.read_sessions() if one.target == effect.target), None)
+        if session is None or not session.device_path:
+            raise StateError(f"there is no disk of {effect.target} on this host; a session is needed first")
+        self._dm_devices.ensure(name, Linear(_sectors(image), session.device_path))
+        return NOTHING
+
+    def _ensure_local_origin(self, effect: effects.EnsureLocalOrigin, image: GrantedImage) -> Facts:
+        name = names.origin_device(effect.zvol)
+        mapping = self._take_over(name)
+        # after the merge the origin is no longer needed
+        guest = self._dm_devices.read(names.guest_device(effect.zvol))
+        if mapping is None and guest is not None and isinstance(guest.table, Linear):
+            return NOTHING
+        self._switch_or_make(name, Linear(_sectors(image), self._local(effect)), (Linear,))
+        return NOTHING
+
+    # --- the guest's device
+
+    def _ensure_overlay_device(self, effect: effects.EnsureOverlayDevice, image: GrantedImage) -> Facts:
+        name = names.guest_device(effect.zvol)
+        table = Snapshot(_sectors(image), *self._overlay(effect))
+        mapping = self._take_over(name)
+        if mapping is not None:
+            self._dm_devices.ensure_resumed(name)
+            if isinstance(mapping.table, Placeholder):
+                self._dm_devices.switch(name, table, mapping.table)
+        self._dm_devices.ensure(name, table)
+        return Facts(device=f"{_MAPPER}{name}")
+
+    def _ensure_merge_device(self, effect: effects.EnsureMergeDevice, image: GrantedImage) -> Facts:
+        name = names.guest_device(effect.zvol)
+        mapping = self._dm_devices.read(name)
+        if mapping is not None and isinstance(mapping.table, Linear):
+            return NOTHING  # merged, and switched
+        if mapping is not None and mapping.status is not None and mapping.status.state == "merge_failed":
+            # the kernel tries again only with a new table, and fails again in a pool without free space
+            self._check_free_space(effect.pool, name)
+            self._dm_devices.ensure_extended(name)
+        self._switch_or_make(name, SnapshotMerge(_sectors(image), *self._overlay(effect)), (Snapshot,))
+        return NOTHING
+
+    def _check_free_space(self, pool: str, name: str) -> None:
+        fact = self._pools.read_pool(pool)
+        if fact.free_bytes < unreservable_bytes(fact.size_bytes) // 2:
+            raise BusyError(
+                f"the merge of {_MAPPER}{name} has stopped: the pool {pool} has {size_text(fact.free_bytes)} free; "
+                "free space there, then the merge continues"
+            )
+
+    def _wait_merged(self, effect: effects.WaitMerged, image: GrantedImage) -> Facts:
+        name = names.guest_device(effect.zvol)
+        while True:
+            mapping = self._dm_devices.read(name)
+            if mapping is None:
+                raise StateError(f"{_MAPPER}{name} disappeared during its merge")
+            if mapping.is_suspended:
+                self._dm_devices.ensure_resumed(name)
+            if isinstance(mapping.table, Linear):
+                return NOTHING
+            status = mapping.status
+            if status is None or not isinstance(mapping.table, SnapshotMerge):
+                raise IncoherentError(f"{_MAPPER}{name} is not being merged: {mapping.table}")
+            if status.is_merged:
+                return NOTHING
+            if status.state == "merge_failed":
+                # not ToolError: without the merge the guest cannot go on, and the cause is mostly a full pool
+                raise BusyError(
+                    f"the merge of {_MAPPER}{name} has stopped: the kernel reports merge failed; it is tried "
+                    "again; see `dmesg` on the host"
+                )
+            if status.state != "ok":
+                raise ToolError(
+                    f"the merge of {_MAPPER}{name} has stopped: the kernel reports {status.state}; "
+                    "see `dmesg` on the host"
+                )
+            wait_seconds(_MERGE_POLL_SECONDS)
+
+    def _ensure_linear_device(self, effect: effects.EnsureLinearDevice, image: GrantedImage) -> Facts:
+        name = names.guest_device(effect.zvol)
+        table = Linear(_sectors(image), self._local(effect))
+        self._switch_or_make(name, table, (SnapshotMerge, Placeholder))
+        return Facts(device=f"{_MAPPER}{name}")
+
+    def _switch_or_make(self, name: str, table: Table, may_follow: "tuple[type, ...]") -> None:
+        """Ensure the table: a missing device is made, one with a table that this may follow is switched."""
+        mapping = self._take_over(name)
+        if mapping is None:
+            self._dm_devices.ensure(name, table)
+            return
+        if mapping.is_suspended or mapping.loaded_table is not None:
+            self._dm_devices.ensure_resumed(name)
+        if self._dm_devices.is_live(name, table):
+            return
+        live = mapping.table
+        if not isinstance(live, may_follow):
+            raise IncoherentError(
+                f"{_MAPPER}{name} has the table {live}, which cannot be followed by {table}"
+            )
+        switched = self._dm_devices.switch(name, table, live)  # type: ignore[arg-type] # one of Table, by may_follow
+        _log.info(
+            "%s switched to %s: no I/O for %.1f ms, begun %.3f s ago",
+            name,
+            type(table).__name__,
+            1000 * switched.stall_seconds,
+            switched.whole_seconds,
+        )
+
+    def _take_over(self, name: str) -> Optional[DmDeviceFact]:
+        """What is there to build on; None also for a device without a table, which `ensure` completes after a crash.
+
+        A placeholder that no guest has open any more is removed: it may have another size.
+        """
+        mapping = self._dm_devices.read(name)
+        if mapping is not None and isinstance(mapping.table, Placeholder) and not mapping.open_count:
+            self._dm_devices.ensure_gone(name, Deadline(_CLOSE_SECONDS))
+            return None
+        return mapping if mapping is not None and mapping.table is not None else None
+
+    # --- the temp-write volume, as a device
+
+    def _require_temp_write(self, effect: effects.RequireTempWrite, image: GrantedImage) -> Facts:
+        header = self._read_start(self._temp_write(effect), _HEADER_BYTES)
+        if header != _HEADER + (1).to_bytes(4, "little"):
+            raise IncoherentError(
+                f"the temp-write volume of {effect.zvol} has no valid header ({header.hex()}); "
+                "the guest's writes may be lost; the volume is left as it is"
+            )
+        return NOTHING
+
+    def _require_temp_write_empty(self, effect: effects.RequireTempWriteEmpty, image: GrantedImage) -> Facts:
+        mapping = self._dm_devices.read(names.guest_device(effect.zvol))
+        if mapping is not None and mapping.status is not None:
+            return Facts(has_changes=not mapping.status.is_merged)
+        volume = self._pools.read_volume(names.temp_write_volume(effect.pool, effect.zvol))
+        if volume is None:
+            return Facts(has_changes=False)
+        return Facts(has_changes=_holds_exceptions(self._read_start(self._temp_write(effect), _FIRST_BYTES)))
+
+    # --- helpers
+
+    def _local(self, effect: effects.PoolEffect) -> str:
+        return self._pools.wait_for_device(f"{effect.pool}/{effect.zvol}", Deadline(DEVICE_SECONDS))
+
+    def _temp_write(self, effect: effects.PoolEffect) -> str:
+        name = names.temp_write_volume(effect.pool, effect.zvol)
+        return self._pools.wait_for_device(name, Deadline(DEVICE_SECONDS))
+
+    def _overlay(self, effect: effects.PoolEffect) -> "tuple[str, str]":
+        return f"{_MAPPER}{names.origin_device(effect.zvol)}", self._temp_write(effect)
+
+
+def _holds_exceptions(start: bytes) -> bool:
+    """Whether the first entry of the first metadata area is in use: its new chunk is not 0, which no chunk is
+    (dm-snap-persistent.c, struct disk_exception).
+    """
+    return start[:4] == _HEADER and any(start[_CHUNK_BYTES + 8 : _CHUNK_BYTES + 16])
+
+
+def _sectors(image: GrantedImage) -> int:
+    return image.known.size_bytes // BYTES_PER_SECTOR
+
+
+# --- the listing of devices, in the shape of the specification (§2.4) ------------------------------------------------
+
+
+_SUFFIX = guest_device("")
+_KINDS = {Linear: "linear", SnapshotMerge: "snapshot-merge", Placeholder: "arriving"}
+PAUSED = "the guest is paused: no free space in the pool for its writes"
+_UNKNOWN = (
+    "this host has no record of it: rocks clean host storagemap {nas} {zvol}; if no host has it, stop its machine and "
+    "run dmsetup remove {device} here"
+)
+
+
+def device_rows(store: HostStore, dm_devices: DmDevices, sessions: SessionDriver) -> Dict[str, DeviceRow]:
+    """Image volume → its devices on the host; sessions of unknown images are `volume0`, `volume1`, …"""
+    copies = store.copies()
+    known = {copy.known.zvol: copy.known for copy in copies if copy.known.stage != "none"}
+    nases = {copy.known.zvol: copy.details.get("nas") for copy in copies}
+    paused = store.paused()
+    # of several, the newest: the others are overtaken
+    open_ones = {request.zvol: request.came for request in store.open_requests()}
+    rows: Dict[str, DeviceRow] = {}
+    found = {session.target: session for session in sessions.read_sessions()}
+    for mapping in dm_devices.list():
+        if not mapping.name.endswith(_SUFFIX):
+            continue
+        zvol = mapping.name[: -len(_SUFFIX)]
+        row = replace(_row(mapping), time=open_ones.get(zvol))
+        target = None if zvol not in known else known[zvol].target
+        if target in found:
+            row = replace(row, target=target, bdev=found.pop(target).disk)
+        if zvol in open_ones and isinstance(mapping.table, SnapshotMerge):
+            row = replace(row, started=True)
+        if zvol in paused:
+            row = replace(row, note=PAUSED)
+        elif zvol not in known and not isinstance(mapping.table, Placeholder):
+            nas = nases.get(zvol, "NAS")
+            row = replace(row, note=_UNKNOWN.format(nas=nas, zvol=zvol, device=mapping.name))
+        rows[zvol] = row
+    used = sessions.used_targets() if found else ()
+    for zvol, image in known.items():
+        if image.stage == "remote" and image.target in found:
+            disk = found.pop(image.target).disk
+            row = DeviceRow("iscsi", image.target, disk, bdev=disk, in_use=image.target in used)
+            rows[zvol] = replace(row, time=open_ones.get(zvol))
+    others = sorted(target for target in found if target.startswith(TARGET_PREFIX))
+    for number, target in enumerate(others):
+        rows[f"volume{number}"] = DeviceRow("iscsi", target, found[target].disk, in_use=target in used)
+    return rows
+
+
+def _row(mapping: DmDeviceFact) -> DeviceRow:
+    table, usage = mapping.table, mapping.status
+    kind = next((name for shape, name in _KINDS.items() if isinstance(table, shape)), "snapshot")
+    length: Optional[int] = getattr(table, "length_sectors", None)
+    size = (length or 0) * BYTES_PER_SECTOR // BYTES_PER_GIB
+    synced = None
+    if usage is not None:
+        fill = f"{usage.allocated_sectors}/{usage.total_sectors} {usage.metadata_sectors}"
+        synced = fill if usage.state == "ok" else usage.state
+    # an arriving guest has the placeholder open, and has written nothing
+    in_use = bool(mapping.open_count) and not isinstance(table, Placeholder)
+    return DeviceRow("sync", device=mapping.name, status=kind, size=size, synced=synced, in_use=in_use)

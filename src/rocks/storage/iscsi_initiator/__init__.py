@@ -1,1 +1,0 @@
-"""iSCSI sessions of this host through open-iscsi."""

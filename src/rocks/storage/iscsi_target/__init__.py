@@ -1,1 +1,0 @@
-"""iSCSI exports through LIO (rtslib)."""
