@@ -192,7 +192,7 @@ def _remove_part(host: Host, folder: int, path: str, machine: str) -> None:
 # The way of memory and disks from the old host to the new one, past the frontend (decision 171).
 #
 # TLS, with a certificate that was made for this move, whose key is on no disk. Others that connect are refused, and
-# hold nothing up (`rocks.storage.stream.waiting`).
+# hold nothing up (`rocks.storage.stream.transport`).
 
 LIVE_DIRECT_SECONDS = 5.0
 """How long the old host waits for the new one on the direct way, before memory and disks go through the frontend."""
