@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import errno
 from contextlib import contextmanager
-from typing import Any, Dict, Iterator, Optional, Tuple
+from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 from rocks.core.errors import BusyError
 from rocks.fleet.host.change import CHANGED, UNCHANGED, Change
@@ -86,7 +86,13 @@ class Vfs:
                 if other.mac == spec.mac and other.number != spec.number:
                     changed |= _set(route, spec.device, other, free_settings())
             changed |= _set(route, spec.device, vf, settings_of(spec))
-            self._confirm(route, spec)
+            if _differing(route, spec):
+                # a function that has just been made may get the random address of its own driver after ours (igb, Linux 6.12)
+                _set(route, spec.device, vf, settings_of(spec))
+            for name, found, value in _differing(route, spec)[:1]:
+                raise setting_rejected(
+                    spec.device, spec.number, name, f"it has {found}, not {value}, afterwards"
+                )
         return PlacedVf(vf.address, Change(changed))
 
     def ensure_free(self, spec: VfSpec) -> Change:
@@ -128,17 +134,6 @@ class Vfs:
             user=user,
         )
 
-    def _confirm(self, route: Any, spec: VfSpec) -> None:
-        """Read the settings back: a driver may accept a setting without applying it."""
-        link = _read_link(route, spec.device)
-        reported = parse_vfs(link).get(spec.number, {}) if link is not None else {}
-        for name, value in settings_of(spec).items():
-            found = reported.get(name)
-            if found is not None and found != value:
-                raise setting_rejected(
-                    spec.device, spec.number, name, f"it has {found}, not {value}, afterwards"
-                )
-
 
 def parse_vfs(message: Any) -> Dict[int, Dict[str, Any]]:
     """Number → settings (`mac`, `vlan`, `spoofchk`, `trust`) of an adapter's VFs, from the netlink message.
@@ -172,6 +167,17 @@ def _set(route: Any, device: str, vf: VfFact, requested: Settings) -> bool:
         except NetlinkError as error:
             raise setting_rejected(device, vf.number, name, reason_of(error)) from None
     return bool(changes)
+
+
+def _differing(route: Any, spec: VfSpec) -> List[Tuple[str, Any, Any]]:
+    """(setting, what it is, what it should be): a driver may accept a setting without applying it."""
+    link = _read_link(route, spec.device)
+    reported = parse_vfs(link).get(spec.number, {}) if link is not None else {}
+    return [
+        (name, reported[name], value)
+        for name, value in settings_of(spec).items()
+        if reported.get(name) is not None and reported[name] != value
+    ]
 
 
 def _read_link(route: Any, device: str) -> Any:
