@@ -87,7 +87,7 @@ class Vfs:
                     changed |= _set(route, spec.device, other, free_settings())
             changed |= _set(route, spec.device, vf, settings_of(spec))
             if _differing(route, spec):
-                # a function that has just been made may get the random address of its own driver after ours (igb, Linux 6.12)
+                # that of a function that was just made may be replaced by its own driver's (igb, Linux 6.12)
                 _set(route, spec.device, vf, settings_of(spec))
             for name, found, value in _differing(route, spec)[:1]:
                 raise setting_rejected(
