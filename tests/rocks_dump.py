@@ -1,4 +1,4 @@
-"""Dumps of Rocks frontends for tests, made by the grammar of the specification (§2.3, §4.1 to §4.5, §5.7).
+"""Dumps of Rocks frontends for tests, made by the grammar of Rocks' dump commands.
 
 No dump of a real site was at hand. The sites are made up: a frontend, computes, VM containers, a NAS, a login node, a
 switch, a virtual cluster, and the attributes, routes and firewall rules that such a site has.

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 CHECKOUT = Path(OUR_TREE).parents[2]
 _LONGEST_WORD = 30
 VERBS_FOR_EVERYBODY = ("list", "report", "dump", "help")
-"""Commands of these verbs do not require root (specification §1.4)."""
+"""Commands of these verbs do not require root."""
 
 _COMMAND = '''"""`rocks {name}`"""
 

@@ -56,7 +56,7 @@ def _prepare_streams() -> None:
 
 
 def run(line: list[str], passwords: Optional[dict[Endpoint, str]] = None) -> int:
-    """One command; its exit status (specification §9.5). `passwords`: those of `Context`."""
+    """One command; its exit status. `passwords`: those of `Context`."""
     import importlib
 
     from comet.cli.context import Context, warn

@@ -1,4 +1,4 @@
-"""What an owner does with virtual clusters, as a Python class (specification §9.6). Errors: comet.client.errors."""
+"""What an owner does with virtual clusters, as a Python class. Errors: comet.client.errors."""
 
 from __future__ import annotations
 

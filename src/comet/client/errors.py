@@ -1,4 +1,4 @@
-"""What can go wrong, one class for each exit status of the program (specification §9.5)."""
+"""What can go wrong, one class for each exit status of the program."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Server-sent events (specification §8.3): a reader that opens its connection anew and misses none that are kept."""
+"""Server-sent events: a reader that opens its connection anew and misses none that are kept."""
 
 from __future__ import annotations
 

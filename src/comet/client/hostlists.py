@@ -1,4 +1,4 @@
-"""Hostlists: `a[1-3,07-09]b[0-1],c` and back (specification §5.3), and names of nodes. Pure."""
+"""Hostlists: `a[1-3,07-09]b[0-1],c` and back, and names of nodes. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A token for a user's name and password (rest-auth, specification §3.2)."""
+"""A token for a user's name and password (rest-auth)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The old client's Python names over `Client`, for scripts that import them (specification §9.6)."""
+"""The old client's Python names over `Client`, for scripts that import them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Nucleus answers, as frozen records (specification §3.1). A document of another shape is an error, not a guess.
+"""What Nucleus answers, as frozen records. A document of another shape is an error, not a guess.
 
 Each `read_…` takes a decoded JSON document. Fields that this version does not know are left aside: the server may add
 some. A field that is missing or null is None or empty.

@@ -1,4 +1,4 @@
-"""The old client's signed requests (specification §3.5), for who has only its key and secret."""
+"""The old client's signed requests, for who has only its key and secret."""
 
 from __future__ import annotations
 

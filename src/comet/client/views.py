@@ -1,4 +1,4 @@
-"""Rows of tables from records: the mash-ups of `comet ll` and `comet cluster` (specification §9.2). Pure."""
+"""Rows of tables from records: the mash-ups of `comet ll` and `comet cluster`. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The commands of `rocks` that Nucleus uses: those that read (specification §4.1), and those that change (§4.5)."""
+"""The commands of `rocks` that Nucleus uses: those that read, and those that change."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `rocks list … json=yes` prints, read into records; columns that are missing are named (specification §4.2)."""
+"""What `rocks list … json=yes` prints, read into records; columns that are missing are named."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The life of a computeset (specification §5.4): `step(state, context, event)` is pure, and TABLE is all of it.
+"""The life of a computeset: `step(state, context, event)` is pure, and TABLE is all of it.
 
 An event that has no row in a state changes nothing. Times are not known here: an action starts a timer by its name, and
 the controller reports when it is due.

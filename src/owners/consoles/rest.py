@@ -59,7 +59,7 @@ if TYPE_CHECKING:
 
 
 TICKET_SECONDS = 30
-"""How long a ticket waits for its WebSocket (specification of Nucleus, §6.1)."""
+"""How long a ticket waits for its WebSocket."""
 
 is_ticket = re.compile(r"[A-Za-z0-9_-]{43}").fullmatch
 """Whether a text has the form of a ticket: of another one the database need not be asked."""

@@ -1,4 +1,4 @@
-"""Rules for names of hosts, interfaces, networks and so on. Pure. Source: specification §2.1.
+"""Rules for names of hosts, interfaces, networks and so on. Pure.
 
 Names are used in files, command lines, XML and DNS. They are therefore plain ASCII and never need quoting.
 

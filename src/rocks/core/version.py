@@ -27,7 +27,7 @@ def guide_page(name: str, module_file: str = __file__) -> str:
 
 
 def rocks_version_attributes() -> dict[str, str]:
-    """Attributes that no one can override (specification §2.2, forced)."""
+    """Attributes that no one can override."""
     return {
         "rocks_release": __version__,
         "rocks_version": __version__,

@@ -191,7 +191,7 @@ def _values(site: HostOfSite) -> dict[str, Value]:
 
 
 def _identity(site: HostOfSite) -> dict[str, Value]:
-    """The entities of every host (specification §6.3); its addresses are those on the network private."""
+    """The entities of every host; its addresses are those on the network private."""
     host, appliance = site.host, site.appliance
     address = choose_address(host.interfaces, PRIVATE_NETWORK)
     on_private = [one for one in host.interfaces if one.subnet == PRIVATE_NETWORK and not one.is_bmc]

@@ -1,5 +1,5 @@
 """Values that node files may use besides attributes, and attributes that are checked before a script contains them.
-Pure. Source: specification §6.3.
+Pure.
 
 A value is a text, or a StateError that explains why the host has no value. The error is raised only when a node file
 uses the value.

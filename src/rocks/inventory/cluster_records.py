@@ -1,4 +1,4 @@
-"""Virtual clusters: a virtual frontend and the machines on its VLAN (view `clusters`, specification §3)."""
+"""Virtual clusters: a virtual frontend and the machines on its VLAN (view `clusters`)."""
 
 from __future__ import annotations
 

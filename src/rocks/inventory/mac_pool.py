@@ -1,4 +1,4 @@
-"""The site's pool of MAC addresses for virtual machines. Pure. Source: specification §5.3.
+"""The site's pool of MAC addresses for virtual machines. Pure.
 
 The frontend's public address a.b.c.d determines a base with 22 free bits, so two sites with different public addresses
 never assign the same MAC address.

@@ -1,4 +1,4 @@
-"""Plan a new host: the form of its name supplies missing parameters. Pure. Source: specification §4.1."""
+"""Plan a new host: the form of its name supplies missing parameters. Pure."""
 
 from __future__ import annotations
 

@@ -46,8 +46,7 @@ def is_bmc(device: str, channel: str) -> bool:
 class Interface:
     """A row of `networks` with the netmask and MTU of its subnet; empty fields are None. `id` is the row's number.
 
-    On a physical host a device `vlan<N>` means that VLAN N is trunked over the other device on the same subnet
-    (specification §5.5).
+    On a physical host a device `vlan<N>` means that VLAN N is trunked over the other device on the same subnet.
     """
 
     host: str

@@ -1,4 +1,4 @@
-"""Add virtual machines to physical hosts, in the database alone: no host is asked. Source: specification §5.1–§5.4."""
+"""Add virtual machines to physical hosts, in the database alone: no host is asked."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from rocks.database.connection import Database
 
 
-# Plan new virtual machines: free names, slices, addresses and disks. Source: specification §5.1–§5.4.
+# Plan new virtual machines: free names, slices, addresses and disks.
 #
 # A machine gets the lowest slice that no machine of its host has and whose generated name is free, under a lock
 # of the inventory. The highest plus one, as in Rocks, would lose numbers. A name whose lease is held cannot

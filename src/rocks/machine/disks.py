@@ -1,4 +1,4 @@
-"""Disks of virtual machines: `TYPE:PATH,DEVICE,BUS`, and which copies may be used. Pure. Source: specification §5.4."""
+"""Disks of virtual machines: `TYPE:PATH,DEVICE,BUS`, and which copies may be used. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rocks.inventory.records import Host, VirtualMachine
 
 
-# Disk specifications, `TYPE:PATH,DEVICE,BUS`. Source: specification §5.4.
+# Disk specifications, `TYPE:PATH,DEVICE,BUS`.
 
 TYPES = ("file", "qcow2", "qed", "phy", "tap:aio")
 BUSES = ("virtio", "ide", "scsi", "sata", "w")

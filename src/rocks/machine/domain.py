@@ -1,4 +1,4 @@
-"""The libvirt domain of a virtual machine, as lines of XML. Pure. Source: specification §5.8."""
+"""The libvirt domain of a virtual machine, as lines of XML. Pure."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def _single_quoted(tag: re.Match[str]) -> str:
     return _VALUE.sub(lambda value: "='" + value.group(1).replace("'", "&apos;") + "'", tag.group())
 
 
-# CPUs and memory in the libvirt domain of a virtual machine, as lines of XML. Source: specification §5.8.
+# CPUs and memory in the libvirt domain of a virtual machine, as lines of XML.
 #
 # Up to their maximum they can be added while it runs; memory only to a domain with a NUMA node (libvirt: Memory
 # devices).
@@ -252,7 +252,7 @@ def _raise_memory(block: etree._Element, vm: VirtualMachine, memory_mb: int) -> 
         etree.SubElement(etree.SubElement(cpu, "numa"), "cell", cell)
 
 
-# Disks in the libvirt domain of a virtual machine, as lines of XML. Source: specification §5.8.
+# Disks in the libvirt domain of a virtual machine, as lines of XML.
 
 VIRTIO = ("virtio", "w")
 """Names of the virtio bus in the database."""
@@ -372,7 +372,7 @@ def _free_target(device: str, taken: set[str]) -> str:
     return target
 
 
-# Interfaces in the libvirt domain of a virtual machine, as lines of XML. Source: specification §5.8.
+# Interfaces in the libvirt domain of a virtual machine, as lines of XML.
 
 
 def interface_lines(connections: Sequence[Connection], queues: int) -> list[str]:
@@ -471,7 +471,7 @@ def _terminals(machine: str) -> list[str]:
     return [*lines_of(serial, 4), *lines_of(graphics, 4), *lines_of(console, 4)]
 
 
-# The libvirt domain of a virtual machine, as lines of XML. Source: specification §5.8.
+# The libvirt domain of a virtual machine, as lines of XML.
 #
 # lxml escapes the text that users enter; only the attributes that are XML by definition (features, devices, pinning,
 # inner CPU elements) are inserted unchanged. Each line has one tag or one short element.

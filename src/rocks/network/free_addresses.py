@@ -1,4 +1,4 @@
-"""Choose the next free addresses of a network. Pure. Source: specification §4.3 (report nextip)."""
+"""Choose the next free addresses of a network. Pure."""
 
 from __future__ import annotations
 

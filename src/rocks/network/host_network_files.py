@@ -275,7 +275,7 @@ def _text(*sections: _Section) -> str:
 # Files of the initscripts of RHEL for a host's network: ifcfg, static routes, host name and gateway.
 #
 # Hosts of this roll read those of `host_network`; these are for scripts and rolls that know Rocks' reports. Values are
-# quoted for a shell, which reads the files. Source: specification §4.2, §4.3 and §4.5.
+# quoted for a shell, which reads the files.
 
 _FOLDER = "/etc/sysconfig/network-scripts"
 STATIC_ROUTES = "/etc/sysconfig/static-routes"

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rocks.inventory.records import Host, Interface
 
 
-# Options of an interface of a physical host that say how its device is set up. Source: specification §4.2.
+# Options of an interface of a physical host that say how its device is set up.
 
 BONDING = "bonding"
 """The module of a bond, whose channel its members name."""
@@ -111,7 +111,7 @@ def _has_option_like(interface: Interface, beginning: str) -> bool:
 
 # A device of a VM container is a bridge of that name, whose port is the adapter `p` and the name: there VLANs of
 # clusters are made, and the host's guests are attached to the bridge. With the option `novtap` or `nobridge` the
-# adapter itself has the name. An adapter may also be a bond, whose members have no address. Source: specification §4.2
+# adapter itself has the name. An adapter may also be a bond, whose members have no address.
 # and §5.5.
 
 _DEVICE = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*", re.ASCII)

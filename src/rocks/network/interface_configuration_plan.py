@@ -1,7 +1,4 @@
-"""Plan the interfaces of a host from what its hardware has: adapters by MAC address and name. Pure.
-
-Source: specification §4.2, config and swap host interface.
-"""
+"""Plan the interfaces of a host from what its hardware has: adapters by MAC address and name. Pure."""
 
 from __future__ import annotations
 

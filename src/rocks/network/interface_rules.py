@@ -1,4 +1,4 @@
-"""Rules for interfaces: VLAN ids, MAC addresses, IPv4 addresses, their networks. Pure. Source: specification §4.2."""
+"""Rules for interfaces: VLAN ids, MAC addresses, IPv4 addresses, their networks. Pure."""
 
 from __future__ import annotations
 

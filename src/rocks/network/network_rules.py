@@ -1,4 +1,4 @@
-"""Rules for networks: subnet, netmask, MTU and DNS zone. Pure. Source: specification §4.3."""
+"""Rules for networks: subnet, netmask, MTU and DNS zone. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Static routes: what is valid, and which apply to a host. Pure. Source: specification §3 and §4.3."""
+"""Static routes: what is valid, and which apply to a host. Pure."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """What a new frontend needs to know: the questions, their answers, and the site that follows from them. Pure.
 
-The names of the questions are those of the global attributes that keep the answers. Source: specification §2.2.
+The names of the questions are those of the global attributes that keep the answers.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The configuration of a daemon: /etc/imgstorage.conf, as `rocks report host imgstorage` prints it, and addresses.
 
-The file is a JSON list of one object with texts (img-storage specification §1.3), so `configparser` cannot read it.
+The file is a JSON list of one object with texts, so `configparser` cannot read it.
 Unknown keys are ignored.
 """
 
@@ -50,7 +50,7 @@ def read_configuration(path: Path = PATH) -> Configuration:
         raise StateError(
             f"{path} is no list of one object; write the output of `rocks report host imgstorage` there"
         )
-    # an attribute without a value becomes an empty text (specification §1.3)
+    # an attribute without a value becomes an empty text
     workers = values.get("img_sync_workers") or str(DEFAULT_TRANSFERS)
     if not _is_number_of_transfers(workers):
         raise StateError(

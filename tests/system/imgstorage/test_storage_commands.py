@@ -1,4 +1,4 @@
-"""Commands of image storage, typed as an operator types them, against real daemons (specification §3.1)."""
+"""Commands of image storage, typed as an operator types them, against real daemons."""
 
 import math
 import re
@@ -311,7 +311,7 @@ def test_clean_writes_an_idle_image_back_with_its_changes(storage: Storage) -> N
 
 
 def test_clean_waits_for_a_periodic_transfer(storage: Storage) -> None:
-    """As an unmap does: the way to the host and the last way back alone refuse it (specification §3.1)."""
+    """As an unmap does: the way to the host and the last way back alone refuse it."""
     storage.map("pulling-vol")
     host = storage.images.hosts[HOST]
     host.pools.write("tank/pulling-vol", b"kept", 4096)

@@ -1,4 +1,4 @@
-"""Listings of image storage, word for word, and as programs read them (specification §3.1)."""
+"""Listings of image storage, word for word, and as programs read them."""
 
 import json
 import re

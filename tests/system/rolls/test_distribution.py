@@ -1,4 +1,4 @@
-"""Distributions of rolls, read by apt and dnf's own tools; scripts of rolls (specification §6.5)."""
+"""Distributions of rolls, read by apt and dnf's own tools; scripts of rolls."""
 
 import fcntl
 import os

@@ -1,4 +1,4 @@
-"""The life of a roll: built, added, enabled, replaced, disabled, removed (specification §6.5)."""
+"""The life of a roll: built, added, enabled, replaced, disabled, removed."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""From arguments to a command, and from its outcome to an exit status (specification §1.1 to §1.4, §1.6)."""
+"""From arguments to a command, and from its outcome to an exit status."""
 
 import json
 import os

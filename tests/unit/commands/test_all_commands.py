@@ -65,7 +65,7 @@ def documentation_of(command_path: tuple[str, ...]) -> Documentation:
 
 
 def test_who_may_run_a_command() -> None:
-    """Specification §1.4."""
+    """As on Rocks sites: what only lists needs no root."""
     offenders = []
     for command_path in COMMANDS:
         everybody = command_path in ALSO_FOR_EVERYBODY or (

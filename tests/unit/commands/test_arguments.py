@@ -1,4 +1,4 @@
-"""Words of a command line: arguments, parameters, yes and no, quoting, completion (specification §1.2, §1.3)."""
+"""Words of a command line: arguments, parameters, yes and no, quoting, completion."""
 
 import re
 import readline

@@ -1,4 +1,4 @@
-"""The base class of commands: arguments, defaults, output (specification §1.3)."""
+"""The base class of commands: arguments, defaults, output."""
 
 from typing import cast
 

@@ -1,4 +1,4 @@
-"""What a command's docstring says, in every form of help (specification §1.4)."""
+"""What a command's docstring says, in every form of help."""
 
 import json
 

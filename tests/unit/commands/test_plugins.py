@@ -1,4 +1,4 @@
-"""The order of plugins, and of hooks that are rows of a command's table (specification §1.6)."""
+"""The order of plugins, and of hooks that are rows of a command's table."""
 
 import re
 from pathlib import Path

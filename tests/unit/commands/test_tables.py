@@ -1,4 +1,4 @@
-"""Tables with their exact alignment, for a terminal, and as JSON (specification §1.5 and the samples of §5.10)."""
+"""Tables with their exact alignment, for a terminal, and as JSON."""
 
 import json
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Folders that are commands, in several trees (specification §1.1)."""
+"""Folders that are commands, in several trees."""
 
 from pathlib import Path
 

@@ -73,7 +73,7 @@ ORIGINAL = {
     "sync": "config, dns, host firewall, host network, host sec_attr, host sharedkey, host vlan, users",
     "update": "",
 }
-"""Verb → what follows it, of the base, core and KVM rolls (specification §§4.6, 5 and 7)."""
+"""Verb → what follows it, of the base, core and KVM rolls."""
 
 STORAGE = {
     "add": "host storagemap",
@@ -84,7 +84,7 @@ STORAGE = {
     "report": "host imgstorage",
     "set": "host storageattr, host vm nas, host zvolattr",
 }
-"""The same of the roll img-storage (its specification §§3.1 and 3.2)."""
+"""The same of the roll img-storage."""
 
 both_tables = pytest.mark.parametrize("table", [ORIGINAL, STORAGE], ids=["Rocks", "img-storage"])
 

@@ -1,4 +1,4 @@
-"""The pool of MAC addresses (specification §5.3): its base, its order, its end, its holes."""
+"""The pool of MAC addresses: its base, its order, its end, its holes."""
 
 import pytest
 from hypothesis import given

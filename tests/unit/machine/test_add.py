@@ -1,4 +1,4 @@
-"""New virtual machines from what is free (specification §5.1 to §5.4)."""
+"""New virtual machines from what is free."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`TYPE:PATH,DEVICE,BUS` (specification §5.4): what is a disk, and that its text comes back as it went in."""
+"""`TYPE:PATH,DEVICE,BUS`: what is a disk, and that its text comes back as it went in."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which device of its container an interface of a virtual machine is connected to (specification §5.5)."""
+"""Which device of its container an interface of a virtual machine is connected to."""
 
 from typing import Any
 

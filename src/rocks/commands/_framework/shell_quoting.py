@@ -20,7 +20,7 @@ def launcher() -> str:
 def quote(text: str) -> str:
     """`text` as one word of a shell command line: a backslash before every character with a meaning.
 
-    Not `shlex.quote`: the specification (CLI §2.3, dump) prescribes backslashes.
+    Not `shlex.quote`: Rocks' dump has backslashes.
     """
     # at once: the dump of a large site has tens of millions of characters
     if is_plain(text):

@@ -1,4 +1,4 @@
-"""A virtual machine as hooks of other rolls know it: Rocks' own field names (specification §5.8)."""
+"""A virtual machine as hooks of other rolls know it: Rocks' own field names."""
 
 from __future__ import annotations
 

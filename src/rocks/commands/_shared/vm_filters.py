@@ -1,4 +1,4 @@
-"""Filters of other rolls on the libvirt document: plugins beside `report host vm config` (specification §5.8)."""
+"""Filters of other rolls on the libvirt document: plugins beside `report host vm config`."""
 
 from __future__ import annotations
 

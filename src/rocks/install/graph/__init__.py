@@ -2,5 +2,4 @@
 
 The package is pure: `rocks.install.graph_files` reads the files. `profile.py` combines the nodes of a host from a
 graph, independently of the output format; `shell.py` renders them as a script for a running machine.
-Source: specification §6.1 to §6.4.
 """

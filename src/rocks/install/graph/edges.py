@@ -1,4 +1,4 @@
-"""The graph language: nodes that include others, and the order of nodes. Source: specification §6.2."""
+"""The graph language: nodes that include others, and the order of nodes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tag `file` of node files. Source: specification §6.3 and §6.4."""
+"""The tag `file` of node files."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 The result is the same file without these tags. Every other tag is annotated with its roll, file and line, so that a
 message about it names its source, also after the document went through other commands. A tag that does not apply to
-the host is copied as it is. Source: specification §6.3.
+the host is copied as it is.
 """
 
 from __future__ import annotations

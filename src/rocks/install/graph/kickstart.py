@@ -2,7 +2,7 @@
 
 The lines of `main` come first, then the packages, the sections `pre`, and those that run outside the installed system
 (`--nochroot`). All other sections are one script, which the installed system executes at its first boot: there its own
-kernel and its services run. Source: specification §6.3 and §6.4.
+kernel and its services run.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 The prologue declares the host's values as entities. The root has them as a dictionary in its attribute `attrs`, from
 which conditions are evaluated. `loader` lists the nodes in their order; the tags of all nodes follow. A document comes
-from another program: its entities are read here as plain texts, and no parser expands them. Source: specification §6.4.
+from another program: its entities are read here as plain texts, and no parser expands them.
 
 Letting the XML parser expand entities within limits was refused: a document may come from anywhere, and is
 often read by root. Programs (`eval`) run when a document is generated and by `report post`, never when one is

@@ -1,4 +1,4 @@
-"""The nodes of a host, and their order. Source: specification §6.2."""
+"""The nodes of a host, and their order."""
 
 from __future__ import annotations
 

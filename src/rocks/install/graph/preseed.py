@@ -2,7 +2,7 @@
 
 Lines of `main` are answers to the installer's questions (`debian_directives.py`). Sections `pre` are the early command,
 for the installer's own `sh`. All other sections are one script, which the installed system executes at its first boot;
-the late command leaves it there. Source: specification §6.5, Debian.
+the late command leaves it there. Source: Debian.
 """
 
 from __future__ import annotations

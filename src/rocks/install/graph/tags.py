@@ -1,4 +1,4 @@
-"""The node language: a node file as read for one host. Source: specification §6.3.
+"""The node language: a node file as read for one host.
 
 Tags that the frontend processes (`eval`, `include`, `copy`, `var`) are replaced before, in `frontend_tags.py`. An
 unknown tag (`ansible` too) is an error: no tag is ignored silently.

@@ -1,4 +1,4 @@
-"""What a roll is: the file roll-NAME.xml. Source: specification §6.5."""
+"""What a roll is: the file roll-NAME.xml."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Distributions: one folder with repositories for apt and dnf, nodes and graphs, and the installer, of several rolls.
 
-It is built beside the one in use and exchanged with it at the end, in one step. Source: specification §6.5.
+It is built beside the one in use and exchanged with it at the end, in one step.
 """
 
 from __future__ import annotations

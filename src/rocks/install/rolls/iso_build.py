@@ -1,4 +1,4 @@
-"""Builds the ISO of a roll from its source folder. Source: specification §6.5."""
+"""Builds the ISO of a roll from its source folder."""
 
 from __future__ import annotations
 

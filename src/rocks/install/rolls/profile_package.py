@@ -1,6 +1,6 @@
 """The package roll-NAME-kickstart: the nodes, graphs, commands and included files of a roll, for apt and dnf.
 
-A frontend that installs it uses them as those of an enabled roll. Source: specification §6.5.
+A frontend that installs it uses them as those of an enabled roll.
 """
 
 from __future__ import annotations

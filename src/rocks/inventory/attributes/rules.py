@@ -1,4 +1,4 @@
-"""Attributes that the system reads, and the resolution of scopes. Pure. Source: specification §2.2 and §2.4."""
+"""Attributes that the system reads, and the resolution of scopes. Pure."""
 
 from __future__ import annotations
 

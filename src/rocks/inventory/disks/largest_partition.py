@@ -1,4 +1,4 @@
-"""The largest partition of a host, for disk images. Pure. Source: specification §5.4."""
+"""The largest partition of a host, for disk images. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The partitions of a host's disks: a record, its checks, and what lsblk prints. Pure. Source: specification §3."""
+"""The partitions of a host's disks: a record, its checks, and what lsblk prints. Pure."""
 
 from __future__ import annotations
 

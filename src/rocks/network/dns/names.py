@@ -1,4 +1,4 @@
-"""The names of a site: which address has which, in /etc/hosts and in zones of DNS. Pure. Source: specification §4.5."""
+"""The names of a site: which address has which, in /etc/hosts and in zones of DNS. Pure."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rocks.inventory.records import Network
 
 
-# The names of a site: which address has which names, in /etc/hosts and in DNS. Source: specification §4.5.
+# The names of a site: which address has which names, in /etc/hosts and in DNS.
 #
 # An interface with an address on a network with a zone is named NAME.ZONE, where NAME is its own name, or else that of
 # its host; a BMC that would share this name with its host is HOST-DEVICE.ZONE. The name of a host and its aliases
@@ -189,7 +189,7 @@ def _with_others(
     return entry._replace(others=tuple(dict.fromkeys(names)), is_host=is_host)
 
 
-# Lines of /etc/hosts for the hosts of the site. Source: hosts(5), specification §4.5.
+# Lines of /etc/hosts for the hosts of the site. Source: hosts(5).
 
 _MAX_NAMES = 30
 """On a line: glibc 2.36 reads lines of any length, other readers only 35 aliases; the rest gets lines of its own."""

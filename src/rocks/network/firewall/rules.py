@@ -1,7 +1,4 @@
-"""Firewall rules: what one may contain, and which of several with the same name counts for a host. Pure.
-
-Source: specification §3 (table `firewalls`) and §4.3.
-"""
+"""Firewall rules: what one may contain, and which of several with the same name counts for a host. Pure."""
 
 from __future__ import annotations
 

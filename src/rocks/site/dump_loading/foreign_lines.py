@@ -1,7 +1,5 @@
 """Which line of a Rocks frontend's dump is taken over, and as which command. Pure.
 
-Source: specification §2.3, §4.1 to §4.4 and §5.7 (what the commands below `dump` print).
-
 A dump is data: no shell runs it. Each line is done by the command of its name, under a savepoint of one
 transaction, and listed with its reason when it fails; every old site has some such lines. Hosts are named,
 never selected. What is here with another value stays. `sh -e` was refused: it runs whatever else is in the

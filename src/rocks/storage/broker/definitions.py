@@ -1,4 +1,4 @@
-"""The message broker's configuration and the rights of its users, as documents. Pure. Source: specification §2.5.
+"""The message broker's configuration and the rights of its users, as documents. Pure.
 
 A user of the broker is a node, and only a certificate with its name authenticates it. It may make and read the queues
 of its own roles, and write only to the queues to which its roles send.

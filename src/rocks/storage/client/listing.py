@@ -1,4 +1,4 @@
-"""Answers as rows of tables: states, times, rates; pure. Source: specification §3.1 and §6.6."""
+"""Answers as rows of tables: states, times, rates; pure."""
 
 from __future__ import annotations
 

@@ -339,7 +339,7 @@ def _sectors(image: GrantedImage) -> int:
     return image.known.size_bytes // BYTES_PER_SECTOR
 
 
-# --- the listing of devices, in the shape of the specification (§2.4) ------------------------------------------------
+# --- the listing of devices, in the shape that existing tools read --------------------------------------------------
 
 
 _SUFFIX = guest_device("")

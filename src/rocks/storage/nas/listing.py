@@ -40,7 +40,7 @@ def image_row(
     silent_seconds: Optional[float] = None,
     export_failure: str = "",
 ) -> ImageRow:
-    """A row of `list_zvols` (specification §2.4), with the state and its word beside it.
+    """A row of `list_zvols`, with the state and its word beside it.
 
     `queued_at`: its transfer, if it has one, was queued then, UNIX seconds. `silent_seconds`: for so long its host has
     sent nothing, None while that is no cause for concern. `export_failure`: why its host does not get its export back,

@@ -1,7 +1,4 @@
-"""The NAS and pool of each disk of a machine, the names of its volumes, and the maps that a start needs. Pure.
-
-Source: img-storage specification §1.2, §1.3, §3.2 and §3.3.
-"""
+"""The NAS and pool of each disk of a machine, the names of its volumes, and the maps that a start needs. Pure."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Roles of a node in image storage, and the settings of its daemons. Pure.
-
-Source: img-storage specification §1.3 and §3.1.
-"""
+"""Roles of a node in image storage, and the settings of its daemons. Pure."""
 
 from __future__ import annotations
 

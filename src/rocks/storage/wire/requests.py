@@ -1,6 +1,6 @@
 """Requests of a command to the image storage of a NAS or a host: their shapes, and a row for each in `ACTIONS`.
 
-Names of fields are those that existing tools use (img-storage specification §2.3). `messages` converts them.
+Names of fields are those that existing tools use. `messages` converts them.
 """
 
 from __future__ import annotations
@@ -370,7 +370,7 @@ class DelCopy(Asks[None]):
 
 # --- the table of actions ------------------------------------------------------------------------------------------
 # Every request of a command that image storage answers, what it does, and how its reply is read. Names of actions are
-# those that existing tools use (img-storage specification §2.3).
+# those that existing tools use.
 
 
 Role = Literal["nas", "host"]

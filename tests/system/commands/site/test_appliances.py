@@ -1,4 +1,4 @@
-"""Appliances, memberships, distributions (specification §4.4)."""
+"""Appliances, memberships, distributions."""
 
 import pytest
 
@@ -145,7 +145,7 @@ def test_dump_appliance(site: Site) -> None:
 def test_hosts_of_the_appliances_of_rocks_can_be_added_to_a_new_database(
     site: Site, host: str, membership: str, root: str, managed: str | None
 ) -> None:
-    """From the first `update database` on, with the root nodes and attributes of specification §3 and §6.6."""
+    """From the first `update database` on, with the root nodes and attributes."""
     site.done("add host", host)
     assert site.done("list host membership", host, "output-header=no").strip() == membership
     appliance = site.done("list host appliance", host, "output-header=no").strip()

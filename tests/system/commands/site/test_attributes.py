@@ -1,4 +1,4 @@
-"""Attributes in four scopes (specification §2.2 to §2.4)."""
+"""Attributes in four scopes."""
 
 import ast
 import json

@@ -1,4 +1,4 @@
-"""Firewall rules in the database (specification §4.3)."""
+"""Firewall rules in the database."""
 
 import json
 import shutil

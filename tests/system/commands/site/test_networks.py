@@ -1,4 +1,4 @@
-"""Networks (specification §4.3)."""
+"""Networks."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Static routes in four scopes (specification §4.3)."""
+"""Static routes in four scopes."""
 
 import shlex
 

@@ -10,7 +10,7 @@ from tests.system.commands.vms.vm_records import ADD
 
 @pytest.fixture
 def samples(vm_site: Site) -> Site:
-    """The machines of the specification's sample outputs (§5.10)."""
+    """The machines of Rocks' sample outputs."""
     vm_site.done(*ADD, "vmc-0-0", "compute", "name=web-a", "num-macs=2")
     vm_site.done("add cluster 203.0.113.9 1 fe-name=fe-a cluster-naming=yes container-hosts=vmc-0-0")
     vm_site.change("UPDATE vm_nodes SET Slice = 0")
@@ -50,7 +50,7 @@ def images(vm_site: Site) -> Site:
 
 @pytest.fixture
 def clusters(vm_site: Site) -> Site:
-    """The clusters of the specification's sample (§5.10)."""
+    """The clusters of Rocks' sample outputs."""
     vm_site.done("add host compute-0-0")
     vm_site.done("add cluster 203.0.113.9 2 fe-name=fe-a cluster-naming=yes")
     return vm_site

@@ -1,4 +1,4 @@
-"""Virtual clusters: added in one transaction, listed, removed; no physical host answers (specification §5.2, §5.7)."""
+"""Virtual clusters: added in one transaction, listed, removed; no physical host answers."""
 
 import shlex
 from typing import Any

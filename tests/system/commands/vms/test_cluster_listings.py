@@ -1,4 +1,4 @@
-"""`list cluster` and `remove cluster`; no physical host answers (specification §5.2, §5.7)."""
+"""`list cluster` and `remove cluster`; no physical host answers."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""`remove cluster`; no physical host answers (specification §5.7)."""
+"""`remove cluster`; no physical host answers."""
 
 from tests.system.commands.conftest import Site
 from tests.system.commands.vms.test_cluster_additions import ADD, IP, machines, use_vlans

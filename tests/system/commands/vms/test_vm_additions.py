@@ -1,4 +1,4 @@
-"""Virtual machines: added, changed, listed, dumped, removed; no physical host answers (specification §5)."""
+"""Virtual machines: added, changed, listed, dumped, removed; no physical host answers."""
 
 from collections.abc import Sequence
 from typing import Any

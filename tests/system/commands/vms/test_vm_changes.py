@@ -1,4 +1,4 @@
-"""`set host vm`: sizes, disks, host, kind, CD; no physical host answers (specification §5)."""
+"""`set host vm`: sizes, disks, host, kind, CD; no physical host answers."""
 
 from rocks.leases import lease as leases
 from tests.system.commands.conftest import Site

@@ -1,4 +1,4 @@
-"""`list host vm`; no physical host answers (specification §5)."""
+"""`list host vm`; no physical host answers."""
 
 import json
 import time

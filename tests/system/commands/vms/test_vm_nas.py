@@ -1,4 +1,4 @@
-"""NAS and pool of the disks of virtual machines (img-storage specification §3.2)."""
+"""NAS and pool of the disks of virtual machines."""
 
 import json
 from collections import Counter

@@ -1,4 +1,4 @@
-"""Reports about virtual machines: the libvirt document with its hooks, the kind, the next MAC (specification §5.8)."""
+"""Reports about virtual machines: the libvirt document with its hooks, the kind, the next MAC."""
 
 from pathlib import Path
 

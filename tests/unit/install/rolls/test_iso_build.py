@@ -1,4 +1,4 @@
-"""What a roll's sources may be, and the errors of those that are not (specification §6.5)."""
+"""What a roll's sources may be, and the errors of those that are not."""
 
 import fcntl
 import os

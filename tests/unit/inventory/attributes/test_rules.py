@@ -1,4 +1,4 @@
-"""Scopes of attributes and which wins (specification §2.2)."""
+"""Scopes of attributes and which wins."""
 
 import ast
 from collections.abc import Iterator

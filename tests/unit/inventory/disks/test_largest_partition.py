@@ -1,4 +1,4 @@
-"""Where a host has free space for disk images (specification §5.4): by unit first, then by number."""
+"""Where a host has free space for disk images: by unit first, then by number."""
 
 import pytest
 from hypothesis import given

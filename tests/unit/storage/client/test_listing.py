@@ -1,4 +1,4 @@
-"""Answers of daemons as tables: states, times and cells (specification §3.1, §6.6)."""
+"""Answers of daemons as tables: states, times and cells."""
 
 import datetime
 

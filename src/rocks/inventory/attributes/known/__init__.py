@@ -1,4 +1,4 @@
-"""The attributes that the system reads, by subject. Pure. Source: specification §2.2."""
+"""The attributes that the system reads, by subject. Pure."""
 
 from __future__ import annotations
 
