@@ -25,6 +25,7 @@ SUBJECTS = (
     "src/comet",
     "src/rocks/cli",
     "src/rocks/commands",
+    "src/rocks/machine/listing.py",
 )
 
 PORT = 8372
@@ -41,9 +42,9 @@ _ROCKS = f"""\
 #!{_PYTHON} -ES
 import sys
 sys.path[:0] = ["{_FOLDER}/sources", "{_FOLDER}/packages"]
-from rocks.machine import states as vm_states
+from rocks.machine import listing
 from rocks.cli.main import main
-vm_states.STATUS_SECONDS = 90.0
+listing.STATUS_SECONDS = 90.0
 sys.exit(main(sys.argv[1:]))
 """
 """`rocks` as on a site, but for the five seconds that a listing waits for a host: emulated ones need more."""

@@ -116,7 +116,8 @@ def certify_storage_hosts(database: Database, names: Sequence[str]) -> list[str]
     if not is_storage_used(storage_nodes(database)):
         return []
     without = hosts_without_right(database, names, broker_elsewhere(database))
-    allowed = [name for name in names if name not in without]
+    there = {one.name for one in host_addresses(database, names)}  # one may have been removed meanwhile
+    allowed = [name for name in names if name in there and name not in without]
     missing = [name for name in allowed if not has_certificate(name)]
     if missing:
         add_certificates(database, missing, CERTIFICATE_DAYS, replace=False)

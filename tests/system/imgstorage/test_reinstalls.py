@@ -179,7 +179,7 @@ def test_a_killed_command_is_completed_by_its_repetition(storage: Storage, libra
     content, _ = add_image(storage, library, "deadly")
     used(storage, "phoenix", "deadly")
     before = storage.cluster.contents()
-    patches = "from rocks.cluster import reinstalls\nreinstalls.replace_attribute = kill"
+    patches = "from rocks.cluster import reinstall\nreinstall.replace_attribute = kill"
     run_until_killed(patches, *REINSTALL, "phoenix")
     assert not has(storage, "phoenix-vol") and storage.cluster.contents() == before
     repeated = storage.succeeded(*REINSTALL, "phoenix")

@@ -206,10 +206,9 @@ def test_a_killed_command_is_completed_by_its_repetition(storage: Storage) -> No
     before = storage.cluster.contents()
     run_until_killed(
         "from rocks.core.errors import HostError\n"
-        "from rocks.machine import removal\n"
-        "from rocks.machine.disks import files\n"
-        "files.ask_each = lambda database, requests, *_, **__: [(host, HostError('silent')) for host in requests]\n"
-        "removal.delete_vms = kill",
+        "from rocks.machine import images, remove\n"
+        "images.ask_each = lambda database, requests, *_, **__: [(host, HostError('silent')) for host in requests]\n"
+        "remove.delete_vms = kill",
         *REMOVE_VM,
         "victim",
         "disks=remove",

@@ -8,7 +8,7 @@ from bench.nucleus import reservations
 from bench.service import Place
 from nucleus.configuration import DatabaseSettings
 
-SUBJECTS = ("bench/nucleus/reservations.py", "src/nucleus/reservations")
+SUBJECTS = ("bench/nucleus/reservations.py", "roll/pragma/owners/reservations")
 
 
 @pytest.mark.slow

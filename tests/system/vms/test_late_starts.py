@@ -17,11 +17,11 @@ STOPPING_AGENT = '''#!/usr/bin/python3
 import os, runpy, signal, sys
 
 sys.path.insert(0, "/opt/rocks/lib/rocks-agent.pyz")
-from rocks.machine.host import fences, operations, start as starts
+from rocks.machine.host import facts, operations, start as starts
 from rocks.leases.host.leases import Leases
 from rocks.machine.host.libvirt.domains import Domains
 
-operations.LOCK_SECONDS = starts.LOCK_SECONDS = fences._DEADLINE_SECONDS = 1.0
+operations.LOCK_SECONDS = starts.LOCK_SECONDS = facts._DEADLINE_SECONDS = 1.0
 
 
 def stops(owner, name):

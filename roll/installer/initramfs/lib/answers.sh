@@ -135,6 +135,7 @@ check_machine() {
   [ -n "$(answer install_disk)" ] || problem "install_disk is missing: give the disk that is erased (smallest, serial=X, path=X)"
   partitions=$(answer install_partitions "$DEFAULT_PARTITIONS")
   case " $partitions " in *':ext4:/ '*) ;; *) problem "install_partitions has no partition for /, as in root:rest:ext4:/" ;; esac
+  case " $partitions " in *':ext4:/boot '*) problem "install_partitions: /boot must be on the partition of /" ;; esac
   for kept in $(answer install_keep); do
     case " $partitions " in
       *" $kept:"*:ext4:/\ *) problem "install_keep: the partition $kept has the system, which is installed" ;;
@@ -147,6 +148,8 @@ check_machine() {
     mac=$(answer "install_${net}_mac")
     [ -z "$mac" ] || adapters | grep -q " $mac " || problem "install_${net}_mac: no adapter has $mac; there are: $(adapters | tr '\n' ';')"
   done
+  [ -z "$(answer install_public_mac)" ] || [ "$(answer install_private_mac)" != "$(answer install_public_mac)" ] ||
+    problem "both networks have the adapter $(answer install_public_mac)"
   wanted=1
   [ -z "$(answer Kickstart_PublicInterface)" ] || wanted=2
   [ "$(adapters | wc -l)" -ge $wanted ] || problem "the site has $wanted networks, and this machine $(adapters | wc -l) adapters. Missing drivers?"

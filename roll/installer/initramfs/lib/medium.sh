@@ -81,9 +81,10 @@ find_site() {
     from=$MEDIUM/site
   fi
   for part in answers attributes keys site-nodes site-graphs; do
-    [ ! -e "$from/$part" ] || cp -R "$from/$part" "$GIVEN/" || fail "$part cannot be read from the medium $name"
+    [ ! -e "$from/$part" ] || cp -RL "$from/$part" "$GIVEN/" || fail "$part cannot be read from the medium $name"
   done
   umount /site 2>/dev/null || true
+  [ ! -s "$GIVEN/answers" ] || echo >>"$GIVEN/answers" # the last line may not end with one
   add_arguments
   [ -s "$GIVEN/answers" ]
 }
@@ -99,11 +100,11 @@ add_arguments() {
   say "answers: $(cut -d= -f1 "$WORK/arguments" | tr '\n' ' ')from the kernel's arguments"
 }
 
-# list_rolls: into $WORK/rolls, a line "KIND PLACE NAME" for each: ISO files in `rolls` of the medium, and on all other media;
+# list_rolls: into $WORK/rolls, a line "KIND|PLACE|NAME" for each: ISO files in `rolls` of the medium, and on all other media;
 # an ISO of rolls may be such a medium itself.
 list_rolls() {
   : >"$WORK/rolls"
-  for file in "$MEDIUM"/rolls/*.iso; do [ ! -f "$file" ] || echo "file $file ${file##*/}"; done >>"$WORK/rolls"
+  for file in "$MEDIUM"/rolls/*.iso; do [ ! -f "$file" ] || echo "file|$file|${file##*/}"; done >>"$WORK/rolls"
   for name in $(block_devices); do
     case $(tag_of "$name" LABEL) in "$MEDIUM_LABEL") continue ;; esac
     # no file system of a disk with data: mounting one may write to it
@@ -113,9 +114,9 @@ list_rolls() {
     mount -o ro "$DEV/$name" "$place" 2>/dev/null || continue
     {
       for file in "$place"/*/*/*/roll-*.xml; do
-        [ ! -f "$file" ] || { echo "device $DEV/$name $(basename "$file" .xml | sed s/^roll-//)-$name.iso" && break; }
+        [ ! -f "$file" ] || { echo "device|$DEV/$name|$(basename "$file" .xml | sed s/^roll-//)-$name.iso" && break; }
       done
-      for file in "$place"/*.iso "$place"/rolls/*.iso; do [ ! -f "$file" ] || echo "file $file ${file##*/}"; done
+      for file in "$place"/*.iso "$place"/rolls/*.iso; do [ ! -f "$file" ] || echo "file|$file|${file##*/}"; done
     } >"$WORK/rolls.here"
     if [ -s "$WORK/rolls.here" ]; then
       cat "$WORK/rolls.here" >>"$WORK/rolls"
@@ -132,7 +133,7 @@ read_iso() { dd if="$1" bs=2048 count="$(od -A n -t u4 -j 32848 -N 4 "$1" | tr -
 # copy_rolls: those that are wanted, to the disk.
 copy_rolls() {
   wanted=$(answer install_rolls all)
-  while read -r kind place name; do
+  while IFS='|' read -r kind place name; do
     case "$wanted" in
       all) ;;
       *) case " $wanted " in *" ${name%.iso} "* | *" $name "*) ;; *) continue ;; esac ;;
@@ -229,7 +230,7 @@ from_medium() {
   read_answers "$GIVEN/answers"
   check_answers
   write_plan
-  say "rolls: $(sed 's/^[^ ]* [^ ]* //' "$WORK/rolls" | tr '\n' ' ')"
+  say "rolls: $(sed 's/^[^|]*|[^|]*|//' "$WORK/rolls" | tr '\n' ' ')"
   choose_disks "$(needed_mib)"
   ! is_complete ||
     end "this medium with these answers is installed already on $(tr '\n' ' ' <"$WORK/disks"): take the medium out; exit starts the machine"

@@ -192,7 +192,10 @@ make_one() {
 # is_kept_file_system LABEL DEVICE: whether the answers keep this partition, and it has a file system already.
 is_kept_file_system() {
   case " ${KEEP-} " in *" $1 "*) ;; *) return 1 ;; esac
-  [ "$(run_blkid --probe --output value --match-tag TYPE "$2" 2>/dev/null)" = ext4 ] || return 1
+  status=0
+  type=$(run_blkid --probe --output value --match-tag TYPE "$2" 2>/dev/null) || status=$?
+  [ "$status" -ne 2 ] || return 1 # blkid(8): nothing is there
+  [ "$type" = ext4 ] || fail "the partition $1 has no ext4 but ${type:-several file systems}, and cannot be kept: it is as it was"
   say "the partition $1 stays as it is"
 }
 

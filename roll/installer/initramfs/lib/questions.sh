@@ -75,7 +75,10 @@ ask_disks() {
   second=''
   if [ "$count" -gt 1 ]; then
     ask 'Mirror it on disk number (0: no mirror)' 0 "[0-9][0-9]?"
-    [ "$reply" = 0 ] || second=$(sed -n "${reply}p" "$WORK/offered")
+    if [ "$reply" != 0 ]; then
+      second=$(sed -n "${reply}p" "$WORK/offered")
+      [ -n "$second" ] || fail "there is no disk number $reply"
+    fi
     [ "$first" != "$second" ] || fail "the mirror of $first cannot be $first itself"
   fi
   OVERWRITE=''
@@ -153,7 +156,7 @@ ask_answers() {
   [ -z "$reply" ] || echo "Kickstart_PublicNTPHost = $reply" >>"$GIVEN/attributes"
   ask_password
   ask_for install_root_key "Root's SSH key, as a line of authorized_keys (empty: none)" '' "($(expression_of install_root_key))?"
-  show '' "Rolls on the media that are there: $(sed 's/^[^ ]* [^ ]* //' "$WORK/rolls" | tr '\n' ' ')"
+  show '' "Rolls on the media that are there: $(sed 's/^[^|]*|[^|]*|//' "$WORK/rolls" | tr '\n' ' ')"
   ask_for install_rolls 'Which of them (names, all or none)' all
   ask 'Is there no other DHCP server on the network private, and shall this frontend answer there' no 'yes|no'
   [ "$reply" = no ] || echo 'boot_service = yes' >>"$GIVEN/attributes"

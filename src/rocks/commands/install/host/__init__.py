@@ -49,7 +49,12 @@ class Command(rocks.commands.Command):
         if certified:
             for host, _ in without_errors(deploy_certificates(self.db, certified), failures):
                 self.showLine(f"{host}: has its certificate")
-            self.showLine(f"users of the broker: {' '.join(sync_broker(self.db).users)}")
+            try:
+                users = sync_broker(self.db).users
+            except RocksError as error:  # such as a broker on another host
+                self.notify(f"Warning: the broker's users stay as they are: {error}")
+            else:
+                self.showLine(f"users of the broker: {' '.join(users)}")
         ready = [host for host in ready if host not in failures]
         for host, outcome in without_errors(sync_profiles(self.db, ready), failures):
             show_profile(self, host, outcome)
