@@ -295,7 +295,7 @@ def uncharged_sets(session: Session) -> dict[str, bool]:
 
 
 def read_notes(session: Session, numbers: Sequence[int]) -> dict[int, JsonObject]:
-    """Set → what its controller has noted: name of a timer → when it is due, of `computesets.timers`, and more."""
+    """Set → what its controller has noted: name of a timer → when it is due, of `computesets.lifecycle`, and more."""
     rows = session.rows(f"SELECT id, notes FROM computeset WHERE id IN ({placeholders(numbers)})", numbers)
     return {number: dict(from_json(notes)) for number, notes in rows}
 

@@ -419,7 +419,7 @@ def _refusal(service: Service, client: WebSocket, ticket: str, problem: Problem)
 
 
 def _console_of(service: Service, text: str) -> tuple[str, str, str]:
-    """As `tickets.console_of`; without names for what is no ticket, of which the database is not asked."""
+    """As `console_of`; without names for what is no ticket, of which the database is not asked."""
     if not is_ticket(text):
         return "", "", ""
     with service.pool.reading() as session:

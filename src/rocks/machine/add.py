@@ -403,6 +403,8 @@ def _first(found: Mapping[str, list[tuple[Any, ...]]], kind: str) -> list[str]:
     return [str(cells[0]) for cells in found.get(kind, ())]
 
 
+# Add machines, in the database alone.
+
 MAX_INTERFACES = 26
 
 

@@ -68,8 +68,8 @@ def _single_quoted(tag: re.Match[str]) -> str:
 # devices).
 #
 # A machine with `kvm_cpu_pinning` `pin_all` or `numa` is one for HPC: unless attributes say otherwise, it has
-# `host-passthrough`, the topology of its cores, a queue for each CPU, an io thread and no HPET. `host-
-# passthrough` for all was refused: it forbids to move machines between generations of hosts.
+# `host-passthrough`, the topology of its cores, a queue for each CPU, an io thread and no HPET.
+# `host-passthrough` for all was refused: it forbids to move machines between generations of hosts.
 
 VIRT_TYPE = "hvm"
 PASSTHROUGH = "host-passthrough"

@@ -1,4 +1,4 @@
-"""Move a stopped virtual machine to another host: its disk files are copied, then the new place is recorded."""
+"""Move a virtual machine that is off to another host; rules of every move; which disks count after a live one."""
 
 from __future__ import annotations
 
@@ -410,6 +410,8 @@ class _Attempt:
         return HostError(f"host {self._target.name} has not stored the disk {self._disk.new_path}: {reason}")
 
 
+# Move a machine that is off: its files are copied, then its new place is recorded.
+#
 # Until the record is changed the machine is startable on its old host, afterwards on the new one. What the other host
 # has is recorded as a copy before it is made, and no machine is recorded with a copy (decision 120). A command that
 # was killed is completed by repeating it.

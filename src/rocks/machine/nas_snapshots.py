@@ -147,6 +147,8 @@ def is_complete(parts: Sequence[Part]) -> bool:
     return is_of_one_run and numbers == list(range(1, parts[0].total + 1))
 
 
+# Make, restore and remove such a snapshot.
+#
 # The holds are the record (`rocks.storage.wire.names`). Of a machine that runs, its NASes first take the
 # changes so far; then its file systems are frozen until they have the rest, some seconds.
 

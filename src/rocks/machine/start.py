@@ -221,6 +221,8 @@ def _has_ended(lease: Lease, answer: HostFacts) -> bool:
     return lease.name.lower() in {name.lower() for name in answer.ended}
 
 
+# Start machines: hooks, specs, one request, record.
+#
 # No transaction is open while a host works (decision 2): a machine's lease is committed before its host gets the
 # request, the outcome after it. What was interrupted before is ended first: a restored database, moves. Each hook
 # commits, too. A command that is killed in between leaves a lease in state `starting`, which the next start or stop of

@@ -504,7 +504,7 @@ _TERMINATION_SECONDS = 6 * 3600.0
 """Writing an image back may take hours."""
 
 _IMAGE_SECONDS = 20.0
-"""The host that reports an end waits for the answer for 60 s (`machine.host.ended`)."""
+"""The host that reports an end waits for the answer for 60 s (`machine.host.end_reports`)."""
 
 
 def read_names(body: bytes) -> list[str]:

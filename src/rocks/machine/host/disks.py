@@ -561,7 +561,7 @@ def check_growth(path: str, present: int, size_bytes: int) -> None:
 
 # Devices of images on a NAS that follow a machine to this host: placeholders until image storage maps the images.
 #
-# QEMU opens a placeholder when the machine arrives, paused. image storage then gives the same device its content.
+# QEMU opens a placeholder when the machine arrives, paused. Then image storage gives the same device its content.
 
 _MAPPER = "/dev/mapper/"
 _REMOVE_SECONDS = 10.0

@@ -1,4 +1,4 @@
-"""Facts of this host for the frontend: hardware, memory, domains, fences; and memory that starts are promised."""
+"""Facts of this host for the frontend: hardware, memory, domains. Fences are put up, and memory is promised here."""
 
 from __future__ import annotations
 

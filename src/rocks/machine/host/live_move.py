@@ -482,6 +482,8 @@ def connect_soon(path: str) -> socket.socket:
             wait_seconds(0.05)
 
 
+# Both ends of a live migration, as programs of the agent.
+#
 # The old host's agent is the client of both libvirts; the sockets of the new host are carried to it by frames. Each
 # end holds the machine's lock, so what another request finds afterwards is final.
 

@@ -426,6 +426,8 @@ _TARGETS: dict[str, Callable[[_Option], str]] = {
 }  # fmt: skip
 
 
+# The whole file of rules of a host.
+#
 # The file replaces two tables of this system in one transaction of the kernel, and names no other: those of libvirt,
 # of the storage ports of a NAS and of the site stay. Chains without a rule are left out.
 

@@ -129,7 +129,7 @@ class DmKernel(Protocol):
         """Have no /dev/mapper/<name>."""
 
     def ensure_valid(self, device: str) -> Change:
-        """As `cow.ensure_valid`."""
+        """As the function `ensure_valid`."""
 
     def prepare_switch(self, name: str) -> ContextManager[Switch]:
         """A switch of the device to its inactive table."""

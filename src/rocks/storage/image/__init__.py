@@ -1,4 +1,4 @@
 """The life of an image as data and pure functions: no I/O, no clock.
 
-docs/image-storage-internals.md follows one event through the code, with file names.
+docs/image-storage-internals.md follows one event through the code.
 """

@@ -1,4 +1,4 @@
-"""Map an image to a host and unmap it on the operator's request; machines get theirs by `machine.disks.volumes`."""
+"""Map an image to a host and unmap it on the operator's request; machines get theirs by `machine.volumes`."""
 
 from __future__ import annotations
 

@@ -88,6 +88,8 @@ def boot_sector() -> bytes:
     return code.ljust(_SECTOR_BYTES - 2, b"\0") + b"\x55\xaa"
 
 
+# Whether KVM works on this host, found by that guest.
+#
 # The existence of /dev/kvm does not prove that KVM works. Where the probe guest does not boot, guests are emulated
 # (TCG), and /dev/kvm should be hidden from libvirt: with a broken KVM, libvirt 9.0 takes 76 s for each start; without,
 # 0.3 s.

@@ -271,7 +271,7 @@ class DomainDocument(NamedTuple):
 
     @property
     def listeners(self) -> Tuple[str, ...]:
-        """As `console_xml.listeners_of`."""
+        """As the function `listeners_of`."""
         return listeners_of(self.root)
 
 

@@ -1,4 +1,4 @@
-"""InfiniBand VFs in memory, with the rules of `rules.py`; the contract tests run on them and on a sysfs tree."""
+"""InfiniBand VFs in memory, with the rules of `pkey_rules.py`; the contract tests run on them and on a sysfs tree."""
 
 from __future__ import annotations
 
