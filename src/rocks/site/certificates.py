@@ -262,6 +262,9 @@ def _deploy_list(host: HostAddress, settings: FleetSettings) -> None:
 
 def _deploy(host: HostAddress, settings: FleetSettings) -> list[CertificateInfo]:
     authority = node_authority()
+    if dry_run.is_on() and not authority.has(host.name):  # it would have been issued
+        dry_run.would(host.name, f"write node.pem, ca.crt, revoked.pem in {NODE_FOLDER}")
+        return []
     bundle = authority.bundle(host.name)
     files = {"ca.crt": bundle.authority, "revoked.pem": bundle.revoked, "node.pem": bundle.pair}
     deploy(host, settings, files, NODE_FOLDER)

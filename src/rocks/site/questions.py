@@ -19,6 +19,7 @@ from rocks.inventory.records import Network
 from rocks.network.interface_rules import check_ip
 from rocks.network.network_rules import DEFAULT_MTU_BYTES, check_no_overlap, check_zone, read_addresses
 from rocks.site.answer_lines import read_answer_lines
+from rocks.site.first_rows import FIRST_APPLIANCES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterator, Mapping
@@ -72,7 +73,10 @@ def _network_questions(name: str, zone: str) -> tuple[Question, ...]:
 
 QUESTIONS: tuple[Question, ...] = (
     Question(
-        "Kickstart_PrivateHostname", "name of the frontend, without a domain", None, check_new_host_name
+        "Kickstart_PrivateHostname",
+        "name of the frontend, without a domain",
+        None,
+        partial(check_new_host_name, appliances=frozenset(FIRST_APPLIANCES)),
     ),
     *_network_questions(PRIVATE, "local"),
     *_network_questions(PUBLIC, "public"),

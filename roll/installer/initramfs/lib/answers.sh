@@ -41,6 +41,8 @@ answer() {
   printf '%s' "${value:-${2-}}"
 }
 
+MISREAD_NAMES='(frontend|compute|login|nas|network|power|vm-container|hosted-vm|localhost|select|help|null|none|all|default|ignore|infinite|rack[0-9]+|[0-9]+[smhdw]?|0x[0-9a-f]+)'
+
 problem() { printf '  %s\n' "$*" >>"$WORK/problems"; }
 
 # read_answers FILE: into $WORK/answers, a line "NAME = VALUE" for each answer that is not empty.
@@ -111,6 +113,12 @@ check_network() {
 check_answers() {
   rm -f "$WORK"/network.*
   [ -n "$(answer Kickstart_PrivateHostname)" ] || problem "Kickstart_PrivateHostname is missing"
+  # as check_new_host_name and check_ip of `rocks`, which only the first boot has
+  ! matches "$(answer Kickstart_PrivateHostname)" "$MISREAD_NAMES" ||
+    problem "Kickstart_PrivateHostname $(answer Kickstart_PrivateHostname) has another meaning: choose another name"
+  for one in $(answer Kickstart_PublicDNSServers | tr , ' ') $(answer Kickstart_PrivateAddress) $(answer Kickstart_PublicAddress); do
+    case $one in 0.* | 127.* | 22[4-9].* | 23[0-9].* | 255.255.255.255) problem "$one is not the address of a machine" ;; esac
+  done
   check_network Private
   if grep -q '^Kickstart_Public' "$WORK/answers"; then check_network Public; fi
   if [ -s "$WORK/network.Private" ] && [ -s "$WORK/network.Public" ]; then
@@ -153,6 +161,9 @@ check_machine() {
   wanted=1
   [ -z "$(answer Kickstart_PublicInterface)" ] || wanted=2
   [ "$(adapters | wc -l)" -ge $wanted ] || problem "the site has $wanted networks, and this machine $(adapters | wc -l) adapters. Missing drivers?"
+  [ -n "${ASKED-}" ] || for one in $(answer install_rolls all); do
+    case $one in all | none) ;; *) cut -d '|' -f 3 "$WORK/rolls" | grep -qxF -e "$one" -e "$one.iso" || problem "install_rolls: no medium has $one" ;; esac
+  done
   [ -n "$(answer install_root_password)$(answer install_root_password_hash)$(answer install_root_key)" ] ||
     problem "nobody could log in: give install_root_password_hash (of mkpasswd), install_root_password or install_root_key"
   zone=$(answer install_timezone UTC)

@@ -70,7 +70,11 @@ check_medium() {
 find_site() {
   mkdir -p "$GIVEN" /site
   chmod 700 "$GIVEN"
-  name=$(labelled "$SITE_LABEL") || exit 1
+  for _ in 1 2 3; do # sticks take seconds to appear
+    name=$(labelled "$SITE_LABEL") || exit 1
+    [ -z "$name" ] || break
+    sleep 2
+  done
   if [ -n "$name" ]; then
     mount -o ro "$DEV/$name" /site || fail "the medium $SITE_LABEL ($name) cannot be mounted"
     [ -s /site/answers ] || fail "the medium $SITE_LABEL ($name) has no file named answers, or it is empty"
@@ -254,6 +258,7 @@ from_medium() {
   install_boot_loader
   umount "$TARGET/boot/efi"
   install_signed_loader
+  sync
   # by this file the medium's menu finds a frontend that can be started
   : >"$TARGET/boot/grub/rocks-frontend"
   leave_target
