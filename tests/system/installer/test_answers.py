@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from rocks.core.errors import UserError
+from rocks.core.process import run_checked
 from rocks.site.questions import read_answers_text
 from tests.system.installer.shell import Shell
 
@@ -36,6 +37,8 @@ def machine(shell: Shell) -> Shell:
         "system/root.sha256": f"{'a' * 64}  root.tar.zst\n",
         "system/timezones": "Europe/Berlin\nUTC\n",
         "frontend/version": "0.1.1-1\n",
+        "rolls/os.iso": "",
+        "rolls/mpi (1).iso": "",
     }.items():
         (medium / path).parent.mkdir(parents=True, exist_ok=True)
         (medium / path).write_text(text)
@@ -50,7 +53,7 @@ def machine(shell: Shell) -> Shell:
 def _script(machine: Shell, text: str) -> str:
     path = machine.folder / "answers"
     path.write_text(text)
-    return f"MEDIUM={machine.folder}/medium; read_answers {path}; check_answers; "
+    return f"MEDIUM={machine.folder}/medium; list_rolls; read_answers {path}; check_answers; "
 
 
 def test_good_answers_become_a_plan(machine: Shell) -> None:
@@ -122,6 +125,9 @@ def test_all_errors_are_listed_at_once(machine: Shell) -> None:
         ("10.1.1.1", "10.1.0.0", "is not an address of a host in"),
         ("10.1.1.1", "10.1.1.256", "cannot be 10.1.1.256"),
         ("10.1.1.1", "203.0.113.5", "overlap"),
+        ("113.3, 203", "113.3, 127.0.0.1, 203", "127.0.0.1 is not the address of a machine"),
+        ("= head", "= nas", "Kickstart_PrivateHostname nas has another meaning"),
+        ("= head", "= rack0", "Kickstart_PrivateHostname rack0 has another meaning"),
         ("=eth1", "=eth0", "both networks have the device eth0"),
         ("Kickstart_PublicNetmask = 255.255.255.128\n", "", "Kickstart_PublicNetmask is missing"),
         ("Kickstart_PrivateHostname = head\n", "", "Kickstart_PrivateHostname is missing"),
@@ -148,6 +154,17 @@ def test_the_rules_of_the_site_are_those_of_create_site(
         ("install_overwrite = yes", "install_keep = home", "has no partition home with ext4"),
         ("install_overwrite = yes", "install_partitions = a:1:swap", "no partition for /"),
         ("install_overwrite = yes", "install_public_mac = 52:54:00:00:01:09", "no adapter has 52:54"),
+        (
+            "install_overwrite = yes",
+            f"install_private_mac = {PUBLIC}\ninstall_public_mac = {PUBLIC}",
+            "both networks have the adapter",
+        ),
+        ("install_overwrite = yes", "install_rolls = mpi os", "install_rolls: no medium has mpi"),
+        (
+            "install_overwrite = yes",
+            "install_partitions = boot:1:ext4:/boot root:rest:ext4:/",
+            "/boot must be on the partition of /",
+        ),
     ],
 )
 def test_what_the_machine_has_not(machine: Shell, old: str, new: str, problem: str) -> None:
@@ -170,6 +187,30 @@ def test_arguments_of_the_kernel_take_the_place_of_lines(machine: Shell) -> None
     assert machine.text(f"CMDLINE={machine.folder}/line; add_arguments; medium_argument medium") == "check\n"
 
 
+def test_a_last_line_may_have_no_end(machine: Shell) -> None:
+    """As some editors leave it; nor does a line of the kernel's arguments continue it."""
+    given, site = machine.folder / "medium/site", machine.folder / "work/site"
+    given.mkdir()
+    (given / "answers").write_text(f"{ANSWERS}install_keep = export")
+    (machine.folder / "line").write_text("install_disk=smallest\n")
+    script = (
+        f"MEDIUM={machine.folder}/medium; CMDLINE={machine.folder}/line; GIVEN={site}; sleep() {{ :; }}; "
+    )
+    script += (
+        f'find_site >/dev/null; read_answers {site}/answers; grep -E "^install_(keep|disk) " "$WORK/answers"'
+    )
+    assert machine.text(script) == "install_keep = export\ninstall_disk = smallest\n"
+
+
+def test_a_roll_may_have_blanks_in_its_name(machine: Shell) -> None:
+    store = machine.folder / "store"
+    (store / "rolls").mkdir(parents=True)
+    (machine.folder / "medium/rolls/mpi (1).iso").write_text("a roll")
+    machine.text(_script(machine, ANSWERS) + f"STORE={store}; stage() {{ :; }}; copy_rolls")
+    assert (store / "rolls/mpi (1).iso").read_text() == "a roll"
+    assert (store / "rolls/os.iso").exists()
+
+
 def test_a_partition_of_install_keep_stays_as_it_is(machine: Shell) -> None:
     """Only where it has a file system, and only on a disk with the plan's partitions."""
     machine.add_disk("vda", 12000)
@@ -188,6 +229,11 @@ def test_a_partition_of_install_keep_stays_as_it_is(machine: Shell) -> None:
     first = machine.text(f"KEEP=export; {made}")
     assert machine.text(f"KEEP=export; {made}") == first
     assert machine.text(f"KEEP=root; {made}") != first
+    run_checked(["/usr/sbin/mkswap", "-f", str(device)], deadline_seconds=30)
+    before = device.read_bytes()
+    machine.error(f"KEEP=export; {made}")
+    assert "has no ext4 but swap, and cannot be kept" in (machine.folder / "work/failure").read_text()
+    assert device.read_bytes() == before
 
 
 def test_media_are_found_by_their_label(machine: Shell) -> None:
