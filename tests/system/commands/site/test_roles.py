@@ -82,10 +82,9 @@ def test_what_a_host_or_a_disk_loses_is_stated_by_who_may_become_root(role: str)
     refused = on_site(
         f"""#!/usr/bin/python3 -S
 import sys
-sys.path[:0] = [{str(SOURCES)!r}]
+sys.path[:0] = {[str(SOURCES), *sys.path]!r}
 from rocks.core.errors import RocksError
-from rocks.machine.stop import Force
-from rocks.machine.stop import _prove_off
+from rocks.machine.stop import Force, _prove_off
 from rocks.core.callers import check_full_rights
 for what in ("host-off=yes", "disks=there"):
     try:
