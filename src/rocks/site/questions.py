@@ -19,7 +19,6 @@ from rocks.inventory.records import Network
 from rocks.network.interface_rules import check_ip
 from rocks.network.network_rules import DEFAULT_MTU_BYTES, check_no_overlap, check_zone, read_addresses
 from rocks.site.answer_lines import read_answer_lines
-from rocks.site.first_rows import FIRST_APPLIANCES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterator, Mapping
@@ -76,7 +75,7 @@ QUESTIONS: tuple[Question, ...] = (
         "Kickstart_PrivateHostname",
         "name of the frontend, without a domain",
         None,
-        partial(check_new_host_name, appliances=frozenset(FIRST_APPLIANCES)),
+        check_new_host_name,
     ),
     *_network_questions(PRIVATE, "local"),
     *_network_questions(PUBLIC, "public"),

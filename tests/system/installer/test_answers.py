@@ -126,8 +126,6 @@ def test_all_errors_are_listed_at_once(machine: Shell) -> None:
         ("10.1.1.1", "10.1.1.256", "cannot be 10.1.1.256"),
         ("10.1.1.1", "203.0.113.5", "overlap"),
         ("113.3, 203", "113.3, 127.0.0.1, 203", "127.0.0.1 is not the address of a machine"),
-        ("= head", "= nas", "Kickstart_PrivateHostname nas has another meaning"),
-        ("= head", "= rack0", "Kickstart_PrivateHostname rack0 has another meaning"),
         ("=eth1", "=eth0", "both networks have the device eth0"),
         ("Kickstart_PublicNetmask = 255.255.255.128\n", "", "Kickstart_PublicNetmask is missing"),
         ("Kickstart_PrivateHostname = head\n", "", "Kickstart_PrivateHostname is missing"),
@@ -148,6 +146,8 @@ def test_the_rules_of_the_site_are_those_of_create_site(
     ("old", "new", "problem"),
     [
         ("install_root_password_hash", "# install_root_password_hash", "nobody could log in"),
+        ("= head", "= nas", "Kickstart_PrivateHostname nas has another meaning"),
+        ("= head", "= rack0", "Kickstart_PrivateHostname rack0 has another meaning"),
         ("Europe/Berlin", "Europe/Bonn", "there is no time zone Europe/Bonn"),
         ("install_overwrite = yes", "install_keep = export", "partitions of a mirror are made anew"),
         ("install_overwrite = yes", "install_keep = root", "the partition root has the system"),
