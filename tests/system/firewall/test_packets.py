@@ -1,7 +1,7 @@
 """Rendered rules in a kernel, and real connections through it."""
 
-import json
 import os
+import secrets
 import select
 import shutil
 import socket
@@ -190,16 +190,18 @@ def test_frames_of_guests_on_a_bridge_are_not_filtered(net: Net, filtered: str) 
 def test_frames_of_a_guest_on_a_macvtap_device_are_not_filtered(net: Net) -> None:
     """The kernel hands them to the device below the host's tables."""
     mac = "52:54:00:00:00:77"
+    # /dev/tapNUMBER is one file for all network namespaces: another test's device must not have this number
+    number = str(10_000 + secrets.randbelow(10**6))
     try:
         net.host.run(
-            *("ip", "link", "add", "link", "eth0", "name", "tap0", "address", mac), "type", "macvtap"
+            *("ip", "link", "add", "link", "eth0", "name", "tap0", "index", number, "address", mac),
+            *("type", "macvtap"),
         )
     except ToolError as error:
         pytest.skip(f"the kernel makes no macvtap device: {error}")
     net.host.run("ip", "link", "set", "tap0", "up")
     try:
-        index = json.loads(net.host.run("ip", "-json", "link", "show", "tap0"))[0]["ifindex"]
-        path = Path(f"/dev/tap{index}")
+        path = Path(f"/dev/tap{number}")
         if not path.exists():
             pytest.skip(f"there is no {path}")
         net.load(
