@@ -179,7 +179,7 @@ def test_attended_from_a_stick(tmp_path: Path) -> None:
 
 
 def test_wrong_answers_and_the_check_of_the_medium(tmp_path: Path) -> None:
-    """All errors on the console, nothing changed; the medium is whole, and with one changed bit it is not."""
+    """All errors are on the console, and nothing is changed; the check of the medium finds it whole."""
     machine = MediumMachine(tmp_path, "wrong", [make_disk(tmp_path, "wrong", _GIGABYTES)])
     wrong = ANSWERS.replace("203.0.113.1\n", "203.0.114.1\n").replace("smallest", "sda")
     try:
