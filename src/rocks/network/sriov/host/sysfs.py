@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from pathlib import Path
-from typing import List, NamedTuple, Optional, Tuple
+from typing import List, NamedTuple, Optional, Set, Tuple
 
 from rocks.core.errors import StateError, ToolError
 
@@ -72,11 +73,8 @@ class VfSysfs:
             return ""
         group = f"/dev/vfio/{(own / 'iommu_group').resolve().name}"
         for process in self._proc.glob("[0-9]*"):
-            try:
-                if any(os.readlink(file.path) == group for file in os.scandir(process / "fd")):  # noqa: PTH115
-                    return _name_of(process)
-            except OSError:
-                continue  # the process has ended
+            if group in _open_paths(process / "fd"):
+                return _name_of(process)
         return ""
 
     def namespace_of(self, location: VfLocation) -> str:
@@ -91,8 +89,20 @@ class VfSysfs:
         return self._sys / "class/net" / device / "device"
 
 
+def _open_paths(folder: Path) -> Set[str]:
+    """Targets of a process's open files. A file that is closed meanwhile (QEMU does so all the time) hides no other."""
+    found: Set[str] = set()
+    with contextlib.suppress(OSError):  # the process has ended
+        for file in folder.iterdir():
+            with contextlib.suppress(OSError):
+                found.add(str(file.readlink()))
+    return found
+
+
 def _name_of(process: Path) -> str:
-    arguments = (process / "cmdline").read_bytes().decode("utf-8", "replace").split("\0")
+    arguments: List[str] = [""]
+    with contextlib.suppress(OSError):  # it ends just now, and had the group open
+        arguments = (process / "cmdline").read_bytes().decode("utf-8", "replace").split("\0")
     for argument in arguments:
         named = _GUEST_NAME.search(argument)
         if named:

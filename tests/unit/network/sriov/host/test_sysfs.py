@@ -112,6 +112,18 @@ def test_who_holds_a_function(tree: Tree) -> None:
     assert tree.tree.guest_of(second) == "", "a function with the host's own driver is not used by a guest"
 
 
+def test_files_that_the_guest_closes_meanwhile(tree: Tree) -> None:
+    """They do not hide the function that it has open; readlink fails for them as for a file that is closed."""
+    first = (tree.tree.locations("eth1") or ())[0]
+    tree.bind("0000:01:10.0", "vfio-pci")
+    tree.process(5, ["/usr/bin/qemu-system-x86_64", "-name", "guest=vm-a"], "/dev/vfio/8")
+    files = tree.proc / "5/fd"
+    (files / "3").rename(files / "130")
+    for number in (*range(100, 130), *range(131, 160)):
+        (files / str(number)).write_text("no link")
+    assert tree.tree.guest_of(first) == "the guest vm-a"
+
+
 def test_a_function_that_was_left_to_vfio(tree: Tree) -> None:
     """Nobody has it open; and other things hold it than guests."""
     first = (tree.tree.locations("eth1") or ())[0]
