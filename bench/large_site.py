@@ -24,11 +24,11 @@ from rocks.machine.record import insert_default_route, insert_vms
 from rocks.network.cluster_vlans import HostVlan, claim_vlan
 from rocks.network.firewall.records import insert_rule
 from rocks.network.firewall.rules import FirewallRule
-from rocks.network.interface_records import NewInterface, find_subnet, insert_interfaces
 from rocks.network.interface_rules import Subnet
-from rocks.network.network_records import insert_network
-from rocks.network.route_records import insert_route
+from rocks.network.interfaces import NewInterface, find_subnet, insert_interfaces
+from rocks.network.networks import insert_network
 from rocks.network.route_rules import Route
+from rocks.network.routes import insert_route
 
 FRONTEND = "head"
 PRIVATE = "private"

@@ -29,10 +29,9 @@ from rocks.machine import add as in_use_records
 from rocks.machine import record as table
 from rocks.machine.documents import PUBLIC_NETWORK
 from rocks.machine.limits import DEFAULT_DISK_GB
-from rocks.network.free_addresses import next_addresses
 from rocks.network.interface_rules import check_ip
-from rocks.network.network_rules import unknown_network
-from rocks.network.route_records import default_gateways
+from rocks.network.network_rules import next_addresses, unknown_network
+from rocks.network.routes import default_gateways
 from rocks.storage.volumes.move_records import check_not_moving, read_moves
 from rocks.storage.volumes.place_records import disk_locations, put_disks
 from rocks.storage.volumes.places import volume_name

@@ -39,12 +39,12 @@ from rocks.inventory.appliance_records import load_appliances
 from rocks.inventory.host_records import find_local_host, names_like
 from rocks.inventory.records import PRIVATE_NETWORK
 from rocks.machine.placement import PAGE_SIZES_KB, read_page_reserve
-from rocks.network.firewall.changes import firewall_texts
 from rocks.network.firewall.nft import UNIT_TEXT
+from rocks.network.firewall.records import firewall_texts
 from rocks.network.host_network_files import SERVICES, file_permissions, network_files, removal_text
 from rocks.network.host_network_plan import boot_mac, plan_network, unreachable_routes
 from rocks.network.host_network_records import load_host_networks
-from rocks.network.network_records import load_networks
+from rocks.network.networks import load_networks
 from rocks.storage.broker.definitions import BrokerPlace, advanced_config, enabled_plugins, rabbitmq_conf
 from rocks.storage.volumes.settings import (
     FRONTEND_APPLIANCE,

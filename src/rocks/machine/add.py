@@ -28,11 +28,10 @@ from rocks.machine.limits import DEFAULT_DISK_GB, DEFAULT_MEMORY_MB
 from rocks.machine.record import VIRT_TYPE, networks_of_vlans
 from rocks.network.cluster_vlans import HostVlan, record_host_vlans
 from rocks.network.dns.changes import names_after_commit
-from rocks.network.free_addresses import next_addresses
 from rocks.network.interface_rules import Subnet, address_in_use, check_ip, check_ip_in, check_mac
 from rocks.network.interfaces import claim_frontends_vlan
 from rocks.network.limits import MAX_VLAN_ID
-from rocks.network.network_rules import unknown_network
+from rocks.network.network_rules import next_addresses, unknown_network
 
 if TYPE_CHECKING:
     from rocks.database.connection import Database

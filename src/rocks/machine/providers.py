@@ -100,7 +100,7 @@ class Functions(Provider):
         """An attempt whose host has no free function fails alone."""
         if not any(_functions(attempt) for attempt in attempts):
             return
-        from rocks.network.sriov import records as table
+        from rocks.network.sriov import adapters as table
         from rocks.network.sriov.function_choice import plan_vfs
 
         claimants = {attempt.vm.name: _claimant(attempt) for attempt in attempts}

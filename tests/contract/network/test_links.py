@@ -12,9 +12,8 @@ import pytest
 
 from rocks.core.errors import RocksError, StateError, UserError
 from rocks.fleet.wire.requests import LinkSpec
-from rocks.network.host.driver import LinkDriver
 from rocks.network.host.fake import FakeLinks
-from rocks.network.host.rules import Link
+from rocks.network.host.rules import Link, LinkDriver
 from tests.contract.network.threads import OfThread, leave_network
 from tests.contract.outcomes import changes_once, refused
 

@@ -21,8 +21,8 @@ OF_FEW_STARTS = {
     ),
     *("rocks.library.seed_documents", "rocks.machine.add", "rocks.machine.seeds"),
     *("rocks.leases.after_restore", "rocks.machine.live_move", "rocks.machine.placement_records"),
-    *("rocks.network.infiniband.partition_records", "rocks.network.infiniband.partitions"),
-    *("rocks.network.route_records", "rocks.network.sriov", "rocks.storage.client", "rocks.storage.wire"),
+    *("rocks.network.infiniband.partitions", "rocks.network.infiniband.partitions"),
+    *("rocks.network.routes", "rocks.network.sriov", "rocks.storage.client", "rocks.storage.wire"),
 }
 """Of machines with an image, a partition or cores of their own; of installers; of the first start after a restore."""
 

@@ -36,11 +36,11 @@ from rocks.inventory.inventory_lock import lock_inventory, unlock_inventory
 from rocks.inventory.new_host_parameters import HostParameters
 from rocks.inventory.records import PRIVATE_NETWORK
 from rocks.inventory.reserved_addresses import reserved_ips
-from rocks.network import interface_records as interfaces
+from rocks.network import interfaces as interfaces
 from rocks.network.dns.changes import has_names
 from rocks.network.dns.service import sync_names
-from rocks.network.free_addresses import next_addresses
 from rocks.network.interfaces import InterfaceParameters, add_interface, existing_subnet
+from rocks.network.network_rules import next_addresses
 from rocks.storage.volumes.settings import FRONTEND_APPLIANCE
 
 if TYPE_CHECKING:

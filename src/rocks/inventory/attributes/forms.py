@@ -38,7 +38,7 @@ from rocks.machine.placement import (
 from rocks.network import vlan_pool
 from rocks.network.filter_plan import read_ipv6_addresses
 from rocks.network.infiniband import pkeys
-from rocks.network.infiniband.partition_rules import check_default_membership, check_sm
+from rocks.network.infiniband.pkeys import check_default_membership, check_sm
 from rocks.network.interface_rules import check_ip
 from rocks.network.network_rules import check_zone
 from rocks.storage.volumes.places import check_pool_name

@@ -34,10 +34,10 @@ from rocks.leases.lease import lock_vms, read_epoch, read_record, unlock_vms
 from rocks.leases.machine_requests import contact_hosts
 from rocks.leases.plan import MOVING
 from rocks.machine import record as disk_copies
-from rocks.network.firewall.changes import firewall_texts
+from rocks.network.firewall.records import firewall_texts
 from rocks.network.host_network_plan import plan_network
 from rocks.network.host_network_records import load_host_networks
-from rocks.network.interface_records import list_interfaces
+from rocks.network.interfaces import list_interfaces
 from rocks.site.certificates import NOT_ALLOWED, list_certificates
 from rocks.site.checks.installation import check_rolls, check_services
 from rocks.site.overview_rules import doubt_concerns, host_concerns

@@ -9,10 +9,9 @@ import pytest
 
 from rocks.core.errors import HostError, StateError, UserError
 from rocks.fleet.wire.infiniband import PartitionSpec
-from rocks.network.infiniband.host.driver import PkeyDriver
 from rocks.network.infiniband.host.fake import FakePkeys
 from rocks.network.infiniband.host.hardware_check import departures, try_vf
-from rocks.network.infiniband.host.pkey_rules import InfinibandVf
+from rocks.network.infiniband.host.pkey_rules import InfinibandVf, PkeyDriver
 from rocks.network.infiniband.host.pkeys import Pkeys
 from tests.contract.network.infiniband.adapter_tree import AdapterTree
 from tests.contract.outcomes import changes_once, refused

@@ -10,7 +10,7 @@ import pytest
 from rocks.core.process import run, run_checked
 from rocks.database.connection import Database
 from rocks.fleet.wire.live_moves import DIRECT_PORTS
-from rocks.network.firewall import changes
+from rocks.network.firewall import records
 from rocks.network.firewall.deployment import Loaded
 from tests.patience import patience
 from tests.system.commands.conftest import Site
@@ -263,7 +263,7 @@ def test_of_this_machine_no_other_has_tried_the_rules(hosts: Site) -> None:
     for host in ("head", "compute-0-0"):
         hosts.done("set host attr", host, "firewall", "true")
     hosts.done("add firewall rulename=R90 service=all protocol=all chain=INPUT action=DROP network=private")
-    hosts.patch.setattr(changes, "load_rules", lambda *given: "loaded")
+    hosts.patch.setattr(records, "load_rules", lambda *given: "loaded")
     printed = hosts.done("sync host firewall head compute-0-0").splitlines()
     assert {line.partition(":")[0]: "log in once more" in line for line in printed} == {
         "head": True,
@@ -286,9 +286,9 @@ def test_rules_that_were_read_later_are_brought_later(hosts: Site) -> None:
 
     def sync() -> None:
         with Database(hosts.database.settings) as database:
-            list(changes.sync_firewalls(database, ["compute-0-0"]))
+            list(records.sync_firewalls(database, ["compute-0-0"]))
 
-    hosts.patch.setattr(changes, "load_rules", load)
+    hosts.patch.setattr(records, "load_rules", load)
     first, second = threading.Thread(target=sync), threading.Thread(target=sync)
     first.start()
     assert begun.wait(patience(60))

@@ -9,23 +9,21 @@ from rocks.fleet.host.change import CHANGED, UNCHANGED, Change
 from rocks.fleet.wire.facts import AdapterFact, VfFact, VfUse
 from rocks.fleet.wire.requests import VfSpec
 from rocks.network.host.rules import check_device_name
-from rocks.network.sriov.host.driver import PlacedVf
 from rocks.network.sriov.host.rules import (
+    NO_MAC,
     Adapter,
+    PlacedVf,
+    Settings,
     check_adapter,
     check_count,
     check_unused,
     check_vf_spec,
-    problem_of,
-    vf_of,
-)
-from rocks.network.sriov.host.vf_settings import (
-    NO_MAC,
-    Settings,
     free_settings,
+    problem_of,
     setting_rejected,
     settings_of,
     settings_that_differ,
+    vf_of,
 )
 
 
