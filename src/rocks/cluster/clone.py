@@ -14,7 +14,7 @@ from rocks.inventory.attributes import records as attributes
 from rocks.inventory.attributes.records import replace_attribute
 from rocks.inventory.attributes.secret_names import is_secret
 from rocks.inventory.cluster_records import members, own_clusters_of
-from rocks.inventory.inventory_lock import lock_inventory, unlock_inventory
+from rocks.inventory.host_records import lock_inventory, unlock_inventory
 from rocks.leases.lease import ensure_locked, read_leases
 from rocks.library.guest_images import (
     ADDRESS_ATTRIBUTE,

@@ -35,12 +35,12 @@ from rocks.install.profile_values import (
 )
 from rocks.install.rolls.served_distribution import Distributions
 from rocks.inventory.addresses import choose_address
-from rocks.inventory.appliance_records import load_appliances
+from rocks.inventory.appliances import load_appliances
 from rocks.inventory.host_records import find_local_host, names_like
 from rocks.inventory.records import PRIVATE_NETWORK
 from rocks.machine.placement import PAGE_SIZES_KB, read_page_reserve
+from rocks.network.firewall.changes import firewall_texts
 from rocks.network.firewall.nft import UNIT_TEXT
-from rocks.network.firewall.records import firewall_texts
 from rocks.network.host_network_files import SERVICES, file_permissions, network_files, removal_text
 from rocks.network.host_network_plan import boot_mac, plan_network, unreachable_routes
 from rocks.network.host_network_records import load_host_networks
@@ -60,7 +60,7 @@ if TYPE_CHECKING:
     from rocks.database.connection import Database
     from rocks.install.graph.profile import Profile
     from rocks.install.profile_values import Value
-    from rocks.inventory.appliance_records import Appliance
+    from rocks.inventory.appliances import Appliance
     from rocks.inventory.records import Host, Network
 
 DEFAULT_GRAPH = "default"

@@ -17,7 +17,7 @@ from rocks.install.graph_files import Library, shell_functions
 from rocks.install.host_profiles import host_profile, load_sites, write_profile
 from rocks.inventory.host_requests import open_fleet
 from rocks.inventory.loaded_host_records import load_hosts, which_are_vms
-from rocks.network.firewall.records import sync_firewalls
+from rocks.network.firewall.changes import sync_firewalls
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -16,10 +16,9 @@ from rocks.core.names import (
 from rocks.core.values import check_text, is_null
 from rocks.database.sets import in_order
 from rocks.inventory.cluster_records import members, on_vlans, own_members, shared_machines
-from rocks.inventory.hosts import check_interface_name_unused
-from rocks.inventory.inventory_lock import lock_inventory
+from rocks.inventory.host_records import lock_inventory
+from rocks.inventory.hosts import check_interface_name_unused, node_ids
 from rocks.inventory.loaded_host_records import which_are_vms
-from rocks.inventory.node_records import node_ids
 from rocks.inventory.records import PRIVATE_NETWORK, Interface
 from rocks.leases.fences import check_addition
 from rocks.network.cluster_vlans import claim_own_vlans, move_vlan, other_owner_of_vlan

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rocks.core.errors import UserError
 from rocks.database.sets import in_order
-from rocks.inventory.inventory_lock import lock_inventory
+from rocks.inventory.host_records import lock_inventory
 from rocks.inventory.records import PRIVATE_NETWORK, Network
 from rocks.network.firewall.records import insert_default_rules
 from rocks.network.network_rules import (

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from rocks.core.errors import UserError
 from rocks.core.names import printable
 from rocks.database.sets import among, in_order
-from rocks.inventory.inventory_lock import lock_inventory
+from rocks.inventory.host_records import lock_inventory
 from rocks.network.host_network_plan import default_gateway
 from rocks.network.interfaces import existing_subnet, find_interfaces, find_subnet
 from rocks.network.network_rules import read_ipv4

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rocks.core.errors import UserError
+from rocks.network.firewall.changes import port_of_service
 from rocks.network.firewall.nft import FirewallHost, check_renders, firewall_file
-from rocks.network.firewall.records import port_of_service
 from rocks.network.firewall.rules import CHAINS, TRANSLATIONS, VERDICTS, FirewallRule, checked_rule
 from tests.generated import examples
 

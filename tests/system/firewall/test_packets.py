@@ -12,8 +12,8 @@ from typing import NamedTuple
 import pytest
 
 from rocks.core.errors import ToolError
+from rocks.network.firewall.changes import port_of_service
 from rocks.network.firewall.nft import FirewallHost, firewall_file, no_firewall
-from rocks.network.firewall.records import port_of_service
 from rocks.network.firewall.rules import FirewallRule, checked_rule
 from tests.patience import patience
 

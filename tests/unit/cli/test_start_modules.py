@@ -14,7 +14,7 @@ LIBRARIES = {
 OF_FEW_STARTS = {
     *(
         "rocks.commands._shared.plugin_node",
-        "rocks.core.near_names",
+        "rocks.core.names",
         "rocks.core.public_keys",
         "rocks.install",
         "rocks.inventory.cluster_records",

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from rocks.core.units import BYTES_PER_GIB, BYTES_PER_SECTOR
+from rocks.core.values import BYTES_PER_GIB, BYTES_PER_SECTOR
 from rocks.machine.host.libvirt.fake import FakeDomains
 from rocks.storage.configuration import Configuration
 from rocks.storage.device_mapper.dm_devices import DmDevices

@@ -96,7 +96,7 @@ class LegacyFirewallAddition(ScopeCommand, FirewallCommand):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Add the rule to all members at once."""
-        from rocks.network.firewall.records import add_rule
+        from rocks.network.firewall.changes import add_rule
 
         members = self.members(args)
         add_rule(self.db, read_rule(self._parameters, self.scope), members)

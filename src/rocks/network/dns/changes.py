@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from rocks.core.errors import RocksError, StateError, UserError
 from rocks.core.names import check_alias, printable
-from rocks.inventory import alias_records as aliases
-from rocks.inventory import node_records as nodes
-from rocks.inventory.inventory_lock import lock_inventory
+from rocks.inventory import host_records as aliases
+from rocks.inventory import hosts as nodes
+from rocks.inventory.host_records import lock_inventory
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

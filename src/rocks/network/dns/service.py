@@ -22,8 +22,8 @@ from rocks.core.process import replace_this_process, run
 from rocks.fleet.host_files import FileChange
 from rocks.inventory.addresses import AddressedInterface
 from rocks.inventory.attributes.records import global_attributes
-from rocks.inventory.host_files import sync_files
 from rocks.inventory.host_records import local_host
+from rocks.inventory.host_requests import sync_files
 from rocks.inventory.records import PRIVATE_NETWORK
 from rocks.network.dns.changes import BEGINS, HOSTS_FILE, has_name_service, hosts_file, name_folder
 from rocks.network.dns.names import (

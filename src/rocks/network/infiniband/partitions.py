@@ -12,7 +12,7 @@ from rocks.database.sets import among, in_order
 from rocks.inventory.attributes.known import KNOWN, value_in
 from rocks.inventory.attributes.records import global_attributes
 from rocks.inventory.cluster_records import clusters_of
-from rocks.inventory.node_records import node_ids
+from rocks.inventory.hosts import node_ids
 from rocks.network.infiniband.pkeys import (
     DEFAULT_MEMBERSHIP_ATTRIBUTE,
     DEFAULT_PKEY,

@@ -29,7 +29,7 @@ from typing import (
 from rocks.core.clock import Deadline
 from rocks.core.dataclasses import dataclass
 from rocks.core.errors import BusyError, Code, HostError, PoolFullError, RocksError, StateError, ToolError
-from rocks.core.units import BYTES_PER_GIB
+from rocks.core.values import BYTES_PER_GIB
 from rocks.storage.zfs.facts import (
     AUTOMATIC,
     OUR_PREFIX,

@@ -13,7 +13,7 @@ from rocks.install.boot.files import served_hosts, unserved_hosts
 from rocks.install.boot.ipxe import host_script_name
 from rocks.inventory.records import Host
 from rocks.network import host_network_records
-from rocks.network.firewall.records import firewall_texts
+from rocks.network.firewall.changes import firewall_texts
 from rocks.network.host_network_files import MARK
 from rocks.site.checks.checks import check_site
 from tests.system.commands.conftest import Site

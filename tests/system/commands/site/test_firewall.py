@@ -10,7 +10,7 @@ import pytest
 from rocks.core.process import run, run_checked
 from rocks.database.connection import Database
 from rocks.fleet.wire.live_moves import DIRECT_PORTS
-from rocks.network.firewall import records
+from rocks.network.firewall import changes
 from rocks.network.firewall.deployment import Loaded
 from tests.patience import patience
 from tests.system.commands.conftest import Site
@@ -286,7 +286,7 @@ def test_rules_that_were_read_later_are_brought_later(hosts: Site) -> None:
 
     def sync() -> None:
         with Database(hosts.database.settings) as database:
-            list(records.sync_firewalls(database, ["compute-0-0"]))
+            list(changes.sync_firewalls(database, ["compute-0-0"]))
 
     hosts.patch.setattr(records, "load_rules", load)
     first, second = threading.Thread(target=sync), threading.Thread(target=sync)

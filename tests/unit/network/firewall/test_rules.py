@@ -3,7 +3,7 @@
 import pytest
 
 from rocks.core.errors import UserError
-from rocks.network.firewall.records import port_of_service
+from rocks.network.firewall.changes import port_of_service
 from rocks.network.firewall.rules import (
     FirewallRule,
     Selection,

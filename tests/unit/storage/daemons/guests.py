@@ -7,7 +7,7 @@ through a session on the NAS. What is written over an overlay belongs to the tem
 from collections.abc import Callable
 from typing import Any
 
-from rocks.core.units import BYTES_PER_SECTOR
+from rocks.core.values import BYTES_PER_SECTOR
 from rocks.storage.device_mapper.fake import FakeBlocks
 from rocks.storage.device_mapper.tables import CHUNK_SECTORS, SnapshotMerge
 from rocks.storage.iscsi.initiator import LOGGED_IN

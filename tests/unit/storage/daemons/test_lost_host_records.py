@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from rocks.core.errors import IncoherentError, RocksError, StateError, ToolError
-from rocks.core.units import BYTES_PER_GIB
+from rocks.core.values import BYTES_PER_GIB
 from rocks.storage.host import devices
 from rocks.storage.store.host import CopyRecord
 from rocks.storage.wire import requests as wire

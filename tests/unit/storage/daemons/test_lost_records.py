@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from rocks.core.errors import HostError, IncoherentError, StateError
-from rocks.core.units import BYTES_PER_GIB
+from rocks.core.values import BYTES_PER_GIB
 from rocks.storage.host import devices
 from rocks.storage.iscsi.initiator import LOGGED_IN
 from rocks.storage.nas import hosts

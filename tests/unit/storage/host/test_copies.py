@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 
 from rocks.core.errors import PoolFullError, ToolError
-from rocks.core.units import BYTES_PER_GIB as GIB
+from rocks.core.values import BYTES_PER_GIB as GIB
 from rocks.storage.host.copies import CopyHandlers, Handler
 from rocks.storage.host.effects import EnsureTempWriteGone, MarkCopy, MarkUnchanged, ReceiveSeed
 from rocks.storage.host.engine import GrantedImage

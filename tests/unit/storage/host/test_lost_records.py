@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import pytest
 
-from rocks.core.units import BYTES_PER_GIB
+from rocks.core.values import BYTES_PER_GIB
 from rocks.storage.host.copies import CopyHandlers
 from rocks.storage.host.effects import EnsureQuarantined, ReadCopy
 from rocks.storage.host.engine import GrantedImage

@@ -77,7 +77,7 @@ class Command(FirewallCommand):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Add the rule to all members of the scope at once."""
-        from rocks.network.firewall.records import add_rule
+        from rocks.network.firewall.changes import add_rule
         from rocks.network.firewall.rules import read_rule
 
         scope, members = self.named_members(args)

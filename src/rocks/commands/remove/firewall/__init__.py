@@ -27,7 +27,7 @@ class Command(FirewallCommand):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Remove the rule from all members of the scope at once."""
-        from rocks.network.firewall.records import remove_rule
+        from rocks.network.firewall.changes import remove_rule
 
         name = self.fillText("rulename")
         if not name:

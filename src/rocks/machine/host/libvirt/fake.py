@@ -16,7 +16,7 @@ from xml.etree.ElementTree import Element, SubElement
 from rocks.core.dataclasses import dataclass
 from rocks.core.errors import RocksError, StateError, ToolError
 from rocks.core.image_blocks import copy_content
-from rocks.core.units import KIB_PER_MB
+from rocks.core.values import KIB_PER_MB
 from rocks.fleet.wire.facts import ConsoleFact, DomainFact, DomainState
 from rocks.machine.host.libvirt.domain_xml import LEASE, DomainDocument, mac_of, parse_domain
 from rocks.machine.host.libvirt.driver import LiveWay, Versions

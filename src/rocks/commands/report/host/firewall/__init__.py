@@ -28,7 +28,7 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Print one file per host."""
-        from rocks.network.firewall.records import host_firewalls
+        from rocks.network.firewall.changes import host_firewalls
 
         self.beginOutput()
         for one in host_firewalls(self.db, self.getHostnames(args, managed_only=True)):

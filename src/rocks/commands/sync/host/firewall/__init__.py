@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import rocks.commands
 from rocks.core.errors import RocksError
 from rocks.inventory.host_records import find_local_host
-from rocks.network.firewall.records import sync_firewalls
+from rocks.network.firewall.changes import sync_firewalls
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
