@@ -21,8 +21,8 @@ from rocks.core.process import run_checked, start_with_pipes
 from rocks.fleet.first_contact import ensure_own_key
 from rocks.fleet.known_hosts import parse_host_key, record_host_keys
 from rocks.fleet.settings import FleetSettings, HostAddress
-from rocks.network.firewall import deployment as on_host
 from rocks.network.firewall import changes as firewalls
+from rocks.network.firewall import deployment as on_host
 from rocks.network.firewall.nft import UNIT_TEXT
 from tests.patience import patience
 from tests.system.commands.conftest import Site, rocks, site  # noqa: F401

@@ -1,4 +1,4 @@
-"""Operations on network devices as a Protocol: `links.py` implements it by netlink, `fake.py` in memory."""
+"""Operations on network devices as a Protocol: `links.py` implements it by netlink, `tests/fakes` in memory."""
 
 from __future__ import annotations
 

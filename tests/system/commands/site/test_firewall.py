@@ -263,7 +263,7 @@ def test_of_this_machine_no_other_has_tried_the_rules(hosts: Site) -> None:
     for host in ("head", "compute-0-0"):
         hosts.done("set host attr", host, "firewall", "true")
     hosts.done("add firewall rulename=R90 service=all protocol=all chain=INPUT action=DROP network=private")
-    hosts.patch.setattr(records, "load_rules", lambda *given: "loaded")
+    hosts.patch.setattr(changes, "load_rules", lambda *given: "loaded")
     printed = hosts.done("sync host firewall head compute-0-0").splitlines()
     assert {line.partition(":")[0]: "log in once more" in line for line in printed} == {
         "head": True,
@@ -288,7 +288,7 @@ def test_rules_that_were_read_later_are_brought_later(hosts: Site) -> None:
         with Database(hosts.database.settings) as database:
             list(changes.sync_firewalls(database, ["compute-0-0"]))
 
-    hosts.patch.setattr(records, "load_rules", load)
+    hosts.patch.setattr(changes, "load_rules", load)
     first, second = threading.Thread(target=sync), threading.Thread(target=sync)
     first.start()
     assert begun.wait(patience(60))

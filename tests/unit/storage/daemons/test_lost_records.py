@@ -14,7 +14,7 @@ from rocks.storage.host import devices
 from rocks.storage.iscsi.initiator import LOGGED_IN
 from rocks.storage.nas import hosts
 from rocks.storage.wire import requests as wire
-from rocks.storage.zfs.fake import Pool
+from tests.fakes.zfs import Pool
 from tests.unit.storage.daemons.driven_site import DrivenSite
 from tests.unit.storage.daemons.guests import Guest, content_of
 from tests.unit.storage.daemons.nodes import HOSTS

@@ -15,7 +15,7 @@ from rocks.storage.host.copies import CopyHandlers, Handler
 from rocks.storage.host.effects import EnsureTempWriteGone, MarkCopy, MarkUnchanged, ReceiveSeed
 from rocks.storage.host.engine import GrantedImage
 from rocks.storage.image.image import HostImage
-from rocks.storage.zfs.fake import FakePools
+from tests.fakes.zfs import FakePools
 
 POOL_BYTES, STREAM_BYTES = 200 * GIB, 80 * GIB
 NEEDED_BYTES = (88 + 8 + 8) * GIB

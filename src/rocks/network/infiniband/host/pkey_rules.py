@@ -1,4 +1,4 @@
-"""Operations on InfiniBand VFs as a Protocol: `pkeys.py` implements it by sysfs and netlink, `fake.py` in memory."""
+"""InfiniBand VFs as a Protocol: `pkeys.py` implements it by sysfs and netlink, `tests/fakes` in memory."""
 
 from __future__ import annotations
 

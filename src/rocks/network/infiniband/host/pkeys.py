@@ -75,7 +75,7 @@ def _reason(error: Exception) -> str:
 # VFs of other drivers are configured by netlink (IFLA_VF_IB_NODE_GUID etc. in linux/if_link.h) or, with mlx5's vendor
 # driver, by `device/sriov/<N>/{node,port,policy}`, which the kernel does not document.
 #
-# `fake.py` implements the same Protocol in memory.
+# `tests/fakes` implements the same Protocol in memory.
 
 
 KEY_DEADLINE_SECONDS = 15.0

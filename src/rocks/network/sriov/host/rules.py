@@ -1,4 +1,4 @@
-"""Operations on virtual functions as a Protocol: `vfs.py` implements it by the kernel, `fake.py` in memory."""
+"""Operations on virtual functions as a Protocol: `vfs.py` implements it by the kernel, `tests/fakes` in memory."""
 
 from __future__ import annotations
 

@@ -139,7 +139,7 @@ def _name_of(process: Path) -> str:
 # guest stops and are lost with the VFs when the host boots. Sources: Documentation/ABI/testing/sysfs-bus-pci and
 # Documentation/PCI/pci-iov-howto.rst of the kernel; tested with `igb` of Linux 6.1.
 #
-# `fake.py` implements the same Protocol in memory.
+# `tests/fakes` implements the same Protocol in memory.
 
 
 _WITH_VFS = 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Dict, List
 
 from rocks.fleet.host.change import CHANGED, UNCHANGED, Change
 from rocks.fleet.wire.facts import AdapterFact, VfFact, VfUse
@@ -31,8 +30,8 @@ class FakeVfs:
     """Adapters of a host (`VfDriver`); `refused` names settings that their driver rejects."""
 
     def __init__(self) -> None:
-        self.adapters: Dict[str, Adapter] = {}
-        self.refused: List[str] = []
+        self.adapters: dict[str, Adapter] = {}
+        self.refused: list[str] = []
 
     def add(self, device: str, most: int = 7, *, is_up: bool = True, has_iommu: bool = True) -> None:
         """Add an adapter."""
