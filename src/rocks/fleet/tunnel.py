@@ -9,9 +9,9 @@ from tempfile import TemporaryDirectory
 
 from rocks.core.clock import Deadline
 from rocks.core.errors import HostError
+from rocks.fleet.connection import FleetSettings, HostAddress
 from rocks.fleet.local import PipeStream
 from rocks.fleet.openssh import ssh_arguments
-from rocks.fleet.settings import FleetSettings, HostAddress
 
 _MARGIN_SECONDS = 5.0
 _END_SECONDS = 5.0
