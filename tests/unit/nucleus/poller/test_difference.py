@@ -170,6 +170,13 @@ def test_a_machine_that_was_renamed_after_the_members_were_listed_is_not_ended()
     assert "is_gone" not in changes.clusters.get(_VC1, {}) and changes.nodes[_FE] == {"cpus": 4}
 
 
+def test_a_list_of_machines_alone_shows_nothing_of_another_machine_under_the_name() -> None:
+    """The clusters are listed less often: until then the node is as it was."""
+    machines = {"vc1": _FRONT_MACHINE._replace(uuid="two", state="active")}
+    changes = compare(_ONE, Listed(machines=machines, began=_NOW, now=_NOW))
+    assert not changes.nodes and not changes.clusters and not changes.new_nodes
+
+
 def test_swapped_names_are_two_renames() -> None:
     other = _FRONT._replace(
         name="vc2", rocks_name="vc2", cluster=2, values=NodeValues("frontend", uuid="two")
