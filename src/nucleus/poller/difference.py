@@ -255,7 +255,7 @@ class _Comparison:
             self.changes.touched.add(cluster)
 
     def _end_missing(self, listed: set[int | None], names: set[str]) -> None:
-        """Count those that are missing. One whose name another machine has is gone at once: owners must not see that."""
+        """Count missing machines. One whose name another has is gone at once: its owner must not see the other."""
         for number, node in self._known.nodes.items():
             is_replaced = node.rocks_name.lower() in names
             if not node.is_gone and number not in listed and (is_replaced or self._listed.is_complete):
