@@ -27,6 +27,7 @@ expression_of() {
     install_keep) echo '[a-z][a-z0-9]{0,14}( +[a-z][a-z0-9]{0,14})*' ;;
     install_kernel_arguments) echo '[A-Za-z0-9=,._:/+@ -]{1,500}' ;;
     install_private_mac | install_public_mac) echo '([0-9a-f]{2}:){5}[0-9a-f]{2}' ;;
+    install_restore) echo '[A-Za-z0-9_][A-Za-z0-9._-]{0,63}' ;;
     install_rolls) echo '[A-Za-z0-9._ +-]+' ;;
     install_root_key) echo '(ssh-|ecdsa-)[a-z0-9-]+ [A-Za-z0-9+/=]+( [A-Za-z0-9@._-]+)?' ;;
     install_root_password) echo '.{8,}' ;;
@@ -134,6 +135,7 @@ check_answers() {
     [ "$(answer Kickstart_PublicInterface)" != "$(answer Kickstart_PrivateInterface)" ] ||
     problem "both networks have the device $(answer Kickstart_PrivateInterface)"
   check_machine
+  check_restore
   [ ! -s "$WORK/problems" ] || fail "the answers are not right, and nothing was changed:
 $(cat "$WORK/problems")"
 }

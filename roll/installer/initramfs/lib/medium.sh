@@ -7,7 +7,7 @@ MEDIUM=/medium
 MEDIUM_LABEL=ROCKS_FRONTEND
 SITE_LABEL=ROCKS_SITE # FAT has 11 characters
 CMDLINE=/proc/cmdline
-GIVEN=$WORK/site # what the site brings along: answers, attributes, keys, site-nodes, site-graphs
+GIVEN=$WORK/site # what the site brings along: answers, attributes, keys, site-nodes, site-graphs, a passphrase
 
 # medium_argument NAME: the value of the kernel's argument rocks.NAME.
 medium_argument() { tr ' ' '\n' <"$CMDLINE" | sed -n "s/^rocks\.$1=//p" | tail -n 1; }
@@ -80,14 +80,13 @@ find_site() {
     [ -s /site/answers ] || fail "the medium $SITE_LABEL ($name) has no file named answers, or it is empty"
     disk_of "$name" >>"$WORK/media"
     say "answers: from $name"
-    from=/site
+    FROM=/site # it stays mounted: a saved site on it is copied to the disk, not to the memory
   else
-    from=$MEDIUM/site
+    FROM=$MEDIUM/site
   fi
-  for part in answers attributes keys site-nodes site-graphs; do
-    [ ! -e "$from/$part" ] || cp -RL "$from/$part" "$GIVEN/" || fail "$part cannot be read from the medium $name"
+  for part in answers attributes keys site-nodes site-graphs passphrase; do
+    [ ! -e "$FROM/$part" ] || cp -RL "$FROM/$part" "$GIVEN/" || fail "$part cannot be read from the medium $name"
   done
-  umount /site 2>/dev/null || true
   [ ! -s "$GIVEN/answers" ] || echo >>"$GIVEN/answers" # the last line may not end with one
   add_arguments
   [ -s "$GIVEN/answers" ]
@@ -169,9 +168,13 @@ write_frontend() {
   mkdir -p "$folder"
   chmod 700 "$folder"
   rm -rf "$folder/site"
-  cp -R "$GIVEN" "$folder/site"
-  # passwords and disks are no part of the site
-  grep '^Kickstart_' "$WORK/answers" >"$folder/site/answers"
+  mkdir "$folder/site"
+  # passwords are no part of the site, and never on the disk
+  grep -v '^install_root_password' "$WORK/answers" >"$folder/site/answers"
+  for part in "$GIVEN/attributes" "$GIVEN/keys" "$GIVEN/site-nodes" "$GIVEN/site-graphs" "$GIVEN/passphrase" \
+    ${RESTORE:+"$FROM/$RESTORE"}; do
+    [ ! -e "$part" ] || cp -R "$part" "$folder/site/" || fail "${part##*/} cannot be copied to the disk: is / large enough?"
+  done
   cp "$FILES/frontend-first-boot" "$folder/first-boot"
   chmod 755 "$folder/first-boot"
   cp "$FILES/rocks-frontend-install.service" "$TARGET/etc/systemd/system/"
@@ -233,6 +236,7 @@ from_medium() {
   fi
   read_answers "$GIVEN/answers"
   check_answers
+  get_passphrase
   write_plan
   say "rolls: $(sed 's/^[^|]*|[^|]*|//' "$WORK/rolls" | tr '\n' ' ')"
   choose_disks "$(needed_mib)"
@@ -240,6 +244,7 @@ from_medium() {
     end "this medium with these answers is installed already on $(tr '\n' ' ' <"$WORK/disks"): take the medium out; exit starts the machine"
   while read -r disk; do check_disk "$disk"; done <"$WORK/disks"
   check_kept_partitions
+  check_room
   stage partitioning "$(tr '\n' ' ' <"$WORK/disks")"
   while read -r disk <&3; do write_table "$disk"; done 3<"$WORK/disks"
   make_file_systems

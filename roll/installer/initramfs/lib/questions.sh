@@ -118,18 +118,23 @@ ask_networks() {
   ask_for Kickstart_PublicDNSServers 'Name servers, with commas (empty: none)' '' "($IPV4(, *$IPV4){0,2})?"
 }
 
-ask_password() {
+# ask_hidden QUESTION: the answer in $reply, which the screen does not show.
+ask_hidden() {
   stty -echo <"$CONSOLE" 2>/dev/null || true
+  printf '%s: ' "$1" >"$CONSOLE"
+  IFS= read -r reply <"$CONSOLE" || sleep 1
+  show ''
+  stty echo <"$CONSOLE" 2>/dev/null || true
+}
+
+ask_password() {
   while :; do
-    printf 'Password of root: ' >"$CONSOLE"
-    IFS= read -r first <"$CONSOLE"
-    printf '\nAgain: ' >"$CONSOLE"
-    IFS= read -r second <"$CONSOLE"
-    show ''
-    [ "$first" != "$second" ] || [ "${#first}" -lt 8 ] || break
+    ask_hidden 'Password of root'
+    first=$reply
+    ask_hidden Again
+    [ "$first" != "$reply" ] || [ "${#first}" -lt 8 ] || break
     show '  the two differ, or are shorter than 8 characters'
   done
-  stty echo <"$CONSOLE" 2>/dev/null || true
   put install_root_password "$first"
 }
 
