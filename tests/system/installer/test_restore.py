@@ -31,6 +31,7 @@ def medium(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> Path:
     for path, text in {
         "system/root.sha256": f"{'a' * 64}  root.tar.zst\n",
         "system/timezones": "UTC\n",
+        "system/keymaps/us": "",
         "frontend/version": "0.1.10-1\n",
     }.items():
         (shell.folder / "medium" / path).parent.mkdir(parents=True, exist_ok=True)
@@ -64,8 +65,9 @@ def test_a_good_one_goes_to_the_new_disk(shell: Shell, medium: Path) -> None:
     (medium / "answers").write_text(f"{_ANSWERS}install_root_password = of some length\n")
     shell.add_disk("vda", 40000)
     script = _script(shell) + 'choose_disks "$(needed_mib)"; check_room; inside() { cat; }; '
-    for place in ("etc/systemd/system", "usr/lib", "dev"):
+    for place in ("etc/systemd/system", "etc/default", "usr/lib", "dev"):
         (shell.folder / "target" / place).mkdir(parents=True)
+    (shell.folder / "target/etc/default/keyboard").write_text('XKBLAYOUT="us"\n')
     (shell.folder / "medium/system/time").write_text("1\n")
     for name in ("frontend-first-boot", "rocks-frontend-install.service"):
         (shell.folder / name).touch()

@@ -180,6 +180,8 @@ write_frontend() {
   cp "$FILES/rocks-frontend-install.service" "$TARGET/etc/systemd/system/"
   inside systemctl --quiet enable rocks-frontend-install.service || fail "the service of the first boot cannot be enabled"
   ln -sf "/usr/share/zoneinfo/$(answer install_timezone UTC)" "$TARGET/etc/localtime"
+  sed -i "s/^XKBLAYOUT=.*/XKBLAYOUT=\"$(answer install_keyboard us)\"/" "$TARGET/etc/default/keyboard"
+  inside setupcon --save-only >/dev/null 2>&1 || fail "the keyboard map $(answer install_keyboard us) cannot be set"
   hash=$(answer install_root_password_hash)
   word=$(answer install_root_password)
   if [ -n "$hash" ]; then

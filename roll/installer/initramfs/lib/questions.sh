@@ -138,6 +138,17 @@ ask_password() {
   put install_root_password "$first"
 }
 
+# ask_keyboard: the map is that of the next answers, too: a password is typed with it later.
+ask_keyboard() {
+  while :; do
+    ask 'Keyboard map' us "$(expression_of install_keyboard)"
+    [ ! -e "$MEDIUM/system/keymaps/$reply" ] || break
+    show "  there is none of this name; there are $(cd "$MEDIUM/system/keymaps" && echo *)"
+  done
+  put install_keyboard "$reply"
+  loadkmap <"$MEDIUM/system/keymaps/$reply" 2>/dev/null || true # a serial line has none
+}
+
 ask_zone() {
   while :; do
     ask 'Time zone' UTC "$(expression_of install_timezone)"
@@ -153,6 +164,7 @@ ask_answers() {
   chmod 600 "$GIVEN/answers"
   echo 1 >/proc/sys/kernel/printk # messages of the kernel would be between the lines
   show '' 'This medium makes this machine the frontend of a site.'
+  ask_keyboard
   ask_disks
   ask_for Kickstart_PrivateHostname 'Name of the frontend' head
   ask_networks
