@@ -76,7 +76,8 @@ find_site() {
     sleep 2
   done
   if [ -n "$name" ]; then
-    mount -o ro "$DEV/$name" /site || fail "the medium $SITE_LABEL ($name) cannot be mounted"
+    mount -o ro "$DEV/$name" /site ||
+      fail "the medium $SITE_LABEL ($name, $(tag_of "$name" TYPE)) cannot be mounted: make it with FAT, ext4 or as an ISO"
     [ -s /site/answers ] || fail "the medium $SITE_LABEL ($name) has no file named answers, or it is empty"
     disk_of "$name" >>"$WORK/media"
     say "answers: from $name"
