@@ -136,14 +136,20 @@ def test_a_saved_site_is_restored_at_the_installation(machine: Machine, medium: 
     for name in rolls:
         shutil.copy(rolls[name], machine.folder / f"root/{name}.iso")
     install = ("sh", "/media/rocks/install", "roll=/root/first.iso", "roll=/root/second.iso")
-    machine.root.run(*install, "/root/site")
+    site = machine.folder / "root/start"
+    site.mkdir()
+    shutil.copy(machine.folder / "root/site", site / "answers")
+    values = "".join(f"{name}_message = {name}\n" for name in rolls)
+    (site / "attributes").write_text(f"{values}vm-container site_colour = green\n")
+    machine.root.run(*install, "/root/start")
     start_database(machine.root)
-    made = machine.root.run(*install, "roll=/root/third.iso", "/root/site")
+    made = machine.root.run(*install, "roll=/root/third.iso", "/root/start")
     assert made.exit_status == 0, made.text + made.error_text
     machine.root.done("rocks", "add", "host", "vm-container-0-0", "membership=VM Container", "cpus=4")
     machine.root.done("sh", "-c", "umask 077; echo a long passphrase >/root/passphrase; mkdir /root/medium")
     machine.root.done("rocks", "save", "site", "medium=/root/medium", "passphrase-file=/root/passphrase")
     before = machine.root.done("rocks", "dump")
+    assert "site_colour" in machine.root.done("rocks", "list", "appliance", "attr", "vm-container")
     authority = (machine.folder / "etc/rocks/pki/authority/ca.crt").read_bytes()
 
     other = Machine(make_bare_root(tmp_path / "other"), medium)

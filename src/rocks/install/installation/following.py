@@ -26,8 +26,8 @@ def follow_installations(database: Database, names: Sequence[str]) -> Iterator[t
     """(host, its state and last report) at each change, until no installation is under way; those that failed then.
 
     Hosts that the roll's installer has not installed are left out. A host that has failed may be repaired while others
-    are installed: its error is the last that it reported. After ten minutes without a change, it is said how the others
-    can go on. Reads every two seconds.
+    are installed: its error is the last that it reported. After ten minutes without a change, those that are waited for
+    are named, and how the others go on. Reads every two seconds.
     """
     latest: dict[str, str] = {}
     quiet = Deadline(_QUIET_SECONDS)
