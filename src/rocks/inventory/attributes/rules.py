@@ -5,10 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import UserError
-from rocks.core.names import (
-    check_attribute_name,
-    printable,
-)
+from rocks.core.names import check_attribute_name, printable
 from rocks.core.version import rocks_version_attributes
 from rocks.inventory.attributes.known import KNOWN
 
