@@ -262,6 +262,10 @@ frontend-iso: packages ## build the ISO from which a blank machine, or one of th
 	@[ -e dist/loaders.tar ] || exec $(MAKE) --no-print-directory installer
 	@export SOURCE_DATE_EPOCH=$(BUILD_TIME) && $(TOGETHER) roll/frontend/build dist '$(SITE)' $(ROLLS)
 
+.PHONY: medium
+medium: os-roll guest-iso ## build the ISO of frontend-iso with the os roll and the image for guests on it: everything of a site's first day; SITE=FOLDER ROLLS="ISO ISO" (root)
+	@$(MAKE) --no-print-directory frontend-iso ROLLS="$$(echo dist/os-*.iso dist/rocks-guest-*.iso $(ROLLS))"
+
 test-os-roll: ## add the roll of `make os-roll`, build a distribution, and equip hosts from it (root; 5 minutes)
 	@tools/setup test
 	@$(ISOLATED) $(PYTEST) -m packages tests/system/rolls

@@ -145,6 +145,7 @@ def test_attended_from_a_stick(tmp_path: Path) -> None:
         for typed in ("yes", "vda"):
             machine.start(sticks=[ISOS[0]])
             machine.choose("s")
+            machine.answer(r"Keyboard map \[us\]: ")
             machine.wait_for(r"1\) vda  10 GB    serial DISK0  has data: disk ext4")
             machine.answer(r"Install on disk number \[1\]: ")
             machine.answer(r"type its name, vda; [^:]*: ", typed)
