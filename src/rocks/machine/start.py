@@ -36,7 +36,7 @@ from rocks.leases.plan import (
     saved_elsewhere,
     still_at_work,
 )
-from rocks.library.guest_media import with_medium_remedy
+from rocks.library.guest_images import with_medium_remedy
 from rocks.machine import record as table
 from rocks.machine.converge import Asked, Settler, ask_hosts
 from rocks.machine.disks import check_no_doubt

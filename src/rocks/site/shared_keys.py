@@ -18,7 +18,7 @@ from rocks.fleet.run_parallel import run_parallel
 from rocks.fleet.settings import FleetSettings
 from rocks.install.installation.installations import KEYS_LOCK, LOCK_SECONDS
 from rocks.inventory.address_records import host_addresses
-from rocks.network.dns.name_records import load_site_names
+from rocks.network.dns.service import load_site_names
 from rocks.site.host_lists import known_hosts_lines, names_of_hosts
 
 if TYPE_CHECKING:

@@ -13,12 +13,12 @@ from rocks.fleet.wire.infiniband import InfinibandRequest, PartitionSpec
 from rocks.fleet.wire.requests import OperationOutcome, StartDomain, StopDomain
 from rocks.machine.host.guest_partitions import restore_partition
 from rocks.machine.host.host import Host
-from rocks.network.infiniband.host.fake import FakePkeys
 from rocks.network.infiniband.host.pkey_rules import InfinibandVf
 from rocks.network.infiniband.host.pkeys import Pkeys
 from tests.contract.agents import Agent, leased_xml
 from tests.contract.network.infiniband.adapter_tree import AdapterTree
 from tests.contract.outcomes import refused
+from tests.fakes.infiniband import FakePkeys
 
 FIRST, SECOND = "0000:03:00.1", "0000:03:00.2"
 RED = PartitionSpec(2, "full", "02000000000000a0", "02000000000000a4")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Dict, NamedTuple, Type
 
 from rocks.core.errors import BugError
-from rocks.core.units import BYTES_PER_GB
+from rocks.core.values import BYTES_PER_GB
 from rocks.fleet.wire.consoles import (
     ConsoleLogFact,
     ConsoleLogRequest,

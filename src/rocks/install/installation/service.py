@@ -51,8 +51,7 @@ from rocks.inventory.attributes.secret_records import read_of_hosts
 from rocks.inventory.host_records import local_host
 from rocks.machine.stop import read_names, take_ended
 from rocks.storage.broker.broker import node_authority
-from rocks.trust.handed_out_secrets import record_handed_out
-from rocks.trust.host_secrets import is_for_hosts
+from rocks.trust.secrets import is_for_hosts, record_handed_out
 from rocks.trust.x509 import has_address
 
 if TYPE_CHECKING:

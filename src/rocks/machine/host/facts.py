@@ -26,7 +26,7 @@ from typing import (
 
 from rocks.core.errors import HostError, RocksError
 from rocks.core.files import explain, text_if_readable
-from rocks.core.units import KIB_PER_MB
+from rocks.core.values import KIB_PER_MB
 from rocks.fleet.host.state_folder import Place, ensure_folder, locked
 from rocks.fleet.wire.domain_states import ACTIVE_STATES
 from rocks.fleet.wire.facts import FactsRequest, Fence, HostFacts, LeaseEnd

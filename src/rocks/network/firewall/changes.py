@@ -26,7 +26,7 @@ from rocks.network.firewall.nft import (
     references,
 )
 from rocks.network.firewall.rules import check_networks, check_rule_name, checked_rule, closed_networks
-from rocks.network.network_records import network_names
+from rocks.network.networks import network_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

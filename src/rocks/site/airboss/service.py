@@ -26,7 +26,7 @@ from rocks.fleet.https.server import HttpsServer
 from rocks.inventory.address_records import private_address
 from rocks.inventory.attributes.records import resolve_attribute
 from rocks.inventory.host_records import local_host
-from rocks.library.guest_media import EMPTY
+from rocks.library.guest_images import EMPTY
 from rocks.machine.cd import Medium, set_cdrom
 from rocks.site.airboss import records as table
 from rocks.site.airboss.audit import OwnerCall, RefusedCalls, audit_record, log_call, record_machines

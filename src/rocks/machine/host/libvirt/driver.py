@@ -1,4 +1,4 @@
-"""Operations on domains as a Protocol: `domains.py` implements it by libvirt, `fake.py` in memory."""
+"""Operations on domains as a Protocol: `domains.py` implements it by libvirt, `tests/fakes` in memory."""
 
 from __future__ import annotations
 

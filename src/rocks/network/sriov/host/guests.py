@@ -16,7 +16,7 @@ from rocks.fleet.host.state_folder import Place, ensure_folder, locked
 from rocks.fleet.wire.codec import decode_lenient, encode
 from rocks.fleet.wire.requests import VfSpec
 from rocks.leases.host.leases import check_name
-from rocks.network.sriov.host.driver import VfDriver
+from rocks.network.sriov.host.rules import VfDriver
 
 # Records of the VFs that are assigned to guests, with the lease: a file for each virtual machine.
 #
