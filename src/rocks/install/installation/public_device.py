@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rocks.inventory.loaded_host_records import load_hosts
-from rocks.network.interface_records import list_interfaces
-from rocks.network.interfaces import InterfaceParameters, add_interface
-from rocks.network.network_records import network_names
+from rocks.network.interfaces import InterfaceParameters, add_interface, list_interfaces
+from rocks.network.networks import network_names
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
