@@ -215,7 +215,7 @@ def frontend(day: Day) -> None:
     day.note(f"SSH answered {time.monotonic() - began:.0f} s after the power button.\n")
     day.wait_for("test -e /var/lib/rocks/installed-version", 3 * _HOURS)
     day.note(f"The machine was a frontend {time.monotonic() - began:.0f} s after the power button.\n")
-    printed = day.ask("journalctl -u rocks-frontend-install -o cat").text
+    printed = day.ask("journalctl -u rocks-frontend-install -t first-boot -o cat").text
     day.note(f"```\n{printed.strip()}\n```\n")
 
 
