@@ -285,7 +285,8 @@ lab-first-day: ## the operator's guide, typed from the power button of a blank f
 	  [ -n "$$(find dist -maxdepth 1 -name "$${part%:*}-[0-9]*.iso" 2>/dev/null)" ] || $(MAKE) --no-print-directory "$${part#*:}" || exit 1; \
 	done
 	@[ -d .state/first-day/frontend ] && [ '$(FROM)' != frontend ] || $(MAKE) --no-print-directory frontend-iso ROLLS='dist/os-*.iso dist/rocks-guest-*.iso'
-	@mkdir -p .state/first-day && exec $(ISOLATED) $(PYTHON) -m tests.installer.first_day $(FROM)
+	@mkdir -p .state/first-day
+	@$(ISOLATED) PYTHONPATH=src $(PYTHON) -m tests.installer.first_day $(FROM)
 
 os-roll: ## build the ISO with what hosts are installed from: Debian's packages, ZFS, their installer; SOURCES=FILE KEY=KEY (root)
 	@tools/setup packages
