@@ -4,8 +4,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from rocks.core.process import run_checked
-from rocks.fleet.wire.disk_files import GiveImageRequest
-from rocks.fleet.wire.requests import DiskSpec, PerformRequest, ResumeDomain, StartDomain, StopDomain
+from rocks.fleet.wire.requests import (
+    DiskSpec,
+    GiveImageRequest,
+    PerformRequest,
+    ResumeDomain,
+    StartDomain,
+    StopDomain,
+)
 from rocks.machine.host.host import Host
 from tests.contract.agents import ask, leased_xml
 from tests.fakes.libvirt import FakeDomains

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rocks.core.errors import StateError
 from rocks.fleet.host.change import CHANGED, UNCHANGED, Change
-from rocks.fleet.wire.infiniband import PartitionSpec, PortFact
+from rocks.fleet.wire.requests import PartitionSpec, PortFact
 from rocks.network.infiniband.host.pkey_rules import (
     InfinibandVf,
     check_address,

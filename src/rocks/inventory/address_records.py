@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import StateError
-from rocks.fleet.settings import HostAddress
+from rocks.fleet.connection import HostAddress
 from rocks.inventory.addresses import AddressedInterface, choose_interface, ssh_port
 from rocks.inventory.attributes.known import value_in
 from rocks.inventory.attributes.records import resolve_attributes

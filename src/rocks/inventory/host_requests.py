@@ -13,10 +13,10 @@ from rocks.core.errors import BusyError, HostError, RocksError, StateError, User
 from rocks.core.names import printable
 from rocks.core.process import run_interactively
 from rocks.fleet.agent_line import AnsweringError
+from rocks.fleet.connection import CannotAskError, FleetSettings
 from rocks.fleet.fleet import CommandResult, Fleet
 from rocks.fleet.host_files import DEADLINE_SECONDS, read_files, replace_files
 from rocks.fleet.run_parallel import run_parallel
-from rocks.fleet.settings import CannotAskError, FleetSettings
 from rocks.fleet.wire.errors import as_exception
 from rocks.fleet.wire.requests import OperationOutcome
 from rocks.inventory.address_records import host_addresses
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from rocks.database.connection import Database
+    from rocks.fleet.connection import HostAddress
     from rocks.fleet.host_files import FileChange
-    from rocks.fleet.settings import HostAddress
     from rocks.fleet.wire.request import Reply, Request
 
     Progress = Callable[[int, int, str], None]

@@ -16,9 +16,9 @@ from rocks.core.errors import HostError, IncoherentError, StateError
 from rocks.core.files import draft, ensure_folders, explain
 from rocks.core.image_blocks import Content, content_of, receive_content, send_content
 from rocks.core.values import BYTES_PER_SECTOR, size_text
+from rocks.fleet.connection import FleetSettings, HostAddress
 from rocks.fleet.local import PipeStream
 from rocks.fleet.openssh import arguments_on
-from rocks.fleet.settings import FleetSettings, HostAddress
 from rocks.fleet.wire.requests import BaseImage
 from rocks.library.conversion import check_space
 from rocks.library.limits import STALLED_SECONDS, STORE_SECONDS

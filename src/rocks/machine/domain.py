@@ -11,7 +11,7 @@ from lxml import etree
 from rocks.core.dataclasses import dataclass
 from rocks.core.errors import StateError, UserError
 from rocks.core.values import KIB_PER_MB
-from rocks.fleet.wire.consoles import console_log, nvram_file
+from rocks.fleet.wire.requests import console_log, nvram_file
 from rocks.inventory.mac_pool import full_mac
 from rocks.inventory.records import BootAction, Disk, VirtualMachine
 from rocks.library.guest_images import boots_cd_last, boots_from_network, seed_path

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rocks.core.errors import StateError, UserError
 from rocks.core.names import printable
 from rocks.core.values import BYTES_PER_GB
-from rocks.fleet.settings import FleetSettings
+from rocks.fleet.connection import FleetSettings
 from rocks.inventory.address_records import host_addresses
 from rocks.inventory.disks.places import directory_of
 from rocks.leases import lease as leases

@@ -13,11 +13,10 @@ from rocks.core import dry_run
 from rocks.core.clock import Deadline, monotonic_seconds, utc_now
 from rocks.core.errors import CLASSES, BusyError, Code, HostError, IncoherentError, RocksError, StateError
 from rocks.core.values import duration, size_text
+from rocks.fleet.connection import CannotAskError, FleetSettings, HostAddress
 from rocks.fleet.local import PipeStream
-from rocks.fleet.settings import CannotAskError, FleetSettings, HostAddress
 from rocks.fleet.wire.codec import decode, encode
-from rocks.fleet.wire.disk_moves import moving_path
-from rocks.fleet.wire.domain_states import GUEST_RUNS, is_active
+from rocks.fleet.wire.facts import GUEST_RUNS, is_active
 from rocks.fleet.wire.live_moves import (
     DIRECT_PORTS,
     PROGRESS,
@@ -31,6 +30,7 @@ from rocks.fleet.wire.live_moves import (
     Progress,
     Result,
     frame,
+    moving_path,
 )
 from rocks.fleet.wire.requests import EndArrival, EndDeparture, ResumeDomain, StopDomain
 from rocks.inventory.address_records import host_addresses

@@ -15,7 +15,7 @@ from rocks.machine.spec import container_of, memory_reserve_mb
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from rocks.fleet.wire.placement import NodeFact, PciFact, ShapeFact
+    from rocks.fleet.wire.facts import NodeFact, PciFact, ShapeFact
     from rocks.inventory.records import Host, VirtualMachine
 
 

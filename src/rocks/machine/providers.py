@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from rocks.core.dataclasses import dataclass
 from rocks.core.errors import HostError, RocksError, StateError
 from rocks.core.values import size_text
+from rocks.fleet.connection import FleetSettings
 from rocks.fleet.run_parallel import run_parallel
-from rocks.fleet.settings import FleetSettings
-from rocks.fleet.wire.placement import ShapeQuestion
+from rocks.fleet.wire.facts import ShapeQuestion
 from rocks.fleet.wire.requests import VfSpec, base_path
 from rocks.inventory.address_records import host_addresses
 from rocks.inventory.mac_pool import full_mac
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rocks.database.connection import Database
-    from rocks.fleet.settings import HostAddress
+    from rocks.fleet.connection import HostAddress
     from rocks.fleet.wire.facts import DiskFact, HostFacts
     from rocks.fleet.wire.requests import BaseImage
     from rocks.inventory.records import VirtualMachine

@@ -8,7 +8,7 @@ from rocks.core.dataclasses import dataclass
 from rocks.core.errors import StateError, UserError
 from rocks.core.names import printable
 from rocks.core.values import HIGHEST_NUMBER, read_number
-from rocks.fleet.wire.domain_states import ACTIVE_STATES
+from rocks.fleet.wire.facts import ACTIVE_STATES
 from rocks.fleet.wire.requests import DiskSpec, LinkSpec, StartDomain
 from rocks.inventory.attributes.known import KNOWN
 from rocks.inventory.disks.places import medium_of, place_disk

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rocks.core.dataclasses import dataclass
 from rocks.core.errors import CLASSES, Code, HostError, RocksError, StateError, ToolError
-from rocks.fleet.wire.domain_states import GUEST_RUNS, is_active
+from rocks.fleet.wire.facts import GUEST_RUNS, is_active
 from rocks.fleet.wire.requests import ResumeDomain
 from rocks.inventory.disks.places import with_image_remedy
 from rocks.inventory.host_requests import error_of, is_silent, may_be_off, open_fleet

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from rocks.core.errors import StateError, UserError
 from rocks.core.files import open_plain
+from rocks.fleet.connection import FleetSettings
 from rocks.fleet.first_contact import ensure_own_key
-from rocks.fleet.settings import FleetSettings
 from rocks.install.profile_values import REST_DISKS
 from rocks.inventory.attributes.changes import set_attribute
 from rocks.inventory.attributes.records import global_attributes

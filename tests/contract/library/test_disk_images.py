@@ -10,7 +10,7 @@ import pytest
 
 from rocks.core.errors import HostError, RocksError, StateError
 from rocks.core.image_blocks import content_of
-from rocks.fleet.settings import FleetSettings, HostAddress
+from rocks.fleet.connection import FleetSettings, HostAddress
 from rocks.library import streams as image_streams
 from rocks.library.records import LibraryImage, image_file, read_images
 from rocks.library.streams import StoredDisk, receive_disk, store_received

@@ -13,7 +13,7 @@ from lab.namespace import Machine
 from lab.sshd import SshServer
 from rocks.core.errors import HostError
 from rocks.core.image_blocks import content_of, send_content
-from rocks.fleet.settings import FleetSettings, HostAddress
+from rocks.fleet.connection import FleetSettings, HostAddress
 from rocks.fleet.wire.requests import (
     BaseImage,
     DiskSpec,

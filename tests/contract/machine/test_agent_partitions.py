@@ -9,8 +9,13 @@ from rocks.core.errors import StateError
 from rocks.fleet.host.change import Change
 from rocks.fleet.host.state_folder import Place
 from rocks.fleet.wire.errors import AgentError
-from rocks.fleet.wire.infiniband import InfinibandRequest, PartitionSpec
-from rocks.fleet.wire.requests import OperationOutcome, StartDomain, StopDomain
+from rocks.fleet.wire.requests import (
+    InfinibandRequest,
+    OperationOutcome,
+    PartitionSpec,
+    StartDomain,
+    StopDomain,
+)
 from rocks.machine.host.guest_partitions import restore_partition
 from rocks.machine.host.host import Host
 from rocks.network.infiniband.host.pkey_rules import InfinibandVf

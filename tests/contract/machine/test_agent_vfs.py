@@ -11,9 +11,10 @@ import pytest
 from rocks.core.errors import StateError
 from rocks.fleet.host.state_folder import locked
 from rocks.fleet.wire.facts import AdapterSpec, AdaptersRequest, FactsRequest, Fence, VfFact
-from rocks.fleet.wire.network import InterfaceFact, NetworkRequest
 from rocks.fleet.wire.requests import (
     DiskSpec,
+    InterfaceFact,
+    NetworkRequest,
     OperationOutcome,
     StartDomain,
     StopDomain,

@@ -8,8 +8,8 @@ from typing import Any
 
 from rocks.cli import main
 from rocks.database.connection import Database
+from rocks.fleet.connection import FleetSettings, HostAddress
 from rocks.fleet.fleet import Fleet
-from rocks.fleet.settings import FleetSettings, HostAddress
 from rocks.inventory import host_records
 from rocks.library import streams as image_streams
 from rocks.machine import move as disk_moves

@@ -10,8 +10,7 @@ import pytest
 
 from rocks.core.errors import BusyError, RocksError, StateError
 from rocks.core.values import BYTES_PER_GB
-from rocks.fleet.wire.domain_states import ACTIVE_STATES, is_active
-from rocks.fleet.wire.facts import DiskFact, DomainFact
+from rocks.fleet.wire.facts import ACTIVE_STATES, DiskFact, DomainFact, is_active
 from rocks.fleet.wire.requests import (
     DiskSpec,
     EndArrival,

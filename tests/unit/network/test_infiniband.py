@@ -6,7 +6,7 @@ import pytest
 
 from rocks.core.check_lines import OK, WRONG, SiteCheck
 from rocks.core.errors import StateError, UserError
-from rocks.fleet.wire.infiniband import InfinibandFacts, PortFact, VfFact
+from rocks.fleet.wire.requests import InfinibandFacts, PortFact, VfFact
 from rocks.network.infiniband.partitions import generated_section, with_section
 from rocks.network.infiniband.pkeys import (
     Partition,

@@ -10,12 +10,10 @@ from urllib.parse import unquote
 
 from rocks.core.errors import HostError, RocksError, StateError, UserError
 from rocks.database.connection import Database
+from rocks.fleet.connection import FleetSettings
 from rocks.fleet.https.apart import serve
-from rocks.fleet.https.connection_places import Bounds
-from rocks.fleet.https.messages import RETRY_AFTER_SECONDS, Answer, Request
 from rocks.fleet.https.served_files import file_answer, open_below
-from rocks.fleet.https.server import HttpsServer
-from rocks.fleet.settings import FleetSettings
+from rocks.fleet.https.server import RETRY_AFTER_SECONDS, Answer, Bounds, HttpsServer, Request
 from rocks.fleet.wire.end_reports import ENDED_PATH
 from rocks.install.boot.fact_records import MACS
 from rocks.install.boot.files import tftp_folder

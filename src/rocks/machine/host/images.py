@@ -16,7 +16,7 @@ from rocks.core.files import remove_drafts
 from rocks.core.image_blocks import send_content
 from rocks.core.terminal import one_line
 from rocks.core.values import gigabytes
-from rocks.fleet.wire.disk_files import (
+from rocks.fleet.wire.requests import (
     UNREADABLE,
     Erase,
     GiveImageRequest,

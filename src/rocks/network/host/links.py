@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Container, Dict, List, Optional, Tuple
 
 from rocks.fleet.host.change import CHANGED, UNCHANGED, Change
-from rocks.fleet.wire.network import ISOLATION_SYSCTLS, LinkSpec
+from rocks.fleet.wire.requests import ISOLATION_SYSCTLS, LinkSpec
 from rocks.network.host.netlink import (
     IFF_NOARP,
     IFF_UP,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rocks.fleet.wire.infiniband import PartitionSpec
+from rocks.fleet.wire.requests import PartitionSpec
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

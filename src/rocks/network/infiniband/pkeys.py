@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from rocks.core.errors import StateError, UserError
 from rocks.core.names import printable
-from rocks.fleet.wire.infiniband import KeyMembership
+from rocks.fleet.wire.requests import KeyMembership
 
 # Partition keys of virtual clusters, and their pool.
 #

@@ -11,8 +11,8 @@ from rocks.core.errors import RocksError, StateError, UserError
 from rocks.core.names import check_plain_name, printable
 from rocks.core.values import read_number
 from rocks.database.sets import among
-from rocks.fleet.wire.infiniband import InfinibandFacts, InfinibandRequest, PortFact, VfFact
 from rocks.fleet.wire.received import LONGEST_ADAPTER, MAX_PORTS
+from rocks.fleet.wire.requests import InfinibandFacts, InfinibandRequest, PortFact, VfFact
 from rocks.inventory.host_requests import ask_each
 from rocks.inventory.loaded_host_records import which_are_vms
 from rocks.network.infiniband import partitions as partitions

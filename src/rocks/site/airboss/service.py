@@ -20,9 +20,7 @@ from rocks.core.errors import EXIT_SOME_HOSTS_FAILED, HostError, RocksError, Sta
 from rocks.core.names import printable
 from rocks.database.connection import Database
 from rocks.fleet.https.apart import serve
-from rocks.fleet.https.connection_places import Bounds
-from rocks.fleet.https.messages import RETRY_AFTER_SECONDS, Answer, Request
-from rocks.fleet.https.server import HttpsServer
+from rocks.fleet.https.server import RETRY_AFTER_SECONDS, Answer, Bounds, HttpsServer, Request
 from rocks.inventory.address_records import private_address
 from rocks.inventory.attributes.records import resolve_attribute
 from rocks.inventory.host_records import local_host

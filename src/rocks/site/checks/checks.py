@@ -15,7 +15,7 @@ from rocks.core.names import misread, printable
 from rocks.core.own_addresses import device_states
 from rocks.core.values import FALSE_VALUES, size_text
 from rocks.database.settings import EMBEDDED_SOCKET
-from rocks.fleet.settings import FleetSettings
+from rocks.fleet.connection import FleetSettings
 from rocks.fleet.wire.facts import HostFacts, ProbeFact, ProbeRequest
 from rocks.install.graph_checks import check_site_files
 from rocks.install.rolls.folders import distribution_folder

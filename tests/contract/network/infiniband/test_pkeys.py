@@ -8,7 +8,7 @@ from typing import Protocol
 import pytest
 
 from rocks.core.errors import HostError, StateError, UserError
-from rocks.fleet.wire.infiniband import PartitionSpec
+from rocks.fleet.wire.requests import PartitionSpec
 from rocks.network.infiniband.host.hardware_check import departures, try_vf
 from rocks.network.infiniband.host.pkey_rules import InfinibandVf, PkeyDriver
 from rocks.network.infiniband.host.pkeys import Pkeys

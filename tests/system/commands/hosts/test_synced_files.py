@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from rocks.fleet.settings import FleetSettings
+from rocks.fleet.connection import FleetSettings
 from rocks.inventory.attributes.secret_records import store
 from tests.system.commands.conftest import Site
 

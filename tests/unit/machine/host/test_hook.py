@@ -6,8 +6,7 @@ import pytest
 
 from rocks.core.errors import IncoherentError, StateError, UserError
 from rocks.fleet.host.state_folder import Place
-from rocks.fleet.wire.network import LinkSpec
-from rocks.fleet.wire.requests import VfSpec
+from rocks.fleet.wire.requests import LinkSpec, VfSpec
 from rocks.leases.host.leases import Leases
 from rocks.machine.host import host
 from rocks.machine.host.hook import check_start, note_end

@@ -7,7 +7,7 @@ from typing import Dict, List, Mapping, NamedTuple, Optional, Protocol, Tuple
 
 from rocks.core.errors import StateError, UserError
 from rocks.fleet.host.change import Change
-from rocks.fleet.wire.infiniband import PartitionSpec, PkeyInterface, PortFact
+from rocks.fleet.wire.requests import PartitionSpec, PkeyInterface, PortFact
 
 
 class PkeyDriver(Protocol):

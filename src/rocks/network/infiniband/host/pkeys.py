@@ -8,7 +8,7 @@ from typing import Callable, Dict, List, Optional, Tuple
 from rocks.core.clock import Deadline, wait_seconds
 from rocks.core.errors import HostError, StateError, ToolError
 from rocks.fleet.host.change import CHANGED, Change
-from rocks.fleet.wire.infiniband import PartitionSpec, PkeyInterface, PortFact
+from rocks.fleet.wire.requests import PartitionSpec, PkeyInterface, PortFact
 from rocks.network.infiniband.host.pkey_rules import (
     InfinibandVf,
     check_address,
