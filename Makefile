@@ -281,6 +281,17 @@ test-installer: ## install blank emulated machines with what `make installer` bu
 	@[ -e dist/installer.img ] || $(MAKE) --no-print-directory installer
 	@$(ISOLATED) $(PYTEST) -m installer tests/installer
 
+.PHONY: lab-first-day
+lab-first-day: ## the operator's guide, typed from the power button of a blank frontend to SSH in a cluster, on emulated machines; FROM=frontend, hosts or cluster: again from there (root; hours)
+	@tools/setup test
+	@tools/setup installer
+	@for part in os:os-roll rocks-guest:guest-iso; do \
+	  [ -n "$$(find dist -maxdepth 1 -name "$${part%:*}-[0-9]*.iso" 2>/dev/null)" ] || $(MAKE) --no-print-directory "$${part#*:}" || exit 1; \
+	done
+	@[ -d .state/first-day/frontend ] && [ '$(FROM)' != frontend ] || $(MAKE) --no-print-directory frontend-iso ROLLS='dist/os-*.iso dist/rocks-guest-*.iso'
+	@mkdir -p .state/first-day
+	@$(ISOLATED) PYTHONPATH=src $(PYTHON) -m tests.installer.first_day $(FROM)
+
 os-roll: ## build the ISO with what hosts are installed from: Debian's packages, ZFS, their installer; SOURCES=FILE KEY=KEY (root)
 	@tools/setup packages
 	@tools/setup roll

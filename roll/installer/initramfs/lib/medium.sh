@@ -105,13 +105,9 @@ add_arguments() {
 }
 
 # list_rolls: into $WORK/rolls, a line "KIND|PLACE|NAME" for each: ISO files in `rolls` of the medium, and on all other media;
-# an ISO of rolls may be such a medium itself. Images for guests are of the kind "image".
+# an ISO of rolls may be such a medium itself.
 list_rolls() {
-  : >"$WORK/rolls"
-  {
-    for file in "$MEDIUM"/rolls/*.iso; do [ ! -f "$file" ] || echo "file|$file|${file##*/}"; done
-    for file in "$MEDIUM"/images/*.img.zst; do [ ! -f "$file" ] || echo "image|$file|${file##*/}"; done
-  } >>"$WORK/rolls"
+  for file in "$MEDIUM"/rolls/*.iso; do [ ! -f "$file" ] || echo "file|$file|${file##*/}"; done >"$WORK/rolls"
   for name in $(block_devices); do
     case $(tag_of "$name" LABEL) in "$MEDIUM_LABEL") continue ;; esac
     # no file system of a disk with data: mounting one may write to it
@@ -124,7 +120,6 @@ list_rolls() {
         [ ! -f "$file" ] || { echo "device|$DEV/$name|$(basename "$file" .xml | sed s/^roll-//)-$name.iso" && break; }
       done
       for file in "$place"/*.iso "$place"/rolls/*.iso; do [ ! -f "$file" ] || echo "file|$file|${file##*/}"; done
-      for file in "$place"/*.img.zst; do [ ! -f "$file" ] || echo "image|$file|${file##*/}"; done
     } >"$WORK/rolls.here"
     if [ -s "$WORK/rolls.here" ]; then
       cat "$WORK/rolls.here" >>"$WORK/rolls"
@@ -138,19 +133,17 @@ list_rolls() {
 # read_iso DEVICE: the ISO on it, whose length in blocks is in its descriptor; a stick is larger.
 read_iso() { dd if="$1" bs=2048 count="$(od -A n -t u4 -j 32848 -N 4 "$1" | tr -d ' ')" 2>/dev/null; }
 
-# copy_rolls: those that are wanted, to the disk, and the images.
+# copy_rolls: those that are wanted, to the disk.
 copy_rolls() {
   wanted=$(answer install_rolls all)
   while IFS='|' read -r kind place name; do
-    folder=rolls
-    [ "$kind" != image ] || folder=images
-    case "$wanted $kind" in
-      all* | *image) ;;
+    case $wanted in
+      all) ;;
       *) case " $wanted " in *" ${name%.iso} "* | *" $name "*) ;; *) continue ;; esac ;;
     esac
-    [ ! -e "$STORE/$folder/$name" ] || continue
-    stage "$folder" "$name"
-    { if [ "$kind" = device ]; then read_iso "$place"; else cat "$place"; fi; } >"$STORE/$folder/$name" ||
+    [ ! -e "$STORE/rolls/$name" ] || continue
+    stage rolls "$name"
+    { if [ "$kind" = device ]; then read_iso "$place"; else cat "$place"; fi; } >"$STORE/rolls/$name" ||
       fail "$name cannot be copied to the disk: is /export large enough, and the medium whole?"
   done <"$WORK/rolls"
 }
@@ -159,7 +152,7 @@ copy_rolls() {
 copy_medium() {
   STORE=$TARGET/export/rocks/medium
   rm -rf "$STORE" # of an earlier installation, where /export stays
-  mkdir -p "$STORE/rolls" "$STORE/images"
+  mkdir -p "$STORE/rolls"
   cp -R "$MEDIUM/frontend" "$STORE/" || fail "the medium cannot be copied to the disk: is /export large enough?"
   copy_rolls
   while [ -n "${ASKED-}" ] && ask_further_medium; do
@@ -247,7 +240,7 @@ from_medium() {
   check_answers
   get_passphrase
   write_plan
-  say "rolls and images: $(sed 's/^[^|]*|[^|]*|//' "$WORK/rolls" | tr '\n' ' ')"
+  say "rolls: $(sed 's/^[^|]*|[^|]*|//' "$WORK/rolls" | tr '\n' ' ')"
   choose_disks "$(needed_mib)"
   ! is_complete ||
     end "this medium with these answers is installed already on $(tr '\n' ' ' <"$WORK/disks"): take the medium out; exit starts the machine"

@@ -115,6 +115,26 @@ def test_a_host_from_its_plan_to_its_configuration(
     assert _report(installing, number, "installed") == 403
 
 
+def test_the_second_of_two_adapters_is_on_the_public_network(vm_site: Site, installing: Service) -> None:
+    """Of a host of virtual machines; of three, nobody knows which."""
+    number = _plan(installing)["installation"]
+    second = "52:54:00:00:03:01"
+
+    def listed() -> list[dict[str, str]]:
+        return json.loads(vm_site.done("list host interface vmc-0-0 json=yes"))[0]["interface"]
+
+    before = listed()
+    own = before[0]["mac"]
+    for adapters in (own, f"{own} {second} 52:54:00:00:03:02", f"{second} 52:54:00:00:03:02"):
+        assert _report(installing, number, f"adapters {adapters}") == 200
+        assert listed() == before
+    for _ in range(2):
+        assert _report(installing, number, f"adapters {own} {second}") == 200
+        *others, added = listed()
+        assert others == before
+        assert (added["subnet"], added["iface"], added["mac"]) == ("public", "eth1", second)
+
+
 def test_install_host_waits_and_names_a_host_that_failed(
     vm_site: Site, installing: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
