@@ -311,6 +311,11 @@ def _end(day: Day) -> None:
             machine.wait_until_off()
 
 
+def _failed(stage: str) -> Path:
+    """The transcript of a stage that did not come to its end, to be repeated."""
+    return FOLDER / f"{stage}.failed.md"
+
+
 def _write_page() -> None:
     commit = run_checked(
         ["git", "-C", str(CHECKOUT), "log", "-1", "--format=%h"], deadline_seconds=10
@@ -324,8 +329,8 @@ def _write_page() -> None:
         + ".\n",
     ]
     for stage in STAGES:
-        transcript = FOLDER / stage / "transcript.md"
-        text = transcript.read_text() if transcript.exists() else "Not run.\n"
+        found = [file for file in (FOLDER / stage / "transcript.md", _failed(stage)) if file.exists()]
+        text = found[0].read_text() if found else "Not run.\n"
         parts.append(f"## {stage.capitalize()}\n\n{text}")
     PAGE.write_text("\n".join(parts))
 
@@ -356,6 +361,9 @@ def main(arguments: Sequence[str]) -> int:
                     act(day)
                     _end(day)
                 except DayError as error:
+                    day.note(f"The stage ended here: {str(error).splitlines()[0]}\n")
+                    _failed(stage).write_text("\n".join(day.lines))
+                    _write_page()
                     print(f"Error: the stage {stage}: {error}", file=sys.stderr)
                     return 1
                 seconds = time.monotonic() - began

@@ -77,7 +77,7 @@ def test_a_database_that_does_not_answer_ends_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("files", "told", "status"),
+    ("files", "error", "status"),
     [
         ("debian-12.img.zst", "", 0),
         ("there.img.zst", "", 0),
@@ -85,7 +85,7 @@ def test_a_database_that_does_not_answer_ends_it(tmp_path: Path) -> None:
         ("README", "has no roll and no image", 1),
     ],
 )
-def test_an_iso_without_rolls_has_images(tmp_path: Path, files: str, told: str, status: int) -> None:
+def test_an_iso_without_rolls_has_images(tmp_path: Path, files: str, error: str, status: int) -> None:
     """One that the site has stays, and another failure ends the installation."""
     text = (CHECKOUT / "roll/frontend/install").read_text("utf-8")
     functions = "use_images() {" + text.partition("\nuse_images() {")[2].partition("# add_rolls ISO")[0]
@@ -103,7 +103,7 @@ rocks() {{
 use_images /root/guest.iso
 """
     done = run(["sh", "-c", program], deadline_seconds=60)
-    assert done.exit_status == status and told in done.error_text, done.error_text
+    assert done.exit_status == status and error in done.error_text, done.error_text
     if files != "README":
         name = files.partition(".")[0]
         assert (tmp_path / "commands").read_text() == f"add image {name} file={tmp_path}/images/{files}\n"
