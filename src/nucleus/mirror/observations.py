@@ -182,16 +182,16 @@ class _Names:
         # two may swap theirs
         session.update(table, {}, "name = CONCAT('~', id)", id=[*renamed])
 
-    def take(self, *wanted: str, cluster: int = 0) -> str:
+    def take(self, *proposals: str, cluster: int = 0) -> str:
         """The first of these that none has, or else the last with a number."""
         taken = self._taken[cluster]
-        possible = chain(wanted, (f"{wanted[-1]}-{number}" for number in count(2)))
+        possible = chain(proposals, (f"{proposals[-1]}-{number}" for number in count(2)))
         name = next(one for one in possible if one.lower() not in taken)
         taken.add(name.lower())
         return name
 
 
-def _wanted(name: str, before: str, now: str) -> tuple[str, ...]:
+def _proposals(name: str, before: str, now: str) -> tuple[str, ...]:
     """Names for owners: a new one in Rocks, unless they have given it another one; `before`, `now`: those in Rocks."""
     return (now, name, now) if name.lower() == before.lower() else (name,)
 
@@ -215,7 +215,7 @@ def _write_clusters(session: Session, changes: Changes) -> dict[int | str, int]:
             columns = {column: value for column, value in values.items() if column != "is_gone"}
             if names is not None and number in former:
                 name, before = former[number]
-                columns["name"] = names.take(*_wanted(name, before, values.get("rocks_name", before)))
+                columns["name"] = names.take(*_proposals(name, before, values.get("rocks_name", before)))
             session.update("cluster", columns, "gone_at = NULL" * ("is_gone" in values), id=number)
     return {
         frontend: session.insert(
@@ -257,9 +257,9 @@ def _write_nodes(
         if names is not None and number in former:
             cluster, name, before = former[number]
             now, place = values.get("rocks_name", before), values.get("cluster", cluster)
-            wanted = _wanted(name, before, now) if place == cluster else (now,)
+            proposals = _proposals(name, before, now) if place == cluster else (now,)
             columns["cluster_id"] = place = added.get(place, place)
-            columns["name"] = names.take(*wanted, cluster=place)
+            columns["name"] = names.take(*proposals, cluster=place)
         session.update("node", columns, ", ".join(also), id=number)
     return _add_nodes(session, changes.new_nodes, names, added, site) if names is not None else {}
 

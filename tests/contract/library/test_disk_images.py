@@ -15,7 +15,7 @@ from rocks.library import streams as image_streams
 from rocks.library.records import LibraryImage, image_file, read_images
 from rocks.library.streams import StoredDisk, receive_disk, store_received
 from tests.contract.attacked_host import MINE, THEIRS
-from tests.contract.machine.disk_agents import SOURCES, mark, write_agent
+from tests.contract.machine.disk_agents import CHECKOUT, mark, write_agent
 from tests.contract.outcomes import refused
 
 pytestmark = [pytest.mark.system]  # root: attributes that only root can write
@@ -129,7 +129,7 @@ def test_a_host_that_sends_a_byte_now_and_then_is_not_waited_for(
 ) -> None:
     """It would hold the names of the image and of the machine for ever."""
     monkeypatch.setattr(image_streams, "SLOW_SECONDS", 0.5)
-    origin.agent.write_text(SLOW.format(python=sys.executable, sources=str(SOURCES), disk=str(origin.disk)))
+    origin.agent.write_text(SLOW.format(python=sys.executable, sources=str(CHECKOUT / "src"), disk=str(origin.disk)))
     refused(HostError, r"host here sent \d+ bytes of the disk in 0.5 s", origin.add)
     assert list(origin.library.iterdir()) == []
 

@@ -5,12 +5,12 @@ from pathlib import Path
 
 from rocks.machine.host.files import ImageOwners
 
-SOURCES = Path(__file__).resolve().parents[3] / "src"
+CHECKOUT = Path(__file__).resolve().parents[3]
 AGENT = """#!/bin/sh
 '''exec' "{python}" "$0" "$@" # a path with blanks begins no script
 '''
 import os, sys
-sys.path.insert(0, {sources!r})
+sys.path[:0] = {sources!r}
 import rocks.machine.host.host, rocks.agent.main
 from tests.fakes.libvirt import FakeDomains
 from pathlib import Path
@@ -24,7 +24,12 @@ sys.exit(rocks.agent.main.program())
 def write_agent(folder: Path, more: str = "", script: str | None = None) -> Path:
     """Write it with its state in the folder; `more` is run before it, a `script` takes its place."""
     program = folder / "agent"
-    text = AGENT.format(python=sys.executable, sources=str(SOURCES), state=str(folder / "state"), more=more)
+    text = AGENT.format(
+        python=sys.executable,
+        sources=[str(CHECKOUT / "src"), str(CHECKOUT)],
+        state=str(folder / "state"),
+        more=more,
+    )
     program.write_text(text if script is None else script)
     program.chmod(0o755)
     return program

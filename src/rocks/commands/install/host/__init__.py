@@ -5,6 +5,7 @@ from rocks.commands._shared.synced_files import show_profile
 from rocks.core.errors import RocksError, without_errors
 from rocks.install.installation.following import follow_installations
 from rocks.install.profile_sync import sync_profiles
+from rocks.leases.after_restore import compare_leases
 from rocks.network.dns.service import sync_names_of_hosts
 from rocks.site.certificates import certify_storage_hosts, deploy_certificates
 from rocks.storage.broker.broker import sync_broker
@@ -15,8 +16,9 @@ class Command(rocks.commands.Command):
     Wait until hosts are installed, and make them members of the site. Each report of a host is printed: discover host
     or set host boot action=install came before. When no installation is under way any more, the installed hosts get
     the names of all hosts, a certificate and a user of the message broker where image storage needs them, and their
-    profile once more, which starts what waited for these. Run it again after an interruption, or when a host that
-    failed is repaired: it changes only what is missing.
+    profile once more, which starts what waited for these. At a new site, all hosts are asked which machines run there,
+    as by sync vm lease. Run it again after an interruption, or when a host that failed is repaired: it changes only
+    what is missing.
 
     <shared names='hosts,dry-run'/>
 
@@ -60,4 +62,9 @@ class Command(rocks.commands.Command):
             show_profile(self, host, outcome)
             if outcome.is_complete:
                 self.showLine(f"{host}: complete")
+        if not self.is_dry and not failures:
+            try:  # a new database does not know that no machine runs there
+                compare_leases(self.db, self.notify, only_when_due=True)
+            except RocksError as error:  # such as another host that is off
+                self.notify(f"Warning: the leases are not compared with what the hosts report: {error}")
         self.endOutcomes(failures, len(hosts))
