@@ -177,7 +177,7 @@ def identify(request: Request) -> Call:
     """The request of a caller who is known. Problem 401 for others, and 429 for too many of one."""
     service = service_of(request)
     caller = request.scope["state"].get("caller") or service.authenticator.identify(request)
-    service.request_rate.take(caller)
+    service.request_rate.check(caller)
     return Call(request, service, caller)
 
 
