@@ -147,4 +147,8 @@ async def _read(scope: Scope, receive: Receive) -> Receive:
 def _for_the_log(scope: Scope) -> list[tuple[bytes, bytes]]:
     """Who asked, as headers that nginx logs and does not send."""
     known = (("actor", scope["state"].get("actor")), ("token", scope["state"].get("token_id")))
-    return [(f"x-nucleus-{name}".encode(), str(value).encode("latin-1", "replace")) for name, value in known if value]
+    return [
+        (f"x-nucleus-{name}".encode(), str(value).encode("latin-1", "replace"))
+        for name, value in known
+        if value
+    ]

@@ -24,11 +24,11 @@ from typing import IO, TYPE_CHECKING, NamedTuple
 
 from nucleus.api.problems import PROBLEMS
 from nucleus.parts import installed
-from rocks.core.errors import HostError, ToolError
+from rocks.core.errors import HostError
 from rocks.core.process import end_group, ends_within, run, start_with_pipes
 
 if TYPE_CHECKING:
-    import subprocess
+    import subprocess  # noqa: TID251 - the type of what is started
     from collections.abc import Iterator
 
     from nucleus.configuration import Configuration
@@ -55,6 +55,9 @@ class Bounds(NamedTuple):
     requests_at_once: int = 200
     streams: int = 20
     """Of events, at the same time; as the others, of each token, password or key."""
+
+
+BOUNDS = Bounds()
 
 
 class _Text(string.Template):
@@ -103,13 +106,19 @@ def _location(path: str, folder: Path) -> str:
 
 def _problem(code: str, detail: str) -> str:
     kind = PROBLEMS[code]
-    body = {"type": f"/problems/{code}", "title": kind.title, "status": kind.status, "detail": detail, "code": code}
+    body = {
+        "type": f"/problems/{code}",
+        "title": kind.title,
+        "status": kind.status,
+        "detail": detail,
+        "code": code,
+    }
     return json.dumps(body)
 
 
 @contextlib.contextmanager
-def listening(configuration: Configuration, bounds: Bounds = Bounds()) -> Iterator[socket.socket]:
-    """Have nginx listen where the settings say, until the end of the block; the socket on which the service gets it all.
+def listening(configuration: Configuration, bounds: Bounds = BOUNDS) -> Iterator[socket.socket]:
+    """Have nginx listen where the settings say, until the end of the block; the socket behind it, for the service.
 
     HostError where nginx cannot, or has ended before the end of the block: this process gets SIGTERM then.
     """
@@ -134,7 +143,9 @@ def _running(configuration: Configuration, folder: Path, bounds: Bounds) -> Iter
     checked = run([*program, "-t", "-q"], deadline_seconds=_START_SECONDS)
     place = configuration.listen.socket or f"{configuration.listen.address}:{configuration.listen.port}"
     if checked.exit_status:
-        raise HostError(f"nginx does not take its settings for {place}: {checked.error_text}; correct [listen] of the settings")
+        raise HostError(
+            f"nginx does not take its settings for {place}: {checked.error_text}; correct [listen] of the settings"
+        )
     pid_file = folder / "nginx.pid"
     pid_file.unlink()  # the check has made it, too
     if configuration.listen.socket:
@@ -164,7 +175,9 @@ def _running(configuration: Configuration, folder: Path, bounds: Bounds) -> Iter
         for thread in threads:
             thread.join()
     if has_ended:
-        raise HostError(f"nginx has ended, and the service with it: {' / '.join(errors)}; start the service again")
+        raise HostError(
+            f"nginx has ended, and the service with it: {' / '.join(errors)}; start the service again"
+        )
 
 
 def _free(path: Path) -> None:
@@ -189,7 +202,9 @@ def _wait_for(process: subprocess.Popen[bytes], pid_file: Path, place: object, e
 
 
 def _refusal(place: object, reason: str) -> HostError:
-    return HostError(f"nginx cannot listen at {place}: {reason}; end what listens there, or change [listen] of the settings")
+    return HostError(
+        f"nginx cannot listen at {place}: {reason}; end what listens there, or change [listen] of the settings"
+    )
 
 
 def _pass_on(lines: IO[bytes], is_serving: threading.Event) -> None:

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from nucleus.api import middleware, operations
 from nucleus.api.access.throttles import Rate
 from nucleus.configuration import Configuration
 from nucleus.mirror import audit
@@ -436,12 +435,8 @@ def test_changes_are_limited_in_number_and_size(service: Client) -> None:
     assert deep.status_code == number.status_code == 400
 
 
-def test_who_waits_for_operations_keeps_nobody_from_asking(
-    service: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_who_waits_for_operations_keeps_nobody_from_asking(service: Client) -> None:
     """More clients wait than the service has threads."""
-    monkeypatch.setattr(operations, "LONGEST_WAIT_SECONDS", 100)
-    monkeypatch.setattr(middleware, "REQUEST_SECONDS", 120.0)
     path = "/v1/cluster/vc2/frontend/poweron"
     identifier = service.ask("ann", "PUT", path, headers=MODERN).json()["id"]
     headers = {"Authorization": f"Bearer {service.tokens['ann']}"}
