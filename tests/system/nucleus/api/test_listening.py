@@ -98,7 +98,7 @@ def test_a_socket_is_open_to_its_group_and_served_once(configuration: Configurat
 
 
 def test_the_certificate_of_the_settings_is_that_of_the_service(
-    configuration: Configuration, pool: Pool, tmp_path: Path
+    configuration: Configuration, pool: Pool, people: dict[str, str], tmp_path: Path
 ) -> None:
     pair = tmp_path / "pair.pem"
     make = [
@@ -122,7 +122,12 @@ def test_the_certificate_of_the_settings_is_that_of_the_service(
         socket.create_connection(("127.0.0.1", port)) as raw,
         context.wrap_socket(raw) as secured,
     ):
-        secured.sendall(b"GET / HTTP/1.1\r\nHost: site.example\r\nConnection: close\r\n\r\n")
+        body = b'{"name": "a.iso", "size": 9}'
+        head = (
+            f"POST /v1/image/upload HTTP/1.1\r\nHost: site.example\r\nAuthorization: Bearer {people['ann']}\r\n"
+            f"Content-Type: application/json\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
+        secured.sendall(head.encode() + body)
         answer = secured.makefile("rb").read().decode()
     assert "\r\nlocation: https://site.example/" in answer.lower(), "of the scheme that clients use"
 
@@ -192,9 +197,12 @@ def test_a_large_body_is_refused_in_the_words_of_its_client(service: Client) -> 
     assert (legacy.status_code, legacy.json()) == (400, "the body is larger than 1 MiB; only images may be")
 
 
-def test_ten_gigabytes_of_a_stranger_leave_no_byte(service: Client, configuration: Configuration) -> None:
+def test_ten_gigabytes_of_a_stranger_leave_no_byte(
+    service: Client, configuration: Configuration, pool: Pool
+) -> None:
     """Neither does what an owner sends whose token has no right to images."""
-    sql(service.application.state.service.pool, "UPDATE token SET scopes = 'read' WHERE user_id = 1")
+    number = service.tokens["ann"].split("_")[1]
+    sql(pool, "UPDATE token SET scopes = 'read' WHERE id = %s", (number,))
     for authorization, status in (
         ("", b"401"),
         (f"Authorization: Bearer {service.tokens['ann']}\r\n", b"403"),
