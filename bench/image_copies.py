@@ -16,8 +16,8 @@ from bench.timing import in_turns, run_seconds, typical
 from lab.demos.image_demo import find_image
 from lab.namespace import IMAGE_FOLDER
 from rocks.core.image_blocks import Content, content_of
+from rocks.fleet.connection import FleetSettings, HostAddress
 from rocks.fleet.openssh import ssh_arguments
-from rocks.fleet.settings import FleetSettings, HostAddress
 from rocks.fleet.wire.requests import BaseImage, base_path
 from rocks.library.streams import send_image
 

@@ -15,8 +15,8 @@ from rocks.database.connection import Database
 from rocks.install.boot.flags import set_boot_flags
 from rocks.inventory.attributes.records import replace_attribute
 from rocks.inventory.disks.partition_rules import DiskPartition
+from rocks.inventory.hosts import insert_hosts, memberships
 from rocks.inventory.new_host_parameters import Membership, NewHost
-from rocks.inventory.node_records import insert_hosts, memberships
 from rocks.inventory.records import Disk, Network
 from rocks.leases.lease import set_state, take_leases
 from rocks.machine.add import InterfaceRequest, NewVm
@@ -24,11 +24,11 @@ from rocks.machine.record import insert_default_route, insert_vms
 from rocks.network.cluster_vlans import HostVlan, claim_vlan
 from rocks.network.firewall.records import insert_rule
 from rocks.network.firewall.rules import FirewallRule
-from rocks.network.interface_records import NewInterface, find_subnet, insert_interfaces
 from rocks.network.interface_rules import Subnet
-from rocks.network.network_records import insert_network
-from rocks.network.route_records import insert_route
+from rocks.network.interfaces import NewInterface, find_subnet, insert_interfaces
+from rocks.network.networks import insert_network
 from rocks.network.route_rules import Route
+from rocks.network.routes import insert_route
 
 FRONTEND = "head"
 PRIVATE = "private"

@@ -19,7 +19,7 @@ from lab.namespace import IMAGE_FOLDER, Machine
 from rocks.core.errors import ToolError
 from rocks.core.process import end_group, run_checked, start_with_pipes
 from rocks.fleet.host.state_folder import DEFAULT_STATE_FOLDER, Place
-from rocks.fleet.wire.consoles import console_log
+from rocks.fleet.wire.requests import console_log
 from rocks.machine.host.files import ATTRIBUTE
 from rocks.machine.host.libvirt.domain_xml import parse_domain
 

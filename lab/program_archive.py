@@ -29,10 +29,7 @@ class File(NamedTuple):
 
 
 class ProgramArchive(NamedTuple):
-    """`NAME-VERSION.tar.gz` with `lib/NAME.pyz`, which holds `packages` of src/rocks, and `files`.
-
-    Fakes (modules `fake*.py`, packages `fake`) are left out.
-    """
+    """`NAME-VERSION.tar.gz` with `lib/NAME.pyz`, which holds `packages` of src/rocks, and `files`."""
 
     name: str
     packages: Sequence[str]
@@ -114,8 +111,7 @@ def _sources(packages: Sequence[str]) -> Iterator[Path]:
     package = CHECKOUT / "src" / "rocks"
     for name in packages:
         place = package / name
-        found = sorted(place.rglob("*.py")) if place.is_dir() else [place]
-        yield from (source for source in found if not _is_fake(source.relative_to(package)))
+        yield from sorted(place.rglob("*.py")) if place.is_dir() else [place]
 
 
 def _byte_code(source: Path, name: str) -> bytes:
@@ -130,7 +126,3 @@ def _byte_code(source: Path, name: str) -> bytes:
             invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
         )
         return compiled.read_bytes()
-
-
-def _is_fake(source: Path) -> bool:
-    return any(part.startswith("fake") for part in source.parts)

@@ -1,6 +1,6 @@
 """Our own packages for hosts and NASes: built from the checkout as it is, installed into the machines' trees.
 
-The modules that every machine has, without fakes, are also what `bin/lab patch` copies over those of the packages.
+The modules that every machine has are also what `bin/lab patch` copies over those of the packages.
 
 The lab's machines have the packages that a site installs, under their hardened units, with real ZFS, LIO and
 device-mapper; archives of modules were refused, since then no test ran the packages. There is an image for
@@ -100,8 +100,7 @@ def modules_archive() -> bytes:
 
 
 def _files(place: Path) -> list[Path]:
-    found = list(place.rglob("*.py")) if place.is_dir() else [place]
-    return [path for path in found if not any(part.startswith("fake") for part in path.parts)]
+    return list(place.rglob("*.py")) if place.is_dir() else [place]
 
 
 def _owned_by_root(entry: tarfile.TarInfo) -> tarfile.TarInfo:

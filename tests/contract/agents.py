@@ -9,13 +9,13 @@ from rocks.fleet.wire.envelope import read_reply, write_request
 from rocks.fleet.wire.request import Reply, Request
 from rocks.fleet.wire.requests import LinkSpec, OperationOutcome, PerformRequest, StartDomain
 from rocks.machine.host.host import Host
-from rocks.machine.host.libvirt.fake import FakeDomains
-from rocks.network.host.fake import FakeLinks
-from rocks.network.host.packet_filter.fake import FakeFilters
-from rocks.network.infiniband.host.fake import FakePkeys
-from rocks.network.sriov.host.fake import FakeVfs
 from rocks.storage.device_mapper.dm_devices import DmDevices
-from rocks.storage.device_mapper.fake import FakeKernel
+from tests.fakes.device_mapper import FakeKernel
+from tests.fakes.infiniband import FakePkeys
+from tests.fakes.libvirt import FakeDomains
+from tests.fakes.links import FakeLinks
+from tests.fakes.packet_filters import FakeFilters
+from tests.fakes.virtual_functions import FakeVfs
 
 VLAN = LinkSpec("ptrunk.7", "vlan", "trunk", 7)
 XML = """<domain type='{kind}'><name>{name}</name>

@@ -4,13 +4,19 @@ from dataclasses import replace
 from pathlib import Path
 
 from rocks.core.process import run_checked
-from rocks.fleet.wire.disk_files import GiveImageRequest
-from rocks.fleet.wire.requests import DiskSpec, PerformRequest, ResumeDomain, StartDomain, StopDomain
+from rocks.fleet.wire.requests import (
+    DiskSpec,
+    GiveImageRequest,
+    PerformRequest,
+    ResumeDomain,
+    StartDomain,
+    StopDomain,
+)
 from rocks.machine.host.host import Host
-from rocks.machine.host.libvirt.fake import FakeDomains
-from rocks.network.host.fake import FakeLinks
-from rocks.network.host.packet_filter.fake import FakeFilters
 from tests.contract.agents import ask, leased_xml
+from tests.fakes.libvirt import FakeDomains
+from tests.fakes.links import FakeLinks
+from tests.fakes.packet_filters import FakeFilters
 from tests.patience import patience
 
 MINE = "11111111-1111-4111-8111-111111111111"

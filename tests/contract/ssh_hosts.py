@@ -10,8 +10,8 @@ from lab.processes import end, identify
 from lab.sshd import SshServer
 from rocks.core.clock import Deadline
 from rocks.core.process import run_checked, start_in_background
+from rocks.fleet.connection import FleetSettings, HostAddress
 from rocks.fleet.known_hosts import parse_host_key, record_host_keys
-from rocks.fleet.settings import FleetSettings, HostAddress
 from tests.patience import patience
 from tests.servers import free_port
 

@@ -38,7 +38,7 @@ class Frontend(InstallingSite):
         start = (
             "import sys\n"
             "from rocks.storage.broker import broker as message_broker\n"
-            "from rocks.fleet.settings import FleetSettings\n"
+            "from rocks.fleet.connection import FleetSettings\n"
             f"message_broker.AUTHORITY_FOLDER = {str(self.folder / 'pki')!r}\n"
             f"FleetSettings.__new__.__defaults__ = {keys!r} + FleetSettings.__new__.__defaults__[2:]\n"
             "from rocks.cli.main import main\n"

@@ -47,7 +47,7 @@ def archive() -> bytes:
     with tarfile.open(fileobj=target, mode="w") as packed:
         for path in _SHARED:
             packed.add(CHECKOUT / path, str(path))
-        for part in (Path("src/rocks"), *(CONTRACTS / part for part in PARTS)):
+        for part in (Path("src/rocks"), Path("tests/fakes"), *(CONTRACTS / part for part in PARTS)):
             for path in sorted((CHECKOUT / part).rglob("*.py")):
                 packed.add(path, str(path.relative_to(CHECKOUT)))
     return target.getvalue()

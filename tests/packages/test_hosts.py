@@ -8,7 +8,7 @@ from rocks import __version__
 from rocks.core.process import run_checked
 from rocks.fleet.wire.envelope import write_request
 from rocks.fleet.wire.facts import AdaptersRequest
-from rocks.fleet.wire.network import NetworkRequest
+from rocks.fleet.wire.requests import NetworkRequest
 from tests.packages.fresh_roots import Root
 
 _AGENT = "/opt/rocks/libexec/rocks-agent"

@@ -16,8 +16,7 @@ from rocks.core.values import read_number
 from rocks.inventory.attributes.records import attributes_of_new, insert_host_values
 from rocks.inventory.attributes.rules import Member
 from rocks.inventory.boot_records import set_boot_action
-from rocks.inventory.host_records import find_local_host
-from rocks.inventory.inventory_lock import LOCK_SECONDS, lock_inventory
+from rocks.inventory.host_records import LOCK_SECONDS, find_local_host, lock_inventory
 from rocks.inventory.limits import DEFAULT_VM_CPUS
 from rocks.inventory.loaded_host_records import load_hosts
 from rocks.inventory.new_host_parameters import Membership, find_membership

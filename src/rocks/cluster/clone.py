@@ -14,7 +14,7 @@ from rocks.inventory.attributes import records as attributes
 from rocks.inventory.attributes.records import replace_attribute
 from rocks.inventory.attributes.secret_names import is_secret
 from rocks.inventory.cluster_records import members, own_clusters_of
-from rocks.inventory.inventory_lock import lock_inventory, unlock_inventory
+from rocks.inventory.host_records import lock_inventory, unlock_inventory
 from rocks.leases.lease import ensure_locked, read_leases
 from rocks.library.guest_images import (
     ADDRESS_ATTRIBUTE,
@@ -29,10 +29,9 @@ from rocks.machine import add as in_use_records
 from rocks.machine import record as table
 from rocks.machine.documents import PUBLIC_NETWORK
 from rocks.machine.limits import DEFAULT_DISK_GB
-from rocks.network.free_addresses import next_addresses
 from rocks.network.interface_rules import check_ip
-from rocks.network.network_rules import unknown_network
-from rocks.network.route_records import default_gateways
+from rocks.network.network_rules import next_addresses, unknown_network
+from rocks.network.routes import default_gateways
 from rocks.storage.volumes.move_records import check_not_moving, read_moves
 from rocks.storage.volumes.place_records import disk_locations, put_disks
 from rocks.storage.volumes.places import volume_name

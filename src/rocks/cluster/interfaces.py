@@ -11,7 +11,7 @@ from rocks.inventory.records import PRIVATE_NETWORK, Interface
 from rocks.leases.lease import read_leases
 from rocks.leases.plan import MOVING, RUNNING
 from rocks.network.guest_connections import serving
-from rocks.network.interface_records import list_interfaces
+from rocks.network.interfaces import list_interfaces
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence

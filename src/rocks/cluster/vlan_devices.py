@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rocks.core.errors import RocksError
-from rocks.fleet.wire.network import LinkPlan, SyncLinksRequest
+from rocks.fleet.wire.requests import LinkPlan, SyncLinksRequest
 from rocks.inventory.host_requests import ask_each
 from rocks.inventory.loaded_host_records import which_are_vms
 from rocks.leases import lease as leases
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from rocks.database.connection import Database
-    from rocks.fleet.wire.network import LinkOutcome, LinkSpec
+    from rocks.fleet.wire.requests import LinkOutcome, LinkSpec
     from rocks.inventory.records import VirtualMachine
 
 _OURS = ("vlan", "local_bridge")

@@ -1,18 +1,14 @@
-"""Files of web servers: http and https alone, below bounds of size, redirections and silence.
+"""urllib's handlers of http and https, whose answers end at a deadline.
 
-All programs but `comet` ask servers through this module, so one rule holds: no redirection leads from https to http,
-and what is sent is not sent elsewhere.
-
-A download is written beside its target, with the ETag or the time of change that the server gave. The same call later
-continues it with a range, and takes a complete file again only if the server has another one.
-
-Proxies are those of the environment (http_proxy, https_proxy, no_proxy).
+A timeout of the socket begins anew with each byte: a server that sends one now and then is read for ever.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import http.client
+import io
 import json
 import os
 import re
@@ -25,11 +21,75 @@ from urllib import error as errors
 from urllib import request as requests
 from urllib.parse import urljoin, urlsplit
 
-from rocks.core.bounded_http import HttpHandler, HttpsHandler
 from rocks.core.clock import Deadline
 from rocks.core.errors import HostError, UserError
 from rocks.core.files import SECRET, write_file
 from rocks.core.terminal import one_line
+
+
+class _Reader(io.RawIOBase):
+    """What a server sends, until the deadline: then it raises `socket.timeout`."""
+
+    def __init__(self, connection: socket.socket, deadline: Deadline) -> None:
+        self._connection, self._deadline = connection, deadline
+        self._silence_seconds = connection.gettimeout()
+        self._raw = connection.makefile("rb", buffering=0)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> Optional[int]:
+        left = self._deadline.remaining_seconds()
+        if left is not None:
+            if not left:
+                raise socket.timeout
+            self._connection.settimeout(min(left, self._silence_seconds or left))
+        return self._raw.readinto(buffer)
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class _Response(http.client.HTTPResponse):
+    def __init__(self, connection: socket.socket, *args: Any, deadline: Deadline, **options: Any) -> None:
+        super().__init__(connection, *args, **options)
+        self.fp.close()
+        self.fp = io.BufferedReader(_Reader(connection, deadline))
+
+
+class _Bounded(requests.AbstractHTTPHandler):
+    def __init__(self, deadline: Deadline) -> None:
+        super().__init__()
+        self._deadline = deadline
+
+    def do_open(self, http_class: Any, req: requests.Request, **options: Any) -> Any:
+        def connect(*args: Any, **values: Any) -> Any:
+            connection = http_class(*args, **values)
+            connection.response_class = functools.partial(_Response, deadline=self._deadline)
+            return connection
+
+        return super().do_open(connect, req, **options)
+
+
+class HttpHandler(_Bounded, requests.HTTPHandler):
+    """Of http."""
+
+
+class HttpsHandler(_Bounded, requests.HTTPSHandler):
+    """Of https."""
+
+
+# Files of web servers: http and https alone, below bounds of size, redirections and silence.
+#
+# All programs but `comet` ask servers through this module, so one rule holds: no redirection leads from https to http,
+# and what is sent is not sent elsewhere.
+#
+# A download is written beside its target, with the ETag or the time of change that the server gave. The same call later
+# continues it with a range, and takes a complete file again only if the server has another one.
+#
+# Proxies are those of the environment (http_proxy, https_proxy, no_proxy).
+
 
 SILENCE_SECONDS, SMALL_SECONDS = 30.0, 120.0
 """How long a server may send nothing, and how long a small file may take."""

@@ -1,8 +1,4 @@
-"""The data of a disk image: its blocks that are not zero, their digest, and the stream that carries them to a host.
-
-The digest is SHA-256 of that stream, so it depends on the content alone: a hole and written zeros are the same. The
-receiver computes it from what it reads.
-"""
+"""Formats of disk images of hypervisors, by what a file begins with. Pure; also on hosts."""
 
 from __future__ import annotations
 
@@ -14,6 +10,32 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from rocks.core.errors import HostError, IncoherentError
+
+QCOW2 = b"QFI\xfb"
+
+OTHER_FORMATS = (
+    (0, b"KDMV", "a VMware disk", "vmdk"),
+    (0, b"# Disk DescriptorFile", "the description of a VMware disk", "vmdk"),
+    (0, b"QED\0", "a QED image", "qed"),
+    (0, b"vhdxfile", "a Hyper-V disk (VHDX)", "vhdx"),
+    (0, b"conectix", "a Hyper-V disk (VHD)", "vpc"),
+    (0x40, b"\x7f\x10\xda\xbe", "a VirtualBox disk (VDI)", "vdi"),
+    (0, b"LUKS\xba\xbe", "an encrypted disk (LUKS)", ""),
+)
+"""Offset, signature, text, and QEMU's name of the format; none for what a raw disk may begin with."""
+
+
+def disk_format(start: bytes) -> str:
+    """QEMU's name of the format of a disk that begins so; empty for raw, and for what is no disk."""
+    formats = ((0, QCOW2, "qcow2"), *((offset, magic, name) for offset, magic, _, name in OTHER_FORMATS))
+    return next((name for offset, magic, name in formats if start[offset:].startswith(magic)), "")
+
+
+# The data of a disk image: its blocks that are not zero, their digest, and the stream that carries them to a host.
+#
+# The digest is SHA-256 of that stream, so it depends on the content alone: a hole and written zeros are the same. The
+# receiver computes it from what it reads.
+
 
 BLOCK_BYTES = 64 * 1024
 """Blocks begin at multiples of this size; the last one may be shorter."""

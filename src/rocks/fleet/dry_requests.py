@@ -8,13 +8,6 @@ from typing import TYPE_CHECKING, Any, cast
 from rocks.core import dry_run
 from rocks.core.errors import BugError
 from rocks.core.names import counted
-from rocks.fleet.wire.consoles import (
-    ConsoleLogRequest,
-    ForgetMachinesRequest,
-    RemovedFiles,
-    ScreenRequest,
-)
-from rocks.fleet.wire.disk_files import GiveImageRequest, ImageChange, ImagesRequest, RemoveImageRequest
 from rocks.fleet.wire.facts import (
     AdapterFacts,
     AdapterSpec,
@@ -26,12 +19,22 @@ from rocks.fleet.wire.facts import (
     HostFacts,
     ProbeRequest,
 )
-from rocks.fleet.wire.infiniband import InfinibandRequest
-from rocks.fleet.wire.network import NetworkRequest, SyncLinksReply, SyncLinksRequest
 from rocks.fleet.wire.requests import (
+    ConsoleLogRequest,
+    ForgetMachinesRequest,
+    GiveImageRequest,
+    ImageChange,
+    ImagesRequest,
+    InfinibandRequest,
+    NetworkRequest,
     PerformReply,
     PerformRequest,
+    RemovedFiles,
+    RemoveImageRequest,
+    ScreenRequest,
     StartDomain,
+    SyncLinksReply,
+    SyncLinksRequest,
 )
 
 if TYPE_CHECKING:

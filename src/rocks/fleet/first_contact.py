@@ -14,6 +14,7 @@ from rocks.core import dry_run
 from rocks.core.errors import HostError
 from rocks.core.files import PUBLIC, draft, write_file
 from rocks.core.process import run_interactively
+from rocks.fleet.connection import FleetSettings, HostAddress
 from rocks.fleet.known_hosts import HostKey, read_known_hosts
 from rocks.fleet.openssh import ssh_arguments_of_operator
 from rocks.fleet.paramiko_connection import (
@@ -22,7 +23,6 @@ from rocks.fleet.paramiko_connection import (
     load_private_key,
     start_transport,
 )
-from rocks.fleet.settings import FleetSettings, HostAddress
 
 # the host's sh runs this, whatever the login shell is; the key is on standard input
 _INSTALL_SCRIPT = (

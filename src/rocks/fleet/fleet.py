@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 from rocks.core import dry_run
 from rocks.core.errors import BugError, HostError, RocksError
-from rocks.fleet.connection import Connection, DownError
+from rocks.fleet.connection import Connection, DownError, FleetSettings, HostAddress, NoAddressError
 from rocks.fleet.local import LocalConnection
-from rocks.fleet.masters import Masters, ReusedConnection
+from rocks.fleet.openssh import Masters, ReusedConnection
 from rocks.fleet.run_parallel import run_parallel
 from rocks.fleet.session import Session
-from rocks.fleet.settings import FleetSettings, HostAddress, NoAddressError
 from rocks.fleet.wire.calls import reply_deadline_seconds
 from rocks.fleet.wire.request import Reply, Request
 

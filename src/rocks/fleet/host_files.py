@@ -16,9 +16,9 @@ from typing import NamedTuple
 from rocks.core import dry_run
 from rocks.core.clock import Deadline
 from rocks.core.errors import BusyError, HostError
+from rocks.fleet.connection import FleetSettings, HostAddress
 from rocks.fleet.local import PipeStream
 from rocks.fleet.openssh import arguments_on
-from rocks.fleet.settings import FleetSettings, HostAddress
 
 DEADLINE_SECONDS = 60.0
 """Of one exchange with a host."""

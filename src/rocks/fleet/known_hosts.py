@@ -11,8 +11,8 @@ from pathlib import Path
 
 from rocks.core.errors import UserError
 from rocks.core.files import PUBLIC, ensure_folders, write_file
+from rocks.fleet.connection import HostAddress
 from rocks.fleet.paramiko_library import HostKeyEntry, InvalidHostKey, paramiko
-from rocks.fleet.settings import HostAddress
 
 HostKey = paramiko.PKey
 """A public key; `get_name()` is its type, `fingerprint` as `ssh-keygen -l` prints it."""

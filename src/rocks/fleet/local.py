@@ -12,8 +12,7 @@ from rocks.core.clock import Deadline, wait_seconds
 from rocks.core.errors import ToolError
 from rocks.core.process import ends_within, start_with_pipes
 from rocks.fleet.agent_line import AgentLine, NoAgentError
-from rocks.fleet.connection import BoundedBuffer, CommandOutput, command_output
-from rocks.fleet.settings import FleetSettings, HostAddress
+from rocks.fleet.connection import BoundedBuffer, CommandOutput, FleetSettings, HostAddress, command_output
 
 _CHUNK_BYTES = 65536
 _SHELL = "/bin/bash"

@@ -13,10 +13,19 @@ from rocks.core import dry_run
 from rocks.core.clock import Deadline
 from rocks.core.errors import HostError
 from rocks.fleet.agent_line import AgentLine, AnsweringError
-from rocks.fleet.connection import BoundedBuffer, CommandOutput, DownError, command_output, some_seconds
+from rocks.fleet.connection import (
+    BoundedBuffer,
+    CannotAskError,
+    CommandOutput,
+    DownError,
+    FleetSettings,
+    HostAddress,
+    NoAddressError,
+    command_output,
+    some_seconds,
+)
 from rocks.fleet.known_hosts import HostKey
 from rocks.fleet.paramiko_library import paramiko
-from rocks.fleet.settings import CannotAskError, FleetSettings, HostAddress, NoAddressError
 
 _KEEP_ALIVE_SECONDS = 15
 _KILLED_LATER_SECONDS = 1.0

@@ -10,8 +10,7 @@ from rocks.core import dry_run
 from rocks.core.errors import BusyError, HostError, IncoherentError, RocksError, StateError
 from rocks.core.version import is_packaged
 from rocks.fleet.agent_line import AgentLine, AnsweringError, NoAgentError
-from rocks.fleet.connection import Connection
-from rocks.fleet.settings import FleetSettings, HostAddress
+from rocks.fleet.connection import Connection, FleetSettings, HostAddress
 from rocks.fleet.wire.calls import reply_deadline_seconds
 from rocks.fleet.wire.envelope import (
     AGENT_FOLDER,

@@ -35,7 +35,7 @@ from rocks.install.profile_values import (
 )
 from rocks.install.rolls.served_distribution import Distributions
 from rocks.inventory.addresses import choose_address
-from rocks.inventory.appliance_records import load_appliances
+from rocks.inventory.appliances import load_appliances
 from rocks.inventory.host_records import find_local_host, names_like
 from rocks.inventory.records import PRIVATE_NETWORK
 from rocks.machine.placement import PAGE_SIZES_KB, read_page_reserve
@@ -44,7 +44,7 @@ from rocks.network.firewall.nft import UNIT_TEXT
 from rocks.network.host_network_files import SERVICES, file_permissions, network_files, removal_text
 from rocks.network.host_network_plan import boot_mac, plan_network, unreachable_routes
 from rocks.network.host_network_records import load_host_networks
-from rocks.network.network_records import load_networks
+from rocks.network.networks import load_networks
 from rocks.storage.broker.definitions import BrokerPlace, advanced_config, enabled_plugins, rabbitmq_conf
 from rocks.storage.volumes.settings import (
     FRONTEND_APPLIANCE,
@@ -60,7 +60,7 @@ if TYPE_CHECKING:
     from rocks.database.connection import Database
     from rocks.install.graph.profile import Profile
     from rocks.install.profile_values import Value
-    from rocks.inventory.appliance_records import Appliance
+    from rocks.inventory.appliances import Appliance
     from rocks.inventory.records import Host, Network
 
 DEFAULT_GRAPH = "default"

@@ -17,7 +17,7 @@ from rocks.install.graph.records import HostContext
 from rocks.install.graph_files import Library, attribute_file
 from rocks.install.host_profiles import DEFAULT_GRAPH, host_context, load_sites
 from rocks.install.profile_values import DEFAULT_DISTRIBUTION
-from rocks.inventory.appliance_records import load_appliances
+from rocks.inventory.appliances import load_appliances
 from rocks.inventory.attributes.records import global_attributes, read_attributes
 from rocks.inventory.records import PRIVATE_NETWORK
 

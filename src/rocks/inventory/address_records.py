@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import StateError
-from rocks.fleet.settings import HostAddress
+from rocks.fleet.connection import HostAddress
 from rocks.inventory.addresses import AddressedInterface, choose_interface, ssh_port
 from rocks.inventory.attributes.known import value_in
 from rocks.inventory.attributes.records import resolve_attributes
@@ -88,3 +88,34 @@ def _interfaces(database: Database, names: Sequence[str]) -> dict[str, list[Addr
         one = AddressedInterface(*map(str, row))
         found.setdefault(one.host.lower(), []).append(one)
     return found
+
+
+# Addresses that may belong to no host of the site: routers, name servers, BMCs, controllers of Slurm.
+
+
+SOURCES: tuple[tuple[str, str], ...] = (
+    (
+        "Value",
+        "attributes WHERE Attr IN ('Kickstart_PrivateGateway', 'Kickstart_PublicGateway',"
+        " 'Kickstart_PrivateDNSServers', 'Kickstart_PublicDNSServers', 'ipmi_address', 'slurm_server')",
+    ),
+    *(
+        ("Gateway", f"{table} WHERE Gateway <> ''")
+        for table in ("global_routes", "os_routes", "appliance_routes", "node_routes")
+    ),
+)
+"""(column, FROM clause); a value may be a list of addresses."""
+
+
+def reserved_ips(database: Database) -> list[str]:
+    """Addresses that are not chosen for a new interface though no interface has them.
+
+    Values that are not addresses are returned, too. A command may still name one of them.
+    """
+    rows = database.rows(" UNION ALL ".join(f"SELECT {column} FROM {source}" for column, source in SOURCES))
+    return split_addresses([str(row[0]) for row in rows])
+
+
+def split_addresses(texts: Sequence[str]) -> list[str]:
+    """What lists of addresses name."""
+    return [address for text in texts for address in text.replace(",", " ").split()]

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rocks.database.connection import Database
     from rocks.inventory.selectors import Selectors
 
+
 DNS_SECONDS = 2.0
 """Timeout of the resolver for a selector that the database does not know."""
 
@@ -107,7 +108,7 @@ def _advice(database: Database, text: str, proposals: Proposals) -> str:
     if "*" in text or "?" in text:
         pattern = text.replace("*", "%").replace("?", "_")
         return f"a pattern has % for any text and _ for a character: {printable(pattern)}"
-    from rocks.core.near_names import did_you_mean  # late: for an error
+    from rocks.core.names import did_you_mean  # late: for an error
 
     meant = did_you_mean(text.replace("%", ""), _proposed(database, text, proposals))
     return f"{meant}rocks list host shows all" if meant else "see rocks list host"
@@ -296,3 +297,54 @@ def addresses_of_name(text: str) -> list[str]:
     asker.start()
     asker.join(DNS_SECONDS)
     return sorted(set(found))
+
+
+# Rows of `aliases`: other names of hosts.
+
+
+def insert_alias(database: Database, host: str, alias: str) -> None:
+    """Add an alias to the host of that name."""
+    database.execute(
+        "INSERT INTO aliases (Node, Name) SELECT ID, %s FROM nodes WHERE Name = %s", (alias, host)
+    )
+
+
+def list_aliases(database: Database, names: Sequence[str]) -> list[tuple[object, ...]]:
+    """(host, alias) of the named hosts, in their order."""
+    rows = database.rows(
+        "SELECT n.Name, l.Name FROM aliases l JOIN nodes n ON n.ID = l.Node WHERE n.Name IN %s ORDER BY l.ID",
+        [names],
+    )
+    return in_order(rows, names)
+
+
+def remove_aliases(database: Database, hosts: Sequence[str], alias: str | None) -> int:
+    """Remove one alias, or all, of the hosts; returns their number."""
+    condition, values = ("", []) if alias is None else (" AND l.Name = %s", [alias])
+    return database.execute(
+        f"DELETE l FROM aliases l JOIN nodes n ON n.ID = l.Node WHERE n.Name IN %s{condition}",
+        [hosts, *values],
+    )
+
+
+# The lock of names, places and addresses of the site.
+
+
+LOCK = "names and addresses of the site"
+LOCK_SECONDS = 30.0
+
+
+def lock_inventory(database: Database) -> None:
+    """Lock names, places and addresses against other commands that choose or check them.
+
+    Until the connection ends or `unlock_inventory`: the others wait for some seconds only, so nothing slow may follow.
+    """
+    database.lock(LOCK, LOCK_SECONDS)
+
+
+def unlock_inventory(database: Database) -> None:
+    """Release that lock, however often it was taken, before something slow.
+
+    What was found has to be compared afterwards.
+    """
+    database.unlock_wholly(LOCK)

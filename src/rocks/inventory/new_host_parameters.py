@@ -6,8 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from rocks.core.errors import UserError
-from rocks.core.names import check_new_host_name, parse_place, printable
-from rocks.core.near_names import did_you_mean
+from rocks.core.names import check_new_host_name, did_you_mean, parse_place, printable
 from rocks.core.values import read_number
 from rocks.inventory.limits import MAX_CPUS
 from rocks.inventory.selectors import OPERATING_SYSTEMS

@@ -7,8 +7,7 @@ from dataclasses import field
 from typing import TYPE_CHECKING
 
 from rocks.core.dataclasses import dataclass
-from rocks.core.units import UNITS
-from rocks.core.values import TRUE_VALUES
+from rocks.core.values import TRUE_VALUES, UNITS
 from rocks.inventory.attributes.known import value_in
 
 if TYPE_CHECKING:

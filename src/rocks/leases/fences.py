@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from rocks.core.errors import StateError
 from rocks.core.names import printable
-from rocks.inventory.node_records import node_ids
+from rocks.inventory.hosts import node_ids
 from rocks.leases import lease as leases
 from rocks.leases.lease import read_record, reason_to_add_nothing
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from rocks.database.connection import Database
     from rocks.fleet.fleet import Fleet
-    from rocks.fleet.wire.placement import ShapeQuestion
+    from rocks.fleet.wire.facts import ShapeQuestion
     from rocks.fleet.wire.requests import Operation
     from rocks.inventory.host_requests import Progress
 

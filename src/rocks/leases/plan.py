@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.dataclasses import dataclass
 from rocks.core.errors import BusyError, Code, RocksError, StateError
-from rocks.fleet.wire.domain_states import GUEST_RUNS, is_active
+from rocks.fleet.wire.facts import GUEST_RUNS, is_active
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

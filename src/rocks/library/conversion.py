@@ -10,7 +10,7 @@ from pathlib import Path
 from rocks.core.errors import HostError, ToolError, UserError
 from rocks.core.process import Finished, run
 from rocks.core.terminal import one_line
-from rocks.core.units import BYTES_PER_GIB, size_text
+from rocks.core.values import BYTES_PER_GIB, size_text
 from rocks.library.progress import Progress
 
 RESERVED_BYTES = BYTES_PER_GIB

@@ -18,9 +18,9 @@ from rocks.core.errors import HostError, UserError
 from rocks.core.files import ensure_folders, explain
 from rocks.core.terminal import one_line
 from rocks.library.conversion import SpaceWatch, check_space
+from rocks.library.imports import download_folder
 from rocks.library.progress import Meter, Progress
 from rocks.library.sources import MAX_PARTS
-from rocks.library.unfinished import download_folder
 
 SUMS = "SHA256SUMS"
 """File beside images with their digests, as sha256sum writes it."""

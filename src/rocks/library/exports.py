@@ -9,13 +9,13 @@ from pathlib import Path
 from rocks.core.errors import HostError, StateError, ToolError, UserError
 from rocks.core.files import Draft, draft, explain
 from rocks.core.image_blocks import data_blocks, write_block
-from rocks.core.units import BYTES_PER_SECTOR, size_text
+from rocks.core.values import BYTES_PER_SECTOR, size_text
 from rocks.library.conversion import SpaceWatch, write_qcow2
 from rocks.library.damaged_images import verified_image
+from rocks.library.imports import packed_zstd
 from rocks.library.progress import Meter, Progress
 from rocks.library.records import LibraryImage
 from rocks.library.sources import SequentialReader
-from rocks.library.unpacking import packed_zstd
 
 EXPORT_FORMATS = ("raw", "qcow2", "zstd")
 """How an image may be exported."""

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Literal
 
 from rocks.core.errors import UserError
-from rocks.core.image_formats import OTHER_FORMATS, QCOW2
+from rocks.core.image_blocks import OTHER_FORMATS, QCOW2
 
 FileKind = Literal["raw", "iso", "qcow2", "gzip", "zstd"]
 

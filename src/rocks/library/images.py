@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -12,12 +13,12 @@ from rocks.core.values import read_number
 from rocks.inventory.attributes.records import members_with_values
 from rocks.library.damaged_images import is_known_damaged, verified_image
 from rocks.library.exports import EXPORT_FORMATS, export_image
-from rocks.library.guest_images import IMAGE_ATTRIBUTE, check_image_name, check_no_users
-from rocks.library.guest_media import CD_ATTRIBUTE
-from rocks.library.imports import FORMATS, ImportRequest, import_image
+from rocks.library.guest_images import CD_ATTRIBUTE, IMAGE_ATTRIBUTE, check_image_name, check_no_users
+from rocks.library.imports import FORMATS, ImportRequest, find_leftovers, import_image, remove_leftover
 from rocks.library.library_folder import library_folder, lock_images
 from rocks.library.progress import Meter
 from rocks.library.records import (
+    LibraryImage,
     check_new,
     existing_image,
     find_image,
@@ -27,13 +28,12 @@ from rocks.library.records import (
     write_record,
 )
 from rocks.library.sources import find_parts
-from rocks.library.unfinished import find_leftovers, remove_leftover
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from rocks.database.connection import Database
-    from rocks.library.records import LibraryImage
+
 
 LARGEST_IMAGE_GB = 65536
 LONGEST_COMMENT = 200

@@ -47,6 +47,6 @@ def find_source(database: Database, name: str) -> Source:
 def lock_images(database: Database, names: Iterable[str], wait_seconds: float = _LOCK_SECONDS) -> None:
     """Lock images against commands that add, change or remove them. BusyError when one is at work on an image.
 
-    A command takes these locks before that of `rocks.inventory.inventory_lock`.
+    A command takes these locks before that of `rocks.inventory.host_records`.
     """
     database.lock_all([f"library image {name}" for name in names if not volume_of(name)], wait_seconds)

@@ -1,6 +1,6 @@
 """What several modules need of the limits and deadlines of images of operating systems. Pure."""
 
-from rocks.core.units import BYTES_PER_GIB
+from rocks.core.values import BYTES_PER_GIB
 
 LEAST_FREE_BYTES = BYTES_PER_GIB
 """What stays free in the file system of the disks."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from rocks.core.clock import monotonic_seconds
-from rocks.core.units import duration, rate_text, size_text
+from rocks.core.values import duration, rate_text, size_text
 
 Progress = Callable[[str], None]
 """Gets a line now and then, which replaces the one before."""

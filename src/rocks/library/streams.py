@@ -5,18 +5,25 @@ The agent is started by SSH, or directly on this machine.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from rocks.core import dry_run
 from rocks.core.clock import Deadline
-from rocks.core.errors import HostError, IncoherentError
-from rocks.core.image_blocks import Content, receive_content, send_content
+from rocks.core.errors import HostError, IncoherentError, StateError
+from rocks.core.files import draft, ensure_folders, explain
+from rocks.core.image_blocks import Content, content_of, receive_content, send_content
+from rocks.core.values import BYTES_PER_SECTOR, size_text
+from rocks.fleet.connection import FleetSettings, HostAddress
 from rocks.fleet.local import PipeStream
 from rocks.fleet.openssh import arguments_on
-from rocks.fleet.settings import FleetSettings, HostAddress
 from rocks.fleet.wire.requests import BaseImage
+from rocks.library.conversion import check_space
 from rocks.library.limits import STALLED_SECONDS, STORE_SECONDS
+from rocks.library.progress import Progress
+from rocks.library.records import LibraryImage, check_new, image_file, remove_leftovers, write_new_record
 
 SLOW_SECONDS, LEAST_BYTES = 600.0, 10 * 1024**2
 """A host that sends less than that, again and again, has failed, too: 17 kB/s."""
@@ -159,3 +166,56 @@ def end_of(stream: PipeStream, seconds: float, late: str) -> tuple[int | None, s
     if ended.exit_status is None:
         return None, late
     return ended.exit_status, printed[-1] if printed else f"its agent ended with {ended.exit_status}"
+
+
+# Stores what another machine sends as an image of the library. It is raw, whatever its first bytes are.
+
+
+Receive = Callable[[int, Callable[[int], None]], Content]
+"""(descriptor, watch) → what was written into the empty file; `watch` gets the bytes that have come."""
+
+_CHECK_EVERY_BYTES = 64 * 1024**2
+
+
+def store_received(
+    library: Path, name: str, comment: str, receive: Receive, progress: Progress
+) -> LibraryImage:
+    """Store the image. StateError when there is one of this name, or all is zeros; HostError. Then nothing is left."""
+    check_new(library, name)
+    target = image_file(library, name)
+    try:
+        ensure_folders(library, 0o755)
+        remove_leftovers(library)
+        check_space(library)
+        with draft(target) as image:
+            content = _whole_sectors(
+                image.descriptor, receive(image.descriptor, _watch(library, name, progress))
+            )
+            if content.used_bytes == 0:
+                raise StateError(f"the image {name} is not made: the disk has no data, all of it is zeros")
+        made = LibraryImage(name, "raw", *content, "", comment)
+        write_new_record(library, made)
+    except OSError as error:
+        raise HostError(f"the image {name} is not made: {explain(error, target)}") from None
+    return made
+
+
+def _watch(library: Path, name: str, progress: Progress) -> Callable[[int], None]:
+    next_check = 0
+
+    def watch(received: int) -> None:
+        nonlocal next_check
+        if received >= next_check:
+            next_check = received + _CHECK_EVERY_BYTES
+            check_space(library)
+            progress(f"{name}: {size_text(received)}")
+
+    return watch
+
+
+def _whole_sectors(descriptor: int, content: Content) -> Content:
+    size = -(-content.size_bytes // BYTES_PER_SECTOR) * BYTES_PER_SECTOR
+    if size == content.size_bytes:
+        return content
+    os.ftruncate(descriptor, size)
+    return content_of(descriptor)

@@ -11,16 +11,16 @@ from rocks.core.dataclasses import dataclass
 from rocks.core.errors import StateError, UserError
 from rocks.core.names import check_new_host_name, printable
 from rocks.core.values import read_number
+from rocks.inventory.address_records import SOURCES, split_addresses
 from rocks.inventory.attributes.records import global_attributes
-from rocks.inventory.disks.largest_partition import largest_partition
+from rocks.inventory.disks.partition_rules import largest_partition
 from rocks.inventory.disks.places import IMAGE_FOLDER
-from rocks.inventory.inventory_lock import lock_inventory
+from rocks.inventory.host_records import lock_inventory
 from rocks.inventory.limits import DEFAULT_VM_CPUS
 from rocks.inventory.loaded_host_records import load_hosts
 from rocks.inventory.mac_pool import MASK, base_from_address, mac_number, next_macs
 from rocks.inventory.new_host_parameters import Membership, existing_membership
 from rocks.inventory.records import Disk, Host
-from rocks.inventory.reserved_addresses import SOURCES, split_addresses
 from rocks.leases.fences import check_addition
 from rocks.machine import record as vm_changes
 from rocks.machine.disks import default_disk, path_fault, read_disk
@@ -28,11 +28,10 @@ from rocks.machine.limits import DEFAULT_DISK_GB, DEFAULT_MEMORY_MB
 from rocks.machine.record import VIRT_TYPE, networks_of_vlans
 from rocks.network.cluster_vlans import HostVlan, record_host_vlans
 from rocks.network.dns.changes import names_after_commit
-from rocks.network.free_addresses import next_addresses
 from rocks.network.interface_rules import Subnet, address_in_use, check_ip, check_ip_in, check_mac
 from rocks.network.interfaces import claim_frontends_vlan
 from rocks.network.limits import MAX_VLAN_ID
-from rocks.network.network_rules import unknown_network
+from rocks.network.network_rules import next_addresses, unknown_network
 
 if TYPE_CHECKING:
     from rocks.database.connection import Database

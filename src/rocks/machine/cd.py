@@ -12,12 +12,12 @@ from rocks.inventory.disks.places import medium_of
 from rocks.leases import lease as leases
 from rocks.leases.lease import ensure_locked
 from rocks.leases.plan import SAVED
-from rocks.library.guest_images import Source
-from rocks.library.guest_media import (
+from rocks.library.guest_images import (
     BOOT_PLACES,
     CD_ATTRIBUTE,
     CD_BOOT_ATTRIBUTE,
     EMPTY,
+    Source,
     check_medium_name,
     medium_name,
     medium_on,

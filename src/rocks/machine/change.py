@@ -15,11 +15,11 @@ from rocks.core.dataclasses import dataclass
 from rocks.core.errors import UserError
 from rocks.core.names import printable
 from rocks.core.values import read_number
-from rocks.inventory import node_records as nodes
+from rocks.inventory import hosts as nodes
 from rocks.inventory.attributes.changes import set_attribute
-from rocks.inventory.inventory_lock import lock_inventory
+from rocks.inventory.host_records import lock_inventory
+from rocks.inventory.hosts import node_ids
 from rocks.inventory.loaded_host_records import load_hosts, which_are_vms
-from rocks.inventory.node_records import node_ids
 from rocks.leases.fences import check_names_are_not_held
 from rocks.leases.lease import ensure_locked, read_leases
 from rocks.machine import add

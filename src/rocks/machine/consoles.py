@@ -22,13 +22,11 @@ from rocks.core.errors import HostError, RocksError, StateError, UserError
 from rocks.core.files import write_file
 from rocks.core.terminal import one_line
 from rocks.core.version import is_packaged
-from rocks.fleet.openssh import ssh_arguments
+from rocks.fleet.connection import FleetSettings
+from rocks.fleet.openssh import open_tunnel, ssh_arguments
 from rocks.fleet.relay import relay_descriptors
-from rocks.fleet.settings import FleetSettings
-from rocks.fleet.tunnel import open_tunnel
-from rocks.fleet.wire.consoles import LARGEST_PICTURE_BYTES, PNG_BEGINNING, ConsoleLogRequest, ScreenRequest
-from rocks.fleet.wire.domain_states import ACTIVE_STATES
-from rocks.fleet.wire.facts import ConsoleFact, ConsoleRequest
+from rocks.fleet.wire.facts import ACTIVE_STATES, ConsoleFact, ConsoleRequest
+from rocks.fleet.wire.requests import LARGEST_PICTURE_BYTES, PNG_BEGINNING, ConsoleLogRequest, ScreenRequest
 from rocks.inventory.address_records import host_addresses
 from rocks.inventory.host_requests import open_fleet
 from rocks.leases import lease as leases
@@ -40,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from rocks.database.connection import Database
-    from rocks.fleet.settings import HostAddress
+    from rocks.fleet.connection import HostAddress
     from rocks.fleet.wire.facts import HostFacts
     from rocks.fleet.wire.request import Reply, Request
     from rocks.inventory.records import VirtualMachine

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from rocks.core.errors import StateError, UserError
 from rocks.core.names import printable
-from rocks.fleet.wire.disk_moves import moving_path
+from rocks.fleet.wire.live_moves import moving_path
 from rocks.inventory.records import Disk
 
 if TYPE_CHECKING:

@@ -71,7 +71,7 @@ def _installs(database: Database, machines: Sequence[VirtualMachine]) -> dict[st
             f'there is no boot action "{INSTALL_FRONTEND}"; add it with rocks add bootaction, or boot '
             f"{installing[0].name} from its disk: rocks set host boot {installing[0].name} action=os"
         )
-    from rocks.network.route_records import default_gateways  # late: few starts install
+    from rocks.network.routes import default_gateways  # late: few starts install
 
     gateways = default_gateways(database, [vm.name for vm in installing])
     installs = {}

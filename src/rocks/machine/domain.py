@@ -10,12 +10,11 @@ from lxml import etree
 
 from rocks.core.dataclasses import dataclass
 from rocks.core.errors import StateError, UserError
-from rocks.core.units import KIB_PER_MB
-from rocks.fleet.wire.consoles import console_log, nvram_file
+from rocks.core.values import KIB_PER_MB
+from rocks.fleet.wire.requests import console_log, nvram_file
 from rocks.inventory.mac_pool import full_mac
 from rocks.inventory.records import BootAction, Disk, VirtualMachine
-from rocks.library.guest_images import seed_path
-from rocks.library.guest_media import boots_cd_last, boots_from_network
+from rocks.library.guest_images import boots_cd_last, boots_from_network, seed_path
 from rocks.machine.placement import (
     LIBVIRT_CPU_MODES,
     PINNED,

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from rocks.core import dry_run
 from rocks.core.clock import Deadline, wait_seconds
 from rocks.core.errors import BusyError, Code, HostError, RocksError, StateError, UserError
+from rocks.inventory.host_records import unlock_inventory
 from rocks.inventory.host_requests import is_silent, may_be_off, open_fleet
-from rocks.inventory.inventory_lock import unlock_inventory
 from rocks.inventory.loaded_host_records import load_hosts, mounts_of, physical_hosts, which_are_vms
 from rocks.inventory.slurm_drains import drain_nodes, known_batch_jobs
 from rocks.leases import lease as leases

@@ -6,16 +6,15 @@ from typing import TYPE_CHECKING
 
 from rocks.core.errors import StateError, UserError
 from rocks.core.names import printable
-from rocks.core.units import BYTES_PER_GB
-from rocks.fleet.settings import FleetSettings
+from rocks.core.values import BYTES_PER_GB
+from rocks.fleet.connection import FleetSettings
 from rocks.inventory.address_records import host_addresses
 from rocks.inventory.disks.places import directory_of
 from rocks.leases import lease as leases
 from rocks.leases.lease import ensure_locked
 from rocks.library.images import check_added
 from rocks.library.library_folder import library_folder, lock_images
-from rocks.library.received import store_received
-from rocks.library.streams import StoredDisk, receive_disk
+from rocks.library.streams import StoredDisk, receive_disk, store_received
 from rocks.machine import record as table
 from rocks.machine.disks import check_no_doubt
 from rocks.machine.spec import container_of

@@ -10,11 +10,16 @@ from rocks.core import dry_run
 from rocks.core.errors import RocksError, StateError, UserError, without_errors
 from rocks.core.names import in_quotes, printable
 from rocks.core.terminal import one_line
-from rocks.fleet.wire.disk_files import UNREADABLE, GiveImageRequest, ImagesRequest, RemoveImageRequest
-from rocks.fleet.wire.requests import BASE_FOLDER, SEED_SUFFIX
+from rocks.fleet.wire.requests import (
+    BASE_FOLDER,
+    SEED_SUFFIX,
+    UNREADABLE,
+    GiveImageRequest,
+    ImagesRequest,
+    RemoveImageRequest,
+)
 from rocks.fleet.wire.snapshot_names import read_copy
-from rocks.inventory.disks.place_rules import is_system_folder
-from rocks.inventory.disks.places import directory_of, image_directories
+from rocks.inventory.disks.places import directory_of, image_directories, is_system_folder
 from rocks.inventory.host_requests import ask_each, is_silent
 from rocks.inventory.loaded_host_records import load_hosts, mounts_of, physical_hosts, which_are_vms
 from rocks.leases.lease import ensure_locked
@@ -25,8 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from rocks.database.connection import Database
-    from rocks.fleet.wire.disk_files import Erase, ImageChange, ImageFact
     from rocks.fleet.wire.request import Reply, Request
+    from rocks.fleet.wire.requests import Erase, ImageChange, ImageFact
     from rocks.inventory.records import Disk, Host, VirtualMachine
 
     Places = Mapping[str, str | None]

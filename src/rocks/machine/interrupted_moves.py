@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rocks.core.errors import HostError, RocksError, StateError
-from rocks.fleet.wire.domain_states import GUEST_RUNS
+from rocks.fleet.wire.facts import GUEST_RUNS
 from rocks.inventory.host_requests import open_fleet
 from rocks.leases import lease as leases
 from rocks.leases.machine_requests import contact_hosts

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from rocks.core.dataclasses import dataclass
 from rocks.core.errors import RocksError, without_errors
-from rocks.fleet.wire.network import InterfaceFact, NetworkFacts, NetworkRequest
+from rocks.fleet.wire.requests import InterfaceFact, NetworkFacts, NetworkRequest
 from rocks.inventory.host_requests import open_fleet
 from rocks.inventory.mac_pool import mac_number
 from rocks.leases import lease as leases

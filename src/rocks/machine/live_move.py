@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from rocks.core import dry_run
 from rocks.core.clock import Deadline, monotonic_seconds, utc_now
 from rocks.core.errors import CLASSES, BusyError, Code, HostError, IncoherentError, RocksError, StateError
-from rocks.core.units import duration, size_text
+from rocks.core.values import duration, size_text
+from rocks.fleet.connection import CannotAskError, FleetSettings, HostAddress
 from rocks.fleet.local import PipeStream
-from rocks.fleet.settings import CannotAskError, FleetSettings, HostAddress
 from rocks.fleet.wire.codec import decode, encode
-from rocks.fleet.wire.disk_moves import moving_path
-from rocks.fleet.wire.domain_states import GUEST_RUNS, is_active
+from rocks.fleet.wire.facts import GUEST_RUNS, is_active
 from rocks.fleet.wire.live_moves import (
     DIRECT_PORTS,
     PROGRESS,
@@ -31,11 +30,12 @@ from rocks.fleet.wire.live_moves import (
     Progress,
     Result,
     frame,
+    moving_path,
 )
 from rocks.fleet.wire.requests import EndArrival, EndDeparture, ResumeDomain, StopDomain
 from rocks.inventory.address_records import host_addresses
+from rocks.inventory.host_records import unlock_inventory
 from rocks.inventory.host_requests import error_of, is_silent, open_fleet
-from rocks.inventory.inventory_lock import unlock_inventory
 from rocks.inventory.loaded_host_records import load_hosts
 from rocks.inventory.slurm_drains import known_batch_jobs
 from rocks.leases import lease as leases

@@ -10,19 +10,19 @@ from rocks.core import dry_run
 from rocks.core.clock import Deadline, monotonic_seconds
 from rocks.core.errors import HostError, RocksError, StateError, UserError
 from rocks.core.names import in_quotes
-from rocks.core.units import size_text
+from rocks.core.values import size_text
+from rocks.fleet.connection import FleetSettings, HostAddress
 from rocks.fleet.local import PipeStream
-from rocks.fleet.settings import FleetSettings, HostAddress
-from rocks.fleet.wire.disk_files import ImagesRequest
-from rocks.fleet.wire.disk_moves import CHECKED, DIFFERS, HAVE, STORED, moving_path
-from rocks.fleet.wire.domain_states import is_active
+from rocks.fleet.wire.facts import is_active
+from rocks.fleet.wire.live_moves import CHECKED, DIFFERS, HAVE, STORED, moving_path
+from rocks.fleet.wire.requests import ImagesRequest
 from rocks.fleet.wire.snapshot_names import read_copy
 from rocks.inventory.address_records import host_addresses
 from rocks.inventory.disks.places import directory_of, medium_of
+from rocks.inventory.host_records import lock_inventory, unlock_inventory
 from rocks.inventory.host_requests import ask_each, open_fleet
-from rocks.inventory.inventory_lock import lock_inventory, unlock_inventory
+from rocks.inventory.hosts import node_ids
 from rocks.inventory.loaded_host_records import mounts_of
-from rocks.inventory.node_records import node_ids
 from rocks.leases import lease as leases
 from rocks.leases.lease import ensure_epoch, ensure_locked
 from rocks.leases.machine_requests import contact_hosts
@@ -47,8 +47,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from rocks.database.connection import Database
-    from rocks.fleet.wire.disk_files import ImageFact
     from rocks.fleet.wire.facts import DiskFact, HostFacts
+    from rocks.fleet.wire.requests import ImageFact
     from rocks.inventory.records import Disk, Host, Lease, VirtualMachine
     from rocks.library.progress import Progress
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core import dry_run
 from rocks.core.errors import CLASSES, Code, HostError, RocksError, StateError
-from rocks.fleet.wire.domain_states import is_active
+from rocks.fleet.wire.facts import is_active
 from rocks.fleet.wire.requests import FreezeGuest, ThawGuest
 from rocks.fleet.wire.snapshot_names import FROZEN, MACHINE_OFF
 from rocks.inventory.host_requests import error_of, open_fleet

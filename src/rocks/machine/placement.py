@@ -9,14 +9,13 @@ from lxml import etree
 
 from rocks.core.errors import Code, StateError, UserError
 from rocks.core.names import printable
-from rocks.core.units import KIB_PER_MB
-from rocks.core.values import read_number
+from rocks.core.values import KIB_PER_MB, read_number
 from rocks.machine.spec import container_of, memory_reserve_mb
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from rocks.fleet.wire.placement import NodeFact, PciFact, ShapeFact
+    from rocks.fleet.wire.facts import NodeFact, PciFact, ShapeFact
     from rocks.inventory.records import Host, VirtualMachine
 
 

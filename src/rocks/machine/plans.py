@@ -7,8 +7,8 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import BusyError, Code, StateError
-from rocks.core.units import BYTES_PER_GB, BYTES_PER_GIB, KIB_PER_MB, gigabytes, size_text
-from rocks.fleet.wire.domain_states import ACTIVE_STATES, GUEST_RUNS, is_active, is_active_domain
+from rocks.core.values import BYTES_PER_GB, BYTES_PER_GIB, KIB_PER_MB, gigabytes, size_text
+from rocks.fleet.wire.facts import ACTIVE_STATES, GUEST_RUNS, is_active, is_active_domain
 from rocks.fleet.wire.requests import (
     SEED_SUFFIX,
     EndArrival,

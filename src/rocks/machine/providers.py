@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.dataclasses import dataclass
 from rocks.core.errors import HostError, RocksError, StateError
-from rocks.core.units import size_text
+from rocks.core.values import size_text
+from rocks.fleet.connection import FleetSettings
 from rocks.fleet.run_parallel import run_parallel
-from rocks.fleet.settings import FleetSettings
-from rocks.fleet.wire.placement import ShapeQuestion
+from rocks.fleet.wire.facts import ShapeQuestion
 from rocks.fleet.wire.requests import VfSpec, base_path
 from rocks.inventory.address_records import host_addresses
 from rocks.inventory.mac_pool import full_mac
@@ -22,12 +22,16 @@ from rocks.library.guest_images import (
     IMAGE_ATTRIBUTE,
     base_on,
     check_source_place,
+    check_space,
+    medium_name,
+    medium_on,
     needs_source,
     seed_path,
     source_disk,
     with_base,
+    with_checked_medium,
+    with_medium,
 )
-from rocks.library.guest_media import check_space, medium_name, medium_on, with_checked_medium, with_medium
 from rocks.machine.documents import connections_of
 from rocks.machine.placement import ShapeLeases, read_request
 from rocks.machine.spec import container_of
@@ -39,7 +43,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rocks.database.connection import Database
-    from rocks.fleet.settings import HostAddress
+    from rocks.fleet.connection import HostAddress
     from rocks.fleet.wire.facts import DiskFact, HostFacts
     from rocks.fleet.wire.requests import BaseImage
     from rocks.inventory.records import VirtualMachine
@@ -100,7 +104,7 @@ class Functions(Provider):
         """An attempt whose host has no free function fails alone."""
         if not any(_functions(attempt) for attempt in attempts):
             return
-        from rocks.network.sriov import records as table
+        from rocks.network.sriov import adapters as table
         from rocks.network.sriov.function_choice import plan_vfs
 
         claimants = {attempt.vm.name: _claimant(attempt) for attempt in attempts}

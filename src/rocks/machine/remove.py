@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from rocks.core.dataclasses import dataclass
 from rocks.core.errors import BusyError, HostError, RocksError
-from rocks.fleet.wire.consoles import CONSOLE_LOG_FOLDER, ForgetMachinesRequest
-from rocks.fleet.wire.disk_moves import moving_path
+from rocks.fleet.wire.live_moves import moving_path
+from rocks.fleet.wire.requests import CONSOLE_LOG_FOLDER, ForgetMachinesRequest
 from rocks.inventory.host_requests import ask_each
 from rocks.leases import lease as leases
 from rocks.leases.plan import SAVED, place_of

@@ -19,7 +19,7 @@ from rocks.machine import record as table
 from rocks.machine.documents import connections_of
 from rocks.machine.spec import container_of
 from rocks.network.guest_connections import Unconnected
-from rocks.network.route_records import default_gateways
+from rocks.network.routes import default_gateways
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -6,11 +6,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.callers import check_full_rights
 from rocks.core.errors import HostError, RocksError, StateError, UserError, without_errors
-from rocks.core.names import printable
-from rocks.core.near_names import did_you_mean
-from rocks.fleet.wire.disk_files import ImagesRequest
+from rocks.core.names import did_you_mean, printable
 from rocks.fleet.wire.facts import HostFacts
-from rocks.fleet.wire.requests import MakeSnapshot, RestoreSnapshot, SaveDomain
+from rocks.fleet.wire.requests import ImagesRequest, MakeSnapshot, RestoreSnapshot, SaveDomain
 from rocks.fleet.wire.snapshot_names import (
     FROZEN,
     MACHINE_OFF,
@@ -38,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from rocks.database.connection import Database
-    from rocks.fleet.wire.disk_files import ImageFact
+    from rocks.fleet.wire.requests import ImageFact
     from rocks.inventory.host_requests import Progress
     from rocks.inventory.records import Lease, VirtualMachine
     from rocks.machine import nas_snapshots

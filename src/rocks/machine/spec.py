@@ -8,12 +8,12 @@ from rocks.core.dataclasses import dataclass
 from rocks.core.errors import StateError, UserError
 from rocks.core.names import printable
 from rocks.core.values import HIGHEST_NUMBER, read_number
-from rocks.fleet.wire.domain_states import ACTIVE_STATES
+from rocks.fleet.wire.facts import ACTIVE_STATES
 from rocks.fleet.wire.requests import DiskSpec, LinkSpec, StartDomain
 from rocks.inventory.attributes.known import KNOWN
 from rocks.inventory.disks.places import medium_of, place_disk
 from rocks.inventory.limits import MAX_VM_CPUS
-from rocks.library.guest_media import boots_from_network, medium_name
+from rocks.library.guest_images import boots_from_network, medium_name
 from rocks.machine.plans import NOT_STARTED
 from rocks.network.filter_plan import FilterPlan, plan_filter, unfiltered_note
 from rocks.network.guest_connections import (

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rocks.core.dataclasses import dataclass
 from rocks.core.errors import CLASSES, Code, HostError, RocksError, StateError, ToolError
-from rocks.fleet.wire.domain_states import GUEST_RUNS, is_active
+from rocks.fleet.wire.facts import GUEST_RUNS, is_active
 from rocks.fleet.wire.requests import ResumeDomain
 from rocks.inventory.disks.places import with_image_remedy
 from rocks.inventory.host_requests import error_of, is_silent, may_be_off, open_fleet
@@ -36,7 +36,7 @@ from rocks.leases.plan import (
     saved_elsewhere,
     still_at_work,
 )
-from rocks.library.guest_media import with_medium_remedy
+from rocks.library.guest_images import with_medium_remedy
 from rocks.machine import record as table
 from rocks.machine.converge import Asked, Settler, ask_hosts
 from rocks.machine.disks import check_no_doubt

@@ -14,9 +14,9 @@ from rocks.core.errors import HostError, RocksError, StateError, UserError
 from rocks.core.names import printable
 from rocks.core.site_programs import site_program
 from rocks.fleet.agent_line import AnsweringError
-from rocks.fleet.settings import CannotAskError
-from rocks.fleet.wire.domain_states import GUEST_RUNS
+from rocks.fleet.connection import CannotAskError
 from rocks.fleet.wire.end_reports import MAX_NAMES
+from rocks.fleet.wire.facts import GUEST_RUNS
 from rocks.fleet.wire.requests import (
     ENDING_ACTIONS,
     SEED_SUFFIX,

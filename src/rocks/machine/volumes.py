@@ -263,7 +263,7 @@ def _running(database: Database, machines: Sequence[VirtualMachine]) -> dict[str
 
     A host that does not answer is ignored: its daemon takes no device away from a guest.
     """
-    from rocks.fleet.wire.domain_states import is_active
+    from rocks.fleet.wire.facts import is_active
     from rocks.inventory.host_requests import open_fleet
     from rocks.leases.lease import read_leases
     from rocks.leases.machine_requests import contact_hosts

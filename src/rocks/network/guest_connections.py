@@ -7,14 +7,14 @@ import re
 from typing import TYPE_CHECKING
 
 from rocks.core.dataclasses import dataclass
-from rocks.fleet.wire.network import ISOLATION_SYSCTLS
+from rocks.fleet.wire.requests import ISOLATION_SYSCTLS
 from rocks.inventory.mac_pool import mac_fault
 from rocks.network.network_rules import DEFAULT_MTU_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from rocks.fleet.wire.network import LinkSpec
+    from rocks.fleet.wire.requests import LinkSpec
     from rocks.inventory.records import Interface
 
 

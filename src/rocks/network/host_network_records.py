@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from rocks.inventory.loaded_host_records import load_hosts, load_interfaces
 from rocks.inventory.records import Host
-from rocks.network.route_records import routes_of_hosts
+from rocks.network.routes import routes_of_hosts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

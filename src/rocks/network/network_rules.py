@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from rocks.core.errors import UserError
+from rocks.core.errors import StateError, UserError
 from rocks.core.names import check_network_name, printable
 from rocks.core.values import read_number
+from rocks.network.interface_rules import Subnet, read_network
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from rocks.inventory.records import Network
+
 
 DEFAULT_MTU_BYTES = 1500
 MTU_LOWEST_BYTES = 576
@@ -26,7 +27,7 @@ _ZONE_LABEL = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
 
 def unknown_network(name: str, known: Iterable[str]) -> UserError:
     """The error about a network that is none of the known ones."""
-    from rocks.core.near_names import did_you_mean  # late: for an error
+    from rocks.core.names import did_you_mean  # late: for an error
 
     return UserError(
         f'unknown network "{printable(name)}"; {did_you_mean(name, known)}rocks list network shows all networks'
@@ -130,3 +131,50 @@ def attribute_address(name: str, text: str) -> str:
         raise UserError(
             f'the attribute {name} has "{printable(text)}", which is not an IPv4 address: rocks set attr {name} …'
         ) from None
+
+
+# Choose the next free addresses of a network. Pure.
+
+
+def next_addresses(
+    subnet: Subnet, used: Iterable[str], count: int = 1, increment: int = -1, base: str | None = None
+) -> list[str]:
+    """`count` unused addresses, found by steps of `increment` from `base`.
+
+    `base` is itself a candidate. Without it the search begins at the broadcast address, or with a positive
+    `increment` at the network address. Texts in `used` that are not addresses of the network are ignored. UserError
+    for a base outside the network; StateError when the network has too few free addresses in that direction.
+    """
+    network = read_network(subnet)
+    first, last = int(network.network_address), int(network.broadcast_address)
+    number = _start(subnet, network, increment, base)
+    taken = _numbers(used) | ({first, last} if network.prefixlen < 31 else set())
+    chosen: list[str] = []
+    while len(chosen) < count and first <= number <= last:
+        if number not in taken:
+            chosen.append(str(ipaddress.IPv4Address(number)))
+        number += increment
+    if len(chosen) < count:
+        raise StateError(
+            f'the network "{subnet.name}", {network}, has only {len(chosen)} of {count} free addresses left'
+            f"{f' from {base} on' if base else ''}; remove unused hosts or widen the network"
+        )
+    return chosen
+
+
+def _start(subnet: Subnet, network: ipaddress.IPv4Network, increment: int, base: str | None) -> int:
+    if base is None:
+        return int(network.broadcast_address if increment < 0 else network.network_address)
+    if ipaddress.IPv4Address(base) not in network:
+        raise UserError(f'The ip address {base} is not in the network "{subnet.name}", which is {network}')
+    return int(ipaddress.IPv4Address(base))
+
+
+def _numbers(texts: Iterable[str]) -> set[int]:
+    numbers = set()
+    for text in texts:
+        try:
+            numbers.add(int(ipaddress.IPv4Address(text)))
+        except ValueError:
+            pass  # not an IPv4 address, so it uses none of the network
+    return numbers

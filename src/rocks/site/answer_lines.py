@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from rocks.core.names import printable
-from rocks.core.near_names import nearest
+from rocks.core.names import nearest, printable
 
 if TYPE_CHECKING:
     from collections.abc import Collection

@@ -25,8 +25,8 @@ from rocks.database.backup import BACKUP_FOLDER, has_schema, unnamed_copy
 from rocks.database.versions import newest_version
 from rocks.inventory.attributes.records import global_attributes
 from rocks.inventory.host_records import find_local_host
-from rocks.network.interface_records import list_interfaces
-from rocks.network.network_records import load_networks
+from rocks.network.interfaces import list_interfaces
+from rocks.network.networks import load_networks
 from rocks.site.questions import PRIVATE, PUBLIC, PUBLIC_NAMES, QUESTIONS
 from rocks.trust.encrypted_file import CHUNK_BYTES, Encryption
 

@@ -18,10 +18,10 @@ from rocks.core import dry_run
 from rocks.core.clock import utc_now
 from rocks.core.errors import BusyError, HostError, RocksError, StateError, UserError
 from rocks.core.process import run
+from rocks.fleet.connection import FleetSettings, HostAddress
 from rocks.fleet.host_files import files_archive
 from rocks.fleet.openssh import arguments_on
 from rocks.fleet.run_parallel import run_parallel
-from rocks.fleet.settings import FleetSettings, HostAddress
 from rocks.install.boot.fact_records import boot_facts
 from rocks.inventory.address_records import host_addresses
 from rocks.inventory.host_records import local_host

@@ -7,17 +7,16 @@ from typing import TYPE_CHECKING
 
 from rocks.core.errors import StateError, UserError
 from rocks.core.files import open_plain
+from rocks.fleet.connection import FleetSettings
 from rocks.fleet.first_contact import ensure_own_key
-from rocks.fleet.settings import FleetSettings
 from rocks.inventory.attributes.changes import set_attribute
 from rocks.inventory.attributes.records import global_attributes
 from rocks.inventory.hosts import add_host
 from rocks.inventory.loaded_host_records import physical_hosts
 from rocks.inventory.new_host_parameters import HostParameters
 from rocks.machine import record as vm_changes
-from rocks.network import network_records as subnets
-from rocks.network.interface_records import list_interfaces
-from rocks.network.interfaces import InterfaceParameters, add_interface
+from rocks.network import networks as subnets
+from rocks.network.interfaces import InterfaceParameters, add_interface, list_interfaces
 from rocks.network.networks import add_network
 from rocks.site.questions import read_answers_text
 

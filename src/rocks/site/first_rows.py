@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from rocks.inventory.appliance_records import Appliance, load_appliances
+from rocks.inventory.appliances import Appliance, load_appliances
 from rocks.inventory.boot_records import list_boot_actions
 from rocks.inventory.host_records import names_like
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from rocks.core.errors import StateError
 from rocks.core.names import first_few
 from rocks.inventory import cluster_records as clusters
-from rocks.inventory import node_records as nodes
+from rocks.inventory import hosts as nodes
 from rocks.inventory.host_records import find_local_host
 from rocks.leases import lease as leases
 from rocks.leases.lease import check_not_moving

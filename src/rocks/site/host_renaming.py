@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from rocks.core.errors import StateError
 from rocks.core.names import check_new_host_name
-from rocks.inventory import node_records as nodes
+from rocks.inventory import hosts as nodes
+from rocks.inventory.host_records import lock_inventory, unlock_inventory
 from rocks.inventory.hosts import check_name_unused
-from rocks.inventory.inventory_lock import lock_inventory, unlock_inventory
 from rocks.inventory.loaded_host_records import which_are_vms
 from rocks.leases import lease as leases
 from rocks.leases.fences import check_names_are_not_held

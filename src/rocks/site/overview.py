@@ -33,7 +33,7 @@ from rocks.storage.client import asking, listing
 from rocks.storage.volumes.access import open_storage
 from rocks.storage.volumes.nodes import storage_nodes
 from rocks.storage.wire.names import NAS
-from rocks.trust.audit_records import count_entries
+from rocks.trust.audit import count_entries
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

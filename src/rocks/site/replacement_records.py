@@ -18,7 +18,7 @@ from rocks.database.migrate import bring_up_to_date, read_version
 from rocks.database.versions import newest_version
 from rocks.leases import lease as leases
 from rocks.leases.lease import count_restore
-from rocks.trust.audit_records import copy_entries
+from rocks.trust.audit import copy_entries
 
 if TYPE_CHECKING:
     from collections.abc import Callable

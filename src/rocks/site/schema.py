@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rocks.database.migrate import MigrationReport, bring_up_to_date
-from rocks.trust.audit_records import repair_log
+from rocks.trust.audit import repair_log
 
 if TYPE_CHECKING:
     from collections.abc import Callable

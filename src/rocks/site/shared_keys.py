@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import HostError, RocksError, StateError
+from rocks.fleet.connection import FleetSettings
 from rocks.fleet.first_contact import (
     accepts_own_key,
     ensure_own_key,
@@ -15,18 +16,17 @@ from rocks.fleet.first_contact import (
 )
 from rocks.fleet.known_hosts import read_known_hosts, record_host_keys, rename_hosts
 from rocks.fleet.run_parallel import run_parallel
-from rocks.fleet.settings import FleetSettings
 from rocks.install.installation.installations import KEYS_LOCK, LOCK_SECONDS
 from rocks.inventory.address_records import host_addresses
-from rocks.network.dns.name_records import load_site_names
+from rocks.network.dns.service import load_site_names
 from rocks.site.host_lists import known_hosts_lines, names_of_hosts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from rocks.database.connection import Database
+    from rocks.fleet.connection import HostAddress
     from rocks.fleet.known_hosts import HostKey
-    from rocks.fleet.settings import HostAddress
 
 DEADLINE_SECONDS = 30.0
 

@@ -11,8 +11,15 @@ from pathlib import Path
 from typing import Dict, NamedTuple
 
 from rocks.core.files import write_file
-from rocks.fleet.host.records import RecordKind, damaged, read_json_record, record_names, remove_record
-from rocks.fleet.host.state_folder import Place, ensure_folder
+from rocks.fleet.host.state_folder import (
+    Place,
+    RecordKind,
+    damaged,
+    ensure_folder,
+    read_json_record,
+    record_names,
+    remove_record,
+)
 
 _KIND = RecordKind(
     "the record of an image of a NAS",

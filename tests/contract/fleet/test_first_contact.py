@@ -10,7 +10,7 @@ from lab.namespace import Machine
 from lab.sshd import SshServer
 from rocks.core.errors import HostError
 from rocks.core.process import run_checked
-from rocks.fleet.connection import DownError
+from rocks.fleet.connection import DownError, FleetSettings, HostAddress
 from rocks.fleet.first_contact import (
     accepts_own_key,
     ensure_own_key,
@@ -19,7 +19,6 @@ from rocks.fleet.first_contact import (
     known_host_keys,
 )
 from rocks.fleet.known_hosts import parse_host_key, record_host_keys
-from rocks.fleet.settings import FleetSettings, HostAddress
 from tests.contract.outcomes import refused
 from tests.patience import patience
 

@@ -22,7 +22,7 @@ from rocks.fleet.agent_line import AnsweringError
 from rocks.fleet.first_contact import ensure_own_key
 from rocks.fleet.fleet import Fleet, FleetSettings, HostAddress
 from rocks.fleet.known_hosts import parse_host_key, record_host_keys
-from rocks.fleet.paramiko_library import paramiko
+from rocks.fleet.paramiko_connection import paramiko
 from rocks.fleet.wire.facts import ProbeFact, ProbeRequest
 from tests.contract.ssh_hosts import known_host, ssh_server
 from tests.patience import patience

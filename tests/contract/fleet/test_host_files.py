@@ -11,10 +11,9 @@ from lab.namespace import Machine
 from lab.sshd import SshServer
 from rocks.core.errors import BusyError, HostError
 from rocks.fleet import host_files
+from rocks.fleet.connection import FleetSettings, HostAddress
 from rocks.fleet.host_files import FileChange, read_files, replace_files
-from rocks.fleet.settings import FleetSettings, HostAddress
-from rocks.trust.account_rules import Accounts, chosen_accounts
-from rocks.trust.accounts import ACCOUNT_FILES, LOCKS, account_changes
+from rocks.trust.accounts import ACCOUNT_FILES, LOCKS, Accounts, account_changes, chosen_accounts
 from tests.contract.outcomes import refused
 from tests.contract.ssh_hosts import known_host
 

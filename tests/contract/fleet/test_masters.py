@@ -17,7 +17,7 @@ from rocks.core.errors import HostError
 from rocks.core.process import run_checked
 from rocks.fleet.first_contact import ensure_own_key
 from rocks.fleet.fleet import Fleet, FleetSettings, HostAddress
-from rocks.fleet.masters import Masters
+from rocks.fleet.openssh import Masters
 from rocks.fleet.wire.facts import ProbeFact, ProbeRequest
 from tests.contract.ssh_hosts import known_host, ssh_server
 from tests.patience import patience

@@ -14,11 +14,10 @@ from lab.namespace import Machine
 from lab.sshd import SshServer
 from rocks.core.clock import Deadline
 from rocks.core.errors import HostError, StateError
-from rocks.fleet.connection import Connection
+from rocks.fleet.connection import Connection, FleetSettings, HostAddress
 from rocks.fleet.known_hosts import parse_host_key, record_host_keys
 from rocks.fleet.local import LocalConnection
 from rocks.fleet.session import Session
-from rocks.fleet.settings import FleetSettings, HostAddress
 from rocks.fleet.wire.envelope import agent_archive_name
 from rocks.fleet.wire.facts import ProbeRequest
 from tests.contract.outcomes import refused

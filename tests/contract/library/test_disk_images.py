@@ -10,11 +10,10 @@ import pytest
 
 from rocks.core.errors import HostError, RocksError, StateError
 from rocks.core.image_blocks import content_of
-from rocks.fleet.settings import FleetSettings, HostAddress
+from rocks.fleet.connection import FleetSettings, HostAddress
 from rocks.library import streams as image_streams
-from rocks.library.received import store_received
 from rocks.library.records import LibraryImage, image_file, read_images
-from rocks.library.streams import StoredDisk, receive_disk
+from rocks.library.streams import StoredDisk, receive_disk, store_received
 from tests.contract.attacked_host import MINE, THEIRS
 from tests.contract.machine.disk_agents import SOURCES, mark, write_agent
 from tests.contract.outcomes import refused

@@ -12,7 +12,7 @@ AGENT = """#!/bin/sh
 import os, sys
 sys.path.insert(0, {sources!r})
 import rocks.machine.host.host, rocks.agent.main
-from rocks.machine.host.libvirt.fake import FakeDomains
+from tests.fakes.libvirt import FakeDomains
 from pathlib import Path
 rocks.machine.host.host._libvirt = FakeDomains
 rocks.agent.main.state_folder = lambda: Path({state!r})

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from rocks.core.errors import RocksError, StateError
-from rocks.fleet.wire.disk_files import Erase, GiveImageRequest, ImagesRequest, RemoveImageRequest
-from rocks.fleet.wire.requests import ResumeDomain
+from rocks.fleet.wire.requests import Erase, GiveImageRequest, ImagesRequest, RemoveImageRequest, ResumeDomain
 from rocks.machine.host import files
 from rocks.machine.host.libvirt.device_xml import changed_lease
 from rocks.machine.host.libvirt.domain_xml import DiskIdentity

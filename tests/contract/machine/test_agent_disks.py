@@ -13,8 +13,7 @@ from pathlib import Path
 import pytest
 
 from rocks.core.errors import StateError
-from rocks.fleet.wire.disk_files import ImagesRequest, RemoveImageRequest
-from rocks.fleet.wire.requests import DiskSpec, ResumeDomain
+from rocks.fleet.wire.requests import DiskSpec, ImagesRequest, RemoveImageRequest, ResumeDomain
 from rocks.machine.host import files
 from rocks.machine.host.files import ATTRIBUTE, QemuOwner
 from tests.contract.agents import ask

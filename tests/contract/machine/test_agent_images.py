@@ -13,7 +13,7 @@ from lab.namespace import Machine
 from lab.sshd import SshServer
 from rocks.core.errors import HostError
 from rocks.core.image_blocks import content_of, send_content
-from rocks.fleet.settings import FleetSettings, HostAddress
+from rocks.fleet.connection import FleetSettings, HostAddress
 from rocks.fleet.wire.requests import (
     BaseImage,
     DiskSpec,
@@ -26,13 +26,13 @@ from rocks.fleet.wire.requests import (
 from rocks.library.streams import send_image
 from rocks.machine.host.files import ATTRIBUTE
 from rocks.machine.host.host import Host
-from rocks.machine.host.libvirt.fake import FakeDomains
-from rocks.network.host.fake import FakeLinks
-from rocks.network.host.packet_filter.fake import FakeFilters
 from tests.contract.agents import ask, leased_xml
 from tests.contract.attacked_host import MINE, THEIRS
 from tests.contract.outcomes import refused
 from tests.contract.ssh_hosts import known_host
+from tests.fakes.libvirt import FakeDomains
+from tests.fakes.links import FakeLinks
+from tests.fakes.packet_filters import FakeFilters
 from tests.waiting import wait_until
 
 pytestmark = [

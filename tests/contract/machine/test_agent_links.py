@@ -6,16 +6,19 @@ import pytest
 
 from rocks.fleet.host.change import Change
 from rocks.fleet.wire.facts import FactsRequest, Fence
-from rocks.fleet.wire.network import DropCount, LinkPlan, NetworkRequest, SyncLinksRequest
 from rocks.fleet.wire.requests import (
     ChangeDomain,
     DiskSpec,
+    DropCount,
+    LinkPlan,
     LinkSpec,
+    NetworkRequest,
     OperationOutcome,
     PauseDomain,
     ResumeDomain,
     StartDomain,
     StopDomain,
+    SyncLinksRequest,
 )
 from rocks.machine.host import change, guest_network
 from rocks.machine.host.disks import ensure_disk

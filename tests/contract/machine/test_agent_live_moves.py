@@ -8,7 +8,6 @@ import pytest
 from rocks.core.clock import Deadline
 from rocks.core.errors import HostError, IncoherentError, StateError
 from rocks.fleet.wire.live_moves import DiskSize, Leave
-from rocks.fleet.wire.network import SyncLinksRequest
 from rocks.fleet.wire.requests import (
     EndArrival,
     EndDeparture,
@@ -16,6 +15,7 @@ from rocks.fleet.wire.requests import (
     OperationOutcome,
     ResumeDomain,
     StopDomain,
+    SyncLinksRequest,
 )
 from rocks.machine.host import disks as arriving_images
 from rocks.machine.host import live_move as live_moves

@@ -9,16 +9,21 @@ from rocks.core.errors import StateError
 from rocks.fleet.host.change import Change
 from rocks.fleet.host.state_folder import Place
 from rocks.fleet.wire.errors import AgentError
-from rocks.fleet.wire.infiniband import InfinibandRequest, PartitionSpec
-from rocks.fleet.wire.requests import OperationOutcome, StartDomain, StopDomain
+from rocks.fleet.wire.requests import (
+    InfinibandRequest,
+    OperationOutcome,
+    PartitionSpec,
+    StartDomain,
+    StopDomain,
+)
 from rocks.machine.host.guest_partitions import restore_partition
 from rocks.machine.host.host import Host
-from rocks.network.infiniband.host.fake import FakePkeys
 from rocks.network.infiniband.host.pkey_rules import InfinibandVf
 from rocks.network.infiniband.host.pkeys import Pkeys
 from tests.contract.agents import Agent, leased_xml
 from tests.contract.network.infiniband.adapter_tree import AdapterTree
 from tests.contract.outcomes import refused
+from tests.fakes.infiniband import FakePkeys
 
 FIRST, SECOND = "0000:03:00.1", "0000:03:00.2"
 RED = PartitionSpec(2, "full", "02000000000000a0", "02000000000000a4")

@@ -11,9 +11,10 @@ import pytest
 from rocks.core.errors import StateError
 from rocks.fleet.host.state_folder import locked
 from rocks.fleet.wire.facts import AdapterSpec, AdaptersRequest, FactsRequest, Fence, VfFact
-from rocks.fleet.wire.network import InterfaceFact, NetworkRequest
 from rocks.fleet.wire.requests import (
     DiskSpec,
+    InterfaceFact,
+    NetworkRequest,
     OperationOutcome,
     StartDomain,
     StopDomain,
@@ -21,12 +22,12 @@ from rocks.fleet.wire.requests import (
 )
 from rocks.machine.host.guest_network import restore_vfs
 from rocks.machine.host.libvirt.domain_xml import parse_domain, vf_addresses
-from rocks.network.host.packet_filter.fake import FakeFilters
 from rocks.network.sriov.host import guests as guest_vfs
 from rocks.network.sriov.host import guests as vf_records
 from rocks.network.sriov.host.rules import NO_MAC
 from tests.contract.agents import Agent, leased_xml
 from tests.contract.outcomes import refused
+from tests.fakes.packet_filters import FakeFilters
 
 MAC, OTHER_MAC = "52:54:00:aa:00:01", "52:54:00:aa:00:02"
 FIRST, SECOND = VfSpec("trunk", 2, 0, MAC, 100), VfSpec("trunk", 2, 1, OTHER_MAC, 200)

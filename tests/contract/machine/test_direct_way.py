@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from rocks.fleet.settings import HostAddress
+from rocks.fleet.connection import HostAddress
 from rocks.fleet.wire.live_moves import DIRECT_PORTS, Arrival, DirectWay
 from rocks.machine.host import live_move as ends
 from rocks.machine.live_move import direct_way

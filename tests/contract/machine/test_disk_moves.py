@@ -11,8 +11,8 @@ import pytest
 
 from rocks.core.errors import HostError
 from rocks.core.image_blocks import content_of
-from rocks.fleet.settings import FleetSettings, HostAddress
-from rocks.fleet.wire.disk_moves import moving_path
+from rocks.fleet.connection import FleetSettings, HostAddress
+from rocks.fleet.wire.live_moves import moving_path
 from rocks.machine.host.files import ImageOwners
 from rocks.machine.move import MovingDisk, move_disk
 from tests.contract.attacked_host import MINE, THEIRS

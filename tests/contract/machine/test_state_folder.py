@@ -11,14 +11,23 @@ from rocks.agent.calls import reply_to
 from rocks.core.errors import RocksError
 from rocks.core.process import run_checked
 from rocks.fleet.host.state_folder import Place
-from rocks.fleet.wire.disk_files import ImagesRequest
 from rocks.fleet.wire.envelope import read_reply, write_request
 from rocks.fleet.wire.errors import as_exception
 from rocks.fleet.wire.facts import FactsRequest, Fence, LeaseEnd, ProbeRequest
-from rocks.fleet.wire.infiniband import InfinibandRequest, PartitionSpec
-from rocks.fleet.wire.network import LinkPlan, SyncLinksRequest
 from rocks.fleet.wire.request import Request
-from rocks.fleet.wire.requests import DiskSpec, LinkSpec, PerformRequest, StartDomain, StopDomain, VfSpec
+from rocks.fleet.wire.requests import (
+    DiskSpec,
+    ImagesRequest,
+    InfinibandRequest,
+    LinkPlan,
+    LinkSpec,
+    PartitionSpec,
+    PerformRequest,
+    StartDomain,
+    StopDomain,
+    SyncLinksRequest,
+    VfSpec,
+)
 from rocks.machine.host.files import ImageOwners
 from rocks.machine.host.guest_network import restore_links
 from rocks.machine.host.hook import note_end

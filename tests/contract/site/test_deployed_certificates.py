@@ -8,8 +8,8 @@ import pytest
 from lab.namespace import Machine
 from lab.sshd import SshServer
 from rocks.core.errors import HostError
+from rocks.fleet.connection import FleetSettings, HostAddress
 from rocks.fleet.known_hosts import parse_host_key, record_host_keys
-from rocks.fleet.settings import FleetSettings, HostAddress
 from rocks.site.certificates import deploy
 
 FIRST = {"node.pem": b"secret 1\n", "ca.crt": b"authority\n", "revoked.pem": b"list\n"}

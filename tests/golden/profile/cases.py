@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from rocks.install.host_profiles import HostOfSite
 from rocks.install.profile_values import ServedDistribution
-from rocks.inventory.appliance_records import Appliance
+from rocks.inventory.appliances import Appliance
 from rocks.inventory.records import Host, Network
 from rocks.network.firewall.nft import FirewallHost, firewall_file
 from rocks.network.firewall.rules import FirewallRule

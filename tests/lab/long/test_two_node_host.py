@@ -24,7 +24,7 @@ from lab.machines.roster import STORAGE_DEVICE, Description, Role
 from lab.machines.site import AGENT
 from rocks.core.errors import HostError
 from rocks.core.process import run, run_checked
-from rocks.core.units import KIB_PER_MB
+from rocks.core.values import KIB_PER_MB
 from tests.lab.function_guest import put_function_guest
 
 SUBJECTS = (

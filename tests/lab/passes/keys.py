@@ -61,14 +61,10 @@ def subjects_of(path: Path) -> tuple[str, ...] | None:
 
 
 def files_of_subject(subject: str) -> list[Path]:
-    """The files that match a path or pattern, with all files below matching folders; no bytecode, and no fakes."""
+    """The files that match a path or pattern, with all files below matching folders; no bytecode."""
     places = list(CHECKOUT.glob(subject))
     found = [path for place in places for path in (place.rglob("*") if place.is_dir() else [place])]
-    return [path for path in found if path.is_file() and not any(map(_is_left_out, path.parts))]
-
-
-def _is_left_out(part: str) -> bool:
-    return part == "__pycache__" or part.startswith("fake")
+    return [path for path in found if path.is_file() and "__pycache__" not in path.parts]
 
 
 def _subject_files(path: Path) -> Iterator[Path]:

@@ -15,7 +15,7 @@ import pytest
 from rocks.cli.main import main
 from rocks.database.connection import Database
 from rocks.database.settings import Settings
-from rocks.fleet.settings import FleetSettings
+from rocks.fleet.connection import FleetSettings
 from rocks.inventory import host_requests
 from rocks.inventory.attributes.records import replace_attribute
 from rocks.storage.broker import broker as message_broker

@@ -1,7 +1,7 @@
 """Addresses of hosts, from the real tables."""
 
 from rocks.database.connection import Database
-from rocks.fleet.settings import HostAddress
+from rocks.fleet.connection import HostAddress
 from rocks.inventory.address_records import host_addresses
 
 

@@ -8,7 +8,7 @@ import pytest
 from rocks.database.connection import Database
 from rocks.leases import after_restore
 from rocks.leases import lease as leases
-from rocks.network.infiniband import partition_records
+from rocks.network.infiniband import partitions
 from tests.unit.leases.interleavings import programs
 
 NAME = programs.NAME
@@ -121,7 +121,7 @@ def test_a_machine_that_is_found_keeps_its_parts_under_its_spelling(database: Da
 def give_parts(database: Database) -> None:
     """A core, and a key of InfiniBand."""
     database.execute("INSERT INTO vm_core_leases (Host, Cpu, Name, Token) VALUES ('a', 7, %s, 1)", [NAME])
-    partition_records.record_uses(database, {NAME: 0x8001})
+    partitions.record_uses(database, {NAME: 0x8001})
 
 
 def test_fences(ask: Ask) -> None:

@@ -18,9 +18,9 @@ from lab import sshd
 from lab.namespace import Machine, Network
 from rocks.core.errors import RocksError
 from rocks.core.process import run_checked, start_with_pipes
+from rocks.fleet.connection import FleetSettings, HostAddress
 from rocks.fleet.first_contact import ensure_own_key
 from rocks.fleet.known_hosts import parse_host_key, record_host_keys
-from rocks.fleet.settings import FleetSettings, HostAddress
 from rocks.network.firewall import changes as firewalls
 from rocks.network.firewall import deployment as on_host
 from rocks.network.firewall.nft import UNIT_TEXT
@@ -227,7 +227,7 @@ def test_a_killed_command_leaves_the_earlier_rules(synced: Site, target: Target)
     # by itself: a signal from outside may come when the confirmation is on its way
     script = (
         "import os, signal, sys; from rocks.network.firewall import deployment;"
-        "from rocks.fleet.settings import *;"
+        "from rocks.fleet.connection import *;"
         "deployment._check = lambda host, applied: os.kill(os.getpid(), signal.SIGKILL);"
         "deployment.load_rules(HostAddress(*eval(sys.argv[1])), FleetSettings(*eval(sys.argv[2])), sys.argv[3], '', 4)"
     )

@@ -12,8 +12,7 @@ from rocks.core.process import run
 from rocks.database.connection import Database
 from rocks.fleet.fleet import Fleet
 from rocks.fleet.wire.errors import AgentError
-from rocks.fleet.wire.facts import DiskFact, DomainFact, DomainState, HostFacts
-from rocks.fleet.wire.placement import ShapeQuestion
+from rocks.fleet.wire.facts import DiskFact, DomainFact, DomainState, HostFacts, ShapeQuestion
 from rocks.fleet.wire.requests import DiskSpec, OperationOutcome, StartDomain
 from rocks.leases import lease as leases
 from rocks.leases import machine_requests

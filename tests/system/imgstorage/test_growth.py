@@ -6,7 +6,7 @@ The hosts of these tests are played, as in `test_storage_vms`; the daemons are r
 import pytest
 
 from rocks.core.errors import HostError
-from rocks.core.units import BYTES_PER_GIB, BYTES_PER_SECTOR
+from rocks.core.values import BYTES_PER_GIB, BYTES_PER_SECTOR
 from rocks.machine import record as vm_changes
 from rocks.storage.device_mapper.tables import Linear
 from rocks.storage.volumes import volumes as nas_growth

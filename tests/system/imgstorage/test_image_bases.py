@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from rocks.core.units import BYTES_PER_GIB
+from rocks.core.values import BYTES_PER_GIB
 from rocks.fleet.wire.requests import StartDomain
 from rocks.machine import converge
 from rocks.storage import limits

@@ -11,7 +11,7 @@ import pytest
 from rocks.cluster import clone as cluster_clones
 from rocks.core.errors import HostError
 from rocks.database.connection import Database
-from rocks.inventory.inventory_lock import LOCK as INVENTORY
+from rocks.inventory.host_records import LOCK as INVENTORY
 from rocks.storage.wire import requests as wire
 from tests.system.imgstorage.image_site import NAS
 from tests.system.imgstorage.storage_site import HOST, START, Storage, owner

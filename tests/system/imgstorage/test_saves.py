@@ -23,9 +23,9 @@ from rocks.machine import start as vm_start
 from rocks.machine.host import saves
 from rocks.machine.host.hook import note_end
 from rocks.machine.host.host import Host
-from rocks.network.host.fake import FakeLinks
-from rocks.network.host.packet_filter.fake import FakeFilters
 from rocks.storage.host import guests as releases
+from tests.fakes.links import FakeLinks
+from tests.fakes.packet_filters import FakeFilters
 from tests.system.imgstorage.image_site import NAS, HostMachine
 from tests.system.imgstorage.storage_site import END, HOST, REMOVE, START, STOP, PlayedHosts, Storage, owner
 

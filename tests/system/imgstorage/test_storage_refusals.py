@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rocks.core.units import BYTES_PER_GIB
+from rocks.core.values import BYTES_PER_GIB
 from rocks.storage.broker import broker as message_broker
 from rocks.storage.broker.broker import BrokerSettings
 from rocks.storage.client import asking, importing

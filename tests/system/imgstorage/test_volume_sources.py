@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rocks.core.units import BYTES_PER_GIB
+from rocks.core.values import BYTES_PER_GIB
 from rocks.database.connection import Database
 from rocks.storage.volumes import move_records
 from tests.system.imgstorage.image_site import NAS

@@ -21,10 +21,10 @@ from rocks.machine.host import images
 from rocks.machine.host import move as disk_moves
 from rocks.machine.host.disks import receive_base
 from rocks.machine.host.host import Host
-from rocks.machine.host.libvirt.fake import FakeDomains
-from rocks.network.host.fake import FakeLinks
-from rocks.network.host.packet_filter.fake import FakeFilters
-from rocks.network.sriov.host.fake import FakeVfs
+from tests.fakes.libvirt import FakeDomains
+from tests.fakes.links import FakeLinks
+from tests.fakes.packet_filters import FakeFilters
+from tests.fakes.virtual_functions import FakeVfs
 
 
 class DiedError(BaseException):

@@ -8,9 +8,9 @@ from typing import Any
 
 from rocks.cli import main
 from rocks.database.connection import Database
+from rocks.fleet.connection import FleetSettings, HostAddress
 from rocks.fleet.fleet import Fleet
-from rocks.fleet.settings import FleetSettings, HostAddress
-from rocks.inventory import inventory_lock
+from rocks.inventory import host_records
 from rocks.library import streams as image_streams
 from rocks.machine import move as disk_moves
 from tests.system.commands.conftest import Ended, Site
@@ -203,7 +203,7 @@ class MachineSite:
         """No host is waited for while the site's names are locked: other commands wait for some seconds only."""
         for database in self._open:
             locks = database._locks
-            assert locks._offset(inventory_lock.LOCK) not in locks._held
+            assert locks._offset(host_records.LOCK) not in locks._held
 
     def _opened(self, database: Database) -> Database:
         self._open.append(database)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from rocks.fleet.wire.placement import NodeFact, ShapeFact
+from rocks.fleet.wire.facts import NodeFact, ShapeFact
 from rocks.machine import cpu_models
 from rocks.machine.host import facts
 from rocks.machine.host.facts import read_machine

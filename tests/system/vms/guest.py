@@ -7,7 +7,7 @@ import pytest
 
 from lab.guest import image
 from rocks.core.process import start_with_pipes
-from rocks.fleet.wire.consoles import console_log
+from rocks.fleet.wire.requests import console_log
 from tests.system.vms.site import CHECKOUT, IMAGES, ThreeMachines
 from tests.waiting import wait_until
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import libvirt  # noqa: TID251 - past the system
 
 from lab.processes import command_name
-from rocks.fleet.wire.consoles import console_log
+from rocks.fleet.wire.requests import console_log
 from tests.system.vms.guest import Guest
 from tests.system.vms.site import HOSTS, IMAGES, ThreeMachines
 from tests.waiting import wait_until

@@ -21,8 +21,8 @@ from lab import agent_archive, database, libvirtd, links, sshd
 from lab.namespace import Machine
 from rocks.core.errors import ToolError
 from rocks.core.process import Finished, run, run_checked, start_with_pipes
+from rocks.fleet.connection import FleetSettings
 from rocks.fleet.known_hosts import parse_host_key
-from rocks.fleet.settings import FleetSettings
 from tests.patience import patience
 from tests.system.vms.fork_server import exit_status, request
 from tests.waiting import wait_until

@@ -12,7 +12,7 @@ from lab.libvirtd import QEMU_OWNER
 from lab.listening import Listening, listening_sockets
 from lab.namespace import Machine
 from rocks.core.process import Finished
-from rocks.fleet.wire.consoles import nvram_file
+from rocks.fleet.wire.requests import nvram_file
 from tests.system.vms.site import ThreeMachines, as_user
 from tests.waiting import wait_until
 

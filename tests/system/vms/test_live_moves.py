@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from rocks.fleet.wire.disk_moves import moving_path
+from rocks.fleet.wire.live_moves import moving_path
 from rocks.machine.host import files
 from tests.system.vms.live_moves import (
     DRAIN,

@@ -2,7 +2,7 @@
 
 import shutil
 
-from rocks.fleet.wire.consoles import console_log
+from rocks.fleet.wire.requests import console_log
 from rocks.storage.mapped_volumes import MappedImage, write_mapped
 from tests.system.vms.site import IMAGES, ThreeMachines
 

@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from rocks.fleet.wire.placement import ShapeQuestion
+from rocks.fleet.wire.facts import ShapeQuestion
 from rocks.machine.host.facts import read_shape
 from rocks.machine.placement import read_cpu_set, write_cpu_set
 from tests.system.vms.site import ThreeMachines

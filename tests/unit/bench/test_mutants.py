@@ -66,11 +66,14 @@ def test_the_tests_of_a_line(tmp_path: Path) -> None:
     lines = coverage.CoverageData(str(tmp_path / "lines"))
     for context, line in (("t.py::a[x (y)]", 3), ("t.py::b (call)", 3), ("t.py::c", 4), ("t.py::failed", 3)):
         lines.set_context(context)
-        lines.add_lines({str(tmp_path / "copy/src/rocks/core/units.py"): [line]})
+        lines.add_lines({str(tmp_path / "copy/src/rocks/core/values.py"): [line]})
     seconds = {"t.py::a[x (y)]": 1.0, "t.py::b": 2.0, "t.py::c": 3.0, STORAGE: 4.0}
     covered = Covered(lines, tmp_path, seconds)
-    assert covered.tests_of("src/rocks/core/units.py", range(2, 4)) == {"t.py::a[x (y)]": 1.0, "t.py::b": 2.0}
-    constant = covered.tests_of("src/rocks/core/units.py", range(9, 10), is_imported=True)
+    assert covered.tests_of("src/rocks/core/values.py", range(2, 4)) == {
+        "t.py::a[x (y)]": 1.0,
+        "t.py::b": 2.0,
+    }
+    constant = covered.tests_of("src/rocks/core/values.py", range(9, 10), is_imported=True)
     assert constant == {"t.py::a[x (y)]": 1.0, "t.py::b": 2.0, "t.py::c": 3.0}
     assert covered.tests_of("src/rocks/storage/image/table/moves.py", range(2, 4), True) == {STORAGE: 4.0}
     assert covered.tests_of("src/rocks/other.py", range(2, 4)) == {}

@@ -8,7 +8,7 @@ import pytest
 
 from rocks.cluster import reinstall
 from rocks.core.errors import StateError
-from rocks.core.units import BYTES_PER_GIB
+from rocks.core.values import BYTES_PER_GIB
 from rocks.inventory.records import Lease, VirtualMachine
 from rocks.library.guest_images import Source
 from rocks.storage.volumes.places import DiskLocation

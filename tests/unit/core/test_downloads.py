@@ -171,7 +171,6 @@ def test_a_redirection_from_https_to_http_is_refused():
 
 CLIENTS = {
     "rocks/core/downloads.py": "for rocks, nucleus and pragma; never from https to http",
-    "rocks/core/bounded_http.py": "its handlers",
     "rocks/machine/host/end_reports.py": "from a port of root's; follows no redirection",
     "comet/client/connection.py": "comet knows nothing of rocks; follows no redirection",
 }

@@ -3,7 +3,7 @@
 import pytest
 
 from rocks.core.errors import UserError
-from rocks.core.units import gigabytes, in_unit, size_text
+from rocks.core.values import gigabytes, in_unit, size_text
 
 
 @pytest.mark.parametrize(

@@ -29,9 +29,9 @@ from rocks.commands._framework.tree import OUR_TREE, all_commands, load_package
 from rocks.core.errors import BugError, UserError
 from rocks.database.connection import Database
 from rocks.database.settings import Settings
-from rocks.fleet.wire.consoles import MAX_LINES
+from rocks.fleet.wire.requests import MAX_LINES
 from rocks.install.boot.discovery import LAST_RANK
-from rocks.inventory.host_commands import LONGEST_SECONDS
+from rocks.inventory.host_requests import LONGEST_SECONDS
 from rocks.inventory.limits import DEFAULT_VM_CPUS, MAX_VM_CPUS
 from rocks.machine.limits import (
     DEFAULT_DISK_GB,

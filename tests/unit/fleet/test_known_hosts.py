@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from rocks.core.errors import UserError
+from rocks.fleet.connection import FleetSettings, HostAddress
 from rocks.fleet.known_hosts import parse_host_key, read_known_hosts, record_host_keys, rename_hosts
 from rocks.fleet.openssh import arguments_on, ssh_arguments, ssh_arguments_of_operator
-from rocks.fleet.settings import FleetSettings, HostAddress
 
 LINE = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIFcFkTgNrFbZsKNbVL8QJTKR2qnl3tTcyrOa4YDCYnlz"
 KEY = parse_host_key(LINE)

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from rocks.core.errors import RocksError
+from rocks.fleet.connection import CannotAskError, FleetSettings, HostAddress
 from rocks.fleet.fleet import Fleet
 from rocks.fleet.paramiko_connection import load_private_key, start_transport
-from rocks.fleet.settings import CannotAskError, FleetSettings, HostAddress
 from rocks.inventory.host_requests import is_silent
 
 

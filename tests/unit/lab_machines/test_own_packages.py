@@ -25,7 +25,7 @@ def test_every_role_has_its_packages_with_those_they_depend_on() -> None:
             assert ours <= set(names[:at]), name
 
 
-def test_modules_are_those_of_the_package_without_fakes() -> None:
+def test_modules_are_those_of_the_package() -> None:
     """With byte code beside each, owned by root."""
     with tarfile.open(fileobj=io.BytesIO(modules_archive())) as archive:
         entries = archive.getmembers()
@@ -33,7 +33,7 @@ def test_modules_are_those_of_the_package_without_fakes() -> None:
     assert {str(path) for path in module_files()} == {name for name in names if name.endswith(".py")}
     assert "rocks/storage/nas/__main__.py" in names
     assert any(name.startswith("rocks/agent/__pycache__/main.") for name in names)
-    assert not [name for name in names if "/fake" in name or name.startswith("rocks/commands")]
+    assert not [name for name in names if name.startswith("rocks/commands")]
     assert {entry.uid for entry in entries} == {0}
 
 
@@ -48,7 +48,6 @@ def test_key_of_the_modules_follows_their_content(tmp_path: Path, monkeypatch: p
     (tmp_path / "rocks/core/errors.py").write_text("one", encoding="ascii")
     first = modules_key()
     (tmp_path / "rocks/cli.py").write_text("a command", encoding="ascii")
-    (tmp_path / "rocks/fleet/wire/fake_bus.py").write_text("of tests", encoding="ascii")
     assert modules_key() == first
     (tmp_path / "rocks/core/errors.py").write_text("two", encoding="ascii")
     changed = modules_key()

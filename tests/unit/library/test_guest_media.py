@@ -6,11 +6,12 @@ from rocks.core.errors import StateError, UserError
 from rocks.fleet.wire.facts import DiskFact
 from rocks.fleet.wire.requests import BaseImage, DiskSpec, base_path
 from rocks.inventory.disks.places import medium_of
-from rocks.library.guest_images import Source, is_copy
-from rocks.library.guest_media import (
+from rocks.library.guest_images import (
+    Source,
     boots_cd_last,
     check_medium_name,
     check_space,
+    is_copy,
     medium_on,
     with_checked_medium,
     with_medium,

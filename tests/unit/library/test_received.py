@@ -8,8 +8,8 @@ import pytest
 
 from rocks.core.errors import HostError
 from rocks.core.image_blocks import Content, content_of
-from rocks.library.received import store_received
 from rocks.library.records import image_file, read_images
+from rocks.library.streams import store_received
 
 
 def receive(descriptor: int, watch: Callable[[int], None]) -> Content:

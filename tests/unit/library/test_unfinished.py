@@ -17,11 +17,16 @@ import pytest
 from rocks.core.errors import BusyError, HostError, UserError
 from rocks.core.image_blocks import BLOCK_BYTES
 from rocks.core.process import run_checked
-from rocks.library import unfinished
-from rocks.library.imports import ImportRequest, import_image
+from rocks.library import imports
+from rocks.library.imports import (
+    ImportRequest,
+    find_leftovers,
+    import_image,
+    remove_leftover,
+    unfinished_import,
+)
 from rocks.library.records import LibraryImage, image_file, read_images
 from rocks.library.sources import Sources
-from rocks.library.unfinished import find_leftovers, remove_leftover, unfinished_import
 
 SOURCES = Path(__file__).resolve().parents[3] / "src"
 BLOCKS = 40
@@ -34,7 +39,7 @@ class PowerFailure(BaseException):  # noqa: N818 - no error of the program
 @pytest.fixture(autouse=True)
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
     """The journal is written after each block."""
-    monkeypatch.setattr(unfinished, "_RECORD_EVERY_BYTES", 1)
+    monkeypatch.setattr(imports, "_RECORD_EVERY_BYTES", 1)
 
 
 @pytest.fixture

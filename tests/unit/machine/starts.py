@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from rocks.core.units import BYTES_PER_GB
+from rocks.core.values import BYTES_PER_GB
 from rocks.fleet.wire.facts import DiskFact, DomainFact, HostFacts
 from rocks.fleet.wire.requests import StartDomain
 from rocks.inventory.records import VirtualMachine

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from rocks.fleet.settings import HostAddress
+from rocks.fleet.connection import HostAddress
 from rocks.machine import consoles
 from rocks.machine.consoles import _describe_place, find_viewer, plain_line
 

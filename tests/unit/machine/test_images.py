@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from rocks.fleet.wire.disk_files import UNREADABLE, ImageChange, ImageFact
+from rocks.fleet.wire.requests import UNREADABLE, ImageChange, ImageFact
 from rocks.machine import images as host_images
 from tests.unit.machines import machine
 

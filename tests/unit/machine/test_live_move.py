@@ -13,8 +13,8 @@ import pytest
 
 from rocks.core.clock import Deadline
 from rocks.core.errors import HostError, RocksError, StateError
+from rocks.fleet.connection import FleetSettings, HostAddress
 from rocks.fleet.local import PipeStream
-from rocks.fleet.settings import FleetSettings, HostAddress
 from rocks.fleet.wire.live_moves import (
     PROGRESS,
     REFUSED_STATUS,

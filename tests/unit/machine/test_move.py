@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from rocks.core.errors import HostError, StateError
-from rocks.fleet.wire.disk_files import ImageFact
-from rocks.fleet.wire.disk_moves import moving_path
+from rocks.fleet.wire.live_moves import moving_path
+from rocks.fleet.wire.requests import ImageFact
 from rocks.inventory.records import Lease
 from rocks.machine.move import (
     FileMove,

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rocks.core.errors import StateError
-from rocks.fleet.wire.placement import NodeFact, PagesFact, PciFact, ShapeFact
+from rocks.fleet.wire.facts import NodeFact, PagesFact, PciFact, ShapeFact
 from rocks.machine.placement import (
     Cell,
     CoreRow,

@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 
 from rocks.core.errors import BusyError, RocksError, StateError
-from rocks.core.units import BYTES_PER_GB
-from rocks.fleet.wire.domain_states import ACTIVE_STATES, is_active
-from rocks.fleet.wire.facts import DiskFact, DomainFact
+from rocks.core.values import BYTES_PER_GB
+from rocks.fleet.wire.facts import ACTIVE_STATES, DiskFact, DomainFact, is_active
 from rocks.fleet.wire.requests import (
     DiskSpec,
     EndArrival,

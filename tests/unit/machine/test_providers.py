@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from rocks.core.errors import HostError
-from rocks.fleet.wire.placement import ShapeQuestion
+from rocks.fleet.wire.facts import ShapeQuestion
 from rocks.machine import placement_records as table
 from rocks.machine import providers
 from rocks.machine.placement import ShapeLeases, ShapeRequest

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rocks.core.process import run_checked
-from rocks.fleet.wire.network import LinkSpec
+from rocks.fleet.wire.requests import LinkSpec
 from rocks.inventory.records import Interface
 from rocks.network.guest_connections import (
     LONGEST_DEVICE_NAME,

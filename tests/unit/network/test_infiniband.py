@@ -6,9 +6,9 @@ import pytest
 
 from rocks.core.check_lines import OK, WRONG, SiteCheck
 from rocks.core.errors import StateError, UserError
-from rocks.fleet.wire.infiniband import InfinibandFacts, PortFact, VfFact
-from rocks.network.infiniband.adapter_comparison import UNKNOWN, check_host, ports_of_facts
-from rocks.network.infiniband.partition_rules import (
+from rocks.fleet.wire.requests import InfinibandFacts, PortFact, VfFact
+from rocks.network.infiniband.partitions import generated_section, with_section
+from rocks.network.infiniband.pkeys import (
     Partition,
     PartitionMember,
     PartitionTable,
@@ -16,9 +16,6 @@ from rocks.network.infiniband.partition_rules import (
     check_default_membership,
     check_sm,
     check_unique_guids,
-)
-from rocks.network.infiniband.partitions import generated_section, with_section
-from rocks.network.infiniband.pkeys import (
     derive_guids,
     guid_text,
     next_pkey,
@@ -27,6 +24,7 @@ from rocks.network.infiniband.pkeys import (
     read_membership,
     read_pkey,
 )
+from rocks.network.infiniband.ports import UNKNOWN, check_host, ports_of_facts
 
 
 @pytest.mark.parametrize(

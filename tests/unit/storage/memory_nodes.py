@@ -5,14 +5,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from rocks.core.units import BYTES_PER_GIB, BYTES_PER_SECTOR
-from rocks.machine.host.libvirt.fake import FakeDomains
+from rocks.core.values import BYTES_PER_GIB, BYTES_PER_SECTOR
 from rocks.storage.configuration import Configuration
 from rocks.storage.device_mapper.dm_devices import DmDevices
-from rocks.storage.device_mapper.fake import FakeKernel
 from rocks.storage.image.names import target_prefix
-from rocks.storage.iscsi.fake import FakeSessions, FakeTargets
-from rocks.storage.zfs.fake import FakePools
+from tests.fakes.device_mapper import FakeKernel
+from tests.fakes.iscsi import FakeSessions, FakeTargets
+from tests.fakes.libvirt import FakeDomains
+from tests.fakes.zfs import FakePools
 
 NAS, FRONTEND = "nas-0-0", "head"
 HOSTS = HOST, OTHER_HOST = "vmc-0-0", "vmc-0-1"

@@ -3,7 +3,7 @@
 import pytest
 
 from rocks.core.errors import StateError
-from rocks.trust.account_rules import Accounts, HostAccounts, chosen_accounts, merge_accounts, record_of_both
+from rocks.trust.accounts import Accounts, HostAccounts, chosen_accounts, merge_accounts, record_of_both
 
 PASSWD = """\
 root:x:0:0:root:/root:/bin/bash

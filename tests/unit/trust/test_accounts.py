@@ -6,8 +6,7 @@ import pytest
 
 from rocks.core.errors import HostError
 from rocks.fleet.host_files import FileChange
-from rocks.trust.account_rules import Accounts, chosen_accounts
-from rocks.trust.accounts import account_changes
+from rocks.trust.accounts import Accounts, account_changes, chosen_accounts
 
 HOST = {
     "/etc/passwd": b"root:x:0:0::/root:/bin/sh\nlocal:x:500:500:\xff:/:/bin/sh\n",

@@ -12,8 +12,7 @@ from rocks.commands._framework.arguments import FIRST_PARAMETER
 from rocks.commands._framework.common_arguments import COMMON
 from rocks.core.errors import BugError, UserError
 from rocks.core.names import printable
-from rocks.core.units import UNITS, in_unit
-from rocks.core.values import HIGHEST_NUMBER, read_number, yes_or_no
+from rocks.core.values import HIGHEST_NUMBER, UNITS, in_unit, read_number, yes_or_no
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -228,7 +227,7 @@ def _check_name(command: Command, declared: Sequence[Taken], name: str, count: i
 
 def _advice(declared: Sequence[Taken], name: str, count: int) -> str:
     """What was probably meant. The value is not printed: it may be a secret, and errors are logged."""
-    from rocks.core.near_names import nearest
+    from rocks.core.names import nearest
 
     names = (*GENERAL_PARAMETERS, *(it.name for it in declared if not (it.kind == "arg" and it.repeat)))
     near = nearest(name, names) or [other for other in names if name.lower() in other.split("-")]

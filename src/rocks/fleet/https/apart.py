@@ -22,7 +22,7 @@ import threading
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from rocks.core.errors import HostError, RocksError
-from rocks.fleet.https.messages import RETRY_AFTER_SECONDS, Answer, FilePart, Request
+from rocks.fleet.https.server import RETRY_AFTER_SECONDS, Answer, FilePart, Request
 from rocks.fleet.relay import relay
 
 if TYPE_CHECKING:

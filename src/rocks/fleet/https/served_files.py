@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from rocks.core.errors import HostError
-from rocks.fleet.https.messages import Answer, FilePart
+from rocks.fleet.https.server import Answer, FilePart
 
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII)
 _TYPE = "application/octet-stream"

@@ -1,10 +1,4 @@
-"""A small HTTPS server: GET and POST requests, a bound for everything that a client can use up.
-
-A request beyond the bound of `workers` gets 503 with Retry-After. Connections beyond the other bounds are closed, and
-beyond that of all addresses the oldest one of the address with the most gives way, unless it gets a file. Without such
-a one, the slowest reader of a file gives way, if it takes fewer bytes per second than the bound. A file is sent in
-pieces, after its worker is free again.
-"""
+"""Requests and answers of the HTTPS server, as the services see them."""
 
 from __future__ import annotations
 
@@ -14,17 +8,344 @@ import socket
 import socketserver
 import ssl
 import threading
-from typing import TYPE_CHECKING
+from collections import Counter
+from dataclasses import field
+from http.client import LineTooLong
+from http.server import BaseHTTPRequestHandler
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from rocks.core.clock import Deadline
+from rocks.core.clock import Deadline, monotonic_seconds
+from rocks.core.dataclasses import dataclass
 from rocks.core.errors import HostError, RocksError
-from rocks.fleet.https.connection_places import Bounds, Places
-from rocks.fleet.https.request_handler import RequestHandler
+from rocks.core.terminal import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from io import BufferedIOBase
 
-    from rocks.fleet.https.messages import Answer, Request
+
+RETRY_AFTER_SECONDS = 15
+
+
+@dataclass(frozen=True)
+class Request:
+    """A request: the client's IPv4 address, the path without its query, and the headers in their order.
+
+    `port` is the client's. `body` is that of a POST request, at most `Bounds.body_bytes` long.
+    """
+
+    address: str
+    path: str
+    headers: list[tuple[str, str]]
+    port: int = 0
+    method: str = "GET"
+    body: bytes = b""
+
+
+class FilePart(NamedTuple):
+    """Bytes of an open file, which the server closes when they are sent."""
+
+    descriptor: int
+    offset: int
+    length: int
+
+
+class Stream(Protocol):
+    """What goes on over a connection after an answer 101."""
+
+    def run(self, connection: socket.socket) -> None:
+        """Use the connection until it ends, in the thread of the connection; no bound of time holds any more."""
+
+    def close(self) -> None:
+        """Called in any case, also when `run` was not."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer: HTTP status, type and bytes of its body, and further headers. `file` is sent instead of `body`.
+
+    `reason` is for a person whose program shows the first line of an answer only, as wget does. With `stream`, the
+    answer is only a head, and the connection is the stream's.
+    """
+
+    status: int
+    content_type: str
+    body: bytes
+    headers: dict[str, str] = field(default_factory=dict)
+    file: FilePart | None = None
+    reason: str = ""
+    stream: Stream | None = None
+
+
+# How many connections a server has at once, and which one gives way when there are too many.
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What clients can use at once: answers being made, connections, connections of one address, seconds of one.
+
+    A file may take a second more for each `bytes_per_second` of it. Beyond the number of connections, a reader that has
+    taken fewer gives way to another client, but not in its first `patience_seconds`.
+    """
+
+    workers: int = 8
+    connections: int = 512
+    per_address: int = 8
+    seconds: float = 60.0
+    body_bytes: int = 4096
+    head_bytes: int = 65536
+    bytes_per_second: int = 50_000
+    patience_seconds: float = 10.0
+
+    @property
+    def question_bytes(self) -> int:
+        """The longest question to the process that answers: what is read, each byte as six of JSON."""
+        return 6 * (2 * self.head_bytes + self.body_bytes) + 4096
+
+
+@dataclass
+class _Reader:
+    """A connection that gets a file: since when, by the clock for durations, and how many bytes it took."""
+
+    connection: socket.socket
+    begun: float
+    taken: int = 0
+
+    def bytes_per_second(self, now: float) -> float:
+        return self.taken / max(now - self.begun, 1.0)
+
+
+class Places:
+    """The connections of a server, by the socket that was accepted; any thread may use it."""
+
+    def __init__(self, bounds: Bounds) -> None:
+        self._bounds = bounds
+        self._lock = threading.Lock()
+        self._connections: Counter[str] = Counter()
+        self._displaceable: dict[object, tuple[str, socket.socket]] = {}
+        self._readers: dict[object, _Reader] = {}
+
+    def take(self, request: socket.socket, address: str) -> tuple[bool, socket.socket | None]:
+        """Whether the bounds allow one more connection of this address; and the one that is to end for it."""
+        displaced = None
+        with self._lock:
+            allowed = self._connections[address] < self._bounds.per_address
+            if allowed and self._connections.total() >= self._bounds.connections:
+                displaced = self._displaced()
+                allowed = displaced is not None
+            if allowed:
+                self._connections[address] += 1
+                self._displaceable[request] = (address, request)
+        return allowed, displaced
+
+    def _displaced(self) -> socket.socket | None:
+        """Take out the oldest connection, without a file, of the address that has the most of them; else a reader."""
+        count = Counter(address for address, _ in self._displaceable.values())
+        if not count:
+            return self._slowest_reader()
+        crowded = count.most_common(1)[0][0]
+        key = next(key for key, (address, _) in self._displaceable.items() if address == crowded)
+        return self._displaceable.pop(key)[1]
+
+    def _slowest_reader(self) -> socket.socket | None:
+        """Take out the slowest one, if its rate is below the bound."""
+        now = monotonic_seconds()
+        rates = {
+            key: one.bytes_per_second(now)
+            for key, one in self._readers.items()
+            if now - one.begun >= self._bounds.patience_seconds
+        }
+        slowest = min(rates, key=rates.__getitem__, default=None)
+        if slowest is None or rates[slowest] >= self._bounds.bytes_per_second:
+            return None
+        return self._readers.pop(slowest).connection
+
+    def secure(self, request: socket.socket, secured: socket.socket) -> None:
+        """Cut the TLS socket from now on. OSError when the connection had to give way already."""
+        with self._lock:
+            if request not in self._displaceable:
+                raise ConnectionAbortedError
+            self._displaceable[request] = (self._displaceable[request][0], secured)
+
+    def keep_for_file(self, request: object, connection: socket.socket) -> None:
+        """The connection gets a file, and gives way only when it is slow."""
+        with self._lock:
+            self._displaceable.pop(request, None)
+            self._readers[request] = _Reader(connection, monotonic_seconds())
+
+    def keep(self, request: object) -> None:
+        """The connection gives way to nobody."""
+        with self._lock:
+            self._displaceable.pop(request, None)
+
+    def count_taken(self, request: object, length: int) -> None:
+        """The reader of a file took so many bytes more."""
+        with self._lock:
+            reader = self._readers.get(request)
+            if reader is not None:
+                reader.taken += length
+
+    def release(self, request: object, address: str) -> None:
+        """The connection has ended."""
+        with self._lock:
+            self._displaceable.pop(request, None)
+            self._readers.pop(request, None)
+            self._connections[address] -= 1
+            self._connections += Counter()
+
+
+# Reads one request of a connection of the HTTPS server, and sends its answer.
+
+
+_PIECE_BYTES = 256 * 1024
+_LONGEST_REASON = 400
+
+
+class RequestHandler(BaseHTTPRequestHandler):
+    """One connection, with one request."""
+
+    server: HttpsServer
+    server_version = "rocks"
+    sys_version = ""
+
+    def setup(self) -> None:
+        """As http.server's, with a bound for all lines of the head together."""
+        super().setup()
+        self.rfile = _Head(self.rfile, self.server.bounds.head_bytes)  # type: ignore[assignment]
+
+    def handle(self) -> None:
+        """As http.server's; 431 also when the line of the request does not end."""
+        try:
+            super().handle()
+        except LineTooLong:
+            self.requestline = self.request_version = self.command = ""
+            self.send_error(431)
+
+    def do_GET(self) -> None:  # noqa: N802 - http.server's name
+        """Answer, or 503 when all workers are occupied."""
+        self._answer("GET", b"")
+
+    def do_POST(self) -> None:  # noqa: N802 - http.server's name
+        """As `do_GET`; 411 and 413 for a body whose length is not stated, or too large."""
+        stated = self.headers.get("Content-Length", "")
+        if not (stated.isascii() and stated.isdecimal()):
+            self._send(Answer(411, "text/plain", b"the length of the body is not stated\n"), b"")
+        elif len(stated) > 9 or int(stated) > self.server.bounds.body_bytes:
+            text = f"the body is longer than {self.server.bounds.body_bytes} bytes\n"
+            self._send(Answer(413, "text/plain", text.encode()), b"")
+        else:
+            body = self.rfile.read(int(stated))
+            if len(body) == int(stated):
+                self._answer("POST", body)
+
+    def _answer(self, method: str, body: bytes) -> None:
+        address, port = self.client_address[:2]
+        request = Request(
+            str(address), self.path.partition("?")[0], list(self.headers.items()), port, method, body
+        )
+        if not self.server.workers.acquire(blocking=False):
+            text = b"busy; ask again later\n"
+            answer = Answer(503, "text/plain", text, {"Retry-After": str(RETRY_AFTER_SECONDS)})
+        else:
+            try:
+                answer = self.server.answer(request)
+            except Exception as error:  # a fault of ours must not look like a file to the client
+                self.server.log(f"{address}: fault {type(error).__name__}: {error}")
+                answer = Answer(500, "text/plain", b"a fault of the service; see its log on the frontend\n")
+            finally:
+                self.server.workers.release()
+        self._send(answer, body)
+
+    def _send(self, answer: Answer, body: bytes) -> None:
+        try:
+            if answer.stream:
+                self._send_stream(answer, answer.stream)
+                return
+            report = (
+                f" {one_line(body.decode('ascii', 'replace'))[:200]}"
+                if body and self.server.logs_bodies
+                else ""
+            )
+            self.server.log(
+                f"{self.client_address[0]} {answer.status} {self.path.partition('?')[0][:200]}{report}"
+            )
+            reason = one_line(answer.reason).encode("ascii", "replace").decode()[:_LONGEST_REASON]
+            if answer.file:  # before the first header: a client that has read one must not give way any more
+                self.server.allow_file(self.connection, answer.file.length)
+            self.send_response(answer.status, reason or None)
+            for name, value in {**answer.headers, "Content-Type": answer.content_type}.items():
+                self.send_header(name, value)
+            length = answer.file.length if answer.file else len(answer.body)
+            self.send_header("Content-Length", str(length))
+            self.send_header("Cache-Control", "no-store")
+            self.end_headers()
+            if answer.file:
+                self._send_file(answer.file)
+            else:
+                self.wfile.write(answer.body)
+        finally:
+            if answer.file:
+                os.close(answer.file.descriptor)
+            if answer.stream:
+                answer.stream.close()
+
+    def _send_stream(self, answer: Answer, stream: Stream) -> None:
+        self.server.log(f"{self.client_address[0]} {answer.status} {self.path.partition('?')[0][:200]}")
+        self.send_response(answer.status)
+        for name, value in answer.headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.server.allow_stream()
+        stream.run(self.connection)
+
+    def _send_file(self, part: FilePart) -> None:
+        """Send the bytes; a file that has become shorter ends the connection, which the client notices."""
+        sent = 0
+        while sent < part.length:
+            piece = os.pread(part.descriptor, min(_PIECE_BYTES, part.length - sent), part.offset + sent)
+            if not piece:
+                return
+            self.wfile.write(piece)
+            self.server.count_taken(len(piece))
+            sent += len(piece)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - http.server's name
+        """Nothing: the server logs answers."""
+
+
+class _Head:
+    """The bytes from a client: the lines of the head of a request, and then its body."""
+
+    def __init__(self, source: BufferedIOBase, most: int) -> None:
+        self._source, self._left = source, most
+
+    def readline(self, size: int) -> bytes:
+        """The next line. LineTooLong when the lines so far are too long, which http.server answers in headers."""
+        line = self._source.readline(min(size, self._left + 1))
+        self._left -= len(line)
+        if self._left < 0:
+            raise LineTooLong("head")
+        return line
+
+    def read(self, size: int) -> bytes:
+        """Bytes of the body."""
+        return self._source.read(size)
+
+    def close(self) -> None:
+        self._source.close()
+
+    @property
+    def closed(self) -> bool:
+        return self._source.closed
+
+
+# A small HTTPS server: GET and POST requests, a bound for everything that a client can use up.
+#
+# A request beyond the bound of `workers` gets 503 with Retry-After. Connections beyond the other bounds are closed, and
+# beyond that of all addresses the oldest one of the address with the most gives way, unless it gets a file. If all of
+# them get files, the slowest reader gives way, if it takes fewer bytes per second than the bound. A file is sent in
+# pieces, after its worker is free again.
+
 
 RENEWAL_SECONDS = 5.0
 """How often a server looks for a renewed certificate."""

@@ -5,22 +5,7 @@ from __future__ import annotations
 from typing import Any, Dict, NamedTuple, Type
 
 from rocks.core.errors import BugError
-from rocks.core.units import BYTES_PER_GB
-from rocks.fleet.wire.consoles import (
-    ConsoleLogFact,
-    ConsoleLogRequest,
-    ForgetMachinesRequest,
-    RemovedFiles,
-    ScreenFact,
-    ScreenRequest,
-)
-from rocks.fleet.wire.disk_files import (
-    GiveImageRequest,
-    ImageChange,
-    ImageFacts,
-    ImagesRequest,
-    RemoveImageRequest,
-)
+from rocks.core.values import BYTES_PER_GB
 from rocks.fleet.wire.facts import (
     AdapterFacts,
     AdaptersRequest,
@@ -33,26 +18,41 @@ from rocks.fleet.wire.facts import (
     ProbeFact,
     ProbeRequest,
 )
-from rocks.fleet.wire.infiniband import InfinibandFacts, InfinibandRequest
-from rocks.fleet.wire.network import NetworkFacts, NetworkRequest, SyncLinksReply, SyncLinksRequest
 from rocks.fleet.wire.request import Request
 from rocks.fleet.wire.requests import (
     RELEASE_SECONDS,
     ChangeDomain,
+    ConsoleLogFact,
+    ConsoleLogRequest,
     EndArrival,
     EndDeparture,
+    ForgetMachinesRequest,
     FreezeGuest,
+    GiveImageRequest,
     GrowDisk,
+    ImageChange,
+    ImageFacts,
+    ImagesRequest,
+    InfinibandFacts,
+    InfinibandRequest,
     MakeSnapshot,
+    NetworkFacts,
+    NetworkRequest,
     Operation,
     PauseDomain,
     PerformReply,
     PerformRequest,
+    RemovedFiles,
+    RemoveImageRequest,
     RestoreSnapshot,
     ResumeDomain,
     SaveDomain,
+    ScreenFact,
+    ScreenRequest,
     StartDomain,
     StopDomain,
+    SyncLinksReply,
+    SyncLinksRequest,
     ThawGuest,
 )
 

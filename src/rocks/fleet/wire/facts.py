@@ -1,12 +1,81 @@
-"""Facts about a physical host: the host, its domains and disks, a console, the KVM probe, its VFs."""
+"""States of a domain, as libvirt names them. Pure."""
 
 from __future__ import annotations
 
 from typing import Literal, Optional, Tuple
 
 from rocks.core.dataclasses import dataclass
-from rocks.fleet.wire.placement import ShapeFact, ShapeQuestion
 from rocks.fleet.wire.request import Request
+
+ACTIVE_STATES = ("running", "blocked", "paused", "shutdown", "crashed")
+"""States in which a domain holds memory and may write to its disks."""
+
+GUEST_RUNS = ("running", "blocked")
+"""States in which the guest runs."""
+
+
+def is_active(facts: HostFacts, name: str) -> bool:
+    """Whether a domain of that name uses memory on the host, and so may write to its disks."""
+    return any(d.name.lower() == name.lower() and is_active_domain(d) for d in facts.domains)
+
+
+def is_active_domain(domain: DomainFact | None) -> bool:
+    """Whether it uses memory, and so may write to its disks: it has a QEMU process."""
+    return domain is not None and domain.state in ACTIVE_STATES
+
+
+# Facts about the CPUs, memory and PCI devices of a physical host, by NUMA node.
+
+
+@dataclass(frozen=True)
+class PagesFact:
+    """Huge pages of `size_kb` KiB on a node: how many are reserved, and how many of these are not in use."""
+
+    size_kb: int
+    total: int
+    free: int
+
+
+@dataclass(frozen=True)
+class NodeFact:
+    """A NUMA node: its memory in KiB, its cores, each as the CPUs that are its threads, and its huge pages.
+
+    Only CPUs that are online, in order.
+    """
+
+    number: int
+    memory_kb: int
+    cores: Tuple[Tuple[int, ...], ...]
+    pages: Tuple[PagesFact, ...] = ()
+
+
+@dataclass(frozen=True)
+class PciFact:
+    """A PCI device by its address (0000:3b:00.0); `group` is its IOMMU group, None without an IOMMU."""
+
+    address: str
+    exists: bool
+    group: Optional[int] = None
+
+
+@dataclass(frozen=True)
+class ShapeFact:
+    """The nodes of a host in order, the devices that were asked for, and whether guests need AMD's `topoext`."""
+
+    nodes: Tuple[NodeFact, ...]
+    devices: Tuple[PciFact, ...] = ()
+    has_topoext: bool = False
+
+
+@dataclass(frozen=True)
+class ShapeQuestion:
+    """Report the nodes, and the PCI devices with these addresses."""
+
+    devices: Tuple[str, ...] = ()
+
+
+# Facts about a physical host: the host, its domains and disks, a console, the KVM probe, its VFs.
+
 
 DomainState = Literal["running", "blocked", "paused", "shutdown", "shutoff", "crashed"]
 """A domain's state by libvirt's names; a guest that suspended itself counts as paused."""

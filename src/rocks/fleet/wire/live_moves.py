@@ -1,9 +1,4 @@
-"""What both ends of a live migration, and the frontend between them, know: frames, and the request of each end.
-
-The agents of both hosts exchange frames on their standard streams; the frontend passes them on. Those of memory
-and disks go directly from host to host, where the old one reaches the new one. A frame is a header, and so many
-bytes. A connection has a number, which the old host chooses; its bytes are those of a socket.
-"""
+"""What both ends of a move of a disk, and the frontend between them, know: names, and lines of the receiver."""
 
 from __future__ import annotations
 
@@ -13,6 +8,22 @@ from typing import Iterator, NamedTuple, Optional, Tuple
 from rocks.core.dataclasses import dataclass
 from rocks.core.errors import IncoherentError
 from rocks.fleet.wire.requests import StartDomain
+
+HAVE, DIFFERS, CHECKED, STORED = "have", "differs", "checked", "stored"
+"""How the receiver's lines begin: bytes that it has, from where on they differ, bytes read back, the digest."""
+
+
+def moving_path(path: str) -> str:
+    """The file of a disk that is not complete yet; it is no disk of a machine."""
+    return f"{path}.moving"
+
+
+# What both ends of a live migration, and the frontend between them, know: frames, and the request of each end.
+#
+# The agents of both hosts exchange frames on their standard streams; the frontend passes them on. Those of memory
+# and disks go directly from host to host, where the old one reaches the new one. A frame is a header, and so many
+# bytes. A connection has a number, which the old host chooses; its bytes are those of a socket.
+
 
 HEADER = struct.Struct(">BIQ")
 """Kind, number of the connection, number of bytes."""

@@ -21,12 +21,17 @@ from rocks.fleet.wire.facts import (
     DocumentsRequest,
     FactsRequest,
     HostFacts,
+    ShapeFact,
 )
-from rocks.fleet.wire.infiniband import InfinibandFacts, InfinibandRequest, PortFact
 from rocks.fleet.wire.leases import EPOCH_TOKENS, MAX_EPOCHS
-from rocks.fleet.wire.placement import ShapeFact
 from rocks.fleet.wire.request import Request
-from rocks.fleet.wire.requests import PerformReply, PerformRequest
+from rocks.fleet.wire.requests import (
+    InfinibandFacts,
+    InfinibandRequest,
+    PerformReply,
+    PerformRequest,
+    PortFact,
+)
 
 MAX_VALUES = 500_000
 LONGEST_TEXT = 1024 * 1024

@@ -1,4 +1,4 @@
-"""Operations of the frontend on the domains of a physical host, and the request that has its agent perform them."""
+"""What the frontend asks the agent of a physical host: domains, disks, consoles, devices of the network, InfiniBand."""
 
 from __future__ import annotations
 
@@ -8,11 +8,7 @@ from rocks.core.dataclasses import dataclass
 from rocks.fleet.wire.codec import tagged
 from rocks.fleet.wire.errors import AgentError
 from rocks.fleet.wire.facts import Fence
-from rocks.fleet.wire.infiniband import PartitionSpec
-from rocks.fleet.wire.network import LinkKind, LinkSpec
 from rocks.fleet.wire.request import Request
-
-__all__ = ["LinkKind", "LinkSpec"]
 
 DiskFormat = Literal["raw", "qcow2", "qed"]
 StopAction = Literal["poweroff", "shutdown", "reset", "reboot"]
@@ -352,3 +348,324 @@ class PerformRequest(Request[PerformReply]):
     fences: Tuple[Fence, ...] = ()
     epoch: int = 0
     assumed_disks: Optional[Tuple[str, ...]] = None
+
+
+# Requests about the image files and block devices of a host: list, give to a machine, remove.
+
+
+Erase = Literal["discard", "overwrite"]
+"""What becomes of the blocks of a removed image: they are freed, or written with zeros first."""
+
+UNREADABLE = "unreadable"
+"""In the place of an owner's UUID: the mark of the image could not be read."""
+
+
+@dataclass(frozen=True)
+class ImageFact:
+    """An image file, or a block device that was given to a machine.
+
+    `machine` is the UUID of its owner, empty for nobody, `UNREADABLE` for an unknown one. `used_bytes` is what it
+    occupies; `user` names the domain or process that has it, empty for none. `moment` is that of a snapshot's file, as
+    `rocks.fleet.wire.snapshot_names` has it, empty for another one and where its file system could not store it.
+    """
+
+    path: str
+    machine: str
+    size_bytes: int
+    used_bytes: int
+    is_block: bool
+    user: str = ""
+    moment: str = ""
+
+
+@dataclass(frozen=True)
+class ImageFacts:
+    """All images, by path. `problems`: folders that could not be read."""
+
+    images: Tuple[ImageFact, ...]
+    problems: Tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ImagesRequest(Request[ImageFacts]):
+    """List the files below these image directories, and the block devices that belong to machines."""
+
+    directories: Tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ImageChange:
+    """Whether something changed."""
+
+    changed: bool
+
+
+@dataclass(frozen=True)
+class GiveImageRequest(Request[ImageChange]):
+    """Make an unused image belong to the machine with this UUID; now it belongs to `owner` (empty: nobody)."""
+
+    path: str
+    directory: str
+    is_block: bool
+    machine: str
+    owner: str = ""
+
+
+@dataclass(frozen=True)
+class RemoveImageRequest(Request[ImageChange]):
+    """Remove an unused image that belongs to `owner` (empty: nobody). A block device is erased and becomes nobody's."""
+
+    path: str
+    directory: str
+    is_block: bool
+    owner: str
+    erase: Erase = "discard"
+
+
+# Requests about a machine's screen and serial console, and what it leaves on its host.
+
+
+CONSOLE_LOG_FOLDER = "/var/log/libvirt/qemu"
+"""virtlogd writes the consoles there. It starts another file after 2 MiB, and keeps three older ones (its defaults)."""
+
+NVRAM_FOLDER = "/var/lib/libvirt/qemu/nvram"
+"""libvirt's own folder for the variables of UEFI."""
+
+LARGEST_PICTURE_BYTES = 11 * 1024 * 1024
+"""As base64 it fits into a reply."""
+
+PNG_BEGINNING = b"\x89PNG\r\n\x1a\n"
+"""The first bytes of each PNG."""
+
+MAX_LINES = 10_000
+
+
+def console_log(machine: str) -> str:
+    """The file with the serial console of the machine with this UUID; a machine of the same name has another."""
+    return f"{CONSOLE_LOG_FOLDER}/{machine}.console.log"
+
+
+def nvram_file(machine: str) -> str:
+    """The file with the variables of UEFI of the machine with this UUID; a stop leaves it."""
+    return f"{NVRAM_FOLDER}/{machine}_VARS.fd"
+
+
+@dataclass(frozen=True)
+class ScreenFact:
+    """The picture on the screen: a PNG, in base64."""
+
+    png: str
+
+
+@dataclass(frozen=True)
+class ScreenRequest(Request[ScreenFact]):
+    """Take a picture of the screen of the running domain `name`. StateError when it is larger than a reply."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class ConsoleLogFact:
+    """The last lines of a console, without line ends, as the guest has sent them; none: nothing has been written."""
+
+    lines: Tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ConsoleLogRequest(Request[ConsoleLogFact]):
+    """The last `lines` lines of the console of the machine with this UUID, whether it runs or not."""
+
+    machine: str
+    lines: int
+
+
+@dataclass(frozen=True)
+class RemovedFiles:
+    """How many files were removed."""
+
+    files: int
+
+
+@dataclass(frozen=True)
+class ForgetMachinesRequest(Request[RemovedFiles]):
+    """Remove what removed machines with these UUIDs have left: logs of consoles, and variables of UEFI."""
+
+    machines: Tuple[str, ...]
+
+
+# Requests about the network of a host: how guests are connected, and which devices it needs.
+
+
+LinkKind = Literal["vlan", "local_bridge", "site_bridge", "site_device"]
+
+ISOLATION_SYSCTLS = (
+    ("ipv6", "disable_ipv6", "1"),
+    ("ipv4", "rp_filter", "1"),
+    ("ipv4", "forwarding", "0"),
+    ("ipv4", "arp_ignore", "8"),
+    ("ipv4", "drop_unicast_in_l2_multicast", "1"),
+)
+"""Settings of a device that a host makes, below /proc/sys/net: it takes no part in the network of its guests."""
+
+FilterState = Literal["on", "off", "missing", "adapter"]
+"""`missing`: the domain's XML requires a filter, but its device has none. `adapter`: the adapter checks the source."""
+
+LinkResult = Literal["made", "kept", "removed", "used", "failed"]
+"""`used`: no machine is planned to need the device, but it is in use."""
+
+
+@dataclass(frozen=True)
+class LinkSpec:
+    """A network device that guests connect to: an 802.1Q device over `parent`, or a bridge without uplink.
+
+    The bridge has no parent. `mtu` None keeps the default of the kernel. A `site_bridge` or `site_device` belongs to
+    the site: it must exist, be up, and be a bridge or no bridge, respectively; its VLAN is 0.
+    """
+
+    device: str
+    kind: LinkKind
+    parent: Optional[str]
+    vlan: int
+    mtu: Optional[int] = None
+
+
+@dataclass(frozen=True)
+class DropCount:
+    """Frames of a guest that its host dropped, for this reason."""
+
+    reason: str
+    frames: int
+
+
+@dataclass(frozen=True)
+class InterfaceFact:
+    """An interface of a running domain, by its MAC address; byte counts from the guest's point of view.
+
+    `device` is the host's end, `source` the device that it is connected to. For a virtual function these are its PCI
+    address and its adapter, and there are no byte and drop counts.
+    """
+
+    domain: str
+    mac: str
+    device: str
+    source: str
+    vlan: Optional[int]
+    is_up: bool
+    has_carrier: bool
+    received_bytes: Optional[int]
+    sent_bytes: Optional[int]
+    filter: FilterState
+    drops: Tuple[DropCount, ...]
+
+
+@dataclass(frozen=True)
+class NetworkFacts:
+    """All interfaces of all running domains."""
+
+    interfaces: Tuple[InterfaceFact, ...]
+
+
+@dataclass(frozen=True)
+class NetworkRequest(Request[NetworkFacts]):
+    """Read how the guests of a host are connected."""
+
+
+@dataclass(frozen=True)
+class LinkPlan:
+    """The network devices that a machine needs on its host."""
+
+    name: str
+    links: Tuple[LinkSpec, ...]
+
+
+@dataclass(frozen=True)
+class LinkOutcome:
+    """The result for a network device; `error` where it failed."""
+
+    device: str
+    result: LinkResult
+    error: Optional[AgentError] = None
+
+
+@dataclass(frozen=True)
+class SyncLinksReply:
+    """One outcome for each planned device, and for each other device of this system."""
+
+    outcomes: Tuple[LinkOutcome, ...]
+
+
+@dataclass(frozen=True)
+class SyncLinksRequest(Request[SyncLinksReply]):
+    """Make these devices and remove the others of this system, now and after a reboot.
+
+    The plans of the machines `retained` stay as the host recorded them: they run there, though placed elsewhere by now.
+    """
+
+    plans: Tuple[LinkPlan, ...]
+    retained: Tuple[str, ...] = ()
+
+
+# InfiniBand on a physical host: the settings of a machine's VF, and facts about the adapters.
+
+
+KeyMembership = Literal["full", "limited"]
+PkeyInterface = Literal["index_map", "vendor", "netlink"]
+"""The kernel interface that configures a VF: mlx4's map of key indexes, files of mlx5's vendor driver, or netlink."""
+
+
+@dataclass(frozen=True)
+class PartitionSpec:
+    """The settings of a machine's InfiniBand VF: the key of its cluster (low 15 bits), and its own GUIDs.
+
+    `port_guid` is the GUID of its first port. With `manager_sees_machines` the subnet manager gives keys to the VF
+    itself; otherwise the VF uses the keys of the physical port. GUIDs are 16 hexadecimal digits.
+    """
+
+    pkey: int
+    membership: KeyMembership
+    node_guid: str
+    port_guid: str
+    manager_sees_machines: bool = False
+
+
+@dataclass(frozen=True)
+class PortFact:
+    """A physical port: the name of its adapter, its number, GUID and state, and the keys of its table."""
+
+    device: str
+    number: int
+    guid: str
+    state: str
+    keys: Tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class VfFact:
+    """A virtual function: its PCI address, adapter, number on the adapter, and configuring interface.
+
+    `keys`: the keys that its guest sees, None where the host cannot read them; `machine`: the machine that it was
+    assigned to.
+    """
+
+    address: str
+    device: str
+    number: int
+    interface: PkeyInterface
+    keys: Optional[Tuple[int, ...]]
+    machine: str
+
+
+@dataclass(frozen=True)
+class InfinibandFacts:
+    """Ports and VFs; `departures` lists deviations of the kernel's files from its documentation."""
+
+    ports: Tuple[PortFact, ...]
+    vfs: Tuple[VfFact, ...]
+    departures: Tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class InfinibandRequest(Request[InfinibandFacts]):
+    """Read the adapters. With `tried_vf`, that free VF is written, read back, and restored."""
+
+    tried_vf: str = ""

@@ -28,26 +28,25 @@ from rocks.install.boot.pxelinux import write_boot_files
 from rocks.install.boot.service import boot_network, how_to_begin
 from rocks.install.installation.installations import check_is_booted, installer_folder, read_checksum
 from rocks.install.installation.rules import INSTALL
-from rocks.inventory import node_records as nodes
-from rocks.inventory.appliance_records import load_appliances
-from rocks.inventory.host_records import local_host
+from rocks.inventory import hosts as nodes
+from rocks.inventory.address_records import reserved_ips
+from rocks.inventory.appliances import load_appliances
+from rocks.inventory.host_records import local_host, lock_inventory, unlock_inventory
 from rocks.inventory.hosts import add_host
-from rocks.inventory.inventory_lock import lock_inventory, unlock_inventory
 from rocks.inventory.new_host_parameters import HostParameters
 from rocks.inventory.records import PRIVATE_NETWORK
-from rocks.inventory.reserved_addresses import reserved_ips
-from rocks.network import interface_records as interfaces
+from rocks.network import interfaces as interfaces
 from rocks.network.dns.changes import has_names
 from rocks.network.dns.service import sync_names
-from rocks.network.free_addresses import next_addresses
 from rocks.network.interfaces import InterfaceParameters, add_interface, existing_subnet
+from rocks.network.network_rules import next_addresses
 from rocks.storage.volumes.settings import FRONTEND_APPLIANCE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from rocks.database.connection import Database
-    from rocks.inventory.appliance_records import Appliance
+    from rocks.inventory.appliances import Appliance
 
 LOCK = "discovery"
 DEVICE = "eth0"

@@ -11,9 +11,9 @@ from rocks.install.boot.pxelinux import write_boot_files
 from rocks.install.installation.records import begin_installations, forget_waiting
 from rocks.install.installation.rules import INSTALL
 from rocks.inventory import boot_records as boots
-from rocks.inventory import node_records as nodes
+from rocks.inventory import hosts as nodes
 from rocks.inventory.host_records import find_local_host
-from rocks.trust.handed_out_secrets import forget_handed_out
+from rocks.trust.secrets import forget_handed_out
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -42,8 +42,8 @@ from rocks.inventory.attributes.records import global_attributes, resolve_attrib
 from rocks.inventory.host_records import local_host
 from rocks.inventory.records import PRIVATE_NETWORK
 from rocks.network.host_network_plan import GATEWAY_ATTRIBUTE
-from rocks.network.network_records import load_networks
 from rocks.network.network_rules import attribute_address
+from rocks.network.networks import load_networks
 from rocks.storage.broker.broker import node_authority
 
 if TYPE_CHECKING:

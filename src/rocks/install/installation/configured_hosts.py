@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from rocks.core import process
 from rocks.core.errors import HostError, RocksError, ToolError
 from rocks.core.files import ensure_folders, remove_file, write_file
-from rocks.trust.handed_out_secrets import TO_SYNC, begin_sending, record_sent
+from rocks.trust.secrets import TO_SYNC, begin_sending, record_sent
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.clock import utc_now
 from rocks.core.errors import HostError, StateError, UserError
+from rocks.fleet.connection import FleetSettings
 from rocks.fleet.first_contact import ensure_own_key
 from rocks.fleet.known_hosts import parse_host_key, record_host_keys
-from rocks.fleet.settings import FleetSettings
 from rocks.install.boot.ipxe import INSTALLER_IMAGE, KERNEL
 from rocks.install.boot.pxelinux import write_boot_files
 from rocks.install.installation import records as table

@@ -10,12 +10,10 @@ from urllib.parse import unquote
 
 from rocks.core.errors import HostError, RocksError, StateError, UserError
 from rocks.database.connection import Database
+from rocks.fleet.connection import FleetSettings
 from rocks.fleet.https.apart import serve
-from rocks.fleet.https.connection_places import Bounds
-from rocks.fleet.https.messages import RETRY_AFTER_SECONDS, Answer, Request
 from rocks.fleet.https.served_files import file_answer, open_below
-from rocks.fleet.https.server import HttpsServer
-from rocks.fleet.settings import FleetSettings
+from rocks.fleet.https.server import RETRY_AFTER_SECONDS, Answer, Bounds, HttpsServer, Request
 from rocks.fleet.wire.end_reports import ENDED_PATH
 from rocks.install.boot.fact_records import MACS
 from rocks.install.boot.files import tftp_folder
@@ -51,8 +49,7 @@ from rocks.inventory.attributes.secret_records import read_of_hosts
 from rocks.inventory.host_records import local_host
 from rocks.machine.stop import read_names, take_ended
 from rocks.storage.broker.broker import node_authority
-from rocks.trust.handed_out_secrets import record_handed_out
-from rocks.trust.host_secrets import is_for_hosts
+from rocks.trust.secrets import is_for_hosts, record_handed_out
 from rocks.trust.x509 import has_address
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from rocks.core.errors import UserError
 from rocks.core.names import printable
-from rocks.inventory import node_records as nodes
+from rocks.inventory import hosts as nodes
 from rocks.inventory.attributes import records as attributes
 from rocks.inventory.attributes import secret_records as secrets
 from rocks.inventory.attributes.rules import (

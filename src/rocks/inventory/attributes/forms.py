@@ -18,10 +18,9 @@ from rocks.install.profile_values import MAX_DISKS, MAX_NAS_DISKS, check_pool_di
 from rocks.inventory import mac_pool
 from rocks.inventory.attributes.known import KNOWN
 from rocks.inventory.attributes.rules import known_spelling
-from rocks.inventory.disks.place_rules import check_device_pattern, check_image_directory
+from rocks.inventory.disks.places import check_device_pattern, check_image_directory
 from rocks.inventory.limits import MAX_VM_CPUS
-from rocks.library.guest_images import check_source_name
-from rocks.library.guest_media import BOOT_PLACES, check_medium_name
+from rocks.library.guest_images import BOOT_PLACES, check_medium_name, check_source_name
 from rocks.machine.limits import LARGEST_MEMORY_MB, LEAST_MEMORY_MB
 from rocks.machine.placement import (
     MAX_IOTHREADS,
@@ -38,7 +37,7 @@ from rocks.machine.placement import (
 from rocks.network import vlan_pool
 from rocks.network.filter_plan import read_ipv6_addresses
 from rocks.network.infiniband import pkeys
-from rocks.network.infiniband.partition_rules import check_default_membership, check_sm
+from rocks.network.infiniband.pkeys import check_default_membership, check_sm
 from rocks.network.interface_rules import check_ip
 from rocks.network.network_rules import check_zone
 from rocks.storage.volumes.places import check_pool_name

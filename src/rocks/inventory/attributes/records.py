@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from rocks.database.connection import Database
 
+
 _STORED = (
     "SELECT c.Name, i.Name, r.Precedence, t.Attr, t.Value FROM attributes t"
     " JOIN catindex i ON i.ID = t.Catindex JOIN categories c ON c.ID = i.Category"

@@ -11,8 +11,15 @@ from typing import Iterator, Optional, Tuple
 
 from rocks.core.errors import HostError, IncoherentError, StateError, UserError
 from rocks.core.files import explain, open_plain, write_file
-from rocks.fleet.host.records import RecordKind, damaged, read_start, read_text_record
-from rocks.fleet.host.state_folder import Place, ensure_folder, locked
+from rocks.fleet.host.state_folder import (
+    Place,
+    RecordKind,
+    damaged,
+    ensure_folder,
+    locked,
+    read_start,
+    read_text_record,
+)
 from rocks.fleet.wire.facts import LeaseFact
 from rocks.fleet.wire.leases import epoch_of
 

@@ -10,10 +10,9 @@ from xml.etree.ElementTree import Element
 
 from rocks.core.clock import Deadline, wait_seconds
 from rocks.core.errors import BusyError, IncoherentError, RocksError, StateError
-from rocks.core.units import BYTES_PER_GB, gigabytes
+from rocks.core.values import BYTES_PER_GB, gigabytes
 from rocks.fleet.host.change import CHANGED, UNCHANGED, Change
-from rocks.fleet.wire.domain_states import is_active_domain
-from rocks.fleet.wire.facts import DiskFact, DomainFact
+from rocks.fleet.wire.facts import DiskFact, DomainFact, is_active_domain
 from rocks.fleet.wire.requests import RELEASE_SECONDS, ChangeDomain, DiskSpec, GrowDisk
 from rocks.machine.host.disks import (
     check_growth,

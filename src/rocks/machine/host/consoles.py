@@ -11,7 +11,8 @@ from typing import List
 
 from rocks.core.errors import HostError, StateError, UserError
 from rocks.core.files import explain
-from rocks.fleet.wire.consoles import (
+from rocks.fleet.wire.facts import ConsoleFact, ConsoleRequest
+from rocks.fleet.wire.requests import (
     CONSOLE_LOG_FOLDER,
     LARGEST_PICTURE_BYTES,
     MAX_LINES,
@@ -25,7 +26,6 @@ from rocks.fleet.wire.consoles import (
     console_log,
     nvram_file,
 )
-from rocks.fleet.wire.facts import ConsoleFact, ConsoleRequest
 from rocks.machine.host.files import is_uuid
 from rocks.machine.host.host import Host
 from rocks.machine.host.libvirt.driver import is_active

@@ -16,11 +16,10 @@ from rocks.core import dry_run
 from rocks.core.clock import Deadline
 from rocks.core.errors import Code, HostError, IncoherentError, StateError, UserError
 from rocks.core.files import SECRET, Draft, draft, explain
-from rocks.core.image_blocks import content_of, copy_content, receive_content
-from rocks.core.image_formats import disk_format
+from rocks.core.image_blocks import content_of, copy_content, disk_format, receive_content
 from rocks.core.names import in_quotes
 from rocks.core.process import run_checked
-from rocks.core.units import BYTES_PER_GB, BYTES_PER_SECTOR, gigabytes
+from rocks.core.values import BYTES_PER_GB, BYTES_PER_SECTOR, gigabytes
 from rocks.fleet.host.change import CHANGED, UNCHANGED, Change
 from rocks.fleet.wire.facts import DiskFact
 from rocks.fleet.wire.live_moves import DiskSize

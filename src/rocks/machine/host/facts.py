@@ -26,11 +26,20 @@ from typing import (
 
 from rocks.core.errors import HostError, RocksError
 from rocks.core.files import explain, text_if_readable
-from rocks.core.units import KIB_PER_MB
+from rocks.core.values import KIB_PER_MB
 from rocks.fleet.host.state_folder import Place, ensure_folder, locked
-from rocks.fleet.wire.domain_states import ACTIVE_STATES
-from rocks.fleet.wire.facts import FactsRequest, Fence, HostFacts, LeaseEnd
-from rocks.fleet.wire.placement import NodeFact, PagesFact, PciFact, ShapeFact, ShapeQuestion
+from rocks.fleet.wire.facts import (
+    ACTIVE_STATES,
+    FactsRequest,
+    Fence,
+    HostFacts,
+    LeaseEnd,
+    NodeFact,
+    PagesFact,
+    PciFact,
+    ShapeFact,
+    ShapeQuestion,
+)
 from rocks.machine.host.disks import read_disk
 from rocks.machine.host.guest_network import release_links, release_older_vfs
 from rocks.machine.host.host import Host

@@ -20,9 +20,15 @@ from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Tu
 from rocks.core.clock import monotonic_seconds
 from rocks.core.errors import HostError, RocksError, StateError, UserError
 from rocks.core.files import remove_drafts, text_if_readable, write_file
-from rocks.core.image_formats import QCOW2
-from rocks.fleet.host.records import RecordKind, damaged, read_json_record, remove_record
-from rocks.fleet.host.state_folder import Place, ensure_folder
+from rocks.core.image_blocks import QCOW2
+from rocks.fleet.host.state_folder import (
+    Place,
+    RecordKind,
+    damaged,
+    ensure_folder,
+    read_json_record,
+    remove_record,
+)
 from rocks.machine.host.libvirt.driver import DomainDriver
 
 # The user and group under which libvirt starts QEMU on this host.

@@ -10,20 +10,19 @@ from rocks.core.clock import Deadline, wait_seconds
 from rocks.core.errors import RocksError, StateError
 from rocks.fleet.host.change import UNCHANGED, Change
 from rocks.fleet.host.state_folder import Place, locked
-from rocks.fleet.wire.domain_states import ACTIVE_STATES
 from rocks.fleet.wire.errors import as_agent_error
-from rocks.fleet.wire.facts import AdapterFacts, AdaptersRequest
-from rocks.fleet.wire.network import (
+from rocks.fleet.wire.facts import ACTIVE_STATES, AdapterFacts, AdaptersRequest
+from rocks.fleet.wire.requests import (
     DropCount,
     InterfaceFact,
     LinkOutcome,
     LinkSpec,
     NetworkFacts,
     NetworkRequest,
+    StartDomain,
     SyncLinksReply,
     SyncLinksRequest,
 )
-from rocks.fleet.wire.requests import StartDomain
 from rocks.machine.host.host import Host
 from rocks.machine.host.libvirt.domain_xml import (
     DomainDocument,

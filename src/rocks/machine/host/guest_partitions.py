@@ -13,10 +13,18 @@ from typing import Dict, Iterator, List, Optional, Sequence, Tuple
 
 from rocks.core.errors import IncoherentError, RocksError, StateError
 from rocks.core.files import write_file
-from rocks.fleet.host.records import RecordKind, damaged, read_json_record, record_names, remove_record
-from rocks.fleet.host.state_folder import Place, ensure_folder, locked
+from rocks.fleet.host.state_folder import (
+    Place,
+    RecordKind,
+    damaged,
+    ensure_folder,
+    locked,
+    read_json_record,
+    record_names,
+    remove_record,
+)
 from rocks.fleet.wire.codec import decode, decode_lenient, encode
-from rocks.fleet.wire.infiniband import InfinibandFacts, InfinibandRequest, PartitionSpec, VfFact
+from rocks.fleet.wire.requests import InfinibandFacts, InfinibandRequest, PartitionSpec, VfFact
 from rocks.leases.host.leases import check_name
 from rocks.machine.host.facts import starts_in_progress
 from rocks.machine.host.host import Host

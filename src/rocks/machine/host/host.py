@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Callable, List, Optional, TypeVar
 from rocks.leases.host.leases import LeaseEpoch, Leases
 from rocks.machine.host.files import ImageOwners
 from rocks.machine.host.libvirt.driver import DomainDriver
-from rocks.network.host.driver import LinkDriver
 from rocks.network.host.packet_filter.driver import FilterDriver
+from rocks.network.host.rules import LinkDriver
 from rocks.network.host.stored_links import StoredLinks
-from rocks.network.infiniband.host.driver import PkeyDriver
-from rocks.network.sriov.host.driver import VfDriver
+from rocks.network.infiniband.host.pkey_rules import PkeyDriver
 from rocks.network.sriov.host.guests import VfRecords
+from rocks.network.sriov.host.rules import VfDriver
 
 if TYPE_CHECKING:
     from rocks.storage.device_mapper.dm_devices import DmDevices

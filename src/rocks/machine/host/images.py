@@ -15,8 +15,8 @@ from rocks.core.errors import HostError, RocksError, StateError, UserError
 from rocks.core.files import remove_drafts
 from rocks.core.image_blocks import send_content
 from rocks.core.terminal import one_line
-from rocks.core.units import gigabytes
-from rocks.fleet.wire.disk_files import (
+from rocks.core.values import gigabytes
+from rocks.fleet.wire.requests import (
     UNREADABLE,
     Erase,
     GiveImageRequest,

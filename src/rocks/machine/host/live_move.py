@@ -21,9 +21,8 @@ from rocks.core.errors import HostError, IncoherentError, RocksError, StateError
 from rocks.core.files import explain
 from rocks.fleet.host.change import CHANGED, UNCHANGED, Change
 from rocks.fleet.wire.codec import decode, encode
-from rocks.fleet.wire.disk_moves import moving_path
-from rocks.fleet.wire.domain_states import ACTIVE_STATES, GUEST_RUNS
 from rocks.fleet.wire.envelope import MAXIMUM_LINE_BYTES
+from rocks.fleet.wire.facts import ACTIVE_STATES, GUEST_RUNS
 from rocks.fleet.wire.live_moves import (
     DATA,
     DIRECT_PORTS,
@@ -50,6 +49,7 @@ from rocks.fleet.wire.live_moves import (
     Progress,
     Result,
     frame,
+    moving_path,
 )
 from rocks.fleet.wire.requests import EndArrival
 from rocks.machine.host.consoles import name_log

@@ -20,7 +20,7 @@ from rocks.core.clock import Deadline, wait_seconds
 from rocks.core.errors import BusyError, HostError, IncoherentError, StateError
 from rocks.core.files import SECRET, explain
 from rocks.core.image_blocks import BLOCK_BYTES, data_blocks, write_block
-from rocks.fleet.wire.disk_moves import CHECKED, DIFFERS, HAVE, STORED, moving_path
+from rocks.fleet.wire.live_moves import CHECKED, DIFFERS, HAVE, STORED, moving_path
 from rocks.machine.host.disks import give_file
 from rocks.machine.host.files import check_mounted, check_path, key_of, open_file, opened_image_folder
 from rocks.machine.host.host import Host

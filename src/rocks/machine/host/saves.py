@@ -17,8 +17,14 @@ from typing import Dict, Iterable, List, Union
 from rocks.core.errors import HostError, StateError
 from rocks.core.files import explain, write_file
 from rocks.fleet.host.change import CHANGED, Change
-from rocks.fleet.host.records import RecordKind, damaged, read_json_record, remove_record
-from rocks.fleet.host.state_folder import Place, ensure_folder
+from rocks.fleet.host.state_folder import (
+    Place,
+    RecordKind,
+    damaged,
+    ensure_folder,
+    read_json_record,
+    remove_record,
+)
 from rocks.fleet.wire.requests import SaveDomain
 from rocks.machine.host.disks import identity_at
 from rocks.machine.host.files import identity_of

@@ -18,7 +18,7 @@ from rocks.core.clock import wait_seconds
 from rocks.core.errors import HostError, IncoherentError, RocksError, StateError, ToolError
 from rocks.core.files import draft, explain, remove_drafts, rename_file, text_if_readable, write_file
 from rocks.core.image_blocks import copy_content
-from rocks.core.units import BYTES_PER_GIB, size_text
+from rocks.core.values import BYTES_PER_GIB, size_text
 from rocks.fleet.host.change import CHANGED, Change
 from rocks.fleet.host.state_folder import Place, ensure_folder
 from rocks.fleet.wire.facts import DomainFact

@@ -1,38 +1,279 @@
-"""The name service of a frontend: BIND's named for the networks that serve DNS, and the frontend's /etc/hosts.
-
-Its folder exists where `rocks start service dns` was started once. `rocks sync dns` and `rocks sync config` write what
-has changed, and let a running named read it again; so do commands that change names, when they are committed, where
-the folder or our part of /etc/hosts exists.
-"""
+"""What the names of the site are made of: interfaces with addresses, and aliases."""
 
 from __future__ import annotations
 
+import hashlib
+import ipaddress
 import os
+import re
 import shutil
 import signal
+import tempfile
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core import dry_run
-from rocks.core.errors import HostError, StateError
-from rocks.core.files import PUBLIC, ensure_folders, remove_file, write_file
-from rocks.core.process import replace_this_process
+from rocks.core.clock import utc_now
+from rocks.core.errors import HostError, StateError, UserError
+from rocks.core.files import PUBLIC, ensure_folders, remove_file, text_if_readable, write_file
+from rocks.core.names import printable
+from rocks.core.process import replace_this_process, run
 from rocks.fleet.host_files import FileChange
-from rocks.inventory.host_files import sync_files
+from rocks.inventory.addresses import AddressedInterface
+from rocks.inventory.attributes.records import global_attributes
+from rocks.inventory.host_records import local_host
+from rocks.inventory.host_requests import sync_files
+from rocks.inventory.records import PRIVATE_NETWORK
 from rocks.network.dns.changes import BEGINS, HOSTS_FILE, has_name_service, hosts_file, name_folder
-from rocks.network.dns.name_files import name_files, served_networks
-from rocks.network.dns.name_records import load_site_names
-from rocks.network.dns.name_server import check_configuration, check_zone_file, named_process
-from rocks.network.dns.names import hosts_lines, is_same_zone, numbered_after
-from rocks.network.network_records import load_networks, network_names
+from rocks.network.dns.names import (
+    Additions,
+    NameService,
+    SiteNames,
+    hosts_lines,
+    is_same_zone,
+    name_addresses,
+    named_configuration,
+    numbered_after,
+    resolver_configuration,
+    served_zones,
+    with_valid_zones,
+    zone_text,
+)
+from rocks.network.network_rules import check_zone, read_addresses
+from rocks.network.networks import load_networks, network_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from rocks.core.errors import RocksError
     from rocks.database.connection import Database
-    from rocks.network.dns.names import SiteNames
+    from rocks.inventory.records import Network
+    from rocks.network.dns.names import NamedAddress
+
+
+def load_site_names(database: Database) -> tuple[SiteNames, list[Network]]:
+    """The names of all hosts, and all networks; four statements for any number of hosts."""
+    networks, faults = with_valid_zones(load_networks(database, network_names(database)))
+    rows = database.rows(
+        "SELECT n.Name, COALESCE(i.Name, ''), i.IP, s.name, COALESCE(i.Device, ''), COALESCE(i.Channel, '')"
+        " FROM networks i JOIN nodes n ON n.ID = i.Node"
+        " JOIN subnets s ON s.ID = i.Subnet WHERE i.IP IS NOT NULL AND i.IP <> '' ORDER BY i.ID"
+    )
+    interfaces = [AddressedInterface(*map(str, row)) for row in rows]
+    aliases = [
+        (str(host), str(alias))
+        for host, alias in database.rows(
+            "SELECT n.Name, l.Name FROM aliases l JOIN nodes n ON n.ID = l.Node ORDER BY l.ID"
+        )
+    ]
+    names = name_addresses(interfaces, networks, aliases)
+    return names._replace(problems=(*faults, *names.problems)), networks
+
+
+# The documents of the name service, from the database: named.conf, zones and resolv.conf.
+
+
+RUN_FOLDER = Path("/run/named")
+_PUBLIC_DOMAIN = "Kickstart_PublicDNSDomain"
+_SITE = "site"
+"""Folder of the operator's additions: named.conf, and a file for each zone that has some."""
+
+
+class NameFiles(NamedTuple):
+    """All files of the name service as they would be written: path → text; named.conf is first."""
+
+    files: dict[Path, str]
+    problems: tuple[str, ...]
+
+
+def run_folder() -> Path:
+    """The folder of named's process number; the environment variable ROCKS_DNS_RUN_FOLDER overrides the default."""
+    return Path(os.environ.get("ROCKS_DNS_RUN_FOLDER") or RUN_FOLDER)
+
+
+def name_files(database: Database) -> NameFiles:
+    """All files of the name service, without a look at those that exist but for the site's additions.
+
+    StateError when this machine is not in the database or has no address with a name; HostError for additions that
+    cannot be read.
+    """
+    names, networks = load_site_names(database)
+    server = _server(names, local_host(database))
+    attributes = global_attributes(database)
+    folder = name_folder()
+    serial = int(utc_now().timestamp())
+    zones = served_zones(names.addresses, networks)
+    files = {
+        folder / "zones" / zone.name: zone_text(zone, server, serial, _site_additions(zone.name))
+        for zone in zones
+    }
+    served = {network.name.lower() for network in served_networks(networks)}
+    own = [
+        str(one.address)
+        for one in names.addresses
+        if one.host == server.host and one.network.lower() in served
+    ]
+    service = NameService(
+        tuple(dict.fromkeys(own)),
+        tuple(_clients(served_networks(networks))),
+        [
+            one
+            for one in _list_of(attributes.get("Kickstart_PublicDNSServers", ""))
+            if _is_forwarder(one, own)
+        ],
+        [(zone.name, str(folder / "zones" / zone.name)) for zone in zones],
+        _site_additions("named.conf"),
+        str(run_folder() / "named.pid"),
+    )
+    return NameFiles({folder / "named.conf": named_configuration(service), **files}, names.problems)
+
+
+def resolver(database: Database, private: bool) -> str:
+    """resolv.conf of the frontend, or that of the hosts on the network private.
+
+    StateError for a stored domain or address that is not one: the file would say something else.
+    """
+    attributes = global_attributes(database)
+    networks = load_networks(database, network_names(database))
+    zones = {network.name.lower(): network.dns_zone for network in networks if network.dns_zone}
+    first = [_domain(zones[PRIVATE_NETWORK], PRIVATE_NETWORK)] if PRIVATE_NETWORK in zones else []
+    public = attributes.get(_PUBLIC_DOMAIN) or zones.get("public", "")
+    searched = list(dict.fromkeys([*first, *([_domain(public, "public")] if public else [])]))
+    if private:
+        servers = _servers(attributes, "Kickstart_PrivateDNSServers")
+    else:
+        servers = ["127.0.0.1"] if has_name_service() else _servers(attributes, "Kickstart_PublicDNSServers")
+    return resolver_configuration(searched, servers)
+
+
+def _domain(text: str, network: str) -> str:
+    try:
+        check_zone(text)
+    except UserError:
+        where = f"the attribute {_PUBLIC_DOMAIN} or the zone of" if network == "public" else "the zone of"
+        raise StateError(
+            f'"{printable(text)}" is not a domain ({where} the network {network}); rocks set network zone {network}, '
+            f"rocks set attr {_PUBLIC_DOMAIN}"
+        ) from None
+    return text
+
+
+def _servers(attributes: Mapping[str, str], name: str) -> list[str]:
+    servers = _list_of(attributes.get(name, ""))
+    for one in servers:
+        address, percent, device = one.partition("%")
+        try:
+            ipaddress.ip_address(address)
+            if percent and not (device.isascii() and device.isalnum()):
+                raise ValueError
+        except ValueError:
+            raise StateError(
+                f'the attribute {name} has "{printable(one)}", which is not an address: rocks set attr {name} '
+                "ADDRESS,ADDRESS"
+            ) from None
+    return servers
+
+
+def _server(names: SiteNames, frontend: str) -> NamedAddress:
+    for one in names.addresses:
+        if one.is_host and one.host.lower() == frontend.lower():
+            return one
+    raise StateError(
+        f"{frontend} has no address on a network with a zone, so it cannot serve names: rocks list host interface "
+        f"{frontend}; rocks set network zone"
+    )
+
+
+def served_networks(networks: Sequence[Network]) -> list[Network]:
+    return [network for network in networks if network.serves_dns and network.dns_zone]
+
+
+def _clients(networks: Sequence[Network]) -> list[str]:
+    found = []
+    for network in networks:
+        with suppress(UserError):
+            found.append(str(read_addresses(network.subnet, network.netmask)))
+    return found
+
+
+def _is_forwarder(server: str, own: Sequence[str]) -> bool:
+    """Whether named may ask the server: an IPv4 address that is not its own, which would be asked for ever."""
+    try:
+        read = ipaddress.IPv4Address(server)
+    except ValueError:
+        return False
+    return str(read) not in own and not read.is_loopback
+
+
+def _site_additions(name: str) -> Additions | None:
+    """The site's additions. HostError for a file that cannot be read."""
+    path = name_folder() / _SITE / name
+    if not path.is_file():
+        return None
+    try:
+        with path.open("rb") as file:
+            return Additions(str(path), hashlib.file_digest(file, "sha256").hexdigest())
+    except OSError as error:
+        raise HostError(f"cannot read {path}: {error.strerror}") from None
+
+
+def _list_of(text: str) -> list[str]:
+    return text.replace(",", " ").split()
+
+
+# BIND's programs on this machine: the running named, and the checks of its files before they are written.
+
+
+_SECONDS = 60.0
+_LONGEST_COMMAND_LINE = 4096
+_PROGRAMS = "/usr/sbin:/usr/bin:/sbin"
+
+
+def check_zone_file(name: str, text: str) -> None:
+    """StateError when named would not serve the zone, with its message. Without the program nothing is checked."""
+    _check("named-checkzone", ["-k", "ignore", name], text, f"the zone {name}")
+
+
+def check_configuration(text: str) -> None:
+    """StateError when named would not start with the configuration. Without the program nothing is checked."""
+    _check("named-checkconf", [], text, "the configuration of named")
+
+
+def named_process(configuration: Path) -> int | None:
+    """The process number of the named that was started with this configuration; None when it does not run."""
+    found = re.search(r'pid-file "([^"\n]+)"', text_if_readable(configuration))
+    try:
+        number = int(Path(found.group(1)).read_text("ascii")) if found else 0
+        parts = Path(f"/proc/{number}/cmdline").read_bytes()[:_LONGEST_COMMAND_LINE].split(b"\0")
+    except (OSError, ValueError):
+        return None
+    return number if b"named" in parts[0] and str(configuration).encode() in parts else None
+
+
+def _check(program: str, arguments: list[str], text: str, what: str) -> None:
+    path = shutil.which(program, path=_PROGRAMS)
+    if path is None:
+        return
+    with dry_run.question(), tempfile.NamedTemporaryFile("w", prefix="rocks-dns-") as draft:
+        draft.write(text)
+        draft.flush()
+        done = run([path, *arguments, draft.name], deadline_seconds=_SECONDS)
+    if done.exit_status != 0:
+        reason = (done.error_text or done.text).replace(draft.name, what).strip().splitlines()
+        raise StateError(
+            f"{what} is not valid with the additions of the site, and was not written: "
+            f"{'; '.join(reason[:3]) or 'no reason is given'}; correct the file in /etc/bind/rocks/site, then "
+            "rocks sync dns"
+        )
+
+
+# The name service of a frontend: BIND's named for the networks that serve DNS, and the frontend's /etc/hosts.
+#
+# Its folder exists where `rocks start service dns` was started once. `rocks sync dns` and `rocks sync config` write
+# what has changed, and let a running named read it again; so do commands that change names, when they are committed,
+# where the folder or our part of /etc/hosts exists.
+
 
 USER = "bind"
 LOCK = "name service"

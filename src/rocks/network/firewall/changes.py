@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import RocksError, StateError, UserError
 from rocks.core.names import printable
+from rocks.fleet.connection import FleetSettings
 from rocks.fleet.run_parallel import run_parallel
-from rocks.fleet.settings import FleetSettings
 from rocks.inventory.address_records import host_addresses
 from rocks.inventory.addresses import ssh_port
 from rocks.inventory.host_records import find_local_host
@@ -26,13 +26,13 @@ from rocks.network.firewall.nft import (
     references,
 )
 from rocks.network.firewall.rules import check_networks, check_rule_name, checked_rule, closed_networks
-from rocks.network.network_records import network_names
+from rocks.network.networks import network_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from rocks.database.connection import Database
-    from rocks.fleet.settings import HostAddress
+    from rocks.fleet.connection import HostAddress
     from rocks.inventory.records import Host, Interface
     from rocks.network.firewall.deployment import Loaded
     from rocks.network.firewall.rules import FirewallRule

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rocks.core.process import Finished
-    from rocks.fleet.settings import FleetSettings, HostAddress
+    from rocks.fleet.connection import FleetSettings, HostAddress
 
 Loaded = Literal["loaded", "unchanged", "removed", "none"]
 """What a change did: other rules, the same rules once more, no rules instead of some, no rules as before."""

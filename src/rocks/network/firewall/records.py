@@ -5,12 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from rocks.inventory.attributes.records import ensure_members
-from rocks.network.firewall.rules import FirewallRule, Selection, order_key, resolve_rules
+from rocks.network.firewall.rules import (
+    FirewallRule,
+    Selection,
+    order_key,
+    resolve_rules,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from rocks.database.connection import Database
+
 
 _COLUMNS = (
     "f.Rulename, COALESCE(f.Service, ''), COALESCE(f.Protocol, ''), COALESCE(f.Chain, ''), COALESCE(f.Action, ''),"

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Callable, Dict
 
 from rocks.core.files import text_if_readable, write_file
-from rocks.fleet.host.records import read_cache
-from rocks.fleet.host.state_folder import Place, ensure_folder
+from rocks.fleet.host.state_folder import Place, ensure_folder, read_cache
 
 _LOADED = Path("/proc/net/vlan")
 _FILTER_MODULES = tuple(Path("/sys/module") / name for name in ("sch_ingress", "cls_bpf", "act_gact"))

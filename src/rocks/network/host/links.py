@@ -3,7 +3,7 @@
 A device created here has the alias `rocks:<vlan>`; only such devices are removed. The host does not take part in the
 network of a virtual cluster: no ARP and no IPv6 on these devices.
 
-`fake.py` implements the same Protocol in memory. Importing pyroute2 takes 0.15 s, so this module is imported late.
+`tests/fakes` implements the same Protocol in memory. Importing pyroute2 takes 0.15 s, so this module is imported late.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Container, Dict, List, Optional, Tuple
 
 from rocks.fleet.host.change import CHANGED, UNCHANGED, Change
-from rocks.fleet.wire.network import ISOLATION_SYSCTLS, LinkSpec
+from rocks.fleet.wire.requests import ISOLATION_SYSCTLS, LinkSpec
 from rocks.network.host.netlink import (
     IFF_NOARP,
     IFF_UP,

@@ -1,19 +1,46 @@
-"""Which network devices may be requested, and whether an existing one matches a spec; pure.
-
-With the host attribute `vlan_transport=local`, for kernels without 802.1Q, a VLAN is a bridge of the host
-alone, named as the VLAN device would be. A cluster on two hosts, one of which has it, is refused. It is never
-chosen automatically: such a cluster would come up and not be able to talk. Tunnels would be another network
-to describe and to secure.
-"""
+"""Operations on network devices as a Protocol: `links.py` implements it by netlink, `tests/fakes` in memory."""
 
 from __future__ import annotations
 
 import re
-from typing import Iterable, Mapping, NamedTuple, Optional
+from typing import Container, Iterable, Mapping, NamedTuple, Optional, Protocol, Tuple
 
 from rocks.core.errors import StateError, UserError
+from rocks.fleet.host.change import Change
 from rocks.fleet.wire.requests import LinkSpec
 from rocks.network.limits import LEAST_VLAN_ID, MAX_VLAN_ID
+
+
+class LinkDriver(Protocol):
+    """VLAN devices and bridges of a host."""
+
+    def ensure(self, spec: LinkSpec) -> Change:
+        """Create the device if it is missing, set its MTU and bring it up; a device of the site is only checked.
+
+        StateError when its parent is missing, down or has a smaller MTU, when another device has its name or its
+        VLAN, or when the kernel has no 802.1Q; UserError for an invalid name or VLAN.
+        """
+
+    def remove_if_unused(self, spec: LinkSpec) -> Change:
+        """Remove the device if this system created it and no other device uses it."""
+
+    def remove_all_but(self, devices: Container[str]) -> Tuple[str, ...]:
+        """Remove the unused devices of this system except `devices`; returns the names of the removed ones."""
+
+    def list(self) -> Tuple[Link, ...]:
+        """All network devices."""
+
+    def has_8021q(self) -> bool:
+        """Whether the kernel supports VLAN devices; loads the module if necessary."""
+
+
+# Which network devices may be requested, and whether an existing one matches a spec; pure.
+#
+# With the host attribute `vlan_transport=local`, for kernels without 802.1Q, a VLAN is a bridge of the host
+# alone, named as the VLAN device would be. A cluster on two hosts, one of which has it, is refused. It is never
+# chosen automatically: such a cluster would come up and not be able to talk. Tunnels would be another network
+# to describe and to secure.
+
 
 # names that the kernel accepts (dev_valid_name), restricted to characters that are safe in paths and terminals
 _NAME = re.compile(r"(?!\.\.?\Z)[A-Za-z0-9._-]{1,15}\Z")

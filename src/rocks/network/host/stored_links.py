@@ -11,8 +11,15 @@ from typing import Dict, Mapping, Tuple
 
 from rocks.core.errors import IncoherentError, RocksError
 from rocks.core.files import write_file
-from rocks.fleet.host.records import RecordKind, damaged, read_json_record, record_names, remove_record
-from rocks.fleet.host.state_folder import Place, ensure_folder
+from rocks.fleet.host.state_folder import (
+    Place,
+    RecordKind,
+    damaged,
+    ensure_folder,
+    read_json_record,
+    record_names,
+    remove_record,
+)
 from rocks.fleet.wire.codec import decode_lenient, encode
 from rocks.fleet.wire.requests import LinkSpec
 from rocks.leases.host.leases import check_name

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rocks.fleet.wire.infiniband import PartitionSpec
+from rocks.fleet.wire.requests import PartitionSpec
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,7 +24,7 @@ def join_partitions(database: Database, names: Sequence[str]) -> tuple[str, ...]
     """
     if not _has_partitions(database):
         return ()
-    from rocks.network.infiniband import partition_records as table
+    from rocks.network.infiniband import partitions as table
     from rocks.network.infiniband.partitions import publish_if_changed
 
     machines = table.keyed_machines(database, names)
@@ -44,7 +44,7 @@ def partitions_of_machines(database: Database, names: Sequence[str]) -> dict[str
     """Name → the settings of the machine's InfiniBand function, for machines whose cluster has a partition."""
     if not _has_partitions(database):
         return {}
-    from rocks.network.infiniband import partition_records as table
+    from rocks.network.infiniband import partitions as table
     from rocks.network.infiniband.partitions import sees_machines
     from rocks.network.infiniband.pkeys import read_membership
 
@@ -67,7 +67,7 @@ def leave_partitions(database: Database) -> tuple[str, ...]:
     """Remove hosts from partitions of which no machine runs there any more. Commits; returns warnings."""
     if not database.rows("SELECT 1 FROM ib_key_uses LIMIT 1"):
         return ()
-    from rocks.network.infiniband import partition_records as table
+    from rocks.network.infiniband import partitions as table
     from rocks.network.infiniband.partitions import publish_if_changed
 
     table.forget_ended_uses(database)

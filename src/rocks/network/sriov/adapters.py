@@ -1,4 +1,4 @@
-"""Virtual functions (SR-IOV): how many an adapter offers."""
+"""Virtual functions: their number for each adapter, and their assignment to machines; always in sets."""
 
 from __future__ import annotations
 
@@ -11,14 +11,61 @@ from rocks.inventory.host_requests import ask_each
 from rocks.inventory.loaded_host_records import which_are_vms
 from rocks.network.guest_connections import kernel_device
 from rocks.network.interfaces import find_rows
-from rocks.network.sriov import records as table
-from rocks.network.sriov.function_choice import MAX_VFS, vfs_left
+from rocks.network.sriov.function_choice import MAX_VFS, AdapterRow, AssignedVf, vfs_left
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rocks.database.connection import Database
     from rocks.fleet.wire.facts import AdapterFact
+
+
+_COLUMNS = "Host, Device, Number, Name, MAC, Token"
+
+
+def adapters_of(database: Database, hosts: Sequence[str], lock: bool = False) -> list[AdapterRow]:
+    """The adapters of the hosts with VFs, in the database's order; `lock` locks the rows."""
+    rows = database.rows(
+        "SELECT n.Name, i.Device, a.Functions, i.Options FROM sriov_adapters a JOIN networks i ON i.ID = a.Interface"
+        " JOIN nodes n ON n.ID = i.Node WHERE n.Name IN %s ORDER BY n.ID, i.ID"
+        + (" FOR UPDATE" if lock else ""),
+        [hosts],
+    )
+    return [AdapterRow(str(row[0]), str(row[1] or ""), int(row[2]), str(row[3] or "")) for row in rows]
+
+
+def assigned_on(database: Database, hosts: Sequence[str]) -> list[AssignedVf]:
+    """All assigned VFs of the hosts, in order."""
+    rows = database.rows(
+        f"SELECT {_COLUMNS} FROM sriov_leases WHERE Host IN %s ORDER BY Host, Device, Number",
+        [hosts],
+    )
+    return [AssignedVf(*row) for row in rows]
+
+
+def write_vfs(database: Database, interfaces: Sequence[int], count: int) -> None:
+    """Set the number of VFs of the adapters with these interfaces (IDs)."""
+    if not interfaces:
+        return
+    if not count:
+        database.execute("DELETE FROM sriov_adapters WHERE Interface IN %s", [interfaces])
+        return
+    database.insert_many(
+        "INSERT INTO sriov_adapters (Interface, Functions) VALUES",
+        [(interface, count) for interface in interfaces],
+        "ON DUPLICATE KEY UPDATE Functions = VALUES(Functions)",
+    )
+
+
+def assign_vfs(database: Database, rows: Sequence[AssignedVf]) -> None:
+    """Record the assignment of free VFs to machines.
+
+    The caller has checked, under the lock of the hosts' adapters, that they are free.
+    """
+    database.insert_many(f"INSERT INTO sriov_leases ({_COLUMNS}) VALUES", [tuple(row) for row in rows])
+
+
+# Virtual functions (SR-IOV): how many an adapter offers.
 
 
 def set_vfs(database: Database, hosts: Sequence[str], iface: str, vfs: str) -> None:
@@ -40,8 +87,8 @@ def set_vfs(database: Database, hosts: Sequence[str], iface: str, vfs: str) -> N
                 f'interface "{iface}" of host {row.host} is not an adapter: name a physical device; rocks list host '
                 f"interface {row.host} shows them"
             )
-    table.adapters_of(database, hosts, lock=True)
-    given = table.assigned_on(database, hosts)
+    adapters_of(database, hosts, lock=True)
+    given = assigned_on(database, hosts)
     for row in rows:
         of_host = [one for one in given if one.host.lower() == row.host.lower()]
         for left in vfs_left(of_host, row.device or "", number):
@@ -49,7 +96,7 @@ def set_vfs(database: Database, hosts: Sequence[str], iface: str, vfs: str) -> N
                 f"{left.name} may be using function {left.number} of {row.device} on {row.host}: stop it first (rocks "
                 f"stop host vm {left.name}), or configure at least {left.number + 1}"
             )
-    table.set_vfs(database, [row.id for row in rows], number)
+    write_vfs(database, [row.id for row in rows], number)
 
 
 LISTING_SECONDS = 20.0
@@ -71,7 +118,7 @@ def create_vfs(database: Database, hosts: Sequence[str]) -> Answers:
 
 def _ask(database: Database, hosts: Sequence[str], *, is_made: bool, limit_seconds: float | None) -> Answers:
     specs: dict[str, list[AdapterSpec]] = {}
-    for row in table.adapters_of(database, hosts):
+    for row in adapters_of(database, hosts):
         spec = AdapterSpec(kernel_device(row.device, row.options), row.vfs if is_made else 0)
         specs.setdefault(row.host, []).append(spec)
     database.commit()

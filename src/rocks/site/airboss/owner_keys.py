@@ -9,7 +9,7 @@ from rocks.core.errors import UserError
 from rocks.core.names import printable
 from rocks.core.values import TRUE_VALUES, check_text
 from rocks.inventory.attributes.records import resolve_attribute
-from rocks.inventory.inventory_lock import lock_inventory
+from rocks.inventory.host_records import lock_inventory
 from rocks.site.airboss import owner_key_records as host_keys
 from rocks.site.airboss.rules import OLD_RSA_ATTRIBUTE, check_stored_rsa
 

@@ -20,13 +20,11 @@ from rocks.core.errors import EXIT_SOME_HOSTS_FAILED, HostError, RocksError, Sta
 from rocks.core.names import printable
 from rocks.database.connection import Database
 from rocks.fleet.https.apart import serve
-from rocks.fleet.https.connection_places import Bounds
-from rocks.fleet.https.messages import RETRY_AFTER_SECONDS, Answer, Request
-from rocks.fleet.https.server import HttpsServer
+from rocks.fleet.https.server import RETRY_AFTER_SECONDS, Answer, Bounds, HttpsServer, Request
 from rocks.inventory.address_records import private_address
 from rocks.inventory.attributes.records import resolve_attribute
 from rocks.inventory.host_records import local_host
-from rocks.library.guest_media import EMPTY
+from rocks.library.guest_images import EMPTY
 from rocks.machine.cd import Medium, set_cdrom
 from rocks.site.airboss import records as table
 from rocks.site.airboss.audit import OwnerCall, RefusedCalls, audit_record, log_call, record_machines

@@ -13,10 +13,9 @@ from rocks.core.clock import is_synchronised
 from rocks.core.errors import RocksError, StateError
 from rocks.core.names import misread, printable
 from rocks.core.own_addresses import device_states
-from rocks.core.units import size_text
-from rocks.core.values import FALSE_VALUES
+from rocks.core.values import FALSE_VALUES, size_text
 from rocks.database.settings import EMBEDDED_SOCKET
-from rocks.fleet.settings import FleetSettings
+from rocks.fleet.connection import FleetSettings
 from rocks.fleet.wire.facts import HostFacts, ProbeFact, ProbeRequest
 from rocks.install.graph_checks import check_site_files
 from rocks.install.rolls.folders import distribution_folder
@@ -24,9 +23,8 @@ from rocks.inventory import mac_pool
 from rocks.inventory.address_records import host_addresses
 from rocks.inventory.attributes.records import global_attributes, stored_names
 from rocks.inventory.attributes.rules import near_miss
-from rocks.inventory.host_commands import Limits, run_on_hosts
 from rocks.inventory.host_records import expand_selectors, find_local_host
-from rocks.inventory.host_requests import ask_each, open_fleet
+from rocks.inventory.host_requests import Limits, ask_each, open_fleet, run_on_hosts
 from rocks.inventory.loaded_host_records import load_hosts, physical_hosts
 from rocks.inventory.slurm_drains import has_slurm, nodes_drained_by_hooks
 from rocks.leases import lease as leases
@@ -37,7 +35,7 @@ from rocks.machine import record as disk_copies
 from rocks.network.firewall.changes import firewall_texts
 from rocks.network.host_network_plan import plan_network
 from rocks.network.host_network_records import load_host_networks
-from rocks.network.interface_records import list_interfaces
+from rocks.network.interfaces import list_interfaces
 from rocks.site.certificates import NOT_ALLOWED, list_certificates
 from rocks.site.checks.installation import check_rolls, check_services
 from rocks.site.overview_rules import doubt_concerns, host_concerns

@@ -9,8 +9,7 @@ from rocks.database.migrate import read_version
 from rocks.inventory.host_records import local_host
 from rocks.inventory.loaded_host_records import load_hosts
 from rocks.network.dns.changes import has_name_service, name_folder
-from rocks.network.dns.name_server import named_process
-from rocks.network.dns.service import outdated_files
+from rocks.network.dns.service import named_process, outdated_files
 from rocks.site.checks.installation import check_services
 from rocks.storage.broker.broker import check_broker
 

@@ -22,7 +22,7 @@ from rocks.core import dry_run
 from rocks.core.clock import Deadline, utc_now, wait_seconds
 from rocks.core.dataclasses import dataclass
 from rocks.core.errors import BugError, HostError, IncoherentError, RocksError, StateError, UserError
-from rocks.core.units import size_text
+from rocks.core.values import size_text
 from rocks.storage.bus import (
     Asker,
     BrokerAwayError,

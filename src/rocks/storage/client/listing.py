@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 from typing import Optional, Tuple
 
-from rocks.core.units import BYTES_PER_GIB, duration, rate_text, size_text
+from rocks.core.values import BYTES_PER_GIB, duration, rate_text, size_text
 from rocks.storage.stream.pace import Progress
 from rocks.storage.wire.replies import (
     CopyRow,

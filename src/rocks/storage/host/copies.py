@@ -18,7 +18,7 @@ from rocks.core.errors import (
     StateError,
     ToolError,
 )
-from rocks.core.units import size_text
+from rocks.core.values import size_text
 from rocks.fleet.wire.codec import encode
 from rocks.storage.host import effects
 from rocks.storage.host.engine import GrantedImage

@@ -9,7 +9,7 @@ from typing import Callable, Dict, Optional, Type
 
 from rocks.core.clock import Deadline, wait_seconds
 from rocks.core.errors import BusyError, HostError, IncoherentError, StateError, ToolError
-from rocks.core.units import BYTES_PER_GIB, BYTES_PER_SECTOR, size_text
+from rocks.core.values import BYTES_PER_GIB, BYTES_PER_SECTOR, size_text
 from rocks.storage.device_mapper.dm_devices import DmDevices
 from rocks.storage.device_mapper.tables import (
     CHUNK_SECTORS,

@@ -10,8 +10,13 @@ from typing import Callable, ContextManager, Dict, Literal, Optional, Protocol, 
 
 from rocks.core.errors import RocksError
 from rocks.core.periodic import PeriodicThread
-from rocks.fleet.host.records import RecordKind, read_text_record, record_names, remove_record
-from rocks.fleet.host.state_folder import ensure_folder
+from rocks.fleet.host.state_folder import (
+    RecordKind,
+    ensure_folder,
+    read_text_record,
+    record_names,
+    remove_record,
+)
 from rocks.fleet.wire.facts import DomainFact
 from rocks.storage.store.host import HostStore
 

@@ -6,7 +6,7 @@ import logging
 from typing import Callable, Collection, ContextManager, Dict, Iterable, List, Mapping, NamedTuple, Optional
 
 from rocks.core.errors import RocksError
-from rocks.core.units import size_text
+from rocks.core.values import size_text
 from rocks.storage.image import names
 from rocks.storage.store.host import HostStore
 from rocks.storage.zfs.facts import OUR_PREFIX, VolumeFact

@@ -11,7 +11,7 @@ from typing import Callable, Dict, Iterable, NamedTuple
 from rocks.core.clock import Deadline
 from rocks.core.errors import BugError, RocksError, UserError
 from rocks.core.periodic import PeriodicThread
-from rocks.fleet.host.records import record_names
+from rocks.fleet.host.state_folder import record_names
 from rocks.fleet.wire.codec import encode
 from rocks.storage.bus import Bus, BusSettings, Delivery
 from rocks.storage.configuration import Configuration

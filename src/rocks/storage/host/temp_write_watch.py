@@ -16,7 +16,7 @@ from typing import Dict, NamedTuple
 from rocks.core.clock import Deadline, monotonic_seconds
 from rocks.core.errors import RocksError
 from rocks.core.periodic import PeriodicThread
-from rocks.core.units import BYTES_PER_GIB, BYTES_PER_SECTOR, size_text
+from rocks.core.values import BYTES_PER_GIB, BYTES_PER_SECTOR, size_text
 from rocks.storage.device_mapper.dm_devices import DmDevices
 from rocks.storage.device_mapper.tables import DmDeviceFact, ErrorTable, Snapshot, SnapshotMerge
 from rocks.storage.host.guests import OpenGuests, machine_of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple, Optional
 
-from rocks.core.units import BYTES_PER_GIB, size_text
+from rocks.core.values import BYTES_PER_GIB, size_text
 
 _MAX_UNRESERVED_BYTES = 8 * BYTES_PER_GIB
 """Two transaction groups of OpenZFS: one has at most 4 GiB (zfs_dirty_data_max_max)."""

@@ -1,7 +1,7 @@
 """iSCSI sessions through open-iscsi: disks of a NAS on this host.
 
 Targets are named, never discovered. Sessions are read from the kernel and checked by pure functions; iscsiadm logs in
-and out. `fake.py` implements the same Protocol in memory.
+and out. `tests/fakes` implements the same Protocol in memory.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """iSCSI targets through LIO: block devices, each exported to one host.
 
 The configuration is not saved: after a boot the daemon creates it again from its records, with the same serials,
-before any login. It is read from configfs, checked by pure functions, and changed through rtslib. `fake.py` has LIO in
-memory.
+before any login. It is read from configfs, checked by pure functions, and changed through rtslib. `tests/fakes` has LIO
+in memory.
 """
 
 from __future__ import annotations

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Optional, Union
 
 from rocks.core.errors import UserError
-from rocks.core.units import size_bytes
-from rocks.core.values import yes_or_no
+from rocks.core.values import size_bytes, yes_or_no
 
 Value = Union[None, bool, int, str]
 

@@ -15,7 +15,7 @@ from typing import IO, Any, Callable, Dict, List, Mapping, Optional, Sequence
 from rocks.core.clock import Deadline, monotonic_seconds
 from rocks.core.errors import IncoherentError, PoolFullError, RocksError, StateError, UserError
 from rocks.core.image_blocks import blocks_read, send_blocks
-from rocks.core.units import size_text
+from rocks.core.values import size_text
 from rocks.fleet.wire.codec import encode
 from rocks.storage.image import names
 from rocks.storage.image.space import SEED_PERCENT

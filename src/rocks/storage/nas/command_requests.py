@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import Any, Callable, Dict, NamedTuple, NoReturn, Optional, Type, TypeVar, cast
 
 from rocks.core.errors import CLASSES, BusyError, Code, IncoherentError, RocksError, StateError, UserError
-from rocks.core.units import BYTES_PER_GIB
+from rocks.core.values import BYTES_PER_GIB
 from rocks.fleet.wire.codec import encode
 from rocks.storage.image import events
 from rocks.storage.image.effects import BETWEEN_NASES, AskHost, Grant

@@ -36,7 +36,7 @@ from rocks.core.errors import (
     StateError,
     UserError,
 )
-from rocks.core.units import size_text
+from rocks.core.values import size_text
 from rocks.fleet.wire.codec import decode_lenient, encode
 from rocks.storage.image import effects, names
 from rocks.storage.image.effects import Effect, HandOver, SendToNas

@@ -10,7 +10,7 @@ from typing import Callable, Dict, NamedTuple, Optional, Tuple
 
 from rocks.core.clock import monotonic_seconds
 from rocks.core.errors import BugError, BusyError, IncoherentError, PoolFullError, RocksError, code_of
-from rocks.core.units import size_text
+from rocks.core.values import size_text
 from rocks.storage.image.events import HostFailed
 from rocks.storage.image.grants import check_stream
 from rocks.storage.image.image import Image, Work

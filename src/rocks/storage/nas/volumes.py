@@ -13,7 +13,7 @@ from typing import IO, Any, Callable, Dict, Iterator, List, Mapping, Optional, S
 
 from rocks.core.clock import Deadline, monotonic_seconds
 from rocks.core.errors import BusyError, IncoherentError, StateError, ToolError, UserError
-from rocks.core.units import size_text
+from rocks.core.values import size_text
 from rocks.storage.image import effects
 from rocks.storage.image.effects import Grant
 from rocks.storage.image.grants import grant_properties, read_grant, why_not_destroyed, why_refused

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO, Callable, Dict, Mapping, NamedTuple, Optional,
 
 from rocks.core.clock import Deadline, monotonic_seconds
 from rocks.core.errors import BusyError, IncoherentError, RocksError, StateError
-from rocks.core.units import size_text
+from rocks.core.values import size_text
 from rocks.storage.image.transfers import Diverged, Point, SendPlan, SendStep, Token, plan_send
 from rocks.storage.stream.frames import FRAME_BYTES, FrameWriter, number, read_frames, receive_line, send_line
 from rocks.storage.stream.pace import Bucket

@@ -13,7 +13,7 @@ from rocks.inventory.attributes.records import resolve_attributes
 from rocks.inventory.host_records import local_host
 from rocks.inventory.loaded_host_records import load_hosts
 from rocks.inventory.records import PRIVATE_NETWORK
-from rocks.network.network_records import zone_of
+from rocks.network.networks import zone_of
 from rocks.storage.client import StorageClient, asking, broker_settings, listing
 from rocks.storage.volumes.nodes import storage_nodes
 from rocks.storage.volumes.settings import BROKER_ATTRIBUTE, broker_host, storage_zone

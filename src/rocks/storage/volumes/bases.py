@@ -7,7 +7,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import HostError, RocksError, StateError
-from rocks.core.units import BYTES_PER_GIB, size_text
+from rocks.core.values import BYTES_PER_GIB, size_text
 from rocks.library.guest_images import (
     CLONE_ATTRIBUTE,
     IMAGE_ATTRIBUTE,

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from rocks.core.errors import HostError, StateError, ToolError, UserError
-from rocks.core.image_formats import disk_format
+from rocks.core.image_blocks import disk_format
 from rocks.core.process import run
-from rocks.core.units import size_text
+from rocks.core.values import size_text
 from rocks.library.conversion import SpaceError, check_qcow2, check_space, opened, write_raw
-from rocks.library.safe_folders import open_folder
+from rocks.library.sources import open_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

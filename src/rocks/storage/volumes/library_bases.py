@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from rocks.core.errors import RocksError
 from rocks.library.guest_images import check_image_name
+from rocks.library.imports import find_leftovers
 from rocks.library.library_folder import library_folder
 from rocks.library.records import find_image, read_images
-from rocks.library.unfinished import find_leftovers
 from rocks.storage.volumes.nodes import storage_nodes
 from rocks.storage.volumes.places import removal_command
 from rocks.storage.wire.names import NAS

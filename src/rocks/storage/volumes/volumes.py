@@ -8,8 +8,7 @@ from rocks.core import dry_run
 from rocks.core.clock import Deadline, wait_seconds
 from rocks.core.errors import BusyError, Code, HostError, RocksError, StateError, UserError
 from rocks.core.names import printable
-from rocks.core.units import BYTES_PER_GIB
-from rocks.core.values import check_text
+from rocks.core.values import BYTES_PER_GIB, check_text
 from rocks.inventory.attributes.known import KNOWN
 from rocks.inventory.attributes.records import resolve_attributes
 from rocks.leases.plan import SAVED

@@ -1,6 +1,6 @@
 """Operations on ZFS: volumes, snapshots, bookmarks and streams, each checked before it acts.
 
-They act by `ZfsCommands`: in `tool.py` by the programs `zfs` and `zpool`, in `fake.py` in memory.
+They act by `ZfsCommands`: in `tool.py` by the programs `zfs` and `zpool`, in `tests/fakes` in memory.
 """
 
 from __future__ import annotations

@@ -10,8 +10,8 @@ import pytest
 from rocks.fleet.wire.requests import DiskSpec
 from rocks.machine.host.disks import ensure_disk
 from rocks.machine.host.files import ImageOwners
-from rocks.machine.host.libvirt.fake import FakeDomains
 from tests.contract.machine.libvirt.world import World
+from tests.fakes.libvirt import FakeDomains
 
 
 @pytest.fixture(params=["fake", pytest.param("real", marks=pytest.mark.system)])

@@ -24,9 +24,9 @@ from rocks.machine.host.disks import ensure_disk, grow_image, is_same
 from rocks.machine.host.files import ImageOwners
 from rocks.machine.host.libvirt.device_xml import disk_of, text_of
 from rocks.machine.host.libvirt.domain_xml import DiskIdentity, DomainDocument, parse_domain
-from rocks.machine.host.libvirt.fake import FakeDomains
 from tests.contract.machine.libvirt.world import NAME, World, run, start, unsecured, xml_of
 from tests.contract.outcomes import refused
+from tests.fakes.libvirt import FakeDomains
 
 LARGEST = (
     "<maxMemory slots='16' unit='KiB'>1048576</maxMemory>",

@@ -12,8 +12,8 @@ from rocks.machine.host.libvirt.driver import DomainDriver
 from rocks.machine.host.libvirt.power import Prepared, ensure_running, settled
 from rocks.machine.host.operations import perform
 from rocks.machine.plans import way_of
-from rocks.network.host.fake import FakeLinks
-from rocks.network.host.packet_filter.fake import FakeFilters
+from tests.fakes.links import FakeLinks
+from tests.fakes.packet_filters import FakeFilters
 
 NAME = "vm-t-0"
 

@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 from rocks.core.errors import StateError, ToolError
-from rocks.network.infiniband.host.pkeys import set_link_vf
-from rocks.network.infiniband.host.sysfs import colons
+from rocks.network.infiniband.host.pkeys import colons, set_link_vf
 from tests.contract.outcomes import refused
 
 IFLA_VFINFO_LIST, IFLA_VF_INFO = 22, 1

@@ -8,14 +8,13 @@ from typing import Protocol
 import pytest
 
 from rocks.core.errors import HostError, StateError, UserError
-from rocks.fleet.wire.infiniband import PartitionSpec
-from rocks.network.infiniband.host.driver import PkeyDriver
-from rocks.network.infiniband.host.fake import FakePkeys
+from rocks.fleet.wire.requests import PartitionSpec
 from rocks.network.infiniband.host.hardware_check import departures, try_vf
-from rocks.network.infiniband.host.pkey_rules import InfinibandVf
+from rocks.network.infiniband.host.pkey_rules import InfinibandVf, PkeyDriver
 from rocks.network.infiniband.host.pkeys import Pkeys
 from tests.contract.network.infiniband.adapter_tree import AdapterTree
 from tests.contract.outcomes import changes_once, refused
+from tests.fakes.infiniband import FakePkeys
 
 FIRST, SECOND, OTHER = "0000:03:00.1", "0000:03:00.2", "0000:04:00.1"
 RED = PartitionSpec(2, "full", "02000000000000a0", "02000000000000a1")

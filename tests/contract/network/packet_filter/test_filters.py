@@ -20,7 +20,6 @@ import pytest
 
 from rocks.core.errors import StateError
 from rocks.network.host.packet_filter.driver import FilterDriver, GuestDevice
-from rocks.network.host.packet_filter.fake import FakeFilters
 from rocks.network.host.packet_filter.programs import Sender, rules_for
 from tests.contract.network.packet_filter.frames import (
     CASES,
@@ -36,6 +35,7 @@ from tests.contract.network.packet_filter.frames import (
 from tests.contract.network.threads import OfThread, leave_network
 from tests.contract.outcomes import changes_once
 from tests.contract.worlds import WORLDS
+from tests.fakes.packet_filters import FakeFilters
 from tests.waiting import wait_until
 
 MACVTAP, TAP = GuestDevice("macvtap0", True), GuestDevice("vnet0", False)

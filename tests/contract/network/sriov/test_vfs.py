@@ -7,11 +7,11 @@ import pytest
 from rocks.core.errors import BusyError, StateError, ToolError, UserError
 from rocks.fleet.wire.facts import VfFact
 from rocks.fleet.wire.requests import VfSpec
-from rocks.network.sriov.host.fake import FakeVfs
 from rocks.network.sriov.host.rules import NO_MAC
 from tests.contract.network.sriov.vf_world import ADAPTER, PLAIN_ADAPTER, VfWorld, open_world
 from tests.contract.outcomes import changes_once, refused
 from tests.contract.worlds import WORLDS
+from tests.fakes.virtual_functions import FakeVfs
 
 MAC, OTHER_MAC = "52:54:00:aa:00:01", "52:54:00:aa:00:02"
 FIRST = VfSpec(ADAPTER, 2, 0, MAC, vlan=100)

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
-from rocks.network.sriov.host.driver import VfDriver
-from rocks.network.sriov.host.fake import FakeVfs
+from rocks.network.sriov.host.rules import VfDriver
+from tests.fakes.virtual_functions import FakeVfs
 
 ADAPTER, PLAIN_ADAPTER = "trunk0", "storage0"
 """With and without VFs."""

@@ -3,8 +3,8 @@
 from typing import Protocol
 
 from rocks.storage.device_mapper.dm_devices import DmDevices
-from rocks.storage.device_mapper.fake import FakeKernel
 from rocks.storage.device_mapper.tables import UUID_PREFIX, Linear, Snapshot, SnapshotMerge, Switched, Table
+from tests.fakes.device_mapper import FakeKernel
 
 SECTORS_PER_MB = 2048
 POOL = "vmpool"

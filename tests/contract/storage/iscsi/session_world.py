@@ -10,7 +10,6 @@ from typing import Any, Protocol
 
 from rocks.core.errors import RocksError
 from rocks.core.process import run, run_checked
-from rocks.storage.iscsi.fake import FakeSessions
 from rocks.storage.iscsi.initiator import SessionDriver, SessionFact, SessionSpec
 from rocks.storage.iscsi.target import ExportSpec
 from tests.contract.storage.iscsi.target_world import (
@@ -21,6 +20,7 @@ from tests.contract.storage.iscsi.target_world import (
     export_spec,
     open_world,
 )
+from tests.fakes.iscsi import FakeSessions
 from tests.waiting import wait_until
 
 _PLACES = (Path("/etc/iscsi"), Path("/var/lib/iscsi"))

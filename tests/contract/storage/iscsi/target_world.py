@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from rocks.core.process import run, run_checked
-from rocks.storage.iscsi.fake import FakeTargets
 from rocks.storage.iscsi.names import ChapSecrets, backstore_name
 from rocks.storage.iscsi.target import Acl, Backstore, ExportSpec, Lun, TargetConfig, Targets
+from tests.fakes.iscsi import FakeTargets
 from tests.waiting import wait_until
 
 PREFIX = "iqn.2001-04.com.contract-nas:"

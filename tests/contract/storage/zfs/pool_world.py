@@ -7,9 +7,9 @@ from typing import Any, Protocol
 from rocks.core.clock import Deadline
 from rocks.core.process import run, run_checked
 from rocks.storage.zfs.facts import SnapshotFact
-from rocks.storage.zfs.fake import FakePools, encode_begin
 from rocks.storage.zfs.pool import PoolDriver
 from rocks.storage.zfs.tool import Transfer, ZfsCommandLine, zfs_when_free
+from tests.fakes.zfs import FakePools, encode_begin
 
 BLOCK = 16384
 MIB = 1024 * 1024

@@ -18,10 +18,10 @@ import pytest
 from lab import sshd
 from lab.namespace import Machine, Network
 from rocks.core.process import run, run_checked
+from rocks.fleet.connection import FleetSettings, HostAddress
 from rocks.fleet.first_contact import ensure_own_key
 from rocks.fleet.https.server import HttpsServer
 from rocks.fleet.known_hosts import parse_host_key, record_host_keys
-from rocks.fleet.settings import FleetSettings, HostAddress
 from rocks.install.installation.service import create_service
 from tests.servers import answering, free_port
 from tests.system.commands.conftest import Site

@@ -11,7 +11,7 @@ import pytest
 from rocks.core.errors import HostError, RocksError
 from rocks.database.connection import Database
 from rocks.database.settings import Settings
-from rocks.fleet.settings import FleetSettings, HostAddress
+from rocks.fleet.connection import FleetSettings, HostAddress
 from rocks.install.boot import files as boot_files
 from rocks.site import certificates
 from rocks.storage.broker import broker as message_broker

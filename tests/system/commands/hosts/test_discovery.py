@@ -13,7 +13,7 @@ import pytest
 
 from rocks.database.connection import Database
 from rocks.install.boot.listener import NetworkBoots
-from rocks.inventory import inventory_lock
+from rocks.inventory import host_records
 from rocks.network.dns.service import END
 from tests.patience import patience
 from tests.system.commands.conftest import Site
@@ -193,15 +193,15 @@ def test_the_address_of_a_router_name_server_or_bmc_is_not_chosen(served: Site) 
 
 def test_a_machine_is_added_when_it_asks_again_after_the_site_was_locked(served: Site) -> None:
     """Discoveries run for hours, and another command may hold the lock of the names for longer than they wait."""
-    served.patch.setattr(inventory_lock, "LOCK_SECONDS", 0.1)
+    served.patch.setattr(host_records, "LOCK_SECONDS", 0.1)
     asked = []
     with Database(served.database.settings) as other:
-        other.lock(inventory_lock.LOCK, 0)
+        other.lock(host_records.LOCK, 0)
 
         def ask(*_: object) -> str:
             asked.append(True)
             if len(asked) == 2:
-                other.unlock(inventory_lock.LOCK)
+                other.unlock(host_records.LOCK)
             return _mac(1).hex(":")
 
         served.patch.setattr(NetworkBoots, "next", ask)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from rocks.fleet.settings import FleetSettings
+from rocks.fleet.connection import FleetSettings
 from rocks.install.installation import service as installation_service
 from tests.system.commands.conftest import Site
 from tests.system.commands.hosts.conftest import HOST_ADDRESS, STATED, STRANGER, Service

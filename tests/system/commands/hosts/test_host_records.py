@@ -10,8 +10,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from rocks.fleet.fleet import CommandResult
 from rocks.inventory.disks import partitions as disk_partitions
-from rocks.inventory.disks.partition_records import list_disk_partitions
 from rocks.inventory.disks.partition_rules import DiskPartition
+from rocks.inventory.disks.partitions import list_disk_partitions
 from tests.system.commands.conftest import Site
 
 ED25519 = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDV7mVuaE1MyyQ5O0S3k3BkSmz9zbBXVhEcLK0fVnFZ7 owner"

@@ -17,9 +17,8 @@ import pytest
 from rocks.commands._framework import output
 from rocks.core.clock import Deadline
 from rocks.fleet.agent_line import AgentLine
-from rocks.fleet.connection import CommandOutput
+from rocks.fleet.connection import CommandOutput, FleetSettings, HostAddress
 from rocks.fleet.fleet import Fleet
-from rocks.fleet.settings import FleetSettings, HostAddress
 from rocks.fleet.wire.envelope import read_reply, read_request, write_error, write_reply
 from rocks.fleet.wire.errors import AgentError
 from rocks.fleet.wire.facts import (
@@ -33,15 +32,19 @@ from rocks.fleet.wire.facts import (
     ProbeFact,
     ProbeRequest,
 )
-from rocks.fleet.wire.infiniband import InfinibandFacts, InfinibandRequest, PortFact
-from rocks.fleet.wire.network import (
+from rocks.fleet.wire.requests import (
+    InfinibandFacts,
+    InfinibandRequest,
     LinkOutcome,
     NetworkFacts,
     NetworkRequest,
+    OperationOutcome,
+    PerformReply,
+    PerformRequest,
+    PortFact,
     SyncLinksReply,
     SyncLinksRequest,
 )
-from rocks.fleet.wire.requests import OperationOutcome, PerformReply, PerformRequest
 from rocks.site.checks import checks
 from tests.system.commands.conftest import Site
 

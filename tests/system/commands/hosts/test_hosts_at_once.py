@@ -10,7 +10,7 @@ from rocks.core.errors import UserError
 from rocks.database.connection import Database
 from rocks.inventory.hosts import add_host
 from rocks.inventory.new_host_parameters import HostParameters
-from rocks.network.dns.aliases import add_alias
+from rocks.network.dns.changes import add_alias
 from rocks.site import host_removal
 from rocks.site.host_renaming import rename_host
 from tests.system.commands.conftest import Site

@@ -11,10 +11,8 @@ from pathlib import Path
 import pytest
 
 from rocks.core.errors import HostError, StateError
-from rocks.fleet.https.connection_places import Bounds
-from rocks.fleet.https.messages import Answer, Request
-from rocks.fleet.https.server import HttpsServer
-from rocks.fleet.settings import FleetSettings
+from rocks.fleet.connection import FleetSettings
+from rocks.fleet.https.server import Answer, Bounds, HttpsServer, Request
 from rocks.install.installation import service as installation_service
 from rocks.install.installation.installations import Offer
 from rocks.install.installation.service import answer_request, create_service

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from rocks.database.connection import Database
-from rocks.fleet.settings import FleetSettings, HostAddress
+from rocks.fleet.connection import FleetSettings, HostAddress
 from rocks.site import certificates
 from rocks.storage.broker import broker as message_broker
 from rocks.storage.broker.broker import BrokerSettings

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from rocks.commands._framework.base import Command
-from rocks.fleet import first_contact
+from rocks.fleet import known_hosts
+from rocks.fleet.connection import FleetSettings, HostAddress
 from rocks.fleet.known_hosts import parse_host_key, read_known_hosts, record_host_keys
-from rocks.fleet.settings import FleetSettings, HostAddress
 from tests.patience import patience
 from tests.system.commands.conftest import Site
 from tests.system.commands.hosts.conftest import ANY_KEY, SILENT, Sshd, confirmed
@@ -74,7 +74,7 @@ def test_nothing_is_sent_to_a_key_that_nobody_confirmed(
 ) -> None:
     """One connection, which ends with the key exchange; no login, no program `ssh`, and no key is recorded."""
     reached.patch.setattr(
-        first_contact,
+        known_hosts,
         "run_interactively",
         lambda *arguments, **more: pytest.fail("ssh asks for the password"),
     )

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from rocks.fleet.settings import FleetSettings
+from rocks.fleet.connection import FleetSettings
 from rocks.inventory.attributes.secret_records import store
 from tests.system.commands.conftest import Site
 
@@ -14,7 +14,7 @@ HOST = "compute-0-0"
 @pytest.fixture
 def hosts(known: Site, settings: FleetSettings, tmp_path: Path) -> Site:
     """The site, and a frontend with the accounts of alice and of the system."""
-    known.patch.setattr("rocks.inventory.host_files.FleetSettings", lambda: settings)
+    known.patch.setattr("rocks.inventory.host_requests.FleetSettings", lambda: settings)
     folder = tmp_path / "etc"
     folder.mkdir()
     (folder / "passwd").write_text(
@@ -109,9 +109,9 @@ def test_secret_attributes(hosts: Site) -> None:
 def test_the_frontend_gets_its_secret_attributes_where_it_is_named(vm_site: Site) -> None:
     """Its munge is the first to need the key of Slurm."""
     written: list[tuple[str, bool]] = []
-    vm_site.patch.setattr("rocks.inventory.host_files.read_files", lambda *_: {})
+    vm_site.patch.setattr("rocks.inventory.host_requests.read_files", lambda *_: {})
     vm_site.patch.setattr(
-        "rocks.inventory.host_files.replace_files",
+        "rocks.inventory.host_requests.replace_files",
         lambda host, *_: written.append((host.name, host.is_local)),
     )
     store(vm_site.database, None, "munge_key", "secret")

@@ -19,9 +19,7 @@ import pytest
 
 from rocks.core.errors import HostError
 from rocks.fleet.https import apart
-from rocks.fleet.https.connection_places import Bounds
-from rocks.fleet.https.messages import Answer, FilePart, Request
-from rocks.fleet.https.server import HttpsServer
+from rocks.fleet.https.server import Answer, Bounds, FilePart, HttpsServer, Request
 from rocks.fleet.relay import relay
 from rocks.trust.authority import Authority
 from rocks.trust.x509 import CertificateSpec

@@ -18,9 +18,8 @@ from rocks.database.connection import Database
 from rocks.database.migrate import split_statements
 from rocks.database.settings import Settings
 from rocks.database.versions import MIGRATIONS_FOLDER
-from rocks.trust.audit import AuditRecord, Event
+from rocks.trust.audit import AuditRecord, Event, append_entry
 from rocks.trust.audit_entries import LONGEST_ACTION, Entry, Head
-from rocks.trust.audit_records import append_entry
 from tests.patience import patience
 from tests.system.commands.conftest import Site
 from tests.system.commands.test_commands_at_once import ends, start
@@ -318,7 +317,7 @@ def test_ctrl_c_while_the_outcome_is_written_does_not_lose_it(
     site.done("add host compute-0-0")
     site.patch.setattr("rocks.trust.audit.append_entry", append)
     if command == "interrupted":
-        site.patch.setattr("rocks.inventory.host_commands.run_interactively", interrupted)
+        site.patch.setattr("rocks.inventory.host_requests.run_interactively", interrupted)
     ended = site.rocks("iterate host compute-0-0", command)
     assert (ended.status, exits(site)[1:]) == (
         outcome[0],

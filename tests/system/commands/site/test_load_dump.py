@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from rocks.core.process import run
-from rocks.fleet.settings import FleetSettings
+from rocks.fleet.connection import FleetSettings
 from rocks.site import creation as site_creation
 from tests.rocks_dump import LAUNCHER, NOT_TAKEN, ROOT_PASSWORD, rocks, rocks_dump, unusual
 from tests.system.commands.conftest import Ended, Site

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from rocks.core.process import run_checked
-from rocks.fleet.settings import FleetSettings
+from rocks.fleet.connection import FleetSettings
 from rocks.install import graph_files
 from rocks.inventory import host_requests
 from rocks.inventory.address_records import host_addresses

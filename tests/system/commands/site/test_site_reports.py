@@ -14,7 +14,7 @@ from rocks.core.process import run, run_checked
 from rocks.database.connection import Database
 from rocks.database.migrate import bring_up_to_date
 from rocks.database.settings import Settings
-from rocks.fleet.settings import FleetSettings
+from rocks.fleet.connection import FleetSettings
 from tests.system.commands.conftest import Site
 from tests.system.commands.test_commands_at_once import LAUNCHER
 from tests.system.conftest import record_leases

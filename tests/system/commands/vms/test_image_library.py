@@ -14,7 +14,7 @@ from rocks.core.public_keys import read_keys
 from rocks.database.connection import Database
 from rocks.fleet.wire.requests import SeedSpec
 from rocks.library import images as image_library
-from rocks.library import unfinished
+from rocks.library import imports
 from rocks.machine.record import load_vms
 from rocks.machine.seeds import create_seeds
 from tests.system.commands.conftest import Site
@@ -134,7 +134,7 @@ def test_an_import_in_parts_that_was_interrupted_is_listed_and_continued(
     parts.mkdir()
     for name in ("aa", "ab", "ac"):
         (parts / name).write_bytes(name.encode() * 500_000)
-    vm_site.patch.setattr(unfinished, "_RECORD_EVERY_BYTES", 1)
+    vm_site.patch.setattr(imports, "_RECORD_EVERY_BYTES", 1)
 
     def interrupt(descriptor: int, data: bytes, offset: int) -> int:
         written.append(offset)

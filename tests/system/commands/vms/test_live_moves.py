@@ -7,7 +7,7 @@ import pytest
 from rocks.cluster.vlan_devices import plan_networks
 from rocks.core.errors import BusyError, HostError, RocksError, StateError
 from rocks.fleet.agent_line import AnsweringError
-from rocks.fleet.settings import CannotAskError
+from rocks.fleet.connection import CannotAskError
 from rocks.fleet.wire.facts import HostFacts
 from rocks.fleet.wire.requests import OperationOutcome, StartDomain
 from rocks.leases import lease as leases

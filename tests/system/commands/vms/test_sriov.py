@@ -7,7 +7,7 @@ import pytest
 from rocks.database.connection import Database
 from rocks.database.settings import Settings
 from rocks.leases import lease as leases
-from rocks.network.sriov import records as virtual_functions
+from rocks.network.sriov import adapters as virtual_functions
 from rocks.network.sriov.function_choice import AssignedVf
 from tests.system.commands.conftest import Site
 

@@ -6,8 +6,8 @@ import pytest
 
 from rocks.core.errors import BusyError, HostError, RocksError, StateError
 from rocks.fleet.agent_line import AnsweringError
-from rocks.fleet.settings import CannotAskError
-from rocks.fleet.wire.disk_files import ImageFact
+from rocks.fleet.connection import CannotAskError
+from rocks.fleet.wire.requests import ImageFact
 from rocks.fleet.wire.snapshot_names import copy_paths
 from rocks.leases.lease import read_leases
 from rocks.machine import converge, drain, move, stop

@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from rocks.core.errors import IncoherentError
-from rocks.fleet.host.records import LONGEST_BYTES, read_cache
-from rocks.fleet.wire.network import LinkSpec
-from rocks.fleet.wire.requests import VfSpec
+from rocks.fleet.host.state_folder import LONGEST_BYTES, read_cache
+from rocks.fleet.wire.requests import LinkSpec, VfSpec
 from rocks.machine.host.files import ImageOwners
 from rocks.network.host.stored_links import StoredLinks
 from rocks.network.sriov.host.guests import AssignedVfs, VfRecords

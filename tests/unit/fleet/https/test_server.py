@@ -11,9 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from rocks.fleet.https.connection_places import Bounds
-from rocks.fleet.https.messages import Answer, FilePart, Request
-from rocks.fleet.https.server import HttpsServer, _cut
+from rocks.fleet.https.server import Answer, Bounds, FilePart, HttpsServer, Request, _cut
 from rocks.trust.authority import Authority
 from rocks.trust.x509 import CertificateSpec
 from tests.servers import answering

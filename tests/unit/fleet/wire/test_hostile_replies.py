@@ -30,19 +30,24 @@ from rocks.fleet.wire.facts import (
     ProbeRequest,
     VfFact,
 )
-from rocks.fleet.wire.infiniband import InfinibandFacts, InfinibandRequest, PortFact
-from rocks.fleet.wire.network import (
+from rocks.fleet.wire.received import LONGEST_TEXT, MAX_VALUES
+from rocks.fleet.wire.request import Request
+from rocks.fleet.wire.requests import (
     DropCount,
+    InfinibandFacts,
+    InfinibandRequest,
     InterfaceFact,
     LinkOutcome,
     NetworkFacts,
     NetworkRequest,
+    OperationOutcome,
+    PerformReply,
+    PerformRequest,
+    PortFact,
+    ResumeDomain,
     SyncLinksReply,
     SyncLinksRequest,
 )
-from rocks.fleet.wire.received import LONGEST_TEXT, MAX_VALUES
-from rocks.fleet.wire.request import Request
-from rocks.fleet.wire.requests import OperationOutcome, PerformReply, PerformRequest, ResumeDomain
 
 MAC = "52:54:00:00:00:01"
 PAIRS: dict[str, tuple[Request[Any], Any]] = {

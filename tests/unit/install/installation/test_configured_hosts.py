@@ -12,7 +12,7 @@ from rocks.core import process
 from rocks.core.errors import StateError
 from rocks.database.settings import Settings
 from rocks.install.installation.configured_hosts import FirstSync, record_configured
-from rocks.trust.handed_out_secrets import forget_handed_out, record_handed_out
+from rocks.trust.secrets import forget_handed_out, record_handed_out
 from tests.waiting import wait_until
 
 SECONDS = 120

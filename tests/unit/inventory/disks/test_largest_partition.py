@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rocks.inventory.disks.largest_partition import largest_partition
+from rocks.inventory.disks.partition_rules import largest_partition
 
 
 @pytest.mark.parametrize(

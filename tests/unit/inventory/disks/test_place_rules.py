@@ -4,7 +4,7 @@ import pytest
 
 from rocks.core.errors import UserError
 from rocks.inventory.attributes.forms import check_form
-from rocks.inventory.disks.place_rules import SYSTEM_FOLDERS
+from rocks.inventory.disks.places import SYSTEM_FOLDERS
 
 
 def is_refused(name: str, folders: str) -> bool:

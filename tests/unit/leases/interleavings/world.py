@@ -19,7 +19,7 @@ from rocks.fleet.wire.facts import FactsRequest
 from rocks.machine.domain import with_lease
 from rocks.machine.host import hook
 from rocks.machine.host.libvirt.domain_xml import DomainDocument, parse_domain
-from rocks.machine.host.libvirt.fake import FakeDomains, _Domain
+from tests.fakes.libvirt import FakeDomains, _Domain
 from tests.unit.leases.interleavings.programs import NAME, XML, run
 from tests.unit.leases.interleavings.replay import End, Failure, Operation, Programs, failure_of
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rocks.fleet.wire.placement import NodeFact, PagesFact, PciFact, ShapeFact, ShapeQuestion
+from rocks.fleet.wire.facts import NodeFact, PagesFact, PciFact, ShapeFact, ShapeQuestion
 from rocks.machine.host.facts import _read_system, parse_cpu_list, parse_memory_kib, read_machine, read_shape
 
 

@@ -11,7 +11,7 @@ import pytest
 from rocks.core.errors import StateError
 from rocks.machine.host import files
 from rocks.machine.host.files import open_file
-from rocks.machine.host.libvirt.fake import FakeDomains
+from tests.fakes.libvirt import FakeDomains
 
 
 def test_a_file_that_is_being_placed_has_a_second_name_for_a_moment(tmp_path: Path) -> None:

@@ -6,17 +6,16 @@ import pytest
 
 from rocks.core.errors import IncoherentError, StateError, UserError
 from rocks.fleet.host.state_folder import Place
-from rocks.fleet.wire.network import LinkSpec
-from rocks.fleet.wire.requests import VfSpec
+from rocks.fleet.wire.requests import LinkSpec, VfSpec
 from rocks.leases.host.leases import Leases
 from rocks.machine.host import host
 from rocks.machine.host.hook import check_start, note_end
-from rocks.network.host.fake import FakeLinks
-from rocks.network.host.packet_filter.fake import FakeFilters
 from rocks.network.host.packet_filter.programs import MAX_FOREIGN
 from rocks.network.host.stored_links import StoredLinks
-from rocks.network.sriov.host.fake import FakeVfs
 from rocks.network.sriov.host.guests import AssignedVfs, VfRecords
+from tests.fakes.links import FakeLinks
+from tests.fakes.packet_filters import FakeFilters
+from tests.fakes.virtual_functions import FakeVfs
 
 BEFORE = ["a", "prepare", "begin", "-"]
 DOMAIN = '<domain><name>a</name><metadata><l:lease xmlns:l="urn:rocks:lease" token="{}"/></metadata></domain>'

@@ -7,8 +7,16 @@ from hypothesis import strategies as st
 from rocks.core.errors import StateError
 from rocks.fleet.wire.facts import AdapterFact, VfFact
 from rocks.network.guest_connections import VirtualFunction
-from rocks.network.sriov.function_choice import AdapterRow, AssignedVf, Claimant, plan_vfs, vfs_left
-from rocks.network.sriov.listing import VfRow, now_cells, vf_rows
+from rocks.network.sriov.function_choice import (
+    AdapterRow,
+    AssignedVf,
+    Claimant,
+    VfRow,
+    now_cells,
+    plan_vfs,
+    vf_rows,
+    vfs_left,
+)
 
 MAC, OTHER_MAC = "52:54:00:aa:00:01", "52:54:00:aa:00:02"
 HOST = "vmc-0-0"

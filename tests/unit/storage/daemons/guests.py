@@ -7,10 +7,10 @@ through a session on the NAS. What is written over an overlay belongs to the tem
 from collections.abc import Callable
 from typing import Any
 
-from rocks.core.units import BYTES_PER_SECTOR
-from rocks.storage.device_mapper.fake import FakeBlocks
+from rocks.core.values import BYTES_PER_SECTOR
 from rocks.storage.device_mapper.tables import CHUNK_SECTORS, SnapshotMerge
 from rocks.storage.iscsi.initiator import LOGGED_IN
+from tests.fakes.device_mapper import FakeBlocks
 from tests.unit.storage.daemons.driven_site import DrivenSite
 from tests.unit.storage.daemons.nodes import HostNode, NasNode
 

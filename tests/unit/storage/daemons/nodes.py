@@ -14,11 +14,11 @@ from rocks.storage.bus import BusSettings
 from rocks.storage.host import service as host_service
 from rocks.storage.host.service import HostService
 from rocks.storage.image.names import target_prefix
-from rocks.storage.iscsi.fake import FakeTargets
 from rocks.storage.nas import service as nas_service
 from rocks.storage.nas.service import NasService
 from rocks.storage.stream.transport import Identity
 from rocks.storage.wire.names import host_queue, nas_queue
+from tests.fakes.iscsi import FakeTargets
 from tests.unit.storage.daemons.moments import InterruptibleDriver, Moments
 from tests.unit.storage.memory_nodes import (
     FRONTEND,

@@ -15,8 +15,8 @@ from rocks.storage.wire import requests as wire
 from rocks.storage.wire.messages import HOST_NEWS, write_message, write_request
 from rocks.storage.wire.names import host_queue
 from rocks.storage.zfs.facts import SendSpec
-from rocks.storage.zfs.fake import FakeSend, encode_begin
 from rocks.storage.zfs.tool import Transfer
+from tests.fakes.zfs import FakeSend, encode_begin
 from tests.unit.storage.daemons.driven_site import DrivenSite
 from tests.unit.storage.daemons.nodes import HOST, NAS, Node
 

@@ -8,7 +8,7 @@ import pytest
 
 from rocks.core.clock import monotonic_seconds
 from rocks.core.errors import HostError, ToolError
-from rocks.core.units import BYTES_PER_GIB
+from rocks.core.values import BYTES_PER_GIB
 from rocks.storage.host import devices
 from rocks.storage.nas import exports
 from rocks.storage.wire import requests as wire

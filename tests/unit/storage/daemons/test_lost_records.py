@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from rocks.core.errors import HostError, IncoherentError, StateError
-from rocks.core.units import BYTES_PER_GIB
+from rocks.core.values import BYTES_PER_GIB
 from rocks.storage.host import devices
 from rocks.storage.iscsi.initiator import LOGGED_IN
 from rocks.storage.nas import hosts
 from rocks.storage.wire import requests as wire
-from rocks.storage.zfs.fake import Pool
+from tests.fakes.zfs import Pool
 from tests.unit.storage.daemons.driven_site import DrivenSite
 from tests.unit.storage.daemons.guests import Guest, content_of
 from tests.unit.storage.daemons.nodes import HOSTS

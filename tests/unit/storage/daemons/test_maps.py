@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from rocks.core.errors import RocksError, StateError, ToolError
-from rocks.core.units import BYTES_PER_GIB, BYTES_PER_SECTOR
+from rocks.core.values import BYTES_PER_GIB, BYTES_PER_SECTOR
 from rocks.storage.wire import requests as wire
 from rocks.storage.wire.messages import VERSION
-from rocks.storage.zfs.fake import Pool
+from tests.fakes.zfs import Pool
 from tests.unit.storage.daemons.driven_site import DrivenSite
 from tests.unit.storage.daemons.nodes import HOST, NAS, OTHER_HOST, OTHER_NAS
 

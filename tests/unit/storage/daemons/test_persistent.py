@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from rocks.core.errors import HostError
-from rocks.core.units import BYTES_PER_GIB
+from rocks.core.values import BYTES_PER_GIB
 from rocks.storage.image.effects import Effect, EnsureGrant, EnsurePartialGone, VerifyReceived
 from rocks.storage.nas.engine import Engine
 from rocks.storage.wire import requests as wire

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from rocks.core.errors import HostError, RocksError, StateError, ToolError
-from rocks.core.units import BYTES_PER_GIB
+from rocks.core.values import BYTES_PER_GIB
 from rocks.storage.wire import requests as wire
 from tests.unit.storage.daemons.driven_site import DrivenSite
 from tests.unit.storage.daemons.nodes import OTHER_NAS

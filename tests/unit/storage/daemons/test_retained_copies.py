@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from rocks.core.errors import RocksError, StateError
-from rocks.core.units import BYTES_PER_GIB
+from rocks.core.values import BYTES_PER_GIB
 from rocks.storage.host import engine
 from rocks.storage.image.image import Copy, Image
 from rocks.storage.image.names import HOLD_TAG

@@ -10,12 +10,12 @@ from typing import Any, cast
 import pytest
 
 from rocks.core.errors import PoolFullError, ToolError
-from rocks.core.units import BYTES_PER_GIB as GIB
+from rocks.core.values import BYTES_PER_GIB as GIB
 from rocks.storage.host.copies import CopyHandlers, Handler
 from rocks.storage.host.effects import EnsureTempWriteGone, MarkCopy, MarkUnchanged, ReceiveSeed
 from rocks.storage.host.engine import GrantedImage
 from rocks.storage.image.image import HostImage
-from rocks.storage.zfs.fake import FakePools
+from tests.fakes.zfs import FakePools
 
 POOL_BYTES, STREAM_BYTES = 200 * GIB, 80 * GIB
 NEEDED_BYTES = (88 + 8 + 8) * GIB

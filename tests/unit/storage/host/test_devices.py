@@ -4,7 +4,6 @@ import pytest
 
 from rocks.core.errors import BusyError
 from rocks.storage.device_mapper.dm_devices import DmDevices
-from rocks.storage.device_mapper.fake import FakeKernel
 from rocks.storage.device_mapper.tables import (
     UUID_PREFIX,
     Linear,
@@ -26,9 +25,10 @@ from rocks.storage.host.effects import (
 )
 from rocks.storage.host.engine import GrantedImage
 from rocks.storage.image.image import HostImage
-from rocks.storage.iscsi.fake import FakeSessions, FakeTargets
 from rocks.storage.iscsi.initiator import LOGGED_IN, SessionFact
-from rocks.storage.zfs.fake import FakePools
+from tests.fakes.device_mapper import FakeKernel
+from tests.fakes.iscsi import FakeSessions, FakeTargets
+from tests.fakes.zfs import FakePools
 
 GIB = 2**30
 SECTORS = GIB // 512

@@ -12,12 +12,12 @@ import pytest
 
 from rocks.core.files import write_file
 from rocks.fleet.wire.facts import DomainFact, DomainState
-from rocks.machine.host.libvirt.fake import FakeDomains
 from rocks.storage.host import guests
 from rocks.storage.host.guests import GuestState, ReleaseWatch, guest_state
 from rocks.storage.image.image import HostImage
 from rocks.storage.store.host import CopyRecord, HostStore
 from rocks.storage.wire.messages import read_message
+from tests.fakes.libvirt import FakeDomains
 
 
 def releases_of(tmp_path: Path, state_of: Callable[[str], GuestState]) -> ReleaseWatch:

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import pytest
 
-from rocks.core.units import BYTES_PER_GIB
+from rocks.core.values import BYTES_PER_GIB
 from rocks.storage.host.copies import CopyHandlers
 from rocks.storage.host.effects import EnsureQuarantined, ReadCopy
 from rocks.storage.host.engine import GrantedImage
@@ -21,7 +21,7 @@ from rocks.storage.image.space import temp_write_bytes
 from rocks.storage.store.host import CopyRecord, HostStore
 from rocks.storage.zfs import silent_pools
 from rocks.storage.zfs.facts import VolumeFact
-from rocks.storage.zfs.fake import FakePools
+from tests.fakes.zfs import FakePools
 
 ZVOL, NAS, ID = "vm-vol", "nas-0-0", "an-id"
 

@@ -6,16 +6,16 @@ from pathlib import Path
 import pytest
 
 from rocks.core.errors import HostError
-from rocks.machine.host.libvirt.fake import FakeDomains
 from rocks.storage.device_mapper.dm_devices import DmDevices
-from rocks.storage.device_mapper.fake import FakeKernel
 from rocks.storage.device_mapper.tables import ErrorTable, Linear, Snapshot, SnapshotMerge, SnapshotStatus
 from rocks.storage.host.devices import PAUSED, device_rows
 from rocks.storage.host.temp_write_watch import TempWriteWatch
 from rocks.storage.image.image import HostImage, Stage
-from rocks.storage.iscsi.fake import FakeSessions, FakeTargets
 from rocks.storage.store.host import CopyRecord, HostStore
-from rocks.storage.zfs.fake import FakePools
+from tests.fakes.device_mapper import FakeKernel
+from tests.fakes.iscsi import FakeSessions, FakeTargets
+from tests.fakes.libvirt import FakeDomains
+from tests.fakes.zfs import FakePools
 
 GIB = 2**30
 ZVOL, COW, ORIGIN = "a-vol", "tank/a-vol-temp-write", "/dev/origin"

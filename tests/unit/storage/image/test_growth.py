@@ -13,7 +13,7 @@ from rocks.storage.image import effects, guards
 from rocks.storage.image.events import EffectFailed, Grow
 from rocks.storage.image.image import Copy, CopyFact, HostImage
 from rocks.storage.image.states import GUEST_MAY_RUN, STATES, UNMAPPED, State
-from rocks.storage.zfs.fake import FakePools
+from tests.fakes.zfs import FakePools
 from tests.unit.storage.nas.test_volumes import SIZE, VOLUME, Site
 from tests.unit.storage.records import (
     GIB,

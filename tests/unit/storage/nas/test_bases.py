@@ -16,7 +16,7 @@ from rocks.storage.store.nas import NasStore
 from rocks.storage.wire.names import SNAPSHOT, base_snapshot, base_volume
 from rocks.storage.wire.requests import CloneZvols, FreezeZvols, NewClone
 from rocks.storage.zfs.facts import AUTOMATIC_PROPERTY
-from rocks.storage.zfs.fake import FakePools
+from tests.fakes.zfs import FakePools
 
 DIGEST = "a" * 64
 SIZE = 2**20

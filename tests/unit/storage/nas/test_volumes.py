@@ -12,11 +12,11 @@ from rocks.storage.image.effects import AskHost
 from rocks.storage.image.events import Abandon, Delete, EffectDone, EffectFailed, Restore, Retry, RetryDue
 from rocks.storage.image.image import Decision, Facts, Image, Outcome, Rejection
 from rocks.storage.image.state_machine import is_ready
-from rocks.storage.iscsi.fake import FakeTargets
 from rocks.storage.iscsi.target import Portal
 from rocks.storage.nas.sequences import MACHINE
 from rocks.storage.nas.service import NasHandlers
-from rocks.storage.zfs.fake import FakePools
+from tests.fakes.iscsi import FakeTargets
+from tests.fakes.zfs import FakePools
 from tests.unit.storage.records import MAP, NOW, decided
 from tests.waiting import step_until
 

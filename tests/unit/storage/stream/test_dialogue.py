@@ -12,7 +12,7 @@ from rocks.storage.image.transfers import largest_move_bytes, largest_stream_byt
 from rocks.storage.stream.dialogue import Source, receive_all
 from rocks.storage.stream.frames import FrameWriter
 from rocks.storage.zfs.facts import SendSpec, SnapshotFact
-from rocks.storage.zfs.fake import FakePools
+from tests.fakes.zfs import FakePools
 
 MIB, BLOCK, FRAME = 2**20, 16384, 2**18
 VOLUME, COPY = "tank/vm-vol", "tank/copy"

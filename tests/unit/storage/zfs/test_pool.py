@@ -13,8 +13,8 @@ from rocks.core.errors import IncoherentError, StateError
 from rocks.core.process import Finished
 from rocks.storage.zfs import tool
 from rocks.storage.zfs.facts import ReceiveSpec
-from rocks.storage.zfs.fake import encode_begin
 from rocks.storage.zfs.pool import BEGIN_BYTES, ONE_SNAPSHOT, VOLUME, check_begin, read_begin
+from tests.fakes.zfs import encode_begin
 
 BASE = "9223372036854775809"
 """A guid beyond the signed numbers of 64 bits."""

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rocks.core.errors import BusyError, RocksError, StateError, UserError
-from rocks.core.units import BYTES_PER_GB
+from rocks.core.values import BYTES_PER_GB
 
 from .compute_hosts import plan_computes
 from .contextualisation import KEYS, vc_out_texts

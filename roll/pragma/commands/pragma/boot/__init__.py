@@ -6,7 +6,7 @@ from pathlib import Path
 import rocks.commands
 from rocks.core.errors import HostError, RocksError
 from rocks.core.names import printable
-from rocks.core.units import in_unit
+from rocks.core.values import in_unit
 
 from .._shared.cluster_list import NAME
 from .._shared.drivers import LARGEST_MEMORY_MB, LEAST_MEMORY_MB, BootRequest, driver_of

@@ -140,7 +140,7 @@ class RouteListing(ScopeListing):
 
     def rows(self, members: Sequence[str]) -> Sequence[tuple[str, Sequence[str]]]:
         """The routes, by address."""
-        from rocks.network.route_records import read_routes
+        from rocks.network.routes import read_routes
 
         found = read_routes(self.db, self.scope, members)
         return [(member, (route.network, route.netmask, route.through)) for _, member, route in found]
@@ -165,7 +165,7 @@ class RouteDump(ScopeDump):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Print one command per route."""
-        from rocks.network.route_records import read_routes
+        from rocks.network.routes import read_routes
 
         of_scope = () if self.scope == "global" else (self.scope,)
         for _, member, route in read_routes(self.db, self.scope, self.members(args)):

@@ -3,8 +3,7 @@
 import rocks.commands
 from rocks.core.names import printable
 from rocks.install.profile_values import DEFAULT_DISTRIBUTION
-from rocks.inventory.appliance_records import Appliance
-from rocks.inventory.appliances import add_appliance
+from rocks.inventory.appliances import Appliance, add_appliance
 
 
 class Command(rocks.commands.Command):

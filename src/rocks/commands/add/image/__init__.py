@@ -79,7 +79,7 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Import the file, and print the image's size."""
-        from rocks.core.units import gigabytes, size_text
+        from rocks.core.values import gigabytes, size_text
 
         # hashing and qemu-img, only needed here
         from rocks.library.images import AddedImage

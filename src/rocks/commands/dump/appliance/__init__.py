@@ -2,7 +2,7 @@
 
 import rocks.commands.dump
 from rocks.commands._framework.arguments import bool2str
-from rocks.inventory.appliance_records import load_appliances
+from rocks.inventory.appliances import load_appliances
 
 
 class Command(rocks.commands.dump.command):

@@ -3,7 +3,7 @@
 import rocks.commands.dump
 from rocks.commands._framework.shell_quoting import launcher, quote
 from rocks.inventory import host_records as hosts
-from rocks.inventory import node_records as nodes
+from rocks.inventory import hosts as nodes
 
 
 class Command(rocks.commands.dump.command):

@@ -2,7 +2,7 @@
 
 import rocks.commands.dump
 from rocks.commands._framework.arguments import bool2str
-from rocks.network.network_records import load_networks
+from rocks.network.networks import load_networks
 
 
 class Command(rocks.commands.dump.command):

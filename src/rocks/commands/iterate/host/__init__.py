@@ -3,8 +3,8 @@
 import rocks.commands
 from rocks.commands._framework.output import write_message
 from rocks.core.errors import EXIT_SOME_HOSTS_FAILED
-from rocks.inventory.host_commands import check_no_selector, run_for_each, text_for
 from rocks.inventory.host_records import find_local_host
+from rocks.inventory.host_requests import check_no_selector, run_for_each, text_for
 
 
 class Command(rocks.commands.Command):

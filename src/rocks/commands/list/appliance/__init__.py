@@ -1,7 +1,7 @@
 """`rocks list appliance`"""
 
 import rocks.commands
-from rocks.inventory.appliance_records import load_appliances
+from rocks.inventory.appliances import load_appliances
 
 
 class Command(rocks.commands.Command):

@@ -43,8 +43,8 @@ class Command(rocks.commands.Command):
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Print one row per image."""
         from rocks.library.images import list_library
+        from rocks.library.imports import find_leftovers
         from rocks.library.library_folder import find_library_image, library_folder
-        from rocks.library.unfinished import find_leftovers
 
         if self.fillFlag("bases"):
             self._list_bases(args)

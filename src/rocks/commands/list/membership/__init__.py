@@ -1,7 +1,7 @@
 """`rocks list membership`"""
 
 import rocks.commands
-from rocks.inventory.appliance_records import list_memberships
+from rocks.inventory.appliances import list_memberships
 
 
 class Command(rocks.commands.Command):

@@ -1,7 +1,7 @@
 """`rocks list network`"""
 
 import rocks.commands
-from rocks.network.network_records import load_networks
+from rocks.network.networks import load_networks
 
 
 class Command(rocks.commands.Command):

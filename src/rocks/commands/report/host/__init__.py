@@ -1,8 +1,8 @@
 """`rocks report host`"""
 
 import rocks.commands
-from rocks.network.dns.name_records import load_site_names
 from rocks.network.dns.names import hosts_lines
+from rocks.network.dns.service import load_site_names
 
 
 class Command(rocks.commands.Command):

@@ -1,13 +1,12 @@
 """`rocks report nextip`"""
 
 import rocks.commands
-from rocks.core.names import printable
-from rocks.core.near_names import did_you_mean
-from rocks.inventory.reserved_addresses import reserved_ips
-from rocks.network import interface_records as interfaces
-from rocks.network.free_addresses import next_addresses
+from rocks.core.names import did_you_mean, printable
+from rocks.inventory.address_records import reserved_ips
+from rocks.network import interfaces as interfaces
 from rocks.network.interface_rules import check_ip
-from rocks.network.network_records import network_names
+from rocks.network.network_rules import next_addresses
+from rocks.network.networks import network_names
 
 
 class Command(rocks.commands.Command):

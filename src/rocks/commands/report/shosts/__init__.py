@@ -1,7 +1,7 @@
 """`rocks report shosts`"""
 
 import rocks.commands
-from rocks.network.dns.name_records import load_site_names
+from rocks.network.dns.service import load_site_names
 from rocks.site.host_lists import equivalent_hosts, names_of_hosts
 
 

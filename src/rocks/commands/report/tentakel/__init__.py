@@ -1,7 +1,7 @@
 """`rocks report tentakel`"""
 
 import rocks.commands
-from rocks.inventory.node_records import hosts_by_appliance
+from rocks.inventory.hosts import hosts_by_appliance
 from rocks.site.host_lists import tentakel_configuration
 
 

@@ -1,7 +1,7 @@
 """`rocks report zones`"""
 
 import rocks.commands
-from rocks.network.dns.name_files import name_files
+from rocks.network.dns.service import name_files
 
 
 class Command(rocks.commands.Command):

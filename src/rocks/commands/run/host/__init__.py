@@ -4,7 +4,7 @@ import rocks.commands
 from rocks.commands._framework.output import write_error_output, write_message
 from rocks.core.clock import monotonic_seconds
 from rocks.core.errors import EXIT_SOME_HOSTS_FAILED
-from rocks.inventory.host_commands import CommandResult, Limits, check_no_selector, run_on_hosts
+from rocks.inventory.host_requests import CommandResult, Limits, check_no_selector, run_on_hosts
 
 
 class Command(rocks.commands.Command):

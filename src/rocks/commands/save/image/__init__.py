@@ -36,7 +36,7 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Write the file, and print its size."""
-        from rocks.core.units import size_text
+        from rocks.core.values import size_text
         from rocks.library.images import save_image  # hashing and qemu-img, only needed here
 
         if len(args) != 1:

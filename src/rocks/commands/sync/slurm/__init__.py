@@ -2,7 +2,7 @@
 
 import rocks.commands
 from rocks.core.errors import HostError, RocksError
-from rocks.inventory.host_commands import Limits, run_on_hosts
+from rocks.inventory.host_requests import Limits, run_on_hosts
 from rocks.inventory.slurm_service import RESTART_HOST, store_pending, sync_slurm
 
 

@@ -12,8 +12,7 @@ from typing import Dict, List, NamedTuple, Optional, Union
 from rocks.core.errors import HostError, ToolError
 from rocks.core.files import write_file
 from rocks.core.process import Finished, run
-from rocks.fleet.host.records import read_cache
-from rocks.fleet.host.state_folder import Place, ensure_folder, locked
+from rocks.fleet.host.state_folder import Place, ensure_folder, locked, read_cache
 from rocks.fleet.wire.facts import Accelerator, ProbeFact
 
 # A minimal guest that shows whether KVM is usable: one boot sector of machine code.

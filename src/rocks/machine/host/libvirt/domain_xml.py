@@ -7,7 +7,7 @@ from typing import Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional
 from xml.etree.ElementTree import Element, SubElement
 
 from rocks.core.errors import IncoherentError, UserError
-from rocks.core.units import KIB_PER_MB
+from rocks.core.values import KIB_PER_MB
 from rocks.fleet.wire.facts import ConsoleFact
 
 # Interfaces in a domain's XML, and the addresses that each may use as a sender.

@@ -195,7 +195,7 @@ def migrate(domain: Any, name: str, way: LiveWay) -> None:
                 target.close()
 
 
-# `start.py`, `stop.py` and what other folders do with a domain are built on these methods; `fake.py` implements the
+# `start.py`, `stop.py` and what other folders do with a domain are built on these methods; `tests/fakes` implements the
 # same Protocol in memory.
 
 DEFAULT_URI = "qemu:///system"

@@ -1,12 +1,11 @@
-"""Operations on domains as a Protocol: `domains.py` implements it by libvirt, `fake.py` in memory."""
+"""Operations on domains as a Protocol: `domains.py` implements it by libvirt, `tests/fakes` in memory."""
 
 from __future__ import annotations
 
 from typing import Mapping, NamedTuple, Optional, Protocol, Tuple
 
 from rocks.core.errors import StateError
-from rocks.fleet.wire.domain_states import is_active_domain
-from rocks.fleet.wire.facts import ConsoleFact, DomainFact
+from rocks.fleet.wire.facts import ConsoleFact, DomainFact, is_active_domain
 from rocks.machine.host.libvirt.domain_xml import DomainDocument
 
 

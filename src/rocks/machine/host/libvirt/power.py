@@ -8,8 +8,7 @@ from typing import Callable, List, NamedTuple, Optional, Tuple
 from rocks.core.clock import Deadline, wait_seconds
 from rocks.core.errors import BusyError, IncoherentError, RocksError, StateError, ToolError
 from rocks.fleet.host.change import CHANGED, UNCHANGED, Change
-from rocks.fleet.wire.domain_states import is_active_domain
-from rocks.fleet.wire.facts import DomainFact, Fence
+from rocks.fleet.wire.facts import DomainFact, Fence, is_active_domain
 from rocks.fleet.wire.requests import StartDomain, StopDomain
 from rocks.machine.host.libvirt.domain_xml import DomainDocument, parse_domain
 from rocks.machine.host.libvirt.driver import DomainDriver, is_active

@@ -1,7 +1,7 @@
 """Classic BPF programs (Documentation/networking/filter.rst), assembled and packed.
 
 A program matches an Ethernet frame or does not; offset 0 is the destination address. A load beyond the end of the frame
-ends the program without a match, so a program that needs a field checks the frame's length first. `fake_bpf.py`
+ends the program without a match, so a program that needs a field checks the frame's length first. `tests/fakes`
 interprets programs; tests compare it with the kernel.
 """
 

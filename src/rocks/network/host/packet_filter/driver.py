@@ -1,4 +1,4 @@
-"""Operations on packet filters as a Protocol: `traffic_control.py` implements it by netlink, `fake.py` in memory."""
+"""Packet filters as a Protocol: `traffic_control.py` implements it by netlink, `tests/fakes` in memory."""
 
 from __future__ import annotations
 

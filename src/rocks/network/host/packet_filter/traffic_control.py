@@ -1,4 +1,4 @@
-"""Packet filters on the devices of guests, by netlink (tc); `fake.py` implements the same Protocol in memory.
+"""Packet filters on the devices of guests, by netlink (tc); `tests/fakes` implements the same Protocol in memory.
 
 A frame from a guest is egress on a macvtap (Linux 6.1, drivers/net/tap.c: dev_queue_xmit), but ingress on a tap that is
 a port of a bridge (tun.c: netif_rx). In both cases it passes a hook of the device's clsact qdisc before it reaches

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import List, Tuple
 
 from rocks.core.errors import RocksError, StateError
-from rocks.network.infiniband.host.driver import PkeyDriver
-from rocks.network.infiniband.host.pkey_rules import InfinibandVf, no_vf
-from rocks.network.infiniband.host.sysfs import read_text, write_changed
+from rocks.network.infiniband.host.pkey_rules import InfinibandVf, PkeyDriver, no_vf
+from rocks.network.infiniband.host.pkeys import read_text, write_changed
 
 _KEY = r"0x[0-9a-f]{4}"
 _INDEX = r"none|[0-9]+"

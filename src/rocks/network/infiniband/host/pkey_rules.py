@@ -1,16 +1,46 @@
-"""The map of P_Key indexes of a guest, and checks of requests; pure.
-
-A guest gets its cluster's key at index 0 and the limited key of the default partition, if the port has it, at index 1:
-with that key it reaches the subnet manager but no other guests. All other indexes are empty.
-"""
+"""InfiniBand VFs as a Protocol: `pkeys.py` implements it by sysfs and netlink, `tests/fakes` in memory."""
 
 from __future__ import annotations
 
 import re
-from typing import Dict, Mapping, NamedTuple, Optional
+from typing import Dict, List, Mapping, NamedTuple, Optional, Protocol, Tuple
 
 from rocks.core.errors import StateError, UserError
-from rocks.fleet.wire.infiniband import PartitionSpec, PkeyInterface
+from rocks.fleet.host.change import Change
+from rocks.fleet.wire.requests import PartitionSpec, PkeyInterface, PortFact
+
+
+class PkeyDriver(Protocol):
+    """P_Keys and GUIDs of the VFs of a host."""
+
+    def is_vf(self, address: str) -> bool:
+        """Whether this PCI address is a VF of an InfiniBand adapter."""
+
+    def ensure(self, address: str, spec: PartitionSpec) -> Change:
+        """Give the VF its GUIDs and only the P_Key of its cluster.
+
+        Waits for the subnet manager, for a bounded time. StateError when the key does not arrive, when there is no such
+        VF, or when the adapter does not support it; UserError for an invalid key or GUID.
+        """
+
+    def clear(self, address: str) -> Change:
+        """Remove all keys from the VF; where the host does not control keys, set its link down."""
+
+    def ports(self) -> List[PortFact]:
+        """The physical ports of all adapters."""
+
+    def vfs(self) -> List[InfinibandVf]:
+        """The VFs of all adapters."""
+
+    def visible_keys(self, address: str) -> Tuple[int, ...]:
+        """The keys that the guest sees, by index. StateError where the host cannot read them."""
+
+
+# The map of P_Key indexes of a guest, and checks of requests; pure.
+#
+# A guest gets its cluster's key at index 0 and the limited key of the default partition, if the port has it, at index
+# 1: with that key it reaches the subnet manager but no other guests. All other indexes are empty.
+
 
 FULL_BIT = 0x8000
 DEFAULT_LIMITED = 0x7FFF

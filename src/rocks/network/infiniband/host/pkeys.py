@@ -1,15 +1,4 @@
-"""P_Keys and GUIDs of the VFs of InfiniBand adapters, by sysfs and netlink.
-
-The files of mlx4 are documented in Documentation/ABI/stable/sysfs-class-infiniband (a port's `state`; `iov`) and
-Documentation/ABI/testing/sysfs-bus-pci (`physfn`, `virtfn<N>`) of Linux 6.1. Two points differ or are missing there:
-every adapter has `ports/<m>/pkeys` and `ports/<m>/gids` as mlx4's `iov` has; and for mlx4's map one heading gives
-`iov/ports/<PCI address>/ports/<m>`, its text and the next heading `iov/<PCI address>/ports/<m>`, which is used here.
-
-VFs of other drivers are configured by netlink (IFLA_VF_IB_NODE_GUID etc. in linux/if_link.h) or, with mlx5's vendor
-driver, by `device/sriov/<N>/{node,port,policy}`, which the kernel does not document.
-
-`fake.py` implements the same Protocol in memory.
-"""
+"""Files of sysfs, read and written one value at a time."""
 
 from __future__ import annotations
 
@@ -17,9 +6,9 @@ from pathlib import Path
 from typing import Callable, Dict, List, Optional, Tuple
 
 from rocks.core.clock import Deadline, wait_seconds
-from rocks.core.errors import StateError
+from rocks.core.errors import HostError, StateError, ToolError
 from rocks.fleet.host.change import CHANGED, Change
-from rocks.fleet.wire.infiniband import PartitionSpec, PkeyInterface, PortFact
+from rocks.fleet.wire.requests import PartitionSpec, PkeyInterface, PortFact
 from rocks.network.infiniband.host.pkey_rules import (
     InfinibandVf,
     check_address,
@@ -30,7 +19,64 @@ from rocks.network.infiniband.host.pkey_rules import (
     plan_map,
     port_guid,
 )
-from rocks.network.infiniband.host.sysfs import colons, read_table, read_text, write_changed
+
+
+def read_text(path: Path) -> str:
+    """The value of a file. HostError when it cannot be read."""
+    try:
+        return path.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise HostError(f"cannot read {path}: {_reason(error)}") from None
+
+
+def read_table(folder: Path) -> Dict[int, int]:
+    """Index → key of a port's table; empty entries (0x0000) are omitted. HostError for an invalid value."""
+    found = {}
+    for entry in folder.glob("*"):
+        text = read_text(entry)
+        try:
+            key = int(text, 16)
+        except ValueError:
+            raise HostError(f"{entry} contains {text[:40]!r}, which is not a partition key") from None
+        if key and entry.name.isdecimal():
+            found[int(entry.name)] = key
+    return found
+
+
+def write_changed(path: Path, text: str) -> bool:
+    """Write the value unless the file has it; whether it was written. ToolError when the write fails."""
+    if read_text(path) == text:
+        return False
+    try:
+        path.write_text(f"{text}\n", encoding="ascii")
+    except OSError as error:
+        raise ToolError(
+            f"the kernel of this host did not accept {text} for {path}: {error.strerror}"
+        ) from None
+    return True
+
+
+def colons(guid: str) -> str:
+    """Sixteen hexadecimal digits as pairs separated by colons."""
+    return ":".join(guid[i : i + 2] for i in range(0, 16, 2))
+
+
+def _reason(error: Exception) -> str:
+    return (isinstance(error, OSError) and error.strerror) or "it is not text"
+
+
+# P_Keys and GUIDs of the VFs of InfiniBand adapters, by sysfs and netlink.
+#
+# The files of mlx4 are documented in Documentation/ABI/stable/sysfs-class-infiniband (a port's `state`; `iov`) and
+# Documentation/ABI/testing/sysfs-bus-pci (`physfn`, `virtfn<N>`) of Linux 6.1. Two points differ or are missing there:
+# every adapter has `ports/<m>/pkeys` and `ports/<m>/gids` as mlx4's `iov` has; and for mlx4's map one heading gives
+# `iov/ports/<PCI address>/ports/<m>`, its text and the next heading `iov/<PCI address>/ports/<m>`, which is used here.
+#
+# VFs of other drivers are configured by netlink (IFLA_VF_IB_NODE_GUID etc. in linux/if_link.h) or, with mlx5's vendor
+# driver, by `device/sriov/<N>/{node,port,policy}`, which the kernel does not document.
+#
+# `tests/fakes` implements the same Protocol in memory.
+
 
 KEY_DEADLINE_SECONDS = 15.0
 """How long a start waits for the subnet manager to give the key."""

@@ -11,12 +11,19 @@ from rocks.core.dataclasses import dataclass
 from rocks.core.errors import IncoherentError, RocksError
 from rocks.core.files import text_if_readable, write_file
 from rocks.fleet.host.change import Change
-from rocks.fleet.host.records import RecordKind, damaged, read_json_record, remove_record
-from rocks.fleet.host.state_folder import Place, ensure_folder, locked
+from rocks.fleet.host.state_folder import (
+    Place,
+    RecordKind,
+    damaged,
+    ensure_folder,
+    locked,
+    read_json_record,
+    remove_record,
+)
 from rocks.fleet.wire.codec import decode_lenient, encode
 from rocks.fleet.wire.requests import VfSpec
 from rocks.leases.host.leases import check_name
-from rocks.network.sriov.host.driver import VfDriver
+from rocks.network.sriov.host.rules import VfDriver
 
 # Records of the VFs that are assigned to guests, with the lease: a file for each virtual machine.
 #

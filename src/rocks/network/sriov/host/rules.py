@@ -1,16 +1,55 @@
-"""Which VFs may be requested, and which VFs of an adapter can be assigned; pure."""
+"""Operations on virtual functions as a Protocol: `vfs.py` implements it by the kernel, `tests/fakes` in memory."""
 
 from __future__ import annotations
 
 import re
-from typing import NamedTuple, Optional, Tuple
+from typing import Dict, Mapping, NamedTuple, Optional, Protocol, Tuple, Union
 
-from rocks.core.errors import BusyError, StateError, UserError
-from rocks.fleet.wire.facts import VfFact
+from rocks.core.errors import BusyError, StateError, ToolError, UserError
+from rocks.fleet.host.change import Change
+from rocks.fleet.wire.facts import AdapterFact, VfFact
 from rocks.fleet.wire.requests import VfSpec
 from rocks.network.host.rules import check_device_name
 from rocks.network.limits import MAX_VLAN_ID
-from rocks.network.sriov.host.vf_settings import NO_MAC
+
+
+class PlacedVf(NamedTuple):
+    """A configured VF: its PCI address, as 0000:01:10.0, and whether it was changed."""
+
+    address: str
+    change: Change
+
+
+class VfDriver(Protocol):
+    """Virtual functions (VFs) of the host's network adapters."""
+
+    def read(self, device: str) -> AdapterFact:
+        """The adapter and its VFs; a missing adapter has a problem and no VFs. Read only."""
+
+    def ensure_count(self, device: str, count: int) -> Change:
+        """Create VFs up to this number.
+
+        StateError when the adapter is missing, down, without SR-IOV, without IOMMU, or supports fewer; BusyError when
+        a VF is in use, because the kernel changes their number by removing all of them first.
+        """
+
+    def ensure(self, spec: VfSpec) -> PlacedVf:
+        """Configure the VF, and clear its MAC address from other free VFs.
+
+        StateError as `ensure_count`; BusyError when the VF does not exist or is in use; ToolError when the adapter
+        rejects a setting; UserError for an invalid number or address.
+        """
+
+    def ensure_free(self, spec: VfSpec) -> Change:
+        """Reset the settings of the VF if it exists; the caller knows its owner. BusyError while it is in use.
+
+        Its MAC address does not identify the owner: when the guest ends, libvirt 9.0 sets a MAC address of the host
+        and the guest's VLAN.
+        """
+
+
+# Which VFs may be requested, and which VFs of an adapter can be assigned; pure.
+
 
 MAX_VFS = 256
 """Upper bound of a request, more than any adapter supports."""
@@ -116,3 +155,56 @@ def check_unused(spec: VfSpec, adapter: Adapter) -> None:
                 f"virtual function {vf.number} of {spec.device} on this host has the MAC address {spec.mac} and is in "
                 f"use, by {vf.user}; release it first"
             )
+
+
+# The settings of a VF that a guest gets, and of one that is released; pure.
+
+
+NO_MAC = "00:00:00:00:00:00"
+"""The address of a released VF; its driver then generates one."""
+
+_MEANING = {"mac": "MAC address", "vlan": "VLAN", "spoofchk": "check of source addresses", "trust": "trust"}
+
+Settings = Dict[str, Union[str, int]]
+"""Settings of a VF by their names in pyroute2."""
+
+
+def settings_of(spec: VfSpec) -> Settings:
+    """The settings that the spec requests."""
+    return {
+        "mac": spec.mac,
+        "vlan": spec.vlan,
+        "spoofchk": int(spec.checks_source),
+        "trust": int(spec.is_trusted),
+    }
+
+
+def free_settings() -> Settings:
+    """The settings of a released VF."""
+    return {"mac": NO_MAC, "vlan": 0, "spoofchk": 1, "trust": 0}
+
+
+def settings_that_differ(vf: VfFact, requested: Mapping[str, Union[str, int]]) -> Settings:
+    """Requested settings that differ; a setting that the driver does not report counts as 0."""
+    known = {
+        "mac": vf.mac,
+        "vlan": vf.vlan,
+        "spoofchk": _number(vf.checks_source, 0),
+        "trust": _number(vf.is_trusted, 0),
+    }
+    return {name: value for name, value in requested.items() if known[name] != value}
+
+
+def setting_rejected(device: str, number: int, setting: str, reason: str) -> ToolError:
+    """The error for a setting that the adapter rejects."""
+    remedy = ""
+    if setting == "spoofchk":
+        remedy = "; without this check the guest could forge source addresses: option sriov-nospoofchk"
+    return ToolError(
+        f"the adapter {device} of this host did not set the {_MEANING[setting]} of its virtual function {number}: "
+        f"{reason}{remedy}"
+    )
+
+
+def _number(known: Optional[bool], otherwise: int) -> int:
+    return otherwise if known is None else int(known)

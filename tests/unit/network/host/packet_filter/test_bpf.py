@@ -9,7 +9,6 @@ import pytest
 
 from rocks.core.errors import BugError
 from rocks.network.host.packet_filter.bpf import LOAD_LENGTH, Program, unpack
-from rocks.network.host.packet_filter.fake_bpf import matches
 from rocks.network.host.packet_filter.programs import MAX_FOREIGN, Sender, link_local, rules_for
 from tests.contract.network.packet_filter.frames import (
     CASES,
@@ -21,6 +20,7 @@ from tests.contract.network.packet_filter.frames import (
     ipv4,
     udp,
 )
+from tests.fakes.bpf import matches
 
 OWN, SHARED = Sender(MAC), Sender(MAC, True, (IP,), (IPV6,))
 _ATTACH_FILTER = 26

@@ -10,9 +10,8 @@ from rocks.core.errors import StateError, ToolError
 from rocks.fleet.wire.facts import VfFact
 from rocks.fleet.wire.requests import VfSpec
 from rocks.network.sriov.host.guests import AssignedVfs, VfRecords
-from rocks.network.sriov.host.sysfs import VfLocation, VfSysfs
-from rocks.network.sriov.host.vf_settings import settings_that_differ
-from rocks.network.sriov.host.vfs import parse_vfs
+from rocks.network.sriov.host.rules import settings_that_differ
+from rocks.network.sriov.host.vfs import VfLocation, VfSysfs, parse_vfs
 
 
 class Tree:

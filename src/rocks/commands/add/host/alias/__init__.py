@@ -1,7 +1,7 @@
 """`rocks add host alias`"""
 
 import rocks.commands
-from rocks.network.dns.aliases import add_alias
+from rocks.network.dns.changes import add_alias
 
 
 class Command(rocks.commands.Command):

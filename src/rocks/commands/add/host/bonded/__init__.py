@@ -1,7 +1,7 @@
 """`rocks add host bonded`"""
 
 import rocks.commands
-from rocks.network.interface_configuration import BondParameters, add_bond
+from rocks.network.interfaces import BondParameters, add_bond
 
 
 class Command(rocks.commands.Command):

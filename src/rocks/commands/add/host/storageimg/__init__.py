@@ -4,7 +4,7 @@ import rocks.commands
 from rocks.commands._shared.storage import storage_arguments
 from rocks.commands._shared.storage_progress import StorageProgress
 from rocks.core.errors import UserError
-from rocks.core.units import BYTES_PER_GIB
+from rocks.core.values import BYTES_PER_GIB
 from rocks.storage.volumes.image_files import read_image_file
 from rocks.storage.volumes.places import read_size_gib
 from rocks.storage.volumes.volumes import add_clone, add_empty_image, import_image

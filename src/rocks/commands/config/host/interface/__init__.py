@@ -2,8 +2,8 @@
 
 import rocks.commands
 from rocks.commands._shared.after_change import sync_config_after
-from rocks.network.interface_configuration import configure_interfaces
-from rocks.network.interface_configuration_plan import read_adapters
+from rocks.network.interface_rules import read_adapters
+from rocks.network.interfaces import configure_interfaces
 
 
 class Command(rocks.commands.Command):

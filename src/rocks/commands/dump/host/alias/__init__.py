@@ -1,7 +1,7 @@
 """`rocks dump host alias`"""
 
 import rocks.commands.dump
-from rocks.inventory.alias_records import list_aliases
+from rocks.inventory.host_records import list_aliases
 
 
 class Command(rocks.commands.dump.command):

@@ -2,7 +2,7 @@
 
 import rocks.commands.dump
 from rocks.network.infiniband.pkeys import guid_text
-from rocks.network.infiniband.port_records import read_ports
+from rocks.network.infiniband.ports import read_ports
 
 
 class Command(rocks.commands.dump.command):

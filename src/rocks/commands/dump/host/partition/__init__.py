@@ -1,7 +1,7 @@
 """`rocks dump host partition`"""
 
 import rocks.commands.dump
-from rocks.inventory.disks.partition_records import list_disk_partitions
+from rocks.inventory.disks.partitions import list_disk_partitions
 
 
 class Command(rocks.commands.dump.command):

@@ -1,7 +1,7 @@
 """`rocks dump host sriov`"""
 
 import rocks.commands.dump
-from rocks.network.sriov.records import adapters_of
+from rocks.network.sriov.adapters import adapters_of
 
 
 class Command(rocks.commands.dump.command):

@@ -1,7 +1,7 @@
 """`rocks dump ib partition`"""
 
 import rocks.commands.dump
-from rocks.network.infiniband.partition_records import read_partitions
+from rocks.network.infiniband.partitions import read_partitions
 from rocks.network.infiniband.pkeys import pkey_text
 
 

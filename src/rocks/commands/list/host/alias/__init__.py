@@ -1,7 +1,7 @@
 """`rocks list host alias`"""
 
 import rocks.commands
-from rocks.inventory import alias_records as aliases
+from rocks.inventory import host_records as aliases
 
 
 class Command(rocks.commands.Command):

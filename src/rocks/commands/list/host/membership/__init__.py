@@ -1,7 +1,7 @@
 """`rocks list host membership`"""
 
 import rocks.commands
-from rocks.inventory import node_records as nodes
+from rocks.inventory import hosts as nodes
 
 
 class Command(rocks.commands.Command):

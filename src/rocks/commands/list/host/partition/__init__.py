@@ -4,8 +4,8 @@ from itertools import groupby
 from operator import itemgetter
 
 import rocks.commands
-from rocks.inventory.disks.largest_partition import largest_partition
-from rocks.inventory.disks.partition_records import list_disk_partitions
+from rocks.inventory.disks.partition_rules import largest_partition
+from rocks.inventory.disks.partitions import list_disk_partitions
 
 
 class Command(rocks.commands.Command):

@@ -2,8 +2,8 @@
 
 import rocks.commands
 from rocks.inventory.loaded_host_records import load_interfaces
-from rocks.network.route_records import routes_of_hosts
 from rocks.network.route_rules import device_on
+from rocks.network.routes import routes_of_hosts
 
 
 class Command(rocks.commands.Command):

@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 
 import rocks.commands
-from rocks.network.sriov import records as virtual_functions
-from rocks.network.sriov.function_choice import AdapterRow
-from rocks.network.sriov.listing import VfRow, now_cells, vf_rows
+from rocks.network.sriov import adapters as virtual_functions
+from rocks.network.sriov.function_choice import AdapterRow, VfRow, now_cells, vf_rows
 
 HEADER = ("host", "iface", "function", "vm", "mac")
 STATUS_HEADER = ("address", "vlan", "now")

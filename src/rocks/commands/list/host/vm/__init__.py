@@ -8,7 +8,7 @@ import rocks.commands
 from rocks.commands._shared.vm_states import VmPresence, presence_of, states_for_listing
 from rocks.fleet.wire.requests import SEED_SUFFIX
 from rocks.inventory.attributes.records import resolve_attribute
-from rocks.library.guest_media import CD_ATTRIBUTE
+from rocks.library.guest_images import CD_ATTRIBUTE
 from rocks.machine import listing_records as vm_listing
 
 HEADER = ("vm-host", "slice", "mem", "cpus", "mac", "host", "virt-type")

@@ -1,7 +1,7 @@
 """`rocks list ib partition`"""
 
 import rocks.commands
-from rocks.network.infiniband.partition_records import read_partitions, running_under
+from rocks.network.infiniband.partitions import read_partitions, running_under
 from rocks.network.infiniband.pkeys import pkey_text
 
 

@@ -1,7 +1,7 @@
 """`rocks remove host alias`"""
 
 import rocks.commands
-from rocks.network.dns.aliases import check_no_alias, remove_aliases
+from rocks.network.dns.changes import check_no_alias, remove_aliases
 
 
 class Command(rocks.commands.Command):

@@ -4,7 +4,7 @@ import rocks.commands
 from rocks.inventory.host_records import find_local_host
 from rocks.inventory.loaded_host_records import load_hosts
 from rocks.inventory.records import PRIVATE_NETWORK
-from rocks.network.network_records import zone_of
+from rocks.network.networks import zone_of
 from rocks.storage.volumes.settings import (
     RequestedSettings,
     check_requested_settings,

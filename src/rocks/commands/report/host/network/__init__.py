@@ -5,7 +5,7 @@ from rocks.commands._shared.file_blocks import add_file_block, report_files
 from rocks.inventory.records import Host
 from rocks.network.host_network_files import NETWORK, network_lines
 from rocks.network.host_network_plan import default_route, primary_network
-from rocks.network.network_records import load_networks, network_names
+from rocks.network.networks import load_networks, network_names
 
 
 class Command(rocks.commands.Command):

@@ -1,7 +1,7 @@
 """`rocks report resolv private`"""
 
 import rocks.commands
-from rocks.network.dns.name_files import resolver
+from rocks.network.dns.service import resolver
 
 
 class Command(rocks.commands.Command):

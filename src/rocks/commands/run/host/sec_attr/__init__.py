@@ -4,8 +4,8 @@ import rocks.commands
 from rocks.commands._framework.output import write_error_output
 from rocks.commands._shared.synced_files import other_hosts
 from rocks.core.errors import HostError, RocksError
-from rocks.inventory.host_commands import Limits, run_on_hosts
-from rocks.trust.host_secrets import RUN_HOOKS
+from rocks.inventory.host_requests import Limits, run_on_hosts
+from rocks.trust.secrets import RUN_HOOKS
 
 
 class Command(rocks.commands.Command):

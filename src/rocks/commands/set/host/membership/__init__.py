@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from rocks.commands._shared.setters import HostSetter
 from rocks.database.connection import Database
 from rocks.inventory.cluster_records import own_members
+from rocks.inventory.host_records import lock_inventory
 from rocks.inventory.hosts import set_membership
-from rocks.inventory.inventory_lock import lock_inventory
 from rocks.network.interfaces import check_computes_are_not_left, claim_frontends_vlans
 
 

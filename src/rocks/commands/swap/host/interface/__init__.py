@@ -3,7 +3,7 @@
 import rocks.commands
 from rocks.commands._shared.after_change import sync_config_after
 from rocks.core.errors import UserError
-from rocks.network.interface_configuration import swap_interfaces
+from rocks.network.interfaces import swap_interfaces
 
 
 class Command(rocks.commands.Command):

@@ -2,7 +2,7 @@
 
 import rocks.commands
 from rocks.commands._shared.synced_files import other_hosts, show_hosts
-from rocks.trust.host_secrets import sync_secrets
+from rocks.trust.secrets import sync_secrets
 
 
 class Command(rocks.commands.Command):

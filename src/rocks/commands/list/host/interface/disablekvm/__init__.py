@@ -1,7 +1,7 @@
 """`rocks list host interface disablekvm`"""
 
 import rocks.commands
-from rocks.network.interface_records import list_disabled
+from rocks.network.interfaces import list_disabled
 
 RollName = "kvm"
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import rocks.commands
 from rocks.core.errors import StateError
 from rocks.core.names import is_like
-from rocks.core.units import KIB_PER_MB
+from rocks.core.values import KIB_PER_MB
 from rocks.inventory.loaded_host_records import which_are_vms
 from rocks.machine import placement_records as shape_leases
 from rocks.machine.placement import ORDINARY_KB, PAGE_NAMES, write_cpu_set

@@ -10,26 +10,18 @@ import io
 import itertools
 import json
 import struct
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import field
 from typing import (
     IO,
     Any,
-    Callable,
-    Dict,
-    Iterator,
-    List,
-    Mapping,
     NamedTuple,
-    Optional,
-    Sequence,
-    Set,
-    Tuple,
 )
 
 from rocks.core.clock import Deadline
 from rocks.core.dataclasses import dataclass
 from rocks.core.errors import BusyError, Code, HostError, PoolFullError, RocksError, StateError, ToolError
-from rocks.core.units import BYTES_PER_GIB
+from rocks.core.values import BYTES_PER_GIB
 from rocks.storage.zfs.facts import (
     AUTOMATIC,
     OUR_PREFIX,
@@ -63,10 +55,10 @@ class Block(NamedTuple):
     """Data of a block (None: a hole) and the transaction group that wrote it."""
 
     birth: int
-    data: Optional[bytes]
+    data: bytes | None
 
 
-Blocks = Dict[int, Block]
+Blocks = dict[int, Block]
 
 
 @dataclass
@@ -79,8 +71,8 @@ class Snapshot:
     seconds: int
     blocks: Blocks
     size_bytes: int
-    holds: Set[str] = field(default_factory=set)
-    properties: Dict[str, str] = field(default_factory=dict)
+    holds: set[str] = field(default_factory=set)
+    properties: dict[str, str] = field(default_factory=dict)
 
 
 class Bookmark(NamedTuple):
@@ -96,9 +88,9 @@ class Partial:
     """A partial receive."""
 
     to_guid: str
-    from_guid: Optional[str]
+    from_guid: str | None
     to_name: str
-    blocks: Dict[int, Optional[bytes]] = field(default_factory=dict)
+    blocks: dict[int, bytes | None] = field(default_factory=dict)
     records_done: int = 0
     bytes_done: int = 0
 
@@ -112,12 +104,12 @@ class Volume:
     size_bytes: int
     block_bytes: int
     reserved_bytes: int = 0
-    origin: Optional[str] = None
-    properties: Dict[str, str] = field(default_factory=dict)
+    origin: str | None = None
+    properties: dict[str, str] = field(default_factory=dict)
     blocks: Blocks = field(default_factory=dict)
-    snapshots: List[Snapshot] = field(default_factory=list)
-    bookmarks: List[Bookmark] = field(default_factory=list)
-    partial: Optional[Partial] = None
+    snapshots: list[Snapshot] = field(default_factory=list)
+    bookmarks: list[Bookmark] = field(default_factory=list)
+    partial: Partial | None = None
     shaped_txg: int = 0
     created_txg: int = 0
     log_bytes: int = 0
@@ -142,7 +134,7 @@ class Volume:
     def used_bytes(self, not_own: Blocks) -> int:
         """Bytes of all blocks of the volume and its snapshots, without those of its origin."""
         histories = [self.blocks, *(snapshot.blocks for snapshot in self.snapshots)]
-        own: Set[Tuple[int, int]] = {
+        own: set[tuple[int, int]] = {
             (number, block.birth)
             for blocks in histories
             for number, block in blocks.items()
@@ -161,21 +153,21 @@ class Pool:
     health: str = "ONLINE"
     is_imported: bool = True
     txg: int = 10
-    volumes: Dict[str, Volume] = field(default_factory=dict)
-    file_systems: Set[str] = field(default_factory=set)
+    volumes: dict[str, Volume] = field(default_factory=dict)
+    file_systems: set[str] = field(default_factory=set)
 
     def next_txg(self) -> int:
         """A new transaction group."""
         self.txg += 1
         return self.txg
 
-    def find_snapshot(self, name: str) -> Optional[Snapshot]:
+    def find_snapshot(self, name: str) -> Snapshot | None:
         """A snapshot by its full name."""
         volume, _, part = name.partition("@")
         snapshots = self.volumes[volume].snapshots if volume in self.volumes else []
         return next((snapshot for snapshot in snapshots if snapshot.name == part), None)
 
-    def clones_of(self, snapshot: str) -> Tuple[str, ...]:
+    def clones_of(self, snapshot: str) -> tuple[str, ...]:
         """The clones of a snapshot (full name)."""
         clones = [name for name, volume in list(self.volumes.items()) if volume.origin == snapshot]
         name, _, part = snapshot.partition("@")
@@ -193,7 +185,7 @@ class Pool:
         """Free space in bytes."""
         return max(0, self.size_bytes - sum(map(self.used_by, list(self.volumes.values()))))
 
-    def write(self, volume: Volume, data: Mapping[int, Optional[bytes]]) -> None:
+    def write(self, volume: Volume, data: Mapping[int, bytes | None]) -> None:
         """Change blocks of a volume, in one new transaction group."""
         txg = self.next_txg()
         for number, block in data.items():
@@ -215,16 +207,16 @@ class Header(NamedTuple):
 
     to_guid: str
     to_name: str
-    from_guid: Optional[str]
+    from_guid: str | None
     size_bytes: int
     block_bytes: int
     first_record: int
 
 
-Record = Tuple[int, Optional[bytes]]
+Record = tuple[int, bytes | None]
 
 
-def encode_stream(header: Header, records: List[Record]) -> bytes:
+def encode_stream(header: Header, records: list[Record]) -> bytes:
     """A stream of these records, without those before `first_record`."""
     fields = json.dumps(header).encode()
     begin = encode_begin(header.to_guid, header.from_guid, header.to_name)
@@ -237,7 +229,7 @@ def encode_stream(header: Header, records: List[Record]) -> bytes:
 
 def encode_begin(
     to_guid: str,
-    from_guid: Optional[str],
+    from_guid: str | None,
     to_name: str,
     kind: int = ONE_SNAPSHOT,
     object_set: int = VOLUME,
@@ -263,7 +255,7 @@ class Decoder:
     """Decodes a stream in pieces: its header, complete records, and whether it is complete."""
 
     def __init__(self) -> None:
-        self.header: Optional[Header] = None
+        self.header: Header | None = None
         self.is_complete = False
         self._pending = b""
         self._digest = hashlib.blake2b(digest_size=16)
@@ -307,7 +299,7 @@ class Decoder:
 
 def encode_token(partial: Partial) -> str:
     """The resume token of a partial receive."""
-    fields: Dict[str, object] = {
+    fields: dict[str, object] = {
         "to_guid": partial.to_guid,
         "from_guid": partial.from_guid,
         "to_name": partial.to_name,
@@ -317,7 +309,7 @@ def encode_token(partial: Partial) -> str:
     return "1-" + json.dumps(fields).encode().hex()
 
 
-def decode_token(token: str) -> Tuple[TokenFact, int]:
+def decode_token(token: str) -> tuple[TokenFact, int]:
     """Contents of a token, and the first record to send. StateError when it is invalid."""
     try:
         fields = json.loads(bytes.fromhex(token[2:]))
@@ -338,8 +330,8 @@ _FIRST_SECOND = 1_700_000_000
 class FakeReading:
     """The reading part of `ZfsCommands`, which documents it."""
 
-    def __init__(self, pools: Mapping[str, int], now: Optional[Callable[[], float]] = None) -> None:
-        self.pools: Dict[str, Pool] = {name: Pool(name, size) for name, size in pools.items()}
+    def __init__(self, pools: Mapping[str, int], now: Callable[[], float] | None = None) -> None:
+        self.pools: dict[str, Pool] = {name: Pool(name, size) for name, size in pools.items()}
         self._now = now
 
     def read_pool(self, pool: str) -> PoolFact:
@@ -347,10 +339,10 @@ class FakeReading:
         used = found.size_bytes - found.free_bytes()
         return PoolFact(pool, used + found.free_bytes(), found.free_bytes(), found.health)
 
-    def list_pools(self) -> Tuple[str, ...]:
+    def list_pools(self) -> tuple[str, ...]:
         return tuple(sorted(name for name, pool in self.pools.items() if pool.is_imported))
 
-    def read_volume(self, volume: str) -> Optional[VolumeFact]:
+    def read_volume(self, volume: str) -> VolumeFact | None:
         pool = self.pool_of(volume)
         if volume in pool.file_systems:
             raise StateError(f"{volume} is a filesystem, not a volume; rename or destroy it")
@@ -361,7 +353,7 @@ class FakeReading:
         found = {volume: self.read_volume(volume) for volume in volumes}
         return {volume: fact for volume, fact in found.items() if fact is not None}
 
-    def list_volumes(self, pool: str) -> Tuple[VolumeFact, ...]:
+    def list_volumes(self, pool: str) -> tuple[VolumeFact, ...]:
         found = self.pool_of(pool)
         volumes = (volume for name, volume in list(found.volumes.items()) if name.startswith(f"{pool}/"))
         return tuple(sorted(self._fact(found, volume) for volume in volumes))
@@ -463,8 +455,8 @@ class FakeReading:
         return int(self._now()) if self._now is not None else _FIRST_SECOND + txg
 
 
-def _snapshot_facts(pool: Pool, volume: Volume) -> List[SnapshotFact]:
-    facts: List[SnapshotFact] = []
+def _snapshot_facts(pool: Pool, volume: Volume) -> list[SnapshotFact]:
+    facts: list[SnapshotFact] = []
     before = 0
     for snapshot in volume.snapshots:
         as_it_was = Volume("", "", 1, volume.block_bytes, blocks=snapshot.blocks)
@@ -491,7 +483,7 @@ def _snapshot_facts(pool: Pool, volume: Volume) -> List[SnapshotFact]:
 class FakeSend:
     """A `Transfer` that sends; its stream is read, and ends early when its sender is killed after those bytes."""
 
-    def __init__(self, name: str, data: bytes, cut_after_bytes: Optional[int]) -> None:
+    def __init__(self, name: str, data: bytes, cut_after_bytes: int | None) -> None:
         self._name = name
         self._length = len(data)
         self._stream = io.BytesIO(data[:cut_after_bytes])
@@ -520,7 +512,7 @@ class FakeReceive:
         self._spec = spec
         self._now = now
         self._decoder = Decoder()
-        self._error: Optional[RocksError] = None
+        self._error: RocksError | None = None
         self._was_killed = False
         self._is_over = False
         self.stream: IO[bytes] = _Sink(self)  # type: ignore[assignment] # a raw stream is all that is wanted
@@ -581,7 +573,7 @@ class FakeReceive:
             )
         volume.partial, volume.is_receiving = partial, True
 
-    def _store(self, number: int, block: Optional[bytes]) -> None:
+    def _store(self, number: int, block: bytes | None) -> None:
         partial = self._partial()
         if len(block or b"") > self._pool.free_bytes():
             raise PoolFullError(
@@ -757,9 +749,9 @@ _RECORD_BYTES = 12
 class FakeZfsCommands(FakeVolumes):
     """`ZfsCommands` on pools in memory, and documented there."""
 
-    def __init__(self, pools: Mapping[str, int], now: Optional[Callable[[], float]] = None) -> None:
+    def __init__(self, pools: Mapping[str, int], now: Callable[[], float] | None = None) -> None:
         super().__init__(pools, now)
-        self.cut_next_send_after_bytes: Optional[int] = None
+        self.cut_next_send_after_bytes: int | None = None
 
     # --- snapshots, holds, bookmarks
 
@@ -833,7 +825,7 @@ class FakeZfsCommands(FakeVolumes):
         if not found.size_bytes:
             del self.pool_of(volume).volumes[volume]
 
-    def _stream(self, spec: SendSpec) -> Tuple[Header, List[Record]]:
+    def _stream(self, spec: SendSpec) -> tuple[Header, list[Record]]:
         volume = self._volume(spec.volume)
         from_guid, first_record = spec.from_guid, 0
         if spec.resume_token is not None:
@@ -870,7 +862,7 @@ class FakePools(PoolDriver):
     """Pools of these names and sizes. `now` returns the creation time of snapshots in seconds since 1970."""
 
     def __init__(
-        self, pools: Optional[Mapping[str, int]] = None, now: Optional[Callable[[], float]] = None
+        self, pools: Mapping[str, int] | None = None, now: Callable[[], float] | None = None
     ) -> None:
         self.fake = FakeZfsCommands(pools if pools is not None else {"tank": _DEFAULT_BYTES}, now)
         super().__init__(self.fake)
@@ -884,7 +876,7 @@ class FakePools(PoolDriver):
             raise OSError(1, "the volume is read only")
         size = found.block_bytes
         first, last = offset_bytes // size, (offset_bytes + len(data) - 1) // size
-        changed: Dict[int, Optional[bytes]] = {}
+        changed: dict[int, bytes | None] = {}
         for number in range(first, last + 1):
             block = found.blocks.get(number)
             old = block.data if block is not None and block.data is not None else bytes(size)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Dict, List, Optional, Tuple
-
 from rocks.core.errors import StateError
 from rocks.fleet.host.change import CHANGED, UNCHANGED, Change
-from rocks.fleet.wire.infiniband import PartitionSpec, PortFact
+from rocks.fleet.wire.requests import PartitionSpec, PortFact
 from rocks.network.infiniband.host.pkey_rules import (
     InfinibandVf,
     check_address,
@@ -26,10 +24,10 @@ class FakePkeys:
     map_length = 8
 
     def __init__(self) -> None:
-        self.tables: Dict[str, Dict[int, int]] = {}
-        self.found: Dict[str, InfinibandVf] = {}
-        self.maps: Dict[str, Dict[int, Optional[int]]] = {}
-        self.guids: Dict[str, str] = {}
+        self.tables: dict[str, dict[int, int]] = {}
+        self.found: dict[str, InfinibandVf] = {}
+        self.maps: dict[str, dict[int, int | None]] = {}
+        self.guids: dict[str, str] = {}
 
     def is_vf(self, address: str) -> bool:
         return check_address(address) in self.found
@@ -50,16 +48,16 @@ class FakePkeys:
         self._must_find(address)
         return self._set(address, dict.fromkeys(range(self.map_length)), self.guids.get(address, ""))
 
-    def ports(self) -> List[PortFact]:
+    def ports(self) -> list[PortFact]:
         return [
             PortFact(device, 1, f"{number:016x}", "4: ACTIVE", tuple(key for _, key in sorted(table.items())))
             for number, (device, table) in enumerate(sorted(self.tables.items()), 1)
         ]
 
-    def vfs(self) -> List[InfinibandVf]:
+    def vfs(self) -> list[InfinibandVf]:
         return sorted(self.found.values())
 
-    def visible_keys(self, address: str) -> Tuple[int, ...]:
+    def visible_keys(self, address: str) -> tuple[int, ...]:
         vf = self._must_find(address)
         if vf.interface != "index_map":
             raise StateError(f"{vf.device} of this host does not report the keys of {address}")
@@ -67,12 +65,12 @@ class FakePkeys:
         indexes = [index for _, index in sorted(self.maps[address].items()) if index is not None]
         return tuple(table[index] for index in indexes if index in table)
 
-    def add(self, vf: InfinibandVf, visible: Optional[Dict[int, Optional[int]]] = None) -> None:
+    def add(self, vf: InfinibandVf, visible: dict[int, int | None] | None = None) -> None:
         """Add a VF in its initial state: mlx4 maps only physical index 0."""
         self.found[vf.address] = vf
         self.maps[vf.address] = {**dict.fromkeys(range(self.map_length)), 0: 0, **(visible or {})}
 
-    def _set(self, address: str, visible: Dict[int, Optional[int]], guid: str) -> Change:
+    def _set(self, address: str, visible: dict[int, int | None], guid: str) -> Change:
         before = (self.maps.get(address), self.guids.get(address))
         self.maps[address] = visible
         self.guids[address] = guid

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import errno
 import os
-from contextlib import nullcontext
-from typing import Callable, ContextManager, Dict, List, Optional, Sequence, Set, Tuple
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 from rocks.core.dataclasses import dataclass
 from rocks.core.errors import StateError
@@ -55,15 +55,15 @@ class FakeBlocks:
     device, so they persist when the snapshot is removed.
     """
 
-    def __init__(self, find_device: Optional[Callable[[str], Optional[int]]] = None) -> None:
+    def __init__(self, find_device: Callable[[str], int | None] | None = None) -> None:
         self._find = find_device or (lambda path: None)
         self._made = 0
-        self._own: Dict[str, int] = {}
-        self._nodes: Dict[str, str] = {}
-        self._paths: Dict[str, str] = {}
-        self._cows: Dict[str, Dict[int, str]] = {}
-        self.contents: Dict[str, Dict[int, str]] = {}
-        self.invalid: Set[str] = set()
+        self._own: dict[str, int] = {}
+        self._nodes: dict[str, str] = {}
+        self._paths: dict[str, str] = {}
+        self._cows: dict[str, dict[int, str]] = {}
+        self.contents: dict[str, dict[int, str]] = {}
+        self.invalid: set[str] = set()
 
     def add(self, path: str, length_sectors: int) -> None:
         """Add an empty device, or change the length of an existing one."""
@@ -90,12 +90,12 @@ class FakeBlocks:
             self.contents[node] = {}
         return self._nodes[path]
 
-    def length(self, node: str) -> Optional[int]:
+    def length(self, node: str) -> int | None:
         """Length of a device in sectors."""
         path = self._paths.get(node, node)
         return self._own.get(path, self._find(path))
 
-    def exceptions(self, cow: str) -> Dict[int, str]:
+    def exceptions(self, cow: str) -> dict[int, str]:
         """Exceptions of a COW: chunk → content."""
         return self._cows.setdefault(cow, {})
 
@@ -129,12 +129,12 @@ class FakeDmDevice:
 
     node: str
     uuid: str
-    table: Optional[KnownTable] = None
-    loaded_table: Optional[KnownTable] = None
+    table: KnownTable | None = None
+    loaded_table: KnownTable | None = None
     is_suspended: bool = False
     holders: int = 0
     state: str = "ok"
-    set_status: Optional[SnapshotStatus] = None
+    set_status: SnapshotStatus | None = None
 
 
 class FakeKernel:
@@ -145,12 +145,12 @@ class FakeKernel:
     `devices[name].set_status`. What is not documented here is in `DmKernel`.
     """
 
-    def __init__(self, find_device: Optional[Callable[[str], Optional[int]]] = None) -> None:
+    def __init__(self, find_device: Callable[[str], int | None] | None = None) -> None:
         self.blocks = FakeBlocks(find_device)
-        self.devices: Dict[str, FakeDmDevice] = {}
-        self.restless: Set[str] = set()
+        self.devices: dict[str, FakeDmDevice] = {}
+        self.restless: set[str] = set()
 
-    def open(self) -> ContextManager[FakeKernel]:
+    def open(self) -> AbstractContextManager[FakeKernel]:
         """Device-mapper, opened."""
         return nullcontext(self)
 
@@ -185,10 +185,10 @@ class FakeKernel:
             self._resume(device)
         return reply
 
-    def names(self) -> List[str]:
+    def names(self) -> list[str]:
         return list(self.devices)
 
-    def status(self, name: str) -> Optional[Reply]:
+    def status(self, name: str) -> Reply | None:
         device = self.devices.get(name)
         if device is None:
             return None
@@ -205,7 +205,7 @@ class FakeKernel:
         )
         return Reply(flags, device.holders + users, 0, device.node, device.uuid, b"")
 
-    def targets(self, name: str, flags: int) -> Tuple[Target, ...]:
+    def targets(self, name: str, flags: int) -> tuple[Target, ...]:
         device = self.devices.get(name)
         if device is None:
             raise _error(errno.ENXIO)
@@ -240,7 +240,7 @@ class FakeKernel:
         self.blocks.invalid.discard(self.device_number(device))
         return CHANGED
 
-    def prepare_switch(self, name: str) -> ContextManager[Switch]:
+    def prepare_switch(self, name: str) -> AbstractContextManager[Switch]:
         return nullcontext(_Switch(self, name))
 
     def add(self, name: str, uuid: str = "") -> FakeDmDevice:
@@ -285,7 +285,7 @@ class FakeKernel:
         device.state = "invalid"
         self.blocks.invalid.add(device.table.cow)
 
-    def merge(self, name: str, max_chunks: Optional[int] = None) -> None:
+    def merge(self, name: str, max_chunks: int | None = None) -> None:
         """Merge this number of chunks, or all."""
         device = self.devices[name]
         assert isinstance(device.table, Overlay)
@@ -323,7 +323,7 @@ class FakeKernel:
         used = len(self.blocks.exceptions(table.cow))
         return format_status(device.set_status or status_of(used, self.blocks.length(table.cow) or 0))
 
-    def _behind(self, path: str) -> Optional[FakeDmDevice]:
+    def _behind(self, path: str) -> FakeDmDevice | None:
         node = self.device_number(path)
         return next((device for device in list(self.devices.values()) if device.node == node), None)
 
@@ -334,7 +334,7 @@ class _Switch:
     def __init__(self, kernel: FakeKernel, name: str) -> None:
         self._kernel, self._name = kernel, name
 
-    def go(self) -> Optional[float]:
+    def go(self) -> float | None:
         if self._name in self._kernel.restless:
             return None
         self._kernel.call(DEV_SUSPEND, self._name)

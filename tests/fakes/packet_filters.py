@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Dict, List, Sequence, Tuple
+from collections.abc import Sequence
 
 from rocks.core.errors import StateError, ToolError
 from rocks.fleet.host.change import CHANGED, UNCHANGED, Change
 from rocks.network.host.packet_filter.driver import Drops, GuestDevice
-from rocks.network.host.packet_filter.fake_bpf import matches
 from rocks.network.host.packet_filter.programs import Rule
+from tests.fakes.bpf import matches
 
 
 class FakeFilters:
     """A kernel with or without packet filters (`FilterDriver`); `missing` names devices that do not exist."""
 
-    def __init__(self, knows_filters: bool = True, addresses: Tuple[str, ...] = ()) -> None:
-        self.rules: Dict[str, List[Rule]] = {}
-        self.dropped: Dict[Tuple[str, str], int] = {}
-        self.missing: List[str] = []
+    def __init__(self, knows_filters: bool = True, addresses: tuple[str, ...] = ()) -> None:
+        self.rules: dict[str, list[Rule]] = {}
+        self.dropped: dict[tuple[str, str], int] = {}
+        self.missing: list[str] = []
         self._knows_filters = knows_filters
         self._addresses = addresses
 
@@ -31,7 +31,7 @@ class FakeFilters:
         self.rules[device.name] = list(rules)
         return CHANGED
 
-    def read(self, devices: Sequence[GuestDevice]) -> Dict[str, Drops]:
+    def read(self, devices: Sequence[GuestDevice]) -> dict[str, Drops]:
         return {
             device.name: tuple(
                 (rule.reason, self.dropped.get((device.name, rule.reason), 0))
@@ -44,7 +44,7 @@ class FakeFilters:
     def works(self) -> bool:
         return self._knows_filters
 
-    def addresses(self) -> Tuple[str, ...]:
+    def addresses(self) -> tuple[str, ...]:
         return self._addresses
 
     def send(self, device: str, frame: bytes) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Container, Dict, Optional, Tuple
+from collections.abc import Container
 
 from rocks.fleet.host.change import CHANGED, UNCHANGED, Change
 from rocks.fleet.wire.requests import LinkSpec
@@ -25,7 +25,7 @@ class FakeLinks:
     """A kernel with or without 802.1Q. What is not documented here is in `LinkDriver`."""
 
     def __init__(self, knows_8021q: bool = True) -> None:
-        self.links: Dict[str, Link] = {}
+        self.links: dict[str, Link] = {}
         self._knows_8021q = knows_8021q
 
     def ensure(self, spec: LinkSpec) -> Change:
@@ -65,14 +65,14 @@ class FakeLinks:
         del self.links[spec.device]
         return CHANGED
 
-    def remove_all_but(self, devices: Container[str]) -> Tuple[str, ...]:
+    def remove_all_but(self, devices: Container[str]) -> tuple[str, ...]:
         surplus = [link for link in self.links.values() if is_ours(link) and link.name not in devices]
         removed = [link.name for link in surplus if not is_used(link, self.links.values())]
         for name in removed:
             del self.links[name]
         return tuple(removed)
 
-    def list(self) -> Tuple[Link, ...]:
+    def list(self) -> tuple[Link, ...]:
         return tuple(self.links.values())
 
     def has_8021q(self) -> bool:
@@ -82,11 +82,11 @@ class FakeLinks:
         self,
         name: str,
         kind: str,
-        parent: Optional[Link] = None,
+        parent: Link | None = None,
         *,
         is_up: bool = True,
         mtu: int = 1500,
-        vlan: Optional[int] = None,
+        vlan: int | None = None,
         alias: str = "",
     ) -> Link:
         """Add a device of any origin."""

@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Dict, List
 
 from rocks.fleet.host.change import CHANGED, UNCHANGED, Change
 from rocks.fleet.wire.facts import AdapterFact, VfFact, VfUse
 from rocks.fleet.wire.requests import VfSpec
 from rocks.network.host.rules import check_device_name
-from rocks.network.sriov.host.driver import PlacedVf
 from rocks.network.sriov.host.rules import (
+    NO_MAC,
     Adapter,
+    PlacedVf,
+    Settings,
     check_adapter,
     check_count,
     check_unused,
     check_vf_spec,
-    problem_of,
-    vf_of,
-)
-from rocks.network.sriov.host.vf_settings import (
-    NO_MAC,
-    Settings,
     free_settings,
+    problem_of,
     setting_rejected,
     settings_of,
     settings_that_differ,
+    vf_of,
 )
 
 
@@ -33,8 +30,8 @@ class FakeVfs:
     """Adapters of a host (`VfDriver`); `refused` names settings that their driver rejects."""
 
     def __init__(self) -> None:
-        self.adapters: Dict[str, Adapter] = {}
-        self.refused: List[str] = []
+        self.adapters: dict[str, Adapter] = {}
+        self.refused: list[str] = []
 
     def add(self, device: str, most: int = 7, *, is_up: bool = True, has_iommu: bool = True) -> None:
         """Add an adapter."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
-from typing import Any, ContextManager, Dict, NamedTuple, Optional, Set, Tuple
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, NamedTuple
 
 from rocks.core.errors import IncoherentError
 from rocks.fleet.host.change import CHANGED, Change
@@ -44,17 +44,15 @@ class Disk(NamedTuple):
 class FakeTargets(Targets):
     """A NAS. `devices`: path → size in bytes; `addresses`: its own IP addresses."""
 
-    def __init__(self, prefix: str, addresses: Tuple[str, ...] = ("127.0.0.1",)) -> None:
+    def __init__(self, prefix: str, addresses: tuple[str, ...] = ("127.0.0.1",)) -> None:
         super().__init__(prefix)
-        self.devices: Dict[str, int] = {}
-        self.configs: Dict[str, TargetConfig] = {}
-        self.backstores: Dict[str, Backstore] = {}
+        self.devices: dict[str, int] = {}
+        self.configs: dict[str, TargetConfig] = {}
+        self.backstores: dict[str, Backstore] = {}
         self.addresses = addresses
         self.is_reachable = True
 
-    def log_in(
-        self, target: str, portal: Portal, initiator: str, chap: Optional[ChapSecrets]
-    ) -> Optional[Disk]:
+    def log_in(self, target: str, portal: Portal, initiator: str, chap: ChapSecrets | None) -> Disk | None:
         """Log an initiator in; returns its disk, or None. PermissionError when the NAS rejects it.
 
         TimeoutError when the NAS is unreachable or has no such target, where an initiator retries.
@@ -79,7 +77,7 @@ class FakeTargets(Targets):
             )
             self.configs[target] = config._replace(acls=acls)
 
-    def _disk(self, config: TargetConfig, initiator: str) -> Optional[Disk]:
+    def _disk(self, config: TargetConfig, initiator: str) -> Disk | None:
         backstore = backstore_of_lun_0(config, self._read_backstores())
         reach = [mapped for acl in config.acls if acl.initiator == initiator for mapped in acl.mapped]
         if backstore is None or not reach:
@@ -87,11 +85,11 @@ class FakeTargets(Targets):
         is_read_only = backstore.read_only or reach[0].write_protect
         return Disk(backstore.unit_serial, self.devices[backstore.device_path], is_read_only)
 
-    def _opened(self, what: str) -> ContextManager[None]:
+    def _opened(self, what: str) -> AbstractContextManager[None]:
         return nullcontext()
 
     def _complete(
-        self, library: Any, spec: ExportSpec, config: Optional[TargetConfig], backstore: Optional[Backstore]
+        self, library: Any, spec: ExportSpec, config: TargetConfig | None, backstore: Backstore | None
     ) -> None:
         name = backstore_name(spec.target)
         self.backstores[name] = Backstore(name, spec.device_path, spec.read_only, spec.unit_serial, True, ())
@@ -106,15 +104,15 @@ class FakeTargets(Targets):
         )
 
     def _remove(
-        self, library: Any, target: str, config: Optional[TargetConfig], backstore: Optional[Backstore]
+        self, library: Any, target: str, config: TargetConfig | None, backstore: Backstore | None
     ) -> None:
         self.configs.pop(target, None)
         self.backstores.pop(backstore_name(target), None)
 
-    def _read_config(self, target: str) -> Optional[TargetConfig]:
+    def _read_config(self, target: str) -> TargetConfig | None:
         return self.configs.get(target)
 
-    def _read_configs(self) -> Tuple[TargetConfig, ...]:
+    def _read_configs(self) -> tuple[TargetConfig, ...]:
         return tuple(self.configs[name] for name in sorted(self.configs) if name.startswith(self._prefix))
 
     def _has_device(self, path: str) -> bool:
@@ -123,8 +121,8 @@ class FakeTargets(Targets):
     def _has_address(self, address: str) -> bool:
         return address in self.addresses
 
-    def _read_backstores(self) -> Tuple[Backstore, ...]:
-        users: Dict[str, Tuple[str, ...]] = {}
+    def _read_backstores(self) -> tuple[Backstore, ...]:
+        users: dict[str, tuple[str, ...]] = {}
         for target in sorted(self.configs):
             for lun in self.configs[target].luns:
                 if lun.backstore is not None:
@@ -143,7 +141,7 @@ _REFUSED = 24
 
 class _Session(NamedTuple):
     spec: SessionSpec
-    disk: Optional[Disk]
+    disk: Disk | None
     name: str
 
 
@@ -154,20 +152,20 @@ class FakeSessions:
     """
 
     def __init__(self, nas: FakeTargets, initiator: str = "iqn.2024-01.org.rocks.lab:fake") -> None:
-        self.users: Dict[str, str] = {}
-        self.records: Set[str] = set()
+        self.users: dict[str, str] = {}
+        self.records: set[str] = set()
         self._nas = nas
         self._initiator = initiator
-        self._sessions: Dict[str, _Session] = {}
+        self._sessions: dict[str, _Session] = {}
         self._count = 0
 
     def read_initiator(self) -> str:
         return self._initiator
 
-    def read_sessions(self) -> Tuple[SessionFact, ...]:
+    def read_sessions(self) -> tuple[SessionFact, ...]:
         return tuple(self._fact(self._sessions[target]) for target in sorted(self._sessions))
 
-    def used_targets(self) -> Set[str]:
+    def used_targets(self) -> set[str]:
         return {fact.target for fact in self.read_sessions() if fact.device_path in self.users}
 
     def ensure_session(self, spec: SessionSpec) -> SessionFact:
@@ -222,7 +220,7 @@ class FakeSessions:
         self._sessions[spec.target] = session
         return session
 
-    def _nas_log_in(self, spec: SessionSpec) -> Optional[Disk]:
+    def _nas_log_in(self, spec: SessionSpec) -> Disk | None:
         portal = Portal(spec.address, spec.port)
         return self._nas.log_in(spec.target, portal, self._initiator, spec.chap)
 

@@ -7,16 +7,17 @@ import os
 import threading
 import uuid
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Dict, Iterator, Mapping, Optional, Tuple
+from typing import Any
 from xml.etree.ElementTree import Element, SubElement
 
 from rocks.core.dataclasses import dataclass
 from rocks.core.errors import RocksError, StateError, ToolError
 from rocks.core.image_blocks import copy_content
-from rocks.core.units import KIB_PER_MB
+from rocks.core.values import KIB_PER_MB
 from rocks.fleet.wire.facts import ConsoleFact, DomainFact, DomainState
 from rocks.machine.host.libvirt.domain_xml import LEASE, DomainDocument, mac_of, parse_domain
 from rocks.machine.host.libvirt.driver import LiveWay, Versions
@@ -43,19 +44,19 @@ class FakeDomains:
     def __init__(self) -> None:
         self.guests_obey = False
         self.guests_release = True
-        self.refusals: Dict[str, str] = {}
+        self.refusals: dict[str, str] = {}
         self.picture = b"\x89PNG\r\n\x1a\n"
-        self._domains: Dict[str, _Domain] = {}
+        self._domains: dict[str, _Domain] = {}
         self._lock = threading.RLock()
 
-    def facts(self) -> Tuple[DomainFact, ...]:
+    def facts(self) -> tuple[DomainFact, ...]:
         with self._lock:
             return tuple(self._fact(self._domains[name]) for name in sorted(self._domains))
 
     def versions(self) -> Versions:
         return Versions("7.2.22", "9.0.0", "9.0.0")
 
-    def find(self, name: str) -> Optional[DomainFact]:
+    def find(self, name: str) -> DomainFact | None:
         with self._lock:
             domain = self._domains.get(name)
             return None if domain is None else self._fact(domain)
@@ -271,13 +272,13 @@ class FakeDomains:
             self._active(name, "report the XML of")
             return False
 
-    def freeze(self, name: str) -> Optional[str]:
+    def freeze(self, name: str) -> str | None:
         return "QEMU guest agent is not configured"
 
-    def thaw(self, name: str) -> Optional[int]:
+    def thaw(self, name: str) -> int | None:
         return None
 
-    def begin_backup(self, name: str, files: Mapping[str, Tuple[str, str]]) -> None:
+    def begin_backup(self, name: str, files: Mapping[str, tuple[str, str]]) -> None:
         """As `DomainDriver.begin_backup`; the copies are complete at once."""
         with self._step("begin_backup"):
             for disk in self._active(name, "copy the disks of").document.root.iterfind("devices/disk"):
@@ -349,7 +350,7 @@ class FakeDomains:
         """As `DomainDriver.move_live`; no two of these hosts are connected."""
         raise ToolError(f"libvirt on this host did not move {name}: {way.libvirt_socket} leads nowhere")
 
-    def moved_bytes(self, name: str) -> Tuple[int, int]:
+    def moved_bytes(self, name: str) -> tuple[int, int]:
         return 0, 0
 
     def _changed_root(self, name: str, what: str) -> Element:
@@ -364,7 +365,7 @@ class FakeDomains:
         self._domains[domain.document.name] = replace(domain, **changes)
 
 
-def key_of(device: Element) -> Tuple[str, str, str]:
+def key_of(device: Element) -> tuple[str, str, str]:
     """What libvirt compares to find a device: its kind, the name of a disk, the MAC address of an interface."""
     target = device.find("target") if device.tag == "disk" else None
     return device.tag, mac_of(device), "" if target is None else target.get("dev", "")
