@@ -1,4 +1,4 @@
-"""What holds for every request behind nginx: its path, its body, the refusals of nginx in our words, a count."""
+"""What holds for every request behind nginx: its path, its body, the refusals of nginx, a count."""
 
 from __future__ import annotations
 

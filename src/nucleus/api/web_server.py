@@ -147,7 +147,7 @@ def _running(configuration: Configuration, folder: Path, bounds: Bounds) -> Iter
             f"nginx does not take its settings for {place}: {checked.error_text}; correct [listen] of the settings"
         )
     pid_file = folder / "nginx.pid"
-    pid_file.unlink()  # the check has made it, too
+    pid_file.unlink(missing_ok=True)  # the check has made it, too
     if configuration.listen.socket:
         _free(Path(configuration.listen.socket))
     process = start_with_pipes(["/usr/bin/setpriv", "--pdeathsig", "TERM", *program])
@@ -171,9 +171,9 @@ def _running(configuration: Configuration, folder: Path, bounds: Bounds) -> Iter
         is_serving.clear()
         process.terminate()
         ends_within(process, _START_SECONDS)
-        end_group(process)
         for thread in threads:
-            thread.join()
+            thread.join(_START_SECONDS)  # to the last line
+        end_group(process)
     if has_ended:
         raise HostError(
             f"nginx has ended, and the service with it: {' / '.join(errors)}; start the service again"

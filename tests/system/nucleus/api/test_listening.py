@@ -300,8 +300,8 @@ def test_the_log_has_a_line_of_each_request_and_no_secret(
     assert not [name for name in answer.headers if name.lower().startswith("x-nucleus")]
 
 
-def test_clients_send_no_word_of_nginx(service: Client) -> None:
-    """Headers by which nginx tells the service something are its own."""
+def test_headers_of_nginx_are_not_taken_from_clients(service: Client) -> None:
+    """Headers that nginx adds for the service are its own."""
     assert service.get("ann", "/v1/user", headers={"X-Nucleus-Refused": "429"}).status_code == 200
 
 
