@@ -262,6 +262,10 @@ frontend-iso: packages ## build the ISO from which a blank machine, or one of th
 	@[ -e dist/loaders.tar ] || exec $(MAKE) --no-print-directory installer
 	@export SOURCE_DATE_EPOCH=$(BUILD_TIME) && $(TOGETHER) roll/frontend/build dist '$(SITE)' $(ROLLS)
 
+.PHONY: medium
+medium: os-roll guest-iso ## build the ISO of frontend-iso with the os roll and the image for guests on it: everything of a site's first day; SITE=FOLDER ROLLS="ISO ISO" (root)
+	@$(MAKE) --no-print-directory frontend-iso ROLLS="$$(echo dist/os-*.iso dist/rocks-guest-*.iso $(ROLLS))"
+
 test-os-roll: ## add the roll of `make os-roll`, build a distribution, and equip hosts from it (root; 5 minutes)
 	@tools/setup test
 	@$(ISOLATED) $(PYTEST) -m packages tests/system/rolls
@@ -276,6 +280,17 @@ test-installer: ## install blank emulated machines with what `make installer` bu
 	@tools/setup installer
 	@[ -e dist/installer.img ] || $(MAKE) --no-print-directory installer
 	@$(ISOLATED) $(PYTEST) -m installer tests/installer
+
+.PHONY: lab-first-day
+lab-first-day: ## the operator's guide, typed from the power button of a blank frontend to SSH in a cluster, on emulated machines; FROM=frontend, hosts or cluster: again from there (root; hours)
+	@tools/setup test
+	@tools/setup installer
+	@for part in os:os-roll rocks-guest:guest-iso; do \
+	  [ -n "$$(find dist -maxdepth 1 -name "$${part%:*}-[0-9]*.iso" 2>/dev/null)" ] || $(MAKE) --no-print-directory "$${part#*:}" || exit 1; \
+	done
+	@[ -d .state/first-day/frontend ] && [ '$(FROM)' != frontend ] || $(MAKE) --no-print-directory frontend-iso ROLLS='dist/os-*.iso dist/rocks-guest-*.iso'
+	@mkdir -p .state/first-day
+	@$(ISOLATED) PYTHONPATH=src $(PYTHON) -m tests.installer.first_day $(FROM)
 
 os-roll: ## build the ISO with what hosts are installed from: Debian's packages, ZFS, their installer; SOURCES=FILE KEY=KEY (root)
 	@tools/setup packages

@@ -130,10 +130,14 @@ class Simulator:
                 setattr(guest, what, value)
 
     def _list_cluster(self, _: Sequence[str]) -> Answer:
-        found: dict[str, list[dict[str, str]]] = {"frontend-0-0": [{"client nodes": "", "type": "physical"}]}
+        found: dict[str, list[dict[str, str | None]]] = {
+            "frontend-0-0": [{"client nodes": "", "type": "physical", "uuid": None}]
+        }
         for guest in self.guests.values():
             client = "" if guest.name == guest.cluster else guest.name
-            found.setdefault(guest.cluster, []).append({"client nodes": client, "type": "VM"})
+            found.setdefault(guest.cluster, []).append(
+                {"client nodes": client, "type": "VM", "uuid": guest.uuid}
+            )
         return _listed("frontend", "cluster", found)
 
     def _list_vm(self, arguments: Sequence[str]) -> Answer:

@@ -82,9 +82,9 @@ def write_roll(
     return folder / f"roll-{name}.xml"
 
 
-def write_frontend_roll(folder: Path, name: str) -> Path:
+def write_frontend_roll(folder: Path, name: str, needs: str = "") -> Path:
     """The sources of a roll whose node gives the frontend a package, a file with an attribute, and a service."""
-    description = write_roll(folder, name)
+    description = write_roll(folder, name, needs=needs)
     (folder / f"nodes/{name}.xml").write_text(FRONTEND_NODE.format(name=name))
     (folder / f"graphs/default/{name}.xml").write_text(f'<graph><edge from="server" to="{name}"/></graph>\n')
     make_deb(folder / "packages", f"{name}-tool", files={f"usr/share/{name}/tool": "tool\n"})

@@ -12,6 +12,7 @@ from rocks import __version__
 from rocks.install.rolls.iso_build import create_roll
 from tests.debs import make_deb
 from tests.gnupg import gnupg_folder
+from tests.packages.fresh_roots import make_bare_root
 from tests.packages.frontend_machine import (
     INSTALL,
     MEDIUM,
@@ -124,6 +125,64 @@ def test_rolls_and_the_sites_own_files_take_part_in_the_build(machine: Machine, 
     assert (machine.folder / "etc/extended").read_text() == "yes\n"
     again = machine.install()
     assert again.exit_status == 0 and "profile ends: no changes" in again.text, again.text + again.error_text
+
+
+def test_a_saved_site_is_restored_at_the_installation(machine: Machine, medium: Path, tmp_path: Path) -> None:
+    """Its records, files and rolls; one needs another, and one is on no medium. A wrong passphrase restores nothing."""
+    for name in ("first", "second", "third"):
+        needs = "second" if name == "first" else ""
+        create_roll(write_frontend_roll(tmp_path / name, name, needs), tmp_path)
+    rolls = {path.name.partition("-")[0]: path for path in tmp_path.glob("*.iso")}
+    for name in rolls:
+        shutil.copy(rolls[name], machine.folder / f"root/{name}.iso")
+    install = ("sh", "/media/rocks/install", "roll=/root/first.iso", "roll=/root/second.iso")
+    site = machine.folder / "root/start"
+    site.mkdir()
+    shutil.copy(machine.folder / "root/site", site / "answers")
+    values = "".join(f"{name}_message = {name}\n" for name in rolls)
+    (site / "attributes").write_text(f"{values}vm-container site_colour = green\n")
+    machine.root.run(*install, "/root/start")
+    start_database(machine.root)
+    made = machine.root.run(*install, "roll=/root/third.iso", "/root/start")
+    assert made.exit_status == 0, made.text + made.error_text
+    machine.root.done("rocks", "add", "host", "vm-container-0-0", "membership=VM Container", "cpus=4")
+    machine.root.done("sh", "-c", "umask 077; echo a long passphrase >/root/passphrase; mkdir /root/medium")
+    machine.root.done("rocks", "save", "site", "medium=/root/medium", "passphrase-file=/root/passphrase")
+    before = machine.root.done("rocks", "dump")
+    assert "site_colour" in machine.root.done("rocks", "list", "appliance", "attr", "vm-container")
+    authority = (machine.folder / "etc/rocks/pki/authority/ca.crt").read_bytes()
+
+    other = Machine(make_bare_root(tmp_path / "other"), medium)
+    try:
+        shutil.copytree(machine.folder / "root/medium", other.folder / "root/medium")
+        for name in ("first", "second"):
+            shutil.copy(rolls[name], other.folder / f"root/{name}.iso")
+        (other.folder / "root/medium/passphrase").write_text("another passphrase\n")
+        other.root.run(*install, "/root/medium")
+        start_database(other.root)
+        refused = other.root.run(*install, "/root/medium")
+        assert refused.exit_status == 1 and "the passphrase is wrong" in refused.error_text
+        assert "Kickstart_PrivateHostname" not in other.root.done("rocks", "list", "attr")
+        (other.folder / "root/medium/passphrase").write_text("a long passphrase\n")
+        restored = other.root.run(*install, "/root/medium")
+        assert restored.exit_status == 0, restored.text + restored.error_text
+        _check_complete(other)
+        assert "restored: the site of head" in restored.text
+        assert "no medium has the roll third" in restored.text
+        assert (
+            "/usr/share/first/tool" in other.root.paths()
+            and "/usr/share/third/tool" not in other.root.paths()
+        )
+        assert (other.folder / "etc/rocks/pki/authority/ca.crt").read_bytes() == authority
+        after = other.root.done("rocks", "dump")
+        lines = [
+            [line for line in text.splitlines() if "enable roll" not in line] for text in (before, after)
+        ]
+        assert "vm-container-0-0" in after and lines[0] == lines[1]
+        again = other.root.run(*install, "/root/medium")
+        assert again.exit_status == 0 and "profile ends: no changes" in again.text, again.text
+    finally:
+        other.close()
 
 
 def _site_gets_a_key(machine: Machine) -> None:

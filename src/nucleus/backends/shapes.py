@@ -25,17 +25,20 @@ _ISO_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,127}")
 
 
 class Member(NamedTuple):
-    """A virtual machine of a virtual frontend; the frontend itself has its own name in `frontend`."""
+    """A virtual machine of a virtual frontend; the frontend itself has its own name in `frontend`.
+
+    `uuid`: None where `rocks` is the published one.
+    """
 
     name: str
     frontend: str
+    uuid: str | None = None
 
 
 class Machine(NamedTuple):
     """A virtual machine, and its state where that was asked for. `iso`: a path or `image=NAME`.
 
-    CPUs and memory are those with which it runs, of one that is off the recorded ones. `uuid`: None where `rocks` is
-    the published one.
+    CPUs and memory are those with which it runs, of one that is off the recorded ones. `uuid`: as of `Member`.
     """
 
     host: str | None
@@ -48,7 +51,7 @@ class Machine(NamedTuple):
 
 
 class State(NamedTuple):
-    """Of a machine now; all None where nothing was printed. `uuid`: as of `Machine`."""
+    """Of a machine now; all None where nothing was printed. `uuid`: as of `Member`."""
 
     host: str | None = None
     state: str | None = None
@@ -68,14 +71,15 @@ def read_members(text: str) -> list[Member]:
     The original prints the clients of a frontend under an empty owner after it, ours under the frontend.
     """
     found, frontend = [], ""
-    for owner, rows in _objects(text, "frontend", "cluster", ("client nodes", "type")):
+    for owner, rows in _objects(text, "frontend", "cluster", ("client nodes", "type"), ("uuid",)):
         if owner:
             frontend = owner
             is_virtual = bool(rows) and rows[0][1] == "VM"
             if is_virtual:
-                found.append(Member(owner, owner))
+                own = next((uuid for name, _, uuid in rows if not name), None)
+                found.append(Member(owner, owner, _text(own)))
         if frontend and is_virtual:
-            found += [Member(str(name), frontend) for name, _ in rows if name]
+            found += [Member(str(name), frontend, _text(uuid)) for name, _, uuid in rows if name]
     return found
 
 

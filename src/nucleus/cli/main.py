@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from nucleus.configuration import read_configuration
 from nucleus.parts import Command, installed
 from rocks.core.errors import RocksError, interrupt_of
-from rocks.core.names import nearest
+from rocks.core.near_names import nearest
 from rocks.core.terminal import many_lines
 
 if TYPE_CHECKING:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
+from collections import defaultdict
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from itertools import chain, count
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from nucleus.mirror.clusters import bump_generation
 from nucleus.mirror.columns import columns_of, placeholders
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
 
     from nucleus.configuration import SiteSettings
     from nucleus.mirror.pool import Session
+
+T = TypeVar("T")
 
 TOPOLOGY, POWER, IMAGE = "topology", "power", "image"
 SCHEDULER = "scheduler"
@@ -39,38 +43,51 @@ class NodeValues(NamedTuple):
 
 
 class KnownCluster(NamedTuple):
-    """A cluster as the poller compares it."""
+    """A cluster as the poller compares it; `rocks_name` is that of its frontend."""
 
-    id: int
     name: str
+    rocks_name: str
     project_id: int | None
     vlan: int | None
-    missing_polls: int
     is_gone: bool
 
 
 class KnownNode(NamedTuple):
-    """A node as the poller compares it; `cluster` is the cluster's name in Rocks."""
+    """A node as the poller compares it; `cluster` is the cluster's number."""
 
     name: str
-    cluster: str
-    values: NodeValues | None
+    rocks_name: str
+    cluster: int
+    values: NodeValues
     interfaces: tuple[Interface, ...]
     missing_polls: int
     is_gone: bool
     last_command_at: datetime | None
 
 
-class Changes(NamedTuple):
-    """What a poll writes; names are those of Rocks. `touched`: clusters whose generation grows."""
+class NewNode(NamedTuple):
+    """A node that a poll adds; `cluster` is the cluster's number, or the name in Rocks of the frontend of a new one."""
 
-    new_clusters: list[tuple[str, int | None]]
-    new_nodes: list[tuple[str, str, NodeValues, tuple[Interface, ...]]]
-    clusters: dict[str, dict[str, Any]]
-    nodes: dict[str, dict[str, Any]]
-    interfaces: dict[str, tuple[Interface, ...]]
+    cluster: int | str
+    rocks_name: str
+    values: NodeValues
+    interfaces: tuple[Interface, ...]
+
+
+class Changes(NamedTuple):
+    """What a poll writes.
+
+    New clusters: name in Rocks of the frontend → VLAN. Of clusters and nodes, by their numbers: columns that change,
+    `is_gone`, and of a node `cluster`, as of `NewNode`. `touched`: clusters whose generation grows.
+    """
+
+    new_clusters: dict[str, int | None]
+    new_nodes: list[NewNode]
+    clusters: dict[int, dict[str, Any]]
+    nodes: dict[int, dict[str, Any]]
+    interfaces: dict[int, tuple[Interface, ...]]
     events: list[NewEvent]
-    touched: set[str]
+    touched: set[int]
 
 
 def database_now(session: Session) -> datetime:
@@ -79,23 +96,21 @@ def database_now(session: Session) -> datetime:
     return moment
 
 
-def load_clusters(session: Session) -> dict[str, KnownCluster]:
-    """Name in Rocks → cluster, those that are gone, too."""
-    rows = session.rows(
-        "SELECT rocks_name, id, name, project_id, vlan, missing_polls, gone_at IS NOT NULL FROM cluster"
-    )
-    return {name: KnownCluster(*[*values[:-1], bool(values[-1])]) for name, *values in rows}
+def load_clusters(session: Session) -> dict[int, KnownCluster]:
+    """Number → cluster, those that are gone, too."""
+    rows = session.rows("SELECT id, name, rocks_name, project_id, vlan, gone_at IS NOT NULL FROM cluster")
+    return {number: KnownCluster(*[*values, bool(gone)]) for number, *values, gone in rows}
 
 
 def load_nodes(
-    session: Session, since: datetime | None = None, names: Sequence[str] | None = None
-) -> dict[str, KnownNode]:
-    """Name in Rocks → node, those that are gone, too; all, those with commands since a moment, or those of names."""
+    session: Session, since: datetime | None = None, numbers: Sequence[int] | None = None
+) -> dict[int, KnownNode]:
+    """Number → node, those that are gone, too, the oldest first; all, those with commands since a moment, or these."""
     condition, values = "", list[Any]()
     if since is not None:
         condition, values = "WHERE n.last_command_at >= %s", [since]
-    elif names is not None:
-        condition, values = f"WHERE n.rocks_name IN ({placeholders(names)})", list(names)
+    elif numbers is not None:
+        condition, values = f"WHERE n.id IN ({placeholders(numbers)})", list(numbers)
     interfaces: dict[int, list[Interface]] = {}
     for node_id, *interface in session.rows(
         "SELECT i.node_id, i.iface, i.mac, i.ip, i.netmask, i.subnet, i.vlan FROM interface i"
@@ -104,17 +119,17 @@ def load_nodes(
     ):
         interfaces.setdefault(node_id, []).append(Interface(*map(_shared, interface)))
     rows = session.rows(
-        "SELECT n.rocks_name, n.id, n.name, c.rocks_name, n.missing_polls, n.gone_at IS NOT NULL, n.last_command_at,"
+        "SELECT n.id, n.name, n.rocks_name, n.cluster_id, n.missing_polls, n.gone_at IS NOT NULL, n.last_command_at,"
         " n.kind, n.physical_host, n.cpus, n.memory_mb, n.disk_gb, n.state, n.image_state, n.image_locked, n.gateway,"
-        f" n.iso, n.uuid FROM node n JOIN cluster c ON c.id = n.cluster_id {condition}",
+        f" n.iso, n.uuid FROM node n {condition} ORDER BY n.id",
         values,
     )
     found = {}
-    for rocks_name, number, name, cluster, missing, gone, commanded, *listed in rows:
+    for number, name, rocks_name, cluster, missing, gone, commanded, *listed in rows:
         of_node = tuple(interfaces.get(number, ()))
-        found[_shared(rocks_name)] = KnownNode(
-            _shared(name), _shared(cluster), NodeValues(*map(_shared, listed)), of_node, missing, bool(gone),
-            commanded,
+        found[number] = KnownNode(
+            _shared(name), _shared(rocks_name), cluster, NodeValues(*map(_shared, listed)), of_node, missing,
+            bool(gone), commanded,
         )  # fmt: skip
     return found
 
@@ -124,165 +139,161 @@ def _shared(value: Any) -> Any:
     return sys.intern(value) if isinstance(value, str) else value
 
 
-def lock_clusters(session: Session, names: Collection[str]) -> None:
-    """Lock clusters, by their names in Rocks, in the order in which others do."""
-    numbers = dict(session.rows("SELECT rocks_name, id FROM cluster")) if names else {}
-    found = [numbers[name] for name in names if name in numbers]
-    if found:
+def lock_clusters(session: Session, numbers: Collection[int]) -> None:
+    """Lock clusters in the order in which others do."""
+    if numbers:
         session.rows(
-            f"SELECT id FROM cluster WHERE id IN ({placeholders(found)}) ORDER BY id FOR UPDATE", found
+            f"SELECT id FROM cluster WHERE id IN ({placeholders(numbers)}) ORDER BY id FOR UPDATE", [*numbers]
         )
 
 
-def apply_changes(session: Session, changes: Changes, site: SiteSettings) -> None:
-    """Write what a poll has changed; the caller appends the events, at the end of the transaction.
+def apply_changes(session: Session, changes: Changes, site: SiteSettings) -> list[int]:
+    """Write what a poll has changed; the numbers of the nodes. The caller appends the events, at the very end.
 
-    Clusters come before their nodes, as in the changes of owners: in another order two would wait for each other.
+    Clusters come before their nodes, as in the changes of owners: in another order two would wait for each other. And
+    those that leave a name or a MAC come before those that take it.
     """
-    for frontend, vlan in changes.new_clusters:
-        _add_cluster(session, frontend, vlan)
-    for name, values in changes.clusters.items():
-        if values.get("has_returned"):
-            _return_cluster(session, name, values)
-        else:
-            _update(session, "cluster", name, dict(values))
-    is_needed = changes.new_nodes or changes.nodes or changes.touched
-    numbers = dict(session.rows("SELECT rocks_name, id FROM cluster")) if is_needed else {}
-    bump_generation(session, [numbers[name] for name in changes.touched])
-    # those that leave a name or a MAC come before those that take it
-    replaced = [
-        *changes.interfaces,
-        *(name for name, values in changes.nodes.items() if values.get("is_gone")),
-    ]
-    for part in _parts(replaced):
-        session.execute(
-            "DELETE i FROM interface i JOIN node n ON n.id = i.node_id"
-            f" WHERE n.rocks_name IN ({placeholders(part)})",
-            part,
-        )
-    for name, values in sorted(changes.nodes.items(), key=lambda one: not one[1].get("is_gone")):
-        _update_node(session, name, dict(values), numbers)
-    _add_nodes(session, changes, numbers, site)
-    listed = {name: interfaces for name, _, _, interfaces in changes.new_nodes} | changes.interfaces
-    _add_interfaces(session, listed)
+    added = _write_clusters(session, changes)
+    bump_generation(session, changes.touched)
+    gone = [number for number, values in changes.nodes.items() if values.get("is_gone")]
+    for part in _parts([*changes.interfaces, *gone]):
+        session.delete("interface", node_id=part)
+    numbers = _write_nodes(session, changes, added, site)
+    interfaces = {numbers[one.rocks_name]: one.interfaces for one in changes.new_nodes} | changes.interfaces
+    _add_interfaces(session, interfaces)
+    return [*changes.nodes, *interfaces]
 
 
-def _parts(names: list[str]) -> Iterator[list[str]]:
-    return (names[begin : begin + 1000] for begin in range(0, len(names), 1000))
+def _parts(values: list[T]) -> Iterator[list[T]]:
+    return (values[begin : begin + 1000] for begin in range(0, len(values), 1000))
 
 
-def _add_cluster(session: Session, frontend: str, vlan: int | None) -> None:
-    """A cluster that nobody but operators sees; one of the same name that is gone keeps its computesets."""
-    gone = session.column("SELECT id FROM cluster WHERE rocks_name = %s AND gone_at IS NOT NULL", (frontend,))
-    forget_rocks_names(session, "cluster", gone)
-    session.delete("cluster_allocation", cluster_id=gone)
-    name = _free_cluster_name(session, frontend, frontend)
-    number = session.insert("cluster", {"name": name, "rocks_name": frontend, "vlan": vlan})
-    session.update("node", {"cluster_id": number}, cluster_id=gone, gone_at=None)  # listed after its removal
+class _Names:
+    """The names that owners see, of all clusters, or of the nodes of each cluster, but for rows that get new ones."""
 
+    def __init__(self, session: Session, table: str, renamed: Collection[int]) -> None:
+        place = "cluster_id" if table == "node" else "0"
+        self._taken = defaultdict[int, set[str]](set)
+        for number, cluster, name in session.rows(
+            f"SELECT id, {place}, name FROM {table} WHERE gone_at IS NULL"
+        ):
+            if number not in renamed:
+                self._taken[cluster].add(name.lower())
+        # two may swap theirs
+        session.update(table, {}, "name = CONCAT('~', id)", id=[*renamed])
 
-def _return_cluster(session: Session, frontend: str, values: Mapping[str, Any]) -> None:
-    """One that was gone is there again, its owner's and with its computesets."""
-    (name,) = session.column("SELECT name FROM cluster WHERE rocks_name = %s", (frontend,))
-    columns = {**values, "name": _free_cluster_name(session, name, frontend)}
-    del columns["has_returned"]
-    session.update("cluster", columns, "gone_at = NULL", rocks_name=frontend)
-
-
-def _free_cluster_name(session: Session, name: str, rocks_name: str) -> str:
-    """The name for a cluster, or another one where one that is there has it."""
-    names = {str(one).lower() for one in session.column("SELECT name FROM cluster WHERE gone_at IS NULL")}
-    other = f"{rocks_name}-rocks"
-    possible = (name, other, *(f"{other}-{n}" for n in range(2, 1000)))
-    return next(free for free in possible if free.lower() not in names)
-
-
-def forget_rocks_names(session: Session, table: str, numbers: list[int]) -> None:
-    """Change the Rocks names of rows that are gone, so that new clusters and nodes can have them."""
-    session.update(table, {}, "rocks_name = CONCAT(LEFT(rocks_name, 100), '~', id)", id=numbers)
-
-
-def _update(session: Session, table: str, name: str, values: dict[str, Any], also: str = "") -> None:
-    if values.pop("is_gone", False):
-        also += f"{', ' * bool(also)}gone_at = UTC_TIMESTAMP(3)"
-    session.update(table, values, also, rocks_name=name)
-
-
-def _update_node(session: Session, name: str, values: dict[str, Any], numbers: Mapping[str, int]) -> None:
-    cluster = values.pop("cluster", None)
-    if cluster is not None:
-        values["cluster_id"] = numbers[cluster]
-        values["name"] = _free_name(session, numbers[cluster], name, name)
-    also = ""
-    if "state" in values:  # `iso` is what these values have made of it: the server assigns from left to right
-        also = "iso_active = iso" if values["state"] == "active" else "iso_active = NULL"
-    _update(session, "node", name, values, also)
-
-
-def _free_name(session: Session, cluster_id: int, rocks_name: str, name: str) -> str:
-    """The name for a node, unless another node of the cluster has it."""
-    names = {
-        str(one).lower()
-        for one in session.column(
-            "SELECT name FROM node WHERE cluster_id = %s AND gone_at IS NULL AND rocks_name <> %s",
-            (cluster_id, rocks_name),
-        )
-    }
-    if name.lower() not in names:
+    def take(self, *wanted: str, cluster: int = 0) -> str:
+        """The first of these that none has, or else the last with a number."""
+        taken = self._taken[cluster]
+        possible = chain(wanted, (f"{wanted[-1]}-{number}" for number in count(2)))
+        name = next(one for one in possible if one.lower() not in taken)
+        taken.add(name.lower())
         return name
-    return next(free for free in (f"{name}-{n}" for n in range(2, 1000)) if free.lower() not in names)
 
 
-def _add_nodes(session: Session, changes: Changes, numbers: Mapping[str, int], site: SiteSettings) -> None:
-    """One that returns to its cluster keeps the name that its owner gave it; DNS and NTP servers stay everywhere."""
-    columns = ("cluster_id", "name", "rocks_name", *NodeValues._fields)
-    frontends = {name: frontend for name, frontend, *_ in changes.new_nodes}
-    returning = dict[str, str]()
-    for part in _parts([*frontends]):
-        gone = session.column(
-            "SELECT n.id FROM node n JOIN cluster c ON c.id = n.cluster_id"
-            f" WHERE n.rocks_name IN ({placeholders(part)}) AND n.gone_at IS NOT NULL AND c.gone_at IS NOT NULL",
-            part,
-        )
-        forget_rocks_names(session, "node", gone)
-        for name, cluster_id, given in session.rows(
-            "SELECT rocks_name, cluster_id, name FROM node"
-            f" WHERE rocks_name IN ({placeholders(part)}) AND name <> rocks_name",
-            part,
-        ):
-            if cluster_id == numbers.get(frontends.get(name, "")):
-                returning[name] = _free_name(session, cluster_id, name, given)
-                session.update("node", {"name": returning[name]}, "gone_at = NULL", rocks_name=name)
-    renamed = {
-        name.lower()
-        for name in session.column("SELECT name FROM node WHERE name <> rocks_name AND gone_at IS NULL")
-    }
-    rows = []
-    for name, frontend, values, _ in changes.new_nodes:
-        number = numbers[frontend]
-        visible = returning.get(name) or (
-            _free_name(session, number, name, name) if name.lower() in renamed else name
-        )
-        rows.append((number, visible, name, *values, site.dns1 or None, site.dns2 or None, site.ntp or None))
-    again = ", ".join(f"{column} = VALUES({column})" for column in columns)
-    session.insert_many(
-        f"INSERT INTO node ({', '.join(columns)}, dns1, dns2, ntp) VALUES",
-        rows,
-        f"ON DUPLICATE KEY UPDATE {again}, gone_at = NULL, missing_polls = 0, iso_active = NULL",
+def _wanted(name: str, before: str, now: str) -> tuple[str, ...]:
+    """Names for owners: a new one in Rocks, unless they have given it another one; `before`, `now`: those in Rocks."""
+    return (now, name, now) if name.lower() == before.lower() else (name,)
+
+
+def _is_named(values: Mapping[str, Any]) -> bool:
+    return bool(values.keys() & {"rocks_name", "cluster"}) or values.get("is_gone") is False
+
+
+def _write_clusters(session: Session, changes: Changes) -> dict[int | str, int]:
+    """Write the clusters; name in Rocks of the frontend of each new one, which only operators see → its number."""
+    gone = [number for number, values in changes.clusters.items() if values.get("is_gone")]
+    session.update("cluster", {}, "gone_at = UTC_TIMESTAMP(3)", id=gone)
+    renamed = [number for number, values in changes.clusters.items() if _is_named(values)]
+    rows = session.rows(
+        f"SELECT id, name, rocks_name FROM cluster WHERE id IN ({placeholders(renamed)})", renamed
     )
+    former = {number: names for number, *names in rows}
+    names = _Names(session, "cluster", renamed) if renamed or changes.new_clusters else None
+    for number, values in changes.clusters.items():
+        if not values.get("is_gone"):
+            columns = {column: value for column, value in values.items() if column != "is_gone"}
+            if names is not None and number in former:
+                name, before = former[number]
+                columns["name"] = names.take(*_wanted(name, before, values.get("rocks_name", before)))
+            session.update("cluster", columns, "gone_at = NULL" * ("is_gone" in values), id=number)
+    return {
+        frontend: session.insert(
+            "cluster",
+            {"name": names.take(frontend, f"{frontend}-rocks"), "rocks_name": frontend, "vlan": vlan},
+        )
+        for frontend, vlan in changes.new_clusters.items()
+        if names is not None
+    }
 
 
-def _add_interfaces(session: Session, listed: Mapping[str, tuple[Interface, ...]]) -> None:
-    names = [name for name, interfaces in listed.items() if interfaces]
-    rows, macs = [], []
-    for part in _parts(names):
-        for name, number in session.rows(
-            f"SELECT rocks_name, id FROM node WHERE rocks_name IN ({placeholders(part)})", part
-        ):
-            for position, one in enumerate(listed[name]):
-                rows.append((number, position, *one))
-                macs.append(one.mac)
-    for part in _parts(macs):
+def _write_nodes(
+    session: Session, changes: Changes, added: Mapping[int | str, int], site: SiteSettings
+) -> dict[str, int]:
+    """Write the nodes; name in Rocks of each new one → its number. One that returns to its cluster keeps its name."""
+    for number, values in changes.nodes.items():
+        if values.get("is_gone"):
+            columns = {"missing_polls": values["missing_polls"]}
+            session.update("node", columns, "gone_at = UTC_TIMESTAMP(3)", id=number)
+    renamed = [number for number, values in changes.nodes.items() if _is_named(values)]
+    rows = [
+        row
+        for part in _parts(renamed)
+        for row in session.rows(
+            f"SELECT id, cluster_id, name, rocks_name FROM node WHERE id IN ({placeholders(part)})", part
+        )
+    ]
+    former = {number: values for number, *values in rows}
+    names = _Names(session, "node", former) if renamed or changes.new_nodes else None
+    for number, values in changes.nodes.items():
+        if values.get("is_gone"):
+            continue
+        columns = {column: value for column, value in values.items() if column not in ("is_gone", "cluster")}
+        also = ["gone_at = NULL"] * ("is_gone" in values)
+        if (
+            "state" in values
+        ):  # `iso` is what these values have made of it: the server assigns from left to right
+            also.append(f"iso_active = {'iso' if values['state'] == 'active' else 'NULL'}")
+        if names is not None and number in former:
+            cluster, name, before = former[number]
+            now, place = values.get("rocks_name", before), values.get("cluster", cluster)
+            wanted = _wanted(name, before, now) if place == cluster else (now,)
+            columns["cluster_id"] = place = added.get(place, place)
+            columns["name"] = names.take(*wanted, cluster=place)
+        session.update("node", columns, ", ".join(also), id=number)
+    return _add_nodes(session, changes.new_nodes, names, added, site) if names is not None else {}
+
+
+def _add_nodes(
+    session: Session,
+    new: Sequence[NewNode],
+    names: _Names,
+    added: Mapping[int | str, int],
+    site: SiteSettings,
+) -> dict[str, int]:
+    servers = (site.dns1 or None, site.dns2 or None, site.ntp or None)
+    rows = []
+    for one in new:
+        cluster: Any = added.get(one.cluster, one.cluster)
+        rows.append(
+            (cluster, names.take(one.rocks_name, cluster=cluster), one.rocks_name, *one.values, *servers)
+        )
+    columns = ("cluster_id", "name", "rocks_name", *NodeValues._fields, "dns1", "dns2", "ntp")
+    session.insert_many(f"INSERT INTO node ({', '.join(columns)}) VALUES", rows)
+    numbers = dict[str, int]()
+    for part in _parts([one.rocks_name for one in new]):
+        which = f"rocks_name IN ({placeholders(part)}) AND gone_at IS NULL ORDER BY id"
+        numbers |= session.rows(f"SELECT rocks_name, id FROM node WHERE {which}", part)
+    return numbers
+
+
+def _add_interfaces(session: Session, listed: Mapping[int, tuple[Interface, ...]]) -> None:
+    rows = [
+        (number, position, *one)
+        for number, interfaces in listed.items()
+        for position, one in enumerate(interfaces)
+    ]
+    for part in _parts([one.mac for interfaces in listed.values() for one in interfaces]):
         session.delete("interface", mac=part)
     session.insert_many(
         "INSERT INTO interface (node_id, position, iface, mac, ip, netmask, subnet, vlan) VALUES", rows
@@ -290,16 +301,16 @@ def _add_interfaces(session: Session, listed: Mapping[str, tuple[Interface, ...]
 
 
 def record_observed(
-    session: Session, kinds: Iterable[str], at: datetime, without_images: Collection[str] = ()
+    session: Session, kinds: Iterable[str], at: datetime, without_images: Collection[int] = ()
 ) -> None:
     """Note when the commands began whose answers the mirror has now: topology, power, image.
 
-    `without_images`: names in Rocks of clusters some of whose images were not listed.
+    `without_images`: clusters some of whose images were not listed.
     """
     changes, values = list[str](), list[Any]()
     for kind in kinds:
         column, unlisted = f"observed_{kind}", without_images if kind == IMAGE else ()
-        changes.append(f"{column} = IF(rocks_name IN ({placeholders(unlisted)}), {column}, %s)")
+        changes.append(f"{column} = IF(id IN ({placeholders(unlisted)}), {column}, %s)")
         values += [*unlisted, at]
     if changes:
         session.execute(f"UPDATE cluster SET {', '.join(changes)} WHERE gone_at IS NULL", values)

@@ -5,20 +5,17 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from nucleus.mirror.observations import Changes, KnownCluster, KnownNode, NodeValues
+from nucleus.mirror.observations import Changes, KnownCluster, KnownNode, NewNode, NodeValues
 from nucleus.records import NewEvent
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Iterator, Mapping
 
     from nucleus.backends.shapes import Image, Machine, Member
     from nucleus.records import Interface
 
 POLLS_UNTIL_GONE = 2
 """A machine that so many complete polls did not list is gone."""
-
-POLLS_UNTIL_FOLLOWED = 5
-"""One that is listed under another name, in no cluster, has left its own after so many; it may be renamed in each."""
 
 
 class Listed(NamedTuple):
@@ -44,304 +41,244 @@ class Listed(NamedTuple):
 
 
 class Known(NamedTuple):
-    """What the mirror has: clusters and nodes by their name in Rocks, those that are gone, too."""
+    """What the mirror has: clusters and nodes by their numbers, those that are gone, too."""
 
-    clusters: Mapping[str, KnownCluster]
-    nodes: Mapping[str, KnownNode]
+    clusters: Mapping[int, KnownCluster]
+    nodes: Mapping[int, KnownNode]
 
 
 def compare(known: Known, listed: Listed) -> Changes:
     """The rows to add and to change, and the events of it."""
-    changes = Changes([], [], {}, {}, {}, [], set())
-    if (
-        listed.machines is None
-    ):  # without UUIDs a renamed frontend, and one with the name of another, are unknown
-        listed = listed._replace(members=None)
-    frontends: dict[str, str] = {}
-    replaced = _replaced(known, listed)
-    later = {*replaced, *_unfollowed(known, listed)}
-    if listed.members is not None:
-        frontends = {member.name: member.frontend for member in listed.members}
-        _compare_clusters(known, listed, frontends, changes, later)
-    places = frontends or {name: node.cluster for name, node in known.nodes.items() if not node.is_gone}
-    new_names = {machine.uuid: name for name, machine in (listed.machines or {}).items() if machine.uuid}
-    for name, former in replaced.items():
-        # it was renamed after the members were listed, which the next poll follows; or it has left its cluster as well,
-        # and the owner must not have the other machine
-        is_counted = listed.members is not None and new_names.get(former) not in frontends
-        if former not in new_names or (is_counted and known.nodes[name].missing_polls):
-            _end(known, name, changes)
-        elif is_counted:
-            changes.nodes[name] = {"missing_polls": 1}
-    macs: set[str] = set()
-    for name, frontend in places.items():
-        # the next poll enters them
-        if name in later or frontend in later or _is_half_listed(known, listed, frontend):
-            continue
-        _compare_node(known, listed, name, frontend, changes, macs)
-    if listed.members is not None and listed.is_complete:
-        _count_missing(known, frontends, new_names, changes)
-    return changes
-
-
-def renamed(known: Known, listed: Listed) -> dict[str, str]:
-    """Name in Rocks → the new one, of machines that the site has renamed: the UUID is the same; pure."""
-    if listed.machines is None:
-        return {}
-    # machines come by themselves between complete polls
-    members = {*listed.machines} if listed.members is None else {member.name for member in listed.members}
-    listed_uuids = {name: machine.uuid for name, machine in listed.machines.items() if name in members}
-    names = {uuid: name for name, uuid in listed_uuids.items() if uuid}
-    known_uuids = {
-        name: node.values.uuid for name, node in known.nodes.items() if not node.is_gone and node.values
-    }
-    found = {
-        name: names[uuid]
-        for name, uuid in known_uuids.items()
-        # a name that the lists still have is another machine's now, or was listed before
-        if uuid in names and names[uuid].lower() != name.lower() and listed_uuids.get(name, "") != uuid
-        if name not in members or name in listed_uuids
-    }
-    return _without_held(found, known_uuids, {machine.uuid for machine in listed.machines.values()})
-
-
-def _without_held(
-    names: Mapping[str, str], known_uuids: Mapping[str, str | None], listed: Collection[str | None]
-) -> dict[str, str]:
-    """The renames without those to the name of a machine that is there, and whose own new name is not known yet.
-
-    With its name it would lose its owner; and so would one whose rename waits for another.
-    """
-    found = dict(names)
-    holders = (
-        {name.lower(): uuid for name, uuid in known_uuids.items() if uuid and uuid in listed} if found else {}
-    )
-    while True:
-        leaving = {name.lower() for name in found}
-        held = [name for name, new in found.items() if new.lower() in holders.keys() - leaving]
-        if not held:
-            return found
-        for name in held:
-            del found[name]
-
-
-def _replaced(known: Known, listed: Listed) -> dict[str, str]:
-    """Name → former UUID, where another machine has the name now."""
-    return {
-        name: node.values.uuid
-        for name, machine in (listed.machines or {}).items()
-        if (node := known.nodes.get(name)) is not None and not node.is_gone and node.values
-        and machine.uuid and node.values.uuid and node.values.uuid != machine.uuid
-    }  # fmt: skip
-
-
-def _unfollowed(known: Known, listed: Listed) -> list[str]:
-    """New names of known machines whose former names one list alone has, another machine's: the next poll follows them.
-
-    Entered as other machines, with their clusters, they would have no owner, and computes would lose their names.
-    """
-    machines = listed.machines or {}
-    former = {
-        node.values.uuid for name, node in known.nodes.items()
-        if not node.is_gone and node.values and node.values.uuid
-        and (name not in machines or machines[name].uuid != node.values.uuid)
-    }  # fmt: skip
-    return [
-        name
-        for name, machine in machines.items()
-        if machine.uuid in former and (name not in known.nodes or known.nodes[name].is_gone)
-    ]
-
-
-def _is_half_listed(known: Known, listed: Listed, frontend: str) -> bool:
-    """Whether it was added, or got its name, after one of two commands: then its UUID is not known yet."""
-    if listed.members is None or listed.machines is None or frontend in listed.machines:
-        return False
-    return frontend not in known.nodes or known.nodes[frontend].is_gone
-
-
-def _end(known: Known, name: str, changes: Changes) -> None:
-    """The machine is gone at once; with a frontend its cluster, whose owner must not have the next one of the name."""
-    gone = {"missing_polls": POLLS_UNTIL_GONE, "is_gone": True}
-    changes.nodes[name] = gone
-    changes.touched.add(known.nodes[name].cluster)
-    if name in known.clusters and not known.clusters[name].is_gone:
-        changes.clusters[name] = gone
+    return _Comparison(known, listed).changes
 
 
 def hosts_of(known: Known, listed: Listed) -> set[str] | None:
-    """Those of the listed hosts that are no virtual machines, also not of those that the next poll enters; pure.
-
-    None where not both were listed.
-    """
+    """Those of the listed hosts that are no virtual machines; None where not both were listed; pure."""
     if listed.interfaces is None or listed.members is None:
         return None
-    machines = {name for name, node in known.nodes.items() if not node.is_gone}
+    machines = {node.rocks_name for node in known.nodes.values() if not node.is_gone}
     added = {member.name for member in listed.members}.union(listed.machines or ())
     return {*listed.interfaces} - machines - added
 
 
-def without_images(known: Known, listed: Listed) -> set[str]:
-    """Names in Rocks of the clusters with an image that was not listed, because its NAS did not answer; pure."""
+def without_images(known: Known, listed: Listed) -> set[int]:
+    """Clusters with an image that was not listed, because its NAS did not answer; pure."""
     if listed.images is None or listed.has_all_images:
         return set()
     return {
         node.cluster
-        for name, node in known.nodes.items()
-        if not node.is_gone and node.values and node.values.image_state and name not in listed.images
+        for node in known.nodes.values()
+        if not node.is_gone and node.values.image_state and node.rocks_name not in listed.images
     }
 
 
-def _compare_clusters(
-    known: Known, listed: Listed, frontends: Mapping[str, str], changes: Changes, later: Collection[str]
-) -> None:
-    for frontend in dict.fromkeys(frontends.values()):
-        if frontend in later or _is_half_listed(known, listed, frontend):
-            continue
-        cluster, node = known.clusters.get(frontend), known.nodes.get(frontend)
-        if node is not None and node.is_gone and _is_outdated(node, listed):
-            continue  # it was removed after it was listed
-        vlan = _vlan(listed, frontend, cluster.vlan if cluster else None)
-        if cluster is None or (cluster.is_gone and not _has_returned(node, listed)):
-            changes.new_clusters.append((frontend, vlan))
-        elif cluster.is_gone:
-            changes.clusters[frontend] = {"vlan": vlan, "missing_polls": 0, "has_returned": True}
-            changes.touched.add(frontend)
-        elif (cluster.vlan, cluster.missing_polls) != (vlan, 0):
-            changes.clusters[frontend] = {"vlan": vlan, "missing_polls": 0}
-            changes.touched.add(frontend)
+class _Comparison:
+    """A machine is the one with its UUID, whatever its name; `rocks` lists both with the clusters, as of one moment.
 
+    The published `rocks` lists no UUIDs: there, and where the mirror has none yet, a machine is the one with its name.
+    """
 
-def _has_returned(frontend: KnownNode | None, listed: Listed) -> bool:
-    """Whether it is the machine of the cluster that is gone, as after a dump was loaded: it is its owner's again."""
-    if frontend is None or frontend.values is None or not frontend.values.uuid:
-        return False
-    machine = (listed.machines or {}).get(frontend.cluster)
-    return machine is not None and machine.uuid == frontend.values.uuid
+    def __init__(self, known: Known, listed: Listed) -> None:
+        self.changes = Changes({}, [], {}, {}, {}, [], set())
+        self._known, self._listed = known, listed
+        self._macs = set[str]()
+        machines = (listed.machines or {}).items()
+        self._names = {machine.uuid: name for name, machine in machines if machine.uuid}
+        if listed.members is not None:
+            self._compare_members(listed.members)
+            return
+        for number, node in known.nodes.items():
+            if not node.is_gone:
+                name, machine = self._machine(node.values.uuid, node.rocks_name)
+                if node.values.kind == "frontend":
+                    self._cluster(number, name)
+                self._compare_node(number, name, machine, node.values, node.cluster)
 
-
-def _vlan(listed: Listed, frontend: str, before: int | None) -> int | None:
-    if listed.interfaces is None:
-        return before
-    private = (one.vlan for one in listed.interfaces.get(frontend, ()) if one.subnet == "private")
-    return next(private, None)
-
-
-def _compare_node(
-    known: Known, listed: Listed, name: str, frontend: str, changes: Changes, macs: set[str]
-) -> None:
-    node = known.nodes.get(name)
-    if node is not None and node.is_gone and _is_outdated(node, listed):
-        return  # it was removed after it was listed
-    before = node.values if node is not None and not node.is_gone else None
-    after = _listed_values(listed, name, frontend, before, node)
-    interfaces = _own_interfaces(listed, name, macs)
-    if before is None or node is None:
-        changes.new_nodes.append((name, frontend, after, interfaces or ()))
-        changes.touched.add(frontend)
-        return
-    changed: dict[str, Any] = {}
-    if before != after:
-        changed = {
-            column: new
-            for column, old, new in zip(NodeValues._fields, before, after, strict=True)
-            if old != new
+    def _compare_members(self, listed: list[Member]) -> None:
+        # a machine on the VLANs of several clusters is of the last, but a frontend is of its own
+        members = {one.name: one for one in listed}
+        members |= {one.name: one for one in listed if one.name == one.frontend}
+        numbers = self._numbers(members)
+        clusters = {
+            name: self._cluster(numbers[name], name)
+            for name, member in members.items()
+            if name == member.frontend and not self._was_removed(numbers[name])
         }
-        changes.events.extend(_events(known, node, changed))
-    if listed.members is not None:
-        if frontend != node.cluster:
-            changed["cluster"] = frontend
-            changes.touched.add(node.cluster)
-        if node.missing_polls:
+        for name, member in members.items():
+            number = numbers[name]
+            cluster = clusters.get(member.frontend)
+            if cluster is None or self._was_removed(number):
+                continue
+            before = NodeValues("") if number is None else self._known.nodes[number].values
+            kind, uuid = "frontend" if name == member.frontend else "compute", before.uuid or member.uuid
+            if (before.kind, before.uuid) != (kind, uuid):
+                before = before._replace(kind=kind, uuid=uuid)
+            _, machine = self._machine(uuid, name)
+            if number is not None:
+                self._compare_node(number, name, machine, before, cluster)
+                continue
+            values = self._values(name, machine, before, is_outdated=False)
+            self.changes.new_nodes.append(NewNode(cluster, name, values, self._interfaces(name) or ()))
+            self._touch(cluster)
+        self._end_missing({*numbers.values()}, {name.lower() for name in members})
+        self._end_clusters({*clusters.values()})
+
+    def _numbers(self, members: Mapping[str, Member]) -> dict[str, int | None]:
+        """Name of each listed machine → its node; None: it is new."""
+        nodes, clusters = self._known.nodes, self._known.clusters
+        by_uuid = {node.values.uuid: number for number, node in nodes.items() if node.values.uuid}
+        # of several that had a name, the one that is there, or else the last that was
+        by_name = {node.rocks_name.lower(): number for number, node in nodes.items() if node.is_gone}
+        by_name |= {node.rocks_name.lower(): number for number, node in nodes.items() if not node.is_gone}
+        found = dict[str, int | None]()
+        for name, member in members.items():
+            number = by_uuid.get(member.uuid) if member.uuid else None
+            if number is None and (number := by_name.get(name.lower())) is not None:
+                node = nodes[number]
+                is_other = member.uuid is not None and node.values.uuid is not None
+                # of a cluster that is gone, nobody knows whether it is that one
+                is_lost = clusters[node.cluster].is_gone and not self._was_removed(number)
+                number = None if is_other or (node.is_gone and is_lost) else number
+            found[name] = number
+        return found
+
+    def _was_removed(self, number: int | None) -> bool:
+        """Whether a command removed the node after it was listed."""
+        node = None if number is None else self._known.nodes[number]
+        return node is not None and node.is_gone and self._is_outdated(node)
+
+    def _cluster(self, frontend: int | None, name: str) -> int | str:
+        """The cluster of a listed frontend: its number, or the frontend's name where it is new."""
+        node = None if frontend is None else self._known.nodes[frontend]
+        if node is None or node.values.kind != "frontend":
+            self.changes.new_clusters[name] = self._vlan(name, None)
+            return name
+        before = self._known.clusters[node.cluster]
+        after = before._replace(rocks_name=name, vlan=self._vlan(name, before.vlan), is_gone=False)
+        if after != before:
+            self.changes.clusters[node.cluster] = _changed(before, after)
+            self._touch(node.cluster)
+        return node.cluster
+
+    def _vlan(self, frontend: str, before: int | None) -> int | None:
+        if self._listed.interfaces is None:
+            return before
+        private = (one.vlan for one in self._listed.interfaces.get(frontend, ()) if one.subnet == "private")
+        return next(private, None)
+
+    def _machine(self, uuid: str | None, name: str) -> tuple[str, Machine | None]:
+        """The machine with the UUID, or with the name where one of both has none; and its name in that list."""
+        name = self._names.get(uuid, name) if uuid else name
+        machine = (self._listed.machines or {}).get(name)
+        is_other = machine is not None and None not in (machine.uuid, uuid) and machine.uuid != uuid
+        return name, None if is_other else machine
+
+    def _compare_node(
+        self, number: int, name: str, machine: Machine | None, before: NodeValues, cluster: int | str
+    ) -> None:
+        """`before`: its values as known, with kind and UUID as listed."""
+        node = self._known.nodes[number]
+        after = self._values(name, machine, before, is_outdated=self._is_outdated(node))
+        changed = _changed(node.values, after) if node.values != after else {}
+        if node.is_gone:
+            changed["is_gone"] = False
+        elif changed:
+            self.changes.events.extend(self._events(node, changed))
+        if name != node.rocks_name:
+            changed["rocks_name"] = name
+        if cluster != node.cluster:
+            changed["cluster"] = cluster
+            self._touch(node.cluster)
+        if node.missing_polls and self._listed.members is not None:
             changed["missing_polls"] = 0
-    if changed:
-        changes.nodes[name] = changed
-        changes.touched.add(frontend)
-    if interfaces is not None and interfaces != node.interfaces:
-        changes.interfaces[name] = interfaces
-        changes.touched.add(frontend)
+        if changed:
+            self.changes.nodes[number] = changed
+            self._touch(cluster)
+        interfaces = self._interfaces(name)
+        if interfaces is not None and interfaces != node.interfaces:
+            self.changes.interfaces[number] = interfaces
+            self._touch(cluster)
+
+    def _values(
+        self, name: str, machine: Machine | None, values: NodeValues, is_outdated: bool
+    ) -> NodeValues:
+        """The columns as listed; what was not listed, or before the newest command of the node, stays."""
+        listed = self._listed
+        if machine is not None:
+            host, cpus, memory_mb, disk_gb, state, iso, _ = machine
+            if is_outdated:
+                host, state, iso = values.physical_host, values.state, values.iso
+            values = values._replace(
+                physical_host=host, cpus=cpus, memory_mb=memory_mb, disk_gb=disk_gb, state=state, iso=iso
+            )
+        if listed.images is not None and not is_outdated:
+            image = listed.images.get(name)
+            if image is not None:
+                if (values.image_state, values.image_locked) != image:
+                    values = values._replace(image_state=image.state, image_locked=image.locked)
+            elif listed.has_all_images and values.image_state is not None:
+                values = values._replace(image_state=None, image_locked=None)
+        if listed.gateways is not None and values.gateway != listed.gateways.get(name):
+            values = values._replace(gateway=listed.gateways.get(name))
+        return values
+
+    def _interfaces(self, name: str) -> tuple[Interface, ...] | None:
+        """The interfaces without those whose MAC another machine, or an earlier one of this, has; None: not listed."""
+        if self._listed.interfaces is None:
+            return None
+        own, devices = [], set()
+        for one in self._listed.interfaces.get(name, ()):
+            mac = one.mac.lower()
+            if mac not in self._macs and one.iface not in devices:
+                self._macs.add(mac)
+                devices.add(one.iface)
+                own.append(one)
+        return tuple(own)
+
+    def _is_outdated(self, node: KnownNode) -> bool:
+        """Whether a command of the node began or ended after it was listed; one of the future does not count."""
+        began, now = self._listed.began, self._listed.now
+        if node.last_command_at is None or began is None:
+            return False
+        # a clock that was set back: the command would hold every poll off until the clock has caught up
+        return began <= node.last_command_at and (now is None or node.last_command_at <= now)
+
+    def _events(self, node: KnownNode, changed: Mapping[str, Any]) -> Iterator[NewEvent]:
+        cluster = self._known.clusters[node.cluster]
+        for column, kind in (("state", "node.power"), ("image_state", "node.image")):
+            if column in changed:
+                old, target = getattr(node.values, column), f"{cluster.name}/{node.name}"
+                yield NewEvent(kind, target, old, changed[column], cluster.project_id, node.cluster)
+
+    def _touch(self, cluster: int | str) -> None:
+        if isinstance(cluster, int):  # a new one has no readers
+            self.changes.touched.add(cluster)
+
+    def _end_missing(self, listed: set[int | None], names: set[str]) -> None:
+        """Count missing machines. One whose name another has is gone at once: its owner must not see the other."""
+        for number, node in self._known.nodes.items():
+            is_replaced = node.rocks_name.lower() in names
+            if not node.is_gone and number not in listed and (is_replaced or self._listed.is_complete):
+                missing = POLLS_UNTIL_GONE if is_replaced else node.missing_polls + 1
+                self.changes.nodes[number] = {"missing_polls": missing}
+                if missing >= POLLS_UNTIL_GONE:
+                    self.changes.nodes[number]["is_gone"] = True
+                    self._touch(node.cluster)
+
+    def _end_clusters(self, listed: set[int | str]) -> None:
+        """A cluster is gone with its frontend."""
+        missing = {
+            node.cluster
+            for number, node in self._known.nodes.items()
+            if node.values.kind == "frontend" and not node.is_gone
+            if not self.changes.nodes.get(number, {}).keys() & {"is_gone", "cluster"}
+        }
+        for number, cluster in self._known.clusters.items():
+            if not cluster.is_gone and number not in listed and number not in missing:
+                self.changes.clusters[number] = {"is_gone": True}
+                self._touch(number)
 
 
-def _own_interfaces(listed: Listed, name: str, macs: set[str]) -> tuple[Interface, ...] | None:
-    """The interfaces without those whose MAC another machine, or an earlier one of this, has; None: not listed."""
-    if listed.interfaces is None:
-        return None
-    own, devices = [], set()
-    for one in listed.interfaces.get(name, ()):
-        mac = one.mac.lower()
-        if mac not in macs and one.iface not in devices:
-            macs.add(mac)
-            devices.add(one.iface)
-            own.append(one)
-    return tuple(own)
-
-
-def _listed_values(
-    listed: Listed, name: str, frontend: str, before: NodeValues | None, node: KnownNode | None
-) -> NodeValues:
-    """The columns as listed; what was not listed, or before the newest command of the node, stays."""
-    values = before or NodeValues("frontend" if name == frontend else "compute")
-    kind = "frontend" if name == frontend else "compute"
-    if values.kind != kind:
-        values = values._replace(kind=kind)
-    machine = listed.machines.get(name) if listed.machines is not None else None
-    if machine is not None:
-        host, cpus, memory_mb, disk_gb, state, iso, uuid = machine
-        if _is_outdated(node, listed):
-            host, state, iso = values.physical_host, values.state, values.iso
-        values = values._replace(
-            physical_host=host, cpus=cpus, memory_mb=memory_mb, disk_gb=disk_gb, state=state, iso=iso,
-            uuid=uuid or values.uuid,
-        )  # fmt: skip
-    if listed.images is not None and not _is_outdated(node, listed):
-        image = listed.images.get(name)
-        if image is not None:
-            if (values.image_state, values.image_locked) != image:
-                values = values._replace(image_state=image.state, image_locked=image.locked)
-        elif listed.has_all_images and values.image_state is not None:
-            values = values._replace(image_state=None, image_locked=None)
-    if listed.gateways is not None and values.gateway != listed.gateways.get(name):
-        values = values._replace(gateway=listed.gateways.get(name))
-    return values
-
-
-def _is_outdated(node: KnownNode | None, listed: Listed) -> bool:
-    """Whether a command of the node began or ended after it was listed; one of the future does not count."""
-    if node is None or node.last_command_at is None or listed.began is None:
-        return False
-    # a clock that was set back: the command would hold every poll off until the clock has caught up
-    return listed.began <= node.last_command_at and (listed.now is None or node.last_command_at <= listed.now)
-
-
-def _events(known: Known, node: KnownNode, changed: Mapping[str, Any]) -> list[NewEvent]:
-    cluster = known.clusters.get(node.cluster)
-    if cluster is None or node.values is None:
-        return []
-    found = []
-    for column, kind in (("state", "node.power"), ("image_state", "node.image")):
-        if column in changed:
-            old = getattr(node.values, column)
-            target = f"{cluster.name}/{node.name}"
-            found.append(NewEvent(kind, target, old, changed[column], cluster.project_id, cluster.id))
-    return found
-
-
-def _count_missing(
-    known: Known, frontends: Mapping[str, str], new_names: Mapping[str, str], changes: Changes
-) -> None:
-    def counted(name: str, missing_polls: int) -> dict[str, Any]:
-        node = known.nodes.get(name)
-        uuid = node.values.uuid if node is not None and node.values else None
-        is_renamed = new_names.get(uuid or "", name) != name
-        limit = POLLS_UNTIL_FOLLOWED if is_renamed else POLLS_UNTIL_GONE
-        return {"missing_polls": missing_polls + 1, "is_gone": missing_polls + 1 >= limit}
-
-    for name, node in known.nodes.items():
-        if name not in frontends and not node.is_gone and name not in changes.nodes:
-            changes.nodes[name] = counted(name, node.missing_polls)
-            if changes.nodes[name]["is_gone"]:
-                changes.touched.add(node.cluster)
-    names = set(frontends.values())
-    for name, cluster in known.clusters.items():
-        if name not in names and not cluster.is_gone and name not in changes.clusters:
-            changes.clusters[name] = counted(name, cluster.missing_polls)
+def _changed(before: NamedTuple, after: NamedTuple) -> dict[str, Any]:
+    """Field → its new value, of those that differ."""
+    return {name: new for name, old, new in zip(before._fields, before, after, strict=True) if old != new}

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from nucleus.backends import rocks as commands
 from nucleus.limits import STALE_INTERVALS
-from nucleus.mirror import audit, observations, renames
+from nucleus.mirror import audit, observations
 from nucleus.mirror.events import NEWS, WORK, append_events, forget_old_events
 from nucleus.mirror.history import SETS_AT_ONCE, forget_old
 from nucleus.mirror.idempotency import forget_old_answers
 from nucleus.mirror.observations import Changes, KnownNode
 from nucleus.parts import Polled, installed
-from nucleus.poller.difference import Known, Listed, compare, hosts_of, renamed, without_images
+from nucleus.poller.difference import Known, Listed, compare, hosts_of, without_images
 from nucleus.records import NewEvent
 from rocks.core.errors import RocksError, ToolError
 
@@ -123,6 +123,7 @@ class Poller:
         self._history_due = time.monotonic() + _HISTORY_SECONDS
         with self._guard.transaction() as session:
             has_more = forget_old(session, self._history.days) >= SETS_AT_ONCE
+        self._known = None  # of nodes that are forgotten
         try:
             with self._guard.transaction() as session:
                 moved = audit.archive_old(session, Path(self._history.folder), self._history.days)
@@ -174,21 +175,22 @@ class Poller:
         parts store.
         """
         with self._guard.transaction() as session:
-            listed = _listed(reads, began)
             since = min(observations.database_now(session), began) - _OVERLAP
-            known = _known_again(session, before, listed, since)
-            listed = _with_references(listed, _names_of_media(session))
+            # clusters are few, and an event is seen by the project that has its cluster now
+            known = Known(observations.load_clusters(session), before.nodes)
+            known = _merged(known, observations.load_nodes(session, since))
+            listed = _with_references(_listed(reads, began), _names_of_media(session))
             changes = _compare_now(session, known, listed)
             # workers lock the cluster before they record a state: what they had recorded until now is compared again;
             # also those whose nodes are only counted as missing: all clusters are written after the nodes
-            missing_too = {known.nodes[name].cluster for name in changes.nodes}
+            missing_too = {known.nodes[number].cluster for number in changes.nodes}
             observations.lock_clusters(session, {*changes.touched, *changes.clusters, *missing_too})
             newer = observations.load_nodes(session, since)
-            if any(known.nodes.get(name) != node for name, node in newer.items()):
+            if any(known.nodes.get(number) != node for number, node in newer.items()):
                 known = _merged(known, newer)
                 changes = _compare_now(session, known, listed)
-            observations.apply_changes(session, changes, self._site)
-            after = _after(session, known, changes)
+            written = observations.apply_changes(session, changes, self._site)
+            after = _after(session, known, changes, written)
             unlisted = without_images(known, listed)
             events = [*changes.events, *self._record(session, reads, began, unlisted)]
             library = reads.get(commands.LIBRARY)
@@ -212,11 +214,11 @@ class Poller:
         known = _merged(self._known, observations.load_nodes(session, since))
         if not is_topology:
             return known
-        names = dict(session.rows("SELECT rocks_name, name FROM node"))
+        names = dict(session.rows("SELECT id, name FROM node"))
         by_owners = {
-            name: node._replace(name=names[name])
-            for name, node in known.nodes.items()
-            if names.get(name, node.name) != node.name
+            number: node._replace(name=names[number])
+            for number, node in known.nodes.items()
+            if names.get(number, node.name) != node.name
         }
         return _merged(known, by_owners)
 
@@ -246,7 +248,7 @@ class Poller:
         session: Session,
         reads: Mapping[Source, Read],
         began: datetime,
-        without: Collection[str],
+        without: Collection[int],
     ) -> list[NewEvent]:
         """Note how the commands ended; the events of that. `without`: clusters some of whose images were not listed."""
         for source, read in reads.items():
@@ -323,22 +325,6 @@ def _listed(reads: Mapping[Source, Read], began: datetime) -> Listed:
     )
 
 
-def _known_again(session: Session, before: Known, listed: Listed, since: datetime) -> Known:
-    """What is known, with the listed names of machines that were renamed, and with what others have changed since."""
-    names = {name for member in listed.members or () for name in (member.name, member.frontend)}
-    # clusters are few, and an event is seen by the project that has its cluster now
-    if renames.respell(session, {*before.clusters, *before.nodes}, names):
-        known = Known(observations.load_clusters(session), observations.load_nodes(session))
-    else:
-        known = _merged(
-            Known(observations.load_clusters(session), before.nodes), observations.load_nodes(session, since)
-        )
-    if names_now := renamed(known, listed):
-        renames.follow_renames(session, names_now)
-        return Known(observations.load_clusters(session), observations.load_nodes(session))
-    return known
-
-
 def _compare_now(session: Session, known: Known, listed: Listed) -> Changes:
     # after the nodes were read: a command that ended just before is not one of the future
     return compare(known, listed._replace(now=observations.database_now(session)))
@@ -361,15 +347,14 @@ def _with_references(listed: Listed, names: Mapping[str, str]) -> Listed:
     return listed._replace(machines=machines)
 
 
-def _merged(known: Known, nodes: Mapping[str, KnownNode]) -> Known:
+def _merged(known: Known, nodes: Mapping[int, KnownNode]) -> Known:
     return Known(known.clusters, {**known.nodes, **nodes}) if nodes else known
 
 
-def _after(session: Session, known: Known, changes: Changes) -> Known | None:
+def _after(session: Session, known: Known, changes: Changes, written: Sequence[int]) -> Known | None:
     """What is known once the changes are written: what has changed, as read again; None when so much has."""
-    again = {name for name, *_ in changes.new_nodes} | changes.interfaces.keys() | changes.nodes.keys()
-    if len(again) > _MAX_READ_AGAIN:
+    if len(written) > _MAX_READ_AGAIN:
         return None
     if changes.new_clusters or changes.clusters:
         known = Known(observations.load_clusters(session), known.nodes)
-    return _merged(known, observations.load_nodes(session, names=sorted(again)) if again else {})
+    return _merged(known, observations.load_nodes(session, numbers=written) if written else {})

@@ -13,7 +13,8 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import RocksError, StateError
-from rocks.core.names import counted, did_you_mean
+from rocks.core.names import counted
+from rocks.core.near_names import did_you_mean
 from rocks.install.graph.edges import read_graph
 from rocks.install.graph.node_order import check_orders, reached_nodes
 from rocks.install.graph.records import HEAD, TAIL, Graph, HostContext

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 _DISK = re.compile(r"/dev/[A-Za-z0-9_.:+@/-]+", re.ASCII)
 MAX_DISKS = 2
 MAX_NAS_DISKS = 64
+REST_DISKS = "rest"
+"""All disks of a NAS but its system's; `rocks_pool` finds them there."""
+
 _ROLE_ATTRIBUTES = {"img_storage_nas": queues.NAS, "img_storage_vm": queues.HOST}
 
 DEFAULT_DISTRIBUTION, DEFAULT_ARCHITECTURE = "rocks-dist", "x86_64"
@@ -133,7 +136,12 @@ def _pools(host: Host, attribute: str, texts: list[str]) -> Value:
 
 
 def check_pool_disks(text: str, most: int) -> None:
-    """UserError unless the text has the paths of one disk, or of pairs of disks up to `most`, separated by blanks."""
+    """UserError unless the text has the paths of one disk, or of pairs of disks up to `most`, separated by blanks.
+
+    Those of a NAS may be `rest`.
+    """
+    if text == REST_DISKS and most == MAX_NAS_DISKS:
+        return
     disks = text.split()
     fitting = all(_DISK.fullmatch(disk) and ".." not in disk for disk in disks)
     is_number = len(disks) == 1 or (len(disks) % 2 == 0 and 0 < len(disks) <= most)

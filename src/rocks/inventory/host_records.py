@@ -108,7 +108,7 @@ def _advice(database: Database, text: str, proposals: Proposals) -> str:
     if "*" in text or "?" in text:
         pattern = text.replace("*", "%").replace("?", "_")
         return f"a pattern has % for any text and _ for a character: {printable(pattern)}"
-    from rocks.core.names import did_you_mean  # late: for an error
+    from rocks.core.near_names import did_you_mean
 
     meant = did_you_mean(text.replace("%", ""), _proposed(database, text, proposals))
     return f"{meant}rocks list host shows all" if meant else "see rocks list host"

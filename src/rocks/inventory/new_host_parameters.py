@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from rocks.core.errors import UserError
-from rocks.core.names import check_new_host_name, did_you_mean, parse_place, printable
+from rocks.core.names import check_new_host_name, parse_place, printable
 from rocks.core.values import read_number
 from rocks.inventory.limits import MAX_CPUS
 from rocks.inventory.selectors import OPERATING_SYSTEMS
@@ -86,6 +86,8 @@ def existing_membership(name: str, memberships: Sequence[Membership]) -> Members
     """As `find_membership`. UserError when there is none."""
     found = find_membership(name, memberships)
     if found is None:
+        from rocks.core.near_names import did_you_mean
+
         meant = did_you_mean(name, [one.name for one in memberships])
         raise UserError(
             f"Membership {printable(name)} is not valid. {meant}rocks list membership shows valid ones."

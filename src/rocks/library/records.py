@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 
 from rocks.core.errors import Code, HostError, IncoherentError, StateError
 from rocks.core.files import PUBLIC, explain, remove_drafts, write_file
-from rocks.core.names import did_you_mean
+from rocks.core.near_names import did_you_mean
 from rocks.core.terminal import one_line
 from rocks.library.guest_images import Source, check_image_name
 

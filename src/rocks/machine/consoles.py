@@ -23,8 +23,9 @@ from rocks.core.files import write_file
 from rocks.core.terminal import one_line
 from rocks.core.version import is_packaged
 from rocks.fleet.connection import FleetSettings
-from rocks.fleet.openssh import open_tunnel, ssh_arguments
+from rocks.fleet.openssh import ssh_arguments
 from rocks.fleet.relay import relay_descriptors
+from rocks.fleet.tunnel import open_tunnel
 from rocks.fleet.wire.facts import ACTIVE_STATES, ConsoleFact, ConsoleRequest
 from rocks.fleet.wire.requests import LARGEST_PICTURE_BYTES, PNG_BEGINNING, ConsoleLogRequest, ScreenRequest
 from rocks.inventory.address_records import host_addresses

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rocks.core.errors import UserError
-from rocks.core.names import did_you_mean, printable
+from rocks.core.names import printable
+from rocks.core.near_names import did_you_mean
 from rocks.inventory.host_requests import Limits, run_on_hosts
 from rocks.inventory.loaded_host_records import load_hosts, physical_hosts
 from rocks.machine.placement import LIBVIRT_CPU_MODES, is_cpu_model

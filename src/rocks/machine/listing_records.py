@@ -56,6 +56,11 @@ def vm_rows(database: Database, names: Sequence[str] | None) -> list[VmRow]:
     return sorted(found, key=lambda row: place[row.name.lower()])
 
 
+def uuids(database: Database) -> dict[str, str]:
+    """Virtual machine → its UUID, of all."""
+    return dict(database.rows("SELECT n.Name, v.UUID FROM vm_nodes v JOIN nodes n ON n.ID = v.Node"))
+
+
 class DiskRow(NamedTuple):
     """A disk in a listing: its specification, size in GB, and path."""
 

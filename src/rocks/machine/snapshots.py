@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.callers import check_full_rights
 from rocks.core.errors import HostError, RocksError, StateError, UserError, without_errors
-from rocks.core.names import did_you_mean, printable
+from rocks.core.names import printable
+from rocks.core.near_names import did_you_mean
 from rocks.fleet.wire.facts import HostFacts
 from rocks.fleet.wire.requests import ImagesRequest, MakeSnapshot, RestoreSnapshot, SaveDomain
 from rocks.fleet.wire.snapshot_names import (

@@ -27,7 +27,7 @@ _ZONE_LABEL = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
 
 def unknown_network(name: str, known: Iterable[str]) -> UserError:
     """The error about a network that is none of the known ones."""
-    from rocks.core.names import did_you_mean  # late: for an error
+    from rocks.core.near_names import did_you_mean
 
     return UserError(
         f'unknown network "{printable(name)}"; {did_you_mean(name, known)}rocks list network shows all networks'

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from rocks.core.names import nearest, printable
+from rocks.core.names import printable
+from rocks.core.near_names import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Collection

@@ -105,21 +105,29 @@ def save_site(database: Database, passphrase: bytes, file: str | None) -> Path:
     StateError on a machine that is no frontend, HostError for files that cannot be read or written, BusyError while
     another command saves the site.
     """
-    now = utc_now()
     name = find_local_host(database)
-    path = Path(file) if file else backup_folder() / f"site-{name}-{now:%Y%m%dT%H%M%S}"
+    path = Path(file) if file else backup_folder() / f"site-{name}-{utc_now():%Y%m%dT%H%M%S}"
     if os.path.lexists(path):
         raise UserError(f"{path} exists; give another file")
-    # one at a time: each needs space for a whole copy of the database
-    with database.locked(_LOCK, _LOCK_SECONDS), _explained(path):
-        if not file:
+    if not file:
+        with _explained(path):
             ensure_folders(backup_folder(), 0o700)
-        # a killed command leaves its draft, which the next one removes
-        with draft(path, replace=False, beside=path.with_name(_DRAFT)) as new:
-            encryption = Encryption(new.write, passphrase)
-            collect_site(database, now, encryption)
-            encryption.finish()
+    write_site(database, passphrase, path, replace=False)
     return path
+
+
+def write_site(database: Database, passphrase: bytes, path: Path, *, replace: bool) -> None:
+    """Write the site into an encrypted file. UserError when it exists and may not be replaced; else as `save_site`."""
+    # one at a time: each needs space for a whole copy of the database
+    with (
+        database.locked(_LOCK, _LOCK_SECONDS),
+        _explained(path),
+        # a killed command leaves its draft, which the next one removes
+        draft(path, replace=replace, beside=path.with_name(_DRAFT)) as new,
+    ):
+        encryption = Encryption(new.write, passphrase)
+        collect_site(database, utc_now(), encryption)
+        encryption.finish()
 
 
 def write_new_file(path: Path, content: str | bytes) -> None:
@@ -153,13 +161,8 @@ def collect_site(database: Database, now: datetime, into: Encryption) -> None:
 
     StateError on a machine that is no frontend, HostError for unreadable files.
     """
-    frontend = find_local_host(database)
-    if frontend is None:
-        raise StateError(
-            "the database does not have this machine, so there is no site to save: rocks create site makes one; "
-            "if this machine was renamed, rocks list host shows its name in the database"
-        )
-    answers = "".join(f"{name} = {value}\n" for name, value in _answers(database, frontend).items())
+    frontend, found = site_answers(database)
+    answers = "".join(f"{name} = {value}\n" for name, value in found.items())
     database.end_reading()
     listed = {
         "frontend": frontend,
@@ -189,11 +192,18 @@ def _copied(path: str, settings: Settings) -> Iterator[_Copy]:
         yield _Copy(path, copy)
 
 
-def _answers(database: Database, frontend: str) -> dict[str, str]:
-    """The answers of the site; of one that was not made by `create site`, as its records have them.
+def site_answers(database: Database) -> tuple[str, dict[str, str]]:
+    """(frontend, answers of the site); of one that was not made by `create site`, as its records have them.
 
-    Those about the public network are left out where the frontend is not on it.
+    Those about the public network are left out where the frontend is not on it. StateError on a machine that is no
+    frontend.
     """
+    frontend = find_local_host(database)
+    if frontend is None:
+        raise StateError(
+            "the database does not have this machine, so there is no site to save: rocks create site makes one; "
+            "if this machine was renamed, rocks list host shows its name in the database"
+        )
     attributes = global_attributes(database)
     found = {question.name: attributes.get(question.name, "") for question in QUESTIONS}
     found["Kickstart_PrivateHostname"] = found["Kickstart_PrivateHostname"] or frontend
@@ -210,7 +220,7 @@ def _answers(database: Database, frontend: str) -> dict[str, str]:
             found[zone] = found[zone] or network.dns_zone
     if not found[PUBLIC_NAMES[0]]:
         found.update(dict.fromkeys(PUBLIC_NAMES, ""))
-    return {name: value for name, value in found.items() if value}
+    return frontend, {name: value for name, value in found.items() if value}
 
 
 def read_site(data: Decryption) -> SavedSite:

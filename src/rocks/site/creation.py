@@ -9,6 +9,7 @@ from rocks.core.errors import StateError, UserError
 from rocks.core.files import open_plain
 from rocks.fleet.connection import FleetSettings
 from rocks.fleet.first_contact import ensure_own_key
+from rocks.install.profile_values import REST_DISKS
 from rocks.inventory.attributes.changes import set_attribute
 from rocks.inventory.attributes.records import global_attributes
 from rocks.inventory.hosts import add_host
@@ -30,6 +31,19 @@ if TYPE_CHECKING:
 _FRONTEND = "Kickstart_PrivateHostname"
 _MEMBERSHIP = "Frontend"
 _LARGEST_BYTES = 64 * 1024
+_DEFAULTS = (
+    ("global", "global", "vm_image_directory", "/var/lib/rocks-images"),
+    ("appliance", "nas", "img_zpools", "tank"),
+    ("appliance", "nas", "img_zpool_disks", REST_DISKS),
+    ("appliance", "vm-container", "install_partitions", "root:40:ext4:/ swap:4:swap pool:rest:none"),
+    ("appliance", "vm-container", "img_sync", "yes"),
+    ("appliance", "vm-container", "img_storage_part_zfs_mirror", "yes"),
+    ("appliance", "vm-container", "vm_container_zpool_disks", "/dev/disk/by-partlabel/pool"),
+)
+"""(scope, member, attribute, value) of a new site: images are on NASes and copied to hosts, each with its own pool.
+
+They are records and no defaults of the programs: a site that is there keeps what it has, and any may be removed.
+"""
 
 
 def read_answers_file(file: str) -> SitePlan:
@@ -99,6 +113,8 @@ def _enter(database: Database, plan: SitePlan) -> None:
     gateway = plan.attributes.get("Kickstart_PublicGateway")
     if gateway:
         vm_changes.insert_default_route(database, plan.frontend, gateway)
+    for scope, member, name, value in _DEFAULTS:
+        set_attribute(database, scope, [member], name, value)
     for name, value in plan.attributes.items():
         set_attribute(database, "global", ["global"], name, value)
 

@@ -96,6 +96,8 @@ MACHINE_ANSWERS: dict[str, Callable[[str], object]] = {
                 "install_private_mac",
                 "install_public_mac",
                 "install_rolls",
+                "install_restore",
+                "install_keyboard",
             ),
             *("install_root_key", "install_root_password", "install_root_password_hash", "install_timezone"),
         ),

@@ -1,4 +1,4 @@
-"""Accounts of the frontend on hosts: which are sent, and what becomes of a host's files. Pure.
+"""Accounts of the frontend on hosts: which are sent, and what becomes of a host's files.
 
 Sources: passwd(5), shadow(5), group(5), gshadow(5), login.defs(5).
 """

@@ -13,7 +13,7 @@ import pytest
 from lab.processes import ProcessIdentity, end, identify
 from rocks.fleet.first_contact import ensure_own_key
 from rocks.fleet.fleet import FleetSettings
-from rocks.fleet.openssh import Tunnel
+from rocks.fleet.tunnel import Tunnel
 from tests.contract.conftest import need
 from tests.contract.ssh_hosts import known_host, ssh_server
 from tests.patience import patience

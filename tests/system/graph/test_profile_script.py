@@ -356,6 +356,36 @@ def test_a_pool_that_was_begun_is_completed_and_one_that_exists_is_not_replaced(
     assert "has data (" in nas.run(text).error_text, "the record ended with the pool"
 
 
+def test_the_rest_is_all_disks_but_the_systems(nas: Machine, disks: list[str]) -> None:
+    """Pairs of them; others than disks are no part of it."""
+    lsblk = nas.path("/usr/local/sbin/lsblk")
+    kinds = ["/dev/sr0 rom 1 0 1024", "/dev/zd0 disk 0 0 10", "/dev/sdz disk 1 0 10", "/dev/sdy disk 0 0 0"]
+
+    def has(*names: str) -> None:
+        rows = "\n".join([*kinds, *(f"{name} disk 0 0 100" for name in ("/dev/system", *names))])
+        lsblk.write_text(
+            "#!/bin/bash\n"
+            f'case "$*" in *MOUNTPOINT*/dev/system) echo /boot ;; *MOUNTPOINT*) ;; *SIZE) echo "{rows}" ;; '
+            '*) echo "${!#}" ;; esac\n'
+        )
+        lsblk.chmod(0o755)
+
+    text = script("<post>rocks_pool tank rest</post>")
+    has()
+    assert "has no disk but its system's" in nas.run(text).error_text
+    has(*disks, "/dev/third")
+    refused = nas.run(text).error_text
+    assert (
+        "has 3 disks besides its system's" in refused and f"there are {' '.join(disks)} /dev/third" in refused
+    )
+    assert not _made(nas)
+    has(*disks)
+    assert changes(nas.done(text)) == [f"pool tank made of mirror {' '.join(disks)}"]
+    (nas.folder / "stubs/pool").unlink()
+    has(disks[0])
+    assert changes(nas.done(text)) == [f"pool tank made of {disks[0]}"]
+
+
 def test_a_disk_that_is_missing_is_named(nas: Machine) -> None:
     refused = nas.run(script("<post>rocks_pool tank /dev/disk/by-id/absent</post>"))
     assert "there is no disk /dev/disk/by-id/absent on this host" in refused.error_text

@@ -18,12 +18,13 @@ _PARTS = (
     "system",
     "machine",
     "answers",
+    "restore",
     "questions",
     "medium",
 )
 _PROGRAMS = {
     "sbin": ("blkid", "mdadm", "mke2fs", "mkfs.vfat", "mkswap", "sfdisk", "wipefs"),
-    "bin": ("tar", "wget", "zstd"),
+    "bin": ("openssl", "tar", "wget", "zstd"),
 }
 _PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 MIB = 1024**2

@@ -36,6 +36,7 @@ def machine(shell: Shell) -> Shell:
     for path, text in {
         "system/root.sha256": f"{'a' * 64}  root.tar.zst\n",
         "system/timezones": "Europe/Berlin\nUTC\n",
+        "system/keymaps/us": "",
         "frontend/version": "0.1.1-1\n",
         "rolls/os.iso": "",
         "rolls/mpi (1).iso": "",
@@ -149,6 +150,7 @@ def test_the_rules_of_the_site_are_those_of_create_site(
         ("= head", "= nas", "Kickstart_PrivateHostname nas has another meaning"),
         ("= head", "= rack0", "Kickstart_PrivateHostname rack0 has another meaning"),
         ("Europe/Berlin", "Europe/Bonn", "there is no time zone Europe/Bonn"),
+        ("install_overwrite = yes", "install_keyboard = dee", "there is no keyboard map dee"),
         ("install_overwrite = yes", "install_keep = export", "partitions of a mirror are made anew"),
         ("install_overwrite = yes", "install_keep = root", "the partition root has the system"),
         ("install_overwrite = yes", "install_keep = home", "has no partition home with ext4"),

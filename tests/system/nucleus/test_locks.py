@@ -73,7 +73,7 @@ def test_a_poll_does_not_undo_a_command_that_ends_while_it_is_written(
     poller, load = Poller(Configuration(), Rocks(Simulator(), 60), lease), observations.load_nodes
     poller.poll()
 
-    def started_meanwhile(*given: Any, **named: Any) -> dict[str, observations.KnownNode]:
+    def started_meanwhile(*given: Any, **named: Any) -> dict[int, observations.KnownNode]:
         time.sleep(0.01)  # the database counts milliseconds
         _record_state(poller, pool)
         return load(*given, **named)

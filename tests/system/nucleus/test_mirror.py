@@ -8,12 +8,15 @@ from datetime import UTC, datetime
 
 import pytest
 
+from lab.simulator import Simulator
+from nucleus.backends.rocks import Rocks
 from nucleus.cli.main import main
-from nucleus.configuration import DatabaseSettings
+from nucleus.configuration import Configuration, DatabaseSettings
 from nucleus.mirror import clusters, driver, events, identity, operations
 from nucleus.mirror.driver import DuplicateError
 from nucleus.mirror.migrate import check_version, load_migrations, set_up
 from nucleus.mirror.pool import Guard, Pool
+from nucleus.poller.poller import Poller
 from nucleus.records import SYSTEM, NewEvent, NewOperation, Scope
 from owners.computesets import records as computesets
 from rocks.core.errors import BusyError, HostError, StateError
@@ -83,6 +86,46 @@ def test_computesets_of_before_belong_to_the_project_that_started_them(
     with Pool(absent_schema).transaction() as session:
         found = session.rows("SELECT id, project_id FROM computeset ORDER BY id")
         assert found == [(old, alpha), (older, beta)]
+
+
+@pytest.mark.parametrize("has_uuids", [True, False])
+def test_machines_of_before_are_known_by_their_uuids_and_stay_their_owners(
+    absent_schema: DatabaseSettings, has_uuids: bool
+) -> None:
+    """Of two rows with one UUID, the machine that is there has it."""
+    set_up(absent_schema)
+    simulator, guard = Simulator(), Guard(absent_schema, "poller")
+    assert guard.take()
+    Poller(Configuration(), Rocks(simulator, 60), guard).poll()
+    living = "SELECT id, cluster_id, uuid FROM node WHERE gone_at IS NULL ORDER BY id"
+    with Pool(absent_schema).transaction() as session:
+        session.execute("UPDATE cluster SET project_id = %s", (identity.add_project(session, "alpha"),))
+        before = session.rows(living)
+        session.execute(
+            "INSERT INTO node (cluster_id, kind, name, rocks_name, gone_at)"
+            " SELECT cluster_id, kind, name, CONCAT(rocks_name, '~1'), UTC_TIMESTAMP(3) FROM node"
+        )
+        session.execute(
+            "ALTER TABLE node DROP INDEX uuid, DROP INDEX names_in_rocks, ADD UNIQUE (rocks_name)"
+        )
+        session.execute(
+            "ALTER TABLE cluster ADD UNIQUE (rocks_name), ADD missing_polls INT NOT NULL DEFAULT 0"
+        )
+        session.execute("DELETE FROM schema_version WHERE version = 20")
+        if has_uuids:
+            session.execute(
+                "UPDATE node gone JOIN node n ON gone.rocks_name = CONCAT(n.rocks_name, '~1') SET gone.uuid = n.uuid"
+            )
+        else:
+            session.execute("ALTER TABLE node DROP COLUMN uuid")
+            session.execute("DELETE FROM schema_version WHERE version = 17")
+    set_up(absent_schema)
+    Poller(Configuration(), Rocks(simulator, 60), guard).poll()
+    guard.release()
+    with Pool(absent_schema).transaction() as session:
+        assert session.rows(living) == before
+        assert session.column("SELECT project_id IS NULL FROM cluster") == [0, 0]
+        assert session.value("SELECT COUNT(uuid) FROM node") == len(before) == 10
 
 
 def test_a_schema_of_another_system_and_a_newer_one_are_refused(absent_schema: DatabaseSettings) -> None:

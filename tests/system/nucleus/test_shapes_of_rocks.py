@@ -64,6 +64,9 @@ def test_what_rocks_prints_is_what_the_simulator_prints(site: Site, tmp_path: Pa
     assert {member.name for member in members} == set(machines) and len(machines) == 12
     assert all(machine.state == "nostate-error" and machine.memory_mb for machine in machines.values())
     assert len({machine.uuid for machine in machines.values()} - {None}) == 12
+    assert {member.name: member.uuid for member in members} == {
+        name: machine.uuid for name, machine in machines.items()
+    }
     name = min(machines)
     assert Rocks(real, 60).read_uuid(name) == machines[name].uuid, "without a question to its host"
     assert set(Rocks(real, 60).read(commands.INTERFACE).content) >= set(machines)

@@ -14,14 +14,14 @@ LIBRARIES = {
 OF_FEW_STARTS = {
     *(
         "rocks.commands._shared.plugin_node",
-        "rocks.core.names",
+        "rocks.core.near_names",
         "rocks.core.public_keys",
         "rocks.install",
         "rocks.inventory.cluster_records",
     ),
     *("rocks.library.seed_documents", "rocks.machine.add", "rocks.machine.seeds"),
     *("rocks.leases.after_restore", "rocks.machine.live_move", "rocks.machine.placement_records"),
-    *("rocks.network.infiniband.partitions", "rocks.network.infiniband.partitions"),
+    "rocks.network.infiniband.partitions",
     *("rocks.network.routes", "rocks.network.sriov", "rocks.storage.client", "rocks.storage.wire"),
 }
 """Of machines with an image, a partition or cores of their own; of installers; of the first start after a restore."""

@@ -40,6 +40,7 @@ _ENTITIES = dict.fromkeys(
             "slurm_server",
             "install_network",
             "install_drive",
+            "Kickstart_PublicNTPHost",
             "install_bootloader",
             *(f"install_part_{number}" for number in range(1, 9)),
         ),

@@ -339,8 +339,8 @@ def test_one_image_is_imported_by_one_command(tmp_path: Path, disk: Path) -> Non
 def test_a_program_that_is_killed_leaves_an_import_that_is_continued(tmp_path: Path, disk: Path) -> None:
     library = tmp_path / "library"
     program = (
-        "import os, signal, sys; from pathlib import Path; from rocks.library import imports, unfinished\n"
-        "unfinished._RECORD_EVERY_BYTES = 1\n"
+        "import os, signal, sys; from pathlib import Path; from rocks.library import imports\n"
+        "imports._RECORD_EVERY_BYTES = 1\n"
         "write, written = os.pwrite, []\n"
         "def end(*values):\n"
         "    written.append(values)\n"

@@ -76,6 +76,39 @@ def test_a_database_that_does_not_answer_ends_it(tmp_path: Path) -> None:
     assert set(commands) == {"rocks report database"}
 
 
+@pytest.mark.parametrize(
+    ("files", "told", "status"),
+    [
+        ("debian-12.img.zst", "", 0),
+        ("there.img.zst", "", 0),
+        ("full.img.zst", "no space", 1),
+        ("README", "has no roll and no image", 1),
+    ],
+)
+def test_an_iso_without_rolls_has_images(tmp_path: Path, files: str, told: str, status: int) -> None:
+    """One that the site has stays, and another failure ends the installation."""
+    text = (CHECKOUT / "roll/frontend/install").read_text("utf-8")
+    functions = "use_images() {" + text.partition("\nuse_images() {")[2].partition("# add_rolls ISO")[0]
+    program = f"""set -eu
+work={tmp_path}
+fail() {{ echo "Error: $*" >&2; exit 1; }}
+step() {{ shift; "$@" >"$work/log" || fail "$(cat "$work/log")"; }}
+mount() {{ touch "$4/{files}"; }}
+umount() {{ echo unmounted; }}
+rocks() {{
+  echo "$*" >>"$work/commands"
+  case $3 in there) echo "Error: there is an image there already"; false ;; full) echo "Error: no space"; false ;; esac
+}}
+{functions}
+use_images /root/guest.iso
+"""
+    done = run(["sh", "-c", program], deadline_seconds=60)
+    assert done.exit_status == status and told in done.error_text, done.error_text
+    if files != "README":
+        name = files.partition(".")[0]
+        assert (tmp_path / "commands").read_text() == f"add image {name} file={tmp_path}/images/{files}\n"
+
+
 @pytest.mark.parametrize("signal", ["HUP", "INT", "TERM"])
 def test_an_interrupted_installation_removes_what_holds_the_broker_back(signal: str) -> None:
     """Also if the connection ends over which it runs."""

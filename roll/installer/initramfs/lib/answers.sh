@@ -25,8 +25,10 @@ expression_of() {
     install_partitions) echo "$PARTITION( +$PARTITION){0,15}" ;;
     install_overwrite) echo 'yes|no' ;;
     install_keep) echo '[a-z][a-z0-9]{0,14}( +[a-z][a-z0-9]{0,14})*' ;;
+    install_keyboard) echo '[a-z]{2,8}' ;;
     install_kernel_arguments) echo '[A-Za-z0-9=,._:/+@ -]{1,500}' ;;
     install_private_mac | install_public_mac) echo '([0-9a-f]{2}:){5}[0-9a-f]{2}' ;;
+    install_restore) echo '[A-Za-z0-9_][A-Za-z0-9._-]{0,63}' ;;
     install_rolls) echo '[A-Za-z0-9._ +-]+' ;;
     install_root_key) echo '(ssh-|ecdsa-)[a-z0-9-]+ [A-Za-z0-9+/=]+( [A-Za-z0-9@._-]+)?' ;;
     install_root_password) echo '.{8,}' ;;
@@ -134,6 +136,7 @@ check_answers() {
     [ "$(answer Kickstart_PublicInterface)" != "$(answer Kickstart_PrivateInterface)" ] ||
     problem "both networks have the device $(answer Kickstart_PrivateInterface)"
   check_machine
+  check_restore
   [ ! -s "$WORK/problems" ] || fail "the answers are not right, and nothing was changed:
 $(cat "$WORK/problems")"
 }
@@ -168,6 +171,8 @@ check_machine() {
     problem "nobody could log in: give install_root_password_hash (of mkpasswd), install_root_password or install_root_key"
   zone=$(answer install_timezone UTC)
   grep -qxF "$zone" "$MEDIUM/system/timezones" || problem "install_timezone: there is no time zone $zone"
+  layout=$(answer install_keyboard us)
+  [ -e "$MEDIUM/system/keymaps/$layout" ] || problem "install_keyboard: there is no keyboard map $layout"
 }
 
 # adapters: a line each, "DEVICE MAC CABLE DRIVER", in the order in which the kernel found them.

@@ -65,6 +65,7 @@ fetch_plan() {
     fail "the plan cannot be fetched from $address: $(tail -n 1 "$WORK/fetch.log")"
   read_plan "$WORK/plan"
   stage started "$(uname -r) $([ -d "$SYS/firmware/efi" ] && echo UEFI || echo BIOS) disks: $(describe_disks)"
+  report adapters "$(adapters | cut -d' ' -f2 | tr '\n' ' ')" || true
 }
 
 # is_complete: whether this very installation has ended on all chosen disks.

@@ -7,7 +7,7 @@ MEDIUM=/medium
 MEDIUM_LABEL=ROCKS_FRONTEND
 SITE_LABEL=ROCKS_SITE # FAT has 11 characters
 CMDLINE=/proc/cmdline
-GIVEN=$WORK/site # what the site brings along: answers, attributes, keys, site-nodes, site-graphs
+GIVEN=$WORK/site # what the site brings along: answers, attributes, keys, site-nodes, site-graphs, a passphrase
 
 # medium_argument NAME: the value of the kernel's argument rocks.NAME.
 medium_argument() { tr ' ' '\n' <"$CMDLINE" | sed -n "s/^rocks\.$1=//p" | tail -n 1; }
@@ -76,18 +76,18 @@ find_site() {
     sleep 2
   done
   if [ -n "$name" ]; then
-    mount -o ro "$DEV/$name" /site || fail "the medium $SITE_LABEL ($name) cannot be mounted"
+    mount -o ro "$DEV/$name" /site ||
+      fail "the medium $SITE_LABEL ($name, $(tag_of "$name" TYPE)) cannot be mounted: make it with FAT, ext4 or as an ISO"
     [ -s /site/answers ] || fail "the medium $SITE_LABEL ($name) has no file named answers, or it is empty"
     disk_of "$name" >>"$WORK/media"
     say "answers: from $name"
-    from=/site
+    FROM=/site # it stays mounted: a saved site on it is copied to the disk, not to the memory
   else
-    from=$MEDIUM/site
+    FROM=$MEDIUM/site
   fi
-  for part in answers attributes keys site-nodes site-graphs; do
-    [ ! -e "$from/$part" ] || cp -RL "$from/$part" "$GIVEN/" || fail "$part cannot be read from the medium $name"
+  for part in answers attributes keys site-nodes site-graphs passphrase; do
+    [ ! -e "$FROM/$part" ] || cp -RL "$FROM/$part" "$GIVEN/" || fail "$part cannot be read from the medium $name"
   done
-  umount /site 2>/dev/null || true
   [ ! -s "$GIVEN/answers" ] || echo >>"$GIVEN/answers" # the last line may not end with one
   add_arguments
   [ -s "$GIVEN/answers" ]
@@ -107,8 +107,7 @@ add_arguments() {
 # list_rolls: into $WORK/rolls, a line "KIND|PLACE|NAME" for each: ISO files in `rolls` of the medium, and on all other media;
 # an ISO of rolls may be such a medium itself.
 list_rolls() {
-  : >"$WORK/rolls"
-  for file in "$MEDIUM"/rolls/*.iso; do [ ! -f "$file" ] || echo "file|$file|${file##*/}"; done >>"$WORK/rolls"
+  for file in "$MEDIUM"/rolls/*.iso; do [ ! -f "$file" ] || echo "file|$file|${file##*/}"; done >"$WORK/rolls"
   for name in $(block_devices); do
     case $(tag_of "$name" LABEL) in "$MEDIUM_LABEL") continue ;; esac
     # no file system of a disk with data: mounting one may write to it
@@ -138,14 +137,14 @@ read_iso() { dd if="$1" bs=2048 count="$(od -A n -t u4 -j 32848 -N 4 "$1" | tr -
 copy_rolls() {
   wanted=$(answer install_rolls all)
   while IFS='|' read -r kind place name; do
-    case "$wanted" in
+    case $wanted in
       all) ;;
       *) case " $wanted " in *" ${name%.iso} "* | *" $name "*) ;; *) continue ;; esac ;;
     esac
     [ ! -e "$STORE/rolls/$name" ] || continue
     stage rolls "$name"
-    { if [ "$kind" = file ]; then cat "$place"; else read_iso "$place"; fi; } >"$STORE/rolls/$name" ||
-      fail "the roll $name cannot be copied to the disk: is /export large enough, and the medium whole?"
+    { if [ "$kind" = device ]; then read_iso "$place"; else cat "$place"; fi; } >"$STORE/rolls/$name" ||
+      fail "$name cannot be copied to the disk: is /export large enough, and the medium whole?"
   done <"$WORK/rolls"
 }
 
@@ -169,14 +168,20 @@ write_frontend() {
   mkdir -p "$folder"
   chmod 700 "$folder"
   rm -rf "$folder/site"
-  cp -R "$GIVEN" "$folder/site"
-  # passwords and disks are no part of the site
-  grep '^Kickstart_' "$WORK/answers" >"$folder/site/answers"
+  mkdir "$folder/site"
+  # passwords are no part of the site, and never on the disk
+  grep -v '^install_root_password' "$WORK/answers" >"$folder/site/answers"
+  for part in "$GIVEN/attributes" "$GIVEN/keys" "$GIVEN/site-nodes" "$GIVEN/site-graphs" "$GIVEN/passphrase" \
+    ${RESTORE:+"$FROM/$RESTORE"}; do
+    [ ! -e "$part" ] || cp -R "$part" "$folder/site/" || fail "${part##*/} cannot be copied to the disk: is / large enough?"
+  done
   cp "$FILES/frontend-first-boot" "$folder/first-boot"
   chmod 755 "$folder/first-boot"
   cp "$FILES/rocks-frontend-install.service" "$TARGET/etc/systemd/system/"
   inside systemctl --quiet enable rocks-frontend-install.service || fail "the service of the first boot cannot be enabled"
   ln -sf "/usr/share/zoneinfo/$(answer install_timezone UTC)" "$TARGET/etc/localtime"
+  sed -i "s/^XKBLAYOUT=.*/XKBLAYOUT=\"$(answer install_keyboard us)\"/" "$TARGET/etc/default/keyboard"
+  inside setupcon --save-only >/dev/null 2>&1 || fail "the keyboard map $(answer install_keyboard us) cannot be set"
   hash=$(answer install_root_password_hash)
   word=$(answer install_root_password)
   if [ -n "$hash" ]; then
@@ -233,6 +238,7 @@ from_medium() {
   fi
   read_answers "$GIVEN/answers"
   check_answers
+  get_passphrase
   write_plan
   say "rolls: $(sed 's/^[^|]*|[^|]*|//' "$WORK/rolls" | tr '\n' ' ')"
   choose_disks "$(needed_mib)"
@@ -240,6 +246,7 @@ from_medium() {
     end "this medium with these answers is installed already on $(tr '\n' ' ' <"$WORK/disks"): take the medium out; exit starts the machine"
   while read -r disk; do check_disk "$disk"; done <"$WORK/disks"
   check_kept_partitions
+  check_room
   stage partitioning "$(tr '\n' ' ' <"$WORK/disks")"
   while read -r disk <&3; do write_table "$disk"; done 3<"$WORK/disks"
   make_file_systems

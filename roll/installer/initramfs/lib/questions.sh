@@ -118,19 +118,35 @@ ask_networks() {
   ask_for Kickstart_PublicDNSServers 'Name servers, with commas (empty: none)' '' "($IPV4(, *$IPV4){0,2})?"
 }
 
-ask_password() {
+# ask_hidden QUESTION: the answer in $reply, which the screen does not show.
+ask_hidden() {
   stty -echo <"$CONSOLE" 2>/dev/null || true
+  printf '%s: ' "$1" >"$CONSOLE"
+  IFS= read -r reply <"$CONSOLE" || sleep 1
+  show ''
+  stty echo <"$CONSOLE" 2>/dev/null || true
+}
+
+ask_password() {
   while :; do
-    printf 'Password of root: ' >"$CONSOLE"
-    IFS= read -r first <"$CONSOLE"
-    printf '\nAgain: ' >"$CONSOLE"
-    IFS= read -r second <"$CONSOLE"
-    show ''
-    [ "$first" != "$second" ] || [ "${#first}" -lt 8 ] || break
+    ask_hidden 'Password of root'
+    first=$reply
+    ask_hidden Again
+    [ "$first" != "$reply" ] || [ "${#first}" -lt 8 ] || break
     show '  the two differ, or are shorter than 8 characters'
   done
-  stty echo <"$CONSOLE" 2>/dev/null || true
   put install_root_password "$first"
+}
+
+# ask_keyboard: the map is that of the next answers, too: a password is typed with it later.
+ask_keyboard() {
+  while :; do
+    ask 'Keyboard map' us "$(expression_of install_keyboard)"
+    [ ! -e "$MEDIUM/system/keymaps/$reply" ] || break
+    show "  there is none of this name; there are $(cd "$MEDIUM/system/keymaps" && echo *)"
+  done
+  put install_keyboard "$reply"
+  loadkmap <"$MEDIUM/system/keymaps/$reply" 2>/dev/null || true # a serial line has none
 }
 
 ask_zone() {
@@ -148,6 +164,7 @@ ask_answers() {
   chmod 600 "$GIVEN/answers"
   echo 1 >/proc/sys/kernel/printk # messages of the kernel would be between the lines
   show '' 'This medium makes this machine the frontend of a site.'
+  ask_keyboard
   ask_disks
   ask_for Kickstart_PrivateHostname 'Name of the frontend' head
   ask_networks

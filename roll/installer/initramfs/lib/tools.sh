@@ -7,6 +7,7 @@ run_mdadm() { "$TOOLS/sbin/mdadm" "$@"; }
 run_mke2fs() { "$TOOLS/sbin/mke2fs" "$@"; }
 run_mkfs_vfat() { "$TOOLS/sbin/mkfs.vfat" "$@"; }
 run_mkswap() { "$TOOLS/sbin/mkswap" "$@"; }
+run_openssl() { "$TOOLS/bin/openssl" "$@"; }
 run_sfdisk() { "$TOOLS/sbin/sfdisk" "$@"; }
 run_tar() { "$TOOLS/bin/tar" "$@"; }
 run_wget() { "$TOOLS/bin/wget" "$@"; }

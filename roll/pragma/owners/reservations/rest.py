@@ -26,7 +26,7 @@ from owners.reservations import records, reserve
 from owners.reservations.rules import MAX_DAYS, MAX_INTERVALS, Span, max_used, max_used_in_parts, spans_of
 from owners.reservations.site import LocalSite, listed_images
 from rocks.core.errors import RocksError, StateError, UserError
-from rocks.core.names import nearest
+from rocks.core.near_names import nearest
 from rocks.core.public_keys import read_new_keys
 
 if TYPE_CHECKING:

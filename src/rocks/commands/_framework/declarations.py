@@ -227,7 +227,7 @@ def _check_name(command: Command, declared: Sequence[Taken], name: str, count: i
 
 def _advice(declared: Sequence[Taken], name: str, count: int) -> str:
     """What was probably meant. The value is not printed: it may be a secret, and errors are logged."""
-    from rocks.core.names import nearest
+    from rocks.core.near_names import nearest
 
     names = (*GENERAL_PARAMETERS, *(it.name for it in declared if not (it.kind == "arg" and it.repeat)))
     near = nearest(name, names) or [other for other in names if name.lower() in other.split("-")]

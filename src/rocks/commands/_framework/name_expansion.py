@@ -81,7 +81,7 @@ class NameExpansion(ABC):
     def _command_meant(self, names: Sequence[str]) -> str:
         """The command below this one that the first name resembles (`list host storageimg`); '' without one."""
         from rocks.commands._framework.command_index import read_index
-        from rocks.core.names import nearest
+        from rocks.core.near_names import nearest
 
         start = f"{' '.join(self.command_path)} "
         below = {path[len(start) :].split()[0] for path in read_index() if path.startswith(start)}
@@ -159,7 +159,7 @@ class NameExpansion(ABC):
 
         found, unknown = hosts.names_like(self.db, table, names or ())
         if unknown:
-            from rocks.core.names import did_you_mean
+            from rocks.core.near_names import did_you_mean
 
             meant = did_you_mean(unknown[0], hosts.names_like(self.db, table, ())[0])
             raise UserError(

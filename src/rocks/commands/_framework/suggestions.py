@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rocks.commands._framework.topics import TOPICS, synonym
-from rocks.core.names import nearest
+from rocks.core.near_names import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence, Set

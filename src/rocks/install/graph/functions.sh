@@ -216,7 +216,27 @@ rocks_module() {
   done
 }
 
-# rocks_pool NAME VDEV…: have the ZFS pool. A missing one is made of the disks, which must be empty; VDEV is a disk or `mirror`
+# rocks_rest_disks: a line of all disks of this host but its system's, as zpool takes them: one, or each two as a mirror
+rocks_rest_disks() {
+  local name type is_removable is_readonly size lasting found=()
+  while read -r name type is_removable is_readonly size; do
+    case $name in /dev/zd* | /dev/zram* | /dev/nbd* | /dev/ram*) continue ;; esac
+    case $type$is_removable$is_readonly in disk00) [ "$size" -gt 0 ] || continue ;; *) continue ;; esac
+    ! lsblk --noheadings --raw --output MOUNTPOINT -- "$name" | grep -q . || continue
+    lasting=$(find -L /dev/disk/by-id -samefile "$name" 2>/dev/null | LC_ALL=C sort | head -n 1)
+    found+=("${lasting:-$name}")
+  done < <(lsblk --nodeps --noheadings --raw --paths --bytes --output NAME,TYPE,RM,RO,SIZE)
+  case ${#found[@]} in
+    0) rocks_fail "this host has no disk but its system's, and no pool is made: add one, or set the attribute img_zpool_disks" ;;
+    1) ;;
+    *[13579]) rocks_fail "this host has ${#found[@]} disks besides its system's, which are not pairs for mirrors, and no pool is made: name those of the pool in the attribute img_zpool_disks; there are ${found[*]}" ;;
+    *) printf 'mirror %s %s ' "${found[@]}"; return 0 ;;
+  esac
+  printf '%s\n' "${found[@]}"
+}
+
+# rocks_pool NAME VDEV…: have the ZFS pool. A missing one is made of the disks, which must be empty; VDEV is a disk or `mirror`,
+# or one word `rest`: all disks but the system's
 rocks_pool() {
   local pool=$1 word begun=/var/lib/rocks/pools/$1
   shift
@@ -227,6 +247,11 @@ rocks_pool() {
   # an existing pool of that name must be imported, not replaced; no guest's disk is in that folder
   if zpool import -d /dev/disk/by-id 2>/dev/null | grep -qx " *pool: $pool"; then
     rocks_fail "the pool $pool exists but is not imported: zpool import -d /dev/disk/by-id $pool, then run the profile again"
+  fi
+  if [ "$*" = rest ]; then
+    word=$(rocks_rest_disks) || exit 1
+    # shellcheck disable=SC2086 # words
+    set -- $word
   fi
   for word; do
     case $word in /*) rocks_empty_disk "$word" "$([ "$(cat -- "$begun" 2>/dev/null)" != "$*" ] || echo begun)" ;; esac

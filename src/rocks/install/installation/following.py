@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rocks.core.clock import wait_seconds
+from rocks.core.clock import Deadline, wait_seconds
 from rocks.core.errors import HostError, RocksError
 from rocks.install.installation.records import Installation, list_installations
 from rocks.install.installation.states import State
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rocks.database.connection import Database
 
 _SECONDS = 2.0
+_QUIET_SECONDS = 600.0
 _FAILED = {
     State.FAILED: "its console has a shell",
     State.FIRST_BOOT_FAILED: "correct the cause; it repeats its profile at each start",
@@ -25,9 +26,11 @@ def follow_installations(database: Database, names: Sequence[str]) -> Iterator[t
     """(host, its state and last report) at each change, until no installation is under way; those that failed then.
 
     Hosts that the roll's installer has not installed are left out. A host that has failed may be repaired while others
-    are installed: its error is the last that it reported. Reads every two seconds.
+    are installed: its error is the last that it reported. After ten minutes without a change, those that are waited for
+    are named, and how the others go on. Reads every two seconds.
     """
     latest: dict[str, str] = {}
+    quiet = Deadline(_QUIET_SECONDS)
     while True:
         found = dict(list_installations(database, names))
         database.end_reading()
@@ -35,9 +38,23 @@ def follow_installations(database: Database, names: Sequence[str]) -> Iterator[t
             text = _text(one)
             if latest.get(name) != text:
                 latest[name] = text
+                quiet = Deadline(_QUIET_SECONDS)
                 yield name, text
-        if all(one.state is State.CONFIGURED or one.state in _FAILED for one in found.values()):
+        waiting = [
+            name
+            for name, one in found.items()
+            if one.state is not State.CONFIGURED and one.state not in _FAILED
+        ]
+        if not waiting:
             break
+        if quiet.passed():
+            quiet = Deadline(_QUIET_SECONDS)
+            for name in waiting:
+                yield (
+                    name,
+                    f"{latest[name]}; no report for 10 minutes: Ctrl-C ends this wait, and rocks install host of "
+                    "the other hosts goes on with those",
+                )
         wait_seconds(_SECONDS)
     for name, one in found.items():
         if one.state in _FAILED:

@@ -17,7 +17,15 @@ from rocks.install.installation import records as table
 from rocks.install.installation.configured_hosts import record_configured
 from rocks.install.installation.plan import Source, plan_installation
 from rocks.install.installation.plan_document import plan_text
-from rocks.install.installation.states import HOST_KEY, UNFINISHED, State, next_state, read_report
+from rocks.install.installation.public_device import enter_public_device
+from rocks.install.installation.states import (
+    ADAPTERS,
+    HOST_KEY,
+    UNFINISHED,
+    State,
+    next_state,
+    read_report,
+)
 from rocks.install.profile_values import DEFAULT_ARCHITECTURE, DEFAULT_DISTRIBUTION
 from rocks.install.rolls.content import INSTALLER, ROOT_ARCHIVE, ROOT_CHECKSUM
 from rocks.install.rolls.folders import distribution_folder
@@ -124,7 +132,8 @@ def take_report(database: Database, name: str, number: str, body: bytes, offer: 
 
     That is recorded for `FirstSync`, too.
 
-    `installed` lets the host start from its disk from now on; `host-key` makes its SSH key known. UserError for an
+    `installed` lets the host start from its disk from now on; `host-key` makes its SSH key known; `adapters` enters the
+    device of a host of virtual machines on the network public. UserError for an
     invalid report, StateError for one of another installation.
     """
     report = read_report(body)
@@ -136,6 +145,8 @@ def take_report(database: Database, name: str, number: str, body: bytes, offer: 
     state = next_state(found.state, report)
     if report.word == HOST_KEY:
         _record_key(database, name, report.detail, offer.fleet)
+    if report.word == ADAPTERS:
+        enter_public_device(database, name, report.detail.split())
     if state is State.INSTALLED:
         boots.set_boot_action(database, [name], "os")
         write_boot_files(database, [name])

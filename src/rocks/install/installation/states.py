@@ -51,9 +51,10 @@ UNFINISHED = frozenset((State.WAITING, State.INSTALLING, State.FAILED))
 MAY_FETCH_PROFILE = frozenset((State.INSTALLED, State.FIRST_BOOT, State.FIRST_BOOT_FAILED))
 """The system is installed, and its profile has not yet succeeded."""
 
-HOST_KEY = "host-key"
+HOST_KEY, ADAPTERS = "host-key", "adapters"
 _NEXT = {
     "started": State.INSTALLING,
+    ADAPTERS: State.INSTALLING,
     "partitioning": State.INSTALLING,
     "unpacking": State.INSTALLING,
     "configuring": State.INSTALLING,

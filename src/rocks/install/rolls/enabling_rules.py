@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rocks.core.errors import StateError, UserError
-from rocks.core.names import did_you_mean, is_like, printable
+from rocks.core.names import is_like, printable
+from rocks.core.near_names import did_you_mean
 from rocks.install.rolls.versions import debian_key
 
 if TYPE_CHECKING:

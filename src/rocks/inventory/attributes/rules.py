@@ -5,10 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import UserError
-from rocks.core.names import (
-    check_attribute_name,
-    printable,
-)
+from rocks.core.names import check_attribute_name, printable
 from rocks.core.version import rocks_version_attributes
 from rocks.inventory.attributes.known import KNOWN
 
@@ -78,7 +75,7 @@ def check_name(name: str) -> None:
 
 def near_miss(name: str) -> str | None:
     """The attribute that the system reads and that a person who typed `name` probably meant; None for other names."""
-    from rocks.core.names import mistyped  # late: for commands that set an attribute
+    from rocks.core.near_names import mistyped
 
     return None if is_old(name) or name.lower() in _SPELLING else mistyped(name, KNOWN)
 

@@ -262,9 +262,13 @@ def _clock(database: Database) -> Iterator[SiteCheck]:
         name_one = "rocks set attr Kickstart_PublicNTPHost SERVER"
         yield SiteCheck("clock", MISSING, f"follows no time server, and the site names none: {name_one}")
     else:
-        follow = f"echo server {server} iburst >/etc/chrony/sources.d/rocks.sources && chronyc reload sources"
-        text = f"does not follow {server}: apt-get install chrony, then {follow}; whether it answers: chronyc sources"
-        yield SiteCheck("clock", WRONG, text)
+        remedy = "rocks report host profile localhost | bash; whether it answers: timedatectl timesync-status"
+        if shutil.which("chronyc"):
+            follow = (
+                f"echo server {server} iburst >/etc/chrony/sources.d/rocks.sources && chronyc reload sources"
+            )
+            remedy = f"{follow}; whether it answers: chronyc sources"
+        yield SiteCheck("clock", WRONG, f"does not follow {server}: {remedy}")
 
 
 def _graph(database: Database) -> Iterator[SiteCheck]:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from rocks.fleet.connection import FleetSettings
+from rocks.install.installation import following
 from rocks.install.installation import service as installation_service
 from tests.system.commands.conftest import Site
 from tests.system.commands.hosts.conftest import HOST_ADDRESS, STATED, STRANGER, Service
@@ -114,8 +115,33 @@ def test_a_host_from_its_plan_to_its_configuration(
     assert _report(installing, number, "installed") == 403
 
 
-def test_install_host_waits_and_names_a_host_that_failed(vm_site: Site, installing: Service) -> None:
-    """Nothing is done on the host: what follows in a repaired host is in the operator's guide's test."""
+def test_the_second_of_two_adapters_is_on_the_public_network(vm_site: Site, installing: Service) -> None:
+    """Of a host of virtual machines; of three, nobody knows which."""
+    number = _plan(installing)["installation"]
+    second = "52:54:00:00:03:01"
+
+    def listed() -> list[dict[str, str]]:
+        return json.loads(vm_site.done("list host interface vmc-0-0 json=yes"))[0]["interface"]
+
+    before = listed()
+    own = before[0]["mac"]
+    for adapters in (own, f"{own} {second} 52:54:00:00:03:02", f"{second} 52:54:00:00:03:02"):
+        assert _report(installing, number, f"adapters {adapters}") == 200
+        assert listed() == before
+    for _ in range(2):
+        assert _report(installing, number, f"adapters {own} {second}") == 200
+        *others, added = listed()
+        assert others == before
+        assert (added["subnet"], added["iface"], added["mac"]) == ("public", "eth1", second)
+
+
+def test_install_host_waits_and_names_a_host_that_failed(
+    vm_site: Site, installing: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A silent one does not hold the others back without a word. Nothing is done on the host: what follows in a
+    repaired host is in the operator's guide's test.
+    """
+    monkeypatch.setattr(following, "_QUIET_SECONDS", 0.0)
     number = _plan(installing)["installation"]
     reports = ("started 6.1.0 BIOS", "unpacking 100 MB", "failed the disk vda has data")
 
@@ -129,6 +155,9 @@ def test_install_host_waits_and_names_a_host_that_failed(vm_site: Site, installi
         ended = vm_site.rocks("install host vmc-0-0")
         reported.result()
     assert "vmc-0-0: installing: unpacking 100 MB\n" in ended.out
+    assert (
+        "vmc-0-0: installing: unpacking 100 MB; no report for 10 minutes: Ctrl-C ends this wait" in ended.out
+    )
     assert "vmc-0-0 failed: the disk vda has data; its console has a shell" in ended.err
     assert ended.status == 1 and "certificate" not in ended.out
 

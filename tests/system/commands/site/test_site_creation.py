@@ -20,6 +20,8 @@ def test_a_machine_becomes_a_frontend(rocks_of_new_machine: CommandLine, answers
     assert [host["host"] for host in listed] == ["head"]
     assert "203.0.113.1" in rocks("dump").out + rocks("list attr").out
     assert "02:71:00:80:00:00" in rocks("list attr").out
+    nas = rocks("list appliance attr nas").out.split()
+    assert nas[nas.index("img_zpool_disks") + 1] == "rest" and nas[nas.index("img_zpools") + 1] == "tank"
 
     before = rocks("dump").out
     again = rocks("create site", f"answers={answers}")

@@ -26,13 +26,16 @@ def test_the_owner_is_never_left_out(clusters: Site) -> None:
 
 
 def test_list_cluster_as_json(clusters: Site) -> None:
+    uuids = dict(
+        clusters.database.rows("SELECT n.Name, v.UUID FROM nodes n JOIN vm_nodes v ON v.Node = n.ID")
+    )
     assert json.loads(clusters.done("list cluster fe-a json=yes")) == [
         {
             "frontend": "fe-a",
             "cluster": [
-                {"client nodes": "", "type": "VM"},
-                {"client nodes": "vm-fe-a-0", "type": "VM"},
-                {"client nodes": "vm-fe-a-1", "type": "VM"},
+                {"client nodes": "", "type": "VM", "uuid": uuids["fe-a"]},
+                {"client nodes": "vm-fe-a-0", "type": "VM", "uuid": uuids["vm-fe-a-0"]},
+                {"client nodes": "vm-fe-a-1", "type": "VM", "uuid": uuids["vm-fe-a-1"]},
             ],
         }
     ]

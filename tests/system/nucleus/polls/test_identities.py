@@ -4,9 +4,13 @@ import threading
 from collections.abc import Mapping
 from functools import partial
 
+import pytest
+
 from lab.simulator import HOSTS, Guest, Simulator
 from nucleus.backends import rocks as commands
 from nucleus.backends.executor import Answer
+from nucleus.backends.rocks import Rocks
+from nucleus.configuration import Configuration
 from nucleus.mirror import identity
 from nucleus.mirror.clusters import assign_cluster
 from nucleus.mirror.pool import Pool
@@ -15,6 +19,8 @@ from tests.system.nucleus.conftest import sql
 from tests.system.nucleus.test_poller import poller, read, simulator
 
 __all__ = ["poller", "simulator"]
+
+_LIVING_UUID = "SELECT uuid FROM node WHERE rocks_name = 'vm-vc2-1' AND gone_at IS NULL"
 
 
 def test_a_new_cluster_of_a_name_is_not_the_former_owners_however_soon_it_is_added(
@@ -28,8 +34,6 @@ def test_a_new_cluster_of_a_name_is_not_the_former_owners_however_soon_it_is_add
     for name in [name for name in simulator.guests if "vc2" in name]:
         simulator.guests.pop(name)
     simulator.add_cluster("vc2", 4)
-    poller.poll()
-    assert "vc2" not in read(pool)[0]
     poller.poll()
     now = read(pool)
     assert now[0]["vc2"].project_id is None and now[0]["vc2"].id != of_site["vc2"].id
@@ -132,10 +136,10 @@ def test_owners_act_on_the_machine_that_has_the_name_now(
     assert all(one.rocks_name == name for name, one in nodes.items() if name != "mine")
 
 
-def test_a_rename_is_followed_once_the_machines_are_listed(
+def test_a_rename_is_followed_also_where_the_machines_are_not_listed(
     poller: Poller, pool: Pool, simulator: Simulator
 ) -> None:
-    """Without their UUIDs it is not entered as a new cluster: its owner would lose its computes, and their names."""
+    """It is not entered as a new cluster: its owner would lose its computes, and their names."""
     poller.poll()
     before = read(pool)
     sql(pool, "UPDATE node SET name = 'n1' WHERE name = 'vm-vc2-1'")
@@ -146,7 +150,7 @@ def test_a_rename_is_followed_once_the_machines_are_listed(
         simulator.faults.append((("list", "host", "vm"), lambda: Answer(1, "", "Error: it took too long")))
         poller.poll()
         of_site, nodes = read(pool)
-        assert set(of_site) == {"vc1", "vc2"} and nodes["n1"].cluster_id == before[0]["vc2"].id
+        assert set(of_site) == {"vc1", "vc7"} and nodes["n1"].cluster_id == before[0]["vc2"].id
     hosts = sql(pool, "SELECT name FROM site_host WHERE is_listed ORDER BY name")
     assert hosts == [(name,) for name in HOSTS], "the new name is no host's"
     poller.poll()
@@ -176,7 +180,7 @@ def test_a_poll_of_machines_alone_follows_a_swap(poller: Poller, pool: Pool, sim
 def test_a_rename_is_followed_also_where_the_former_name_is_listed_as_another_clusters(
     poller: Poller, pool: Pool, simulator: Simulator
 ) -> None:
-    """That was added between two commands of the poll: of the new name no cluster is entered, which has no owner."""
+    """That was added between two commands of the poll."""
     poller.poll()
     before = read(pool)
     sql(pool, "UPDATE node SET name = 'n1' WHERE name = 'vm-vc2-1'")
@@ -197,16 +201,12 @@ def test_a_rename_is_followed_also_where_the_former_name_is_listed_as_another_cl
         return simulator.run(clusters, 60)
 
     simulator.faults += [(machines, list_machines), (clusters, list_clusters)]
-    poller.poll()
-    of_site, nodes = read(pool)
-    assert set(of_site) == {"vc1", "vc2"} and of_site["vc2"].id == before[0]["vc2"].id
-    assert nodes["n1"].cluster_id == before[0]["vc2"].id
-    for _ in range(2):
+    for _ in range(3):
         poller.poll()
-    of_site, nodes = read(pool)
-    assert of_site["vc7"].id == before[0]["vc2"].id and of_site["vc7"].project_id is not None
-    assert nodes["n1"].id == before[1]["vm-vc2-1"].id and of_site["vc2"].project_id is None
-    assert len(nodes) == 11
+        of_site, nodes = read(pool)
+        assert of_site["vc7"].id == before[0]["vc2"].id and of_site["vc7"].project_id is not None
+        assert nodes["n1"].id == before[1]["vm-vc2-1"].id and of_site["vc2"].project_id is None
+        assert nodes["n1"].cluster_id == before[0]["vc2"].id and len(nodes) == 11
 
 
 def test_a_machine_that_leaves_its_cluster_with_a_new_name_does_not_leave_the_old_one_to_its_owner(
@@ -223,7 +223,7 @@ def test_a_machine_that_leaves_its_cluster_with_a_new_name_does_not_leave_the_ol
         poller.poll()
     nodes = read(pool)[1]
     assert nodes["vm-vc2-1"].cluster_id == before[0]["vc1"].id and "x1" not in nodes
-    assert sql(pool, "SELECT uuid FROM node WHERE rocks_name = 'vm-vc2-1'") == [(taking.uuid,)]
+    assert sql(pool, _LIVING_UUID) == [(taking.uuid,)]
 
 
 def test_a_cluster_whose_frontend_is_renamed_during_two_polls_stays_its_owners(
@@ -268,6 +268,40 @@ def test_a_name_is_not_taken_from_a_machine_whose_own_new_name_is_in_one_list_on
         poller.poll()
     after = read(pool)[0]
     assert {name: one.id for name, one in after.items()} == {"vc2": before["vc1"].id, "vc9": before["vc2"].id}
+
+
+@pytest.mark.parametrize("lists_uuids", [True, False])
+def test_a_machine_without_a_uuid_is_the_one_with_its_name(
+    poller: Poller, pool: Pool, simulator: Simulator, monkeypatch: pytest.MonkeyPatch, lists_uuids: bool
+) -> None:
+    """As in a mirror of before, which gets them, or with the published `rocks`, which has none."""
+    poller.poll()
+    before = read(pool)
+    with pool.transaction() as session:
+        assign_cluster(session, before[0]["vc2"].id, identity.add_project(session, "alpha"))
+        if lists_uuids:
+            session.execute("UPDATE node SET uuid = NULL")
+    if not lists_uuids:
+        run = simulator.run
+        published = lambda *given: (one := run(*given))._replace(out=one.out.replace('"uuid"', '"x"'))  # noqa: E731
+        monkeypatch.setattr(simulator, "run", published)
+    again = Poller(Configuration(), Rocks(simulator, 60), poller._guard)
+    for _ in range(2):
+        again.poll()
+    after = read(pool)
+    assert {name: one.id for name, one in after[1].items()} == {
+        name: one.id for name, one in before[1].items()
+    }
+    assert after[0]["vc2"].project_id is not None
+    uuids = {one.name: one.uuid for one in simulator.guests.values()}
+    assert dict(sql(pool, "SELECT rocks_name, uuid FROM node")) == uuids
+    gone = [simulator.guests.pop(name) for name in list(simulator.guests) if "vc2" in name]
+    for _ in range(2):
+        again.poll()
+    simulator.guests.update({one.name: one for one in gone})
+    again.poll()
+    project = read(pool)[0]["vc2"].project_id
+    assert (project is not None) is lists_uuids, "nobody knows whether it is the former one"
 
 
 def _same(answer: Answer) -> Answer:

@@ -260,7 +260,7 @@ class AttributeRemoval(AttributeCommand):
             self._note_missing(members, attribute)
 
     def _note_missing(self, members: Sequence[str], attribute: str) -> None:
-        from rocks.core.names import did_you_mean
+        from rocks.core.near_names import did_you_mean
         from rocks.inventory.attributes.records import read_attributes
 
         names = {name for _, name, _ in read_attributes(self.db, self.scope, members)}

@@ -120,7 +120,7 @@ class SecretRemoval(SecretCommand):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Remove the attribute."""
-        from rocks.core.names import did_you_mean
+        from rocks.core.near_names import did_you_mean
         from rocks.inventory.attributes.secret_records import delete
 
         attribute, names = self.attribute_and_names()

@@ -2,6 +2,7 @@
 
 import rocks.commands
 from rocks.commands._shared.vm_states import VmPresence, presence_of, states_for_listing
+from rocks.database.snapshots import one_moment
 from rocks.inventory import cluster_records as clusters
 from rocks.machine import listing_records as vm_listing
 
@@ -12,7 +13,7 @@ RollName = "kvm"
 
 class Command(rocks.commands.Command):
     """
-    List the physical and virtual frontends with their clients.
+    List the physical and virtual frontends with their clients. JSON has the uuid of each virtual machine, too.
 
     <arg optional='1' type='string' name='frontend' repeat='1' default='all'>
     Frontends.
@@ -34,21 +35,22 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Print a row for each frontend, followed by its clients."""
-        with_status = self.fillFlag("status")
-        frontends = self._frontends(args)
-        found = clusters.members(self.db, [name for name, virtual in frontends if virtual])
+        with_status, in_json = self.fillFlag("status"), self.fillFlag("json")
+        with one_moment(self.db):  # a UUID is that of the machine with this name and these clients
+            frontends = self._frontends(args)
+            found = clusters.members(self.db, [name for name, virtual in frontends if virtual])
+            uuids = vm_listing.uuids(self.db) if in_json else {}
         states = self._states([name for c in found.values() for name in c.names]) if with_status else {}
         self.beginOutput()
-
-        in_json = self.fillFlag("json")
 
         def add(frontend: str, client: str, virtual: bool) -> None:
             state = states.get(client or frontend)
             texts = ("", "", "") if state is None else (state.status, state.state, state.text)
             status = () if not with_status else texts[:2] if in_json else texts[2:]
+            identity = (uuids.get(client or frontend),) if in_json else ()
             # a table has the frontend in the first row of its cluster only
             owner = frontend if in_json or not client else ""
-            self.addOutput(owner, (client, VIRTUAL if virtual else PHYSICAL, *status))
+            self.addOutput(owner, (client, VIRTUAL if virtual else PHYSICAL, *status, *identity))
 
         for name, virtual in frontends:
             add(name, "", virtual)
@@ -58,8 +60,8 @@ class Command(rocks.commands.Command):
             else:
                 for client, client_is_virtual in clusters.hosts_of_appliance(self.db, "compute"):
                     add(name, client, client_is_virtual)
-        header = ["frontend", "client nodes", "type", *["status", "state"][: (1 + in_json) * with_status]]
-        self.endOutput(header=header, trimOwner=False)
+        more = ["status", "state"][: (1 + in_json) * with_status] + ["uuid"] * in_json
+        self.endOutput(header=["frontend", "client nodes", "type", *more], trimOwner=False)
 
     def _frontends(self, args: list[str]) -> list[tuple[str, bool]]:
         known = clusters.hosts_of_appliance(self.db, "frontend")

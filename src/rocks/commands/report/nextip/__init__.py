@@ -1,7 +1,8 @@
 """`rocks report nextip`"""
 
 import rocks.commands
-from rocks.core.names import did_you_mean, printable
+from rocks.core.names import printable
+from rocks.core.near_names import did_you_mean
 from rocks.inventory.address_records import reserved_ips
 from rocks.network import interfaces as interfaces
 from rocks.network.interface_rules import check_ip

@@ -92,7 +92,7 @@ INSTALLATION = {
         "yes: a site that only shows the system; rocks check site expects no rolls, services and time server",
     ),
     "Kickstart_PublicNTPHost": Known(
-        "global", "host or address", "", "time server of the frontend, which rocks check site asks for"
+        "global", "host or address", "", "time server that the frontend follows"
     ),
     "Kickstart_PublicGateway": Known("global", "IPv4 address", "", "gateway of virtual frontends"),
     "Kickstart_PublicDNSServers": Known(

@@ -61,7 +61,7 @@ STORAGE = {
         "disks of a NAS",
         "",
         "disks of a NAS, separated by blanks, from which its profile makes the first pool of img_zpools if it is "
-        "missing: one, or an even number, each two of which become a mirror",
+        "missing: one, or an even number, each two of which become a mirror; rest: all disks but its system's",
     ),
     "img_grace_hours": Known(
         "host",
