@@ -232,7 +232,7 @@ class Nucleus:
                     self._check_runs("nucleus-serve", end_at)
             except ToolError:
                 log = (self._machine.log_folder / "nucleus-serve.log").read_text("utf-8", "replace")
-                if "address already in use" not in log or attempt == _PORTS_TRIED - 1:
+                if "address already in use" not in log.lower() or attempt == _PORTS_TRIED - 1:
                     raise
                 self._choose_port(0)
                 continue

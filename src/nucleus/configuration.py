@@ -181,7 +181,7 @@ class ConsoleSettings:
 
 @dataclass(frozen=True)
 class ListenSettings:
-    """Where the REST service listens: a unix socket, else an address and port, with TLS where it has a certificate.
+    """Where nginx listens for the service: a unix socket, else an address and port; TLS where it has a certificate.
 
     Owners' tokens go over this connection: anything but the machine itself needs TLS.
     """

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+import uvicorn
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.routing import Match
-from starlette.staticfiles import StaticFiles
 
 from nucleus.api import clusters, events, health, nodes, operations
 from nucleus.api.access.authentication import Authenticator, has_token
@@ -46,6 +47,19 @@ _ROUTERS = (
 )
 
 _QUICK_THREADS = 8
+
+_LARGEST_MESSAGE_BYTES = 1 << 20
+"""Of what a browser sends to a console at once."""
+
+_CLOSE_SECONDS = 2
+"""How long open connections are waited for: watchers of events never end by themselves."""
+
+_KEEP_ALIVE_SECONDS = 120
+"""Longer than nginx keeps a connection: a request on one that ends at that moment would have no answer."""
+
+_NO_HANDSHAKE = "ASGI callable returned without completing handshake."
+logging.getLogger("uvicorn.error").addFilter(lambda record: record.msg != _NO_HANDSHAKE)
+"""uvicorn 0.54 (websockets_sansio_impl.py) logs it of each WebSocket that is refused with a body: of a used ticket."""
 
 
 class Quick:
@@ -124,10 +138,6 @@ def create_application(configuration: Configuration, pool: Pool, executor: Execu
         Rocks(executor or create_executor(configuration.executor), configuration.poll.command_seconds),
         verifier,
     )
-    folders = {path: one for part in installed().values() for path, one in part.files(configuration).items()}
-    for path in sorted(folders, reverse=True):  # the first that fits is taken
-        files = StaticFiles(directory=folders[path], check_dir=False)
-        application.mount(f"/assets/{path}".rstrip("/"), files)
     application.state.hub = events.Hub(pool)
     for router in routers():
         application.include_router(router)
@@ -136,9 +146,27 @@ def create_application(configuration: Configuration, pool: Pool, executor: Execu
     application.add_exception_handler(RequestValidationError, _answer_invalid)
     application.add_exception_handler(HTTPException, _answer_http)
     application.add_middleware(Quick, routes=clusters.quick_routes())
-    application.add_middleware(Middleware, metrics=metrics, has_proxy=bool(configuration.listen.socket))
+    application.add_middleware(Middleware, metrics=metrics)
     application.openapi = lambda: describe(application)  # type: ignore[method-assign]
     return application
+
+
+def server_of(application: FastAPI) -> uvicorn.Server:
+    """What answers the requests that nginx passes on, whose word for the address of a client counts."""
+    return uvicorn.Server(
+        uvicorn.Config(
+            application,
+            forwarded_allow_ips="*",
+            timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=_CLOSE_SECONDS,
+            access_log=False,
+            log_config=None,
+            log_level=logging.WARNING,  # below that it logs the path of each WebSocket, which has a ticket
+            ws_max_size=_LARGEST_MESSAGE_BYTES,
+            server_header=False,
+            lifespan="off",
+        )
+    )
 
 
 def _refusal(problem: Problem, request: Request) -> Response:

@@ -99,6 +99,11 @@ class Hub:
         self._watch_lock = threading.Lock()  # never held while the database is asked: the loop takes it
         self._thread: threading.Thread | None = None
 
+    @property
+    def count(self) -> int:
+        """How many streams there are, of all users."""
+        return len(self._by_id)
+
     def add(self, stream: Stream) -> int:
         """Begin to fill the stream; the number of the last event before, as `_missed` takes it."""
         with self._lock:
@@ -228,20 +233,11 @@ async def follow(
     after = (
         int(last_event_id) if last_event_id and last_event_id.isascii() and last_event_id.isdigit() else None
     )
-    user = call.caller.user.id
-    service.stream_limit.take(user)
     stream = Stream(call.scope, cluster_id, tuple(dict.fromkeys(types or ())), asyncio.get_running_loop())
-    try:
-        last = await run_in_threadpool(hub.add, stream)
-    except BaseException:
-        service.stream_limit.give_back(user)
-        raise
-
-    def end() -> None:
-        hub.remove(stream)
-        service.stream_limit.give_back(user)
-
-    return _Answer(_lines(call, service, stream, (last if after is None else after, last)), end)
+    last = await run_in_threadpool(hub.add, stream)
+    return _Answer(
+        _lines(call, service, stream, (last if after is None else after, last)), lambda: hub.remove(stream)
+    )
 
 
 class _Answer(StreamingResponse):

@@ -21,6 +21,8 @@ from rocks.core.errors import RocksError
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
+    from nucleus.api.events import Hub
+
 router = APIRouter(include_in_schema=False)
 _LOG = logging.getLogger(__name__)
 
@@ -66,16 +68,17 @@ def _readiness(service: Service) -> dict[str, str]:
 def metrics(request: Request) -> Response:
     """Counters for Prometheus, as they were a few seconds ago at most."""
     service = service_of(request)
-    text = service.metrics_text.get(lambda: _metrics(service))
+    hub = request.app.state.hub
+    text = service.metrics_text.get(lambda: _metrics(service, hub))
     if text is None:
         raise unavailable("the first counters are being read; ask again in a second")
     return Response(text, headers={"Content-Type": METRICS_TYPE})
 
 
-def _metrics(service: Service) -> bytes:
+def _metrics(service: Service, hub: Hub) -> bytes:
     with service.pool.transaction() as session:
         values = status.gauges(session, datetime.now(UTC))
-    values["streams"] = {(): float(service.stream_limit.count)}
+    values["streams"] = {(): float(hub.count)}
     return service.metrics.text(values)
 
 

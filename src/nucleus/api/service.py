@@ -86,6 +86,8 @@ class Service:
     """Those of four users who wait for rows had all 16 connections: a quarter of them is for readings."""
 
     request_rate: Rate = field(default_factory=lambda: Rate("requests", 100, 200))
+    """For what is charged; how often a token, password or key asks is bounded by nginx."""
+
     unknown_rate: Rate = field(default_factory=lambda: Rate("requests that are refused", 20, 20))
     """Each is recorded in the audit log."""
 
@@ -96,7 +98,6 @@ class Service:
     cluster_images: RecentAnswer[list[str]] = field(default_factory=lambda: RecentAnswer(30.0))
     """Of this site, for reservations: `rocks` is asked."""
 
-    stream_limit: AtOnce = field(default_factory=lambda: AtOnce("event streams", 20))
     missed_events: AtOnce = field(default_factory=lambda: AtOnce("readings of missed events", 1))
     consoles: AtOnce = field(default_factory=lambda: AtOnce("consoles", 8, max_of_all=64, of_group="project"))
     console_logs: AtOnce = field(default_factory=lambda: AtOnce("reads of consoles", 2, 8, retry_seconds=5))
@@ -177,7 +178,7 @@ def identify(request: Request) -> Call:
     """The request of a caller who is known. Problem 401 for others, and 429 for too many of one."""
     service = service_of(request)
     caller = request.scope["state"].get("caller") or service.authenticator.identify(request)
-    service.request_rate.take(caller)
+    service.request_rate.check(caller)
     return Call(request, service, caller)
 
 

@@ -6,10 +6,9 @@ import contextlib
 import gc
 import logging
 import signal
-import socket
 import sys
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nucleus.backends.executor import create_executor
 from nucleus.backends.rocks import Rocks
@@ -22,15 +21,13 @@ from nucleus.poller.process import own_process
 
 if TYPE_CHECKING:
     import argparse
+    import socket
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from nucleus.backends.executor import Executor
     from nucleus.configuration import Configuration
 
 _LOG = logging.getLogger(__name__)
-_LARGEST_MESSAGE_BYTES = 1 << 20
-"""Of what a browser sends to a console at once."""
-
 _SWITCH_SECONDS = 0.0001
 """How long a thread may keep the others waiting: a request is answered while workers and the controller are busy.
 
@@ -44,9 +41,6 @@ _COLLECTION = (10_000, 5, 200)
 A look at all takes 50 ms with 20,000 machines: in it the poller works for nothing, and a poller in a thread keeps
 requests waiting. By Python's own numbers each poll would have one; the objects of a poll are in no cycle.
 """
-
-_CLOSE_SECONDS = 2
-"""How long open connections are waited for: watchers of events never end by themselves."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -80,12 +74,15 @@ def run(arguments: argparse.Namespace, configuration: Configuration) -> int:
             nucleus.api.app.routers()
             gc.freeze()  # a look for cycles would write into what they share
             stack.enter_context(own_process(parts.pop("poller")))
-        listener = _listen(configuration) if "api" in arguments.only else None
         stack.callback(pool.close)
-        stack.enter_context(_threads(parts))
-        if listener is not None:
+        if "api" in arguments.only:
+            from nucleus.api.web_server import listening
+
+            listener = stack.enter_context(listening(configuration))
+            stack.enter_context(_threads(parts))
             _serve_api(configuration, pool, executor, listener, ended)
         else:
+            stack.enter_context(_threads(parts))
             ended.wait()
     return 0
 
@@ -129,12 +126,6 @@ def _store_texts(guard: Guard) -> None:
     store_texts(guard)
 
 
-def _listen(configuration: Configuration) -> socket.socket:
-    from nucleus.api.listening import listen
-
-    return listen(configuration.listen)
-
-
 def _serve_api(
     configuration: Configuration,
     pool: Pool,
@@ -142,29 +133,9 @@ def _serve_api(
     listener: socket.socket,
     ended: threading.Event,
 ) -> None:
-    import uvicorn  # all are slow to import, and other parts do without them
+    from nucleus.api.app import create_application, server_of  # slow to import, and other parts do without it
 
-    from nucleus.api.app import create_application
-    from nucleus.api.listening import Connection
-
-    application = create_application(configuration, pool, executor)
-    listen = configuration.listen
-    certificate: dict[str, Any] = (
-        {"ssl_certfile": listen.certificate, "ssl_keyfile": listen.key} if listen.certificate else {}
-    )
-    settings = uvicorn.Config(
-        application,
-        **certificate,
-        http=Connection,
-        proxy_headers=False,  # the middleware takes them where only a proxy can connect
-        timeout_graceful_shutdown=_CLOSE_SECONDS,
-        access_log=False,
-        log_config=None,
-        log_level=logging.WARNING,  # below that it logs the path of each WebSocket, which has a ticket
-        ws_max_size=_LARGEST_MESSAGE_BYTES,
-        server_header=False,
-    )
-    server = uvicorn.Server(settings)
+    server = server_of(create_application(configuration, pool, executor))
 
     def end_early() -> None:
         """A signal that came before uvicorn takes signals itself: it has only set the event."""

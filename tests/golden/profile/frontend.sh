@@ -89,6 +89,12 @@ start_nucleus() {
   rocks_service rocks-nucleus-executor.service "$settings"
   rocks_service rocks-nucleus.service "$settings" "$drop_in" "$@"
 }
+if systemctl is-enabled -q nginx.service 2>/dev/null && ! dpkg -V nginx-common | grep sites-available/default >/dev/null &&
+  [ "$(cd /etc/nginx && echo sites-enabled/* conf.d/*)" = 'sites-enabled/default conf.d/*' ]; then
+  systemctl disable -q nginx.service
+  if [ -d /run/systemd/system ]; then systemctl stop nginx.service; fi
+  rocks_changed "unit nginx.service disabled: it serves nothing of the site"
+fi
 if ! [ -e /lib/systemd/system/rocks-nucleus.service ] || ! [ -e "$settings" ]; then
   rocks_warn "owners have no service: install the package rocks-nucleus, and run the profile again; or rocks set host attr $ROCKS_HOST nucleus_service no"
 elif sets 'certificate|socket'; then

@@ -7,7 +7,6 @@ import contextlib
 import dataclasses
 import json
 import os
-import socket
 import subprocess  # noqa: TID251 - the program is started as its users start it
 import sys
 import threading
@@ -18,7 +17,6 @@ from typing import Any, NamedTuple
 
 import bcrypt
 import pytest
-import uvicorn
 
 from lab.simulator import Simulator
 from nucleus.api.app import create_application
@@ -30,6 +28,7 @@ from nucleus.configuration import (
     Configuration,
     DatabaseSettings,
     ImageSettings,
+    ListenSettings,
     PollSettings,
 )
 from nucleus.mirror import identity
@@ -39,6 +38,8 @@ from nucleus.operations.worker import Workers
 from nucleus.poller.poller import Poller
 from owners.computesets.batch import HostList
 from owners.computesets.controller import ComputesetController
+from tests.servers import free_port
+from tests.system.nucleus.api.http_client import answering
 from tests.system.nucleus.conftest import nucleus_settings, pool, worker_schema
 
 __all__ = ["nucleus_settings", "pool", "worker_schema"]
@@ -60,22 +61,18 @@ class Result(NamedTuple):
 
 
 class Service:
-    """The server, which can be stopped; `url` is where `comet` finds it."""
+    """The server behind nginx, which can be stopped; `url` is where `comet` finds it."""
 
     def __init__(self, configuration: Configuration, pool: Pool, simulator: Simulator) -> None:
-        listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{listener.getsockname()[1]}/nucleus"
+        listen = ListenSettings(port=free_port())
+        self.url = f"http://127.0.0.1:{listen.port}/nucleus"
+        self._stack = contextlib.ExitStack()
         application = create_application(configuration, pool, simulator)
-        settings = uvicorn.Config(application, log_config=None, lifespan="off", timeout_graceful_shutdown=1)
-        self._server, self._listener = uvicorn.Server(settings), listener
-        self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [listener]}, daemon=True)
-        self._thread.start()
+        self._stack.enter_context(answering(application, dataclasses.replace(configuration, listen=listen)))
 
     def stop(self) -> None:
         """End it, and free its address."""
-        self._server.should_exit = True
-        self._thread.join(120)
-        self._listener.close()
+        self._stack.close()
 
 
 class Clock:

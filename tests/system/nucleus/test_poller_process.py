@@ -48,7 +48,8 @@ def serving(
 
 
 def _poller(serving: subprocess.Popen[bytes]) -> int:
-    (number,) = Path(f"/proc/{serving.pid}/task/{serving.pid}/children").read_text().split()
+    children = Path(f"/proc/{serving.pid}/task/{serving.pid}/children").read_text().split()
+    (number,) = [one for one in children if Path(f"/proc/{one}/comm").read_text() != "nginx\n"]
     return int(number)
 
 

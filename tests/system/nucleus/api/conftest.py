@@ -17,11 +17,12 @@ import pytest
 from nucleus.api import decorators
 from nucleus.api.access.authentication import store_token
 from nucleus.api.app import create_application
+from nucleus.api.web_server import Bounds
 from nucleus.cli.main import main
 from nucleus.configuration import BatchSettings, Configuration, DatabaseSettings, ImageSettings
 from nucleus.mirror import identity
 from nucleus.mirror.pool import Pool, Session
-from tests.system.nucleus.api.http_client import Answer, Client, serving
+from tests.system.nucleus.api.http_client import BOUNDS, Answer, Client, serving
 from tests.system.nucleus.conftest import add_cluster
 
 MODERN = {"Prefer": "respond-async"}
@@ -88,12 +89,14 @@ def service(configuration: Configuration, pool: Pool, people: dict[str, str]) ->
 
 
 @contextlib.contextmanager
-def started(configuration: Configuration, pool: Pool, people: dict[str, str]) -> Iterator[Client]:
+def started(
+    configuration: Configuration, pool: Pool, people: dict[str, str], bounds: Bounds = BOUNDS
+) -> Iterator[Client]:
     """The application of a configuration."""
     application = create_application(configuration, pool)
     with (
         tempfile.TemporaryDirectory(prefix="nucleus-") as folder,
-        serving(application, Path(folder), people) as client,
+        serving(application, configuration, Path(folder), people, bounds) as client,
     ):
         yield client
 

@@ -1,6 +1,7 @@
-"""Requests to a real uvicorn, in a thread of this process, behind a socket of the test's own."""
+"""Requests to a real nginx at a socket of the test's own, and a real uvicorn behind it, in a thread of this process."""
 
 import contextlib
+import dataclasses
 import http.client
 import json
 import re
@@ -11,15 +12,16 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote_plus, urlencode
 
-import uvicorn
-
-from nucleus.api import listening
 from nucleus.api.access.throttles import Rate
-from nucleus.api.listening import listen
+from nucleus.api.app import server_of
 from nucleus.api.recent_answers import RecentAnswer
-from nucleus.configuration import ListenSettings
+from nucleus.api.web_server import Bounds, listening
+from nucleus.configuration import Configuration, ListenSettings
 
 SECONDS = 120
+BOUNDS = Bounds(requests_a_second=1000, requests_at_once=10_000)
+"""Those of a site, but tests may ask often."""
+
 OPERATORS_TERMS = re.compile(
     r"\bhost-\d|vm-container|\brocks |\.service\b|[ \"'`=]/(etc|export|run|tmp|var|work)/"
 )
@@ -114,30 +116,25 @@ class Client:
 
 
 @contextlib.contextmanager
-def serving(application: Any, folder: Path, tokens: dict[str, str]) -> Iterator[Client]:
-    """Serve the application until the end of the block."""
+def serving(
+    application: Any, configuration: Configuration, folder: Path, tokens: dict[str, str], bounds: Bounds
+) -> Iterator[Client]:
+    """Serve the application behind nginx, at a socket of the folder, until the end of the block."""
     path = folder / "http"
-    with answering(application, listen(ListenSettings(socket=str(path)))):
+    listen = ListenSettings(socket=str(path))
+    with answering(application, dataclasses.replace(configuration, listen=listen), bounds):
         yield Client(path, tokens, application)
 
 
 @contextlib.contextmanager
-def answering(application: Any, listener: socket.socket) -> Iterator[None]:
-    """Answer what comes to the listener until the end of the block."""
-    settings = uvicorn.Config(
-        application,
-        http=listening.Connection,
-        proxy_headers=False,
-        log_config=None,
-        lifespan="off",
-        timeout_graceful_shutdown=1,
-    )
-    server = uvicorn.Server(settings)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        server.should_exit = True
-        thread.join(SECONDS)
-        listener.close()
+def answering(application: Any, configuration: Configuration, bounds: Bounds = BOUNDS) -> Iterator[None]:
+    """Serve the application behind nginx, where the settings say, until the end of the block."""
+    with listening(configuration, bounds) as listener:
+        server = server_of(application)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            server.should_exit = True
+            thread.join(SECONDS)

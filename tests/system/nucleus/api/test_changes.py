@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from nucleus.api import middleware, operations
 from nucleus.api.access.throttles import Rate
 from nucleus.configuration import Configuration
 from nucleus.mirror import audit
@@ -108,6 +107,7 @@ def test_a_set_is_checked_before_it_exists(service: Client, pool: Pool) -> None:
     for action in ("reboot", "reset"):
         assert service.ask("ann", "PUT", f"{SETS}{made['id']}/{action}").status_code == 400, "not running"
     sql(pool, "UPDATE node SET state = 'active' WHERE name = 'vm-vc2-3'")
+    sql(pool, "UPDATE cluster SET observed_power = UTC_TIMESTAMP(3)")  # on a slow machine it is old by now
     for node, way_out in (
         ("vm-vc2-1", f"its set {made['id']} is created"),
         ("vm-vc2-2", "`comet start vc2 vm-vc2-2` starts one"),
@@ -436,12 +436,8 @@ def test_changes_are_limited_in_number_and_size(service: Client) -> None:
     assert deep.status_code == number.status_code == 400
 
 
-def test_who_waits_for_operations_keeps_nobody_from_asking(
-    service: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_who_waits_for_operations_keeps_nobody_from_asking(service: Client) -> None:
     """More clients wait than the service has threads."""
-    monkeypatch.setattr(operations, "LONGEST_WAIT_SECONDS", 100)
-    monkeypatch.setattr(middleware, "REQUEST_SECONDS", 120.0)
     path = "/v1/cluster/vc2/frontend/poweron"
     identifier = service.ask("ann", "PUT", path, headers=MODERN).json()["id"]
     headers = {"Authorization": f"Bearer {service.tokens['ann']}"}

@@ -21,7 +21,7 @@ from nucleus.configuration import Configuration
 from nucleus.mirror.pool import Pool
 from owners.consoles import rest as consoles_api
 from tests.system.nucleus.api.conftest import PROBLEMS
-from tests.system.nucleus.api.http_client import Client, serving
+from tests.system.nucleus.api.http_client import BOUNDS, Client, serving
 from tests.system.nucleus.conftest import sql
 
 FRONTEND = "/v1/cluster/vc2/frontend/console"
@@ -44,7 +44,8 @@ def consoles(
     for name in ("vc2", "vm-vc2-0"):
         site.guests[name].state = "active"
     sql(pool, "UPDATE node SET state = 'active' WHERE rocks_name IN ('vc2', 'vm-vc2-0')")
-    with serving(create_application(configuration, pool, site), tmp_path, people) as client:
+    application = create_application(configuration, pool, site)
+    with serving(application, configuration, tmp_path, people, BOUNDS) as client:
         yield client
 
 

@@ -3,17 +3,15 @@
 A few in `make test`; `make test-nucleus-api` tries many (NUCLEUS_API_EXAMPLES).
 """
 
+import dataclasses
 import json
 import os
 import re
-import socket
 import sys
-import threading
 from collections import Counter
 from pathlib import Path
 
 import pytest
-import uvicorn
 from cryptography.fernet import Fernet
 from fastapi import FastAPI
 
@@ -22,12 +20,14 @@ from nucleus.api import operations
 from nucleus.api.access import credentials, throttles
 from nucleus.api.app import create_application
 from nucleus.backends.rocks import Rocks
-from nucleus.configuration import Configuration
+from nucleus.configuration import Configuration, ListenSettings
 from nucleus.mirror import identity
 from nucleus.mirror.pool import Pool
 from rocks.core.process import run
 from tests.generated import PROFILE
+from tests.servers import free_port
 from tests.system.nucleus.api.conftest import changed
+from tests.system.nucleus.api.http_client import answering
 from tests.system.nucleus.api.known_objects import add_known_objects
 
 pytestmark = pytest.mark.slow
@@ -91,24 +91,19 @@ def test_no_answer_that_is_not_described(
     for methods in application.openapi()["paths"].values():
         for operation in methods.values():
             operation.pop("security", None)  # otherwise it sends credentials of its own, and reads 401 only
-    listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(
-        uvicorn.Config(application, log_config=None, lifespan="off", timeout_graceful_shutdown=1)
-    )
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
-    thread.start()
+    listen = ListenSettings(port=free_port())
     with pool.transaction() as session:
         requests = add_known_objects(session, who, people[who])
     (tmp_path / "known.json").write_text(json.dumps({"token": people[who], "requests": requests}))
     (tmp_path / "schemathesis.toml").write_text(SETTINGS.format(hooks=HOOKS))
-    try:
+    with answering(application, dataclasses.replace(configuration, listen=listen)):
         seed = ["--generation-deterministic"] if PROFILE == "fixed" else []
         finished = run(
             [
                 "env", f"--chdir={tmp_path}",  # it writes into its folder
                 str(Path(sys.executable).parent / "schemathesis"), "run",
-                f"http://127.0.0.1:{listener.getsockname()[1]}/openapi.json",
-                "--url", f"http://127.0.0.1:{listener.getsockname()[1]}",
+                f"http://127.0.0.1:{listen.port}/openapi.json",
+                "--url", f"http://127.0.0.1:{listen.port}",
                 f"--phases={PHASES}", "--mode=all", f"--max-examples={EXAMPLES}", *seed, "--workers=1",
                 "--continue-on-failure", f"--exclude-checks={EXCLUDED}",
                 "--no-color", "--suppress-health-check=all",
@@ -134,7 +129,3 @@ def test_no_answer_that_is_not_described(
         with pool.transaction() as session:
             own = credentials.read_token(people[who])
             assert own and identity.token_use(session, own.id), "no request revoked it"
-    finally:
-        server.should_exit = True
-        thread.join(60)
-        listener.close()

@@ -1,0 +1,222 @@
+"""nginx before the service: TLS, slow clients, sizes, rates, static files, and the line of each request in the log.
+
+It is a program of the distribution, and ends with the service. Its file is written at each start, from the settings.
+Both work under one account: nginx reads the certificate, and its socket to the service is open to nobody else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import pwd
+import re
+import signal
+import socket
+import string
+import tempfile
+import threading
+import time
+from collections import deque
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, NamedTuple
+
+from nucleus.api.problems import PROBLEMS
+from nucleus.parts import installed
+from rocks.core.errors import HostError
+from rocks.core.process import end_group, ends_within, run, start_with_pipes
+
+if TYPE_CHECKING:
+    import subprocess  # noqa: TID251 - the type of what is started
+    from collections.abc import Iterator
+
+    from nucleus.configuration import Configuration
+
+_PROGRAM = "/usr/sbin/nginx"
+_START_SECONDS = 30.0
+_WAITING = 2048
+_LOG = logging.getLogger(__name__)
+_ACCESS_LOG = logging.getLogger("nucleus.access")
+
+_ABSENT = "the service does not run at this moment; send the request again later"
+
+
+class Bounds(NamedTuple):
+    """What a client may do, as far as nginx looks at it."""
+
+    header_seconds: int = 20
+    """How long it may take to send the headers of a request."""
+
+    body_seconds: int = 30
+    """How long it may send nothing of a body."""
+
+    requests_a_second: int = 100
+    requests_at_once: int = 200
+    streams: int = 20
+    """Of events, at the same time; as the others, of each token, password or key."""
+
+
+BOUNDS = Bounds()
+
+
+class _Text(string.Template):
+    delimiter = "%"  # nginx has its own use of $
+
+
+def configuration_of(configuration: Configuration, folder: Path, bounds: Bounds) -> str:
+    """The file of nginx. `folder` has the sockets and what it writes for a moment."""
+    listen = configuration.listen
+    place = f"unix:{listen.socket}" if listen.socket else f"{_bracketed(listen.address)}:{listen.port}"
+    certificate = (
+        f"    ssl_certificate {listen.certificate};\n    ssl_certificate_key {listen.key or listen.certificate};\n"
+        "    ssl_protocols TLSv1.2 TLSv1.3;\n    ssl_session_cache shared:sessions:2m;"
+    )
+    is_root = os.geteuid() == 0
+    return _Text((Path(__file__).parent / "nginx.conf").read_text("utf-8")).substitute(
+        bounds._asdict(),
+        folder=folder,
+        bodies=folder / "bodies",
+        user=f"user {pwd.getpwuid(0).pw_name};" if is_root else "",
+        listen=place + (" ssl" if listen.certificate else ""),
+        certificate=certificate if listen.certificate else "",
+        files="".join(_location(path, files) for path, files in _folders(configuration)),
+        console_seconds=configuration.console.most_minutes * 60,
+        absent=_problem("backend-unavailable", _ABSENT),
+    )
+
+
+def _bracketed(address: str) -> str:
+    return f"[{address}]" if ":" in address else address
+
+
+def _folders(configuration: Configuration) -> list[tuple[str, Path]]:
+    """Path below /assets, and the folder with its files; the first that fits is taken."""
+    found = {path: one for part in installed().values() for path, one in part.files(configuration).items()}
+    return sorted(found.items(), reverse=True)
+
+
+def _location(path: str, folder: Path) -> str:
+    prefix = re.escape(f"{path}/" if path else "")
+    return (
+        f'    location ~ "^(?:/nucleus)?/assets/{prefix}(?<file>.+)$" {{\n      alias "{folder}/$file";\n'
+        "      error_page 403 404 405 = @file_is_missing;\n    }\n"
+    )
+
+
+def _problem(code: str, detail: str) -> str:
+    kind = PROBLEMS[code]
+    body = {
+        "type": f"/problems/{code}",
+        "title": kind.title,
+        "status": kind.status,
+        "detail": detail,
+        "code": code,
+    }
+    return json.dumps(body)
+
+
+@contextlib.contextmanager
+def listening(configuration: Configuration, bounds: Bounds = BOUNDS) -> Iterator[socket.socket]:
+    """Have nginx listen where the settings say, until the end of the block; the socket behind it, for the service.
+
+    HostError where nginx cannot, or has ended before the end of the block: this process gets SIGTERM then.
+    """
+    with tempfile.TemporaryDirectory(prefix="nucleus-") as name:
+        folder = Path(name)
+        with _listener(folder / "service.sock") as listener, _running(configuration, folder, bounds):
+            yield listener
+
+
+def _listener(path: Path) -> socket.socket:
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(path))  # in a folder that only this user may enter
+    listener.listen(_WAITING)
+    return listener
+
+
+@contextlib.contextmanager
+def _running(configuration: Configuration, folder: Path, bounds: Bounds) -> Iterator[None]:
+    file = folder / "nginx.conf"
+    file.write_text(configuration_of(configuration, folder, bounds), "utf-8")
+    program = [_PROGRAM, "-e", "stderr", "-p", str(folder), "-c", str(file)]
+    checked = run([*program, "-t", "-q"], deadline_seconds=_START_SECONDS)
+    place = configuration.listen.socket or f"{configuration.listen.address}:{configuration.listen.port}"
+    if checked.exit_status:
+        raise HostError(
+            f"nginx does not take its settings for {place}: {checked.error_text}; correct [listen] of the settings"
+        )
+    pid_file = folder / "nginx.pid"
+    pid_file.unlink(missing_ok=True)  # the check has made it, too
+    if configuration.listen.socket:
+        _free(Path(configuration.listen.socket))
+    process = start_with_pipes(["/usr/bin/setpriv", "--pdeathsig", "TERM", *program])
+    assert process.stdout is not None
+    assert process.stderr is not None
+    errors, is_serving = deque[str](maxlen=5), threading.Event()
+    threads = [
+        threading.Thread(target=_pass_on, args=(process.stdout, is_serving), name="access log"),
+        threading.Thread(target=_report, args=(process.stderr, errors), name="errors of nginx"),
+    ]
+    for thread in threads:
+        thread.start()
+    try:
+        _wait_for(process, pid_file, place, errors)
+        if configuration.listen.socket:
+            Path(configuration.listen.socket).chmod(0o660)  # a proxy's user is in the group
+        is_serving.set()
+        yield
+    finally:
+        has_ended = process.poll() is not None
+        is_serving.clear()
+        process.terminate()
+        ends_within(process, _START_SECONDS)
+        for thread in threads:
+            thread.join(_START_SECONDS)  # to the last line
+        end_group(process)
+    if has_ended:
+        raise HostError(
+            f"nginx has ended, and the service with it: {' / '.join(errors)}; start the service again"
+        )
+
+
+def _free(path: Path) -> None:
+    """Remove a socket that an earlier nginx has left, or it could not listen there."""
+    with contextlib.suppress(FileNotFoundError, ConnectionRefusedError):
+        if not path.is_socket():
+            path.lstat()
+            raise _refusal(path, "there is a file that is no socket")
+        with socket.socket(socket.AF_UNIX) as other:
+            other.connect(str(path))
+        raise _refusal(path, "another process serves it")
+    path.unlink(missing_ok=True)
+
+
+def _wait_for(process: subprocess.Popen[bytes], pid_file: Path, place: object, errors: deque[str]) -> None:
+    """Wait until nginx listens: it writes its number then. HostError when it ends instead."""
+    end_at = time.monotonic() + _START_SECONDS
+    while not pid_file.exists():
+        if ends_within(process, 0.005) or time.monotonic() > end_at:
+            time.sleep(0.1)  # what it says is on its way
+            raise _refusal(place, " / ".join(errors))
+
+
+def _refusal(place: object, reason: str) -> HostError:
+    return HostError(
+        f"nginx cannot listen at {place}: {reason}; end what listens there, or change [listen] of the settings"
+    )
+
+
+def _pass_on(lines: IO[bytes], is_serving: threading.Event) -> None:
+    """Have each line in the log of the service; end this process if nginx ends."""
+    for line in lines:
+        _ACCESS_LOG.info("%s", line.decode("utf-8", "replace").rstrip())
+    if is_serving.is_set():
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _report(lines: IO[bytes], errors: deque[str]) -> None:
+    for line in lines:
+        text = line.decode("utf-8", "replace").rstrip()
+        errors.append(text)
+        _LOG.warning("nginx: %s", text)
