@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from rocks.core.errors import StateError, ToolError
 from rocks.core.process import run, run_checked
+from rocks.network.host.packet_filter import Filters
 
 _DEADLINE_SECONDS = 10.0
 _MAX_SITES = 10
@@ -111,10 +112,6 @@ def has_vlans(device: str) -> bool:
 
 def has_filters() -> bool:
     """Whether the kernel filters what guests send: asked by the agent's own way, which leaves nothing."""
-    from rocks.network.host.packet_filter.traffic_control import (
-        Filters,  # netlink's library takes 0.1 s to import
-    )
-
     return Filters().works()
 
 

@@ -113,7 +113,7 @@ class Demo:
             )
         if not has_filters:
             self._print(
-                "    this kernel cannot filter what guests send (sch_ingress, cls_bpf, act_gact): each start will warn "
+                "    this kernel cannot filter what guests send (nftables with chains of egress): each start will warn "
                 "of it; the attribute vm_filter=off allows it"
             )
         cpus = len(os.sched_getaffinity(0))

@@ -241,7 +241,7 @@ def _marked(port: Port, kinds: Mapping[str, bytes]) -> dict[str, bytes]:
 
 
 def _link_local(port: Port) -> str:
-    from rocks.network.host.packet_filter.programs import link_local
+    from rocks.network.host.packet_filter import link_local
 
     return link_local(port.mac)
 

@@ -335,8 +335,8 @@ def _check_host(spec: StartDomain, observed: HostFacts, outcome: str) -> None:
         )
     if spec.needs_filters and not observed.has_filters:
         raise StateError(
-            f"{spec.name} {outcome}: the kernel of {_host(spec)} cannot filter packets of guests; load its "
-            f"modules sch_ingress, cls_bpf and act_gact, or, when all guests are trusted, "
+            f"{spec.name} {outcome}: {_host(spec)} cannot filter packets of guests; that needs the package nftables "
+            f"and Linux 5.16 (RHEL 9.3) or later. When all guests are trusted: "
             f"rocks set host attr {_host(spec)} vm_filter off"
         )
     if not observed.has_8021q and any(link.kind == "vlan" for link in spec.links):

@@ -129,7 +129,9 @@ def test_a_host_that_sends_a_byte_now_and_then_is_not_waited_for(
 ) -> None:
     """It would hold the names of the image and of the machine for ever."""
     monkeypatch.setattr(image_streams, "SLOW_SECONDS", 0.5)
-    origin.agent.write_text(SLOW.format(python=sys.executable, sources=str(CHECKOUT / "src"), disk=str(origin.disk)))
+    origin.agent.write_text(
+        SLOW.format(python=sys.executable, sources=str(CHECKOUT / "src"), disk=str(origin.disk))
+    )
     refused(HostError, r"host here sent \d+ bytes of the disk in 0.5 s", origin.add)
     assert list(origin.library.iterdir()) == []
 

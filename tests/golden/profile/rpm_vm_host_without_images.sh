@@ -12,7 +12,7 @@ for name in $(compgen -A function rocks_); do export -f "${name?}"; done
 
 rocks_profile() {
 rocks_begin
-rocks_packages_rpm iproute kmod libvirt-client libvirt-daemon-kvm openssh-server python3-libvirt python3-pyroute2 qemu-img qemu-kvm
+rocks_packages_rpm iproute kmod libvirt-client libvirt-daemon-kvm nftables openssh-server python3-libvirt python3-pyroute2 qemu-img qemu-kvm
 # node installer: for an installer only: main
 # node installer-network: for an installer only: main
 rocks_say 'node network begins (post)'

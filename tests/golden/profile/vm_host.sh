@@ -12,7 +12,7 @@ for name in $(compgen -A function rocks_); do export -f "${name?}"; done
 
 rocks_profile() {
 rocks_begin
-rocks_packages_deb dmsetup iproute2 kmod libvirt-clients libvirt-daemon-system open-iscsi openssh-server python3-amqp python3-libvirt python3-pyroute2 qemu-system-x86 qemu-utils
+rocks_packages_deb dmsetup iproute2 kmod libvirt-clients libvirt-daemon-system nftables open-iscsi openssh-server python3-amqp python3-libvirt python3-pyroute2 qemu-system-x86 qemu-utils
 # node installer: for an installer only: main
 # node installer-network: for an installer only: main
 rocks_say 'node network begins (post)'
@@ -110,9 +110,7 @@ macvtap
 ROCKS-END-1
 rocks_file /etc/modules-load.d/rocks-kvm.conf create 644 '' forget
 rocks_content <<'ROCKS-END-1'
-sch_ingress
-cls_bpf
-act_gact
+nf_tables
 ROCKS-END-1
 rocks_file /etc/modules-load.d/rocks-filter.conf create 644 '' forget
 rocks_content <<'ROCKS-END-1'
@@ -143,7 +141,7 @@ rocks_section kvm-base post bash -euo pipefail <<'ROCKS-END-1'
 rocks_module 8021q
 ROCKS-END-1
 rocks_section kvm-base post bash -euo pipefail <<'ROCKS-END-1'
-rocks_module sch_ingress cls_bpf act_gact
+rocks_module nf_tables
 ROCKS-END-1
 rocks_section kvm-base post bash -euo pipefail <<'ROCKS-END-1'
 rocks_module macvtap

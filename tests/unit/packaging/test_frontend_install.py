@@ -169,7 +169,8 @@ def _check_signatures(folder: Path, unsigned: str = "", begin: str = "") -> Fini
     functions = "# rolls_on ISO" + text.partition("# rolls_on ISO")[2].partition("\nfinish() {")[0]
     (folder / "work").mkdir(exist_ok=True)
     (folder / "work/given").touch()
-    begin += f"set -eu; work={folder}/work medium={folder}/medium keys={folder}/keys site= unsigned={unsigned} again='sh install'\n"
+    places = f"work={folder}/work medium={folder}/medium keys={folder}/keys site="
+    begin += f"set -eu; {places} unsigned={unsigned} again='sh install'\n"
     fail = 'fail() { echo "Error: $*" >&2; exit 1; }\nexec 9>/dev/null\n'
     return run(["sh", "-c", f"{begin}{fail}{functions}\ncheck_signatures"], deadline_seconds=120)
 

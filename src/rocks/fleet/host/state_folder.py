@@ -40,6 +40,7 @@ class Place(enum.Enum):
     KVM_PROBE_LOCK = "kvm-probe.json.lock"
     VLAN_SUPPORT = "vlan-support.json"
     FILTER_SUPPORT = "filter-support.json"
+    FILTERS_LOCK = "filters.lock"
     RELEASED = "imgstorage/released"
     MAPPED = "imgstorage/mapped"
     ENDED = "ended"

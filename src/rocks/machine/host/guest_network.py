@@ -32,8 +32,7 @@ from rocks.machine.host.libvirt.domain_xml import (
     with_vf_addresses,
 )
 from rocks.machine.host.libvirt.driver import is_active
-from rocks.network.host.packet_filter.driver import Drops, FilterDriver, GuestDevice
-from rocks.network.host.packet_filter.programs import MAX_FOREIGN, Rule, Sender, rules_for
+from rocks.network.host.packet_filter import Drops, FilterDriver, GuestDevice, Rule, Sender, rules_for
 from rocks.network.host.rules import Link, is_ours
 from rocks.network.host.stored_links import Links
 from rocks.network.sriov.host.guests import (
@@ -140,16 +139,24 @@ _UNKNOWN = SenderLimits()
 
 
 def ensure_secured(host: Host, document: DomainDocument) -> Change:
-    """Filter each interface with a host device where the domain's live XML requires a filter.
+    """Filter each interface with a host device where the domain's live XML requires a filter; elsewhere remove it.
 
+    A device may have the name, and so the rules, of one that is gone.
     StateError for an interface without a device; other errors as `FilterDriver.ensure`.
     """
-    if not document.is_filtered:
+    if not document.interfaces:
         return UNCHANGED
     filters, senders = host.filters(), document.senders
-    changes = [
-        filters.ensure(_device(document, one), _rules(filters, one, senders)) for one in document.interfaces
-    ]
+    busy = "the packet filters of many guests are set on this host just now; try again"
+    lock = Place.FILTERS_LOCK.below(host.state_folder)
+    with locked(lock, shared=False, deadline_seconds=_LOCK_DEADLINE_SECONDS, busy=busy):
+        changes = [
+            filters.ensure(
+                _device(document, one), _rules(filters, one, senders) if document.is_filtered else ()
+            )
+            for one in document.interfaces
+            if document.is_filtered or one.device is not None
+        ]
     return Change(any(change.changed for change in changes))
 
 
@@ -271,15 +278,8 @@ def _device(document: DomainDocument, interface: GuestInterface) -> GuestDevice:
 def _rules(
     filters: FilterDriver, interface: GuestInterface, senders: Dict[str, SenderLimits]
 ) -> Tuple[Rule, ...]:
-    """StateError when it has no address of its own, and the host more than a filter can hold."""
     limits = senders.get(interface.mac, _UNKNOWN)
     foreign = filters.addresses() if limits.is_shared and not limits.ipv4 else ()
-    if len(foreign) > MAX_FOREIGN:
-        raise StateError(
-            f"the interface {interface.mac} has no recorded IPv4 address, so it may use none of its host's; they are "
-            f"{len(foreign)}, and its filter holds {MAX_FOREIGN}. Record its own: rocks set host interface ip MACHINE "
-            "IFACE ADDRESS"
-        )
     return rules_for(Sender(interface.mac, limits.is_shared, limits.ipv4, limits.ipv6, foreign))
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Callable, List, Optional, TypeVar
 from rocks.leases.host.leases import LeaseEpoch, Leases
 from rocks.machine.host.files import ImageOwners
 from rocks.machine.host.libvirt.driver import DomainDriver
-from rocks.network.host.packet_filter.driver import FilterDriver
+from rocks.network.host.packet_filter import FilterDriver, Filters
 from rocks.network.host.rules import LinkDriver
 from rocks.network.host.stored_links import StoredLinks
 from rocks.network.infiniband.host.pkey_rules import PkeyDriver
@@ -97,8 +97,6 @@ def _sriov() -> VfDriver:
 
 
 def _filters() -> FilterDriver:
-    from rocks.network.host.packet_filter.traffic_control import Filters
-
     return Filters()
 
 

@@ -11,7 +11,6 @@ from rocks.core.files import text_if_readable, write_file
 from rocks.fleet.host.state_folder import Place, ensure_folder, read_cache
 
 _LOADED = Path("/proc/net/vlan")
-_FILTER_MODULES = tuple(Path("/sys/module") / name for name in ("sch_ingress", "cls_bpf", "act_gact"))
 
 
 def has_8021q(state_folder: Path, ask_kernel: Callable[[], bool]) -> bool:
@@ -20,10 +19,8 @@ def has_8021q(state_folder: Path, ask_kernel: Callable[[], bool]) -> bool:
 
 
 def has_filters(state_folder: Path, ask_kernel: Callable[[], bool]) -> bool:
-    """Whether all modules are loaded, else the cached answer, else that of `ask_kernel`, cached until the next boot."""
-    return all(path.is_dir() for path in _FILTER_MODULES) or _remembered(
-        Place.FILTER_SUPPORT.below(state_folder), "has_filters", ask_kernel
-    )
+    """The cached answer, else that of `ask_kernel`, cached until the next boot."""
+    return _remembered(Place.FILTER_SUPPORT.below(state_folder), "has_filters", ask_kernel)
 
 
 def _remembered(file: Path, name: str, ask_kernel: Callable[[], bool]) -> bool:

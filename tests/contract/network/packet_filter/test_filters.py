@@ -14,13 +14,13 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import pytest
 
 from rocks.core.errors import StateError
-from rocks.network.host.packet_filter.driver import FilterDriver, GuestDevice
-from rocks.network.host.packet_filter.programs import Sender, rules_for
+from rocks.core.process import run_checked
+from rocks.network.host.packet_filter import NFT, FilterDriver, Filters, GuestDevice, Sender, rules_for
 from tests.contract.network.packet_filter.frames import (
     CASES,
     HOST_IP,
@@ -34,7 +34,6 @@ from tests.contract.network.packet_filter.frames import (
 )
 from tests.contract.network.threads import OfThread, leave_network
 from tests.contract.outcomes import changes_once
-from tests.contract.worlds import WORLDS
 from tests.fakes.packet_filters import FakeFilters
 from tests.waiting import wait_until
 
@@ -46,31 +45,10 @@ _LAST = b"\xff" * 6 + bytes(6) + b"\x88\xb5" + b"last"
 """A frame of an ethertype for experiments (IEEE 802), which only this test sends, behind the filters."""
 
 
-class World(Protocol):
-    """A host with two guests' devices."""
-
-    filters: FilterDriver
-
-    def send(self, device: GuestDevice, frames: list[bytes]) -> list[bool]:
-        """The guest behind the device sends the frames; which of them get through."""
-
-
-class FakeWorld:
-    def __init__(self) -> None:
-        self.fake = FakeFilters(addresses=(HOST_IP,))
-        self.fake.missing.append("vnet9")
-        self.filters: FilterDriver = self.fake
-
-    def send(self, device: GuestDevice, frames: list[bytes]) -> list[bool]:
-        return [self.fake.send(device.name, frame) for frame in frames]
-
-
 class RealWorld:
     """A network namespace, which belongs to one thread; the wire is a veth pair, and its far end listens."""
 
     def __init__(self, thread: ThreadPoolExecutor) -> None:
-        from rocks.network.host.packet_filter.traffic_control import Filters
-
         self._of_thread = OfThread(thread, Filters())
         self._of_thread.run(self._build)
         self._of_thread.run(self._wait_for_the_wire)
@@ -78,6 +56,15 @@ class RealWorld:
 
     def send(self, device: GuestDevice, frames: list[bytes]) -> list[bool]:
         return self._of_thread.run(lambda: self._send(device, frames))
+
+    def chains(self) -> str:
+        """What nft lists."""
+        return self._of_thread.run(lambda: run_checked([NFT, "list", "chains"], deadline_seconds=20).text)
+
+    def rename(self, device: str, name: str) -> None:
+        """Give a device another name."""
+        arguments = ["/usr/sbin/ip", "link", "set", device, "down", "name", name]
+        self._of_thread.run(lambda: run_checked(arguments, deadline_seconds=20))
 
     def _build(self) -> None:
         from pyroute2 import IPRoute
@@ -198,17 +185,25 @@ def _received(listener: socket.socket) -> list[bytes]:
         frames.append(frame)
 
 
-@pytest.fixture(params=WORLDS)
-def world(request: pytest.FixtureRequest) -> Iterator[World]:
+@pytest.fixture
+def world() -> Iterator[RealWorld]:
     """A host with two guests' devices, unfiltered."""
-    if request.param == "fake":
-        yield FakeWorld()
-        return
     with ThreadPoolExecutor(1) as thread:
         yield RealWorld(thread)
 
 
-def test_what_each_side_lets_through(world: World) -> None:
+@pytest.fixture(params=("fake", "real"))
+def filters(request: pytest.FixtureRequest) -> FilterDriver:
+    """Of such a host; in memory no frame is sent."""
+    if request.param == "real":
+        world: RealWorld = request.getfixturevalue("world")
+        return world.filters
+    fake = FakeFilters(addresses=(HOST_IP,))
+    fake.missing.append("vnet9")
+    return fake
+
+
+def test_what_each_side_lets_through(world: RealWorld) -> None:
     """Every kind of frame, from a macvtap and from a bridge's tap; what is dropped is counted by its reason."""
     for sender, reason_of in ((OWN, attrgetter("on_own_side")), (SHARED, attrgetter("on_shared_side"))):
         for device in (MACVTAP, TAP):
@@ -222,7 +217,7 @@ def test_what_each_side_lets_through(world: World) -> None:
             assert {reason: after[reason] - before[reason] for reason in after} == expected
 
 
-def test_without_a_filter_all_go_through(world: World) -> None:
+def test_without_a_filter_all_go_through(world: RealWorld) -> None:
     """So it is the filter that drops, and not the world; a bridge passes no frame from a group, though."""
     expected = [case for case in CASES if case.on_own_side in ("mac", "tagged")]
     frames = [case.frame for case in expected if case.name != "group address as MAC"]
@@ -230,7 +225,7 @@ def test_without_a_filter_all_go_through(world: World) -> None:
         assert all(world.send(device, frames))
 
 
-def test_unknown_addresses_are_any_but_the_hosts(world: World) -> None:
+def test_unknown_addresses_are_any_but_the_hosts(world: RealWorld) -> None:
     """Without a known address of the guest."""
     assert world.filters.addresses() == (HOST_IP,)
     world.filters.ensure(MACVTAP, rules_for(Sender(MAC, True, foreign=world.filters.addresses())))
@@ -238,24 +233,44 @@ def test_unknown_addresses_are_any_but_the_hosts(world: World) -> None:
     assert world.send(MACVTAP, frames) == [True, True, False, False]
 
 
-def test_the_same_again_changes_nothing(world: World) -> None:
+def test_the_same_again_changes_nothing(filters: FilterDriver) -> None:
     """Other rules take the place of those that are there, and counting goes on only where a rule stays."""
-    changes_once(world.filters.ensure, MACVTAP, rules_for(SHARED))
-    assert [reason for reason, _ in world.filters.read([MACVTAP])["macvtap0"]][-1] == "igmp"
-    assert world.filters.ensure(MACVTAP, rules_for(OWN)).changed
-    assert world.filters.read([MACVTAP, TAP]) == {
+    changes_once(filters.ensure, MACVTAP, rules_for(SHARED))
+    assert [reason for reason, _ in filters.read([MACVTAP])["macvtap0"]][-1] == "neighbour"
+    assert filters.ensure(MACVTAP, rules_for(OWN)).changed
+    assert filters.read([MACVTAP, TAP]) == {
         "macvtap0": (("tagged", 0), ("mac", 0), ("control", 0)),
         "vnet0": (),
     }
 
 
-def test_a_device_that_is_not_there(world: World) -> None:
+def test_a_device_that_is_not_there(filters: FilterDriver) -> None:
     """`ensure` raises an error, `read` omits the device."""
     with pytest.raises(StateError, match="has no network device vnet9"):
-        world.filters.ensure(GuestDevice("vnet9", False), rules_for(OWN))
-    assert world.filters.read([GuestDevice("vnet9", False)]) == {}
+        filters.ensure(GuestDevice("vnet9", False), rules_for(OWN))
+    assert filters.read([GuestDevice("vnet9", False)]) == {}
 
 
-def test_whether_the_kernel_has_filters(world: World) -> None:
+def test_whether_the_kernel_has_filters(filters: FilterDriver) -> None:
     """It is asked without leaving anything, and may be asked again."""
-    assert world.filters.works() and world.filters.works()
+    assert filters.works() and filters.works()
+
+
+def test_no_beginning_of_a_dropped_frame_passes(world: RealWorld) -> None:
+    """Cut anywhere behind the Ethernet header: what a rule cannot read is not let through."""
+    world.filters.ensure(MACVTAP, rules_for(SHARED))
+    dropped = [case for case in CASES if case.on_shared_side is not None]
+    frames = [case.frame[:length] for case in dropped for length in range(14, len(case.frame), 5)]
+    passed = world.send(MACVTAP, frames)
+    assert [frame.hex() for frame, went in zip(frames, passed, strict=True) if went] == []
+
+
+def test_rules_of_a_device_that_is_gone_do_not_stay(world: RealWorld) -> None:
+    """Its name may be given to another device, whose guest is not filtered."""
+    for device in (MACVTAP, TAP):
+        world.filters.ensure(device, rules_for(OWN))
+    assert world.filters.ensure(TAP, ()).changed
+    assert world.filters.read([TAP]) == {"vnet0": ()}
+    world.rename("macvtap0", "macvtap7")
+    assert world.filters.ensure(TAP, rules_for(SHARED)).changed
+    assert "macvtap0" not in world.chains() and "vnet0" in world.chains()

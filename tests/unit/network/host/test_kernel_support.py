@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from rocks.network.host.kernel_support import has_8021q, has_filters
+from rocks.network.host.kernel_support import has_8021q
 
 
 def test_kernel_support_is_asked_once_for_each_boot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -22,21 +22,3 @@ def test_kernel_support_is_asked_once_for_each_boot(tmp_path: Path, monkeypatch:
     monkeypatch.setattr("rocks.network.host.kernel_support._LOADED", tmp_path)
     assert has_8021q(tmp_path / "state", ask)
     assert asked == [1]
-
-
-def test_packet_filters_need_not_be_asked_for_where_their_modules_are(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """All three of them; else the kernel is asked, once."""
-    modules = (tmp_path / "sch_ingress", tmp_path / "cls_bpf")
-    monkeypatch.setattr("rocks.network.host.kernel_support._FILTER_MODULES", modules)
-    modules[0].mkdir()
-    asked = []
-
-    def ask() -> bool:
-        asked.append(1)
-        return False
-
-    assert not has_filters(tmp_path / "state", ask) and not has_filters(tmp_path / "state", ask)
-    modules[1].mkdir()
-    assert has_filters(tmp_path / "state", ask) and asked == [1]

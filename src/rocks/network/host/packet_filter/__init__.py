@@ -1,1 +1,0 @@
-"""Packet filters on guest interfaces: programs in classic BPF, attached by netlink."""
