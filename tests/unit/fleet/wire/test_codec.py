@@ -126,7 +126,7 @@ def test_what_runs_on_hosts_is_python_3_9() -> None:
     names = (SOURCES.parents[1] / "packaging/common-modules").read_text("ascii").split()
     places = [SOURCES / name for name in names]
     files = [file for place in places for file in (place.rglob("*.py") if place.is_dir() else [place])]
-    assert len(files) > 200
+    assert len(files) > 150
     for file in files:
         source = file.read_text("utf-8")
         ast.parse(source, str(file), feature_version=(3, 9))
