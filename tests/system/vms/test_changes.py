@@ -118,7 +118,7 @@ def test_a_changed_address_is_that_of_the_running_machine(site: ThreeMachines) -
     planned = site.rocks("sync host vm g dry-run=yes").text
     assert ("set the packet filter of g" in planned) == has_filters
     text = site.rocks("sync host vm g").error_text
-    assert text == ("the packet filter of g is set anew\n" if has_filters else "")
+    assert text == ("the packet filter of g is set anew" if has_filters else "")
     document = parse_domain(site.virsh("vmh1", "dumpxml", "g").text)
     assert document.senders["76:77:6e:80:09:01"].ipv6 == ("2001:db8::9",)
     assert site.rocks("sync host vm g").error_text == ""

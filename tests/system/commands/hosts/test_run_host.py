@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from rocks.commands._framework.base import Command
-from rocks.fleet import known_hosts
+from rocks.fleet import first_contact
 from rocks.fleet.connection import FleetSettings, HostAddress
 from rocks.fleet.known_hosts import parse_host_key, read_known_hosts, record_host_keys
 from tests.patience import patience
@@ -74,7 +74,7 @@ def test_nothing_is_sent_to_a_key_that_nobody_confirmed(
 ) -> None:
     """One connection, which ends with the key exchange; no login, no program `ssh`, and no key is recorded."""
     reached.patch.setattr(
-        known_hosts,
+        first_contact,
         "run_interactively",
         lambda *arguments, **more: pytest.fail("ssh asks for the password"),
     )
