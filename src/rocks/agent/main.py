@@ -2,7 +2,8 @@
 
 `--serve` replies to one request a line until the end of the input. `listen` does it for other processes of the
 program, which hand it over (`agent.start`), as they do with `hook`, which is libvirt's hook. `links` makes the
-network devices of guests again after a boot. `ended` reports to the frontend which guests have ended. `host-free` is
+network devices of guests again after a boot, and `filters` their packet filters after others have removed all rules of
+the kernel. `ended` reports to the frontend which guests have ended. `host-free` is
 a hook of Slurm. `probe [again]` prints, as a JSON object, whether guests run under KVM on this host. `receive-image`
 stores the image on standard input, `send-disk` writes the disk of a stopped machine to standard output. `move-disk-
 from` writes it for another host, of which `move-disk-to` stores it. `live-leave` and `live-arrive` are both ends of a
@@ -16,6 +17,7 @@ import os
 import signal
 import sys
 from contextlib import suppress
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Callable, Sequence
 
 import rocks
@@ -27,14 +29,15 @@ if TYPE_CHECKING:
     from rocks.machine.host.host import Host
 
 _USAGE = (
-    "usage: rocks-agent [--serve | listen | --version | links | ended | host-free | probe [again] | "
+    "usage: rocks-agent [--serve | listen | --version | links | filters | ended | host-free | probe [again] | "
     "receive-image DIRECTORY DIGEST SIZE | send-disk PATH DIRECTORY MACHINE SIZE | "
     "move-disk-from PATH DIRECTORY MACHINE OFFSET | move-disk-to PATH DIRECTORY MACHINE SIZE new|again | "
     "live-leave | live-arrive | hook NAME OPERATION PART EXTRA]"
 )
-_FOR_LOGS = ("listen", "links", "ended", "host-free")
+_FOR_LOGS = ("listen", "links", "filters", "ended", "host-free")
 """Modes that no command of the frontend starts: their errors are in logs of the host."""
 
+_LIBVIRT = Path("/run/libvirt")
 _GRACE_SECONDS = 60
 _PARENT_SECONDS = 30.0
 
@@ -73,6 +76,8 @@ def _run(arguments: Sequence[str]) -> int:
         return listen()
     if list(arguments) == ["links"]:
         return _links()
+    if list(arguments) == ["filters"]:
+        return _filters()
     if list(arguments) == ["ended"]:
         return _ended()
     if list(arguments) == ["host-free"]:
@@ -213,6 +218,20 @@ def _links() -> int:
     made, errors = restore_links(Host(state_folder()), _PARENT_SECONDS)
     for device in made:
         print(f"made the network device {device}")
+    for failure in errors:
+        print(f"rocks: {failure}", file=sys.stderr)
+    return errors[0].exit_status if errors else 0
+
+
+def _filters() -> int:
+    if not _LIBVIRT.is_dir():  # the host boots: no guest runs yet
+        return 0
+    from rocks.machine.host.guest_network import restore_filters
+    from rocks.machine.host.host import Host
+
+    names, errors = restore_filters(Host(state_folder()))
+    for name in names:
+        print(f"set the packet filter of {name} again")
     for failure in errors:
         print(f"rocks: {failure}", file=sys.stderr)
     return errors[0].exit_status if errors else 0

@@ -23,7 +23,7 @@ from rocks.fleet.wire.requests import (
 from rocks.machine.host import change, guest_network
 from rocks.machine.host.disks import ensure_disk
 from rocks.machine.host.files import ImageOwners
-from rocks.machine.host.guest_network import restore_links
+from rocks.machine.host.guest_network import restore_filters, restore_links
 from rocks.machine.host.libvirt.domain_xml import DiskIdentity
 from rocks.network.host.packet_filter import Rule, Sender, rules_for
 from tests.contract.agents import VLAN, Agent, start
@@ -215,6 +215,20 @@ def test_the_sites_own_devices_are_only_checked(agent: Agent) -> None:
     agent.links.add("br1", "bridge")
     assert agent.perform(networked("a"), StopDomain("a", 7))[1].error is None
     assert "br1" in agent.links.links and "ptrunk.7" not in agent.links.links
+
+
+def test_filters_are_restored_after_all_rules_of_the_kernel_went(agent: Agent) -> None:
+    """As by the start of nftables.service; what is there stays."""
+    agent.links.add("br1", "bridge")
+    agent.perform(networked("a"))
+    agent.filters.rules.clear()
+    assert restore_filters(agent.host) == (["a"], [])
+    assert sorted(agent.filters.rules) == ["macvtap0", "vnet1"]
+    assert restore_filters(agent.host) == ([], [])
+    agent.filters.missing.append("vnet1")
+    agent.filters.rules.clear()
+    names, errors = restore_filters(agent.host)
+    assert names == [] and "no network device vnet1" in str(errors[0])
 
 
 def test_devices_are_restored_after_a_boot(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:

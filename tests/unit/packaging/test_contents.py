@@ -139,7 +139,9 @@ def test_both_kinds_of_packages_care_for_each_unit(installed: dict[str, set[str]
     rules = (CHECKOUT / "packaging/debian/rules").read_text("utf-8")
     spec = (CHECKOUT / "packaging/rpm/rocks.spec").read_text("utf-8")
     for package, paths in installed.items():
-        units = {Path(path).name for path in paths if Path(path).parent == Path(_UNITS)}
+        units = {
+            Path(path).name for path in paths if Path(path).parent == Path(_UNITS) and not path.endswith(".d")
+        }
         for unit in units:
             text = (_FILES / "units" / unit).read_text("utf-8")
             pages = re.findall(r"^Documentation=man:([\w-]+)\((\d)\)", text, re.MULTILINE)

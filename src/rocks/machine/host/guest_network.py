@@ -201,6 +201,18 @@ def restore_links(host: Host, deadline_seconds: float) -> Tuple[List[str], List[
     return made, errors
 
 
+def restore_filters(host: Host) -> Tuple[List[str], List[RocksError]]:
+    """Set the filters of all running guests again, as after `nft flush ruleset`; names of the guests, and errors."""
+    restored, errors = [], []
+    for document in _documents(host):
+        try:
+            if ensure_secured(host, document).changed:
+                restored.append(document.name)
+        except RocksError as error:
+            errors.append(error)
+    return restored, errors
+
+
 def sync_links(host: Host, request: SyncLinksRequest) -> SyncLinksReply:
     """Make the devices of these machines, remove the others of this system, and record the plan for the next boot."""
     with _locked(host, shared=False):
