@@ -138,7 +138,7 @@ class Day:
         deadline = time.monotonic() + seconds
         while self.ask(command).exit_status != 0:
             for machine in MACHINES:
-                if re.search("FAILED: |Kernel panic", machine.console):
+                if re.search("FAILED[:;] |Kernel panic", machine.console):
                     raise DayError(f"{machine.name}: {machine.console[-2000:]}")
             if time.monotonic() > deadline:
                 raise DayError(f"{command}: not within {seconds:.0f} s; {HEAD.console[-2000:]}")

@@ -44,7 +44,7 @@ class MediumMachine(EmulatedMachine):
             if found := re.search(pattern, text[self._seen :]):
                 self._seen += found.end()
                 return found.group(0)
-            failed = re.search(r"FAILED: [^\r\n]*[\r\n]", text[self._seen :])
+            failed = re.search(r"FAILED[:;] [^\r\n]*[\r\n]", text[self._seen :])
             evidence = f"waiting for {pattern}: {self._file('log').read_text()}\n{text[-3000:]}"
             assert not failed, evidence
             assert is_on and time.monotonic() < deadline, evidence

@@ -39,6 +39,8 @@ _OF_ONE_MACHINE = re.compile("install_(.*_mac|overwrite|keep|root_password.*|res
 _ROOTS_KEYS, _SHADOW = Path("/root/.ssh/authorized_keys"), Path("/etc/shadow")
 _KEY = re.compile(r"(?:ssh-|ecdsa-)[a-z0-9-]+ [A-Za-z0-9+/=]+(?: [A-Za-z0-9@._-]+)?", re.ASCII)
 _SECONDS = 60.0
+_LOCK = "medium of the saved site"
+_WORK = "medium-"
 _BEGINNING_BYTES = 1 << 20
 
 
@@ -49,27 +51,48 @@ def save_medium(database: Database, passphrase: bytes, place: str) -> str:
     and StateError, and nothing is written, for a place that has other data or is in use.
     """
     path = Path(place)
-    try:
-        if path.is_block_device():
-            _check_device(path)
-            with _work_folder() as work:
-                notice = _fill(database, passphrase, work)
-                write_iso(work, path, LABEL, 0)
-            return notice
-        if not path.is_dir():
-            raise UserError(f"{printable(place)} is neither a device nor a folder: give one of the two")
-        if (path / "answers").exists() and not (path / ABOUT).exists():
-            raise UserError(f"{path} has answers that are not of a saved site: give another folder")
-        return _fill(database, passphrase, path)
-    except OSError as error:
-        raise file_error(error) or error from None
+    with database.locked(_LOCK, _SECONDS):
+        try:
+            if path.is_block_device():
+                return _fill_device(database, passphrase, path)
+            if not path.is_dir():
+                raise UserError(f"{printable(place)} is neither a device nor a folder: give one of the two")
+            for name in ("answers", SAVED):
+                if (path / name).exists() and not (path / ABOUT).exists():
+                    raise UserError(
+                        f"{path} has a file {name} that is not of such a medium: give another folder"
+                    )
+            return _fill(database, passphrase, path)
+        except OSError as error:
+            raise file_error(error) or error from None
+
+
+def _fill_device(database: Database, passphrase: bytes, device: Path) -> str:
+    """An ISO is written last, in one go: a medium that is too small keeps what it has."""
+    _check_device(device)
+    for left in backup_folder().glob(f"{_WORK}*"):  # of one that was killed
+        shutil.rmtree(left)
+    with _work_folder() as work:
+        notice = _fill(database, passphrase, work / "medium")
+        write_iso(work / "medium", work / "iso", LABEL, 0)
+        with (work / "iso").open("rb") as made, device.open("r+b") as target:
+            needed, size = (work / "iso").stat().st_size, target.seek(0, os.SEEK_END)
+            if needed > size:
+                raise UserError(
+                    f"{device} has {size >> 20} MiB, and the medium needs {(needed >> 20) + 1}: give a larger one"
+                )
+            target.seek(0)
+            shutil.copyfileobj(made, target, _BEGINNING_BYTES)
+            os.fsync(target.fileno())
+    return notice
 
 
 @contextmanager
 def _work_folder() -> Iterator[Path]:
     """A new folder that only root enters."""
     ensure_folders(backup_folder(), 0o700)
-    with tempfile.TemporaryDirectory(prefix="medium-", dir=backup_folder()) as name:
+    with tempfile.TemporaryDirectory(prefix=_WORK, dir=backup_folder()) as name:
+        (Path(name) / "medium").mkdir()
         yield Path(name)
 
 
@@ -107,12 +130,14 @@ def _fill(database: Database, passphrase: bytes, folder: Path) -> str:
     with saved.open("rb") as opened:
         digest = hashlib.file_digest(opened, "sha256").hexdigest()
     about = {"frontend": frontend, "version": rocks_version_attributes()["version"], "sha256": digest}
+    # first what says whose folder it is: the same command takes it again after an interruption
+    write_file(folder / ABOUT, _lines(about))
     keys = site_folder() / "keys"
+    shutil.rmtree(folder / "keys", ignore_errors=True)  # keys that the site has withdrawn
     for key in sorted([*keys.glob("*.asc"), *keys.glob("*.gpg")]):
         (folder / "keys").mkdir(exist_ok=True)
         shutil.copyfile(key, folder / "keys" / key.name)
     write_file(folder / "answers", _lines({**answers, **machine, "install_restore": SAVED}))
-    write_file(folder / ABOUT, _lines(about))
     return notice
 
 

@@ -32,7 +32,7 @@ rocks() {
 }
 exec 9>&1
 updated= work=$1 completed=$1/installed-version before=$2 attributes_there=$3 answers_database=$4
-version=0.2.0-1 answers=/root/site site= own=$1/etc medium=$1 unsigned= saved= again="sh install"
+version=0.2.0-1 answers=/root/site site= own=$1/etc medium=$1 unsigned= saved= again="sh install" restored=$1/restores
 : >"$work/given"
 """
 
@@ -90,7 +90,7 @@ def test_an_iso_without_rolls_has_images(tmp_path: Path, files: str, error: str,
     text = (CHECKOUT / "roll/frontend/install").read_text("utf-8")
     functions = "use_images() {" + text.partition("\nuse_images() {")[2].partition("# add_rolls ISO")[0]
     program = f"""set -eu
-work={tmp_path} again="sh install"
+work={tmp_path} again="sh install" unsigned=
 fail() {{ echo "Error: $*" >&2; exit 1; }}
 step() {{ shift; "$@" >"$work/log" || fail "$(cat "$work/log")"; }}
 mount() {{ touch "$4/{files}"; }}

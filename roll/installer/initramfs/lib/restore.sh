@@ -44,7 +44,8 @@ passphrase_fits() {
     -kdfopt maxmem_bytes:2000000000 SCRYPT 2>"$WORK/kdf.log" | tr -d ':\n' | cut -c65-)
   made=$(sed '2s/"check": "[^"]*"/"check": ""/' "$WORK/header" |
     run_openssl dgst -sha256 -mac HMAC -macopt "hexkey:$key" -binary 2>/dev/null | hexadecimal)
-  [ -n "$key" ] && [ "$made" = "$(field check | base64 -d | hexadecimal)" ]
+  [ -n "$key" ] || fail "$RESTORE cannot be tried with a passphrase, and nothing was changed: $(tail -n 1 "$WORK/kdf.log")"
+  [ "$made" = "$(field check | base64 -d | hexadecimal)" ]
 }
 
 # get_passphrase: from the medium, else of a person; a wrong one ends here, before a disk is opened.
@@ -66,8 +67,12 @@ get_passphrase() {
 check_room() {
   [ -n "$RESTORE" ] || return 0
   needed=$((2000 + $(stat -c %s "$FROM/$RESTORE") * 20 / 1048576))
-  root=$(sed -n 's/^[^ ]* \([^ ]*\) ext4 \/$/\1/p' "$WORK/plan.partitions")
-  [ "$root" != rest ] || root=$(rest_mib)
-  [ "$root" -ge "$needed" ] ||
-    fail "the partition for / has $root MiB, and the restore of $RESTORE needs $needed: nothing was changed. Correct install_partitions"
+  # the database is in /var/opt/rocks
+  for place in /var/opt/rocks /var/opt /var /; do
+    room=$(sed -n "s|^[^ ]* \\([^ ]*\\) ext4 $place\$|\\1|p" "$WORK/plan.partitions")
+    [ -z "$room" ] || break
+  done
+  [ "$room" != rest ] || room=$(rest_mib)
+  [ "$room" -ge "$needed" ] ||
+    fail "the partition for $place has $room MiB, and the restore of $RESTORE needs $needed: nothing was changed. Correct install_partitions"
 }
