@@ -105,7 +105,7 @@ def test_places_that_are_refused(old: Machine, site: Site, secret: str, root: Pa
     other.mkdir()
     (other / "answers").write_text("install_disk = smallest\n")
     for place, reason in (
-        (other, "has answers that are not of a saved site"),
+        (other, "has a file answers that is not of such a medium"),
         (other / "answers", "is neither a device nor a folder"),
         (tmp_path / "absent", "is neither a device nor a folder"),
         (Path("/dev/null"), "is neither a device nor a folder"),
