@@ -27,6 +27,7 @@ TREE = (
     # jobs of the site's Slurm; nothing of it runs before a profile
     "munge",
     "netbase",
+    "nftables",
     "open-iscsi",
     "openssh-server",
     "procps",

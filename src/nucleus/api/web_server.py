@@ -43,7 +43,7 @@ _ABSENT = "the service does not run at this moment; send the request again later
 
 
 class Bounds(NamedTuple):
-    """What a client may do, as far as nginx looks at it."""
+    """The limits on a client that nginx enforces."""
 
     header_seconds: int = 20
     """How long it may take to send the headers of a request."""
@@ -54,7 +54,7 @@ class Bounds(NamedTuple):
     requests_a_second: int = 100
     requests_at_once: int = 200
     streams: int = 20
-    """Of events, at the same time; as the others, of each token, password or key."""
+    """Event streams at the same time. These three are limits of each token, password or key."""
 
 
 BOUNDS = Bounds()
@@ -65,7 +65,7 @@ class _Text(string.Template):
 
 
 def configuration_of(configuration: Configuration, folder: Path, bounds: Bounds) -> str:
-    """The file of nginx. `folder` has the sockets and what it writes for a moment."""
+    """nginx's configuration. `folder` has the sockets and nginx's temporary files."""
     listen = configuration.listen
     place = f"unix:{listen.socket}" if listen.socket else f"{_bracketed(listen.address)}:{listen.port}"
     certificate = (

@@ -1,4 +1,4 @@
-"""What the poller and the workers have seen of the site: the columns that nobody else writes."""
+"""Writes what the poller and the workers have seen of the site, and the names of nodes that follow from it."""
 
 from __future__ import annotations
 

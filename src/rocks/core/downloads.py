@@ -1,4 +1,4 @@
-"""urllib's handlers of http and https, whose answers end at a deadline.
+"""Downloads from web servers, and urllib's handlers with a deadline.
 
 A timeout of the socket begins anew with each byte: a server that sends one now and then is read for ever.
 """
@@ -73,11 +73,11 @@ class _Bounded(requests.AbstractHTTPHandler):
 
 
 class HttpHandler(_Bounded, requests.HTTPHandler):
-    """Of http."""
+    """urllib's handler of http, with a deadline."""
 
 
 class HttpsHandler(_Bounded, requests.HTTPSHandler):
-    """Of https."""
+    """urllib's handler of https, with a deadline."""
 
 
 # Files of web servers: http and https alone, below bounds of size, redirections and silence.

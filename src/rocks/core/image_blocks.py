@@ -1,4 +1,4 @@
-"""Formats of disk images of hypervisors, by what a file begins with. Pure; also on hosts."""
+"""The format of a disk image by its first bytes, and its data as a stream of blocks; also on hosts."""
 
 from __future__ import annotations
 

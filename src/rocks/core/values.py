@@ -1,4 +1,4 @@
-"""Parse and check numbers and texts of the operator. Pure."""
+"""Numbers, texts and sizes of the operator: parsed, checked and printed. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The address of a physical host, and the settings of connections."""
+"""A connection to a physical host: its address, its settings and its interface."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Command lines of OpenSSH's client, for terminals and tunnels, with the known hosts of this system."""
+"""OpenSSH's client: command lines for terminals and tunnels, and masters that outlive a command."""
 
 from __future__ import annotations
 

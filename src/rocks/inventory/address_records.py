@@ -1,4 +1,4 @@
-"""Network addresses of hosts, from their interfaces and attributes."""
+"""Addresses of hosts from their interfaces and attributes, and addresses that no new interface gets."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def _interfaces(database: Database, names: Sequence[str]) -> dict[str, list[Addr
     return found
 
 
-# Addresses that may belong to no host of the site: routers, name servers, BMCs, controllers of Slurm.
+# Reserved addresses, which are not chosen for new interfaces: routers, name servers, BMCs, Slurm's controllers.
 
 
 SOURCES: tuple[tuple[str, str], ...] = (

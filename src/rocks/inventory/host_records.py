@@ -1,4 +1,4 @@
-"""Hosts: selectors to names, and the rows of `nodes`."""
+"""Selectors of hosts to names, the aliases of hosts, and the lock of names, places and addresses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Requests to many hosts at once, and what their answers say."""
+"""Requests, command lines and files for many hosts at once."""
 
 from __future__ import annotations
 
@@ -88,9 +88,6 @@ def notes_of(outcome: OperationOutcome | RocksError) -> tuple[str, ...]:
 
 # Run a command line of the operator: on many hosts at once, or on this machine once for each host.
 
-
-__all__ = ["LONGEST_SECONDS", "CommandResult", "Limits", "run_on_hosts"]
-
 LONGEST_SECONDS = 1_000_000
 """The longest wait, 11 days: poll(2) accepts at most 24 days in its milliseconds."""
 
@@ -171,7 +168,7 @@ def run_for_each(
         yield host, run_interactively(["bash", "-c", line])
 
 
-# Files on hosts that the database decides: names, accounts of people, secret attributes. By SSH, all hosts at once.
+# Write files on hosts from the database: names, accounts of people, secret attributes. All hosts are reached at once.
 
 
 _ATTEMPTS = 3

@@ -1,4 +1,4 @@
-"""Rows of `nodes`: adding, changing and removing hosts; always in sets."""
+"""Hosts: the rows of `nodes`, and adding and changing hosts. In sets."""
 
 from __future__ import annotations
 

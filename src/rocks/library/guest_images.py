@@ -1,4 +1,4 @@
-"""Virtual machines whose disk is made from an image of the library: which one, and where it is on the host. Pure."""
+"""Disks and CDs of virtual machines from images of the library: which image, and where it is on the host. Pure."""
 
 from __future__ import annotations
 

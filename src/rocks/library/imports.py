@@ -1,4 +1,4 @@
-"""Reads packed files piece by piece, so that a small file that unpacks to terabytes is noticed on the way."""
+"""Imports files into the library: unpacked piece by piece, continued after an interruption, stored as raw images."""
 
 from __future__ import annotations
 
@@ -120,8 +120,8 @@ def _feed(packed: io.RawIOBase, pipe: IO[bytes], failed: list[RocksError]) -> No
 # Imports that are not finished: what is written so far, and a journal of where to continue.
 #
 # The journal has a digest of the sources' names and identities; an import of other sources, or of changed ones, begins
-# anew. Both files are root's, in
-# the library. The content up to the position of the journal is on the disk before the journal says so.
+# anew. Both files are root's, in the library. The content up to the journal's position is on the disk before the
+# journal says so.
 #
 # Packed files are unpacked from their beginning again and compared, since no state of a hash or an unpacker can
 # be stored. A copy of the file first, for its checksum, was refused: twice the space and time. Unfinished

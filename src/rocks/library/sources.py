@@ -1,4 +1,4 @@
-"""Folders of people, opened so that no link of another user leads elsewhere.
+"""Files and folders of people as sources of images; no link of another user is followed.
 
 Root reads files below folders of people. Who may write to one of these folders can put a link in its place, at any
 moment. So each name on the way is opened in the folder before it, and what is opened stays open.

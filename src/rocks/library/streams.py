@@ -1,4 +1,4 @@
-"""Images of the library and disks of machines on their way, through the standard streams of a host's agent.
+"""Images and disks on their way between this machine and hosts, and the storing of what arrives.
 
 The agent is started by SSH, or directly on this machine.
 """

@@ -1,4 +1,4 @@
-"""Rules for interfaces: VLAN ids, MAC addresses, IPv4 addresses, their networks. Pure."""
+"""Rules for interfaces: VLANs, MAC and IPv4 addresses, and the plan from a host's hardware. Pure."""
 
 from __future__ import annotations
 

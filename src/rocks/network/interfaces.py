@@ -1,4 +1,4 @@
-"""Rows of `networks`: the interfaces of hosts; always in sets."""
+"""Interfaces of hosts: the rows of `networks`, and adding, changing, removing and bonding them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rules for networks: subnet, netmask, MTU and DNS zone. Pure."""
+"""Rules for networks: subnet, netmask, MTU, DNS zone, and the next free addresses. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows of `subnets`: the networks of the site."""
+"""Networks of the site: the rows of `subnets`, and adding, changing and removing them."""
 
 from __future__ import annotations
 

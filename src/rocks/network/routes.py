@@ -1,6 +1,6 @@
 """Routes of the four scopes: reading, resolution for hosts, writing; always in sets.
 
-A scope is one of `routes.SCOPES`; its members are `global`, `linux` and `sunos`, appliances, or hosts.
+A scope is one of `route_rules.SCOPES`; its members are `global`, `linux` and `sunos`, appliances, or hosts.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Set secret attributes. A value comes from a file or standard input, never from a command line."""
+"""Secret attributes: read from the operator, written to hosts, and the record of hosts that have theirs."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from tests.unit.docs.pages import CHECKOUT
 
 _TOP = CHECKOUT / "src" / "rocks"
 _PATH = re.compile(r"[\w./*-]+(?:/|\.py|\.xml|\.sql|\.sh|\.md)")
-_GENERAL = ("fake.py", "fake/", "permissions.sql")
+_GENERAL = ("permissions.sql",)
 """Names that stand for many files."""
 
 

@@ -1,4 +1,4 @@
-"""Requests and answers of the HTTPS server, as the services see them."""
+"""The HTTPS server: requests and answers, bounds on connections, and one thread for each connection."""
 
 from __future__ import annotations
 

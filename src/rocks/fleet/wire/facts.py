@@ -1,4 +1,4 @@
-"""States of a domain, as libvirt names them. Pure."""
+"""Facts that a physical host reports: its hardware, domains, disks, VFs, and the states of a domain. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What both ends of a move of a disk, and the frontend between them, know: names, and lines of the receiver."""
+"""The protocols of moves: lines of a disk's receiver, and frames of a live migration. Pure."""
 
 from __future__ import annotations
 

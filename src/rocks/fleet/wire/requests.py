@@ -1,4 +1,4 @@
-"""What the frontend asks the agent of a physical host: domains, disks, consoles, devices of the network, InfiniBand."""
+"""Requests of the frontend to the agent of a physical host: domains, disks, consoles, network devices, InfiniBand."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ from rocks.inventory.host_records import local_host, lock_inventory, unlock_inve
 from rocks.inventory.hosts import add_host
 from rocks.inventory.new_host_parameters import HostParameters
 from rocks.inventory.records import PRIVATE_NETWORK
-from rocks.network import interfaces as interfaces
+from rocks.network import interfaces
 from rocks.network.dns.changes import has_names
 from rocks.network.dns.service import sync_names
 from rocks.network.interfaces import InterfaceParameters, add_interface, existing_subnet

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rocks.core.errors import UserError
 from rocks.core.names import check_plain_name
 from rocks.install.rolls.folders import ROLLS
-from rocks.inventory import appliances as appliances
+from rocks.inventory import appliances
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""The partitions of a host's disks: a record, its checks, and what lsblk prints. Pure."""
+"""Partitions of a host's disks: their record and checks, what lsblk prints, and the largest one. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which folders and device patterns a site may give to guests: never those of the host's own system. Pure."""
+"""Where disks of guests may be: image directories and device patterns, never those of the host's own system. Pure."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ from rocks.fleet.wire.requests import (
     StopDomain,
     ThawGuest,
 )
-from rocks.machine import plans as plans
+from rocks.machine import plans
 from rocks.machine.host.change import change_domain, change_facts, grow_disk, plan_change
 from rocks.machine.host.disks import read_disk, remove_placeholders
 from rocks.machine.host.facts import keep_out

@@ -1,4 +1,4 @@
-"""What the names of the site are made of: interfaces with addresses, and aliases."""
+"""The name service of the frontend: its files from the database, BIND's programs, and the names in /etc/hosts."""
 
 from __future__ import annotations
 

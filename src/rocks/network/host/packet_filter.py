@@ -55,7 +55,7 @@ class FilterDriver(Protocol):
     """Packet filters on the devices of guests."""
 
     def ensure(self, device: GuestDevice, rules: Sequence[Rule]) -> Change:
-        """Set exactly these rules for frames that the guest sends, in one step; none of them: no filter.
+        """Set exactly these rules for frames that the guest sends, in one step; without rules, remove the filter.
 
         The caller holds `Place.FILTERS_LOCK`, for rules of devices that are gone are removed, too.
         StateError when the device does not exist, ToolError when the kernel rejects a rule.
@@ -94,11 +94,11 @@ def rules_for(sender: Sender) -> Tuple[Rule, ...]:
     return (*everywhere, known, *_arp(sender), *_ipv4(sender), *_ipv6(sender))
 
 
-# A payload that a frame is too short for matches nothing. So each protocol ends with what may pass, and drops the rest.
+# A match on bytes that a frame does not have is false. So each protocol ends with what may pass, and drops the rest.
 
 
 def _arp(sender: Sender) -> Iterator[Rule]:
-    """Under the sender's addresses, and probes (RFC 5227, sender 0.0.0.0) for them."""
+    """ARP under the sender's addresses passes, and so do probes for them (RFC 5227, sender 0.0.0.0)."""
     own = f"arp htype 1 arp ptype ip arp hlen 6 arp plen 4 arp saddr ether {sender.mac}"
     if sender.ipv4:
         yield Rule(f"{own} arp saddr ip {_set(sender.ipv4)} accept")
@@ -112,9 +112,10 @@ def _arp(sender: Sender) -> Iterator[Rule]:
 
 
 def _ipv4(sender: Sender) -> Iterator[Rule]:
-    """Under the sender's addresses; 0.0.0.0 for DHCP requests only; no DHCP server, no IGMP query or fragment of IGMP.
+    """IPv4 under the sender's addresses passes; 0.0.0.0 may send DHCP requests only.
 
-    Later fragments have no ports. Only routers send IGMP queries; a fragment could hide one.
+    What DHCP servers send, IGMP queries and IGMP fragments are dropped. Later fragments have no ports. Only routers
+    send IGMP queries; a fragment could hide one.
     """
     yield Rule("ip saddr 0.0.0.0 ip frag-off & 0x3fff == 0 udp sport 68 udp dport 67 accept")
     if sender.ipv4:
@@ -129,9 +130,8 @@ def _ipv4(sender: Sender) -> Iterator[Rule]:
     yield Rule("ether type ip", "ipv4")
 
 
-_TCP, _UDP, _GRE, _FRAGMENT, _ESP, _ICMPV6, _SCTP, _HOP_BY_HOP = 6, 17, 47, 44, 50, 58, 132, 0
 _HARMLESS = "{ 6, 47, 50, 132 }"
-"""TCP, GRE, ESP, SCTP."""
+"""TCP, GRE, ESP, SCTP by number."""
 
 _REPORTS = "{ 131, 132, 143 }"
 """Multicast listener reports (RFC 2710, RFC 3810)."""
@@ -141,9 +141,9 @@ _ONLY_OF_ROUTERS = "{ 130, 134, 137 }"
 
 
 def _ipv6(sender: Sender) -> Iterator[Rule]:
-    """Under the sender's addresses; `::` for duplicate address detection and listener reports; no message of others.
+    """IPv6 under the sender's addresses passes; `::` may send duplicate address detection and listener reports only.
 
-    Others are routers, DHCPv6 servers and neighbours. Extension headers that can hide such messages are dropped
+    Messages of routers, DHCPv6 servers and other neighbours are dropped, and extension headers that can hide them
     (RFC 7113), but for a router alert of eight bytes before a listener report.
     """
     own = _set(f"0x{int(ipaddress.IPv6Address(one)):032x}" for one in (link_local(sender.mac), *sender.ipv6))

@@ -200,9 +200,6 @@ def record_digest(database: Database, digest: str) -> None:
     )
 
 
-# InfiniBand partitions of virtual clusters: add, change and remove them, and publish them to the subnet manager.
-
-
 # opensm's partitions.conf (opensm(8), PARTITION CONFIGURATION): generated lines between two markers.
 #
 # Lines outside the markers belong to the operator.
@@ -258,6 +255,8 @@ def _partition(partition: Partition, members: list[PartitionMember]) -> Iterator
         )
         flags = ""
 
+
+# Add, change and remove partitions of clusters, and publish them to the subnet manager.
 
 NO_PKEY = "none"
 

@@ -11,8 +11,6 @@ from rocks.core.errors import StateError, UserError
 from rocks.core.names import printable
 from rocks.fleet.wire.requests import KeyMembership
 
-# Partition keys of virtual clusters, and their pool.
-#
 # A key is stored as its low 15 bits, 0x0001 to 0x7ffe; the highest bit marks full members (InfiniBand Architecture
 # Specification, volume 1, 10.9). 0x7fff is the default partition; 0 is not a key.
 

@@ -15,7 +15,7 @@ from rocks.fleet.wire.received import LONGEST_ADAPTER, MAX_PORTS
 from rocks.fleet.wire.requests import InfinibandFacts, InfinibandRequest, PortFact, VfFact
 from rocks.inventory.host_requests import ask_each
 from rocks.inventory.loaded_host_records import which_are_vms
-from rocks.network.infiniband import partitions as partitions
+from rocks.network.infiniband import partitions
 from rocks.network.infiniband.pkeys import DEFAULT_PKEY, FULL_BIT, Port, guid_text, pkey_text, read_guid
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Virtual functions: their number for each adapter, and their assignment to machines; always in sets."""
+"""Adapters with virtual functions: their number, their assignment to machines, and requests to hosts."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def assign_vfs(database: Database, rows: Sequence[AssignedVf]) -> None:
     database.insert_many(f"INSERT INTO sriov_leases ({_COLUMNS}) VALUES", [tuple(row) for row in rows])
 
 
-# Virtual functions (SR-IOV): how many an adapter offers.
+# Set the number of virtual functions of an adapter, list them as hosts report them, and create them there.
 
 
 def set_vfs(database: Database, hosts: Sequence[str], iface: str, vfs: str) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from rocks.core.process import start_with_pipes
 from rocks.leases import lease as leases
-from rocks.network.infiniband import partitions as partitions
+from rocks.network.infiniband import partitions
 from rocks.network.infiniband.pkeys import derive_guids, guid_text
 from tests.system.commands.conftest import Site
 from tests.system.commands.site.test_attributes import read_by_shell

@@ -4,7 +4,7 @@ import rocks.commands
 from rocks.core.names import printable
 from rocks.core.near_names import did_you_mean
 from rocks.inventory.address_records import reserved_ips
-from rocks.network import interfaces as interfaces
+from rocks.network import interfaces
 from rocks.network.interface_rules import check_ip
 from rocks.network.network_rules import next_addresses
 from rocks.network.networks import network_names

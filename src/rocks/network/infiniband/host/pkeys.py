@@ -1,4 +1,4 @@
-"""Files of sysfs, read and written one value at a time."""
+"""P_Keys and GUIDs of the VFs of InfiniBand adapters, read and set by sysfs and netlink."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""VFs in sysfs and /proc: their number, maximum and users. Tests pass other roots."""
+"""Virtual functions (SR-IOV) of a host: read from sysfs and /proc, created through sysfs, set by netlink."""
 
 from __future__ import annotations
 

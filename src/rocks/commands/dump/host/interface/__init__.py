@@ -2,7 +2,7 @@
 
 import rocks.commands.dump
 from rocks.commands._framework.shell_quoting import positional
-from rocks.network import interfaces as interfaces
+from rocks.network import interfaces
 
 
 class Command(rocks.commands.dump.command):

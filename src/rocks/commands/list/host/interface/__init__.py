@@ -1,7 +1,7 @@
 """`rocks list host interface`"""
 
 import rocks.commands
-from rocks.network import interfaces as interfaces
+from rocks.network import interfaces
 
 _HEADER = ("host", "subnet", "iface", "mac", "ip", "netmask", "module", "name", "vlan", "options", "channel")
 
