@@ -14,7 +14,8 @@ from rocks.core.names import printable
 from rocks.core.process import run_interactively
 from rocks.fleet.agent_line import AnsweringError
 from rocks.fleet.connection import CannotAskError, FleetSettings
-from rocks.fleet.fleet import CommandResult, Fleet
+from rocks.fleet.fleet import CommandResult as CommandResult
+from rocks.fleet.fleet import Fleet
 from rocks.fleet.host_files import DEADLINE_SECONDS, read_files, replace_files
 from rocks.fleet.run_parallel import run_parallel
 from rocks.fleet.wire.errors import as_exception
