@@ -39,7 +39,7 @@ class Place(enum.Enum):
     KVM_PROBE = "kvm-probe.json"
     KVM_PROBE_LOCK = "kvm-probe.json.lock"
     VLAN_SUPPORT = "vlan-support.json"
-    FILTER_SUPPORT = "filter-support.json"
+    FILTER_SUPPORT = "nftables-support.json"
     FILTERS_LOCK = "filters.lock"
     RELEASED = "imgstorage/released"
     MAPPED = "imgstorage/mapped"
