@@ -160,6 +160,15 @@ def test_both_kinds_of_packages_care_for_each_unit(installed: dict[str, set[str]
             assert unit in rules or f"-N {package}" not in rules, f"debian/rules says nothing of {unit}"
 
 
+@pytest.mark.parametrize("unit", ["rocks-agent", "rocks-imgstorage-host"])
+def test_who_has_a_disk_open_is_seen_of_other_users_processes(unit: str) -> None:
+    """/proc shows the open files of a guest, which is no process of root, with this capability alone (proc(5))."""
+    text = (_FILES / f"units/{unit}.service").read_text("utf-8")
+    assert "CapabilityBoundingSet=~" in text and "CAP_SYS_PTRACE" not in re.sub(
+        r"^#.*$", "", text, flags=re.M
+    )
+
+
 def test_units_are_as_exposed_as_the_page_says() -> None:
     """By systemd-analyze(1), which reads the files alone; systemd warns of options that it does not know."""
     if shutil.which("systemd-analyze") is None:
