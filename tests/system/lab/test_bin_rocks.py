@@ -15,6 +15,7 @@ from lab.namespace import Machine
 from rocks.core.process import Finished, run, start_with_pipes
 from tests.patience import patience
 from tests.system.lab.conftest import CHECKOUT
+from tests.waiting import wait_until
 
 VERSION = ["report", "version"]
 
@@ -174,7 +175,8 @@ def test_nucleus_has_the_settings_of_the_service_that_runs(machine: Machine) -> 
     assert called(arguments, machine.folder).text == "  host add head-[0-1] x\n"
     variables = ["NUCLEUS_BATCH_KIND=slurm", "NUCLEUS_BATCH_HOSTS=head,*"]
     machine.start_daemon("nucleus-serve", ["/usr/bin/env", *variables, "/usr/bin/sleep", "300"])
-    assert called(arguments, machine.folder).text == "slurm head,* host add head-[0-1] x\n"
+    printed = "slurm head,* host add head-[0-1] x\n"  # env may not have become the daemon yet
+    wait_until(lambda: called(arguments, machine.folder).text == printed, "it has the daemon's settings")
     machine.stop_daemon("nucleus-serve", 10)
     ended = called(arguments, machine.folder)
     assert (ended.text, ended.error_text) == ("  host add head-[0-1] x\n", "")
