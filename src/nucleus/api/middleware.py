@@ -24,6 +24,7 @@ BASE = "/nucleus"
 """Prefix of the published service; every path is answered with it and without."""
 
 SMALL_BODY_BYTES = 16 << 10
+_LARGEST_BODY_BYTES = 1 << 20
 
 _UPLOADS = re.compile(r"/v1/image(/upload/[^/]+)?")
 
@@ -119,16 +120,22 @@ def _without_base(scope: Scope, headers: Headers) -> Scope:
 
 
 async def _read(scope: Scope, receive: Receive) -> Receive:
-    """Gives the application the body, whose size nginx bounds, then what follows it. Problem as of `admit_body`."""
+    """Gives the application the body, then what follows it. Problem for one that is too large, and as of `admit_body`.
+
+    nginx bounds bodies, but for paths and methods that it takes for uploads.
+    """
     if scope["method"] in ("POST", "PATCH") and _UPLOADS.fullmatch(scope["path"]):
         return receive
     parts: list[bytes] = []
-    has_more = True
+    has_more, size = True, 0
     while has_more:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise Problem("request-timeout", "the client went away before its request was whole")
         parts.append(message.get("body", b""))
+        size += len(parts[-1])
+        if size > _LARGEST_BODY_BYTES:
+            raise Problem("too-large", "the body is larger than 1 MiB; only images may be")
         has_more = message.get("more_body", False)
     body = b"".join(parts)
     scope["state"]["body"] = body

@@ -39,6 +39,9 @@ _WAITING = 2048
 _LOG = logging.getLogger(__name__)
 _ACCESS_LOG = logging.getLogger("nucleus.access")
 
+_SECRETS = re.compile(r', (?:request|subrequest|upstream|referrer): "[^"]*"')
+"""Paths in nginx's errors: those of consoles and sign-ins have tickets and codes."""
+
 _ABSENT = "the service does not run at this moment; send the request again later"
 
 
@@ -217,6 +220,6 @@ def _pass_on(lines: IO[bytes], is_serving: threading.Event) -> None:
 
 def _report(lines: IO[bytes], errors: deque[str]) -> None:
     for line in lines:
-        text = line.decode("utf-8", "replace").rstrip()
+        text = _SECRETS.sub("", line.decode("utf-8", "replace").rstrip())
         errors.append(text)
         _LOG.warning("nginx: %s", text)

@@ -19,16 +19,18 @@ def has_8021q(state_folder: Path, ask_kernel: Callable[[], bool]) -> bool:
 
 
 def has_filters(state_folder: Path, ask_kernel: Callable[[], bool]) -> bool:
-    """The cached answer, else that of `ask_kernel`, cached until the next boot."""
-    return _remembered(Place.FILTER_SUPPORT.below(state_folder), "has_filters", ask_kernel)
+    """The cached answer, else that of `ask_kernel`; a yes is cached until the next boot. nft may be installed later."""
+    return _remembered(Place.FILTER_SUPPORT.below(state_folder), "has_filters", ask_kernel, only_yes=True)
 
 
-def _remembered(file: Path, name: str, ask_kernel: Callable[[], bool]) -> bool:
+def _remembered(file: Path, name: str, ask_kernel: Callable[[], bool], only_yes: bool = False) -> bool:
     memory = read_cache(file)
     key = _key()
     if memory.get("key") == key and isinstance(memory.get(name), bool):
         return bool(memory[name])
     answer = ask_kernel()
+    if only_yes and not answer:
+        return False
     ensure_folder(file.parent)
     write_file(file, json.dumps({"key": key, name: answer}, indent=1) + "\n")
     return answer

@@ -90,8 +90,12 @@ def rules_for(sender: Sender) -> Tuple[Rule, ...]:
     )
     if not sender.is_shared:
         return everywhere
-    known = Rule("ether type != { ip, arp, ip6 }", "type")
-    return (*everywhere, known, *_arp(sender), *_ipv4(sender), *_ipv6(sender))
+    known = (
+        # QEMU's announcement of a guest that has moved, so that switches find its new port (RARP, RFC 903)
+        Rule(f"ether type 0x8035 @nh,0,48 0x000108000604 @nh,64,48 0x{sender.mac.replace(':', '')} accept"),
+        Rule("ether type != { ip, arp, ip6 }", "type"),
+    )
+    return (*everywhere, *known, *_arp(sender), *_ipv4(sender), *_ipv6(sender))
 
 
 # A match on bytes that a frame does not have is false. So each protocol ends with what may pass, and drops the rest.
@@ -125,7 +129,9 @@ def _ipv4(sender: Sender) -> Iterator[Rule]:
     yield Rule("udp sport 67 ether type ip", "dhcp")
     yield Rule("udp dport 68 ether type ip", "dhcp")
     yield Rule("ip protocol igmp ip frag-off & 0x3fff != 0", "igmp")
-    yield Rule("ip protocol igmp @th,0,8 0x11", "igmp")
+    yield Rule("ip protocol igmp @th,0,8 { 0x11, 0x30, 0x32 }", "igmp")
+    yield Rule(_ROUTERS_OF_IPV4, "router")
+    yield Rule("icmp type { redirect, router-advertisement } ether type ip", "router")
     yield Rule("ether type ip meta l4proto != 255 accept")  # the kernel has found the header valid
     yield Rule("ether type ip", "ipv4")
 
@@ -136,8 +142,11 @@ _HARMLESS = "{ 6, 47, 50, 132 }"
 _REPORTS = "{ 131, 132, 143 }"
 """Multicast listener reports (RFC 2710, RFC 3810)."""
 
-_ONLY_OF_ROUTERS = "{ 130, 134, 137 }"
-"""Multicast listener query, router advertisement, redirect."""
+_ONLY_OF_ROUTERS = "{ 130, 134, 137, 138, 151, 153 }"
+"""Multicast listener query, router advertisement, redirect, renumbering, multicast router advertisement and end."""
+
+_ROUTERS_OF_IPV4 = "ip protocol { 89, 103, 112 }"
+"""OSPF, PIM, VRRP."""
 
 
 def _ipv6(sender: Sender) -> Iterator[Rule]:
@@ -214,7 +223,10 @@ class Filters:
         gone = [chain for chain in chains if not _exists(chain[len(_CHAIN) :])]
         surplus = gone if rules else [*gone, _CHAIN + device.name]
         lines = [f"add table {_TABLE}"]
-        lines += [f"delete chain {_TABLE} {chain}" for chain in dict.fromkeys(surplus)]
+        for chain in dict.fromkeys(
+            surplus
+        ):  # it may go with its device meanwhile, which would end the transaction
+            lines += [f"add chain {_TABLE} {chain}", f"delete chain {_TABLE} {chain}"]
         lines += _chain(device, rules, comments) if rules else ()
         try:
             text = "".join(f"{line}\n" for line in lines).encode("ascii")

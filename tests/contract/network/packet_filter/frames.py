@@ -10,7 +10,7 @@ IPV6, OTHER_IPV6 = "2001:db8::9", "2001:db8::a"
 LINK_LOCAL, OTHER_LINK_LOCAL = "fe80::ff:fe00:1", "fe80::ff:fe00:2"
 ALL_NODES = "ff02::1"
 _IPV4, _ARP, _IPV6 = 0x0800, 0x0806, 0x86DD
-_UDP, _TCP, _IGMP, _ICMPV6 = 17, 6, 2, 58
+_UDP, _TCP, _IGMP, _ICMP, _ICMPV6 = 17, 6, 2, 1, 58
 
 
 class Case(NamedTuple):
@@ -41,6 +41,12 @@ def arp(
     """A request, or an answer."""
     addresses = octets(sender_mac) + _packed(sender_ip) + bytes(6) + _packed(target_ip)
     return ethernet(_ARP, struct.pack("!HHBBH", 1, _IPV4, 6, 4, operation) + addresses, source)
+
+
+def rarp(mac: str) -> bytes:
+    """QEMU's announcement of a guest: a reverse request for its own address (RFC 903)."""
+    addresses = octets(mac) + bytes(4) + octets(mac) + bytes(4)
+    return ethernet(0x8035, struct.pack("!HHBBH", 1, _IPV4, 6, 4, 3) + addresses)
 
 
 def ipv4(
@@ -118,6 +124,8 @@ CASES = (
     Case("DHCPv6 request", ipv6(LINK_LOCAL, udp(546, 547), _UDP), None, None),
     Case("IPv6 datagram of its own", ipv6(IPV6, udp(1000, 2000), _UDP), None, None),
     Case("IGMP report", ipv4(IP, igmp(0x16), _IGMP), None, None),
+    Case("announcement after a move", rarp(MAC), None, None),
+    Case("echo request", ipv4(IP, bytes((8, 0, 0, 0, 0, 0, 0, 0)), _ICMP), None, None),
     Case("IGMP report with a router alert", _alerted(ipv4(IP, igmp(0x22), _IGMP)), None, None),
     Case("UDP that begins as a query", ipv4(IP, udp(0x1100, 2000)), None, None),
     Case("later fragment of a datagram", ipv4(IP, bytes(16), _UDP, fragment=100), None, None),
@@ -153,6 +161,13 @@ CASES = (
     Case("IGMP query without an address", ipv4("0.0.0.0", igmp(0x11), _IGMP), None, "ipv4"),
     Case("IGMP query, first fragment", ipv4(IP, igmp(0x11), _IGMP, fragment=0x2000), None, "igmp"),
     Case("later fragment of IGMP", ipv4(IP, bytes(16), _IGMP, fragment=100), None, "igmp"),
+    Case("announcement of another's MAC address", rarp(OTHER_MAC), None, "type"),
+    Case("multicast router advertisement", ipv4(IP, igmp(0x30), _IGMP), None, "igmp"),
+    Case("OSPF", ipv4(IP, bytes(24), 89), None, "router"),
+    Case("PIM", ipv4(IP, bytes(24), 103), None, "router"),
+    Case("VRRP", ipv4(IP, bytes(24), 112), None, "router"),
+    Case("ICMP redirect", ipv4(IP, bytes((5, 1, 0, 0, 0, 0, 0, 0)), _ICMP), None, "router"),
+    Case("multicast router advertisement of IPv6", ipv6(LINK_LOCAL, icmpv6(151)), None, "neighbour"),
     Case("IPv6 under another's address", ipv6(OTHER_IPV6, udp(1000, 2000), _UDP), None, "ipv6"),
     Case("IPv6 under another's link-local", ipv6(OTHER_LINK_LOCAL, icmpv6(133)), None, "ipv6"),
     Case("IPv6 without an address", ipv6("::", udp(1000, 2000), _UDP), None, "ipv6"),

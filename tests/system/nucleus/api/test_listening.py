@@ -197,6 +197,22 @@ def test_a_large_body_is_refused_in_the_words_of_its_client(service: Client) -> 
     assert (legacy.status_code, legacy.json()) == (400, "the body is larger than 1 MiB; only images may be")
 
 
+@pytest.mark.parametrize(
+    "request_line", ["PUT /v1/image", "POST //v1/image", "POST /v1/cluster/%2e%2e/image"]
+)
+def test_where_nginx_takes_an_upload_for_granted_the_service_does_not(
+    service: Client, request_line: str
+) -> None:
+    """A MiB of a body that is none of an image is the most that it reads; it answers then, and nginx drops the rest."""
+    head = f"{request_line} HTTP/1.1\r\nHost: x\r\nContent-Length: {1 << 30}\r\n\r\n"
+    with service.connected(head.encode()) as raw:
+        raw.settimeout(40)
+        for _ in range(32):
+            raw.sendall(bytes(1 << 16))
+        answer = raw.recv(1000)
+    assert answer.startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 413 ")), answer
+
+
 def test_ten_gigabytes_of_a_stranger_leave_no_byte(
     service: Client, configuration: Configuration, pool: Pool
 ) -> None:
