@@ -1,4 +1,4 @@
-"""One host's installation by the roll's installer: its plan, and what it reports."""
+"""One host's installation by the roll's installer: its plan, what it reports, and the second device that it gets."""
 
 from __future__ import annotations
 
@@ -17,27 +17,55 @@ from rocks.install.installation import records as table
 from rocks.install.installation.configured_hosts import record_configured
 from rocks.install.installation.plan import Source, plan_installation
 from rocks.install.installation.plan_document import plan_text
-from rocks.install.installation.public_device import enter_public_device
-from rocks.install.installation.states import (
-    ADAPTERS,
-    HOST_KEY,
-    UNFINISHED,
-    State,
-    next_state,
-    read_report,
-)
+from rocks.install.installation.states import ADAPTERS, HOST_KEY, UNFINISHED, State, next_state, read_report
 from rocks.install.profile_values import DEFAULT_ARCHITECTURE, DEFAULT_DISTRIBUTION
 from rocks.install.rolls.content import INSTALLER, ROOT_ARCHIVE, ROOT_CHECKSUM
 from rocks.install.rolls.folders import distribution_folder
 from rocks.inventory import boot_records as boots
 from rocks.inventory.address_records import host_addresses
+from rocks.inventory.loaded_host_records import load_hosts
 from rocks.inventory.records import PRIVATE_NETWORK
+from rocks.network.interfaces import InterfaceParameters, add_interface, list_interfaces
+from rocks.network.networks import network_names
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
     from rocks.database.connection import Database
     from rocks.install.host_profiles import HostOfSite
+
+
+# The second device of a host of virtual machines is on the network public, as a frontend's is.
+
+_NETWORK, _DEVICE = "public", "eth1"
+
+
+def enter_public_device(database: Database, name: str, adapters: Sequence[str]) -> None:
+    """Enter it for a host that is being installed and has these MAC addresses, unless more than one is entered.
+
+    UserError, and no change, when another host has the address.
+    """
+    (host,) = load_hosts(database, [name])
+    if host.is_true("kvm") and _NETWORK in network_names(database):
+        entered = [str(row[3] or "") for row in list_interfaces(database, [name])]
+        mac = second_adapter(entered, adapters)
+        if mac:
+            add_interface(database, name, InterfaceParameters(_DEVICE, mac=mac, subnet=_NETWORK))
+
+
+def second_adapter(entered: Sequence[str], adapters: Sequence[str]) -> str:
+    """The MAC address of the adapter that is not entered; '' unless there are two, and only the other is entered.
+
+    Of more, nothing says which is on which network. Pure.
+    """
+    known = [mac.lower() for mac in entered]
+    others = [mac.lower() for mac in adapters if mac.lower() not in known]
+    return others[0] if len(known) == len(others) == 1 and len(adapters) == 2 else ""
+
+
+# The plan, and the reports.
+
 
 DISTRIBUTION_PATH, PROGRESS_PATH, PROFILE_PATH = "/install/distro/", "/install/progress/", "/install/profile"
 KEYS_LOCK = "known hosts"
