@@ -48,9 +48,10 @@ def serving(
 
 
 def _poller(serving: subprocess.Popen[bytes]) -> int:
-    children = Path(f"/proc/{serving.pid}/task/{serving.pid}/children").read_text().split()
-    (number,) = [one for one in children if Path(f"/proc/{one}/comm").read_text() != "nginx\n"]
-    return int(number)
+    """The service's eldest child: it is started before the web server."""
+    children = Path(f"/proc/{serving.pid}/task/{serving.pid}/children")
+    eldest, *_ = wait_until(lambda: children.read_text().split())
+    return int(eldest)
 
 
 def _is_free(settings: DatabaseSettings) -> bool:
@@ -109,8 +110,7 @@ def test_the_service_ends_when_its_poller_was_killed_before_it_served(
 ) -> None:
     """The HTTP server takes signals only when it runs: what comes before must end it, too."""
     with program(nucleus_settings, tmp_path, "serve") as starting:
-        children = Path(f"/proc/{starting.pid}/task/{starting.pid}/children")
-        os.kill(int(wait_until(children.read_text)), signal.SIGKILL)
+        os.kill(_poller(starting), signal.SIGKILL)
         assert starting.wait() == 1
 
 
