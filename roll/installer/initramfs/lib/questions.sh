@@ -109,7 +109,7 @@ ask_network() {
 
 ask_networks() {
   show '' 'The network adapters:'
-  adapters | awk '{ printf "  %d) %s  %s  cable %s  driver %s\n", NR, $1, $2, $3, $4 }' >"$CONSOLE"
+  list_adapters | awk '{ printf "  %s %s\n", /^PCI/ ? "-)" : NR ")", $0 }' >"$CONSOLE"
   ask_network Private 1 eth0 10.1.1.1 255.255.0.0 || fail "a frontend needs the network private"
   number=0
   [ "$(adapters | wc -l)" -lt 2 ] || number=2
