@@ -279,7 +279,11 @@ def open_console(change: Change, c: str, n: str, body: NewConsole) -> Response:
 
 
 @route_of_nodes(
-    router, "GET /v1/cluster/{c}/NODE/console", ("row20", "row21"), "To the screen of {}", **_SEE_OTHER
+    router,
+    "GET /v1/cluster/{c}/NODE/console",
+    ("show_compute_console", "show_frontend_console"),
+    "To the screen of {}",
+    **_SEE_OTHER,
 )
 @changes("console", "console")
 def to_screen(change: Change, c: str, n: str) -> Response:
