@@ -88,8 +88,9 @@ class NamedLocks:
             with suppress(OSError):  # it has ended, or is another user's
                 texts = map(text_if_readable, (process / "fdinfo").iterdir())
                 if any(lock in text for text in texts for lock in held):
-                    words, stat_text = (process / "cmdline").read_text(), (process / "stat").read_text()
-                    found.append(f"{process.name}: {_command(words)}, since {_start(stat_text)}")
+                    arguments = (process / "cmdline").read_text("utf-8", "replace")
+                    stat_text = (process / "stat").read_text("utf-8", "replace")
+                    found.append(f"{process.name}: {_command(arguments)}, since {_start(stat_text)}")
         return found
 
     def release_all(self, names: Iterable[str]) -> None:
@@ -155,11 +156,11 @@ class NamedLocks:
         return lock_offset(self._database_name, name)
 
 
-def _command(words: str) -> str:
+def _command(arguments: str) -> str:
     """A command of ours without the program before it, and without values, some of which are secrets."""
     from rocks.core.names import printable
 
-    found = [word for word in words.strip("\0").split("\0") if "=" not in word]
+    found = [word for word in arguments.strip("\0").split("\0") if "=" not in word]
     begin = next((place for place, word in enumerate(found) if word.rpartition("/")[2] == "rocks"), None)
     return printable(" ".join(found if begin is None else ["rocks", *found[begin + 1 :]]))
 

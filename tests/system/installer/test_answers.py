@@ -450,9 +450,9 @@ def test_adapters_are_listed_with_what_they_lack(machine: Shell) -> None:
     machine.text(_script(machine, ANSWERS) + 'write_plan; warn_of_links; cat "$WORK/plan"')
     plan = (machine.folder / "work/plan").read_text()
     assert f"interface eth0 {PRIVATE}" in plan and f"interface eth1 {PUBLIC}" in plan
-    said = (machine.folder / "console").read_text()
-    assert said.count("WARNING") == 1
-    assert f"eth1 ({PUBLIC}) has no link; adapters with a link: 52:54:00:00:01:02 {PRIVATE}" in said
+    console = (machine.folder / "console").read_text()
+    assert console.count("WARNING") == 1
+    assert f"eth1 ({PUBLIC}) has no link; adapters with a link: 52:54:00:00:01:02 {PRIVATE}" in console
     named = ANSWERS + "install_public_mac = 52:54:00:00:01:02\n"
     assert "interface eth1 52:54:00:00:01:02" in machine.text(
         _script(machine, named) + 'write_plan; cat "$WORK/plan"'
@@ -479,7 +479,7 @@ def test_a_machine_with_too_few_adapters(machine: Shell) -> None:
         assert problem in machine.error(_script(machine, ANSWERS))
 
 
-def test_marks_and_line_ends_of_other_editors(machine: Shell) -> None:
+def test_files_of_other_editors(machine: Shell) -> None:
     """An argument of the kernel takes the place of the first line, too."""
     site = machine.folder / "work/site"
     given = machine.folder / "medium/site"
@@ -498,7 +498,7 @@ def test_marks_and_line_ends_of_other_editors(machine: Shell) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "copied"),
+    ("rolls", "copied"),
     [
         ("all", {"mpi (1).iso", "os.iso", "tool-sr1.iso", "site.iso"}),
         ("none", set()),
@@ -507,7 +507,7 @@ def test_marks_and_line_ends_of_other_editors(machine: Shell) -> None:
         ("tool-sr1 rocks", {"tool-sr1.iso"}),
     ],
 )
-def test_rolls_are_named_without_the_drive(machine: Shell, wanted: str, copied: set[str]) -> None:
+def test_rolls_are_named_without_the_drive(machine: Shell, rolls: str, copied: set[str]) -> None:
     """Those beside the answers, too, whatever the file system there is; the medium's own may be named."""
     store, site = machine.folder / "store", machine.folder / "stick"
     (store / "rolls").mkdir(parents=True)
@@ -521,7 +521,7 @@ def test_rolls_are_named_without_the_drive(machine: Shell, wanted: str, copied: 
         f"SITE_DEVICE=sdb; FROM={site}; umount() {{ exit 9; }}; "
     )
     disc = "echo 'device|/dev/sr1|tool-sr1.iso' >>\"$WORK/rolls\"; read_iso() { echo; }; "
-    script = _script(machine, f"{ANSWERS}install_rolls = {wanted}\n").replace(
+    script = _script(machine, f"{ANSWERS}install_rolls = {rolls}\n").replace(
         "list_rolls; ", f"list_rolls; {disc}"
     )
     machine.text(f"{begin}{script}STORE={store}; stage() {{ :; }}; copy_rolls")

@@ -60,8 +60,16 @@ def test_a_holder_is_one_of_this_file_and_not_of_another_site(folder: str, tmp_p
 
 
 def test_a_holder_is_named_by_its_command_without_values(folder: str) -> None:
-    words = ["/opt/rocks/bin/python3", "-I", "/opt/rocks/bin/rocks", "install", "host", "nas-0-0", "x=secret"]
-    assert _command("\0".join([*words, ""])) == "rocks install host nas-0-0"
+    arguments = [
+        "/opt/rocks/bin/python3",
+        "-I",
+        "/opt/rocks/bin/rocks",
+        "install",
+        "host",
+        "nas-0-0",
+        "x=secret",
+    ]
+    assert _command("\0".join([*arguments, ""])) == "rocks install host nas-0-0"
 
 
 def test_a_lock_taken_twice_is_released_twice(folder: str) -> None:
