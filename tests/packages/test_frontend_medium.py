@@ -180,7 +180,9 @@ def test_a_saved_site_is_restored_at_the_installation(machine: Machine, medium: 
         ]
         assert "vm-container-0-0" in after and lines[0] == lines[1]
         again = other.root.run(*install, "/root/medium")
-        assert again.exit_status == 0 and "profile ends: no changes" in again.text, again.text
+        assert again.exit_status == 0 and "profile ends: no changes" in again.text, (
+            again.text + again.error_text
+        )
     finally:
         other.close()
 

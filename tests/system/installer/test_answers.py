@@ -467,6 +467,19 @@ def test_the_second_adapter_is_not_one_at_usb(machine: Shell) -> None:
     assert machine.text(script).strip() == f"adapters {PRIVATE} {PUBLIC}"
 
 
+def test_a_person_is_offered_adapters_that_are_not_at_usb(machine: Shell) -> None:
+    _add_adapter(machine, "usb0", "52:54:00:00:01:02", 1, bus="usb")
+    (machine.folder / "work/site").mkdir()
+    script = "ask() { reply=$2; }; ask_networks; "
+    machine.text(f'GIVEN={machine.folder}/work/site; {script}grep mac "$GIVEN/answers"')
+    answers = (machine.folder / "work/site/answers").read_text()
+    assert f"install_private_mac = {PRIVATE}\n" in answers and f"install_public_mac = {PUBLIC}\n" in answers
+    assert (
+        "  1) usb0  52:54:00:00:01:02  link  driver cdc_ether  USB\n"
+        in (machine.folder / "console").read_text()
+    )
+
+
 def test_a_machine_with_too_few_adapters(machine: Shell) -> None:
     for device, problem in (
         (
