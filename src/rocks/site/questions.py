@@ -102,6 +102,11 @@ _DEVICE = re.compile(
 )
 
 
+def _partitions(text: str) -> None:
+    if any(one.mount_point == "/boot" for one in read_partitions(text)):
+        raise UserError("/boot must be on the partition of /")
+
+
 def _of_form(pattern: str, meaning: str) -> Callable[[str], object]:
     def check(text: str) -> None:
         if not re.fullmatch(pattern, text, re.ASCII):
@@ -112,7 +117,7 @@ def _of_form(pattern: str, meaning: str) -> Callable[[str], object]:
 
 MACHINE_ANSWERS: dict[str, Callable[[str], object]] = {
     "install_disk": read_disks,
-    "install_partitions": read_partitions,
+    "install_partitions": _partitions,
     "install_kernel_arguments": check_arguments,
     "install_overwrite": _of_form("yes|no", "yes or no"),
     "install_keep": _of_form(_PARTITIONS, "names of partitions, separated by blanks"),

@@ -167,3 +167,18 @@ def test_only_the_name_that_a_line_gives_is_no_longer_missing() -> None:
     text = str(caught.value)
     assert "Kickstart_PrivateHostname is missing" in text
     assert "Kickstart_PrivateInterface is missing" not in text
+
+
+def test_an_answer_for_the_installer_is_checked_without_showing_a_password() -> None:
+    text = _text(PRIVATE) + (
+        "install_partitions = boot:1:ext4:/boot root:rest:ext4:/\n"
+        "install_root_password = short\n"
+        "install_timezone = Mars base\n"
+    )
+    with pytest.raises(UserError) as caught:
+        read_answers_text(text)
+    assert str(caught.value) == (
+        "line 5: install_partitions: /boot must be on the partition of /; "
+        "line 6: install_root_password: it must be at least 8 characters; "
+        "line 7: install_timezone: it must be a time zone such as Europe/Berlin"
+    )
