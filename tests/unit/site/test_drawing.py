@@ -5,8 +5,15 @@ import re
 import pytest
 from lxml import etree
 
-from rocks.site.drawing.content import LOCAL, Topology, TopologyHost, TopologyMachine, TopologyNetwork
-from rocks.site.drawing.svg import NAMESPACE, topology_svg
+from rocks.site.drawing import (
+    LOCAL,
+    NAMESPACE,
+    Topology,
+    TopologyHost,
+    TopologyMachine,
+    TopologyNetwork,
+    topology_svg,
+)
 
 NETWORKS = (
     TopologyNetwork("private", "10.1.0.0/255.255.0.0"),

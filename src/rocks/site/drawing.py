@@ -1,9 +1,4 @@
-"""A drawing of the site as SVG. Pure.
-
-Networks are bars with a colour; a host has a dot in the colour of each of its networks. A virtual machine is a box in
-the colour of its cluster, within its host. NASes list the disks that they have. The racks of a large site are drawn in
-place of their hosts. Every text is cut to its box; the complete one is its tooltip.
-"""
+"""The drawing of a site: networks, physical hosts, virtual machines and the places of their disks, as SVG."""
 
 from __future__ import annotations
 
@@ -15,12 +10,58 @@ from lxml import etree
 
 from rocks.core.names import counted
 from rocks.core.terminal import one_line
-from rocks.site.drawing.content import LOCAL
+from rocks.inventory.cluster_records import own_members
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from rocks.site.drawing.content import Topology, TopologyHost, TopologyMachine
+    from rocks.database.connection import Database
+
+
+LOCAL = "on its host"
+"""The place of a disk that is not on a NAS."""
+
+
+class TopologyNetwork(NamedTuple):
+    """A network of the site and its address, `10.1.0.0/255.255.0.0`."""
+
+    name: str
+    address: str
+
+
+class TopologyHost(NamedTuple):
+    """A physical host with its membership, and the networks of its interfaces."""
+
+    name: str
+    membership: str
+    rack: int
+    networks: tuple[str, ...]
+
+
+class TopologyMachine(NamedTuple):
+    """A virtual machine. `cluster` is '' for one without; `disks` has `NAS:POOL` or `LOCAL` for each."""
+
+    name: str
+    cluster: str
+    container: str
+    disks: tuple[str, ...]
+
+
+class Topology(NamedTuple):
+    """The site. `vlans` maps a cluster to its VLAN ids."""
+
+    networks: tuple[TopologyNetwork, ...]
+    hosts: tuple[TopologyHost, ...]
+    machines: tuple[TopologyMachine, ...]
+    vlans: dict[str, tuple[int, ...]]
+
+
+# A drawing of the site as SVG. Pure.
+#
+# Networks are bars with a colour; a host has a dot in the colour of each of its networks. A virtual machine is a
+# box in the colour of its cluster, within its host. NASes list the disks that they have. The racks of a large site
+# are drawn in place of their hosts. Every text is cut to its box; the complete one is its tooltip.
+
 
 MAX_HOSTS = 40
 """With more hosts, their racks are drawn."""
@@ -197,9 +238,6 @@ def _cluster_boxes(site: Topology, clusters: dict[str, str]) -> list[Box]:
     return boxes
 
 
-# drawing
-
-
 def _place(root: etree._Element, boxes: Sequence[Box], y: int) -> int:
     """Draw boxes in rows; returns the lower end."""
     columns = (_WIDTH - 2 * _MARGIN + _GAP) // (_BOX + _GAP)
@@ -244,3 +282,46 @@ def _add(parent: etree._Element, tag: str, text: str = "", **attributes: object)
     if text:
         element.text = one_line(text)
     return element
+
+
+# Reads the site for a drawing: five statements, whatever its size.
+
+
+_SEPARATOR = "\x1f"
+_PLACES = "GROUP_CONCAT({} ORDER BY {} SEPARATOR '\x1f')"
+
+
+def read_topology(database: Database) -> Topology:
+    """Networks, physical hosts, virtual machines with their clusters and disks, in the database's order."""
+    networks = database.rows("SELECT name, CONCAT_WS('/', subnet, netmask) FROM subnets ORDER BY ID")
+    hosts = database.rows(
+        f"SELECT n.Name, COALESCE(m.Name, ''), COALESCE(n.Rack, 0), {_PLACES.format('DISTINCT s.name', 's.ID')}"
+        " FROM nodes n LEFT JOIN memberships m ON m.ID = n.Membership LEFT JOIN vm_nodes v ON v.Node = n.ID"
+        " LEFT JOIN networks i ON i.Node = n.ID LEFT JOIN subnets s ON s.ID = i.Subnet"
+        " WHERE v.ID IS NULL GROUP BY n.ID ORDER BY n.ID"
+    )
+    place = "IF(COALESCE(g.nas_name, '') = '', %s, CONCAT_WS(':', g.nas_name, NULLIF(g.zpool_name, '')))"
+    machines = database.rows(
+        f"SELECT n.Name, COALESCE(p.Name, ''), {_PLACES.format(f'IF(d.ID IS NULL, NULL, {place})', 'd.ID')}"
+        " FROM vm_nodes v JOIN nodes n ON n.ID = v.Node LEFT JOIN nodes p ON p.ID = v.PhysNode"
+        " LEFT JOIN vm_disks d ON d.Vm_Node = v.ID LEFT JOIN img_nas_server g ON g.vm_disk_id = d.ID"
+        " GROUP BY v.ID ORDER BY n.ID",
+        (LOCAL,),
+    )
+    clusters = own_members(database, None)
+    cluster_of = {name: found.frontend for found in clusters.values() for name in found.names}
+    return Topology(
+        tuple(TopologyNetwork(str(name), str(address)) for name, address in networks),
+        tuple(
+            TopologyHost(str(name), str(kind), int(rack), _split(found)) for name, kind, rack, found in hosts
+        ),
+        tuple(
+            TopologyMachine(str(name), cluster_of.get(str(name), ""), str(container), _split(disks))
+            for name, container, disks in machines
+        ),
+        {found.frontend: found.vlans for found in clusters.values()},
+    )
+
+
+def _split(text: str | None) -> tuple[str, ...]:
+    return tuple(text.split(_SEPARATOR)) if text else ()

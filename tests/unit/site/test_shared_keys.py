@@ -3,7 +3,7 @@
 from rocks.inventory.addresses import AddressedInterface
 from rocks.inventory.records import Network
 from rocks.network.dns.names import name_addresses
-from rocks.site.host_lists import (
+from rocks.site.shared_keys import (
     equivalent_hosts,
     known_hosts_lines,
     names_of_hosts,

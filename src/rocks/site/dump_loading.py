@@ -1,24 +1,147 @@
-"""Which line of a Rocks frontend's dump is taken over, and as which command. Pure.
-
-A dump is data: no shell runs it. Each line is done by the command of its name, under a savepoint of one
-transaction, and listed with its reason when it fails; every old site has some such lines. Hosts are named,
-never selected. What is here with another value stays. `sh -e` was refused: it runs whatever else is in the
-file, and stops halfway.
-"""
+"""Load the dump of another Rocks frontend: its lines, which of them are taken over, its boots, the first rows."""
 
 from __future__ import annotations
 
 import re
+import shlex
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import UserError
+from rocks.core.files import open_plain
 from rocks.core.names import printable
+from rocks.install.boot.actions import store_boot_action
+from rocks.install.boot.next_boots import INSTALL_RECIPE, RUN_RECIPE, set_next_boot, store_recipe
+from rocks.install.boot.pxelinux import write_boot_files
+from rocks.inventory.appliances import Appliance, load_appliances
 from rocks.inventory.attributes.rules import OLD_SUFFIX, PROGRAMS, SYSTEM_SET
 from rocks.inventory.attributes.secret_names import is_secret, text_without_secrets, without_secrets
+from rocks.inventory.boot_records import list_boot_actions
+from rocks.inventory.host_records import find_local_host, names_like
+from rocks.network.dns.changes import names_after_commit
 from rocks.network.interface_rules import looks_like_mac
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+
+    from rocks.database.connection import Database
+
+# Reads the command lines of a `rocks dump` without a shell: quoting is undone, and nothing is expanded or run. Pure.
+#
+# The quoting is that of a POSIX shell (POSIX.1-2017, Shell Command Language, 2.2): Rocks puts a backslash before
+# odd characters, or a text between quotes. `shlex` is not used: it does not distinguish a quoted `;` from one with a
+# meaning, and keeps the backslash of `"\$"`. What only a shell can do is a fault of its line.
+
+PROGRAM = "rocks"
+
+_PIECE = re.compile(
+    r"(?P<blank>[ \t]+)|(?P<end>\r?\n)|(?P<joined>\\\r?\n)|\\(?P<escaped>.)|'(?P<single>[^']*)'"
+    r'|"(?P<double>(?:[^"\\]|\\.)*)"|(?P<plain>[^\s\\\'"$`;&|<>()*?\[~#]+)|(?P<special>[^\'"\\])',
+    re.DOTALL,
+)
+_IN_QUOTES = re.compile(r'\\(["\\$`])|\\\n')
+"""What a backslash quotes between double quotes; before another character it stays."""
+_PAIR = re.compile(r"\\.", re.DOTALL)
+_WORD = r"(?:[^\s\\'\"$`;&|<>]|\\.)+"
+_UNLESS_THERE = re.compile(rf'{_WORD} list host {_WORD} >/dev/null 2>&1 \|\| (?={_WORD} "add host" )')
+"""What stands before the line of `rocks dump` that adds the frontend; a host that is there stays in any case."""
+_ONLY_AT_THE_START = "~#"
+"""Characters that mean something to a shell only where a word begins."""
+
+
+class DumpLine(NamedTuple):
+    """A command of a dump: the number of its first line, its texts, and what only a shell could do with it, or ''."""
+
+    number: int
+    texts: tuple[str, ...]
+    fault: str = ""
+
+
+def read_lines(text: str) -> Iterator[DumpLine]:
+    """The commands of a dump in order, without blank lines and comments. CR LF ends a line as LF does.
+
+    UserError for a text that ends inside quotes: it is not whole, so nothing of it is to be used.
+    """
+    if "\r\n" in text and text.count("\r\n") == text.count("\n"):
+        text = text.replace("\r\n", "\n")  # in values as well: another program has converted the file
+    texts: list[str] = []
+    word: list[str] | None = None
+    fault, number, place = "", 1, 0
+    begun = 1
+    while place < len(text):
+        if not texts and word is None and (unless := _UNLESS_THERE.match(text, place)):
+            place = unless.end()
+        piece = _PIECE.match(text, place)
+        if piece is None:
+            raise UserError(
+                f"the quotes that open in line {number} are never closed: the file is damaged or cut off"
+            )
+        place = piece.end()
+        kind = piece.lastgroup
+        if kind in ("blank", "end"):
+            if word is not None:
+                texts.append("".join(word))
+            word = None
+            if kind == "end":
+                if texts or fault:
+                    yield DumpLine(begun, tuple(texts), fault)
+                texts, fault = [], ""
+        elif kind == "special" and word is None and piece[0] == "#":
+            end = text.find("\n", place)
+            place = len(text) if end < 0 else end
+        else:
+            if not texts and word is None:
+                begun = number
+            if kind == "special" and not (word is not None and piece[0] in _ONLY_AT_THE_START):
+                fault = fault or _explain(piece[0])
+            if expanded := _expanded(piece):
+                fault = fault or _explain(expanded)
+            if kind != "joined":
+                word = [] if word is None else word
+                word.append(_unquoted(piece))
+        number += piece[0].count("\n")
+    if word is not None:
+        texts.append("".join(word))
+    if texts or fault:
+        yield DumpLine(begun, tuple(texts), fault)
+
+
+def _unquoted(piece: re.Match[str]) -> str:
+    if piece["double"] is not None:
+        return _IN_QUOTES.sub(lambda found: found[1] or "", piece["double"])
+    return next(
+        (text for text in (piece["escaped"], piece["single"], piece["plain"]) if text is not None), piece[0]
+    )
+
+
+def _expanded(piece: re.Match[str]) -> str:
+    """The character between double quotes that a shell would replace by something else; '' without one."""
+    found = re.search("[$`]", _PAIR.sub("", piece["double"] or ""))
+    return found[0] if found else ""
+
+
+def _explain(character: str) -> str:
+    printed = character if character.isprintable() else repr(character)
+    return f"it needs a shell ({printed} that is not quoted), and none is run"
+
+
+def command_texts(line: DumpLine) -> tuple[str, ...]:
+    """The words after the program: `"add host" compute-0-0` has its first two in one. UserError for another program."""
+    if line.fault:
+        raise UserError(line.fault)
+    program, *texts = line.texts
+    first = texts[0].split() if texts else []
+    if program.rpartition("/")[2] != PROGRAM or not first:
+        raise UserError("it is no command of rocks")
+    return (*first, *texts[1:])
+
+
+# Which line of a Rocks frontend's dump is taken over, and as which command. Pure.
+#
+# A dump is data: no shell runs it. Each line is done by the command of its name, under a savepoint of one
+# transaction, and listed with its reason when it fails; every old site has some such lines. Hosts are named,
+# never selected. What is here with another value stays. `sh -e` was refused: it runs whatever else is in the
+# file, and stops halfway.
+
 
 LOCAL = "localhost"
 """The frontend itself, in a dump."""
@@ -346,3 +469,171 @@ def _is_changed(name: str, here: str, value: str) -> bool:
 
 def _readable(value: str) -> str:
     return printable(text_without_secrets(value))
+
+
+# The dump of another frontend: its file, and its lines about boots, which are stored before a boot file is written.
+
+
+_LARGEST_BYTES = 256 << 20
+
+
+def read_dump_file(file: str) -> str:
+    """The text of a dump. UserError, without waiting, for what is no file or no text."""
+    try:
+        with open_plain(file) as opened:
+            data = opened.read(_LARGEST_BYTES + 1)
+    except OSError as error:
+        raise UserError(
+            f"cannot read the dump {printable(file)}: {error.strerror}; give the output of rocks dump in a file"
+        ) from None
+    if len(data) > _LARGEST_BYTES:
+        raise UserError(f"{printable(file)} has more than {_LARGEST_BYTES >> 20} MiB, which no dump has")
+    if data and not data.endswith(b"\n"):  # half of a value would be taken for the whole
+        raise UserError(
+            f"the last line of {printable(file)} has no end: the file is cut off; copy it again. If it is whole, "
+            f"add the end: echo >>{shlex.quote(printable(file))}"
+        )
+    if b"\0" in data:
+        raise UserError(f"{printable(file)} is not a text: it has a byte 0, which no dump has")
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"{printable(file)} is not UTF-8 text (byte {error.start + 1}): iconv -t UTF-8 converts it"
+        ) from None
+
+
+def store_boot_line(database: Database, planned: Planned) -> bool:
+    """Store a line about boots in the database alone; False for any other line. UserError as of its command.
+
+    The commands themselves write boot files before their transaction ends.
+    """
+    given = dict(planned.parameters)
+    if planned.path == ("add", "bootaction"):
+        _check_known(given, ("action", "kernel", "ramdisk", "args"))
+        store_boot_action(
+            database, given.get("action", ""), given.get("kernel"), given.get("ramdisk"), given.get("args")
+        )
+        return True
+    if planned.path[:2] != ("set", "host") or planned.path[2:] not in (
+        ("runaction",),
+        ("installaction",),
+        ("boot",),
+    ):
+        return False
+    _check_known(given, ("action",))
+    name = planned.arguments[0]
+    hosts = [(find_local_host(database) or name) if name.lower() == LOCAL else name]
+    if planned.path[-1] == "boot":
+        set_next_boot(database, hosts, given["action"])
+    else:
+        column = RUN_RECIPE if planned.path[-1] == "runaction" else INSTALL_RECIPE
+        store_recipe(database, hosts, column, given["action"])
+    return True
+
+
+def write_files_of(database: Database, hosts: Sequence[str]) -> None:
+    """Write the boot files of the hosts, and the names when the transaction is committed."""
+    write_boot_files(database, hosts)
+    names_after_commit(database)
+
+
+def _check_known(given: dict[str, str], names: Sequence[str]) -> None:
+    for name in given:
+        if name not in names:
+            raise UserError(f'it has no parameter "{printable(name)}"')
+
+
+# What the migrations put into every database, so that a dump is replayed onto it, and how this database differs.
+
+
+FIRST_DISTRIBUTION = "rocks-dist"
+FIRST_GRAPH = "default"
+FIRST_BOOT_ACTIONS = ("os", "install", "install notracker", "install vm frontend")
+MADE_WITH_APPLIANCE = frozenset(("kickstartable", "dhcp_filename", "dhcp_nextserver"))
+"""Attributes that `rocks add appliance` sets."""
+
+
+class FirstAppliance(NamedTuple):
+    """An appliance as the migrations enter it; graph, system and distribution are the same for all."""
+
+    node: str
+    membership: str
+    is_public: bool
+    attributes: Mapping[str, str]
+
+
+_INSTALLED = {"kickstartable": "yes", "dhcp_filename": "pxelinux.0"}
+FIRST_APPLIANCES = {
+    "frontend": FirstAppliance(
+        "server", "Frontend", False, _INSTALLED | {"managed": "false", "primary_net": "public"}
+    ),
+    "compute": FirstAppliance("compute", "Compute", True, _INSTALLED | {"managed": "true"}),
+    "login": FirstAppliance("login", "Login", True, _INSTALLED),
+    "nas": FirstAppliance("nas", "NAS Appliance", True, _INSTALLED | {"managed": "true"}),
+    "network": FirstAppliance("", "Ethernet Switch", True, {"kickstartable": "no", "managed": "false"}),
+    "power": FirstAppliance("", "Power Distribution Unit", True, {"kickstartable": "no", "managed": "false"}),
+    "vm-container": FirstAppliance(
+        "client", "VM Container", True, _INSTALLED | {"managed": "true", "kvm": "true"}
+    ),
+    "hosted-vm": FirstAppliance("", "Hosted VM", False, {"kickstartable": "no"}),
+}
+_OF_LINUX = {
+    "HttpRoot": "/var/www/html",
+    "HttpConf": "/etc/httpd/conf",
+    "HttpConfigDirExt": "/etc/httpd/conf.d",
+    "RootDir": "/root",
+}
+_OF_SUNOS = {
+    "HttpRoot": "/var/apache2/2.2/htdocs",
+    "HttpConf": "/etc/apache2/2.2",
+    "HttpConfigDirExt": "/etc/apache2/2.2/conf.d",
+    "RootDir": "/",
+}
+FIRST_ATTRIBUTES: Mapping[tuple[str, str], Mapping[str, str]] = {
+    ("global", "global"): {"cpu_mode": "host-passthrough"},
+    ("os", "linux"): _OF_LINUX,
+    ("os", "sunos"): _OF_SUNOS,
+    **{("appliance", name): one.attributes for name, one in FIRST_APPLIANCES.items()},
+}
+"""(scope, member) → its attributes."""
+
+
+def first_names(scope: str) -> list[str]:
+    """The attributes that members of a scope have before a dump is replayed, also new appliances."""
+    names = {name for (of, _), values in FIRST_ATTRIBUTES.items() if of == scope for name in values}
+    return sorted(names | (MADE_WITH_APPLIANCE if scope == "appliance" else set()))
+
+
+def other_appliances(database: Database) -> list[str]:
+    """The appliances that an empty database does not have in the same form, in the database's order."""
+    return [one.name for one in _appliances(database) if not _is_first(one)]
+
+
+def changed_appliances(database: Database) -> list[str]:
+    """The appliances of an empty database that this one does not have, or has in another form."""
+    same = {one.name for one in _appliances(database) if _is_first(one)}
+    return [name for name in FIRST_APPLIANCES if name not in same]
+
+
+def missing_boot_actions(database: Database) -> list[str]:
+    """The boot actions of an empty database that this one does not have."""
+    present = {str(row[0]).lower() for row in list_boot_actions(database)}
+    return [name for name in FIRST_BOOT_ACTIONS if name.lower() not in present]
+
+
+def _appliances(database: Database) -> list[Appliance]:
+    return load_appliances(database, names_like(database, "appliances", ())[0])
+
+
+def _is_first(one: Appliance) -> bool:
+    first = FIRST_APPLIANCES.get(one.name)
+    return first is not None and one == Appliance(
+        one.name,
+        FIRST_GRAPH,
+        first.node,
+        "linux",
+        first.membership,
+        FIRST_DISTRIBUTION,
+        first.is_public,
+    )

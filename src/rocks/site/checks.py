@@ -1,29 +1,39 @@
-"""What of a site is ready, and the command that does what is not: the database, this frontend, and the hosts."""
+"""Check whether the site is ready and, for each problem, names the command that fixes it: database, frontend, hosts."""
 
 from __future__ import annotations
 
+import platform
 import shutil
 from functools import partial
 from ipaddress import ip_interface
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import unquote
 
 from rocks.core.check_lines import MISSING, OK, WRONG, SiteCheck, run_checks
 from rocks.core.clock import is_synchronised
 from rocks.core.errors import RocksError, StateError
-from rocks.core.names import misread, printable
+from rocks.core.names import first_few, misread, printable
 from rocks.core.own_addresses import device_states
+from rocks.core.systemd_units import read_units
 from rocks.core.values import FALSE_VALUES, size_text
+from rocks.core.version import ROLL_NAME
+from rocks.database.migrate import read_version
 from rocks.database.settings import EMBEDDED_SOCKET
 from rocks.fleet.connection import FleetSettings
 from rocks.fleet.wire.facts import HostFacts, ProbeFact, ProbeRequest
+from rocks.install.boot.service import how_to_begin
 from rocks.install.graph_checks import check_site_files
-from rocks.install.rolls.folders import distribution_folder
+from rocks.install.profile_values import DEFAULT_DISTRIBUTION
+from rocks.install.rolls.content import DEBS, INSTALLER
+from rocks.install.rolls.description import NO_ARCHITECTURE
+from rocks.install.rolls.folders import distribution_folder, roll_path, rolls_folder
+from rocks.install.rolls.roll_records import load_rolls
 from rocks.inventory import mac_pool
 from rocks.inventory.address_records import host_addresses
 from rocks.inventory.attributes.records import global_attributes, stored_names
 from rocks.inventory.attributes.rules import near_miss
-from rocks.inventory.host_records import expand_selectors, find_local_host
+from rocks.inventory.host_records import expand_selectors, find_local_host, local_host
 from rocks.inventory.host_requests import Limits, ask_each, open_fleet, run_on_hosts
 from rocks.inventory.loaded_host_records import load_hosts, physical_hosts
 from rocks.inventory.slurm_drains import has_slurm, nodes_drained_by_hooks
@@ -32,12 +42,13 @@ from rocks.leases.lease import lock_vms, read_epoch, read_record, unlock_vms
 from rocks.leases.machine_requests import contact_hosts
 from rocks.leases.plan import MOVING
 from rocks.machine import record as disk_copies
+from rocks.network.dns.changes import has_name_service, name_folder
+from rocks.network.dns.service import named_process, outdated_files
 from rocks.network.firewall.changes import firewall_texts
 from rocks.network.host_network_plan import plan_network
 from rocks.network.host_network_records import load_host_networks
 from rocks.network.interfaces import list_interfaces
 from rocks.site.certificates import NOT_ALLOWED, list_certificates
-from rocks.site.checks.installation import check_rolls, check_services
 from rocks.site.overview_rules import doubt_concerns, host_concerns
 from rocks.site.restore import unfinished_restore
 from rocks.storage.broker.broker import check_broker
@@ -50,6 +61,7 @@ if TYPE_CHECKING:
     from rocks.database.connection import Database
 
     _Check = Callable[[], Iterable[SiteCheck]]
+
 
 CHECK_SECONDS = 15.0
 HOST_SECONDS = 5.0
@@ -412,3 +424,125 @@ def _others(database: Database, names: Sequence[str]) -> Iterator[SiteCheck]:
         yield SiteCheck(
             f"host {result.host}", OK if is_done else WRONG, "answers by SSH" if is_done else fault
         )
+
+
+# What of this frontend is ready for the installation of hosts: rolls, the distribution made of them, services.
+
+
+OS_ROLL = "os"
+"""The roll with the distribution's own packages and the installer of hosts."""
+
+_DATABASE_UNIT = "rocks-database.service"
+_NAME_UNIT = "rocks-dns.service"
+_UNITS = (_DATABASE_UNIT, "rocks-kickstart.service", "rocks-boot.service", _NAME_UNIT)
+
+
+def check_rolls(database: Database) -> Iterator[SiteCheck]:
+    """The two rolls without which no host is installed, and the distribution."""
+    rows = load_rolls(database)
+    enabled = [row.roll for row in rows if row.is_enabled]
+    names, added = {name for name, _, _ in enabled}, {row.roll[0] for row in rows}
+    remedies = {
+        ROLL_NAME: f"hosts get no packages of ours: rocks add roll {ROLL_NAME}-VERSION.iso (on the frontend's ISO, in "
+        f"rolls), then rocks enable roll {ROLL_NAME}",
+        OS_ROLL: "hosts cannot be installed from nothing: rocks add roll os-VERSION.iso (make os-roll builds it), then "
+        "rocks enable roll os",
+    }
+    for name, remedy in remedies.items():
+        versions = ", ".join(f"{version} {arch}" for found, version, arch in enabled if found == name)
+        if name in added - names:
+            remedy = f"added, but not enabled: rocks enable roll {name}"
+        yield SiteCheck(f"roll {name}", OK if name in names else MISSING, versions or remedy)
+    yield _distribution(
+        database, [roll for roll in enabled if roll[2] in (platform.machine(), NO_ARCHITECTURE)]
+    )
+
+
+def _distribution(database: Database, rolls: list[tuple[str, str, str]]) -> SiteCheck:
+    place = distribution_folder(database)
+    folder = place / DEFAULT_DISTRIBUTION / platform.machine()
+    build = f"(cd {place} && rocks create distro)"
+    if not folder.is_dir():
+        return SiteCheck("distribution", MISSING, f"hosts have no source of packages: {build}")
+    outdated = outdated_packages(folder, [roll_path(rolls_folder(database), roll) for roll in rolls])
+    if outdated:
+        return SiteCheck(
+            "distribution",
+            WRONG,
+            f"other packages than in the enabled rolls ({first_few(outdated)}): {build}",
+        )
+    if any(name == OS_ROLL for name, _, _ in rolls) and not (folder / INSTALLER / "vmlinuz").is_file():
+        return SiteCheck("distribution", WRONG, f"it has no installer, which the roll os brings: {build}")
+    return SiteCheck("distribution", OK, str(folder))
+
+
+def check_services(database: Database, frontend: str) -> Iterator[SiteCheck]:
+    """The units of the frontend that are installed here; none where systemd does not manage the machine."""
+    names = [name for name in _UNITS if name != _DATABASE_UNIT or database.settings.socket == EMBEDDED_SOCKET]
+    for name, unit in read_units(names).items():
+        fault = ""
+        if name == _NAME_UNIT and not has_name_service():
+            continue  # a site may have its names elsewhere
+        if name not in (_DATABASE_UNIT, _NAME_UNIT) and unit.active == "inactive" and not unit.is_enabled:
+            fault = f"no host is installed from the network: rocks add host certificate {frontend}, then "
+            fault += how_to_begin(frontend)
+        elif unit.active != "active":
+            fault = f"{unit.active}: systemctl restart {name}; if it fails, journalctl -u {name} says why"
+        elif not unit.is_enabled:
+            fault = f"it does not start with this machine: systemctl enable {name}"
+        yield SiteCheck(f"service {name}", WRONG if fault else OK, fault or unit.active)
+
+
+def outdated_packages(folder: Path, rolls: Sequence[Path]) -> list[str]:
+    """Names of the deb packages that the distribution in `folder` lacks, or has in another form than these rolls.
+
+    By names, versions and sizes of files alone; empty for a distribution that was built of these rolls. OSError.
+    """
+    offered = {_file(path) for roll in rolls for path in (roll / DEBS).glob("*.deb")}
+    there = {_file(path) for path in (folder / DEBS).rglob("*.deb")}
+    missing = {one.package for one in offered} - {one.package for one in there}
+    return sorted(missing | {one.package for one in there - offered})
+
+
+class _File(NamedTuple):
+    """What is known of a deb package without opening it; the version has no epoch, as in a distribution."""
+
+    package: str
+    version: str
+    size_bytes: int
+
+
+def _file(path: Path) -> _File:
+    package, _, rest = path.name.partition("_")
+    return _File(package, unquote(rest.partition("_")[0]).rpartition(":")[2], path.stat().st_size)
+
+
+# Whether the frontend's services run and serve what the database has: `rocks check services`.
+
+
+def check_all_services(database: Database) -> Iterator[SiteCheck]:
+    """A line for each check; an error in one is its result. StateError when this machine is not in the database."""
+    frontend = local_host(database)
+    checks: dict[str, Callable[[], Iterable[SiteCheck]]] = {
+        "database": lambda: [SiteCheck("database", OK, f"answers, schema {read_version(database.settings)}")],
+        "services": lambda: check_services(database, frontend),
+        "broker": lambda: check_broker(database, frontend),
+        "names": lambda: _names_of_services(database, frontend),
+    }
+    yield from run_checks(checks)
+
+
+def _names_of_services(database: Database, frontend: str) -> Iterator[SiteCheck]:
+    """Whether the files of names are those of the database, and named runs."""
+    outdated, serves = outdated_files(database), has_name_service()
+    if outdated:
+        yield SiteCheck("names", WRONG, f"not as in the database: {', '.join(outdated[:3])}: rocks sync dns")
+    else:
+        alone = "" if serves else ", in /etc/hosts alone: this machine has no name service"
+        yield SiteCheck("names", OK, f"as in the database{alone}")
+    if serves:
+        process = named_process(name_folder() / "named.conf")
+        down = "does not run: systemctl start rocks-dns; journalctl -u rocks-dns says why"
+        yield SiteCheck("named", *((OK, f"runs as process {process}") if process else (WRONG, down)))
+    elif load_hosts(database, [frontend])[0].is_true("dns_service"):
+        yield SiteCheck("named", MISSING, "dns_service is yes: systemctl enable --now rocks-dns")

@@ -9,7 +9,7 @@ import pytest
 
 from nucleus.api.metrics import Metrics
 from rocks.core.process import run
-from rocks.site.metrics import SiteCounts, metrics_text, site_metrics
+from rocks.site.overview import SiteCounts, metrics_text, site_metrics
 from rocks.site.overview_rules import ClusterLine, Concern, HostLine, ImageLine, SiteOverview
 
 MONITORING = Path(__file__).parents[3] / "packaging/monitoring"
