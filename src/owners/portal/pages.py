@@ -13,7 +13,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import HTMLResponse, Response
 
 from comet.client.errors import UsageError
-from comet.client.launcher_rules import FILE, launcher_values
+from comet.client.launchers import FILE, launcher_values
 from nucleus.api.etags import json_answer
 from nucleus.api.problems import PROBLEMS, Problem, forbidden, headers_of, invalid
 from nucleus.api.representations import text_of
