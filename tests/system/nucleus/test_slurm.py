@@ -9,7 +9,7 @@ from nucleus.hostlists import expand
 from nucleus.mirror import identity, usage
 from nucleus.mirror.pool import Pool
 from nucleus.states import HOSTS_AWAY
-from owners.computesets import hosts
+from owners.computesets import batch
 from tests.slurm_site import ACCOUNT, HOSTS, PARTITION, USER, SlurmSite
 from tests.system.nucleus.slurm_rounds import Rounds, accounted, charges, kill_script
 from tests.waiting import wait_until
@@ -173,7 +173,7 @@ def test_a_node_that_is_no_host_of_the_cluster_is_an_alarm_and_left_out(
     kind = "node-without-host"
     assert rounds.alarms(HOSTS[0], kind) == ([], 0), "rocks has listed no hosts yet"
     with pool.transaction() as session:
-        hosts.record_hosts(session, hosts.LISTED, [*HOSTS[1:], "nas-0-0"])
+        batch.record_hosts(session, batch.LISTED, [*HOSTS[1:], "nas-0-0"])
     begun = (None, kind)
     assert rounds.alarms(HOSTS[0], kind) == ([begun], 1)
     assert main(["status"]) == 1
@@ -185,7 +185,7 @@ def test_a_node_that_is_no_host_of_the_cluster_is_an_alarm_and_left_out(
     rounds.until(three, "cancelled", "user")
     rounds.until(rounds.start(0, 4), "failed", "this site has no such hosts for computesets")
     with pool.transaction() as session:
-        hosts.record_hosts(session, hosts.LISTED, HOSTS)
+        batch.record_hosts(session, batch.LISTED, HOSTS)
     assert rounds.alarms(HOSTS[0], kind) == ([begun, (kind, None)], 0)
 
 
@@ -328,15 +328,15 @@ def test_a_set_whose_job_slurm_ends_has_the_reason(
         "timeout": rounds.start(2, 1, minutes=1),
     }
     limited = rounds.start(3, 1, account="gam1")
-    hosts = {reason: rounds.until(number, "running").nodelist for reason, number in numbers.items()}
+    batch = {reason: rounds.until(number, "running").nodelist for reason, number in numbers.items()}
     rounds.until(limited, "running")
     rounds.turn()
     assert len(rounds.nodes_on()) == 4
-    slurm.signal(f"slurmd.{hosts['node']}", "KILL")
-    request.addfinalizer(lambda: slurm.start_host(str(hosts["node"])))
+    slurm.signal(f"slurmd.{batch['node']}", "KILL")
+    request.addfinalizer(lambda: slurm.start_host(str(batch["node"])))
     slurm.ask(*administer, "modify", "account", "gam1", "set", "GrpTRESMins=node=0")
     slurm.ask(
-        "sbatch", "-p", "urgent", f"--nodelist={hosts['preempted']}", "--exclusive", "-A", ACCOUNT, "-D", "/",
+        "sbatch", "-p", "urgent", f"--nodelist={batch['preempted']}", "--exclusive", "-A", ACCOUNT, "-D", "/",
         "-o", "/dev/null", "--wrap", "exec sleep 600",
     )  # fmt: skip
     for reason, number in numbers.items():

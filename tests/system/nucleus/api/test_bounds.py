@@ -13,7 +13,6 @@ from nucleus.limits import FIRST_LIMITS
 from nucleus.mirror import audit, operations, status
 from nucleus.mirror.pool import Pool
 from nucleus.records import NewOperation
-from owners.computesets import new_computesets
 from owners.computesets import records as computesets
 from owners.computesets import rest as sets_api
 from owners.consoles import rest
@@ -124,7 +123,7 @@ def test_names_that_are_stored_for_ever_do_not_change_all_the_time(
 def test_a_cluster_has_a_limit_of_computesets_in_an_hour(
     service: Client, pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(new_computesets, "MAX_SETS_PER_HOUR", 2)
+    monkeypatch.setattr(sets_api, "MAX_SETS_PER_HOUR", 2)
     assert [start(service, count=1).status_code for _ in range(2)] == [201, 201]
     refused = start(service, count=1)
     assert (refused.status_code, refused.json()["code"]) == (429, "rate-limited")
