@@ -5,7 +5,7 @@ import pytest
 from rocks.core.near_names import did_you_mean
 from rocks.inventory.attributes.known import KNOWN
 from rocks.inventory.attributes.rules import near_miss
-from rocks.site.dump_loading import FIRST_ATTRIBUTES
+from rocks.site.first_rows import FIRST_ATTRIBUTES
 
 
 @pytest.mark.parametrize(

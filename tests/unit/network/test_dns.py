@@ -17,7 +17,7 @@ from rocks.network.dns.names import (
     zone_text,
 )
 from rocks.network.dns.service import BEGIN, END, with_part
-from rocks.site.shared_keys import names_of_hosts
+from rocks.site.host_lists import names_of_hosts
 
 OF_HOSTS = Network("private", "10.1.0.0", "255.255.0.0", 1500, "local", True)
 IB = Network("ib", "10.2.0.0", "255.255.0.0", 1500, "ib.local", True)

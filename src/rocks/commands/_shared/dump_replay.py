@@ -9,9 +9,7 @@ from rocks.core.errors import StateError, UserError
 from rocks.core.names import printable
 from rocks.inventory.attributes.secret_names import without_secrets
 from rocks.site.dump_loading import (
-    FIRST_ATTRIBUTES,
     LOCAL,
-    MADE_WITH_APPLIANCE,
     ONLY_ADDS,
     Planned,
     check_changes_nothing,
@@ -24,6 +22,7 @@ from rocks.site.dump_loading import (
     store_boot_line,
     what_is_stated,
 )
+from rocks.site.first_rows import FIRST_ATTRIBUTES, MADE_WITH_APPLIANCE
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator, Sequence

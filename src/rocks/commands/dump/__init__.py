@@ -172,7 +172,7 @@ class AppliancePart(DumpPart):
 
     def run(self, arguments: str) -> None:
         """Add the output of the command for these appliances."""
-        from rocks.site.dump_loading import other_appliances
+        from rocks.site.first_rows import other_appliances
 
         others = other_appliances(self.db)
         if others:
@@ -184,7 +184,7 @@ class ApplianceAttributePart(DumpPart):
 
     def run(self, arguments: str) -> None:
         """Add the commands that remove attributes, and the output of the command."""
-        from rocks.site.dump_loading import first_names
+        from rocks.site.first_rows import first_names
 
         for name in first_names("appliance"):
             self.owner.addText(_line((launcher(), "remove", "appliance", "attr", "%", name)) + "\n")
@@ -199,7 +199,7 @@ class FirstRows(DumpPart):
 
     def run(self, arguments: str) -> None:
         """Add the commands."""
-        from rocks.site.dump_loading import changed_appliances, first_names, missing_boot_actions
+        from rocks.site.first_rows import changed_appliances, first_names, missing_boot_actions
 
         lines: list[tuple[str, ...]] = [("remove", "appliance", name) for name in changed_appliances(self.db)]
         lines += [("remove", "bootaction", name) for name in missing_boot_actions(self.db)]

@@ -14,7 +14,7 @@ from rocks.commands.dump import DumpPart
 from rocks.core.process import run
 from rocks.database.connection import Database
 from rocks.database.settings import Settings
-from rocks.site.dump_loading import (
+from rocks.site.first_rows import (
     FIRST_APPLIANCES,
     FIRST_ATTRIBUTES,
     FIRST_BOOT_ACTIONS,
@@ -166,7 +166,7 @@ def exists(*command_path: str) -> bool:
 
 
 def test_the_first_rows_are_known(site: Site) -> None:
-    """`rocks.site.dump_loading` says what the migrations enter."""
+    """`rocks.site.first_rows` says what the migrations enter."""
     assert (changed_appliances(site.database), other_appliances(site.database)) == ([], [])
     assert missing_boot_actions(site.database) == []
     assert len(FIRST_APPLIANCES) == site.database.rows("SELECT COUNT(*) FROM appliances")[0][0]

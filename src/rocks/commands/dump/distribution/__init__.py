@@ -1,7 +1,7 @@
 """`rocks dump distribution`"""
 
 import rocks.commands.dump
-from rocks.site.dump_loading import FIRST_DISTRIBUTION
+from rocks.site.first_rows import FIRST_DISTRIBUTION
 
 
 class Command(rocks.commands.dump.command):

@@ -2,7 +2,7 @@
 
 import rocks.commands
 from rocks.network.dns.service import load_site_names
-from rocks.site.shared_keys import equivalent_hosts, names_of_hosts
+from rocks.site.host_lists import equivalent_hosts, names_of_hosts
 
 
 class Command(rocks.commands.Command):

@@ -2,7 +2,7 @@
 
 import rocks.commands
 from rocks.inventory.hosts import hosts_by_appliance
-from rocks.site.shared_keys import tentakel_configuration
+from rocks.site.host_lists import tentakel_configuration
 
 
 class Command(rocks.commands.Command):
