@@ -27,7 +27,7 @@ from rocks.library.guest_images import (
 )
 from rocks.machine import add as in_use_records
 from rocks.machine import record as table
-from rocks.machine.documents import PUBLIC_NETWORK
+from rocks.machine.domain import PUBLIC_NETWORK
 from rocks.machine.limits import DEFAULT_DISK_GB
 from rocks.network.interface_rules import check_ip
 from rocks.network.network_rules import next_addresses, unknown_network
