@@ -44,7 +44,6 @@ from rocks.leases.machine_requests import contact_hosts, perform_operations
 from rocks.leases.plan import MOVING, disk_keys, domain_on, has_arrived
 from rocks.library.limits import STALLED_SECONDS
 from rocks.library.streams import END_SECONDS, end_of, start_agent
-from rocks.machine import placement_records as shape_leases
 from rocks.machine import record as table
 from rocks.machine.disks import check_no_doubt
 from rocks.machine.domain import connections_of, describe_vms, with_lease
@@ -62,6 +61,7 @@ from rocks.machine.move import (
     record_move,
     remove_left,
 )
+from rocks.machine.placement_records import has_any
 from rocks.machine.plans import is_too_old, plan_start
 from rocks.machine.record import DiskCopy
 from rocks.machine.seeds import create_seeds
@@ -833,7 +833,7 @@ def _check(database: Database, vm: VirtualMachine, host: str, lease: Lease | Non
     check_live(vm, target, plan, lease)
     there = as_moved(database, vm, target, plan)
     check_images(database, vm, there)
-    if shape_leases.has_any(database, vm.name):
+    if has_any(database, vm.name):
         raise cannot_move(vm, "it has cores, memory of NUMA nodes or devices of its host for itself")
     connections = connections_of(there)
     if any(isinstance(one, VirtualFunction) for one in (*connections_of(vm), *connections)):

@@ -41,7 +41,7 @@ from rocks.leases import lease as leases
 from rocks.leases.lease import lock_vms, read_epoch, read_record, unlock_vms
 from rocks.leases.machine_requests import contact_hosts
 from rocks.leases.plan import MOVING
-from rocks.machine import record as disk_copies
+from rocks.machine.record import doubts
 from rocks.network.dns.changes import has_name_service, name_folder
 from rocks.network.dns.service import named_process, outdated_files
 from rocks.network.firewall.changes import firewall_texts
@@ -347,7 +347,7 @@ def _machines(database: Database) -> Iterator[SiteCheck]:
         answers = contact_hosts(database, fleet, hosts, limit_seconds=CHECK_SECONDS) if hosts else {}
     facts = {host: None if isinstance(found, RocksError) else found for host, found in answers.items()}
     left = [lease for lease in moving if lease.name not in at_work]
-    for one in (*host_concerns({}, left, facts), *doubt_concerns(disk_copies.doubts(database))):
+    for one in (*host_concerns({}, left, facts), *doubt_concerns(doubts(database))):
         yield SiteCheck(one.subject, WRONG, one.problem)
 
 

@@ -16,10 +16,9 @@ from rocks.inventory.attributes.records import global_attributes
 from rocks.inventory.hosts import add_host
 from rocks.inventory.loaded_host_records import physical_hosts
 from rocks.inventory.new_host_parameters import HostParameters
-from rocks.machine import record as vm_changes
-from rocks.network import networks as subnets
+from rocks.machine.record import insert_default_route
 from rocks.network.interfaces import InterfaceParameters, add_interface, list_interfaces
-from rocks.network.networks import add_network
+from rocks.network.networks import add_network, load_networks, network_names
 from rocks.site.questions import read_answers_text
 from rocks.trust.audit import repair_log
 
@@ -95,7 +94,7 @@ def create_site(database: Database, plan: SitePlan) -> bool:
 
 
 def _enter(database: Database, plan: SitePlan) -> None:
-    networks = subnets.load_networks(database, subnets.network_names(database))
+    networks = load_networks(database, network_names(database))
     existing = {network.name: network for network in networks}
     for network in plan.networks:
         if network.name not in existing:
@@ -115,7 +114,7 @@ def _enter(database: Database, plan: SitePlan) -> None:
         )
     gateway = plan.attributes.get("Kickstart_PublicGateway")
     if gateway:
-        vm_changes.insert_default_route(database, plan.frontend, gateway)
+        insert_default_route(database, plan.frontend, gateway)
     for scope, member, name, value in _DEFAULTS:
         set_attribute(database, scope, [member], name, value)
     for name, value in plan.attributes.items():

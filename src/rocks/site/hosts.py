@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from rocks.core.errors import StateError
 from rocks.core.names import check_new_host_name, first_few
 from rocks.inventory import cluster_records as clusters
-from rocks.inventory import hosts as nodes
+from rocks.inventory import hosts
 from rocks.inventory.host_records import find_local_host, lock_inventory, unlock_inventory
 from rocks.inventory.hosts import check_name_unused
 from rocks.inventory.loaded_host_records import which_are_vms
@@ -21,8 +21,7 @@ from rocks.leases.fences import check_names_are_not_held
 from rocks.leases.lease import check_not_moving, ensure_locked
 from rocks.machine import record as table
 from rocks.network.dns.changes import names_after_commit
-from rocks.storage.volumes import move_records as image_moves
-from rocks.storage.volumes import place_records as image_places
+from rocks.storage.volumes import move_records, place_records
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -63,13 +62,13 @@ def remove_hosts(database: Database, names: Sequence[str], hooks: Sequence[Remov
 
 
 def remove_part(database: Database, names: Sequence[str], part: str) -> None:
-    """Remove one kind of rows of the hosts; `part` is a key of `nodes.DEPENDENT_TABLES`, `attr` or `node`."""
+    """Remove one kind of rows of the hosts; `part` is a key of `hosts.DEPENDENT_TABLES`, `attr` or `node`."""
     if part == "attr":
-        nodes.remove_attributes(database, names)
+        hosts.remove_attributes(database, names)
     elif part == "node":
-        nodes.remove_hosts(database, names)
+        hosts.remove_hosts(database, names)
     else:
-        nodes.remove_dependents(database, names, part)
+        hosts.remove_dependents(database, names, part)
 
 
 def lock_hosts(database: Database, names: Sequence[str]) -> None:
@@ -77,7 +76,7 @@ def lock_hosts(database: Database, names: Sequence[str]) -> None:
 
     So when one of them holds a machine or an image meanwhile: from here on none is placed there.
     """
-    left = nodes.lock_hosts(database, names)
+    left = hosts.lock_hosts(database, names)
     gone = [name for name in names if name not in left]
     if gone:
         others = "; repeat this with the other hosts, which rocks list host shows" if left else ""
@@ -206,7 +205,7 @@ def rename_host(database: Database, name: str, new_name: str) -> list[str]:
     """
     from rocks.site.shared_keys import rename_keys_after_commit  # paramiko is slow to load
 
-    check_new_host_name(new_name, {appliance.lower() for appliance in nodes.appliance_names(database)})
+    check_new_host_name(new_name, {appliance.lower() for appliance in hosts.appliance_names(database)})
     lock_inventory(database)
     if name.lower() != new_name.lower():
         check_name_unused(database, new_name, name)
@@ -218,18 +217,18 @@ def rename_host(database: Database, name: str, new_name: str) -> list[str]:
             f"host {name} is not renamed: it may be running on {lease.host}, where its domain has this name; stop it "
             f"first: rocks stop host vm {name}"
         )
-    disks = [disk for disk in image_places.disk_locations(database, [name]) if disk.nas]
+    disks = [disk for disk in place_records.disk_locations(database, [name]) if disk.nas]
     if disks and name.lower() != new_name.lower():
         raise StateError(
             f"the volume of host {name} on {disks[0].nas} has its name: under a new name the machine would get an "
             f"empty disk; move the image elsewhere, then rocks remove host vm nas {name}"
         )
-    nodes.rename_host(database, name, new_name)
+    hosts.rename_host(database, name, new_name)
     database.after_commit(lambda: unlock_inventory(database))  # what follows may wait for the broker
     names_after_commit(database)
     rename_keys_after_commit(database, {new_name: "", name: new_name})
-    image_places.rename_nas(database, name, new_name)
-    image_moves.rename_nas(database, name, new_name)
+    place_records.rename_nas(database, name, new_name)
+    move_records.rename_nas(database, name, new_name)
     leases.rename_lease_host(database, name, new_name)
     return [
         f"{vm.container.name}:{disk.path}"

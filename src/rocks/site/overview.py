@@ -13,8 +13,7 @@ from rocks.inventory.host_requests import is_silent, open_fleet
 from rocks.inventory.loaded_host_records import load_hosts, physical_hosts
 from rocks.leases import lease as leases
 from rocks.leases.machine_requests import contact_hosts
-from rocks.machine import listing_records as vm_listing
-from rocks.machine import record as disk_copies
+from rocks.machine import listing_records, record
 from rocks.site.checks import AT_ONCE, HOST_SECONDS, check_site
 from rocks.site.overview_rules import (
     SETTLED,
@@ -49,14 +48,14 @@ NAS_SECONDS = 5.0
 
 def read_overview(database: Database) -> SiteOverview:
     """The site now. Hosts and NASes that do not answer in time are in it as such; errors of the database are raised."""
-    containers = {row.name: row.container for row in vm_listing.vm_rows(database, None)}
+    containers = {row.name: row.container for row in listing_records.vm_rows(database, None)}
     members = {name: (found.names, found.vlans) for name, found in clusters.members(database, None).items()}
     hosts = [host.name for host in load_hosts(database, physical_hosts(database)) if host.is_true("kvm")]
     nases = [node.name for node in storage_nodes(database) if NAS in node.roles]
     facts, silent, errors = _ask_hosts(database, hosts)
     images, of_storage = _ask_storage(database, nases)
     held = leases.held_leases(database)
-    doubts = disk_copies.doubts(database)
+    doubts = record.doubts(database)
     checks = list(check_site(database, AT_ONCE))
     database.end_reading()
     return SiteOverview(

@@ -10,7 +10,7 @@ from rocks.library.guest_images import (
     Source,
     boots_cd_last,
     check_medium_name,
-    check_space,
+    check_medium_space,
     is_copy,
     medium_on,
     with_checked_medium,
@@ -46,11 +46,11 @@ def test_the_host_compares_the_cd_with_the_copy_that_it_has_to_be() -> None:
 def test_an_iso_without_space_on_the_host_is_rejected() -> None:
     vm = machine("web")
     base = medium_on(vm, container(), SOURCE)
-    check_space(vm, "netinst", base, DiskFact("/x", False, False, 0, 9 * GB, 2 * GB))
+    check_medium_space(vm, "netinst", base, DiskFact("/x", False, False, 0, 9 * GB, 2 * GB))
     with pytest.raises(
         StateError, match=r"CD netinst and .* need 1\.5 GiB, .* has 1\.1 GiB free.*cdrom web eject"
     ):
-        check_space(vm, "netinst", base, DiskFact("/x", False, False, 0, 9 * GB, 12 * GB // 10))
+        check_medium_space(vm, "netinst", base, DiskFact("/x", False, False, 0, 9 * GB, 12 * GB // 10))
 
 
 @pytest.mark.parametrize("name", ["none", "Eject", "../x", ""])
