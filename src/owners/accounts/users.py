@@ -149,21 +149,21 @@ class TokenWithSecret(Token):
 router = APIRouter()
 
 
-@route(router, "GET /v1/user", "row29", "You", User)
+@route(router, "GET /v1/user", "get_user", "You", User)
 @reads
 def get_user(question: Reading) -> Response:
     """The caller, as the site knows them."""
     return conditional_json(question.call.request, user_json(question.call.caller.user))
 
 
-@route(router, "PUT /v1/user", "row30", "Change your names", User)
+@route(router, "PUT /v1/user", "replace_user_names", "Change your names", User)
 @changes("read", "set_user")
 def put_user(change: Change, body: UserNames) -> Response:
     """Both names are replaced. All else that `GET /v1/user` has is the site's: it may be sent, and is ignored."""
     return _set_names(change, body)
 
 
-@route(router, "PATCH /v1/user", "row31", "Change one of your names", User)
+@route(router, "PATCH /v1/user", "change_user_names", "Change one of your names", User)
 @changes("read", "set_user")
 def patch_user(change: Change, body: SomeUserNames) -> Response:
     """A name that is left out stays."""
@@ -180,7 +180,7 @@ def _set_names(change: Change, body: SomeUserNames) -> Response:
     return json_answer(user_json(user._replace(first_name=first, last_name=last)))
 
 
-@route(router, "GET /v1/project", "row32", "Your projects", list[Project])
+@route(router, "GET /v1/project", "list_projects", "Your projects", list[Project])
 @reads
 def list_projects(question: Reading) -> Response:
     """With the allocations of their clusters: what was charged, what is reserved, and the limit."""

@@ -143,7 +143,7 @@ def _project_of(call: Call, requested: str | None) -> int | None:
 @route(
     router,
     "POST /v1/image",
-    "row34",
+    "upload_image",
     "Upload an image at once",
     status_code=204,
     openapi_extra={
