@@ -260,7 +260,7 @@ def put_acknowledgement(change: Change, body: Acknowledged) -> Response:
 
 
 def user_json(user: identity.User) -> Json:
-    """`people.User`: the published four fields and what we add."""
+    """`User`: the published four fields and what we add."""
     return shaped(User, user, projects=sorted(user.projects.values()))
 
 

@@ -588,7 +588,7 @@ def _set_with_cluster(change: Change, number: int) -> tuple[computesets.Computes
 def computeset_json(
     one: computesets.Computeset, cluster: str, computes: Sequence[Json], is_operator: bool
 ) -> Json:
-    """`models.Computeset`; operators get the fields of the workers, too."""
+    """`Computeset`; operators get the fields of the workers, too."""
     content = shaped(
         Computeset,
         one,
