@@ -1,4 +1,6 @@
-"""The table is whole: every pair of state and event has a row or a rejection with a text."""
+"""Every pair of state and event has a row or a rejection with a text; what is too late is ignored."""
+
+from __future__ import annotations
 
 import typing
 from dataclasses import replace
@@ -6,15 +8,16 @@ from dataclasses import replace
 import pytest
 
 from rocks.core.errors import FAMILIES, Code
-from rocks.storage.image import events, rejections, state_machine
-from rocks.storage.image.events import Event
-from rocks.storage.image.image import Decision, Facts, Rejection, Step
+from rocks.storage.image import events, grants, rejections, state_machine
+from rocks.storage.image.events import CopyFound, EffectFailed, Event, HostDone
+from rocks.storage.image.image import Copy, Decision, Facts, Rejection, Step
 from rocks.storage.image.rows import RejectionRow, Row
 from rocks.storage.image.state_machine import TABLE
 from rocks.storage.image.states import STATES, State
+from rocks.storage.image.transfers import Diverged, Point, plan_send
 from rocks.storage.nas.listing import image_row
 from rocks.storage.nas.sequences import MACHINE
-from tests.unit.storage.records import GIB, HOST, MAP, NOW, record
+from tests.unit.storage.records import GIB, HOST, MAP, NOW, after, new_image, record, refused
 
 STEPS = typing.get_args(Step)
 
@@ -164,3 +167,38 @@ def test_a_map_on_another_host_is_refused_with_the_words_that_tools_look_for(sta
     assert rejection.text.startswith("Error when mapping zvol: already mapped: ")
     assert ("; ZVol vm-vol is busy: " in rejection.text) == (row.locked is not None)
     assert (rejection.family, rejection.code) == ("state", Code.IMAGE_MAPPED)
+
+
+# What a host says or sends whose time is over: an old epoch, an old work.
+
+
+def test_f7_a_stale_host_is_refused() -> None:
+    """Its answers and its streams, by epoch; and what the receiver has alone is never rolled back."""
+    image = replace(record("pulling"), epoch=9)
+    rejection = refused(image, HostDone(image.work.work_id, HOST, 8))
+    assert rejection.text.startswith("stale_epoch") and rejection.is_stale
+    stream = grants.check_stream(image, HOST, 8, is_to_nas=True)
+    assert stream is not None and stream.text.startswith("stale_epoch")
+    assert grants.check_stream(image, "vmh2", 9, is_to_nas=True) is not None
+    assert grants.check_stream(record("local"), HOST, 1, is_to_nas=True) is not None
+    assert grants.check_stream(record("seeding"), HOST, 1, is_to_nas=True) is not None
+    assert grants.check_stream(image, HOST, 9, is_to_nas=True) is None
+    ours, theirs = [Point("a", "1", 1), Point("c", "3", 3)], [Point("a", "1", 1), Point("b", "2", 2)]
+    assert isinstance(plan_send(ours, theirs, "3"), Diverged)
+
+
+def test_a_report_of_changes_under_an_old_epoch_makes_them_suspect() -> None:
+    """They block nobody, and are never destroyed."""
+    image = replace(new_image(), epoch=5)
+    found = after(image, CopyFound("vmh2", "tank", 4, "dirty", "900"))
+    assert found.copy_on("vmh2") == Copy("vmh2", "tank", "suspect", "900")
+    assert after(found, MAP).state == "mapping"
+
+
+def test_results_of_other_works_are_dropped() -> None:
+    """Twice delivered, or too late."""
+    image = record("seeding")
+    done = HostDone(image.work.work_id, HOST, image.epoch, Facts(guid="1000"))
+    later = after(image, done)
+    assert refused(later, done).is_stale
+    assert refused(image, EffectFailed("0-0", 0, "tool", "x")).is_stale

@@ -1,4 +1,6 @@
-"""An import whose NAS ends the transfer: the error names the image, and says what completes it."""
+"""A file to import: its format, and an import that the NAS ends, whose error says what completes it."""
+
+from __future__ import annotations
 
 import io
 from contextlib import contextmanager
@@ -8,10 +10,21 @@ from typing import Any, cast
 
 import pytest
 
-from rocks.core.errors import HostError
+from rocks.core.errors import HostError, UserError
 from rocks.storage.client import importing
 from rocks.storage.volumes import access, volumes
-from rocks.storage.volumes.image_files import ImageFile
+from rocks.storage.volumes.image_files import ImageFile, read_image_file
+
+
+@pytest.mark.parametrize("stated", ["", "vmdk"])
+def test_the_formats_that_are_imported_are_named(tmp_path: Path, stated: str) -> None:
+    file = tmp_path / "disk.vmdk"
+    file.touch()
+    with pytest.raises(UserError, match="is unclear or not imported: give format=raw or format=qcow2"):
+        read_image_file(str(file), stated)
+
+
+# An import whose NAS ends the transfer: the error names the image, and says what completes it.
 
 
 def test_a_cut_import_is_named_with_what_completes_it(monkeypatch: pytest.MonkeyPatch) -> None:
