@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from rocks.fleet.connection import HostAddress
     from rocks.fleet.known_hosts import HostKey
 
-
 DEADLINE_SECONDS = 30.0
 
 
