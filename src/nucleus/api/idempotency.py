@@ -22,7 +22,7 @@ MAX_STORED_ANSWER_BYTES = 64 << 10
 """Of an answer that is kept for a repetition; of a longer one only the place of what it has made."""
 
 _KEY = re.compile(r"[!-~]{1,128}")
-_OF_IMAGES = ("md5", "content-digest", "upload-offset")
+_OF_IMAGES = ("md5", "content-digest", "x-nucleus-length")
 _SECRET = {"cache-control": "no-store"}
 
 
@@ -83,9 +83,8 @@ def _request_hash(call: Call) -> bytes:
     """
     request = call.request
     what = [request.method, request.url.path, request.url.query, wants_operation(request)]
+    what += [request.headers.get(name) for name in _OF_IMAGES]
     body = b"" if call.has_password else request.scope["state"].get("body")
-    if body is None:
-        what += [request.headers.get(name) for name in _OF_IMAGES]
     return hashlib.sha256(repr(tuple(what)).encode() + (body or b"")).digest()
 
 
