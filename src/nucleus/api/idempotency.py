@@ -83,9 +83,11 @@ def _request_hash(call: Call) -> bytes:
     """
     request = call.request
     what = [request.method, request.url.path, request.url.query, wants_operation(request)]
-    what += [request.headers.get(name) for name in _OF_IMAGES]
-    body = b"" if call.has_password else request.scope["state"].get("body")
-    return hashlib.sha256(repr(tuple(what)).encode() + (body or b"")).digest()
+    body = b""
+    if not call.has_password:
+        what += [request.headers.get(name) for name in _OF_IMAGES]
+        body = request.scope["state"].get("body") or b""
+    return hashlib.sha256(repr(tuple(what)).encode() + body).digest()
 
 
 def _answer_again(stored: idempotency.Stored, request_hash: bytes) -> Response:

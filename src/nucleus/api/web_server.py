@@ -46,6 +46,7 @@ _SECRETS = re.compile(r', (?:request|subrequest|upstream|referrer): "[^"]*"')
 
 _NUMBER = re.compile(r'"number": "([0-9a-f]{32})"}$')
 _NO_ANSWER = "the service does not answer at this moment; "
+_UNSTORED = "the upload was not stored: the service does not answer, or its disk is full; send it again later"
 _AGAIN = "send the request again later"
 _LOOK = (
     "whether the change was made is not known: look at what it concerns, and at your operations, before you"
@@ -97,6 +98,7 @@ def configuration_of(configuration: Configuration, folder: Path, place: str, bou
         files="".join(_location(path, files) for path, files in _folders(configuration)),
         console_seconds=configuration.console.most_minutes * 60,
         absent=_problem("backend-unavailable", f"{_NO_ANSWER}$what_now"),
+        unstored=_problem("backend-unavailable", _UNSTORED),
         again=_AGAIN,
         look=_LOOK,
     )
@@ -123,7 +125,7 @@ def _location(path: str, folder: Path) -> str:
     prefix = re.escape(f"{path}/" if path else "")
     return (
         f'    location ~ "^(?:/nucleus)?/assets/{prefix}(?<file>.+)$" {{\n      alias "{folder}/$file";\n'
-        "      error_page 403 404 405 = @file_is_missing;\n    }\n"
+        "      error_page 403 404 405 = @file_is_missing;\n      error_page 429 = /refused/429;\n    }\n"
     )
 
 

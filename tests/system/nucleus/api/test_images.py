@@ -4,6 +4,7 @@ import base64
 import contextlib
 import hashlib
 import socket
+import subprocess  # noqa: TID251 - mounts a small file system
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -270,6 +271,20 @@ def test_a_full_disk_is_said_before_the_first_byte(
         refused = send_raw(service, "a.iso")
         assert refused.status_code == 503 and "has no space for images" in refused.json()["detail"]
         assert len(arriving(configuration)) == 1
+    wait_until(lambda: not service.application.state.service.arrivals, "the end is known")
+    assert send_raw(service, "a.iso").status_code == 204
+
+
+def test_a_disk_that_fills_meanwhile_ends_the_upload(service: Client, configuration: Configuration) -> None:
+    """nginx cannot store it; nothing stays, and the next one finds the place again."""
+    folder = Path(configuration.images.folder) / "arriving"
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", folder], check=True)
+    try:
+        refused = send_raw(service, "a.iso", ISO + bytes(LONG))
+        assert refused.status_code == 503 and "its disk is full" in refused.json()["detail"]
+        wait_until(lambda: not arriving(configuration), "the file is gone")
+    finally:
+        subprocess.run(["umount", "-l", folder], check=True)
     wait_until(lambda: not service.application.state.service.arrivals, "the end is known")
     assert send_raw(service, "a.iso").status_code == 204
 
