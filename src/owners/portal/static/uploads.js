@@ -1,6 +1,6 @@
 // An image on its way to the service; one that breaks off begins again.
 
-import { base, path, Refusal, answered } from './shared/requests.js';
+import { answered, AWAY, base, path, Refusal } from './shared/requests.js';
 
 const DESCRIPTOR = 0x8000; // of ISO 9660
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._+-]{0,127}\.iso$/;
@@ -27,6 +27,7 @@ export class Upload {
 
   async run() {
     await check(this.file);
+    if (this.isCancelled) return;
     const query = new URLSearchParams({ name: this.file.name, ...(this.project && { project: this.project }) });
     this.request.open('POST', new URL(`${path('image')}?${query}`, base));
     this.request.setRequestHeader('Accept', 'application/json, application/problem+json');
@@ -39,7 +40,8 @@ export class Upload {
     });
     if (this.isCancelled) return;
     const { status, response } = this.request;
-    await answered(new Response(status ? response : null, { status: status || 599 })).catch((error) => {
+    if (!status) throw new Refusal('The connection broke off. Upload the image again.', AWAY, true);
+    await answered(new Response(response || null, { status })).catch((error) => {
       if (!error.isPassing && !error.errors.length) error.errors = [{ pointer: '#/name', detail: error.message }]; // its name is taken, or it is too much
       throw error;
     });

@@ -15,6 +15,7 @@ import pytest
 from nucleus.api.access.throttles import Rate
 from nucleus.configuration import Configuration
 from nucleus.mirror import audit, identity
+from nucleus.mirror.migrate import load_migrations
 from nucleus.mirror.pool import Pool
 from nucleus.records import SYSTEM
 from owners.images import image_uploads
@@ -322,6 +323,15 @@ def test_what_a_killed_nginx_and_service_leave_is_removed_at_the_next_start(
     assert copy.exists()
     with started(configuration, pool, people):
         assert arriving(configuration) == []
+
+
+def test_an_upgrade_forgets_images_that_came_in_parts_and_were_not_whole(service: Client, pool: Pool) -> None:
+    assert send_raw(service, "whole.iso").status_code == send_raw(service, "ready.iso").status_code == 204
+    sql(pool, "UPDATE image SET state = 'ready' WHERE name = 'ready.iso'")
+    sql(pool, "INSERT INTO image (name, state) VALUES ('half.iso', 'uploading')")
+    for statement in dict(load_migrations())[21]:
+        sql(pool, statement)
+    assert sql(pool, "SELECT name FROM image ORDER BY name") == [("ready.iso",), ("whole.iso",)]
 
 
 def test_who_has_left_the_project_adds_no_image_to_it(
