@@ -23,7 +23,7 @@ EXAMPLES = 20
 PARALLEL = -n $(WORKERS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-cluster demo-stop guest-image test-guests test test-nucleus-api test-oidc test-ansible test-browser api-changes test-random check lint bench paper mutants agent packages test-packages frontend-iso installer \
+.PHONY: help setup demo demo-cluster demo-stop guest-image test-guests test test-nucleus-api test-oidc test-clients test-browser api-changes test-random check lint bench paper mutants agent packages test-packages frontend-iso installer \
   test-installer reference requirements clean new-command os-roll test-os-roll roll reroll profile deb rpm lab lab-stop lab-demo test-lab test-lab-long comet-wheel
 
 $(PYTHON):
@@ -138,11 +138,13 @@ test-oidc: ## test Nucleus with tokens from a real OpenID Connect provider, fetc
 	@tools/oidc-provider .state/oidc-provider
 	@$(ISOLATED) env OIDC_PROVIDER="$(CURDIR)/.state/oidc-provider" $(PYTEST) tests/system/nucleus/api/test_oidc_provider.py
 
-test-ansible: ## run the Ansible example against its own Nucleus, with ansible-core from PyPI (root; 1 minute)
+test-clients: ## run the Ansible example, and a client generated from the description of Nucleus, against Nucleus; programs from PyPI (root; 1 minute)
 	@tools/setup test
-	@[ -e .state/ansible/complete ] || { rm -rf .state/ansible && /usr/bin/python3 -m venv .state/ansible && .state/ansible/bin/pip install \
-	  --quiet --no-input --disable-pip-version-check --progress-bar off --require-hashes -r examples/ansible/requirements.txt && touch .state/ansible/complete; }
-	@$(ISOLATED) env ANSIBLE="$(CURDIR)/.state/ansible" $(PYTEST) tests/system/nucleus/test_ansible.py
+	@[ -e .state/clients/complete ] || { rm -rf .state/clients && /usr/bin/python3 -m venv .state/clients && .state/clients/bin/pip install \
+	  --quiet --no-input --disable-pip-version-check --progress-bar off --require-hashes -r examples/ansible/requirements.txt && \
+	  .state/clients/bin/pip install --quiet --no-input --disable-pip-version-check --progress-bar off openapi-python-client==0.29.1 && \
+	  touch .state/clients/complete; }
+	@$(ISOLATED) env CLIENTS="$(CURDIR)/.state/clients" $(PYTEST) tests/system/nucleus/test_other_clients.py
 
 test-browser: ## test the pages of Nucleus in Chromium, with axe-core (root; installs chromium; minutes)
 	@tools/setup browser

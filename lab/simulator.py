@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
+import re
 import socket
 import sys
 import threading
@@ -48,6 +49,7 @@ class Guest:
 HOSTS = tuple(f"vm-container-{rack}-{rank}" for rack in (0, 1) for rank in range(4))
 """Physical hosts: those of the first rack have the frontends."""
 
+_UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _SCREEN = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAFCAAAAABd+vKJAAAADklEQVR4nGNIgAIGIhgAUbwPAR3fEX8AAAAASUVORK5CYII="
 )
@@ -93,7 +95,10 @@ class Simulator:
 
     def run(self, arguments: Sequence[str], deadline_seconds: float) -> Answer:
         """See `Executor`."""
-        given = tuple(arguments)
+        given = self._with_names(arguments)
+        if unknown := [one for one in given if _UUID.fullmatch(one)]:
+            refusal = _refused(f"no virtual machine has the UUID {unknown[0]}", Code.MACHINE_UNKNOWN.value)
+            return refusal if "json=yes" in given else refusal._replace(out="")
         with self._lock:
             fault = next((one for one in self.faults if given[: len(one[0])] == one[0]), None)
             if fault:
@@ -113,6 +118,7 @@ class Simulator:
 
     def open(self, arguments: Sequence[str]) -> Stream:
         """See `Executor`: the console of a guest that runs greets, and echoes; its screen is grey."""
+        arguments = self._with_names(arguments)
         if tuple(arguments[:4]) == ("report", "host", "vm", "screen"):
             on = [one.name for one in self.guests.values() if one.state == "active"]
             return _stream(_SCREEN if arguments[4] in on else b"", echoes=False)
@@ -121,6 +127,11 @@ class Simulator:
             raise ToolError(f"{arguments[3] if len(arguments) > 3 else 'nothing'} does not run")
         greeting = b"RFB 003.008\n" if "type=vnc" in arguments else f"{guest.name} login: ".encode()
         return _stream(greeting, echoes=True)
+
+    def _with_names(self, arguments: Sequence[str]) -> tuple[str, ...]:
+        """The arguments with the name of each machine that is given by its UUID."""
+        names = {guest.uuid: guest.name for guest in self.guests.values()}
+        return tuple(names.get(one, one) for one in arguments)
 
     def _let_time_pass(self) -> None:
         now = self._clock()

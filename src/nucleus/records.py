@@ -62,6 +62,7 @@ class Node(NamedTuple):
     kind: str
     name: str
     rocks_name: str
+    uuid: str | None
     physical_host: str | None
     cpus: int | None
     memory_mb: int | None
@@ -81,6 +82,14 @@ class Node(NamedTuple):
     gone_at: datetime | None
     set_id: int | None
     set_state: str | None
+
+    @property
+    def machine(self) -> str:
+        """What `rocks` calls it: its name may be another machine's, and another owner's, since the last poll.
+
+        The name, where the UUID is not known: the published `rocks` has none.
+        """
+        return self.uuid or self.rocks_name
 
 
 class Account(NamedTuple):

@@ -21,14 +21,14 @@ description:
 options:
   url: {description: "address of the service, as https://HOST/nucleus", type: str, required: true}
   token: {description: "a token, made by C(comet token create)", type: str, required: true}
-  operation: {description: "its operationId, as row08; /docs of the service lists them", type: str, required: true}
+  operation: {description: "its operationId, as compute_poweron; /docs of the service lists them", type: str, required: true}
   values: {description: "parameters and fields of the body", type: dict, default: {}}
   seconds: {description: "how long an operation is waited for", type: int, default: 600}
 """
 
 EXAMPLES = """
 - name: power a node on
-  nucleus: {url: "{{ url }}", token: "{{ token }}", operation: row08, values: {c: vc2, n: vm-vc2-0}}
+  nucleus: {url: "{{ url }}", token: "{{ token }}", operation: compute_poweron, values: {c: vc2, n: vm-vc2-0}}
 """
 
 RETURN = """

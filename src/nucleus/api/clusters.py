@@ -56,7 +56,7 @@ def _headers(freshness: Sequence[Freshness]) -> dict[str, str]:
     return {"Age": str(max((one.age_seconds for one in freshness), default=0))}
 
 
-@route(router, "GET /v1/cluster", "row01", "Your clusters", list[models.Cluster])
+@route(router, "GET /v1/cluster", "list_clusters", "Your clusters", list[models.Cluster])
 @reads
 def list_clusters(
     question: Reading,
@@ -109,14 +109,14 @@ def _part_of(question: Reading, name: str, fields: str | None, what: object, pic
     return Response(text, 200, {**headers, "ETag": etag}, "application/json")
 
 
-@route(router, "GET /v1/cluster/{c}", "row02", "A cluster", models.Cluster)
+@route(router, "GET /v1/cluster/{c}", "get_cluster", "A cluster", models.Cluster)
 @reads
 def get_cluster(question: Reading, c: str, fields: Fields = None) -> Response:
     """The cluster with its nodes."""
     return _part_of(question, c, fields, "cluster", None)
 
 
-@route(router, "GET /v1/cluster/{c}/compute/{n}", "row04", "A compute node", models.Compute)
+@route(router, "GET /v1/cluster/{c}/compute/{n}", "get_compute", "A compute node", models.Compute)
 @reads
 def get_compute(question: Reading, c: str, n: str, fields: Fields = None) -> Response:
     """404 when the cluster has no such node."""
@@ -130,7 +130,7 @@ def get_compute(question: Reading, c: str, n: str, fields: Fields = None) -> Res
     return _part_of(question, c, fields, ("compute", n), pick)
 
 
-@route(router, "GET /v1/cluster/{c}/frontend", "row13", "The frontend of a cluster", models.Frontend)
+@route(router, "GET /v1/cluster/{c}/frontend", "get_frontend", "The frontend of a cluster", models.Frontend)
 @reads
 def get_frontend(question: Reading, c: str, fields: Fields = None) -> Response:
     """404 when the cluster has none."""
@@ -166,7 +166,7 @@ def _state_of(cluster: Cluster) -> tuple[int, int]:
 Confirm = Annotated[str, Query(max_length=128, description="the name, once more")]
 
 
-@route(router, "DELETE /v1/cluster/{c}", "row03", "Destroy a cluster", status_code=204)
+@route(router, "DELETE /v1/cluster/{c}", "destroy_cluster", "Destroy a cluster", status_code=204)
 @when_done
 @changes("cluster:destroy", "destroy")
 def destroy_cluster(change: Change, c: str, confirm: Confirm = "") -> Response:
@@ -186,7 +186,9 @@ def destroy_cluster(change: Change, c: str, confirm: Confirm = "") -> Response:
     return accepted(change, change.ask("destroy", cluster), (cluster.name, None))
 
 
-@route(router, "DELETE /v1/cluster/{c}/compute/{n}", "row05", "Destroy a compute node", status_code=204)
+@route(
+    router, "DELETE /v1/cluster/{c}/compute/{n}", "destroy_compute", "Destroy a compute node", status_code=204
+)
 @when_done
 @changes("cluster:destroy", "destroy")
 def destroy_compute(change: Change, c: str, n: str, confirm: Confirm = "") -> Response:
@@ -219,7 +221,13 @@ def _demand_removable(node: Node) -> None:
         raise Problem("node-syncing", f"the disk of {node.name} is being transferred; wait until it is ready")
 
 
-@route(router, "POST /v1/cluster/{c}/compute/{n}/rename", "row10", "Rename a compute node", status_code=204)
+@route(
+    router,
+    "POST /v1/cluster/{c}/compute/{n}/rename",
+    "rename_compute",
+    "Rename a compute node",
+    status_code=204,
+)
 @changes("rename", "rename")
 def rename_compute(change: Change, c: str, n: str, body: models.NewName) -> Response:
     """Only the name that users see changes."""

@@ -31,27 +31,27 @@ _RECENT_SECONDS = 5.0
 
 
 _ACTIONS = {
-    "poweron": ("Power a node on", 8, 16),
-    "poweroff": ("Power a node off, at once", 7, 15),
-    "reboot": ("Ask the node's system to reboot", 9, 17),
-    "reset": ("Reset a node, at once", 11, 18),
-    "shutdown": ("Ask the node's system to shut down", 12, 19),
+    "poweron": "Power a node on",
+    "poweroff": "Power a node off, at once",
+    "reboot": "Ask the node's system to reboot",
+    "reset": "Reset a node, at once",
+    "shutdown": "Ask the node's system to shut down",
 }
-"""Action → its summary, and its rows for a compute and for a frontend."""
+"""Action → its summary; rows 7 to 9, 11, 12 and 15 to 19 of Table 1."""
 
 
-def _declare(action: str, summary: str, *rows: int) -> None:
+def _declare(action: str, summary: str) -> None:
     def handler(change: Change, c: str, n: str) -> Response:
         """A compute node must be in a running computeset. Frontends are in none, and nothing is charged."""
         return _power(change, action, c, n)
 
-    names = (f"row{rows[0]:02}", f"row{rows[1]:02}")
+    names = (f"compute_{action}", f"frontend_{action}")
     path = f"PUT /v1/cluster/{{c}}/NODE/{action}"
     route_of_nodes(router, path, names, summary, status_code=204)(changes("power", action)(handler))
 
 
-for _action, _declared in _ACTIONS.items():
-    _declare(_action, *_declared)
+for _action, _summary in _ACTIONS.items():
+    _declare(_action, _summary)
 
 
 def _power(change: Change, action: str, c: str, n: str | None) -> Response:

@@ -68,13 +68,14 @@ def _problem() -> dict[str, Any]:
     return {
         "description": "Refused",
         "content": {
-            MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDetails"}},
             "application/json": {"schema": {"type": "string"}},
+            MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDetails"}},
         },
     }
 
 
 def _complete(path: str, method: str, operation: dict[str, Any]) -> None:
+    operation["tags"] = [path.removeprefix("/v1").split("/")[1]]
     responses = operation["responses"]
     for status in (*_ALWAYS, *(_OF_CHANGES if method in _CHANGES else ())):
         responses[status] = {"$ref": "#/components/responses/Problem"}
@@ -91,7 +92,7 @@ def _complete(path: str, method: str, operation: dict[str, Any]) -> None:
         responses["202"] = {"description": "The operation", "content": content, "links": {"follow": link}}
     if "201" in responses and path == "/v1/computeset":
         parameters = {"s": "$response.body#/id"}
-        responses["201"]["links"] = {"read": {"operationId": "row24", "parameters": parameters}}
+        responses["201"]["links"] = {"read": {"operationId": "get_computeset", "parameters": parameters}}
     known = operation.setdefault("parameters", [])
     known += [
         {"name": name, "in": "header", "required": False, "schema": schema} for name, schema in _HEADERS

@@ -120,35 +120,31 @@ class Rocks:
             raise ToolError(f"`rocks {' '.join(CLUSTER.arguments)}` printed nothing, or not everything")
         return {member.name for member in rows.content}
 
-    def read_states(self, names: Sequence[str]) -> dict[str, shapes.State]:
-        """Machine → its state, of some machines now."""
-        arguments = ("list", "host", "vm", *names, "status=yes", "json=yes")
-        return shapes.read_states(self._run(arguments))
+    def read_state(self, machine: str) -> shapes.State:
+        """The state of a machine now; all None where its host does not say. SiteError when there is no such machine."""
+        answer = self._run(("list", "host", "vm", machine, "status=yes", "json=yes"))
+        return next(iter(shapes.read_states(answer).values()), shapes.State())
 
-    def read_uuid(self, name: str) -> str | None:
-        """The UUID of the machine with this name; no host is asked. None where `rocks` is the published one."""
-        return shapes.read_uuids(self._run(("list", "host", "vm", name, "status=no", "json=yes"))).get(name)
-
-    def place(self, name: str, host: str) -> None:
+    def place(self, machine: str, host: str) -> None:
         """Have the machine start on this host from now on."""
-        self._change(("set", "host", "vm", name, f"physnode={host}"))
+        self._change(("set", "host", "vm", machine, f"physnode={host}"))
 
-    def start(self, name: str) -> Done:
+    def start(self, machine: str) -> Done:
         """Start a machine; its image is mapped before. That it runs already is an error."""
-        return self._act(("start", "host", "vm", name), START_SECONDS)
+        return self._act(("start", "host", "vm", machine), START_SECONDS)
 
-    def stop(self, name: str, action: str, wait_seconds: int | None = None) -> Done:
+    def stop(self, machine: str, action: str, wait_seconds: int | None = None) -> Done:
         """Power it off, shut it down, reset or reboot it; success does not prove that it did.
 
         A shutdown waits so long for the guest, by default as long as `rocks` does, and powers it off then.
         """
         wait = () if wait_seconds is None else (f"timeout={wait_seconds}",)
         longest = (SLOW_SECONDS + (wait_seconds or 0)) * (action == "shutdown")
-        return self._act(("stop", "host", "vm", name, f"action={action}", *wait), longest)
+        return self._act(("stop", "host", "vm", machine, f"action={action}", *wait), longest)
 
-    def set_cdrom(self, name: str, medium: str | None) -> None:
+    def set_cdrom(self, machine: str, medium: str | None) -> None:
         """Insert an ISO (`image=NAME`, `cdrom=PATH`), or none, from the next start on."""
-        self._change(("set", "host", "vm", "cdrom", name, medium or "cdrom=none"))
+        self._change(("set", "host", "vm", "cdrom", machine, medium or "cdrom=none"))
 
     def add_image(self, name: str, path: str, sha256: str) -> None:
         """Import an ISO into the image library."""
@@ -163,21 +159,21 @@ class Rocks:
         """Remove a virtual cluster; the disks of its machines stay."""
         self._change(("remove", "cluster", name), SLOW_SECONDS)
 
-    def remove_machine(self, name: str) -> None:
+    def remove_machine(self, machine: str) -> None:
         """Have it be no virtual machine any more; its disks stay, and its name, for the operators."""
-        self._change(("remove", "host", "vm", name), SLOW_SECONDS)
+        self._change(("remove", "host", "vm", machine), SLOW_SECONDS)
 
-    def open_console(self, name: str, kind: str) -> Stream:
+    def open_console(self, machine: str, kind: str) -> Stream:
         """The bytes of a machine's console, vnc or serial."""
-        return self._executor.open(("open", "host", "console", name, f"type={kind}", "stream=yes"))
+        return self._executor.open(("open", "host", "console", machine, f"type={kind}", "stream=yes"))
 
-    def read_console(self, name: str, lines: int) -> list[str]:
+    def read_console(self, machine: str, lines: int) -> list[str]:
         """The last lines of a machine's serial console, oldest first; none where it has written nothing."""
-        return self._run(("report", "host", "vm", "console", name, f"lines={lines}")).splitlines()
+        return self._run(("report", "host", "vm", "console", machine, f"lines={lines}")).splitlines()
 
-    def read_screen(self, name: str) -> bytes:
+    def read_screen(self, machine: str) -> bytes:
         """A picture of a machine's screen, as PNG. SiteError when there is none, HostError when it does not come."""
-        arguments = ("report", "host", "vm", "screen", name)
+        arguments = ("report", "host", "vm", "screen", machine)
         stream = self._executor.open(arguments)
         end = time.monotonic() + self._deadline_seconds
         picture = bytearray()
@@ -189,7 +185,7 @@ class Rocks:
                     break
                 picture += piece
         except OSError as error:
-            raise HostError(f"the picture of the screen of {name} has not come: {error}") from None
+            raise HostError(f"the picture of the screen of {machine} has not come: {error}") from None
         finally:
             reason = stream.close()
         if not picture.startswith(b"\x89PNG"):
@@ -201,11 +197,11 @@ class Rocks:
         return self._run(("pragma", *arguments), more_seconds)
 
     def _act(self, arguments: Sequence[str], more_seconds: float = 0.0) -> Done:
-        """A command that prints the state of its machine, the fourth argument, also when it fails."""
+        """A command that prints the state of its machine, also when it fails."""
         answer, error = self._try(arguments, more_seconds)
         seen = None
         with contextlib.suppress(ToolError):  # a plugin of the site may print, too
-            seen = shapes.read_states(answer.out).get(arguments[3])
+            seen = next(iter(shapes.read_states(answer.out).values()), None)
         return Done(seen, error)
 
     def _change(self, arguments: Sequence[str], more_seconds: float = 0.0) -> None:
@@ -223,7 +219,7 @@ class Rocks:
     def _run(self, arguments: Sequence[str], more_seconds: float = 0.0) -> str:
         answer = self._executor.run(arguments, self._deadline_seconds + more_seconds)
         if answer.status != 0:
-            raise _failure(arguments, answer.status, answer.err)
+            raise _failure(arguments, answer.status, answer.err, *shapes.read_error(answer.out))
         return answer.out
 
 

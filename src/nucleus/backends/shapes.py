@@ -111,14 +111,8 @@ def read_states(text: str) -> dict[str, State]:
     return {name: State(*map(_text, rows[0])) for name, rows in found}
 
 
-def read_uuids(text: str) -> dict[str, str | None]:
-    """`rocks list host vm NAME…`: name → UUID."""
-    found = _objects(text, "vm-host", "vm", ("host",), ("uuid",))
-    return {name: _text(rows[0][1]) for name, rows in found}
-
-
 def read_error(text: str) -> tuple[str, str]:
-    """Family and code of the error that a changing command with json=yes reports; "" where it has none."""
+    """Family and code of the error that a command with json=yes reports; "" where it has none."""
     try:
         error = json.loads(text)[0]["error"]
         return str(error["family"]), str(error["code"])

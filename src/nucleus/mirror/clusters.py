@@ -105,11 +105,6 @@ def nodes_by_id(session: Session, scope: Scope, node_ids: Iterable[int]) -> dict
     return {node.id: node for node in found}
 
 
-def uuids_of(session: Session, cluster_id: int) -> dict[int, str | None]:
-    """Number of each node → the UUID of its machine; None where it is not known."""
-    return dict(session.rows("SELECT id, uuid FROM node WHERE cluster_id = %s", (cluster_id,)))
-
-
 class MemberNode(NamedTuple):
     """What the controller of computesets needs of a node: it reads those of all sets each second.
 

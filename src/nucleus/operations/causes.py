@@ -11,6 +11,7 @@ from nucleus.records import JsonObject
 from rocks.core.errors import Code, HostError, RocksError, StateError
 
 CAUSES: dict[str, str] = {
+    Code.MACHINE_UNKNOWN.value: "the site has removed or replaced {what}, as lists show in a minute; try again then",
     Code.HOST_FULL.value: "the host that {what} was given has too little left for it; try again later",
     Code.POOL_FULL.value: "the site's storage has no space for {what}",
     Code.LIBRARY_IMAGE_EXISTS.value: "the site's library has something else in the place of {what}",

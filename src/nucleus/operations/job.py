@@ -52,20 +52,10 @@ class Tools(NamedTuple):
     mail: MailSettings = MailSettings()
 
 
-def check_machine(node: Node, uuid: str | None, seen: str | None) -> None:
-    """RefusedError where the UUID that was seen under the node's name is another one; None: not known."""
-    if uuid and seen and seen != uuid:  # it may be another owner's
-        raise RefusedError(
-            f"the site has renamed or replaced {node.name}, which is known here in a minute; try again then"
-        )
-
-
 class Job:
     """One operation; `node` and `cluster` are its targets, where it has them, after `load`.
 
-    A name of the site may be another machine's since the last poll: before a command acts on the node, the UUID of its
-    machine is compared. The database may be away for a while: what a job stores is tried again until it is stored, or
-    the process stops.
+    The database may be away for a while: what a job stores is tried again until it is stored, or the process stops.
     """
 
     def __init__(self, tools: Tools, operation: Operation) -> None:
@@ -73,8 +63,6 @@ class Job:
         self.operation = operation
         self.node: Node | None = None
         self.cluster: Cluster | None = None
-        self._uuid: str | None = None
-        self._is_compared = False
 
     @property
     def target(self) -> Node:
@@ -99,8 +87,6 @@ class Job:
             self.node = clusters.nodes_by_id(session, SYSTEM, [self.operation.target_node]).get(
                 self.operation.target_node
             )
-        if self.node is not None:
-            self._uuid = clusters.uuids_of(session, self.node.cluster_id).get(self.node.id)
         number = self.node.cluster_id if self.node else self.operation.target_cluster
         if number is not None:
             self.cluster = clusters.find_cluster_by_id(session, SYSTEM, number)
@@ -131,28 +117,19 @@ class Job:
 
     def act(self, step: str, command: Callable[[str], Done]) -> tuple[str | None, RocksError | None]:
         """Have the node started or stopped, as the step; its state then, which is recorded, and the error, if any."""
-        self.compare_machine()
         self.begin_command(step)
         try:
-            seen, error = command(self.target.rocks_name)
+            seen, error = command(self.target.machine)
         except (ToolError, HostError) as failure:  # it may have been done nevertheless
             return self.read_state(), failure
         return self.read_state() if seen is None else self._record(seen), error
 
-    def compare_machine(self) -> None:
-        """RefusedError where the node's name is another machine's now; the published `rocks` does not say so."""
-        if self._uuid is not None and not self._is_compared:
-            self.read_state()
-
     def read_state(self) -> str | None:
-        """The node's state now, which is recorded. As `compare_machine`; ToolError as `rocks` reports it."""
-        name = self.target.rocks_name
-        return self._record(self.rocks.read_states([name]).get(name, State()))
+        """The node's state now, which is recorded. ToolError as `rocks` reports it."""
+        return self._record(self.rocks.read_state(self.target.machine))
 
     def _record(self, seen: State) -> str | None:
         node, cluster = self.target, self.cluster
-        check_machine(node, self._uuid, seen.uuid)
-        self._is_compared = True
         host, state, _ = seen
         name, project = (cluster.name, cluster.project_id) if cluster else ("", None)
         self.transaction(lambda session: observations.record_state(session, node, name, project, state, host))

@@ -1,7 +1,6 @@
 """Power of one node, and its removal. What is so is not done again, so that a repetition does no harm.
 
-A command of `rocks` prints the state that it left: an operation is two processes of it, one that reads whose machine
-has the name now, and one that acts.
+A command of `rocks` prints the state that it left: an operation is one process of it.
 
 A reset or a reboot leaves nothing that can be read, so it is never issued twice: when its worker was killed
 in between, the operation fails and says so. To repeat it would reset a guest that just boots; to report
@@ -12,16 +11,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nucleus.backends.shapes import State
 from nucleus.mirror import clusters
 from nucleus.operations.causes import RefusedError
-from nucleus.operations.job import check_machine
 from nucleus.records import SYSTEM, JsonObject
 from nucleus.states import ACTIVE, CRASHED, is_image_free, is_off, power_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from nucleus.backends.shapes import State
     from nucleus.operations.job import Job
     from nucleus.records import Node
 
@@ -101,12 +99,7 @@ def destroy(job: Job) -> JsonObject:
         or (job.node is not None and job.node.gone_at is not None)
     ):
         return {}  # removed before a worker was killed
-    found, uuids = job.transaction(
-        lambda session: (
-            clusters.nodes_of(session, SYSTEM, [cluster.id])[cluster.id],
-            clusters.uuids_of(session, cluster.id),
-        )
-    )
+    found = job.transaction(lambda session: clusters.nodes_of(session, SYSTEM, [cluster.id])[cluster.id])
     removed = found if job.node is None else [job.node]
     there = removed
     if job.has("remove"):
@@ -115,13 +108,13 @@ def destroy(job: Job) -> JsonObject:
         there = [node for node in removed if node.rocks_name in listed]
     for node in there:
         # one of which nothing is printed may run, and would be stopped
-        seen = job.rocks.read_states([node.rocks_name]).get(node.rocks_name, State())
-        _check_unused(node, seen, uuids.get(node.id))
+        _check_unused(node, job.rocks.read_state(node.machine))
     job.store("remove")
     if there and job.node is None:
-        job.rocks.remove_cluster(cluster.rocks_name)
+        frontends = [node.machine for node in there if node.kind == "frontend"]
+        job.rocks.remove_cluster(frontends[0] if frontends else cluster.rocks_name)
     elif there:
-        job.rocks.remove_machine(there[0].rocks_name)
+        job.rocks.remove_machine(there[0].machine)
     numbers, is_cluster = [node.id for node in removed], job.node is None
     job.transaction(
         lambda session: clusters.remove_nodes(session, cluster.id, numbers, with_cluster=is_cluster)
@@ -129,9 +122,8 @@ def destroy(job: Job) -> JsonObject:
     return {}
 
 
-def _check_unused(node: Node, seen: State, uuid: str | None) -> None:
-    """RefusedError unless the machine is off with its image on the NAS; `uuid`: that of the node, if it is known."""
-    check_machine(node, uuid, seen.uuid)
+def _check_unused(node: Node, seen: State) -> None:
+    """RefusedError unless the machine is off with its image on the NAS."""
     if (power := power_of(seen.state, has_host=node.physical_host is not None)) not in ("off", "crashed"):
         raise RefusedError(f"the power of {node.name} is {power}; power it off first")
     if node.set_id is not None or not is_image_free(node.image_state, node.image_locked):

@@ -25,21 +25,21 @@ if TYPE_CHECKING:
 router = APIRouter()
 
 
-@route(router, "GET /v1/user", "row29", "You", people.User)
+@route(router, "GET /v1/user", "get_user", "You", people.User)
 @reads
 def get_user(question: Reading) -> Response:
     """The caller, as the site knows them."""
     return conditional_json(question.call.request, user_json(question.call.caller.user))
 
 
-@route(router, "PUT /v1/user", "row30", "Change your names", people.User)
+@route(router, "PUT /v1/user", "replace_user_names", "Change your names", people.User)
 @changes("read", "set_user")
 def put_user(change: Change, body: people.UserNames) -> Response:
     """Both names are replaced. All else that `GET /v1/user` has is the site's: it may be sent, and is ignored."""
     return _set_names(change, body)
 
 
-@route(router, "PATCH /v1/user", "row31", "Change one of your names", people.User)
+@route(router, "PATCH /v1/user", "change_user_names", "Change one of your names", people.User)
 @changes("read", "set_user")
 def patch_user(change: Change, body: people.SomeUserNames) -> Response:
     """A name that is left out stays."""
@@ -56,7 +56,7 @@ def _set_names(change: Change, body: people.SomeUserNames) -> Response:
     return json_answer(user_json(user._replace(first_name=first, last_name=last)))
 
 
-@route(router, "GET /v1/project", "row32", "Your projects", list[people.Project])
+@route(router, "GET /v1/project", "list_projects", "Your projects", list[people.Project])
 @reads
 def list_projects(question: Reading) -> Response:
     """With the allocations of their clusters: what was charged, what is reserved, and the limit."""

@@ -84,7 +84,7 @@ def sets_json(one: Reading | Change, sets: Sequence[Computeset]) -> list[Json]:
     return answers
 
 
-@route(router, "GET /v1/computeset", "row23", "Your computesets", list[models.Computeset])
+@route(router, "GET /v1/computeset", "list_computesets", "Your computesets", list[models.Computeset])
 @reads
 def list_computesets(
     question: Reading,
@@ -133,7 +133,7 @@ def _fitting(sizes: Sequence[int]) -> int:
     return max(bisect.bisect_right(totals, MAX_NODES_PER_PAGE), min(len(sizes), 1))
 
 
-@route(router, "GET /v1/computeset/{s}", "row24", "A computeset", models.Computeset)
+@route(router, "GET /v1/computeset/{s}", "get_computeset", "A computeset", models.Computeset)
 @reads
 def get_computeset(question: Reading, s: SetId, fields: Fields = None) -> Response:
     """Also one that has ended."""
@@ -155,7 +155,12 @@ def unknown_set(number: int | str) -> Problem:
 
 
 @route(
-    router, "POST /v1/computeset", "row22", "Start compute nodes together", models.Computeset, status_code=201
+    router,
+    "POST /v1/computeset",
+    "start_computeset",
+    "Start compute nodes together",
+    models.Computeset,
+    status_code=201,
 )
 @changes("computeset", "start_set")
 def start_computeset(change: Change, body: models.NewComputeset) -> Response:
@@ -199,29 +204,29 @@ def start_computeset(change: Change, body: models.NewComputeset) -> Response:
 
 
 _SET_ACTIONS = {
-    25: ("poweroff", "Power the nodes of a set off, at once, and end it"),
-    26: ("reboot", "Ask the systems of a set's nodes to reboot"),
-    27: ("reset", "Reset the nodes of a set, at once"),
-    28: ("shutdown", "Ask the systems of a set's nodes to shut down, and end the set"),
+    "poweroff": "Power the nodes of a set off, at once, and end it",
+    "reboot": "Ask the systems of a set's nodes to reboot",
+    "reset": "Reset the nodes of a set, at once",
+    "shutdown": "Ask the systems of a set's nodes to shut down, and end the set",
 }
-"""Row of Table 1 → its action and its summary."""
+"""Action → its summary; rows 25 to 28 of Table 1."""
 _ENDING = ("poweroff", "shutdown")
 _END, _RESTART = "A set that ends already is not ended anew.", "The set goes on."
 
 
-def _declare(row: int, action: str, summary: str) -> None:
+def _declare(action: str, summary: str) -> None:
     def handler(change: Change, s: SetId) -> Response:
         return (_end if action in _ENDING else _restart)(change, s, action)
 
     handler.__doc__ = _END if action in _ENDING else _RESTART
     path = f"PUT /v1/computeset/{{s}}/{action}"
-    route(router, path, f"row{row}", summary, status_code=204)(
+    route(router, path, f"computeset_{action}", summary, status_code=204)(
         changes("computeset", f"{action}_set")(handler)
     )
 
 
-for _row, _declared in _SET_ACTIONS.items():
-    _declare(_row, *_declared)
+for _action, _summary in _SET_ACTIONS.items():
+    _declare(_action, _summary)
 
 
 def _end(change: Change, number: int, how: str) -> Response:

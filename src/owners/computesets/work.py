@@ -46,9 +46,8 @@ def _place(job: Job) -> None:
             f"run `comet terminate {found.id}`, then `comet start` with this node again"
         )
     if job.target.physical_host != host:
-        job.compare_machine()
         job.begin_command("place")
-        job.rocks.place(job.target.rocks_name, host)
+        job.rocks.place(job.target.machine, host)
 
 
 def _check_set(job: Job, outcome: str) -> Computeset:

@@ -43,7 +43,6 @@ from nucleus.api.service import (
 )
 from nucleus.mirror import clusters, identity
 from nucleus.operations.causes import owners_text
-from nucleus.operations.job import check_machine
 from nucleus.records import SYSTEM
 from nucleus.states import power_of
 from rocks.core.errors import RocksError
@@ -53,7 +52,6 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from nucleus.api.service import Call, Service
-    from nucleus.backends.executor import Stream
     from nucleus.mirror.pool import Session
     from nucleus.records import Node
 
@@ -279,7 +277,11 @@ def open_console(change: Change, c: str, n: str, body: NewConsole) -> Response:
 
 
 @route_of_nodes(
-    router, "GET /v1/cluster/{c}/NODE/console", ("row20", "row21"), "To the screen of {}", **_SEE_OTHER
+    router,
+    "GET /v1/cluster/{c}/NODE/console",
+    ("show_compute_console", "show_frontend_console"),
+    "To the screen of {}",
+    **_SEE_OTHER,
 )
 @changes("console", "console")
 def to_screen(change: Change, c: str, n: str) -> Response:
@@ -299,8 +301,7 @@ def read_log(call: Known, c: str, n: str, lines: Lines = 200, max_bytes: MaxByte
         return json_answer({"lines": [], "reason": f"{node.name} has never run"}, 200)
     try:
         with call.service.console_logs.one_more(call.caller.user.id):
-            text = call.service.rocks.read_console(node.rocks_name, _ALL_LINES if max_bytes else lines)
-            _check_machine(call.service, node)
+            text = call.service.rocks.read_console(node.machine, _ALL_LINES if max_bytes else lines)
     except RocksError as error:
         raise _not_read(call, node, error) from None
     reason = f"{node.name} has written nothing to its serial console where it last ran; Linux does with console=ttyS0"
@@ -332,8 +333,7 @@ def read_screen(call: Known, c: str, n: str) -> Response:
         raise conflict(f"{node.name} is not on, so it has no screen; power it on first")
     try:
         with call.service.screens.one_more(call.caller.user.id, node.physical_host, MAX_OF_HOST):
-            picture = call.service.rocks.read_screen(node.rocks_name)
-            _check_machine(call.service, node)
+            picture = call.service.rocks.read_screen(node.machine)
     except RocksError as error:
         raise _not_read(call, node, error) from None
     return Response(picture, media_type="image/png", headers={"Cache-Control": "no-store"})
@@ -345,17 +345,6 @@ def _node_to_look_at(call: Call, c: str, n: str | None) -> Node:
         return find_node(question, find_cluster(question, c), n)
 
     return reading(call, find)
-
-
-def _check_machine(service: Service, node: Node) -> None:
-    """RefusedError where what was read under the node's name is of another machine, which may be another owner's.
-
-    It is asked afterwards: names change in between.
-    """
-    with service.pool.reading() as session:
-        uuid = clusters.uuids_of(session, node.cluster_id).get(node.id)
-    if uuid is not None:
-        check_machine(node, uuid, service.rocks.read_uuid(node.rocks_name))
 
 
 def _not_read(call: Call, node: Node, error: RocksError) -> Problem:
@@ -450,16 +439,6 @@ def _node_of(service: Service, ticket: Ticket) -> Node | None:
     return node if node is not None and node.gone_at is None else None
 
 
-def _open(service: Service, node: Node, kind: str) -> Stream:
-    stream = service.rocks.open_console(node.rocks_name, kind)
-    try:
-        _check_machine(service, node)
-    except RocksError:
-        stream.close()
-        raise
-    return stream
-
-
 async def _serve(client: WebSocket, service: Service, ticket: Ticket) -> None:
     node = await run_in_threadpool(_node_of, service, ticket)
     if node is None:
@@ -468,7 +447,9 @@ async def _serve(client: WebSocket, service: Service, ticket: Ticket) -> None:
     try:
         async with _OPENINGS.turn(ticket.user_id, node.physical_host, MAX_OF_HOST):
             loop = asyncio.get_running_loop()
-            stream = await loop.run_in_executor(_OPENING_THREADS, _open, service, node, ticket.kind)
+            stream = await loop.run_in_executor(
+                _OPENING_THREADS, service.rocks.open_console, node.machine, ticket.kind
+            )
     except RocksError as error:
         _log.warning("the console of %s cannot be opened: %s", node.rocks_name, error)
         await client.close()

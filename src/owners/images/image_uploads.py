@@ -89,7 +89,7 @@ class Arrival:
 @route(
     router,
     "POST /v1/image",
-    "row34",
+    "upload_image",
     "Upload an image",
     status_code=204,
     openapi_extra={

@@ -31,7 +31,7 @@ MEDIA_TYPE = "application/vnd.nucleus.v1+json"
 @route(
     router,
     "GET /v1/image",
-    "row33",
+    "list_images",
     "Images",
     list[str],
     responses={
@@ -176,7 +176,7 @@ IsoQuery = Annotated[
 IsoBody = Annotated[models.IsoName | None, Body()]
 
 
-_ATTACH = ("row06", "row14")
+_ATTACH = ("attach_compute_iso", "attach_frontend_iso")
 
 
 @route_of_nodes(

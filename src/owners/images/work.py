@@ -104,9 +104,8 @@ def _attach(job: Job) -> JsonObject:
         if found is None or found.state != "ready":
             raise RefusedError(f"the image {job.operation.arguments.get('iso')} was removed meanwhile")
         medium = f"image={found.library_name}"
-    job.compare_machine()
     job.store("cdrom", medium=medium)
-    job.rocks.set_cdrom(job.target.rocks_name, medium)
+    job.rocks.set_cdrom(job.target.machine, medium)
     reference = job.operation.arguments.get("iso") if medium else None
     job.transaction(lambda session: images.record_iso(session, job.target, reference))
     return {"iso": reference}

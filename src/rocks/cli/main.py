@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from rocks.commands._framework.output import cut, write_message, write_out, write_pieces
-from rocks.commands._framework.run_command import HELP_ARGUMENTS, asks_help, is_audited, may_run, run_command
+from rocks.commands._framework.run_command import HELP_ARGUMENTS, asks_help, may_run, run_command
 from rocks.commands._framework.tree import (
     all_commands,
     is_command,
@@ -204,8 +204,7 @@ def _run_command(command_class: type[Command], arguments: list[str], shared: Dat
         if command.audit_record is not None:
             command.audit_record.fail(found)
         pieces = [] if is_undone else command.takeOutput()
-        if not pieces and is_audited(command):
-            pieces = [command.errorText(found)]
+        pieces = pieces or [command.errorText(found)]
         write_pieces(_ended(pieces))
         return _report_error(found, command_class)
     finally:

@@ -68,6 +68,9 @@ class Code(str, enum.Enum):
     MEDIUM_ALTERED = "medium_altered"
     """A host's copy of an ISO is not what the host received."""
 
+    MACHINE_UNKNOWN = "machine_unknown"
+    """No virtual machine has the UUID."""
+
     LIBRARY_IMAGE_EXISTS = "library_image_exists"
     """The library has an image of this name."""
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.callers import check_full_rights
-from rocks.core.errors import UserError
+from rocks.core.errors import Code, UserError
 from rocks.core.names import printable
 from rocks.core.values import TRUE_VALUES
 from rocks.database.sets import in_order
-from rocks.inventory.selectors import read_selectors
+from rocks.inventory.selectors import is_uuid, read_selectors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -34,6 +34,7 @@ _BY_NAME = (
     f"SELECT 5, i.Name, n.Name FROM {_INTERFACES} WHERE i.Name IN %s",
 )
 _BY_MAC = f"SELECT 3, %s, n.Name FROM {_INTERFACES} WHERE i.MAC IN %s"
+_BY_UUID = "SELECT 3, v.UUID, n.Name FROM nodes n JOIN vm_nodes v ON v.Node = n.ID WHERE v.UUID IN %s"
 _BY_IP = f"SELECT 4, i.IP, n.Name FROM {_INTERFACES} WHERE i.IP IN %s"
 # The part before the first dot finds the rows by a key; the whole selectors then choose among them.
 _BY_DOMAIN = tuple(
@@ -231,6 +232,8 @@ def _branches(selectors: Selectors) -> Iterator[tuple[str, Sequence[object]]]:
     for name in names:
         if ":" in name:  # a MAC address, perhaps without leading zeros
             yield _BY_MAC, [name, (name, ":".join(octet.zfill(2) for octet in name.split(":")))]
+    if uuids := [name for name in names if is_uuid(name)]:
+        yield _BY_UUID, [uuids]
     if with_dots := [name for name in names if "." in name]:
         yield _BY_IP, [with_dots]
         for lookup in _BY_DOMAIN:
@@ -267,6 +270,11 @@ def _resolve(database: Database, texts: Sequence[str], proposals: Proposals) -> 
         if text.lower() in (own, own.partition(".")[0]):
             names.add(local_host(database))
             continue
+        if is_uuid(text):
+            raise UserError(
+                f"no virtual machine has the UUID {text}; see rocks list host vm json=yes",
+                code=Code.MACHINE_UNKNOWN,
+            )
         rows = database.rows(
             "SELECT n.Name FROM nodes n JOIN networks i ON i.Node = n.ID WHERE i.IP IN %s",
             [addresses_of_name(text)],

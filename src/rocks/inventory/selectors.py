@@ -12,13 +12,15 @@ if TYPE_CHECKING:
 
 LOCAL_NAMES = frozenset(("localhost", "127.0.0.1"))
 OPERATING_SYSTEMS = ("linux", "sunos")
+_UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _RACK = re.compile(r"rack(.*)", re.IGNORECASE | re.DOTALL)
 
 
 class Selectors(NamedTuple):
     """Selectors by kind.
 
-    `names` are looked up as appliance, node, alias, MAC, IP, interface name or FQDN; `patterns` contain a `%`;
+    `names` are looked up as appliance, node, alias, MAC, IP, UUID of a machine, interface name
+    or FQDN; `patterns` contain a `%`;
     `racks` are rack numbers; `statements` are SQL texts; `local` is true when a selector names this machine itself.
     """
 
@@ -33,6 +35,11 @@ def is_rack(text: str) -> bool:
     """Whether the text selects the hosts of a rack."""
     rack = _RACK.fullmatch(text)
     return rack is not None and rack.group(1).isdigit()
+
+
+def is_uuid(text: str) -> bool:
+    """Whether the text has the form of a machine's UUID."""
+    return _UUID.fullmatch(text) is not None
 
 
 def read_selectors(arguments: Iterable[str]) -> Selectors:

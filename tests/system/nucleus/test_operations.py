@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import threading
+import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -130,7 +131,7 @@ def test_each_verb_does_what_it_says(pool: Pool, simulator: Simulator, nodes: di
     assert [one.new for one in found if one.type == "operation.state"][:1] == ["succeeded"]
 
 
-def test_a_power_operation_is_a_process_that_reads_and_one_that_acts(
+def test_a_power_operation_is_one_process(
     pool: Pool, simulator: Simulator, nodes: dict[str, Node], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, lines = simulator.run, list[str]()
@@ -146,10 +147,11 @@ def test_a_power_operation_is_a_process_that_reads_and_one_that_acts(
         simulator.guests["vm-vc1-0"].state = "nostate-error"
         assert ended(pool, ask(pool, "reset", nodes["vm-vc1-0"])).state == "succeeded", "the host decides"
     read = "list host vm vm-vc1-0 status=yes json=yes"
-    assert lines == [
-        *(read, "start host vm vm-vc1-0 json=yes"),
-        *(read, "stop host vm vm-vc1-0 action=reset json=yes"),
-        *(read, "stop host vm vm-vc1-0 action=poweroff json=yes"),
+    names = {guest.uuid: guest.name for guest in simulator.guests.values()}
+    assert [" ".join(names.get(word, word) for word in line.split()) for line in lines] == [
+        "start host vm vm-vc1-0 json=yes",
+        "stop host vm vm-vc1-0 action=reset json=yes",
+        "stop host vm vm-vc1-0 action=poweroff json=yes",
         read,
         *(read, "stop host vm vm-vc1-0 action=reset json=yes"),
     ]
@@ -162,13 +164,25 @@ def test_nothing_is_done_to_a_machine_that_has_got_the_name_since_the_last_poll(
 ) -> None:
     """It may be another owner's: what is known of the node stays, too."""
     sql(pool, "UPDATE node SET state = 'active' WHERE name = 'vm-vc1-0'")
-    first, second = simulator.guests["vm-vc1-0"], simulator.guests["vm-vc1-1"]
-    first.uuid, second.uuid, first.state = second.uuid, first.uuid, state
+    guest = simulator.guests["vm-vc1-0"]
+    guest.uuid, guest.state = str(uuid.uuid4()), state
     with working(pool, simulator):
         asked = ended(pool, ask(pool, verb, nodes["vm-vc1-0"]))
-    assert asked.state == "failed" and "renamed" in (asked.error or {})["detail"]
-    assert not simulator.commands and first.state == state
+    assert asked.state == "failed" and "replaced" in (asked.error or {})["detail"]
+    assert not simulator.commands and guest.state == state
     assert sql(pool, "SELECT state FROM node WHERE name = 'vm-vc1-0'") == [("active",)]
+
+
+def test_the_machine_is_found_under_the_name_that_it_has_now(
+    pool: Pool, simulator: Simulator, nodes: dict[str, Node]
+) -> None:
+    """Two have changed their names since the last poll."""
+    first, second = simulator.guests["vm-vc1-0"], simulator.guests["vm-vc1-1"]
+    first.uuid, second.uuid = second.uuid, first.uuid
+    with working(pool, simulator):
+        assert ended(pool, ask(pool, "poweron", nodes["vm-vc1-0"])).state == "succeeded"
+    assert simulator.commands == [("start", "host", "vm", "vm-vc1-1", "json=yes")]
+    assert (first.state, second.state) == ("nostate", "active")
 
 
 def test_no_other_machine_gets_the_host_of_a_computeset(
@@ -176,10 +190,10 @@ def test_no_other_machine_gets_the_host_of_a_computeset(
 ) -> None:
     number = add_set(pool, nodes["vm-vc1-0"].cluster_id, 1)
     run_on(pool, number, HOSTS[0], [HOSTS[0]])
-    simulator.guests["vm-vc1-0"].uuid = simulator.guests["vm-vc1-1"].uuid
+    simulator.guests["vm-vc1-0"].uuid = str(uuid.uuid4())
     with working(pool, simulator):
         asked = ended(pool, ask(pool, "poweron", nodes["vm-vc1-0"], target_set=number))
-    assert "renamed" in (asked.error or {})["detail"] and not simulator.commands
+    assert "replaced" in (asked.error or {})["detail"] and not simulator.commands
 
 
 def test_a_failure_is_tried_again_and_then_reported(

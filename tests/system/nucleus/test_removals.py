@@ -93,5 +93,5 @@ def test_what_has_got_another_machine_s_name_since_the_last_poll_is_not_removed(
         asked = ended(
             pool, ask_destroy(pool, nodes[name].cluster_id, None if name == "vc1" else nodes[name].id)
         )
-    assert asked.state == "failed" and "renamed" in (asked.error or {})["detail"]
+    assert asked.state == "failed" and "replaced" in (asked.error or {})["detail"]
     assert name in simulator.guests and sql(pool, "SELECT COUNT(gone_at) FROM node") == [(0,)]

@@ -68,7 +68,7 @@ def test_what_rocks_prints_is_what_the_simulator_prints(site: Site, tmp_path: Pa
         name: machine.uuid for name, machine in machines.items()
     }
     name = min(machines)
-    assert Rocks(real, 60).read_uuid(name) == machines[name].uuid, "without a question to its host"
+    assert Rocks(real, 60).read_state(str(machines[name].uuid)).uuid == machines[name].uuid
     assert set(Rocks(real, 60).read(commands.INTERFACE).content) >= set(machines)
     _causes(site, Rocks(real, 60), min(machines), tmp_path)
 
@@ -92,4 +92,10 @@ def _causes(site: Site, real: Rocks, machine: str, folder: Path) -> None:
     site.done("set", "attr", "vm_cdrom", "medium")
     assert cause(real.set_cdrom, machine, None) == ("state", "medium_overridden")
     assert cause(real.remove_cluster, "nobody") == ("user", "")
+    unknown = "00000000-0000-4000-8000-000000000000"
+    assert (
+        cause(real.set_cdrom, unknown, None) == cause(real.read_state, unknown) == ("user", "machine_unknown")
+    )
+    started = real.start(unknown).error
+    assert isinstance(started, SiteError) and started.reported_code == "machine_unknown"
     assert cause(real.place, machine, "nobody") == ("user", "")

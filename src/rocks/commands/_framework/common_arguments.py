@@ -43,7 +43,7 @@ Image.
 yes: start machines also on hosts on which Slurm has a batch job, whose processors and memory they share then.
 </param>""",
     "machines": """<arg type='string' name='host' repeat='1' of='machine'>
-Virtual machines.
+Virtual machines, by name, UUID or any other selector.
 </arg>""",
     "nas": """<arg type='string' name='nas'>
 The NAS.
@@ -52,7 +52,7 @@ The NAS.
 The host, by name or any other selector of one host.
 </arg>""",
     "one-machine": """<arg type='string' name='host' of='machine'>
-One virtual machine.
+One virtual machine, by name or UUID.
 </arg>""",
     "snapshot": """<arg type='string' name='snapshot'>
 Name of the snapshot.

@@ -446,17 +446,22 @@ Before=network-pre.target shutdown.target
 Wants=network-pre.target
 Conflicts=shutdown.target
 PartOf=nftables.service
+ReloadPropagatedFrom=nftables.service
 ConditionPathExists={FIREWALL_FILE}
 
 [Service]
 Type=oneshot
 RemainAfterExit=yes
 ExecStart=/usr/sbin/nft -f {FIREWALL_FILE}
+ExecReload=/usr/sbin/nft -f {FIREWALL_FILE}
 
 [Install]
 WantedBy=multi-user.target
 """
-"""A restart replaces the rules at once. The start of nftables.service removes all tables, hence PartOf."""
+"""A restart replaces the rules at once.
+
+The start and the reload of nftables.service remove all tables, hence PartOf and ReloadPropagatedFrom.
+"""
 
 _HOOKS = {"INPUT": 0, "FORWARD": 0, "OUTPUT": 0}
 _NAT_HOOKS = {"PREROUTING": -100, "OUTPUT": -100, "POSTROUTING": 100}

@@ -17,7 +17,7 @@ import socket
 from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Protocol, Sequence, Tuple
 
 from rocks.core.errors import StateError, ToolError
-from rocks.core.process import run, run_checked
+from rocks.core.process import LateError, run, run_checked
 from rocks.fleet.host.change import CHANGED, UNCHANGED, Change
 
 Drops = Tuple[Tuple[str, int], ...]
@@ -206,26 +206,19 @@ class Filters:
     """The packet filters of this process' network namespace. What is not documented here is in `FilterDriver`."""
 
     def ensure(self, device: GuestDevice, rules: Sequence[Rule]) -> Change:
-        chains = _chains()
-        if rules and not _exists(device.name):
+        chains, number = _chains(), _number(device.name)
+        if rules and number is None:
             raise StateError(f"this host has no network device {device.name}")
-        comments = _comments(rules)
-        if _CHAIN + device.name not in chains:
-            if not rules:
-                return UNCHANGED
-        elif rules and comments == [
-            _rule(row["rule"])[0]
-            for row in _listed("chain", *_TABLE.split(), _CHAIN + device.name)
-            if "rule" in row
-        ]:
+        if not rules and _CHAIN + device.name not in chains:
+            return UNCHANGED
+        comments = _comments(rules, number)
+        if rules and comments == _comments_of(_CHAIN + device.name, chains):
             return UNCHANGED
         # newer kernels keep the chain of a device that is gone, and a device that gets its name would get its rules
-        gone = [chain for chain in chains if not _exists(chain[len(_CHAIN) :])]
-        surplus = gone if rules else [*gone, _CHAIN + device.name]
+        surplus = [chain for chain in chains if _number(chain[len(_CHAIN) :]) is None]
         lines = [f"add table {_TABLE}"]
-        for chain in dict.fromkeys(
-            surplus
-        ):  # it may go with its device meanwhile, which would end the transaction
+        for chain in dict.fromkeys([*surplus, _CHAIN + device.name]):
+            # it may go with its device meanwhile, which would end the transaction
             lines += [f"add chain {_TABLE} {chain}", f"delete chain {_TABLE} {chain}"]
         lines += _chain(device, rules, comments) if rules else ()
         try:
@@ -236,7 +229,9 @@ class Filters:
         return CHANGED
 
     def read(self, devices: Sequence[GuestDevice]) -> Dict[str, Drops]:
-        drops: Dict[str, Dict[str, int]] = {_CHAIN + one.name: {} for one in devices if _exists(one.name)}
+        drops: Dict[str, Dict[str, int]] = {
+            _CHAIN + one.name: {} for one in devices if _number(one.name) is not None
+        }
         for row in _listed("table", *_TABLE.split()):
             of_chain = drops.get(row["rule"]["chain"]) if "rule" in row else None
             comment, packets = _rule(row["rule"]) if of_chain is not None else ("", None)
@@ -275,7 +270,6 @@ def _chain(device: GuestDevice, rules: Sequence[Rule], comments: Sequence[str]) 
     hook = "egress" if device.is_macvtap else "ingress"
     return [
         f'add chain {name} {{ type filter hook {hook} device "{device.name}" priority 0; policy accept; }}',
-        f"flush chain {name}",
         *(
             f'add rule {name} {rule.match}{" counter drop" if rule.reason else ""} comment "{comment}"'
             for rule, comment in zip(rules, comments)
@@ -283,10 +277,20 @@ def _chain(device: GuestDevice, rules: Sequence[Rule], comments: Sequence[str]) 
     ]
 
 
-def _comments(rules: Sequence[Rule]) -> List[str]:
-    """Each rule's reason and a digest of all rules, by which they are known again: nft prints them in other words."""
-    digest = hashlib.sha256(repr([tuple(rule) for rule in rules]).encode()).hexdigest()[:12]
+def _comments(rules: Sequence[Rule], number: Optional[int]) -> List[str]:
+    """Each rule's reason and a digest of all rules, by which they are known again: nft prints them in other words.
+
+    The digest is for one device: of another that got its name, the chain may have no hook.
+    """
+    of = (number, [tuple(rule) for rule in rules])
+    digest = hashlib.sha256(repr(of).encode()).hexdigest()[:12]
     return [f"{rule.reason or 'pass'} {digest}" for rule in rules]
+
+
+def _comments_of(chain: str, chains: Sequence[str]) -> List[str]:
+    """Those that the kernel has."""
+    rows = _listed("chain", *_TABLE.split(), chain) if chain in chains else ()
+    return [_rule(row["rule"])[0] for row in rows if "rule" in row]
 
 
 def _rule(row: Dict[str, Any]) -> Tuple[str, Optional[int]]:
@@ -295,16 +299,22 @@ def _rule(row: Dict[str, Any]) -> Tuple[str, Optional[int]]:
 
 
 def _listed(*what: str) -> List[Dict[str, Any]]:
-    """Rows of `nft list`; none of what does not exist, and where there is no nft: guests are not filtered there."""
+    """Rows of `nft list`; none of what does not exist, and where there is no nft: guests are not filtered there.
+
+    LateError where nft does not answer.
+    """
     try:
         answer = run([NFT, "-j", "list", *what], deadline_seconds=_DEADLINE_SECONDS)
+    except LateError:
+        raise
     except ToolError:
         return []
     return list(json.loads(answer.text)["nftables"]) if answer.exit_status == 0 else []
 
 
-def _exists(device: str) -> bool:
+def _number(device: str) -> Optional[int]:
+    """The kernel's number of a device; a new device of the same name has another one."""
     try:
-        return bool(socket.if_nametoindex(device))
+        return socket.if_nametoindex(device)
     except OSError:
-        return False
+        return None

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from rocks.core.errors import StateError
+from rocks.core.errors import StateError, ToolError
 from rocks.core.process import run_checked
 from rocks.network.host.packet_filter import NFT, FilterDriver, Filters, GuestDevice, Sender, rules_for
 from tests.contract.network.packet_filter.frames import (
@@ -274,3 +274,27 @@ def test_rules_of_a_device_that_is_gone_do_not_stay(world: RealWorld) -> None:
     world.rename("macvtap0", "macvtap7")
     assert world.filters.ensure(TAP, rules_for(SHARED)).changed
     assert "macvtap0" not in world.chains() and "vnet0" in world.chains()
+
+
+def test_another_device_with_the_name_of_one_that_is_gone(world: RealWorld) -> None:
+    """The kernel keeps the chain, but on the side of the device before."""
+    world.filters.ensure(MACVTAP, rules_for(OWN))
+    world.rename("macvtap0", "macvtap7")
+    world.rename("vnet0", "macvtap0")
+    other = GuestDevice("macvtap0", is_macvtap=False)
+    changes_once(world.filters.ensure, other, rules_for(OWN))
+    assert "hook ingress" in world.chains() and "hook egress" not in world.chains()
+
+
+def test_a_list_that_does_not_come_is_not_an_empty_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hanging = tmp_path / "nft"
+    hanging.write_text("#!/bin/sh\nexec sleep 60\n")
+    hanging.chmod(0o755)
+    monkeypatch.setattr("rocks.network.host.packet_filter.NFT", str(hanging))
+    monkeypatch.setattr("rocks.network.host.packet_filter._DEADLINE_SECONDS", 0.2)
+    with pytest.raises(ToolError, match="did not end within"):
+        Filters().ensure(TAP, ())
+    with pytest.raises(ToolError, match="did not end within"):
+        Filters().read([TAP])

@@ -84,6 +84,16 @@ def test_selectors(cluster: Site) -> None:
         assert names(cluster, *arguments) == expected, arguments
 
 
+def test_a_machine_by_its_uuid(cluster: Site) -> None:
+    uuid = "6ed1f3a4-59a8-4a1b-9d67-0242ac130003"
+    cluster.change(
+        f"INSERT INTO vm_nodes (Node, PhysNode, Slice, Mem, UUID) VALUES (2, 1, 1, 1024, '{uuid}')"
+    )
+    assert names(cluster, uuid) == names(cluster, uuid.upper(), "compute-0-1") == ["compute-0-1"]
+    unknown = cluster.rocks("list host", uuid.replace("6", "7"))
+    assert unknown.status == 1 and "no virtual machine has the UUID 7ed1f3a4-" in unknown.err
+
+
 def test_words_that_mean_no_host(cluster: Site) -> None:
     for word, message in (
         ("compute-0-*", "a pattern has % for any text and _ for a character: compute-0-%"),

@@ -97,18 +97,20 @@ def _of_clusters() -> dict[str, list[Request]]:
     computes: list[Request] = [{"path": {"c": "vc2", "n": f"vm-vc2-{number}"}} for number in range(4)]
     consoles = [{"body": {"type": kind}} for kind in ("vnc", "serial")]
     return {
-        "row01": lists,
-        "row02": [cluster[0] | {"query": {}}],
-        "row03": [{"path": {"c": "vc4"}, "query": {"confirm": "vc4"}}],
-        "row04": [compute | {"query": {}} for compute in computes],
-        "row05": [{"path": {"c": "vc4", "n": name}, "query": {"confirm": name}} for name in _names("vc4", 2)],
-        "row10": [{"path": {"c": "vc5", "n": name}} for name in _names("vc5")],
-        "row13": [cluster[0] | {"query": {}}],
+        "list_clusters": lists,
+        "get_cluster": [cluster[0] | {"query": {}}],
+        "destroy_cluster": [{"path": {"c": "vc4"}, "query": {"confirm": "vc4"}}],
+        "get_compute": [compute | {"query": {}} for compute in computes],
+        "destroy_compute": [
+            {"path": {"c": "vc4", "n": name}, "query": {"confirm": name}} for name in _names("vc4", 2)
+        ],
+        "rename_compute": [{"path": {"c": "vc5", "n": name}} for name in _names("vc5")],
+        "get_frontend": [cluster[0] | {"query": {}}],
         "rename_nodes": [
             {"path": {"c": "vc5"}, "body": {"map": {name: f"{name}x"}}} for name in reversed(_names("vc5"))
         ],
-        "row20": computes,
-        "row21": cluster,
+        "show_compute_console": computes,
+        "show_frontend_console": cluster,
         "open_compute_console": [compute | console for compute in computes for console in consoles],
         "open_frontend_console": [cluster[0] | console for console in consoles],
         "compute_console_log": computes,
@@ -124,26 +126,26 @@ def _names(cluster: str, count: int = MANY) -> list[str]:
 
 def _of_nodes() -> dict[str, list[Request]]:
     found: dict[str, list[Request]] = {}
-    found["row08"] = [{"path": {"c": "vc7", "n": name}} for name in _names("vc7", 4)]
-    for row in (7, 9, 11, 12):
-        found[f"row{row:02}"] = [{"path": {"c": "vc2", "n": name}} for name in _names("vc2", 4)]
-    for row in range(15, 20):
-        found[f"row{row}"] = [{"path": {"c": "vc2"}}]
+    found["compute_poweron"] = [{"path": {"c": "vc7", "n": name}} for name in _names("vc7", 4)]
+    for action in ("poweroff", "reboot", "reset", "shutdown"):
+        found[f"compute_{action}"] = [{"path": {"c": "vc2", "n": name}} for name in _names("vc2", 4)]
+    for action in ("poweron", "poweroff", "reboot", "reset", "shutdown"):
+        found[f"frontend_{action}"] = [{"path": {"c": "vc2"}}]
     return found
 
 
 def _of_computesets(sets: dict[str, int]) -> dict[str, list[Request]]:
     numbers = [{"path": {"s": str(number)}} for number in reversed(sets.values())]
-    found: dict[str, list[Request]] = {"row24": [one | {"query": {}} for one in numbers]}
-    found["row23"] = [
+    found: dict[str, list[Request]] = {"get_computeset": [one | {"query": {}} for one in numbers]}
+    found["list_computesets"] = [
         {"query": {}},
         {"query": {"cluster": "vc2", "state": ["running", "completed"], "limit": 1}},
     ]
-    found |= {f"row{row}": numbers for row in range(25, 29)}
+    found |= {f"computeset_{action}": numbers for action in ("poweroff", "reboot", "reset", "shutdown")}
     body = {"cluster": "vc6", "walltime_mins": 30}
-    found["row22"] = [{"body": body | {"computes": name}} for name in _names("vc6", 10)]
-    found["row22"] += [{"body": body | {"count": 1, "allocation": "alpha-account"}}]
-    found["row22"] += [{"body": body | {"computes": [name]}} for name in _names("vc6", 15)[10:]]
+    found["start_computeset"] = [{"body": body | {"computes": name}} for name in _names("vc6", 10)]
+    found["start_computeset"] += [{"body": body | {"count": 1, "allocation": "alpha-account"}}]
+    found["start_computeset"] += [{"body": body | {"computes": [name]}} for name in _names("vc6", 15)[10:]]
     return found
 
 
@@ -165,14 +167,14 @@ def _of_images(
     ]
     whole = base64.b64encode(ISO).decode()
     return {
-        "row06": [{"path": {"c": "vc2", "n": "vm-vc2-0"}} | one for one in attached],
-        "row14": [{"path": {"c": "vc2"}} | one for one in attached],
+        "attach_compute_iso": [{"path": {"c": "vc2", "n": "vm-vc2-0"}} | one for one in attached],
+        "attach_frontend_iso": [{"path": {"c": "vc2"}} | one for one in attached],
         "attach_nodes": [
             {"path": {"c": "vc2"}, "body": {"iso_name": name, "nodes": nodes}}
             for name in names
             for nodes in ("vm-vc2-[0-3]", "vm-vc2-1", None)
         ],
-        "row34": [_form(one, project, whole) for one in range(MANY) for _ in range(2)],
+        "upload_image": [_form(one, project, whole) for one in range(MANY) for _ in range(2)],
         "delete_public_image": [
             {"path": {"name": add(None, len(ISO))}} for _ in range(MANY)
         ],
@@ -224,8 +226,8 @@ def _of_users(session: Session, user_id: int, who: str, token: str) -> dict[str,
     basic = "Basic " + base64.b64encode(f"{who}:{token}".encode()).decode()
     version = hashlib.sha256(DEFAULT_TEXT.encode()).hexdigest()[:12]
     return {
-        "row30": [{"body": {"first_name": "Ann", "last_name": "Ä"}}],
-        "row31": [{"body": {"last_name": "B"}}, {"body": {"username": who}}],
+        "replace_user_names": [{"body": {"first_name": "Ann", "last_name": "Ä"}}],
+        "change_user_names": [{"body": {"last_name": "B"}}, {"body": {"username": who}}],
         "acknowledge": [{"body": {"version": version}}],
         "create_token": [{"body": {"scopes": ["power"], "days": 1, "note": "n"}}, {"body": {}}],
         "revoke_token": [{"path": {"id": stored.id}} for stored, _ in made[:MANY]],

@@ -22,7 +22,7 @@ NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 SETTINGS = PollSettings(power_seconds=10, topology_seconds=60)
 FRESH = Freshness(NOW, False, 0).fields
 FRONTEND = Node(
-    1, 5, "frontend", "vc1", "vc1", "h1", 2, 2048, 36, "active", "mapped", False, None, None, None, None,
+    1, 5, "frontend", "vc1", "vc1", None, "h1", 2, 2048, 36, "active", "mapped", False, None, None, None, None,
     "VM", None, None, False, None, None, None, None,
 )  # fmt: skip
 COMPUTE = FRONTEND._replace(id=2, kind="compute", name="n0", state="nostate", set_id=9, set_state="running")

@@ -1,6 +1,6 @@
-"""The Ansible example: its playbooks start and stop the nodes of a cluster at a real service over a simulated site.
+"""Clients of others at a real service over a simulated site: the Ansible example's playbooks, and a generated client.
 
-`make test-ansible` installs ansible-core into the folder that ANSIBLE names.
+`make test-clients` installs ansible-core and openapi-python-client into the folder that CLIENTS names.
 """
 
 import os
@@ -11,21 +11,22 @@ from pathlib import Path
 import pytest
 
 from lab.namespace import CHECKOUT
+from nucleus.api.openapi import reference_text
 from nucleus.configuration import DatabaseSettings
 from nucleus.mirror import clusters, identity
 from nucleus.mirror.pool import Pool
 from nucleus.records import SYSTEM
-from rocks.core.process import run
+from rocks.core.process import run, run_checked
 from tests.servers import free_port
 from tests.system.nucleus.api.conftest import add_person
 from tests.system.nucleus.test_computesets import program
 from tests.waiting import wait_until
 
-FOLDER = Path(os.environ.get("ANSIBLE", ""))
+FOLDER = Path(os.environ.get("CLIENTS", ""))
 EXAMPLE = CHECKOUT / "examples/ansible"
 pytestmark = pytest.mark.skipif(
-    "ANSIBLE" not in os.environ,
-    reason="ANSIBLE names no folder with ansible-core; `make test-ansible` makes one and runs this",
+    "CLIENTS" not in os.environ,
+    reason="CLIENTS names no folder with clients; `make test-clients` makes one and runs this",
 )
 
 
@@ -92,3 +93,65 @@ def test_playbooks_start_and_stop_nodes(site: dict[str, str], pool: Pool, tmp_pa
     status, changed, text = play(site, tmp_path, "up.yml", "-e", "count=99")
     assert (status, changed) == (2, 0) and "not-enough-nodes" in text, text
     assert site["NUCLEUS_TOKEN"] not in text
+
+
+CALLS = """
+import sys
+from nucleus_client import AuthenticatedClient
+from nucleus_client.api.cluster import compute_poweroff, frontend_poweroff, frontend_poweron, get_cluster
+from nucleus_client.api.cluster import get_compute, get_frontend, list_clusters, rename_compute
+from nucleus_client.api.computeset import computeset_poweroff, get_computeset, list_computesets, start_computeset
+from nucleus_client.api.image import list_images
+from nucleus_client.api.operation import get_operation, list_operations
+from nucleus_client.api.project import list_projects
+from nucleus_client.api.token import list_tokens
+from nucleus_client.api.user import get_user
+from nucleus_client.models import NewComputeset, NewName
+
+client = AuthenticatedClient(base_url=sys.argv[1], token=sys.argv[2])
+answers = []
+
+def ask(operation, *path, **values):
+    answer = operation.sync_detailed(*path, client=client, **values)
+    print(operation.__name__.rpartition(".")[2], int(answer.status_code), type(answer.parsed).__name__)
+    return answer.parsed
+
+ask(list_clusters), ask(get_cluster, "vc1"), ask(get_frontend, "vc1")
+compute = ask(get_cluster, "vc1").computes[0].name
+ask(get_compute, "vc1", compute), ask(frontend_poweron, "vc1"), ask(frontend_poweroff, "vc1")
+made = ask(start_computeset, body=NewComputeset(cluster="vc1", count=1, walltime_mins=30))
+ask(get_computeset, made.id), ask(list_computesets), ask(computeset_poweroff, made.id)
+ask(get_operation, ask(list_operations)[0].id)
+ask(list_images), ask(list_projects), ask(list_tokens), ask(get_user)
+ask(get_cluster, "vc99"), ask(rename_compute, "vc1", compute, body=NewName(name="vm-vc1-1"))
+ask(start_computeset, body=NewComputeset(cluster="vc1", count=99))
+"""
+
+
+def test_a_generated_client_gets_answers_and_refusals(site: dict[str, str], tmp_path: Path) -> None:
+    """A refusal is a text, as the description says, and no exception."""
+    (tmp_path / "openapi.json").write_text(reference_text())
+    (tmp_path / "calls.py").write_text(CALLS)
+    environment = {**os.environ, "PATH": f"{FOLDER}/bin:{os.environ['PATH']}", "PYTHONPATH": str(tmp_path)}
+    generate = [
+        "openapi-python-client",
+        "generate",
+        "--path",
+        str(tmp_path / "openapi.json"),
+        "--meta",
+        "none",
+    ]
+    target = ["--output-path", str(tmp_path / "nucleus_client")]
+    run_checked([*generate, *target], deadline_seconds=120, environment=environment)
+    calls = [
+        str(FOLDER / "bin/python"),
+        str(tmp_path / "calls.py"),
+        site["NUCLEUS_URL"],
+        site["NUCLEUS_TOKEN"],
+    ]
+    lines = run_checked(calls, deadline_seconds=300, environment=environment).text.splitlines()
+    assert len(lines) == 20
+    answers = [line.split() for line in lines]
+    assert [status for _, status, _ in answers if not status.startswith("2")] == ["404", "400", "400"], lines
+    assert {shape for _, status, shape in answers if not status.startswith("2")} == {"str"}
+    assert "NoneType" not in {shape for _, status, shape in answers if status in ("200", "201")}
