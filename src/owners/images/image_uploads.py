@@ -9,11 +9,11 @@ from __future__ import annotations
 import base64
 import re
 import shutil
+import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,7 +22,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from nucleus.api import models
-from nucleus.api.access.authentication import require
+from nucleus.api.access.authentication import caller_of, refused, require
 from nucleus.api.decorators import done, route
 from nucleus.api.idempotency import answer_before
 from nucleus.api.problems import Problem, answer_of, invalid, limited, problem_of, unavailable
@@ -66,6 +66,7 @@ _NAME = re.compile(models.IMAGE_NAME)
 _MOST_OF_USER, _MOST = 4, 16
 """Uploads at the same time, of a user and in all."""
 
+_COUNTING = threading.Lock()
 _RESERVE_BYTES = 1 << 30
 """What uploads leave free of the file system."""
 
@@ -187,12 +188,10 @@ def _demand_room(call: Call, arrival: Arrival, name: str | None, project: str | 
         arrival.place = _project_of(call, project), _checked(name or "")
     elif len(call.caller.projects) == 1 and not _publishes(call):
         arrival.place = _project_of(call, None), ""
-    arrival.size, arrival.caller = int(length), call.caller
-    before: list[Arrival] = [
-        one
-        for one in takewhile(lambda one: one is not arrival, list(call.service.arrivals.values()))
-        if one.caller is not None and one.answer is None
-    ]
+    with _COUNTING:  # each counts those that were counted before it
+        known: list[Arrival] = list(call.service.arrivals.values())
+        before = [one for one in known if one.caller is not None and one.answer is None]
+        arrival.size, arrival.caller = int(length), call.caller
     later = {"Retry-After": "60"}
     if sum(one.caller.user.id == call.caller.user.id for one in before if one.caller) >= _MOST_OF_USER:
         raise limited(f"you have {_MOST_OF_USER} uploads; wait until one has ended", headers=later)
@@ -309,13 +308,24 @@ def _project_of(call: Call, requested: str | None) -> int | None:
     return next(iter(own.values()))
 
 
+def _as_of_now(call: Call) -> Call:
+    """The call with the caller's rights of this moment: the upload has lasted. Problem 401 where there are none."""
+    with call.service.pool.reading() as session:
+        caller = caller_of(session, call.caller.user.id, call.caller.token_id)
+    if caller is None:
+        raise refused("your credentials have ended since the upload began")
+    return Call(call.request, call.service, caller)
+
+
 def _take(call: Call, arrival: Arrival, project: str | None) -> Response:
     """Check the file that nginx has stored, and have the site's library take it."""
-    headers = call.request.headers
+    call, headers = _as_of_now(call), call.request.headers
     expected = expected_digests(headers)
     if "x-nucleus-file" not in headers:
         raise invalid("the body is empty: send the image")
     path, place = Path(headers["x-nucleus-file"]), arrival.place
+    if place is not None and place[0] not in {None, *call.caller.projects.values()}:
+        raise invalid("you are no longer in the project that the image is for; `comet ll` shows yours")
     try:
         if is_form(headers):
             form = form_of(path, headers["content-type"])

@@ -3,8 +3,11 @@
 import base64
 import contextlib
 import hashlib
+import os
+import signal
 import socket
 import subprocess  # noqa: TID251 - mounts a small file system
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -52,13 +55,13 @@ def send_raw(service: Client, name: str, content: bytes = ISO, who: str = "ann",
 
 
 @contextlib.contextmanager
-def beginning(service: Client, name: str) -> Iterator[socket.socket]:
+def beginning(service: Client, name: str, content: bytes = b"") -> Iterator[socket.socket]:
     """An upload of ann's of `LONG` bytes, of which as many have come as have nginx begin a file."""
     head = (
         f"POST /v1/image?name={name} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {service.tokens['ann']}\r\n"
         f"Accept: {PROBLEMS['Accept']}\r\nPrefer: respond-async\r\nContent-Length: {LONG}\r\n\r\n"
     )
-    with service.connected(head.encode() + bytes(LONG // 4)) as raw:
+    with service.connected(head.encode() + content.ljust(LONG // 4, b"\0")) as raw:
         yield raw
 
 
@@ -313,14 +316,21 @@ def test_files_that_no_image_needs_are_removed_by_the_next_upload(
     assert len(files(configuration)) == 4
 
 
-def test_what_a_killed_nginx_and_service_leave_is_removed_at_the_next_start(
-    configuration: Configuration, pool: Pool, people: dict[str, str]
+def test_what_a_killed_nginx_leaves_is_removed_at_the_next_start(
+    configuration: Configuration, pool: Pool, people: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with started(configuration, pool, people) as service, beginning(service, "a.iso"):
+    monkeypatch.setattr("nucleus.api.web_server._end_service", lambda _: None)  # it is this process
+    children = Path(f"/proc/self/task/{threading.get_native_id()}/children")
+    with (
+        pytest.raises(HostError, match="nginx has ended"),
+        started(configuration, pool, people) as service,
+        beginning(service, "a.iso"),
+    ):
         wait_until(lambda: bool(arriving(configuration)), "the file")
-        copy = arriving(configuration)[0].with_name("0000000099")
-        copy.write_bytes(ISO)  # as of a worker that was killed
-    assert copy.exists()
+        started_here = [Path(f"/proc/{one}") for one in children.read_text().split()]
+        (nginx,) = [int(one.name) for one in started_here if (one / "comm").read_text() == "nginx\n"]
+        os.killpg(nginx, signal.SIGKILL)
+    assert len(arriving(configuration)) == 1
     with started(configuration, pool, people):
         assert arriving(configuration) == []
 
@@ -334,13 +344,25 @@ def test_an_upgrade_forgets_images_that_came_in_parts_and_were_not_whole(service
     assert sql(pool, "SELECT name FROM image ORDER BY name") == [("ready.iso",), ("whole.iso",)]
 
 
-def test_who_has_left_the_project_adds_no_image_to_it(
-    service: Client, pool: Pool, configuration: Configuration
+@pytest.mark.parametrize(
+    ("statement", "status", "reason"),
+    [
+        ("DELETE FROM membership", b"400", b"you are no longer in the project"),
+        ("UPDATE token SET revoked_at = UTC_TIMESTAMP(3)", b"401", b"your credentials have ended"),
+        ("UPDATE token SET scopes = 'read'", b"403", b"needs the scope image"),
+    ],
+)
+def test_who_has_no_right_any_more_when_the_last_byte_comes_adds_no_image(
+    service: Client, pool: Pool, configuration: Configuration, statement: str, status: bytes, reason: bytes
 ) -> None:
-    """Before the body comes; who was let in may end the upload."""
-    sql(pool, "DELETE FROM membership WHERE user_id = (SELECT id FROM user WHERE username = 'ann')")
-    assert send_raw(service, "late.iso").status_code == 400
+    with beginning(service, "late.iso", ISO) as raw:
+        wait_until(lambda: bool(arriving(configuration)), "the file")
+        sql(pool, statement)
+        raw.sendall(bytes(LONG - LONG // 4))
+        answer = raw.recv(10_000)
+        assert answer.split()[1] == status and reason in answer, answer
     assert sql(pool, "SELECT COUNT(*) FROM image") == [(0,)]
+    assert send_raw(service, "late.iso").status_code >= 400, "nor may another one begin"
 
 
 def test_images_have_a_largest_size(configuration: Configuration, pool: Pool, people: dict[str, str]) -> None:
