@@ -108,17 +108,18 @@ class Connection:
         self,
         method: str,
         path: str,
-        body: Union[bytes, Mapping[str, Any], None] = None,
+        body: Union[bytes, Mapping[str, Any], Iterator[bytes], None] = None,
         headers: Optional[Mapping[str, str]] = None,
         patience: float = 0,
         repeat: bool = True,
     ) -> Answer:
         """One request, with an answer below 400; error_of_answer for others. `patience`: seconds a long poll takes.
 
-        A body that is not bytes is sent as JSON. A busy server is asked again when it says, for a minute at most, one
-        without an answer for `timeout` seconds, and neither after `ask_until`. A connection that breaks before the
-        answer is opened anew, once. None of this with `repeat` false: changes carry a key by which the server knows the
-        second as the same.
+        A mapping is sent as JSON; an iterator needs a header Content-Length, and `repeat` false.
+
+        A busy server is asked again when it says, for a minute at most, one without an answer for `timeout` seconds,
+        and neither after `ask_until`. A connection that breaks before the answer is opened anew, once. None of this
+        with `repeat` false: changes carry a key by which the server knows the second as the same.
         """
         more = dict(headers or {})
         if self.endpoint.password:
@@ -152,12 +153,12 @@ class Connection:
         self,
         method: str,
         path: str,
-        body: Optional[bytes],
+        body: Union[bytes, Iterator[bytes], None],
         more: Mapping[str, str],
         patience: float,
         repeat: bool,
     ) -> Answer:
-        deadline, has_broken = time.monotonic() + 4 * self.timeout + patience, False
+        has_broken = False
         with self._guarded():
             try:
                 response = self._send(method, path, body, self.headers(more), patience)
@@ -169,7 +170,7 @@ class Connection:
                 # signed anew: the server takes each signature once
                 response = self._send(method, path, body, self.headers(more), patience)
         try:
-            return self._answer(response, deadline)
+            return self._answer(response, time.monotonic() + 4 * self.timeout + patience)
         except CometError as error:
             error.may_be_done = has_broken
             raise
@@ -260,26 +261,32 @@ class Connection:
             raise UnreachableError(f"{self.endpoint.url} cannot be reached: {reason}") from error
 
     def _send(
-        self, method: str, path: str, body: Optional[bytes], headers: Mapping[str, str], patience: float
+        self,
+        method: str,
+        path: str,
+        body: Union[bytes, Iterator[bytes], None],
+        headers: Mapping[str, str],
+        patience: float,
     ) -> http.client.HTTPResponse:
         self._is_sent = False
         connection = self._open = self._open or self._new()
+        is_short = not body or (isinstance(body, bytes) and len(body) < _LARGEST_ERROR)
         with contextlib.ExitStack() as timers:
-            # a large body takes its time
-            if self.report_silence is not None and len(body or b"") < _LARGEST_ERROR:
+            if self.report_silence is not None and is_short:  # others take their time
                 timers.enter_context(_timer(_SILENCE_SECONDS + patience, self._say_waiting))
             if connection.sock is None:
                 connection.connect()
             self._is_sent = True
-            connection.sock.settimeout(self.timeout + patience)
-            # also for a server that sends its headers one byte at a time
-            timers.enter_context(_timer(4 * self.timeout + patience, _shut, connection.sock))
+            sock = connection.sock
+            sock.settimeout(self.timeout + patience)
             try:
                 connection.request(method, path, body, dict(headers))
             except (BrokenPipeError, ConnectionResetError):
                 if not body:
                     raise
                 # a proxy that refuses a body ends before it has come: its answer is here already
+            # also for a server that sends its headers one byte at a time
+            timers.enter_context(_timer(4 * self.timeout + patience, _shut, sock))
             return connection.getresponse()
 
     def _say_waiting(self) -> None:

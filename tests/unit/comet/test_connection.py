@@ -322,7 +322,7 @@ def test_what_the_published_nucleus_lacks_is_an_error(
     server: NucleusServer, first: Client, tmp_path: Path
 ) -> None:
     (tmp_path / "x.iso").write_bytes(ISO)
-    with pytest.raises(RefusedError, match="published Nucleus, which takes no image in parts"):
+    with pytest.raises(RefusedError, match="published Nucleus, which takes images in forms"):
         first.upload_iso(tmp_path / "x.iso")
     with pytest.raises(RefusedError, match="published Nucleus, which gives no console"):
         first.console("vc2")
