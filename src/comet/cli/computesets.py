@@ -63,6 +63,11 @@ def show_sets(context: Context) -> None:
 def start(context: Context) -> None:
     given = context.arguments
     count = context.option("count")
+    if count is None and given.nodes and given.nodes.isascii() and given.nodes.isdigit():
+        raise UsageError(
+            f"start {given.cluster} {given.nodes}: any {given.nodes} free computes are started by comet start "
+            f"{given.cluster} --count={given.nodes}"
+        )
     if (not given.nodes) == (count is None):
         raise UsageError(f"start {given.cluster}: name computes such as vm-[0-3], or give --count=N")
     walltime = str(context.option("walltime", "2d"))
