@@ -119,6 +119,21 @@ def terminate(context: Context) -> None:
     end_set(context, chosen, hard=False)
 
 
+def extend(context: Context) -> None:
+    """The answer of the site's scheduler is waited for: it may refuse."""
+    chosen, text = number(context.arguments.computeset, "a computeset's number"), context.arguments.time
+    minutes = walltime_to_minutes(text.removeprefix("+"))
+    if text.startswith("+"):
+        found = context.client.computeset(chosen)
+        if found.walltime_mins is None:
+            raise UsageError(f"computeset {chosen} has no walltime; give the whole time, such as 12h")
+        minutes += found.walltime_mins
+    operation = context.client.extend(chosen, minutes)
+    if operation:
+        context.new_waiter(context.option("wait", "120")).operation(operation)
+    show(f"computeset {chosen} runs for {format_duration(minutes * 60)} in all")
+
+
 def demand_living(one: Computeset) -> None:
     """RefusedError for a set that has ended."""
     if one.ended:

@@ -373,6 +373,18 @@ def test_forms_of_other_programs_are_understood(comet: Comet) -> None:
     assert created[0]["token"].startswith("nuc_")
 
 
+def test_a_computeset_is_extended(comet: Comet) -> None:
+    assert comet("start", "vc2", "-n", "1", "-t", "1h", "--allocation=alp1").status == 0
+    (number,) = comet.server.sets
+    more = comet("extend", str(number), "+2h")
+    assert (more.status, more.out) == (0, f"computeset {number} runs for 03:00 in all\n"), more.err
+    assert comet("extend", str(number), "4h").status == 0
+    assert sent(comet.server, "PATCH")[-1][1] == {"walltime_mins": 240}
+    refused = comet("extend", str(number), "+20d")
+    assert refused.status != 0 and "node hours left" in refused.err
+    assert comet("extend", str(number), "+x").status == 2
+
+
 def test_help_finds_commands(comet: Comet) -> None:
     assert comet("help", "power", "on").out == comet("power", "on", "--help").out
     start = comet("help", "start").out
