@@ -112,7 +112,7 @@ class NucleusServer:
             case ("POST", "computeset"):
                 return self.start(body)
             case (_, "computeset", number, *rest):
-                return self.in_set(int(number), rest)
+                return self.in_set(int(number), rest, body)
             case ("GET", "operation"):
                 return 200, list(self.operations.values()), {}
             case ("GET", "operation", identifier):
@@ -226,10 +226,15 @@ class NucleusServer:
         location = f"{self.url}/v1/computeset/{number}"
         return 202, self.operation("computeset.start", computeset=number), {"Location": location}
 
-    def in_set(self, number: int, rest: list[str]) -> Any:
+    def in_set(self, number: int, rest: list[str], body: Any) -> Any:
         found = self.sets.get(number)
         if found is None:
             return problem("unknown-set", 404, f"there is no computeset {number}")
+        if not rest and body:
+            if body["walltime_mins"] > 10080:
+                return 202, self.operation("extend_set", "alp1 has 1 node hours left; this needs 300"), {}
+            found["walltime_mins"] = body["walltime_mins"]
+            return 202, self.operation("extend_set", computeset=number), {}
         if not rest:
             return 200, found, {}
         if rest[0] in ("poweroff", "shutdown"):

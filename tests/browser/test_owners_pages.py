@@ -76,7 +76,7 @@ def test_a_set_has_its_life_its_charges_and_its_history(site: Site, visit: Calla
     owner.sees("#sets", "of 4h remain")
     owner.sees("#allocations", "12 h reserved")
     owner.sees("#sets", "vm-vc1-0, vm-vc1-1, vm-vc1-2")
-    owner.sees("#sets", "whole walltime: 12 node hours")
+    owner.sees("#sets", "up to 12 node hours")
     owner.sees("#allocations", "18 h left of 40")
     check_page(owner, "computesets")
     owner.page.get_by_role("button", name="at once").click()
@@ -160,7 +160,7 @@ def test_a_token_is_created_copied_and_revoked(site: Site, visit: Callable[..., 
     owner.page.click("#copy")
     owner.sees("#message", "is")
     owner.sees("#tokens", "backup")
-    owner.sees("#tokens", "this visit")
+    owner.sees("#tokens", "this session")
     assert re.search(r"expires \d{4}-\d\d-\d\d \d\d:\d\d \w+", owner.page.inner_text("#tokens")), (
         "a time has its zone"
     )

@@ -290,6 +290,12 @@ class Client(Requests):
             raise
         return Started(_set_of(answer), self._operation_of(answer))
 
+    def extend(self, number: int, walltime: Union[str, int]) -> Optional[Operation]:
+        """Have a set run for so long in all: `12h`, or minutes as a number."""
+        minutes = walltime if isinstance(walltime, int) else walltime_to_minutes(walltime)
+        answer = self.change("PATCH", ("computeset", number), {"walltime_mins": minutes})
+        return self._operation_of(answer)
+
     def terminate(self, number: int, hard: bool = False) -> Optional[Operation]:
         """End a set: its nodes are shut down (or switched off, with `hard`), and their disks are written back."""
         answer = self.change("PUT", ("computeset", number, "poweroff" if hard else "shutdown"))

@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from comet.client.hostlists import natural_key
 from nucleus.api.clusters import Cursor, Fields, Limit, demand_cluster_stays
-from nucleus.api.decorators import changes, reads, route
+from nucleus.api.decorators import changes, reads, route, when_done
 from nucleus.api.etags import conditional_json, json_answer
 from nucleus.api.models import (
     EMPTY_IS_ABSENT,
@@ -30,7 +30,7 @@ from nucleus.api.models import (
 from nucleus.api.nodes import demand_stays_on, named_nodes, nodes_by_name, seen_ago
 from nucleus.api.paging import Page, chosen, number_of, page_of, paged
 from nucleus.api.problems import Problem, conflict, forbidden, invalid, is_legacy, limited
-from nucleus.api.quotas import demand_limit, demand_quota
+from nucleus.api.quotas import demand_limit, demand_quota, demand_walltime
 from nucleus.api.representations import Json, compute_json, freshness_of, shaped
 from nucleus.api.responsibility import demand_acknowledgement, demand_leader
 from nucleus.api.service import Change, Reading, accepted, find_cluster, no_content
@@ -112,6 +112,14 @@ class NewComputeset(Request):
     )
     hosts: Annotated[Text | None, EMPTY_IS_ABSENT] = Field(
         None, description="for operators: hosts of the nodes, in their order"
+    )
+
+
+class Extension(Request):
+    """How long a computeset shall run."""
+
+    walltime_mins: Annotated[int, Field(ge=1, le=MAX_WALLTIME_MINUTES), NO_BOOLEAN] | NumberText = Field(
+        description="in all, from its start"
     )
 
 
@@ -252,10 +260,10 @@ def demand_hosts(change: Change, count: int, chosen: Sequence[str]) -> None:
         )
 
 
-def walltime_of(call: Call, body: NewComputeset) -> int:
+def walltime_of(call: Call, requested: int | str | None) -> int:
     """In minutes: the requested one, else that of the site. Problem for one that the site does not permit."""
     batch = call.service.configuration.batch
-    minutes = batch.walltime_minutes if body.walltime_mins is None else int(body.walltime_mins)
+    minutes = batch.walltime_minutes if requested is None else int(requested)
     if not 1 <= minutes <= batch.most_walltime_minutes:
         days, rest = divmod(batch.most_walltime_minutes, 24 * 60)
         longest = f"{batch.most_walltime_minutes / 60:g}h" if rest else f"{days}d"
@@ -493,7 +501,7 @@ def start_computeset(change: Change, body: NewComputeset) -> Response:
         demand_free(change, cluster, node)
     demand_cluster_stays(change, cluster, nodes)
     demand_hosts(change, len(nodes), hosts)
-    walltime = walltime_of(call, body)
+    walltime = walltime_of(call, body.walltime_mins)
     account = account_of(change, cluster, body.allocation)
     demand_quota(change, cluster, nodes, walltime)
     demand_node_hours(change, cluster, len(nodes) * walltime, account)
@@ -574,6 +582,29 @@ def _restart(change: Change, number: int, action: str) -> Response:
     demand_stays_on(change, list(clusters.nodes_by_id(change.session, change.scope, one.node_ids).values()))
     target, arguments = f"{cluster.name}/set {number}", {"nodes": list(one.node_ids)}
     operation = change.ask(f"{action}_set", cluster, set_id=number, arguments=arguments, target=target)
+    return accepted(change, operation, (cluster.name, None))
+
+
+@route(
+    router, "PATCH /v1/computeset/{s}", "extend_computeset", "Have a computeset run longer", status_code=204
+)
+@when_done
+@changes("computeset", "extend_set")
+def extend_computeset(change: Change, s: SetId, body: Extension) -> Response:
+    """Of one that waits or runs. What is longer is charged, and needs to be permitted, as a new computeset."""
+    one, cluster = _set_with_cluster(change, s)
+    if one.state in ENDED_SETS or is_ending(one.state, one.cancel_requested):
+        raise conflict(f"the computeset {s} is ending or has ended; only one that waits or runs is extended")
+    minutes = walltime_of(change.call, body.walltime_mins)
+    if minutes < one.walltime_minutes:
+        raise conflict(
+            f"the computeset {s} has {one.walltime_minutes} minutes already; `comet terminate {s}` ends it earlier"
+        )
+    demand_leader(change, cluster)
+    demand_walltime(change, cluster, minutes)
+    demand_node_hours(change, cluster, (minutes - one.walltime_minutes) * one.node_count, one.account)
+    target, arguments = f"{cluster.name}/set {s}", {"minutes": minutes}
+    operation = change.ask("extend_set", cluster, set_id=s, arguments=arguments, target=target)
     return accepted(change, operation, (cluster.name, None))
 
 

@@ -70,7 +70,7 @@ def page_of_refusal(problem: Problem, request: Request) -> Response | None:
         return None
     kind = PROBLEMS[problem.code]
     again = html.escape(address_of(request, "/page/clusters"))
-    text = f"<p>{html.escape(problem.detail)}.</p><p><a href='{again}'>To the page of Nucleus</a></p>"
+    text = f"<p>{html.escape(problem.detail)}.</p><p><a href='{again}'>Home</a></p>"
     answer = page(request, kind.title, text)
     answer.status_code = kind.status
     answer.headers.update({**headers_of(problem), "Cache-Control": "no-store"})

@@ -5,11 +5,14 @@ from collections.abc import Sequence
 import pytest
 
 from nucleus.cli.main import main
+from nucleus.configuration import BatchSettings
 from nucleus.hostlists import expand
 from nucleus.mirror import identity, usage
 from nucleus.mirror.pool import Pool
 from nucleus.states import HOSTS_AWAY
 from owners.computesets import batch
+from owners.computesets.slurm import Slurm
+from rocks.core.errors import UserError
 from tests.slurm_site import ACCOUNT, HOSTS, PARTITION, USER, SlurmSite
 from tests.system.nucleus.slurm_rounds import Rounds, accounted, charges, kill_script
 from tests.waiting import wait_until
@@ -55,6 +58,43 @@ def test_a_set_waits_behind_a_batch_job_runs_is_extended_and_ends_at_its_walltim
     rounds.until(number, "completed", "walltime")
     assert rounds.nodes_on() == []
     wait_until(lambda: _accounting(slurm, one.name) == [["COMPLETED", "2"]])
+
+
+def test_slurm_extends_a_set_within_the_limits_of_account_and_partition(
+    rounds: Rounds, slurm: SlurmSite, request: pytest.FixtureRequest
+) -> None:
+    """Where the site has made the service's user an operator of Slurm; nobody else may extend a job."""
+
+    def undone(*command: str) -> None:
+        request.addfinalizer(lambda: slurm.ask(*command))
+
+    system, number = Slurm(BatchSettings("slurm", PARTITION, USER)), rounds.start(0, 2)
+    one = rounds.until(number, "running")
+    with pytest.raises(UserError, match="lets only its operators do so"):
+        system.extend(one, 120)
+    user = ("sacctmgr", "--immediate", "--quiet", "modify", "user", USER, "set")
+    undone(*user, "AdminLevel=None")
+    slurm.ask(*user, "AdminLevel=Operator")
+    wait_until(lambda: "AdminLevel=Operator" in slurm.ask("scontrol", "show", "assoc_mgr", "flags=users"))
+    system.extend(one, 120)
+    rounds.turn()
+    after = rounds.look(number)
+    assert one.start_time is not None and after.walltime_end is not None
+    assert 7190 <= (after.walltime_end - one.start_time).total_seconds() <= 7210
+    undone("scontrol", "update", f"PartitionName={PARTITION}", "MaxTime=INFINITE")
+    slurm.ask("scontrol", "update", f"PartitionName={PARTITION}", "MaxTime=03:00:00")
+    with pytest.raises(UserError, match="permits 180 minutes at most"):
+        system.extend(one, 181)
+    account = ("sacctmgr", "--immediate", "--quiet", "modify", "account", ACCOUNT, "set")
+    undone(*account, "GrpTRESMins=node=-1")
+    slurm.ask(*account, "GrpTRESMins=node=250")
+    wait_until(lambda: system.accounts([ACCOUNT])[ACCOUNT].limit_minutes == 250)
+    with pytest.raises(UserError, match=rf"{ACCOUNT} has [0-9.]+ node hours left; this needs 4"):
+        system.extend(one, 180)
+    slurm.ask("scancel", str(one.jobid))
+    rounds.until(number, "failed", "operator")
+    with pytest.raises(UserError, match="its job has ended"):
+        system.extend(one, 150)
 
 
 def test_slurm_limits_an_account_and_charges_its_sets(

@@ -335,6 +335,56 @@ def test_a_mistyped_word_is_answered_with_what_was_meant(comet: Comet) -> None:
     assert comet.server.requests == []
 
 
+@pytest.mark.parametrize(
+    ("typed", "part"),
+    [
+        ("ls", "Did you mean: comet ll?"),
+        ("get nodes", "comet cluster CLUSTER"),
+        ("describe vc2", "comet node info CLUSTER NODE"),
+        ("stop vc2", "comet power shutdown CLUSTER NODES or comet terminate SET"),
+        ("cancel 3", "Did you mean: comet terminate SET?"),
+        ("squeue", "comet computeset --state=active"),
+        ("logs vm-vc2-0", "comet console --serial CLUSTER NODE"),
+        ("watch", "comet events --follow"),
+        ("ssh vc2", "comet console --serial CLUSTER"),
+        ("start vc2 2", "comet start vc2 --count=2"),
+        ("start vc2 -n 1 -t 6:00", "walltime '6:00' is not a number"),
+        ("cluster vc2 --columns=nme", "--columns=nme: choose of active_computeset, "),
+    ],
+)
+def test_a_word_of_another_program_leads_to_the_command(comet: Comet, typed: str, part: str) -> None:
+    refused = comet(*typed.split())
+    assert refused.status == 2 and part in refused.err, refused.err
+
+
+def test_forms_of_other_programs_are_understood(comet: Comet) -> None:
+    for typed in ("cluster vc2 -o json", "cluster vc2 --output=json", "cluster vc2 --format json"):
+        assert json.loads(comet(*typed.split()).out)[0]["cluster"] == "vc2"
+    of_state = json.loads(comet("cluster", "vc2", "--state=off", "--columns=name,ip", "-o", "json").out)
+    assert of_state and all(list(one) == ["name", "ip"] for one in of_state)
+    assert "| name " in comet("cluster", "vc2", "--columns=name,disk").out
+    comet.server.requests.clear()
+    assert comet("start", "vc2", "-n", "1", "-t", "1:00:00", "--allocation=alp1").status == 0
+    ((_, body),) = sent(comet.server, "POST")
+    assert isinstance(body, dict) and body["walltime_mins"] == 60
+    for typed in ("power on vm-vc2-0", "power vm-vc2-0 on"):
+        assert "vm-vc2-0" in comet(*typed.split()).out
+    created = json.loads(comet("token", "create", "--format=json").out)
+    assert created[0]["token"].startswith("nuc_")
+
+
+def test_a_computeset_is_extended(comet: Comet) -> None:
+    assert comet("start", "vc2", "-n", "1", "-t", "1h", "--allocation=alp1").status == 0
+    (number,) = comet.server.sets
+    more = comet("extend", str(number), "+2h")
+    assert (more.status, more.out) == (0, f"computeset {number} runs for 03:00 in all\n"), more.err
+    assert comet("extend", str(number), "4h").status == 0
+    assert sent(comet.server, "PATCH")[-1][1] == {"walltime_mins": 240}
+    refused = comet("extend", str(number), "+20d")
+    assert refused.status != 0 and "node hours left" in refused.err
+    assert comet("extend", str(number), "+x").status == 2
+
+
 def test_help_finds_commands(comet: Comet) -> None:
     assert comet("help", "power", "on").out == comet("power", "on", "--help").out
     start = comet("help", "start").out

@@ -209,7 +209,7 @@ def test_completion_offers_words_options_and_names_of_the_cache(
     assert completed("4", "comet", "power", "off", "vc2", "vm-vc2-") == [f"vm-vc2-{it}" for it in range(4)]
     assert completed("3", "comet", "image", "attach", "d") == ["debian.iso"]
     assert completed("4", "comet", "power", "on", "--wait", "v") == ["vc2"]
-    assert completed("2", "comet", "cluster", "--st") == ["--status"]
+    assert completed("2", "comet", "cluster", "--st") == ["--status", "--state="]
     assert completed("3", "comet", "cluster", "vc2", "--sort=c") == [
         "--sort=computeset",
         "--sort=cluster",
