@@ -107,7 +107,7 @@ def test_rolls_and_the_sites_own_files_take_part_in_the_build(machine: Machine, 
     (site / "site-graphs/default").mkdir(parents=True)
     shutil.copy(machine.folder / "root/site", site / "answers")
     (site / "attributes").write_text(
-        "# of the rolls\r\nfirst_message = one = two\r\nsecond_message=three\r\n"
+        "\ufeff# of the rolls\r\nfirst_message = one = two\r\nsecond_message=three\r\n"
     )
     (site / "site-nodes/extend-second.xml").write_text(
         '<kickstart><post><file name="/etc/extended">yes</file></post></kickstart>'
@@ -180,7 +180,9 @@ def test_a_saved_site_is_restored_at_the_installation(machine: Machine, medium: 
         ]
         assert "vm-container-0-0" in after and lines[0] == lines[1]
         again = other.root.run(*install, "/root/medium")
-        assert again.exit_status == 0 and "profile ends: no changes" in again.text, again.text
+        assert again.exit_status == 0 and "profile ends: no changes" in again.text, (
+            again.text + again.error_text
+        )
     finally:
         other.close()
 

@@ -66,14 +66,14 @@ class NamedLocks:
     def busy_with(self, names: Sequence[str], waited_seconds: float) -> BusyError:
         """The error for locks that others hold. It has their processes, unless the locks were only tried."""
         holders = self._holders(names) if waited_seconds else []
-        processes = f" (process {', '.join(holders)})" if holders else ""
+        processes = f" (process {'; '.join(holders)})" if holders else ""
         return BusyError(
             f"another command is at work on {', '.join(names)} (waited {waited_seconds:g} s);"
             f" repeat this one when it has ended{processes}"
         )
 
     def _holders(self, names: Iterable[str]) -> list[str]:
-        """The numbers of the processes that hold the locks, as far as this user may see them."""
+        """The processes that hold the locks, as far as this user may see them: number, command and start."""
         from pathlib import Path  # late: it costs every command start-up time
 
         from rocks.core.files import text_if_readable
@@ -88,7 +88,9 @@ class NamedLocks:
             with suppress(OSError):  # it has ended, or is another user's
                 texts = map(text_if_readable, (process / "fdinfo").iterdir())
                 if any(lock in text for text in texts for lock in held):
-                    found.append(process.name)
+                    arguments = (process / "cmdline").read_text("utf-8", "replace")
+                    stat_text = (process / "stat").read_text("utf-8", "replace")
+                    found.append(f"{process.name}: {_command(arguments)}, since {_start(stat_text)}")
         return found
 
     def release_all(self, names: Iterable[str]) -> None:
@@ -152,6 +154,27 @@ class NamedLocks:
 
     def _offset(self, name: str) -> int:
         return lock_offset(self._database_name, name)
+
+
+def _command(arguments: str) -> str:
+    """A command of ours without the program before it, and without values, some of which are secrets."""
+    from rocks.core.names import printable
+
+    found = [word for word in arguments.strip("\0").split("\0") if "=" not in word]
+    begin = next((place for place, word in enumerate(found) if word.rpartition("/")[2] == "rocks"), None)
+    return printable(" ".join(found if begin is None else ["rocks", *found[begin + 1 :]]))
+
+
+def _start(stat_text: str) -> str:
+    """When the process of this /proc/PID/stat began: its hour in UTC."""
+    import time
+    from datetime import timedelta
+
+    from rocks.core.clock import utc_now
+
+    ticks = int(stat_text.rpartition(")")[2].split()[19])  # since the boot: field 22 of proc(5)
+    seconds = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
+    return f"{utc_now() - timedelta(seconds=seconds):%H:%M:%S} UTC"
 
 
 def lock_offset(database_name: str, name: str) -> int:

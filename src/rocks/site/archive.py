@@ -206,7 +206,7 @@ def site_answers(database: Database) -> tuple[str, dict[str, str]]:
         )
     attributes = global_attributes(database)
     found = {question.name: attributes.get(question.name, "") for question in QUESTIONS}
-    found["Kickstart_PrivateHostname"] = found["Kickstart_PrivateHostname"] or frontend
+    found["Kickstart_PrivateHostname"] = frontend
     rows = list_interfaces(database, [frontend])
     for network in load_networks(database, [PRIVATE, PUBLIC]):
         names = [

@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,9 +17,10 @@ from rocks.core.files import ensure_folders, file_error, text_if_readable, write
 from rocks.core.names import printable
 from rocks.core.process import run
 from rocks.core.version import rocks_version_attributes
+from rocks.inventory.hosts import appliance_names
 from rocks.library.xorriso import write_iso
 from rocks.site.archive import backup_folder, site_answers, site_folder, write_site
-from rocks.site.questions import MACHINE_ANSWERS, QUESTIONS, read_answer_lines
+from rocks.site.questions import MACHINE_ANSWERS, QUESTIONS, installation_problems, read_answer_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,9 +35,8 @@ ABOUT = f"{SAVED}.about"
 """What the installer checks of the saved site before it opens a disk: lines NAME = VALUE."""
 
 _INSTALLED_WITH = "installation/site/answers"
-_OF_ONE_MACHINE = re.compile("install_(.*_mac|overwrite|keep|root_password.*|restore)")
+_OF_ONE_MACHINE = re.compile("install_(.*_mac|overwrite|keep|rolls|root_password.*|restore)")
 _ROOTS_KEYS, _SHADOW = Path("/root/.ssh/authorized_keys"), Path("/etc/shadow")
-_KEY = re.compile(r"(?:ssh-|ecdsa-)[a-z0-9-]+ [A-Za-z0-9+/=]+(?: [A-Za-z0-9@._-]+)?", re.ASCII)
 _SECONDS = 60.0
 _LOCK = "medium of the saved site"
 _WORK = "medium-"
@@ -47,7 +47,8 @@ def save_medium(database: Database, passphrase: bytes, place: str) -> str:
     """Write the site to a device, or into a folder; returns what the operator must know of its answers, or ''.
 
     A folder gets `answers`, the saved site, `ABOUT` and the site's public keys; a device gets an ISO of them. UserError
-    and StateError, and nothing is written, for a place that has other data or is in use.
+    and StateError, and nothing is written, for a place that has other data or is in use, and for answers that the
+    installer would refuse.
     """
     path = Path(place)
     with database.locked(_LOCK, _SECONDS):
@@ -124,6 +125,8 @@ def _check_device(device: Path) -> None:
 def _fill(database: Database, passphrase: bytes, folder: Path) -> str:
     frontend, answers = site_answers(database)
     machine, notice = _machine_answers(folder)
+    answers = {**answers, **machine, "install_restore": SAVED}
+    _check_installable(database, answers)
     saved = folder / SAVED
     write_site(database, passphrase, saved, replace=True)
     with saved.open("rb") as opened:
@@ -136,8 +139,21 @@ def _fill(database: Database, passphrase: bytes, folder: Path) -> str:
     for key in sorted([*keys.glob("*.asc"), *keys.glob("*.gpg")]):
         (folder / "keys").mkdir(exist_ok=True)
         shutil.copyfile(key, folder / "keys" / key.name)
-    write_file(folder / "answers", _lines({**answers, **machine, "install_restore": SAVED}))
+    write_file(folder / "answers", _lines(answers))
     return notice
+
+
+def _check_installable(database: Database, answers: dict[str, str]) -> None:
+    problems = installation_problems(answers)
+    frontend = answers["Kickstart_PrivateHostname"]
+    if frontend.lower() in map(str.lower, appliance_names(database)):
+        problems.append(f"Kickstart_PrivateHostname: {frontend} is the name of an appliance")
+    if problems:
+        raise StateError(
+            f"the installer would refuse the answers of this site: {'; '.join(problems)}. Nothing was written. "
+            "To correct them: rocks set attr NAME VALUE; for the name of the frontend rocks set host name; for what "
+            f"begins with install_ the line in the folder's file answers, or in {site_folder() / _INSTALLED_WITH}"
+        )
 
 
 def _lines(values: dict[str, str]) -> str:
@@ -161,13 +177,22 @@ def _machine_answers(folder: Path) -> tuple[dict[str, str], str]:
     found["install_disk"] = ", ".join("smallest" for _ in found.get("install_disk", "").split(","))
     if "install_root_key" in found:
         return found, ""
-    keys = (line for line in text_if_readable(_ROOTS_KEYS).splitlines() if _KEY.fullmatch(line))
     hashes = (
         line.split(":")[1] for line in text_if_readable(_SHADOW).splitlines() if line.startswith("root:$")
     )
-    if key := next(keys, ""):
+    if key := _root_key():
         return {**found, "install_root_key": key}, ""
     if digest := next(hashes, ""):
         notice = "answers has the hash of root's password, since root has no SSH key: nobody else may read the medium"
         return {**found, "install_root_password_hash": digest}, notice
     return found, "root has neither a key nor a password here: add install_root_key to answers"
+
+
+def _root_key() -> str:
+    """A line of root's authorized_keys, or ''; one without options before one that may be for some places alone."""
+    found = []
+    for line in text_if_readable(_ROOTS_KEYS).encode("ascii", "ignore").decode().splitlines():
+        with suppress(UserError):
+            MACHINE_ANSWERS["install_root_key"](line.strip())
+            found.append(line.strip())
+    return min(found, key=lambda line: not line.startswith(("ssh-", "ecdsa-", "sk-")), default="")

@@ -6,6 +6,7 @@ The names of the questions are those of the global attributes that keep the answ
 from __future__ import annotations
 
 import ipaddress
+import re
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -85,25 +86,46 @@ QUESTIONS: tuple[Question, ...] = (
 )
 """In the order in which a person is asked; the public network may be left out as a whole."""
 
+_KEY_OPTION = (
+    r'(?:(?:from|environment|expiry-time|permitlisten|permitopen|principals|tunnel)="(?:[^"\\]|\\.)*"'
+    "|cert-authority|restrict|verify-required|no-touch-required"
+    "|(?:no-)?(?:agent-forwarding|port-forwarding|pty|user-rc|[Xx]11-forwarding))"
+)
+_KEY = (
+    rf"(?:{_KEY_OPTION}(?:,{_KEY_OPTION})* +)?(?:ssh-|ecdsa-|sk-ssh-|sk-ecdsa-)[A-Za-z0-9@.-]+ +[A-Za-z0-9+/=]+"
+    "(?: [ -~]*)?"
+)
+_PARTITIONS, _MAC = "[a-z][a-z0-9]{0,14}(?: +[a-z][a-z0-9]{0,14})*", "(?:[0-9a-f]{2}:){5}[0-9a-f]{2}"
+_DEVICE = re.compile(
+    "[A-Za-z][A-Za-z0-9_-]{0,14}"
+    r"|[A-Za-z][A-Za-z0-9_-]{0,9}\.(?:[1-9][0-9]{0,2}|[1-3][0-9]{3}|40[0-8][0-9]|409[0-4])",
+    re.ASCII,
+)
+
+
+def _of_form(pattern: str, meaning: str) -> Callable[[str], object]:
+    def check(text: str) -> None:
+        if not re.fullmatch(pattern, text, re.ASCII):
+            raise UserError(f"it must be {meaning}")
+
+    return check
+
+
 MACHINE_ANSWERS: dict[str, Callable[[str], object]] = {
     "install_disk": read_disks,
     "install_partitions": read_partitions,
     "install_kernel_arguments": check_arguments,
-    **dict.fromkeys(
-        (
-            *(
-                "install_overwrite",
-                "install_keep",
-                "install_private_mac",
-                "install_public_mac",
-                "install_rolls",
-                "install_restore",
-                "install_keyboard",
-            ),
-            *("install_root_key", "install_root_password", "install_root_password_hash", "install_timezone"),
-        ),
-        str,
-    ),
+    "install_overwrite": _of_form("yes|no", "yes or no"),
+    "install_keep": _of_form(_PARTITIONS, "names of partitions, separated by blanks"),
+    "install_private_mac": _of_form(_MAC, "a MAC address such as 52:54:00:00:01:00"),
+    "install_public_mac": _of_form(_MAC, "a MAC address such as 52:54:00:00:01:00"),
+    "install_rolls": _of_form("[A-Za-z0-9._ +-]+", "all, none, or names of rolls, separated by blanks"),
+    "install_restore": _of_form("[A-Za-z0-9_][A-Za-z0-9._-]{0,63}", "the name of a file beside the answers"),
+    "install_keyboard": _of_form("[a-z]{2,8}", "a keyboard map such as us"),
+    "install_root_key": _of_form(_KEY, "a line of authorized_keys, without command="),
+    "install_root_password": _of_form(".{8,}", "at least 8 characters"),
+    "install_root_password_hash": _of_form("[$][A-Za-z0-9./$=,_-]{10,}", "a hash as of mkpasswd"),
+    "install_timezone": _of_form("[A-Za-z0-9_+/-]{1,64}", "a time zone such as Europe/Berlin"),
 }
 """Name → check of the answers for the installer of a frontend (`roll/installer/initramfs/lib/answers.sh`), in the same
 file; they are no part of the site. What depends on the machine is checked there.
@@ -143,6 +165,20 @@ def read_answers_text(text: str) -> SitePlan:
             "; ".join(f"line {line}: {problem}" if line else problem for line, problem in problems)
         )
     return read_answers(answers)
+
+
+def installation_problems(answers: Mapping[str, str]) -> list[str]:
+    """What the installer of a frontend's medium would refuse in answers of the site and its own; none is empty."""
+    site = {name: value for name, value in answers.items() if name not in MACHINE_ANSWERS}
+    devices = [name for name in (_network_keys(PRIVATE)[0], PUBLIC_NAMES[0]) if name in answers]
+    return [
+        *(problem for _, problem in (*_problems(site), *_machine_problems(answers))),
+        *(
+            f"{name} is {printable(answers[name])}, and the installer sets up adapters and VLANs such as eth0.100"
+            for name in devices
+            if not _DEVICE.fullmatch(answers[name])
+        ),
+    ]
 
 
 def _machine_problems(given: Mapping[str, str]) -> Iterator[tuple[str, str]]:

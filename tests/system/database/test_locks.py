@@ -19,7 +19,7 @@ def test_second_command_gets_a_busy_error_with_the_name_after_its_waiting_time(
 ) -> None:
     database.lock("vm vm-vc1-0", 1)
     began = time.monotonic()
-    message = rf"at work on vm VM-vc1-0 \(waited 0\.3 s\); repeat this one .* \(process {os.getpid()}\)$"
+    message = rf"at work on vm VM-vc1-0 \(waited 0\.3 s\); .* \(process {os.getpid()}: .*, since .* UTC\)$"
     with pytest.raises(BusyError, match=message):
         other.lock("vm VM-vc1-0", 0.3)
     assert time.monotonic() - began > 0.25

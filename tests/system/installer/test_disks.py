@@ -25,6 +25,13 @@ def test_the_smallest_that_is_large_enough(shell: Shell) -> None:
     assert _chosen(shell, "disk smallest", "partition root 7000 ext4 /") == ["sda"]
 
 
+def test_equal_disks_are_in_the_order_of_their_serial_numbers(shell: Shell) -> None:
+    """Their names may be exchanged at the next start; an interrupted installation goes on with the same ones."""
+    for name, serial in (("sda", "C"), ("sdb", "A"), ("sdc", "B B"), ("sdd", "")):
+        shell.add_disk(name, 9000, serial)
+    assert shell.text("matching_disks smallest").split() == ["sdd", "sdb", "sdc", "sda"]
+
+
 def test_by_serial_and_by_path(shell: Shell) -> None:
     shell.add_disk("vda", GB4, "AAA")
     shell.add_disk("vdb", GB4, "BBB")

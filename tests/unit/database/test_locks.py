@@ -1,14 +1,18 @@
 """Named locks: their bytes, and the folder that holds their file."""
 
 import os
+import re
+from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rocks.core.clock import utc_now
 from rocks.core.errors import HostError, StateError
-from rocks.database.locks import FILE, NamedLocks, lock_offset
+from rocks.core.process import run_checked
+from rocks.database.locks import FILE, NamedLocks, _command, lock_offset
 
 
 @pytest.fixture
@@ -46,7 +50,26 @@ def test_a_holder_is_one_of_this_file_and_not_of_another_site(folder: str, tmp_p
         other_site.take_all(["vm a"], 0) == here.take_all(["vm b"], 0) == waiting.take_all(["vm c"], 0) == []
     )
     assert "process" not in str(waiting.busy_with(["vm a"], 1.0))
-    assert str(waiting.busy_with(["vm b"], 1.0)).endswith(f" (process {os.getpid()})")
+    text = str(waiting.busy_with(["vm b"], 1.0))
+    began = re.search(rf" \(process {os.getpid()}: .+, since (\d\d:\d\d:\d\d) UTC\)$", text)
+    assert began, text
+    ps = run_checked(["ps", "-o", "etimes=", "-p", str(os.getpid())], deadline_seconds=20)
+    known = utc_now() - timedelta(seconds=int(ps.text))
+    stated = datetime.combine(known.date(), time.fromisoformat(began[1]), UTC)
+    assert abs((stated - known).total_seconds()) % 86400 < 5
+
+
+def test_a_holder_is_named_by_its_command_without_values(folder: str) -> None:
+    arguments = [
+        "/opt/rocks/bin/python3",
+        "-I",
+        "/opt/rocks/bin/rocks",
+        "install",
+        "host",
+        "nas-0-0",
+        "x=secret",
+    ]
+    assert _command("\0".join([*arguments, ""])) == "rocks install host nas-0-0"
 
 
 def test_a_lock_taken_twice_is_released_twice(folder: str) -> None:

@@ -1,7 +1,7 @@
 # shellcheck shell=dash
 # What a frontend from a medium is to be: a file of lines NAME = VALUE, as for `rocks create site`, with what the installer
 # needs besides. All of it is checked before any disk is opened, and every error is listed at once.
-# The rules of the site's values are those of src/rocks/site/questions.py.
+# The rules of all values are those of src/rocks/site/questions.py.
 
 OCTET='(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])'
 IPV4="($OCTET\\.){3}$OCTET"
@@ -12,16 +12,16 @@ DEFAULT_PARTITIONS='root:20:ext4:/ swap:4:swap export:rest:ext4:/export'
 # expression_of NAME: what its value must match as a whole; nothing for an unknown name.
 expression_of() {
   case $1 in
-    Kickstart_PrivateHostname) echo '[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?' ;;
-    Kickstart_PrivateInterface | Kickstart_PublicInterface) echo '[A-Za-z][A-Za-z0-9]{0,14}' ;;
+    Kickstart_PrivateHostname) echo "$HOST_NAME" ;;
+    Kickstart_PrivateInterface | Kickstart_PublicInterface) echo "$DEVICE_NAME" ;;
     Kickstart_P*Address | Kickstart_P*Netmask | Kickstart_PublicGateway)
       case ${1#Kickstart_} in
         PrivateAddress | PublicAddress | PrivateNetmask | PublicNetmask | PublicGateway) echo "$IPV4" ;;
       esac
       ;;
-    Kickstart_PrivateDNSDomain | Kickstart_PublicDNSDomain) echo '[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?' ;;
-    Kickstart_PublicDNSServers) echo "$IPV4(, *$IPV4){0,2}" ;;
-    install_disk) echo "$DISK(, *$DISK)?" ;;
+    Kickstart_PrivateDNSDomain | Kickstart_PublicDNSDomain) echo "$DOMAIN" ;;
+    Kickstart_PublicDNSServers) echo "$IPV4( *, *$IPV4)*" ;;
+    install_disk) echo "$DISK( *, *$DISK)?" ;;
     install_partitions) echo "$PARTITION( +$PARTITION){0,15}" ;;
     install_overwrite) echo 'yes|no' ;;
     install_keep) echo '[a-z][a-z0-9]{0,14}( +[a-z][a-z0-9]{0,14})*' ;;
@@ -30,7 +30,7 @@ expression_of() {
     install_private_mac | install_public_mac) echo '([0-9a-f]{2}:){5}[0-9a-f]{2}' ;;
     install_restore) echo '[A-Za-z0-9_][A-Za-z0-9._-]{0,63}' ;;
     install_rolls) echo '[A-Za-z0-9._ +-]+' ;;
-    install_root_key) echo '(ssh-|ecdsa-)[a-z0-9-]+ [A-Za-z0-9+/=]+( [A-Za-z0-9@._-]+)?' ;;
+    install_root_key) echo "$KEY" ;;
     install_root_password) echo '.{8,}' ;;
     install_root_password_hash) echo '\$[A-Za-z0-9./$=,_-]{10,}' ;;
     install_timezone) echo '[A-Za-z0-9_+/-]{1,64}' ;;
@@ -43,16 +43,19 @@ answer() {
   printf '%s' "${value:-${2-}}"
 }
 
-MISREAD_NAMES='(frontend|compute|login|nas|network|power|vm-container|hosted-vm|localhost|select|help|null|none|all|default|ignore|infinite|rack[0-9]+|[0-9]+[smhdw]?|0x[0-9a-f]+)'
+MISREAD_NAMES='(frontend|compute|login|nas|network|power|vm-container|hosted-vm|localhost|select|help|null|none|all|default|ignore|infinite|rack.*|[0-9]+[smhdw]?|0x[0-9a-f]+)'
 
 problem() { printf '  %s\n' "$*" >>"$WORK/problems"; }
+
+# plain_text FILE: without a mark at its beginning and with plain line ends, whatever editor wrote it.
+plain_text() { tr -d '\r' <"$1" | sed "1s/^$(printf '\357\273\277')//"; }
 
 # read_answers FILE: into $WORK/answers, a line "NAME = VALUE" for each answer that is not empty.
 read_answers() {
   : >"$WORK/answers"
   : >"$WORK/problems"
   chmod 600 "$WORK/answers"
-  tr -d '\r' <"$1" | sed "1s/^$(printf '\357\273\277')//; s/^[ 	]*//; s/[ 	]*\$//" >"$WORK/answers.lines"
+  plain_text "$1" | sed 's/^[ 	]*//; s/[ 	]*$//' >"$WORK/answers.lines"
   number=0
   while IFS= read -r line; do
     number=$((number + 1))
@@ -116,10 +119,10 @@ check_answers() {
   rm -f "$WORK"/network.*
   [ -n "$(answer Kickstart_PrivateHostname)" ] || problem "Kickstart_PrivateHostname is missing"
   # as check_new_host_name and check_ip of `rocks`, which only the first boot has
-  ! matches "$(answer Kickstart_PrivateHostname)" "$MISREAD_NAMES" ||
+  ! matches "$(answer Kickstart_PrivateHostname | tr '[:upper:]' '[:lower:]')" "$MISREAD_NAMES" ||
     problem "Kickstart_PrivateHostname $(answer Kickstart_PrivateHostname) has another meaning: choose another name"
   for one in $(answer Kickstart_PublicDNSServers | tr , ' ') $(answer Kickstart_PrivateAddress) $(answer Kickstart_PublicAddress); do
-    case $one in 0.* | 127.* | 22[4-9].* | 23[0-9].* | 255.255.255.255) problem "$one is not the address of a machine" ;; esac
+    case $one in 0.0.0.0 | 127.* | 22[4-9].* | 23[0-9].* | 255.255.255.255) problem "$one is not the address of a machine" ;; esac
   done
   check_network Private
   if grep -q '^Kickstart_Public' "$WORK/answers"; then check_network Public; fi
@@ -155,18 +158,26 @@ check_machine() {
     esac
     case $(answer install_disk) in *,*) problem "install_keep: partitions of a mirror are made anew" ;; esac
   done
-  for net in private public; do
+  for net in private $([ -z "$(answer Kickstart_PublicInterface)" ] || echo public); do
     mac=$(answer "install_${net}_mac")
-    [ -z "$mac" ] || adapters | grep -q " $mac " || problem "install_${net}_mac: no adapter has $mac; there are: $(adapters | tr '\n' ';')"
+    if [ -z "$(mac_of "$net")" ]; then
+      problem "there is no adapter for the network $net. This machine has: $(describe_adapters)"
+    elif [ -n "$mac" ] && ! adapters | grep -q " $mac "; then
+      problem "install_${net}_mac: no adapter has $mac. This machine has: $(describe_adapters)"
+    fi
   done
-  [ -z "$(answer install_public_mac)" ] || [ "$(answer install_private_mac)" != "$(answer install_public_mac)" ] ||
-    problem "both networks have the adapter $(answer install_public_mac)"
-  wanted=1
-  [ -z "$(answer Kickstart_PublicInterface)" ] || wanted=2
-  [ "$(adapters | wc -l)" -ge $wanted ] || problem "the site has $wanted networks, and this machine $(adapters | wc -l) adapters. Missing drivers?"
-  [ -n "${ASKED-}" ] || for one in $(answer install_rolls all); do
-    case $one in all | none) ;; *) cut -d '|' -f 3 "$WORK/rolls" | grep -qxF -e "$one" -e "$one.iso" || problem "install_rolls: no medium has $one" ;; esac
-  done
+  if [ -n "$(answer install_private_mac)" ] && [ -n "$(answer install_public_mac)" ]; then
+    if is_one_adapter; then
+      [ "$(answer install_private_mac)" = "$(answer install_public_mac)" ] ||
+        problem "$(answer Kickstart_PrivateInterface) and $(answer Kickstart_PublicInterface) are on one adapter, and install_private_mac and install_public_mac are two"
+    elif [ "$(answer install_private_mac)" = "$(answer install_public_mac)" ]; then
+      problem "both networks have the adapter $(answer install_public_mac)"
+    fi
+  fi
+  case $(answer install_rolls all) in
+    all | none) ;;
+    *) [ -n "${ASKED-}" ] || check_rolls ;;
+  esac
   [ -n "$(answer install_root_password)$(answer install_root_password_hash)$(answer install_root_key)" ] ||
     problem "nobody could log in: give install_root_password_hash (of mkpasswd), install_root_password or install_root_key"
   zone=$(answer install_timezone UTC)
@@ -175,24 +186,42 @@ check_machine() {
   [ -e "$MEDIUM/system/keymaps/$layout" ] || problem "install_keyboard: there is no keyboard map $layout"
 }
 
-# adapters: a line each, "DEVICE MAC CABLE DRIVER", in the order in which the kernel found them.
-adapters() {
-  for entry in "$SYS"/class/net/*; do
-    [ -e "$entry/device" ] || continue
-    cable=no
-    [ "$(cat "$entry/carrier" 2>/dev/null)" != 1 ] || cable=yes
-    driver=$(readlink "$entry/device/driver")
-    echo "$(cat "$entry/ifindex") ${entry##*/} $(cat "$entry/address") $cable ${driver##*/}"
-  done | sort -n | cut -d' ' -f2-
+# check_rolls: those that install_rolls names; the medium's own is always installed.
+check_rolls() {
+  while IFS='|' read -r _ place name; do names_of_roll "$place" "$name"; done <"$WORK/rolls" >"$WORK/roll.names"
+  for file in "$MEDIUM"/frontend/rolls/*.iso; do names_of_roll "$file" "${file##*/}"; done >>"$WORK/roll.names"
+  for one in $(answer install_rolls); do
+    grep -qxF -e "$one" "$WORK/roll.names" ||
+      problem "install_rolls: no medium has $one; there are: $(cut -d '|' -f 3 "$WORK/rolls" | tr '\n' ' ')"
+  done
 }
 
-# mac_of NETWORK NUMBER: the adapter that the answers name; else the one with this number among those that they do not.
+# is_one_adapter: whether both networks are on one, by a VLAN.
+is_one_adapter() {
+  first=$(answer Kickstart_PrivateInterface) second=$(answer Kickstart_PublicInterface)
+  [ "${first%%.*}" = "${second%%.*}" ]
+}
+
+# mac_of NETWORK: the adapter that the answers name; else the first, or for public the next, that they do not name. One at USB
+# must be named: it may be that of the machine's management controller.
 mac_of() {
   mac=$(answer "install_$1_mac")
+  if [ -z "$mac" ] && is_one_adapter; then mac=$(answer install_private_mac)$(answer install_public_mac); fi
   if [ -z "$mac" ]; then
-    mac=$(adapters | cut -d' ' -f2 | grep -vx "$(answer install_private_mac none)" | grep -vx "$(answer install_public_mac none)" | sed -n "$2p")
+    number=1
+    [ "$1" = private ] || is_one_adapter || [ -n "$(answer install_private_mac)" ] || number=2
+    mac=$(adapters | awk '$5 != "usb" { print $2 }' | grep -vx "$(answer install_private_mac none)" |
+      grep -vx "$(answer install_public_mac none)" | sed -n "${number}p")
   fi
   printf '%s' "$mac"
+}
+
+# warn_of_links: a cable is often in another adapter.
+warn_of_links() {
+  while read -r device mac _; do
+    adapters | grep -q " $mac yes " ||
+      say "WARNING: $device ($mac) has no link; adapters with a link: $(adapters | awk '$3 == "yes" { printf "%s ", $2 }')"
+  done <"$WORK/plan.interfaces"
 }
 
 # write_plan: of the answers, in the form of a host's.
@@ -204,14 +233,13 @@ write_plan() {
     echo "domain $(answer Kickstart_PrivateDNSDomain local)"
     # the same answers and the same medium are the same installation: it goes on after a power cut
     echo "installation $({ cat "$WORK/answers" "$MEDIUM/frontend/version"; echo "$digest"; } | sha256sum | cut -c1-16)"
-    echo "interface $(answer Kickstart_PrivateInterface) $(mac_of private 1) $(cat "$WORK/network.Private") 1500"
-    number=2
-    [ -z "$(answer install_private_mac)" ] || number=1
+    echo "interface $(answer Kickstart_PrivateInterface) $(mac_of private) $(cat "$WORK/network.Private") 1500"
     [ ! -s "$WORK/network.Public" ] ||
-      echo "interface $(answer Kickstart_PublicInterface) $(mac_of public $number) $(cat "$WORK/network.Public") 1500"
+      echo "interface $(answer Kickstart_PublicInterface) $(mac_of public) $(cat "$WORK/network.Public") 1500"
     gateway=$(answer Kickstart_PublicGateway)
     [ -z "$gateway" ] || echo "gateway $gateway"
-    for server in $(answer Kickstart_PublicDNSServers | tr , ' '); do echo "nameserver $server"; done
+    # a system uses three
+    for server in $(answer Kickstart_PublicDNSServers | tr , ' '); do echo "nameserver $server"; done | head -n 3
     for disk in $(answer install_disk | tr , ' '); do echo "disk $disk" | sed 's/=/ /'; done
     echo "overwrite $(answer install_overwrite no)"
     for part in $(answer install_partitions "$DEFAULT_PARTITIONS"); do
@@ -228,7 +256,7 @@ write_plan() {
     echo "archive medium:system/root.tar.zst"
     echo "archive-sha256 $digest"
     key=$(answer install_root_key)
-    [ -z "$key" ] || echo "authorized-key $key"
+    [ -z "$key" ] || printf 'authorized-key %s\n' "$key"
     echo end
   } >"$WORK/plan"
   read_plan "$WORK/plan"

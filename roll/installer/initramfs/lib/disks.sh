@@ -40,20 +40,21 @@ describe_disks() {
   printf '%s' "${found:-none}"
 }
 
-# matching_disks KIND [VALUE]: the disks that a line "disk" of the plan means; for smallest, in order of size.
+# matching_disks KIND [VALUE]: the disks that a line "disk" of the plan means; for smallest, in order of size, and of serial
+# numbers: names may change at each start of a machine, and an interrupted installation goes on with the disks that it began on.
 matching_disks() {
   for name in $(candidates); do
     case $1 in
-      smallest) printf '%s %s\n' "$(disk_mib "$name")" "$name" ;;
-      serial) [ "$(disk_serial "$name")" != "$2" ] || printf '0 %s\n' "$name" ;;
+      smallest) printf '%s %s %s\n' "$(disk_mib "$name")" "_$(disk_serial "$name" | tr -c '!-~' _)" "$name" ;;
+      serial) [ "$(disk_serial "$name")" != "$2" ] || printf '0 - %s\n' "$name" ;;
       path)
         case $2 in
-          /dev/*) [ "$name" != "${2#/dev/}" ] || printf '0 %s\n' "$name" ;;
-          *) case "$(readlink -f "$SYS/block/$name")/" in */"${2#pci-}"/*) printf '0 %s\n' "$name" ;; esac ;;
+          /dev/*) [ "$name" != "${2#/dev/}" ] || printf '0 - %s\n' "$name" ;;
+          *) case "$(readlink -f "$SYS/block/$name")/" in */"${2#pci-}"/*) printf '0 - %s\n' "$name" ;; esac ;;
         esac
         ;;
     esac
-  done | sort -n -k1,1 -k2,2 | cut -d' ' -f2
+  done | LC_ALL=C sort -k1,1n -k2,2 -k3,3 | cut -d' ' -f3
 }
 
 # choose_disks NEEDED_MIB: writes the names of one disk or two to $WORK/disks. A disk is never chosen twice.

@@ -16,6 +16,41 @@ load_drivers() {
   done
 }
 
+# start_links: an adapter that is down does not know whether it has a link.
+start_links() { for entry in "$SYS"/class/net/*; do ip link set "${entry##*/}" up 2>/dev/null || true; done; }
+
+# adapters: a line for each Ethernet adapter, "DEVICE MAC LINK DRIVER BUS", in the order in which the kernel found them.
+adapters() {
+  for entry in "$SYS"/class/net/*; do
+    [ -e "$entry/device" ] || continue
+    [ "$(cat "$entry/type" 2>/dev/null || echo 1)" = 1 ] || continue # ARPHRD_ETHER
+    has_link=no
+    [ "$(cat "$entry/carrier" 2>/dev/null)" != 1 ] || has_link=yes
+    driver=$(readlink "$entry/device/driver" || echo unknown)
+    bus=$(readlink "$entry/device/subsystem" || echo unknown)
+    echo "$(cat "$entry/ifindex") ${entry##*/} $(cat "$entry/address") $has_link ${driver##*/} ${bus##*/}"
+  done | sort -n | cut -d' ' -f2-
+}
+
+# unusable_adapters: a line for each network adapter on PCI that has become no network device, and why.
+unusable_adapters() {
+  for entry in "$SYS"/bus/pci/devices/*; do
+    case $(cat "$entry/class" 2>/dev/null) in 0x02*) ;; *) continue ;; esac
+    for place in "$entry"/net/* "$entry"/*/net/*; do [ ! -e "$place" ] || continue 2; done # virtio has a level between
+    reason='no driver'
+    [ ! -e "$entry/driver" ] || reason="its driver $(basename "$(readlink "$entry/driver")") has made no device: is firmware missing?"
+    echo "PCI ${entry##*/} ($(cat "$entry/vendor"):$(cat "$entry/device")): $reason"
+  done
+}
+
+# list_adapters: a line for each, for a person.
+list_adapters() {
+  adapters | awk '{ printf "%s  %s  %s  driver %s%s\n", $1, $2, ($3 == "yes" ? "link" : "no link"), $4, ($5 == "usb" ? "  USB" : "") }'
+  unusable_adapters
+}
+
+describe_adapters() { list_adapters | awk '{ printf "%s%s", (NR > 1 ? "; " : ""), $0 } END { if (!NR) printf "no network adapter" }' | tr -s ' '; }
+
 # start_network: DHCP on the interface that booted, else on each until one gets an answer.
 start_network() {
   boot_mac=$(sed -n 's/.*BOOTIF=01-\([0-9A-Fa-f-]*\).*/\1/p' /proc/cmdline | tr 'A-F-' 'a-f:')
@@ -33,7 +68,7 @@ start_network() {
     say "no answer to DHCP (attempt $attempt of 3)"
     sleep 5
   done
-  fail "no DHCP server answers on any network interface (adapters: $(echo "$SYS"/class/net/*)). Is the frontend's boot service there?"
+  fail "no DHCP server answers on any network interface ($(describe_adapters)). Is the frontend's boot service there?"
 }
 
 # use_ports_of_root: the frontend gives the plan, whose addresses are secret, to ports that no other user of a host can have.
@@ -65,7 +100,8 @@ fetch_plan() {
     fail "the plan cannot be fetched from $address: $(tail -n 1 "$WORK/fetch.log")"
   read_plan "$WORK/plan"
   stage started "$(uname -r) $([ -d "$SYS/firmware/efi" ] && echo UEFI || echo BIOS) disks: $(describe_disks)"
-  report adapters "$(adapters | cut -d' ' -f2 | tr '\n' ' ')" || true
+  # by these the frontend finds the second device of a host: not by that of a management controller
+  report adapters "$(adapters | awk '$3 == "yes" && $5 != "usb" { printf "%s ", $2 }')" || true
 }
 
 # is_complete: whether this very installation has ended on all chosen disks.

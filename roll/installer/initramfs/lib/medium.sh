@@ -81,12 +81,16 @@ find_site() {
     [ -s /site/answers ] || fail "the medium $SITE_LABEL ($name) has no file named answers, or it is empty"
     disk_of "$name" >>"$WORK/media"
     say "answers: from $name"
+    SITE_DEVICE=$name
     FROM=/site # it stays mounted: a saved site on it is copied to the disk, not to the memory
   else
     FROM=$MEDIUM/site
   fi
   for part in answers attributes keys site-nodes site-graphs passphrase; do
     [ ! -e "$FROM/$part" ] || cp -RL "$FROM/$part" "$GIVEN/" || fail "$part cannot be read from the medium $name"
+  done
+  for part in answers attributes; do
+    [ ! -s "$GIVEN/$part" ] || { plain_text "$FROM/$part" >"$GIVEN/$part"; }
   done
   [ ! -s "$GIVEN/answers" ] || echo >>"$GIVEN/answers" # the last line may not end with one
   add_arguments
@@ -110,11 +114,15 @@ list_rolls() {
   for file in "$MEDIUM"/rolls/*.iso; do [ ! -f "$file" ] || echo "file|$file|${file##*/}"; done >"$WORK/rolls"
   for name in $(block_devices); do
     case $(tag_of "$name" LABEL) in "$MEDIUM_LABEL") continue ;; esac
-    # no file system of a disk with data: mounting one may write to it
-    case $(tag_of "$name" TYPE) in iso9660 | vfat | udf) ;; *) continue ;; esac
     place=/media/$name
-    mkdir -p "$place"
-    mount -o ro "$DEV/$name" "$place" 2>/dev/null || continue
+    if [ "$name" = "${SITE_DEVICE-}" ]; then
+      place=$FROM # it is mounted, of whatever kind it is
+    else
+      # no file system of a disk with data: mounting one may write to it
+      case $(tag_of "$name" TYPE) in iso9660 | vfat | udf) ;; *) continue ;; esac
+      mkdir -p "$place"
+      mount -o ro "$DEV/$name" "$place" 2>/dev/null || continue
+    fi
     {
       for file in "$place"/*/*/*/roll-*.xml; do
         [ ! -f "$file" ] || { echo "device|$DEV/$name|$(basename "$file" .xml | sed s/^roll-//)-$name.iso" && break; }
@@ -124,10 +132,16 @@ list_rolls() {
     if [ -s "$WORK/rolls.here" ]; then
       cat "$WORK/rolls.here" >>"$WORK/rolls"
       disk_of "$name" >>"$WORK/media"
-    else
+    elif [ "$place" != "${FROM-}" ]; then
       umount "$place"
     fi
   done
+}
+
+# names_of_roll PLACE NAME: by which install_rolls may name it; one that is a disc itself also without the drive.
+names_of_roll() {
+  base=${2%.iso}
+  printf '%s\n' "$2" "$base" "${base%-"${1##*/}"}"
 }
 
 # read_iso DEVICE: the ISO on it, whose length in blocks is in its descriptor; a stick is larger.
@@ -137,10 +151,14 @@ read_iso() { dd if="$1" bs=2048 count="$(od -A n -t u4 -j 32848 -N 4 "$1" | tr -
 copy_rolls() {
   wanted=$(answer install_rolls all)
   while IFS='|' read -r kind place name; do
-    case $wanted in
-      all) ;;
-      *) case " $wanted " in *" ${name%.iso} "* | *" $name "*) ;; *) continue ;; esac ;;
-    esac
+    if [ "$wanted" != all ]; then
+      names_of_roll "$place" "$name" >"$WORK/roll.names"
+      is_wanted=''
+      while IFS= read -r one <&4; do
+        case " $wanted " in *" $one "*) is_wanted=yes ;; esac
+      done 4<"$WORK/roll.names"
+      [ -n "$is_wanted" ] || continue
+    fi
     [ ! -e "$STORE/rolls/$name" ] || continue
     stage rolls "$name"
     { if [ "$kind" = device ]; then read_iso "$place"; else cat "$place"; fi; } >"$STORE/rolls/$name" ||
@@ -224,6 +242,7 @@ check_kept_partitions() {
 
 from_medium() {
   load_drivers
+  start_links
   find_medium
   raise_clock "$MEDIUM/system/time"
   [ "$(medium_argument medium)" != check ] || check_medium
@@ -240,6 +259,8 @@ from_medium() {
   check_answers
   get_passphrase
   write_plan
+  list_adapters | while read -r line; do say "adapter $line"; done
+  warn_of_links
   say "rolls: $(sed 's/^[^|]*|[^|]*|//' "$WORK/rolls" | tr '\n' ' ')"
   choose_disks "$(needed_mib)"
   ! is_complete ||

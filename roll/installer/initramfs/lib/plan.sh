@@ -29,8 +29,14 @@ bad_line() { fail "line $number of the plan is not valid ($1): $line"; }
 # matches TEXT EXPRESSION: whether the whole text matches an extended regular expression.
 matches() { printf '%s\n' "$1" | grep -qxE "$2"; }
 
-NAME='[A-Za-z0-9]([A-Za-z0-9_-]{0,61}[A-Za-z0-9])?'
+HOST_NAME='[A-Za-z0-9]([A-Za-z0-9_-]{0,61}[A-Za-z0-9])?'
+DOMAIN='[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?(\.[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?)*'
+# of an adapter, or of a VLAN on one, such as eth0.100
+DEVICE_NAME='([A-Za-z][A-Za-z0-9_-]{0,14}|[A-Za-z][A-Za-z0-9_-]{0,9}\.([1-9][0-9]{0,2}|[1-3][0-9]{3}|40[0-8][0-9]|409[0-4]))'
 ADDRESS='([0-9]{1,3}\.){3}[0-9]{1,3}'
+# a line of authorized_keys, perhaps with options, or of a key on a token (sk-); with command= nobody could log in
+KEY_OPTION='(from|environment|expiry-time|permitlisten|permitopen|principals|tunnel)="([^"\]|\\.)*"|cert-authority|restrict|verify-required|no-touch-required|(no-)?(agent-forwarding|port-forwarding|pty|user-rc|[Xx]11-forwarding)'
+KEY="(($KEY_OPTION)(,($KEY_OPTION))* +)?(ssh-|ecdsa-|sk-ssh-|sk-ecdsa-)[A-Za-z0-9@.-]+ +[A-Za-z0-9+/=]+( [ -~]*)?"
 URL="https://[A-Za-z0-9.-]+(:[0-9]{1,5})?/[A-Za-z0-9/._~%?&=+,;@:-]*"
 
 # once VARIABLE VALUE EXPRESSION: a key that may stand once.
@@ -49,10 +55,10 @@ several() {
 
 read_line() {
   case $1 in
-    host) once plan_host "$2" "$NAME" ;;
-    domain) once plan_domain "$2" '[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?' ;;
+    host) once plan_host "$2" "$HOST_NAME" ;;
+    domain) once plan_domain "$2" "$DOMAIN" ;;
     installation) once plan_installation "$2" '[0-9a-f]{16}' ;;
-    interface) several interfaces "$2" "[A-Za-z][A-Za-z0-9]{0,14} ([0-9a-f]{2}:){5}[0-9a-f]{2} $ADDRESS/[0-9]{1,2} [0-9]{3,5}" 16 ;;
+    interface) several interfaces "$2" "$DEVICE_NAME ([0-9a-f]{2}:){5}[0-9a-f]{2} $ADDRESS/[0-9]{1,2} [0-9]{3,5}" 16 ;;
     gateway) once plan_gateway "$2" "$ADDRESS" ;;
     nameserver) several nameservers "$2" "$ADDRESS" 3 ;;
     disk) several disks "$2" '(smallest|serial [A-Za-z0-9_.:-]{1,64}|path (/dev/[a-z0-9]{1,16}|pci-[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]))' 2 ;;
@@ -61,7 +67,7 @@ read_line() {
     kernel-arguments) once plan_kernel_arguments "$2" '[A-Za-z0-9=,._:/+@ -]{1,500}' ;;
     archive) once plan_archive "$2" "$URL|medium:[a-z./]+" ;;
     archive-sha256) once plan_archive_sha256 "$2" '[0-9a-f]{64}' ;;
-    authorized-key) several keys "$2" '(ssh-|ecdsa-)[a-z0-9-]+ [A-Za-z0-9+/=]+( [A-Za-z0-9@._-]+)?' 8 ;;
+    authorized-key) several keys "$2" "$KEY" 8 ;;
     profile) once plan_profile "$2" "$URL" ;;
     progress) once plan_progress "$2" "$URL" ;;
     end) plan_complete=yes ;;

@@ -109,11 +109,11 @@ ask_network() {
 
 ask_networks() {
   show '' 'The network adapters:'
-  adapters | awk '{ printf "  %d) %s  %s  cable %s  driver %s\n", NR, $1, $2, $3, $4 }' >"$CONSOLE"
-  ask_network Private 1 eth0 10.1.1.1 255.255.0.0 || fail "a frontend needs the network private"
-  number=0
-  [ "$(adapters | wc -l)" -lt 2 ] || number=2
-  ask_network Public $number eth1 '' 255.255.255.0 || return 0
+  list_adapters | awk '{ printf "  %s %s\n", /^PCI/ ? "-)" : NR ")", $0 }' >"$CONSOLE"
+  adapters | awk '$5 != "usb" { print NR }' >"$WORK/numbers" # one at USB may be that of a management controller
+  ask_network Private "$(sed -n 1p "$WORK/numbers")" eth0 10.1.1.1 255.255.0.0 || fail "a frontend needs the network private"
+  number=$(sed -n 2p "$WORK/numbers")
+  ask_network Public "${number:-0}" eth1 '' 255.255.255.0 || return 0
   ask_for Kickstart_PublicGateway 'Its gateway (empty: none)' '' "($IPV4)?"
   ask_for Kickstart_PublicDNSServers 'Name servers, with commas (empty: none)' '' "($IPV4(, *$IPV4){0,2})?"
 }

@@ -85,7 +85,8 @@ write_network() {
   # by this line a profile finds the files of a device that the host no longer has
   mark='# Written by Rocks, which removes it when the host no longer has the device.'
   while read -r device mac address mtu; do
-    printf '%s\n[Match]\nPermanentMACAddress=%s\n\n[Link]\nName=%s\nMTUBytes=%s\n' "$mark" "$mac" "$device" "$mtu" >"$folder/10-$device.link"
+    adapter=${device%%.*}
+    printf '%s\n[Match]\nPermanentMACAddress=%s\n\n[Link]\nName=%s\nMTUBytes=%s\n' "$mark" "$mac" "$adapter" "$mtu" >"$folder/10-$adapter.link"
     printf '%s\n[Match]\nName=%s\n\n[Network]\nAddress=%s\nLinkLocalAddressing=no\n' "$mark" "$device" "$address" >"$folder/10-$device.network"
     # The gateway belongs to the interface on whose network it is; of a frontend, this is the second.
     if [ -n "$gateway" ] && is_inside "$gateway" "$address"; then
@@ -93,6 +94,14 @@ write_network() {
       gateway=''
     fi
   done <"$WORK/plan.interfaces"
+  # a VLAN's adapter may have an address of its own
+  grep '^[^ ]*\.' "$WORK/plan.interfaces" | while read -r device _; do
+    adapter=${device%.*}
+    printf '%s\n[NetDev]\nName=%s\nKind=vlan\n\n[VLAN]\nId=%s\n' "$mark" "$device" "${device##*.}" >"$folder/10-$device.netdev"
+    [ -e "$folder/10-$adapter.network" ] ||
+      printf '%s\n[Match]\nName=%s\n\n[Network]\nLinkLocalAddressing=no\n' "$mark" "$adapter" >"$folder/10-$adapter.network"
+    printf 'VLAN=%s\n' "$device" >>"$folder/10-$adapter.network"
+  done
 }
 
 # number_of ADDRESS: as one number.

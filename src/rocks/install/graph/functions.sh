@@ -216,7 +216,8 @@ rocks_module() {
   done
 }
 
-# rocks_rest_disks: a line of all disks of this host but its system's, as zpool takes them: one, or each two as a mirror
+# rocks_rest_disks: a line of all disks of this host but its system's, as zpool takes them: one, or each two as a mirror, in the
+# order of their lasting names: those of the kernel may change at each start, and an interrupted pool is made of the same ones
 rocks_rest_disks() {
   local name type is_removable is_readonly size lasting found=()
   while read -r name type is_removable is_readonly size; do
@@ -226,6 +227,7 @@ rocks_rest_disks() {
     lasting=$(find -L /dev/disk/by-id -samefile "$name" 2>/dev/null | LC_ALL=C sort | head -n 1)
     found+=("${lasting:-$name}")
   done < <(lsblk --nodeps --noheadings --raw --paths --bytes --output NAME,TYPE,RM,RO,SIZE)
+  readarray -t found < <([ ${#found[@]} -eq 0 ] || printf '%s\n' "${found[@]}" | LC_ALL=C sort)
   case ${#found[@]} in
     0) rocks_fail "this host has no disk but its system's, and no pool is made: add one, or set the attribute img_zpool_disks" ;;
     1) ;;

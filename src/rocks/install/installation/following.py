@@ -14,12 +14,20 @@ if TYPE_CHECKING:
 
     from rocks.database.connection import Database
 
-_SECONDS = 2.0
+_SECONDS, _TRIED_SECONDS = 2.0, 0.1
 _QUIET_SECONDS = 600.0
 _FAILED = {
     State.FAILED: "its console has a shell",
     State.FIRST_BOOT_FAILED: "correct the cause; it repeats its profile at each start",
 }
+
+
+def claim_installations(database: Database, names: Sequence[str]) -> None:
+    """Make these hosts members of the site by this command alone, until it ends.
+
+    BusyError, at once, while another command does it for one of them.
+    """
+    database.lock_all([f"the installation of {name}" for name in names], _TRIED_SECONDS)
 
 
 def follow_installations(database: Database, names: Sequence[str]) -> Iterator[tuple[str, str | RocksError]]:

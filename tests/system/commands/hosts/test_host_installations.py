@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from rocks.database.connection import Database
 from rocks.fleet.connection import FleetSettings
 from rocks.install.installation import following
 from rocks.install.installation import service as installation_service
@@ -160,6 +161,18 @@ def test_install_host_waits_and_names_a_host_that_failed(
     )
     assert "vmc-0-0 failed: the disk vda has data; its console has a shell" in ended.err
     assert ended.status == 1 and "certificate" not in ended.out
+
+
+def test_the_same_hosts_are_installed_by_one_command(vm_site: Site) -> None:
+    """The second says at once which one does it; other hosts are free."""
+    with Database(vm_site.database.settings) as other:
+        other.lock("the installation of vmc-0-0", 0)
+        began = time.monotonic()
+        refused = vm_site.refused("install host vmc-0-0")
+        assert time.monotonic() - began < 5
+        assert "another command is at work on the installation of vmc-0-0" in refused
+        assert f"(process {os.getpid()}: " in refused and ", since " in refused
+        assert "the installation" not in vm_site.rocks("install host vmc-0-1 dry-run=yes").err
 
 
 def test_the_time_is_that_of_the_last_change_of_state(vm_site: Site, installing: Service) -> None:

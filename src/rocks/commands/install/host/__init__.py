@@ -3,7 +3,7 @@
 import rocks.commands
 from rocks.commands._shared.synced_files import show_profile
 from rocks.core.errors import RocksError, without_errors
-from rocks.install.installation.following import follow_installations
+from rocks.install.installation.following import claim_installations, follow_installations
 from rocks.install.profile_sync import sync_profiles
 from rocks.leases.after_restore import compare_leases
 from rocks.network.dns.service import sync_names_of_hosts
@@ -18,7 +18,7 @@ class Command(rocks.commands.Command):
     the names of all hosts, a certificate and a user of the message broker where image storage needs them, and their
     profile once more, which starts what waited for these. At a new site, all hosts are asked which machines run there,
     as by sync vm lease. Run it again after an interruption, or when a host that failed is repaired: it changes only
-    what is missing.
+    what is missing. While it runs, another one for the same hosts is rejected.
 
     <shared names='hosts,dry-run'/>
 
@@ -39,6 +39,7 @@ class Command(rocks.commands.Command):
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Follow the hosts, then do each step for all of them that have not failed."""
         hosts = self.getSomeHostnames(args)
+        claim_installations(self.db, hosts)
         failures: dict[str, RocksError] = {}
         if not self.is_dry:
             for host, report in without_errors(follow_installations(self.db, hosts), failures):

@@ -86,7 +86,11 @@ def test_a_folder_makes_the_frontend_again(
 @pytest.mark.parametrize(
     ("shadow", "line", "notice"),
     [
-        ("root:$y$j9T$x:1:::\n", "install_root_password_hash = $y$j9T$x\n", "the hash of root's password"),
+        (
+            "root:$y$j9T$abcdef:1:::\n",
+            "install_root_password_hash = $y$j9T$abcdef\n",
+            "the hash of root's password",
+        ),
         ("root:*:1:::\n", "", "add install_root_key to answers"),
     ],
 )
@@ -94,10 +98,77 @@ def test_root_without_a_key(
     old: Machine, site: Site, secret: str, root: Path, tmp_path: Path, shadow: str, line: str, notice: str
 ) -> None:
     (root / "shadow").write_text(shadow)
+    site.done("add host interface head eth0 ip=10.1.1.1 subnet=private")
     (tmp_path / "medium").mkdir()
     ended = site.rocks("save site", f"medium={tmp_path / 'medium'}", secret)
     answers = (tmp_path / "medium/answers").read_text()
     assert ended.status == 0 and notice in ended.err and line in answers and "install_root_key" not in answers
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (
+            "set attr Kickstart_PublicInterface eth0:1",
+            "Kickstart_PublicInterface is eth0:1, and the installer sets",
+        ),
+        (
+            "UPDATE attributes SET Value = '192.0.2.1 192.0.2.2' WHERE Attr = 'Kickstart_PublicDNSServers'",
+            "Kickstart_PublicDNSServers: The ip address",
+        ),
+        ("set attr Kickstart_PublicGateway 203.0.113.9", "is outside of the public network"),
+        ("remove attr Kickstart_PrivateNetmask", "Kickstart_PrivateNetmask is missing"),
+        (
+            "UPDATE appliances SET Name = 'head' WHERE Name = 'login'",
+            "Kickstart_PrivateHostname: head is the name of an appliance",
+        ),
+    ],
+)
+def test_a_site_that_the_installer_would_refuse_is_not_written(
+    old: Machine, site: Site, secret: str, root: Path, tmp_path: Path, change: str, problem: str
+) -> None:
+    """VLAN devices, which `create site` permits as well, are installed."""
+    folder = tmp_path / "medium"
+    folder.mkdir()
+    for name, value in {
+        "PrivateInterface": "eth0",
+        "PrivateAddress": "10.1.1.1",
+        "PrivateNetmask": "255.255.0.0",
+        "PublicInterface": "eth0.100",
+        "PublicAddress": "192.0.2.9",
+        "PublicNetmask": "255.255.255.0",
+        "PublicDNSServers": "192.0.2.1",
+    }.items():
+        site.done("set attr", f"Kickstart_{name}", value)
+    assert site.rocks("save site", f"medium={folder}", secret).status == 0
+    assert "Kickstart_PublicInterface = eth0.100\n" in (folder / "answers").read_text()
+    shutil.rmtree(folder)
+    folder.mkdir()
+    if change.startswith("UPDATE"):  # as earlier programs have left it
+        site.change(change)
+    else:
+        site.done(change)
+    refused = site.refused("save site", f"medium={folder}", secret)
+    assert problem in refused and "rocks set attr NAME VALUE" in refused
+    assert not list(folder.iterdir())
+
+
+def test_the_key_of_root_is_one_that_lets_in(
+    old: Machine, site: Site, secret: str, root: Path, tmp_path: Path
+) -> None:
+    """Never one of a forced command; one without options before one that may be for a place; of a token, too."""
+    (tmp_path / "medium").mkdir()
+    site.done("add host interface head eth0 ip=10.1.1.1 subnet=private")
+    lines = [
+        'command="backup" ssh-rsa AAAA b',
+        'from="10.0.0.0/8" ssh-rsa AAAA c',
+        "sk-ssh-ed25519@openssh.com AAAA Jörg d",
+    ]
+    for present, taken in ((lines[:2], lines[1]), (lines, "sk-ssh-ed25519@openssh.com AAAA Jrg d")):
+        (tmp_path / "medium/answers").unlink(missing_ok=True)
+        (root / "authorized_keys").write_text("\n".join(present))
+        assert site.rocks("save site", f"medium={tmp_path / 'medium'}", secret).status == 0
+        assert f"install_root_key = {taken}\n" in (tmp_path / "medium/answers").read_text()
 
 
 def test_places_that_are_refused(old: Machine, site: Site, secret: str, root: Path, tmp_path: Path) -> None:
@@ -119,6 +190,7 @@ def test_a_device_gets_the_label_and_one_with_data_stays(
     old: Machine, site: Site, secret: str, root: Path, device: Path, tmp_path: Path
 ) -> None:
     """An earlier medium is replaced; nothing is left in the folder of copies."""
+    site.done("add host interface head eth0 ip=10.1.1.1 subnet=private")
     for _ in range(2):
         ended = site.rocks("save site", f"medium={device}", secret)
         assert (ended.status, ended.out) == (0, f"saved: {device}\n"), ended
