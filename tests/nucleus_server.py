@@ -16,6 +16,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 TOKEN = "nuc_annstokn_" + "s" * 43
 PASSWORD = "ann's password"
 Json = dict[str, Any]
+_MOST_BYTES = 32 << 20
 
 
 def node(name: str, number: int, kind: str = "compute") -> Json:
@@ -69,7 +70,6 @@ class NucleusServer:
         self.images: list[str] = ["public/debian.iso"]
         self.tokens: dict[str, Json] = {}
         self.operations: dict[str, Json] = {}
-        self.uploads: dict[str, Json] = {}
         self.replayed: dict[str, tuple[int, Any, dict[str, str]]] = {}
         self.requests: list[tuple[str, str, Any, bytes]] = []
         self.answers: dict[str, Callable[[BaseHTTPRequestHandler], None]] = {}
@@ -112,20 +112,13 @@ class NucleusServer:
             case ("POST", "computeset"):
                 return self.start(body)
             case (_, "computeset", number, *rest):
-                return self.in_set(int(number), rest)
+                return self.in_set(int(number), rest, body)
             case ("GET", "operation"):
                 return 200, list(self.operations.values()), {}
             case ("GET", "operation", identifier):
                 return self.poll(identifier)
-            case ("POST", "image", "upload"):
-                if any(it.rpartition("/")[2] == body["name"] for it in self.images):
-                    return problem("name-conflict", 409, f"there is an image {body['name']} already")
-                identifier = f"01UPLOAD{len(self.uploads):018d}"
-                self.uploads[identifier] = {"id": identifier, **body, "content": b""}
-                return 201, {"id": identifier, "name": body["name"], "size": body["size"], "offset": 0}, {}
-            case ("GET", "image", "upload", identifier):
-                found = self.uploads[identifier]
-                return 200, {**found, "offset": len(found["content"]), "content": None}, {}
+            case ("POST", "image"):
+                return self.add_image(query["name"][0], query.get("project", ["alpha"])[0], body)
             case ("DELETE", "image", *parts):
                 return self.delete_image("/".join(parts))
             case ("GET", "image"):
@@ -183,6 +176,13 @@ class NucleusServer:
             machine |= {"power": power, "state": "active" if power == "on" else "nostate"}
         return 202, self.operation(action[0], cluster=name, node=machine["name"]), {}
 
+    def add_image(self, name: str, project: str, content: bytes) -> Any:
+        if any(it.rpartition("/")[2] == name for it in self.images):
+            return problem("name-conflict", 409, f"there is an image {name} already")
+        self.images.append(f"project/{project}/{name}")
+        digest = base64.b64encode(hashlib.sha256(content).digest()).decode()
+        return 202, self.operation("add_image"), {"Repr-Digest": f"sha-256=:{digest}:"}
+
     def delete_image(self, name: str) -> Any:
         """Unless a machine of the first cluster has it."""
         nodes = [self.clusters[0]["frontend"], *self.clusters[0]["computes"]]
@@ -226,10 +226,15 @@ class NucleusServer:
         location = f"{self.url}/v1/computeset/{number}"
         return 202, self.operation("computeset.start", computeset=number), {"Location": location}
 
-    def in_set(self, number: int, rest: list[str]) -> Any:
+    def in_set(self, number: int, rest: list[str], body: Any) -> Any:
         found = self.sets.get(number)
         if found is None:
             return problem("unknown-set", 404, f"there is no computeset {number}")
+        if not rest and body:
+            if body["walltime_mins"] > 10080:
+                return 202, self.operation("extend_set", "alp1 has 1 node hours left; this needs 300"), {}
+            found["walltime_mins"] = body["walltime_mins"]
+            return 202, self.operation("extend_set", computeset=number), {}
         if not rest:
             return 200, found, {}
         if rest[0] in ("poweroff", "shutdown"):
@@ -279,7 +284,7 @@ def published_nucleus(server: NucleusServer, authorization: str) -> None:
             answer(401, b'{"detail": "Authentication credentials were not provided."}')(handler)
         elif handler.command == "GET" and segments[0] in ("cluster", "computeset") and path[-1] != "/":
             answer(301, b"", Location=f"{path}/")(handler)
-        elif segments[-1] == "upload":
+        elif (handler.command, segments[-1]) == ("POST", "image"):
             answer(400, b'"md5 header is missing"')(handler)
         elif segments[-1] == "console":
             answer(405, b'{"detail": "Method \\"POST\\" not allowed."}')(handler)
@@ -306,7 +311,9 @@ def _handler(server: NucleusServer) -> type[BaseHTTPRequestHandler]:
         disable_nagle_algorithm = True
 
         def serve(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            length = int(self.headers.get("Content-Length") or 0)
+            body = self.rfile.read(min(length, _MOST_BYTES))
+            self.close_connection = length > _MOST_BYTES  # as nginx, which refuses by the headers
             server.requests.append((self.command, self.path, self.headers, body))
             parts = urlsplit(self.path)
             prepared = next((it for path, it in server.answers.items() if path in self.path), None)
@@ -318,8 +325,6 @@ def _handler(server: NucleusServer) -> type[BaseHTTPRequestHandler]:
                 self.reply(*((200, {"key": TOKEN}, {}) if good else refusal))
             elif self.headers.get("Authorization") != f"Bearer {TOKEN}":
                 self.reply(*problem("not-authenticated", 401, "The token is not known"))
-            elif self.command == "PATCH":
-                self.reply(*self.part(parts.path.rpartition("/")[2], body))
             else:
                 segments = [unquote(it) for it in parts.path.split("/") if it][2:]
                 self.reply(*self.once(segments, parse_qs(parts.query, keep_blank_values=True), body))
@@ -329,25 +334,13 @@ def _handler(server: NucleusServer) -> type[BaseHTTPRequestHandler]:
         def once(self, segments: list[str], query: dict[str, list[str]], body: bytes) -> Any:
             key = self.headers.get("Idempotency-Key")
             if key is None or key not in server.replayed:
-                found = server.route(self.command, segments, query, json.loads(body) if body else None)
+                is_image = self.headers.get("Content-Type") == "application/octet-stream"
+                given = body if is_image else json.loads(body) if body else None
+                found = server.route(self.command, segments, query, given)
                 if key is None:
                     return found
                 server.replayed[key] = found
             return server.replayed[key]
-
-        def part(self, identifier: str, body: bytes) -> Any:
-            found = server.uploads[identifier]
-            if int(self.headers["Upload-Offset"]) != len(found["content"]):
-                return problem("state-conflict", 409, "this part begins elsewhere")
-            found["content"] += body
-            if len(found["content"]) < found["size"]:
-                return 204, None, {"Upload-Offset": str(len(found["content"]))}
-            del server.uploads[identifier]
-            digest = base64.b64encode(hashlib.sha256(found["content"]).digest()).decode()
-            if self.headers["Upload-Digest"] != f"sha-256=:{digest}:":
-                return problem("invalid-request", 400, "the SHA-256 differs")
-            server.images.append(f"project/{found.get('project', 'alpha')}/{found['name']}")
-            return 202, server.operation("add_image"), {}
 
         def reply(self, status: int, document: Any, headers: dict[str, str]) -> None:
             body = b"" if document is None else json.dumps(document).encode()

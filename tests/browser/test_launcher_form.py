@@ -36,7 +36,7 @@ def test_the_computes_of_a_launcher_start_by_its_form(
     def show(**values: str) -> None:
         file.write_text("".join(f"{key} = {value}\n" for key, value in values.items()))
         owner.page.set_input_files("#launcher", file)
-        owner.page.get_by_role("button", name="Show its form").click()
+        owner.page.get_by_role("button", name="Continue").click()
 
     good = {"nodes": "3", "walltime": '"4h"', "command": f"'''sh dock; {HOSTILE}'''", "files": '["dock"]'}
     show(**good, node="1")
@@ -71,7 +71,7 @@ def test_the_computes_of_a_launcher_start_by_its_form(
     number = owner.page.locator("#sets > li").get_attribute("data-key")
     owner.sees("#launched", f"comet launch . --group=set-{number} --computeset={number}")
     owner.sees("#sets", f"Set {number} of vc2")
-    owner.sees("#sets", "whole walltime: 12 node hours")
+    owner.sees("#sets", "up to 12 node hours")
     check_page(owner)
     assert [one for one in owner.harms() if "400" not in one and "409" not in one] == []
 

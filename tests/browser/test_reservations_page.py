@@ -26,7 +26,7 @@ def test_a_week_shows_what_a_reservation_leaves_until_it_is_cancelled(
             session.insert("reservation_site", columns)
     day = (datetime.now(UTC) + timedelta(days=7)).date()
     owner = visit().open("reservations").sign_in(token)
-    owner.sees("#mine", "None that has not ended.")
+    owner.sees("#mine", "No active reservations.")
     owner.sees("#sites", "It cannot be reserved at present.")
     assert owner.page.locator("td", has_text="48 CPUs").count() == 0
     owner.page.get_by_role("button", name="Earlier week").click()
@@ -67,6 +67,6 @@ def test_a_week_shows_what_a_reservation_leaves_until_it_is_cancelled(
     check_page(owner, "reservations")
     owner.page.get_by_role("button", name="Cancel reservation").click()
     owner.confirm()
-    owner.sees("#mine", "None that has not ended.")
+    owner.sees("#mine", "No active reservations.")
     owner.page.locator("td", has_text="48 CPUs").wait_for(state="detached")
     assert [one for one in owner.harms() if "400" not in one and "409" not in one] == []

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from comet.cli.context import Context, computes_of
-from comet.cli.output import columns, printed, safe, show, tabbed
+from comet.cli.output import Column, columns, printed, safe, show, tabbed
 from comet.client import records
 from comet.client.errors import RefusedError, UsageError
 from comet.client.files import replace_file
@@ -83,11 +83,18 @@ def nodes(context: Context) -> None:
         return
     busy = any(node.computeset is not None for it in clusters for node in it.computes)
     sets = context.client.computesets(records.LIVING_STATES) if busy else []
-    tables = [(it, sorted_rows(node_rows(it, sets), context.option("sort"))) for it in clusters]
+    state = context.option("state")
+    chosen = _chosen_columns(context)
+    tables = [
+        (it, [one for one in sorted_rows(node_rows(it, sets), context.option("sort")) if _is_in(one, state)])
+        for it in clusters
+    ]
     if context.form != "table":
-        context.print([it for _, rows in tables for it in rows], _NODES, keys=NODE_KEYS)
+        listed = [it for _, rows in tables for it in rows]
+        if context.option("columns"):
+            listed = [{column.key: it[column.key] for column in chosen} for it in listed]
+        context.print(listed, chosen if context.option("columns") else _NODES, keys=NODE_KEYS)
         return
-    chosen = _NODES[:5] if context.option("status") else _NODES[:8] if context.option("concise") else _NODES
     for cluster, rows in tables:
         frontend = cluster.frontend
         name, address = (frontend.name, frontend.pub_ip) if frontend else ("none", None)
@@ -95,6 +102,24 @@ def nodes(context: Context) -> None:
         for it in rows:
             it["computeset_text"] = set_text(it["active_computeset"], it["active_computeset_state"])
         show(printed(rows, chosen, "table"))
+
+
+def _chosen_columns(context: Context) -> tuple[Column, ...]:
+    """Those of --columns, by key or heading, else those of the view. UsageError for one that there is not."""
+    if context.option("columns") is None:
+        count = 5 if context.option("status") else 8 if context.option("concise") else len(_NODES)
+        return _NODES[:count]
+    known = {name: it for it in _NODES for name in (it.key, it.heading.lower().partition("(")[0])}
+    known |= {name: Column(name, name) for name in NODE_KEYS.split() if name not in known}
+    names = [it for it in str(context.option("columns")).lower().replace(" ", "").split(",") if it]
+    unknown = [it for it in names if it not in known]
+    if unknown or not names:
+        raise UsageError(f"--columns={context.option('columns')}: choose of {', '.join(sorted(known))}")
+    return tuple(known[it] for it in names)
+
+
+def _is_in(one: Mapping[str, Any], state: Any) -> bool:
+    return state is None or str(state).lower() in (one["state"], one["power"])
 
 
 def sorted_rows(rows: list[dict[str, Any]], key: Any) -> list[dict[str, Any]]:

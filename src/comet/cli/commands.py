@@ -47,7 +47,9 @@ _OPERATION_STATES = ("queued", "running", "succeeded", "failed", "cancelled")
 
 GLOBAL = (
     Parameter(("--endpoint",), "a configured server's name, or an address", "NAME", "endpoint"),
-    Parameter(("--format",), "how data are printed (default: table)", "FORMAT", choices=_FORMATS),
+    Parameter(
+        ("--format", "--output", "-o"), "how data are printed (default: table)", "FORMAT", choices=_FORMATS
+    ),
     Parameter(("--legacy",), "json and rest as the old client printed them"),
     Parameter(
         ("--wait",), "wait until it has happened; --wait=SECONDS waits no longer (default: 3600)", "SECONDS"
@@ -72,11 +74,14 @@ _OWN = (
     Parameter(("--concise",), "fewer columns"),
     Parameter(("--status",), "names and states only"),
     Parameter(("--sort",), "order by this column", "KEY", choices=_SORT_KEYS),
+    Parameter(("--columns",), "these columns, such as name,state,ip", "NAMES"),
     Parameter(("--cluster",), "only those of a cluster", "NAME", "cluster"),
-    Parameter(("--count",), "any N free computes instead of named ones", "N"),
+    Parameter(("--count", "-n"), "any N free computes instead of named ones", "N"),
     Parameter(("--allocation",), "the allocation that is charged", "NAME"),
     Parameter(
-        ("--walltime",), "the longest time that it runs: a number with m, h, d or w (default: 2d)", "TIME"
+        ("--walltime", "-t"),
+        "the longest time that it runs: a number with m, h, d or w, or as Slurm's, 1-12:00:00 (default: 2d)",
+        "TIME",
     ),
     Parameter(("--reservation",), "within this reservation; a server that has none refuses it", "NAME"),
     Parameter(("--begin",), "when it begins, such as 2026-12-01T10:00, in local time", "TIME"),
@@ -116,6 +121,9 @@ _SET_STATE = Parameter(
     "STATE",
     choices=_SET_STATES,
 )
+_NODE_STATE = Parameter(
+    ("--state",), "only nodes in a state, such as active, or whose power is on or off", "STATE"
+)
 _NODES = Parameter(("--count", "-n"), "so many computes (default: nodes of its launcher.toml)", "N")
 _OF = Parameter(("--cluster",), "the cluster of the computes (needed if you have several)", "NAME", "cluster")
 _CHARGED = Parameter(("--allocation",), "only those of an allocation", "NAME")
@@ -123,6 +131,7 @@ _OPTIONS = {
     **{it.names[0]: it for it in _OWN},
     **{
         "--set-state": _SET_STATE,
+        "--node-state": _NODE_STATE,
         "--set-allocation": _CHARGED,
         "--launch-count": _NODES,
         "--launch-cluster": _OF,
@@ -142,6 +151,7 @@ _ARGUMENTS = {
         "node",
     ),
     "SET": ("computeset", "the computeset's number", ""),
+    "TIME": ("time", "+6h: so much longer; 12h: in all, from its start", ""),
     "[SET]": ("computeset", "the computeset's number (default: those of --state)", ""),
     "[ENDPOINT]": ("name", "the name of the server to ask from now on (default: list them)", "endpoint"),
     "OLD": ("old", "their names, such as vm-[0-1]", "node"),
@@ -163,10 +173,13 @@ _TABLE = (
     ("active [ENDPOINT]", "settings:active", "show or choose the server that is asked", ""),
     ("acknowledge", "settings:acknowledge", "read what an owner is responsible for, and acknowledge it", ""),
     ("ll [CLUSTER]", "clusters:summary_rows", "your clusters, one line each", ""),
-    ("cluster [CLUSTER]", "clusters:nodes", "the nodes of your clusters", "--concise --status --sort"),
+    ("cluster [CLUSTER]", "clusters:nodes", "the nodes of your clusters",
+     "--concise --status --columns --node-state --sort"),
     ("computeset [SET]", "computesets:show_sets", "the computesets that run, those of another state, or one",
      "--set-allocation --cluster --set-state"),
     ("start CLUSTER [COMPUTES]", "computesets:start", "start computes together, as a computeset", _START),
+    ("extend SET TIME", "computesets:extend",
+     "have a computeset run longer, if the site permits it; it is charged as long as it runs", ""),
     ("terminate SET", "computesets:terminate", "end a computeset; its disks go back to the NAS", ""),
     ("launch LAUNCHER", "launch:launch",
      "run a command on a computeset of its own, fetch what it leaves, and end the computeset",

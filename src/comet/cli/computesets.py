@@ -63,6 +63,11 @@ def show_sets(context: Context) -> None:
 def start(context: Context) -> None:
     given = context.arguments
     count = context.option("count")
+    if count is None and given.nodes and given.nodes.isascii() and given.nodes.isdigit():
+        raise UsageError(
+            f"start {given.cluster} {given.nodes}: any {given.nodes} free computes are started by comet start "
+            f"{given.cluster} --count={given.nodes}"
+        )
     if (not given.nodes) == (count is None):
         raise UsageError(f"start {given.cluster}: name computes such as vm-[0-3], or give --count=N")
     walltime = str(context.option("walltime", "2d"))
@@ -112,6 +117,21 @@ def terminate(context: Context) -> None:
         demand_living(found)
         context.confirm(end_question(found))
     end_set(context, chosen, hard=False)
+
+
+def extend(context: Context) -> None:
+    """The answer of the site's scheduler is waited for: it may refuse."""
+    chosen, text = number(context.arguments.computeset, "a computeset's number"), context.arguments.time
+    minutes = walltime_to_minutes(text.removeprefix("+"))
+    if text.startswith("+"):
+        found = context.client.computeset(chosen)
+        if found.walltime_mins is None:
+            raise UsageError(f"computeset {chosen} has no walltime; give the whole time, such as 12h")
+        minutes += found.walltime_mins
+    operation = context.client.extend(chosen, minutes)
+    if operation:
+        context.new_waiter(context.option("wait", "120")).operation(operation)
+    show(f"computeset {chosen} runs for {format_duration(minutes * 60)} in all")
 
 
 def demand_living(one: Computeset) -> None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from difflib import get_close_matches
+from pathlib import Path
 
 from comet.cli.context import Context, number
 from comet.cli.output import columns, safe, show
 from comet.cli.power import each, followed
 from comet.client.client import Client
 from comet.client.errors import NotFoundError, UsageError
+
+_LONG_BYTES = 1 << 30
 
 
 def show_images(context: Context) -> None:
@@ -36,6 +40,10 @@ def upload(context: Context) -> None:
             sys.stderr.flush()
 
     given = context.arguments.path, context.option("isoname"), context.option("project")
+    with suppress(OSError, ValueError):  # the upload says what is wrong with the file
+        size = Path(given[0]).stat().st_size
+        if size > _LONG_BYTES:
+            context.say(f"{given[0]} has {size / 1e9:.1f} GB: an upload that breaks off begins again")
     outcome = context.client.upload_iso(*given, progress)
     if seen[0] >= 0:
         sys.stderr.write("\n")

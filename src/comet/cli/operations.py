@@ -10,6 +10,7 @@ from typing import Any
 from comet.cli.context import Context, number
 from comet.cli.output import columns, safe, show
 from comet.client.errors import OperationFailedError, UsageError
+from comet.client.events import Event
 from comet.client.records import Operation
 
 _OPERATIONS = columns("id", "kind", "target", "state", "created", "ended", "error")
@@ -48,20 +49,45 @@ def cancel(context: Context) -> None:
 
 
 def events(context: Context) -> None:
-    """One line for each event: its time, target, type, and what changed, if stated; JSON lines in other formats."""
+    """One line for each event: its time, target, type, and what changed, if stated; JSON lines in other formats.
+
+    Changes of one state of one target that follow each other are one line, unless they are followed as they happen.
+    """
     types = _list(context.option("types", ""))
     follow = bool(context.option("follow"))
+    before, line = None, ""
     for event in context.client.events(context.option("cluster"), types, "0", follow):
         data = event.data
         if context.form != "table":
             show(json.dumps({"id": event.id, "type": event.type, **data}).replace("\x7f", "\\u007f"))
+        elif follow:
+            show(safe(_event_line(event)))
+        elif before == (*_event_target(event), data.get("old")) and data.get("old") is not None:
+            line += f" -> {_text(data.get('new'))}"
         else:
-            where = "/".join(str(data[key]) for key in ("cluster", "target") if data.get(key))
-            line = f"{_text(data.get('at'))}  {where}  {event.type}"
-            if (data.get("old"), data.get("new")) != (None, None):  # of set.ready, which states no more
-                line += f"  {_text(data.get('old'))} -> {_text(data.get('new'))}"
-            show(safe(line))
+            _show_line(line)
+            line = _event_line(event)
+        before = (*_event_target(event), data.get("new"))
         sys.stdout.flush()  # who follows events through a pipe waits for each
+    _show_line(line)
+
+
+def _show_line(line: str) -> None:
+    if line:
+        show(safe(line))
+
+
+def _event_target(event: Event) -> tuple[Any, ...]:
+    return event.type, event.data.get("cluster"), event.data.get("target")
+
+
+def _event_line(event: Event) -> str:
+    data = event.data
+    where = "/".join(str(data[key]) for key in ("cluster", "target") if data.get(key))
+    line = f"{_text(data.get('at'))}  {where}  {event.type}"
+    if (data.get("old"), data.get("new")) == (None, None):  # of set.ready, which states no more
+        return line
+    return f"{line}  {_text(data.get('old'))} -> {_text(data.get('new'))}"
 
 
 def token_create(context: Context) -> None:
@@ -77,7 +103,10 @@ def token_create(context: Context) -> None:
     if not isinstance(token, str):
         raise OperationFailedError("the server's answer has no token. See: comet token list")
     context.say(f"{_expiry(found)}This is shown once; give it to the script as COMET_TOKEN:")
-    show(safe(token))
+    if context.form == "table":
+        show(safe(token))
+    else:
+        context.print([found], columns(*found), lambda: found)
 
 
 def _expiry(token: Mapping[str, Any]) -> str:

@@ -51,11 +51,38 @@ _CERTIFICATE = (
 _ELSEWHERE = {"ssh": _KEYS, "key": _KEYS, "keys": _KEYS, "login": _KEYS, "certificate": _CERTIFICATE}
 """What owners look for and no command does, and how it is done."""
 
+_HABITS = {
+    "ls": "ll",
+    "list": "ll",
+    "clusters": "ll",
+    "get": "ll or comet cluster CLUSTER",
+    "nodes": "cluster CLUSTER",
+    "describe": "cluster CLUSTER or comet node info CLUSTER NODE",
+    "show": "cluster CLUSTER or comet node info CLUSTER NODE",
+    "info": "cluster CLUSTER or comet node info CLUSTER NODE",
+    "stop": "power shutdown CLUSTER NODES or comet terminate SET",
+    "cancel": "terminate SET",
+    "scancel": "terminate SET",
+    "end": "terminate SET",
+    "delete": "terminate SET or comet iso delete IMAGE; clusters are removed on their page",
+    "destroy": "terminate SET; clusters are removed on their page",
+    "squeue": "computeset --state=active",
+    "queue": "computeset --state=active",
+    "sets": "computeset",
+    "logs": "console --serial CLUSTER NODE",
+    "log": "console --serial CLUSTER NODE",
+    "watch": "events --follow",
+    "status": "cluster CLUSTER --status",
+    "boot": "power on CLUSTER",
+}
+"""First words that other programs have, and what comes here in their place."""
+
 _OPTIONS = {
     name
     for it in (*GLOBAL, *(option for command in COMMANDS for option in command.options))
     for name in it.names
 }
+_ACTIONS = [it.path[1] for it in COMMANDS if it.path[0] == "power"]
 _LONG_OPTIONS = {name for name in _OPTIONS if name.startswith("--")}
 
 
@@ -74,6 +101,8 @@ class _Parser(argparse.ArgumentParser):
         meant = ""
         if command:
             message = f"'{command[1]}' is no command of {self.prog}"
+            if self.prog == "comet" and command[1].lower() in _ELSEWHERE:
+                raise UsageError(f"{message}. {_ELSEWHERE[command[1].lower()]}")
             meant = _commands_like(command[1], self.prog)
         raise UsageError(f"{message}.{f' Did you mean: {meant}?' if meant else ''} See: {self.prog} --help")
 
@@ -82,6 +111,8 @@ def _commands_like(text: str, program: str) -> str:
     """The commands of the program with a word that the text resembles; '' without any."""
     from difflib import get_close_matches
 
+    if program == "comet" and text.lower() in _HABITS:
+        return f"comet {_HABITS[text.lower()]}"
     group = tuple(program.split()[1:])
     paths = [it.path for it in COMMANDS if it.path[: len(group)] == group]
     near = get_close_matches(text.lower(), {it for path in paths for it in path[len(group) :]}, 1, 0.7)
@@ -126,6 +157,8 @@ def normalised(line: list[str]) -> list[str]:
     end = line.index("--") if "--" in line else len(line)
     typed = [f"-{it}" if f"-{it.partition('=')[0]}" in _LONG_OPTIONS else it for it in line[:end]]
     found = [f"--wait={WAIT_SECONDS}" if it == "--wait" else it for it in typed] + line[end:]
+    if found[:1] == ["power"] and len(found) > 2 and found[2] in _ACTIONS and found[1] not in _ACTIONS:
+        found[1], found[2] = found[2], found[1]  # as `virsh` and `ipmitool` have it: `power vc1 on`
     first = next((index for index, it in enumerate(found) if it in SYNONYMS), None)
     if first is not None and all(it.startswith("-") for it in found[:first]):
         found[first] = SYNONYMS[found[first]]

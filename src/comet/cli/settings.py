@@ -156,7 +156,7 @@ def _token(context: Context, endpoint: Endpoint) -> str:
         return configuration.checked_token(text.strip())
     if os.environ.get("COMET_TOKEN"):
         return configuration.checked_token(os.environ["COMET_TOKEN"])
-    from comet.client.logon import logon
+    from comet.client.client import logon
 
     return logon(endpoint, _password(endpoint), context.timeout())
 

@@ -8,20 +8,34 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import hashlib
+import hmac
 import http.client
 import json
 import math
 import re
+import secrets
 import socket
+import string
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime, timezone
+from email.message import Message
+from email.utils import parsedate_to_datetime
 from typing import Any, Callable, NamedTuple, Optional, Union
 from urllib.parse import quote, urlencode, urlsplit
 
 from comet.client.configuration import Endpoint, password_of
-from comet.client.errors import AuthenticationError, CometError, RefusedError, UnreachableError, UsageError
-from comet.client.problems import error_of
+from comet.client.errors import (
+    NO_NUCLEUS,
+    AuthenticationError,
+    CometError,
+    RefusedError,
+    UnreachableError,
+    UsageError,
+    error_of_answer,
+)
 
 BROKEN = (
     http.client.RemoteDisconnected,
@@ -94,17 +108,18 @@ class Connection:
         self,
         method: str,
         path: str,
-        body: Union[bytes, Mapping[str, Any], None] = None,
+        body: Union[bytes, Mapping[str, Any], Iterator[bytes], None] = None,
         headers: Optional[Mapping[str, str]] = None,
         patience: float = 0,
         repeat: bool = True,
     ) -> Answer:
         """One request, with an answer below 400; error_of_answer for others. `patience`: seconds a long poll takes.
 
-        A body that is not bytes is sent as JSON. A busy server is asked again when it says, for a minute at most, one
-        without an answer for `timeout` seconds, and neither after `ask_until`. A connection that breaks before the
-        answer is opened anew, once. None of this with `repeat` false: changes carry a key by which the server knows the
-        second as the same.
+        A mapping is sent as JSON; an iterator needs a header Content-Length, and `repeat` false.
+
+        A busy server is asked again when it says, for a minute at most, one without an answer for `timeout` seconds,
+        and neither after `ask_until`. A connection that breaks before the answer is opened anew, once. None of this
+        with `repeat` false: changes carry a key by which the server knows the second as the same.
         """
         more = dict(headers or {})
         if self.endpoint.password:
@@ -138,12 +153,12 @@ class Connection:
         self,
         method: str,
         path: str,
-        body: Optional[bytes],
+        body: Union[bytes, Iterator[bytes], None],
         more: Mapping[str, str],
         patience: float,
         repeat: bool,
     ) -> Answer:
-        deadline, has_broken = time.monotonic() + 4 * self.timeout + patience, False
+        has_broken = False
         with self._guarded():
             try:
                 response = self._send(method, path, body, self.headers(more), patience)
@@ -155,7 +170,7 @@ class Connection:
                 # signed anew: the server takes each signature once
                 response = self._send(method, path, body, self.headers(more), patience)
         try:
-            return self._answer(response, deadline)
+            return self._answer(response, time.monotonic() + 4 * self.timeout + patience)
         except CometError as error:
             error.may_be_done = has_broken
             raise
@@ -195,7 +210,7 @@ class Connection:
             scheme = "Token" if _OLD_TOKEN.fullmatch(self.endpoint.token) else "Bearer"
             found["Authorization"] = f"{scheme} {self.endpoint.token}"
         elif self.endpoint.signature:
-            from comet.client.signatures import signed_headers
+            from comet.client.connection import signed_headers
 
             found.update(signed_headers(*self.endpoint.signature))
         elif self.endpoint.password:
@@ -246,26 +261,32 @@ class Connection:
             raise UnreachableError(f"{self.endpoint.url} cannot be reached: {reason}") from error
 
     def _send(
-        self, method: str, path: str, body: Optional[bytes], headers: Mapping[str, str], patience: float
+        self,
+        method: str,
+        path: str,
+        body: Union[bytes, Iterator[bytes], None],
+        headers: Mapping[str, str],
+        patience: float,
     ) -> http.client.HTTPResponse:
         self._is_sent = False
         connection = self._open = self._open or self._new()
+        is_short = not body or (isinstance(body, bytes) and len(body) < _LARGEST_ERROR)
         with contextlib.ExitStack() as timers:
-            # a large body takes its time
-            if self.report_silence is not None and len(body or b"") < _LARGEST_ERROR:
+            if self.report_silence is not None and is_short:  # others take their time
                 timers.enter_context(_timer(_SILENCE_SECONDS + patience, self._say_waiting))
             if connection.sock is None:
                 connection.connect()
             self._is_sent = True
-            connection.sock.settimeout(self.timeout + patience)
-            # also for a server that sends its headers one byte at a time
-            timers.enter_context(_timer(4 * self.timeout + patience, _shut, connection.sock))
+            sock = connection.sock
+            sock.settimeout(self.timeout + patience)
             try:
                 connection.request(method, path, body, dict(headers))
             except (BrokenPipeError, ConnectionResetError):
                 if not body:
                     raise
                 # a proxy that refuses a body ends before it has come: its answer is here already
+            # also for a server that sends its headers one byte at a time
+            timers.enter_context(_timer(4 * self.timeout + patience, _shut, sock))
             return connection.getresponse()
 
     def _say_waiting(self) -> None:
@@ -355,3 +376,148 @@ def _read(response: http.client.HTTPResponse, limit: int, deadline: float) -> by
             raise ValueError(f"its answer is larger than {limit} bytes")
         if time.monotonic() > deadline:
             raise ValueError("its answer takes too long")
+
+
+# A refusal of the server as an error, with advice in commands of this program.
+
+
+_SIGN_IN = (
+    "Sign in again: comet init, or comet init --token-file=FILE with a new token of the site's operators"
+)
+"""What to do about credentials that a server does not take."""
+
+_REMEDIES = {
+    "list-projects": "List yours: comet ll",
+    "list-tokens": "List them: comet token list",
+    "list-operations": "List them: comet operation list",
+    "acknowledge": "Read and acknowledge it: comet acknowledge",
+    "get-scope": "Sign in with your password (comet init), where scripts need it make a token with it (comet token "
+    "create --scopes={scopes}), or ask the site's operators for one: nucleus token create {user} --scope {scope}",
+    "ask-for-scope": "Ask the site's operators for a token that has it: nucleus token create {user} --scope {scope}",
+    "eject-image": "Take it out first: {targets}. A machine that is on keeps it until it is off",
+}
+"""The codes of Nucleus' remedies, in commands of `comet`."""
+
+_OF_SHAPES = "the request is not valid"
+"""How the message begins of which `errors` has all: a place and what is right there, for each value."""
+
+_OF_INTERFACE = {
+    "there is nothing at this path": "the server has nothing at this address: compare that of comet active, or of "
+    "COMET_ENDPOINT, with the one that you were given",
+    "the request names nobody": "the server was sent no token, and COMET_TOKEN is not set",
+}
+"""How messages begin that Nucleus has for programs, and the words for somebody at a terminal."""
+
+_OPTIONS = {
+    "walltime_mins": "--walltime",
+    "memory_gb": "--memory",
+    "public_key": "--key",
+    "vc": "the cluster image",
+    "computes": "the list of computes",
+    "map": "the new name",
+    **{
+        it: f"--{it}"
+        for it in (
+            *("count", "allocation", "reservation", "begin", "end", "repeat", "until", "cpus", "ent"),
+            *("scopes", "projects", "days", "note", "types"),
+        )
+    },
+}
+"""Field of a request → what an owner calls it."""
+
+
+def error_of(status: int, headers: Message, body: bytes) -> CometError:
+    """The error that an answer of 400 or more means, with advice in commands of this program."""
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        document = None
+    if isinstance(document, str):  # of the published Nucleus
+        document = {"detail": document}
+    known = document if isinstance(document, dict) else {}
+    slug = str(known.get("type") or "").rpartition("/")[2]
+    remedy = _remedy_of(known)
+    message = str(known.get("detail") or known.get("title") or f"the server answers {status}")
+    if remedy:
+        message = str(known["reason"])
+    if message.startswith(_OF_SHAPES):  # others say in words of their own what is wrong
+        message = _wrong_values(known.get("errors")) or message
+    message = next((text for begin, text in _OF_INTERFACE.items() if message.startswith(begin)), message)
+    if status in (400, 404, 405) and document is None:  # of another program
+        slug = NO_NUCLEUS
+        if status == 404:
+            message = "there is no Nucleus at this address: compare it with the one that you were given (comet active)"
+    if status == 413 and document is None:
+        message = (
+            "a proxy before the server refuses a request of this size: report it to the site's operators"
+        )
+    error = error_of_answer(status, slug, message)
+    advice = remedy or (_SIGN_IN if isinstance(error, AuthenticationError) else "")
+    if advice:
+        error.args = (f"{message.rstrip('.')}. {advice}",)
+    error.retry_after = _seconds_to_wait(headers)
+    return error
+
+
+def _seconds_to_wait(headers: Message) -> Optional[int]:
+    """What Retry-After states: seconds, or a moment by the server's clock (RFC 9110). None for what is too long."""
+    stated = headers.get("Retry-After", "")
+    if re.fullmatch("[0-9]{1,4}", stated):
+        return int(stated)
+    moment, now = _moment(stated), _moment(headers.get("Date", "")) or datetime.now(timezone.utc)
+    seconds = math.inf if moment is None else math.ceil((moment - now).total_seconds())
+    return max(0, int(seconds)) if seconds < 10_000 else None
+
+
+def _moment(text: str) -> Optional[datetime]:
+    """The moment of a header; None for what is none."""
+    try:
+        found = parsedate_to_datetime(text)
+    except (TypeError, ValueError, IndexError, OverflowError):  # TypeError: Python below 3.10
+        return None
+    return found if found.tzinfo else found.replace(tzinfo=timezone.utc)
+
+
+def _wrong_values(errors: Any) -> str:
+    """What is wrong, once for each option of this program; '' where the server names no values."""
+    found: dict[str, None] = {}
+    for entry in errors if isinstance(errors, list) else ():
+        if isinstance(entry, dict) and entry.get("detail"):
+            field = str(entry.get("pointer", "")).removeprefix("#/").removeprefix("query/").partition("/")[0]
+            found[f"{_OPTIONS.get(field, field)}: {entry['detail']}"] = None
+    return "; ".join(found)
+
+
+def _remedy_of(document: Mapping[str, Any]) -> Optional[str]:
+    """What to do, as commands of this program; None where the server states none, or one that is not known here."""
+    given = document.get("remedy")
+    if not isinstance(given, dict) or not isinstance(document.get("reason"), str):
+        return None
+    values = {key: it for key, it in given.items() if isinstance(it, str)}
+    targets = given.get("targets")
+    if isinstance(targets, list) and targets:
+        from shlex import join  # late: few refusals have targets
+
+        # in quotes, since zsh takes vm-[0-1] for names of files
+        values["targets"] = ", ".join(f"comet iso detach {join(str(it).split())}" for it in targets)
+    try:
+        return _REMEDIES[values["code"]].format_map(values)
+    except KeyError:
+        return None
+
+
+# The old client's signed requests, for who has only its key and secret.
+
+
+def signed_headers(key_name: str, secret: str) -> dict[str, str]:
+    """Headers that sign a fresh nonce and the time (HTTP Signatures, draft-cavage, hmac-sha256, empty keyId)."""
+    nonce = "".join(secrets.choice(string.ascii_uppercase + string.digits) for _ in range(10))
+    timestamp = str(int(time.time()))
+    text = f"nonce: {nonce}\ntimestamp: {timestamp}"
+    digest = base64.b64encode(hmac.new(secret.encode(), text.encode(), hashlib.sha256).digest()).decode()
+    return {
+        "X-Api-Key": key_name,
+        "nonce": nonce,
+        "timestamp": timestamp,
+        "Authorization": f'Signature keyId="",algorithm="hmac-sha256",headers="nonce timestamp",signature="{digest}"',
+    }

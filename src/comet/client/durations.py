@@ -12,19 +12,30 @@ _LONGEST = 10_000_000
 """Minutes; more are no request of Nucleus. Of these it says what its site allows."""
 _MINUTES = {"m": 1, "h": 60, "d": 1440, "w": 10080}
 
+_SLURM = re.compile(
+    r"([0-9]{1,5})-([0-9]{1,3})(?::([0-9]{1,2})(?::[0-9]{1,2})?)?|([0-9]{1,6}):([0-9]{1,2}):([0-9]{1,2})"
+)
+
 
 def walltime_to_minutes(text: str) -> int:
-    """`90m`, `6h`, `2d`, `1w` in minutes, at most what a request may have.
+    """`90m`, `6h`, `2d`, `1w`, and Slurm's `1-12`, `1-12:30`, `36:00:00` in minutes, at most what a request may have.
 
-    UsageError without a unit: 6 is minutes to some, hours to others.
+    UsageError without a unit: 6 is minutes to some, hours to others, and so is 6:00. Source of Slurm's: sbatch(1).
     """
+    of_slurm = _SLURM.fullmatch(text.strip())
+    if of_slurm:
+        days, hours, minutes, whole_hours, more_minutes, seconds = (int(it or 0) for it in of_slurm.groups())
+        total = 1440 * days + 60 * (hours + whole_hours) + minutes + more_minutes + (seconds > 0)
+        if total:
+            return min(total, _LONGEST)
     found = re.fullmatch(r"([0-9]+)([mhdw])", text.strip())
     # before `int`: Python refuses to read a number of 5,000 digits
     if found and len(found[1]) > _MAX_DIGITS:
         raise UsageError(f"walltime '{text}' is too long: give at most {_MAX_DIGITS} digits")
     if not found or int(found[1]) == 0:
         raise UsageError(
-            f"walltime '{text}' is not a number of at least 1 with one of the units m, h, d, w: for example 6h"
+            f"walltime '{text}' is not a number of at least 1 with one of the units m, h, d, w, nor one of Slurm's "
+            "times with days or seconds: for example 6h, or 06:00:00"
         )
     return min(int(found[1]) * _MINUTES[found[2]], _LONGEST)
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import IO, Any, ContextManager
 
 from comet.client.errors import OperationFailedError, UnreachableError
-from comet.client.launcher_rules import NODES, OUTPUT
+from comet.client.launchers import NODES, OUTPUT
 
 LOOK_SECONDS = 20
 _DEADLINE_SECONDS = 60.0

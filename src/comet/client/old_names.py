@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Callable, Optional, TypeVar
 
-from comet.client.client import Client
+from comet.client.client import Client, logoff, logon
 from comet.client.hostlists import expand_hostlist
-from comet.client.logon import logoff, logon
 
 T = TypeVar("T")
 

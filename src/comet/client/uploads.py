@@ -1,34 +1,31 @@
-"""Images on their way to the server: sent in parts, from the part on that the server has, and hashed meanwhile."""
+"""Images on their way to the server: sent as a whole, and hashed meanwhile."""
 
 from __future__ import annotations
 
 import base64
-import contextlib
 import hashlib
 import os
 import time
 from pathlib import Path
-from typing import IO, Any, Callable, Optional
+from typing import IO, Callable, Iterator, Mapping, Optional, Tuple
 
-from comet.client.connection import Answer, Connection, decoded
+from comet.client.connection import Answer, Connection
 from comet.client.errors import (
     CometError,
-    NotFoundError,
     RefusedError,
     UnreachableError,
     UsageError,
     is_of_published_nucleus,
 )
-from comet.client.records import bad_answer
 
-PART = 8 * 1024 * 1024
-"""Bytes of a part: a broken connection costs one of them."""
-
+_BLOCK = 1024 * 1024
 _DESCRIPTOR, _ISO_MARK = 0x8000, b"CD001"
 _TRIES = 5
-_BUSY = ("state-conflict", "request-in-progress")
 _PASSING = (None, 408, 429, 502, 503, 504)
 """Statuses of a slow network, or of a server that is busy or starts anew, also behind a proxy; None: no answer."""
+
+_STORED_BYTES_A_SECOND = 20 * 1024 * 1024
+"""What a server at least stores and checks, before it answers."""
 
 
 def upload(
@@ -38,9 +35,9 @@ def upload(
     project: Optional[str],
     progress: Callable[[int, int], None],
 ) -> Answer:
-    """Send a file under a name; the answer to the last part, whose operation puts the image into the site's library.
+    """Send a file under a name; the operation of the answer puts the image into the site's library.
 
-    RefusedError if the name exists. A broken connection is taken up again, five times without a byte in between.
+    RefusedError if the name exists. An upload that breaks off begins again, five times.
     """
     try:
         with path.open("rb") as file:
@@ -56,94 +53,66 @@ def upload(
                 raise UsageError(
                     f"{path} is cut off: it states {stated} bytes and has {size}; nothing was sent; get it again"
                 )
-            body = {"name": name, "size": size, **({"project": project} if project else {})}
-            place = _begin(connection, body)
-            try:
-                return _send_parts(connection, file, place, size, progress)
-            except UnreachableError as error:  # nor could it be given up
-                if error.http_status in _PASSING:
-                    error.args = (f"{error}. Repeat the same command after a minute",)
-                raise
-            except BaseException:
-                _abandon(connection, place)
-                raise
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror or error}") from error
-
-
-def _abandon(connection: Connection, place: str) -> None:
-    """Free the name and the bytes, as well as that goes: nobody knows the upload any more."""
-    connection.close()  # a request of it may have no answer yet
-    with contextlib.suppress(CometError):
-        connection.request("DELETE", place, repeat=False)
-
-
-def _begin(connection: Connection, body: dict[str, Any]) -> str:
-    """The path of a new upload."""
-    headers = {"Idempotency-Key": os.urandom(16).hex()}
-    try:
-        found = decoded(connection.request("POST", connection.path("image", "upload"), body, headers).body)
-    except CometError as error:
-        # the published Nucleus takes this for an image without its MD5, and answers 400
-        if not is_of_published_nucleus(error) and (error.slug or error.http_status != 400):
-            raise
-        raise RefusedError(
-            f"{connection.endpoint.url} is the published Nucleus, which takes no image in parts: "
-            "use the published client"
-        ) from error
-    if not isinstance(found, dict) or not isinstance(found.get("id"), str):
-        raise bad_answer("it has no upload's id")
-    return connection.path("image", "upload", found["id"])
-
-
-def _send_parts(
-    connection: Connection, file: IO[bytes], place: str, size: int, progress: Callable[[int, int], None]
-) -> Answer:
-    offset, failures, is_known = 0, 0, True
-    digest, hashed = hashlib.sha256(), 0
-    while True:
-        try:
-            if not is_known:
-                found = _offset(connection, place, hashed)
-                failures = 0 if found > offset else failures
-                offset, is_known = found, True
-            file.seek(offset)
-            part = file.read(PART)
-            if not part and offset < size:
-                raise UsageError("the file became shorter while it was sent: upload it again")
+            query = [("name", name), *([("project", project)] if project else [])]
+            place = connection.path("image", query=query)
             headers = {
                 "Content-Type": "application/octet-stream",
-                "Upload-Offset": str(offset),
+                "Content-Length": str(size),
+                "Idempotency-Key": os.urandom(16).hex(),
                 "Prefer": "respond-async",
             }
-            if offset + len(part) > hashed:  # what is sent again was hashed before
-                digest.update(part[hashed - offset :])
-                hashed = offset + len(part)
-            if offset + len(part) == size:
-                headers["Upload-Digest"] = f"sha-256=:{base64.b64encode(digest.digest()).decode()}:"
-            answer = connection.request("PATCH", place, part, headers, repeat=False)
-        except (UnreachableError, RefusedError) as error:
-            failures += 1
-            again = error.http_status in _PASSING or error.slug in _BUSY
-            if failures > _TRIES or not again:
-                raise
-            time.sleep(0.2 * 3**failures)
-            is_known = False
-            continue
-        offset, failures = offset + len(part), 0
-        progress(offset, size)
-        if offset >= size:
-            return answer
+            for attempt in range(1, _TRIES + 1):
+                try:
+                    answer, sent = _send(connection, place, headers, file, size, progress)
+                    break
+                except (UnreachableError, RefusedError) as error:
+                    # the server may not know yet that the one before has broken off
+                    is_passing = error.http_status in _PASSING or error.slug == "request-in-progress"
+                    if not is_passing or attempt == _TRIES:
+                        raise _explained(connection, error) from error.__cause__
+                    time.sleep(3**attempt)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror or error}") from error
+    if answer.headers.get("Repr-Digest") != sent:
+        raise RefusedError(
+            "the server has stored other bytes than were sent: delete the image, and upload it again"
+        )
+    return answer
 
 
-def _offset(connection: Connection, place: str, sent: int) -> int:
-    """Where the server goes on: at most behind what was sent."""
-    try:
-        found = decoded(connection.request("GET", place).body)
-    except NotFoundError as error:
-        message = "the upload is over, but its answer is lost. See: comet iso list"
-        raise UnreachableError(message, http_status=error.http_status) from error
-    offset = found.get("offset") if isinstance(found, dict) else None
-    if not isinstance(offset, int) or not 0 <= offset <= sent:
-        raise bad_answer("it has no upload's offset")
-    return offset
+def _send(
+    connection: Connection,
+    place: str,
+    headers: Mapping[str, str],
+    file: IO[bytes],
+    size: int,
+    progress: Callable[[int, int], None],
+) -> Tuple[Answer, str]:
+    """The answer, and the digest of what was sent."""
+    digest = hashlib.sha256()
+
+    def blocks() -> Iterator[bytes]:
+        for begin in range(0, size, _BLOCK):
+            file.seek(begin)
+            block = file.read(min(_BLOCK, size - begin))
+            if len(block) < min(_BLOCK, size - begin):
+                raise UsageError("the file became shorter while it was sent: upload it again")
+            digest.update(block)
+            yield block
+            progress(begin + len(block), size)
+
+    patience = size / _STORED_BYTES_A_SECOND
+    answer = connection.request("POST", place, blocks(), headers, patience, repeat=False)
+    return answer, f"sha-256=:{base64.b64encode(digest.digest()).decode()}:"
+
+
+def _explained(connection: Connection, error: CometError) -> CometError:
+    # the published Nucleus takes this for an image without its MD5, and answers 400
+    if is_of_published_nucleus(error) or (not error.slug and error.http_status == 400):
+        return RefusedError(
+            f"{connection.endpoint.url} is the published Nucleus, which takes images in forms: "
+            "use the published client"
+        )
+    if error.http_status in _PASSING:
+        error.args = (f"{error}. Repeat the same command after a minute",)
+    return error

@@ -16,7 +16,7 @@ from email.message import Message
 from typing import Any, Optional
 from urllib.parse import urlsplit
 
-from comet.client.connection import Connection
+from comet.client.connection import Connection, error_of
 from comet.client.errors import (
     NO_NUCLEUS,
     TICKET_USED,
@@ -25,7 +25,6 @@ from comet.client.errors import (
     RefusedError,
     UnreachableError,
 )
-from comet.client.problems import error_of
 
 _CONTINUATION, _TEXT, _BINARY, _CLOSE, _PING, _PONG = 0, 1, 2, 8, 9, 10
 _LARGEST = 1 << 20

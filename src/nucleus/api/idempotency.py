@@ -22,7 +22,7 @@ MAX_STORED_ANSWER_BYTES = 64 << 10
 """Of an answer that is kept for a repetition; of a longer one only the place of what it has made."""
 
 _KEY = re.compile(r"[!-~]{1,128}")
-_OF_IMAGES = ("md5", "content-digest", "upload-offset")
+_OF_IMAGES = ("md5", "content-digest", "x-nucleus-length")
 _SECRET = {"cache-control": "no-store"}
 
 
@@ -83,10 +83,11 @@ def _request_hash(call: Call) -> bytes:
     """
     request = call.request
     what = [request.method, request.url.path, request.url.query, wants_operation(request)]
-    body = b"" if call.has_password else request.scope["state"].get("body")
-    if body is None:
+    body = b""
+    if not call.has_password:
         what += [request.headers.get(name) for name in _OF_IMAGES]
-    return hashlib.sha256(repr(tuple(what)).encode() + (body or b"")).digest()
+        body = request.scope["state"].get("body") or b""
+    return hashlib.sha256(repr(tuple(what)).encode() + body).digest()
 
 
 def _answer_again(stored: idempotency.Stored, request_hash: bytes) -> Response:

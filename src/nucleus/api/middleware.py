@@ -26,8 +26,6 @@ BASE = "/nucleus"
 SMALL_BODY_BYTES = 16 << 10
 _LARGEST_BODY_BYTES = 1 << 20
 
-_UPLOADS = re.compile(r"/v1/image(/upload/[^/]+)?")
-
 _WITHOUT_HEAD = re.compile(
     r"/(v1/events|v1/cluster/[^/]+/(frontend|compute/[^/]+)/console|getkey|session/provider/answer)$"
 )
@@ -84,9 +82,11 @@ class Middleware:
             # RFC 9110 §9.3.2; the server, which has a scope of its own, leaves the body out
             scope["method"] = "GET"
         try:
-            if refused := headers.get("x-nucleus-refused"):
+            refused = headers.get("x-nucleus-refused", "")
+            if refused.isdigit():
                 raise _refusal_of(refused)
-            await self._application(scope, await _read(scope, receive), sent)
+            # the body of an upload that was refused is not read
+            await self._application(scope, receive if refused else await _read(scope, receive), sent)
         except Problem as problem:
             await refuse(problem)
         except Exception:
@@ -120,12 +120,7 @@ def _without_base(scope: Scope, headers: Headers) -> Scope:
 
 
 async def _read(scope: Scope, receive: Receive) -> Receive:
-    """Gives the application the body, then what follows it. Problem for one that is too large, and as of `admit_body`.
-
-    nginx bounds bodies, but for paths and methods that it takes for uploads.
-    """
-    if scope["method"] in ("POST", "PATCH") and _UPLOADS.fullmatch(scope["path"]):
-        return receive
+    """Gives the application the body, then what follows it. Problem for a larger one, and as of `admit_body`."""
     parts: list[bytes] = []
     has_more, size = True, 0
     while has_more:

@@ -225,22 +225,3 @@ class Image(Answer):
     uploaded_by: str | None
     created: Moment
     in_use: int = Field(description="nodes that have it in their CD drive")
-
-
-class NewUpload(Request):
-    """An image that will be sent in parts. `project`: for its members only; without it, for operators: public."""
-
-    name: Annotated[str, StringConstraints(pattern=IMAGE_NAME)]
-    size: Annotated[int, NO_BOOLEAN] = Field(ge=1, le=1 << 50, description="bytes")
-    project: Text | None = None
-    sha256: Annotated[str, StringConstraints(pattern=_SHA256)] | None = None
-    md5: Annotated[str, StringConstraints(pattern=_MD5)] | None = None
-
-
-class Upload(Answer):
-    """An upload and how far it is."""
-
-    id: str
-    name: str
-    size: int
-    offset: int

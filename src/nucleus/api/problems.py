@@ -65,7 +65,6 @@ PROBLEMS = {
     "unknown-reservation": Kind(404, "There is no such reservation", "GET /v1/reservation lists yours."),
     "unknown-operation": Kind(404, "There is no such operation", "GET /v1/operation lists yours."),
     "unknown-token": Kind(404, "There is no such token", "GET /v1/token lists yours."),
-    "unknown-upload": Kind(404, "There is no such upload", "Begin again: POST /v1/image/upload."),
     "method-not-allowed": Kind(405, "This cannot be done here", "The header Allow has what can."),
     "request-timeout": Kind(408, "The request did not arrive in time", "Send it again."),
     "ticket-used": Kind(

@@ -55,6 +55,14 @@ def demand_quota(
         demand_limit(project, name, value)
 
 
+def demand_walltime(change: Change, cluster: Cluster, minutes: int) -> None:
+    """Problem when a computeset would run longer than the project's may."""
+    if cluster.project_id is not None:
+        project = identity.project_by_id(change.session, cluster.project_id, is_locked=True)
+        if project is not None:
+            demand_limit(project, "walltime_minutes", minutes)
+
+
 REMEDIES = {
     "walltime_minutes": "choose a shorter walltime",
     "node_hours": "choose fewer nodes or a shorter walltime",

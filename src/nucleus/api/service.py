@@ -52,7 +52,7 @@ BODY_BYTES_OF_A_REQUEST = 16 << 10
 
 _ENDINGS = frozenset(
     ("poweroff", "shutdown", "poweroff_set", "shutdown_set", "cancel_operation", "cancel_reservation", "revoke_token",
-     "logout", "delete_image", "cancel_upload", "destroy", "sign_in", "login")
+     "logout", "delete_image", "destroy", "sign_in", "login")
 )  # fmt: skip
 """Actions that end something, and sign-ins, without which their user could end nothing."""
 
@@ -105,8 +105,10 @@ class Service:
     """Each starts a program on a host, and waits for it. Pages ask for pictures by themselves, people for logs."""
 
     waits: AtOnce = field(default_factory=lambda: AtOnce("requests that wait for operations", 100))
-    uploads: AtOnce = field(default_factory=lambda: AtOnce("uploads", 4, retry_seconds=60))
-    hashings: AtOnce = field(default_factory=lambda: AtOnce("images that are read again", 1, max_of_all=2))
+    arrivals: dict[str, Any] = field(default_factory=dict)
+    """nginx's number of a request → what was decided before its body came; until nginx has logged its end."""
+
+    hashings: AtOnce = field(default_factory=lambda: AtOnce("images that are hashed", 1, max_of_all=2))
     """Each takes a processor, for a minute where the image is large. The others wait for their turn."""
 
     def __post_init__(self) -> None:
@@ -115,6 +117,10 @@ class Service:
         most = self.configuration.history.changes_a_day
         self.daily_changes = DailyRate("changes of nodes", most)
         self.daily_endings = DailyRate("changes that end something", most)
+
+    def has_ended(self, number: str) -> None:
+        """Forget what was decided of a request that is over."""
+        self.arrivals.pop(number, None)
 
     def take_change(self, caller: Caller, action: str) -> None:
         """Count a change, or wait for its turn. Problem 429 when there were too many."""

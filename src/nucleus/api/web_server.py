@@ -7,11 +7,13 @@ Both work under one account: nginx reads the certificate, and its socket to the 
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import logging
 import os
 import pwd
 import re
+import shutil
 import signal
 import socket
 import string
@@ -29,7 +31,7 @@ from rocks.core.process import end_group, ends_within, run, start_with_pipes
 
 if TYPE_CHECKING:
     import subprocess  # noqa: TID251 - the type of what is started
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from nucleus.configuration import Configuration
 
@@ -42,7 +44,14 @@ _ACCESS_LOG = logging.getLogger("nucleus.access")
 _SECRETS = re.compile(r', (?:request|subrequest|upstream|referrer): "[^"]*"')
 """Paths in nginx's errors: those of consoles and sign-ins have tickets and codes."""
 
-_ABSENT = "the service does not run at this moment; send the request again later"
+_NUMBER = re.compile(r'"number": "([0-9a-f]{32})"}$')
+_NO_ANSWER = "the service does not answer at this moment; "
+_UNSTORED = "the upload was not stored: the service does not answer, or its disk is full; send it again later"
+_AGAIN = "send the request again later"
+_LOOK = (
+    "whether the change was made is not known: look at what it concerns, and at your operations, before you"
+    " repeat it"
+)
 
 
 class Bounds(NamedTuple):
@@ -59,6 +68,9 @@ class Bounds(NamedTuple):
     streams: int = 20
     """Event streams at the same time. These three are limits of each token, password or key."""
 
+    requests_of_address_a_second: int = 1000
+    requests_of_address_at_once: int = 2000
+
 
 BOUNDS = Bounds()
 
@@ -67,10 +79,9 @@ class _Text(string.Template):
     delimiter = "%"  # nginx has its own use of $
 
 
-def configuration_of(configuration: Configuration, folder: Path, bounds: Bounds) -> str:
-    """nginx's configuration. `folder` has the sockets and nginx's temporary files."""
+def configuration_of(configuration: Configuration, folder: Path, place: str, bounds: Bounds) -> str:
+    """nginx's configuration. `folder` has its temporary files and the socket of the service; it listens at `place`."""
     listen = configuration.listen
-    place = f"unix:{listen.socket}" if listen.socket else f"{_bracketed(listen.address)}:{listen.port}"
     certificate = (
         f"    ssl_certificate {listen.certificate};\n    ssl_certificate_key {listen.key or listen.certificate};\n"
         "    ssl_protocols TLSv1.2 TLSv1.3;\n    ssl_session_cache shared:sessions:2m;"
@@ -80,17 +91,28 @@ def configuration_of(configuration: Configuration, folder: Path, bounds: Bounds)
         bounds._asdict(),
         folder=folder,
         bodies=folder / "bodies",
+        arriving=_arriving(configuration),
         user=f"user {pwd.getpwuid(0).pw_name};" if is_root else "",
         listen=place + (" ssl" if listen.certificate else ""),
         certificate=certificate if listen.certificate else "",
         files="".join(_location(path, files) for path, files in _folders(configuration)),
         console_seconds=configuration.console.most_minutes * 60,
-        absent=_problem("backend-unavailable", _ABSENT),
+        absent=_problem("backend-unavailable", f"{_NO_ANSWER}$what_now"),
+        unstored=_problem("backend-unavailable", _UNSTORED),
+        again=_AGAIN,
+        look=_LOOK,
     )
 
 
-def _bracketed(address: str) -> str:
-    return f"[{address}]" if ":" in address else address
+def _port(address: str, port: int) -> str:
+    """What nginx listens at; :: is every address of the machine, those of IPv4 among them."""
+    both = " ipv6only=off" if address == "::" else ""
+    return f"{f'[{address}]' if ':' in address else address}:{port} deferred{both}"
+
+
+def _arriving(configuration: Configuration) -> Path:
+    """The folder of bodies that arrive; on the file system of those that have arrived."""
+    return Path(configuration.images.folder) / "arriving"
 
 
 def _folders(configuration: Configuration) -> list[tuple[str, Path]]:
@@ -103,7 +125,7 @@ def _location(path: str, folder: Path) -> str:
     prefix = re.escape(f"{path}/" if path else "")
     return (
         f'    location ~ "^(?:/nucleus)?/assets/{prefix}(?<file>.+)$" {{\n      alias "{folder}/$file";\n'
-        "      error_page 403 404 405 = @file_is_missing;\n    }\n"
+        "      error_page 403 404 405 = @file_is_missing;\n      error_page 429 = /refused/429;\n    }\n"
     )
 
 
@@ -120,15 +142,41 @@ def _problem(code: str, detail: str) -> str:
 
 
 @contextlib.contextmanager
-def listening(configuration: Configuration, bounds: Bounds = BOUNDS) -> Iterator[socket.socket]:
+def listening(
+    configuration: Configuration, bounds: Bounds = BOUNDS, has_ended: Callable[[str], object] = lambda _: None
+) -> Iterator[socket.socket]:
     """Have nginx listen where the settings say, until the end of the block; the socket behind it, for the service.
 
+    `has_ended` gets nginx's number of each request when that is over, with or without an answer.
     HostError where nginx cannot, or has ended before the end of the block: this process gets SIGTERM then.
     """
-    with tempfile.TemporaryDirectory(prefix="nucleus-") as name:
-        folder = Path(name)
-        with _listener(folder / "service.sock") as listener, _running(configuration, folder, bounds):
-            yield listener
+    with tempfile.TemporaryDirectory(prefix="nucleus-") as name, contextlib.ExitStack() as stack:
+        folder, path = Path(name), configuration.listen.socket
+        listener = stack.enter_context(_listener(folder / "service.sock"))
+        _clear(_arriving(configuration))
+        if path:
+            _free(Path(path))
+            # nginx opens it to everybody before we can close it again: nobody may enter this folder
+            own = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=Path(path).parent)), "s")
+            stack.enter_context(_running(configuration, folder, f"unix:{own}", bounds, has_ended))
+            own.chmod(0o660)  # a proxy's user is in the group
+            os.link(own, path)
+            stack.callback(Path(path).unlink, missing_ok=True)
+        else:
+            place = _port(configuration.listen.address, configuration.listen.port)
+            stack.enter_context(_running(configuration, folder, place, bounds, has_ended))
+        yield listener
+
+
+def _clear(folder: Path) -> None:
+    """Remove what an nginx that was killed has left there. HostError where the folder cannot be made."""
+    try:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise HostError(
+            f"the folder of uploads {folder} cannot be made: {error.strerror}; correct [images] folder of the settings"
+        ) from None
 
 
 def _listener(path: Path) -> socket.socket:
@@ -139,45 +187,47 @@ def _listener(path: Path) -> socket.socket:
 
 
 @contextlib.contextmanager
-def _running(configuration: Configuration, folder: Path, bounds: Bounds) -> Iterator[None]:
+def _running(
+    configuration: Configuration, folder: Path, place: str, bounds: Bounds, has_ended: Callable[[str], object]
+) -> Iterator[None]:
     file = folder / "nginx.conf"
-    file.write_text(configuration_of(configuration, folder, bounds), "utf-8")
+    file.write_text(configuration_of(configuration, folder, place, bounds), "utf-8")
     program = [_PROGRAM, "-e", "stderr", "-p", str(folder), "-c", str(file)]
     checked = run([*program, "-t", "-q"], deadline_seconds=_START_SECONDS)
-    place = configuration.listen.socket or f"{configuration.listen.address}:{configuration.listen.port}"
+    stated = configuration.listen.socket or f"{configuration.listen.address}:{configuration.listen.port}"
     if checked.exit_status:
         raise HostError(
-            f"nginx does not take its settings for {place}: {checked.error_text}; correct [listen] of the settings"
+            f"nginx does not take its settings for {stated}: {checked.error_text}; correct [listen] of the settings"
         )
     pid_file = folder / "nginx.pid"
     pid_file.unlink(missing_ok=True)  # the check has made it, too
-    if configuration.listen.socket:
-        _free(Path(configuration.listen.socket))
     process = start_with_pipes(["/usr/bin/setpriv", "--pdeathsig", "TERM", *program])
     assert process.stdout is not None
     assert process.stderr is not None
     errors, is_serving = deque[str](maxlen=5), threading.Event()
+    end = functools.partial(_end_service, is_serving)
     threads = [
-        threading.Thread(target=_pass_on, args=(process.stdout, is_serving), name="access log"),
-        threading.Thread(target=_report, args=(process.stderr, errors), name="errors of nginx"),
+        threading.Thread(target=_pass_on, args=(process.stdout, has_ended), name="access log"),
+        threading.Thread(target=_report, args=(process.stderr, errors, end), name="errors of nginx"),
+        threading.Thread(target=lambda: (process.wait(), end()), name="end of nginx"),
     ]
     for thread in threads:
         thread.start()
     try:
-        _wait_for(process, pid_file, place, errors)
-        if configuration.listen.socket:
-            Path(configuration.listen.socket).chmod(0o660)  # a proxy's user is in the group
+        _wait_for(process, pid_file, stated, errors)
         is_serving.set()
         yield
     finally:
-        has_ended = process.poll() is not None
+        was_ended = process.poll() is not None
         is_serving.clear()
         process.terminate()
         ends_within(process, _START_SECONDS)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # workers whose master was killed
         for thread in threads:
             thread.join(_START_SECONDS)  # to the last line
         end_group(process)
-    if has_ended:
+    if was_ended:
         raise HostError(
             f"nginx has ended, and the service with it: {' / '.join(errors)}; start the service again"
         )
@@ -210,16 +260,24 @@ def _refusal(place: object, reason: str) -> HostError:
     )
 
 
-def _pass_on(lines: IO[bytes], is_serving: threading.Event) -> None:
-    """Have each line in the log of the service; end this process if nginx ends."""
-    for line in lines:
-        _ACCESS_LOG.info("%s", line.decode("utf-8", "replace").rstrip())
+def _end_service(is_serving: threading.Event) -> None:
     if is_serving.is_set():
         os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _report(lines: IO[bytes], errors: deque[str]) -> None:
+def _pass_on(lines: IO[bytes], has_ended: Callable[[str], object]) -> None:
+    """Have each line in the log of the service."""
+    for line in lines:
+        text = line.decode("utf-8", "replace").rstrip()
+        _ACCESS_LOG.info("%s", text)
+        if number := _NUMBER.search(text):
+            has_ended(number[1])
+
+
+def _report(lines: IO[bytes], errors: deque[str], end: Callable[[], None]) -> None:
     for line in lines:
         text = _SECRETS.sub("", line.decode("utf-8", "replace").rstrip())
         errors.append(text)
         _LOG.warning("nginx: %s", text)
+        if "exited on signal" in text:  # a worker: its requests are in no log, and its files stay
+            end()

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from fastapi import FastAPI
+
     from nucleus.backends.executor import Executor
     from nucleus.configuration import Configuration
 
@@ -76,11 +78,14 @@ def run(arguments: argparse.Namespace, configuration: Configuration) -> int:
             stack.enter_context(own_process(parts.pop("poller")))
         stack.callback(pool.close)
         if "api" in arguments.only:
+            from nucleus.api.app import create_application  # slow to import, and other parts do without it
             from nucleus.api.web_server import listening
 
-            listener = stack.enter_context(listening(configuration))
+            application = create_application(configuration, pool, executor)
+            has_ended = application.state.service.has_ended
+            listener = stack.enter_context(listening(configuration, has_ended=has_ended))
             stack.enter_context(_threads(parts))
-            _serve_api(configuration, pool, executor, listener, ended)
+            _serve_api(application, listener, ended)
         else:
             stack.enter_context(_threads(parts))
             ended.wait()
@@ -126,16 +131,10 @@ def _store_texts(guard: Guard) -> None:
     store_texts(guard)
 
 
-def _serve_api(
-    configuration: Configuration,
-    pool: Pool,
-    executor: Executor,
-    listener: socket.socket,
-    ended: threading.Event,
-) -> None:
-    from nucleus.api.app import create_application, server_of  # slow to import, and other parts do without it
+def _serve_api(application: FastAPI, listener: socket.socket, ended: threading.Event) -> None:
+    from nucleus.api.app import server_of
 
-    server = server_of(create_application(configuration, pool, executor))
+    server = server_of(application)
 
     def end_early() -> None:
         """A signal that came before uvicorn takes signals itself: it has only set the event."""

@@ -26,7 +26,7 @@ from nucleus.api.representations import Json, shaped
 from nucleus.api.service import Call, Change, Known, Reading, changing, no_content, service_of
 from nucleus.limits import MAX_SESSIONS, MAX_TOKENS
 from nucleus.mirror import identity
-from owners.accounts import people
+from owners.accounts import users
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -92,7 +92,7 @@ def store_session(
     return store_token(session, caller.user.id, scopes, projects, expires, note, is_session=True)
 
 
-@route(router, "GET /v1/token", "list_tokens", "Your tokens", list[people.Token])
+@route(router, "GET /v1/token", "list_tokens", "Your tokens", list[users.Token])
 @reads
 def list_tokens(question: Reading) -> Response:
     """Without their secrets."""
@@ -101,9 +101,9 @@ def list_tokens(question: Reading) -> Response:
     return conditional_json(question.call.request, [token_json(one, user.projects) for one in found])
 
 
-@route(router, "POST /v1/token", "create_token", "Make a token", people.TokenWithSecret, status_code=201)
+@route(router, "POST /v1/token", "create_token", "Make a token", users.TokenWithSecret, status_code=201)
 @changes("read", "create_token")
-def create_token(change: Change, body: people.NewToken) -> Response:
+def create_token(change: Change, body: users.NewToken) -> Response:
     """Its text is in this answer only. It allows no more, and lasts no longer, than what it is made with.
 
     Without `scopes` it has those of every day that the credentials have. A token that may only read makes none.
@@ -257,4 +257,4 @@ def log_out(change: Change) -> Response:
 def token_json(token: Token, projects: Mapping[int, str]) -> Json:
     """A token without its secret."""
     names = None if token.projects is None else [projects[one] for one in token.projects if one in projects]
-    return shaped(people.Token, token, scopes=list(token.scopes), projects=names)
+    return shaped(users.Token, token, scopes=list(token.scopes), projects=names)

@@ -57,15 +57,15 @@ def _gauges(session: Session) -> Mapping[str, Mapping[tuple[str, ...], float]]:
 
 
 def _alarms(session: Session) -> Sequence[Alarm]:
-    from owners.computesets import alarms
+    from owners.computesets import checks
 
-    return alarms.alarms(session)
+    return checks.alarms(session)
 
 
 def _may_act(change: Change, action: str, cluster: Cluster, nodes: Sequence[Node]) -> None:
-    from owners.computesets import new_computesets
+    from owners.computesets import rest
 
-    new_computesets.may_act(change, action, cluster, nodes)
+    rest.may_act(change, action, cluster, nodes)
 
 
 def _on_poll(*_: object) -> Callable[[Session, Polled], Sequence[NewEvent]]:
@@ -73,7 +73,7 @@ def _on_poll(*_: object) -> Callable[[Session, Polled], Sequence[NewEvent]]:
 
 
 def _store_hosts(session: Session, polled: Polled) -> Sequence[NewEvent]:
-    from owners.computesets.hosts import LISTED, record_hosts
+    from owners.computesets.batch import LISTED, record_hosts
 
     if polled.hosts is not None:
         record_hosts(session, LISTED, polled.hosts)

@@ -26,7 +26,8 @@ from nucleus.mirror import clusters, identity
 from nucleus.mirror.hosts import listed_hosts
 from nucleus.records import SYSTEM
 from nucleus.states import PENDING
-from owners.computesets import hosts, records
+from owners.computesets import records
+from owners.computesets.batch import change_list, is_unknown, living_jobs, spelled
 from owners.computesets.slurm import missing_settings, read_settings
 from rocks.core.errors import StateError, UserError
 from rocks.core.names import counted, printable
@@ -123,19 +124,19 @@ def _list_hosts(given: Any, session: Session) -> None:
 
 
 def _change_hosts(given: Any, session: Session) -> str:
-    names = hosts.spelled(session, given.configured, expand(given.hosts))
+    names = spelled(session, given.configured, expand(given.hosts))
     if not names:
         raise UserError("no host was named; nucleus host list has those that are there")
     is_added = given.action == "add"
     used = _used_hosts(session)
     known = listed_hosts(session, given.configured)
     for name in names:
-        if is_added and hosts.is_unknown(session, name):
+        if is_added and is_unknown(session, name):
             raise UserError(f"there is no host {name!r}; rocks list host")
         if not is_added and name not in known:
             raise UserError(f"{name!r} is not in the list of hosts; nucleus host list")
     for name in names:
-        hosts.change_list(session, given.configured, name, is_added)
+        change_list(session, given.configured, name, is_added)
         record(session, f"{given.action}_host", name)
     done = f"computesets may {'' if is_added else 'not '}get {collect_hostlist(names)}"
     leaving = [name for name in names if name in used and not is_added]
@@ -143,7 +144,7 @@ def _change_hosts(given: Any, session: Session) -> str:
 
 
 def _used_hosts(session: Session) -> list[str]:
-    return sorted(host for job in hosts.living_jobs(session) if job.state != PENDING for host in job.hosts)
+    return sorted(host for job in living_jobs(session) if job.state != PENDING for host in job.hosts)
 
 
 def _print_usage(given: Any, session: Session) -> None:

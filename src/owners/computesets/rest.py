@@ -1,4 +1,4 @@
-"""Computesets: rows 22 to 28 of Table 1 (`decorators.route`)."""
+"""Computesets: rows 22 to 28 of Table 1 (`decorators.route`), and what a new one must satisfy."""
 
 from __future__ import annotations
 
@@ -8,43 +8,367 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from fastapi import APIRouter, Path, Query
-from pydantic import Field
+from pydantic import Field, StringConstraints
 from starlette.responses import Response
 
+from comet.client.hostlists import natural_key
 from nucleus.api.clusters import Cursor, Fields, Limit, demand_cluster_stays
-from nucleus.api.decorators import changes, reads, route
+from nucleus.api.decorators import changes, reads, route, when_done
 from nucleus.api.etags import conditional_json, json_answer
-from nucleus.api.models import Answer, Time
-from nucleus.api.nodes import demand_stays_on
+from nucleus.api.models import (
+    EMPTY_IS_ABSENT,
+    NO_BOOLEAN,
+    RESERVATION_NAME,
+    Answer,
+    Compute,
+    Moment,
+    NumberText,
+    Request,
+    Text,
+    Time,
+)
+from nucleus.api.nodes import demand_stays_on, named_nodes, nodes_by_name, seen_ago
 from nucleus.api.paging import Page, chosen, number_of, page_of, paged
-from nucleus.api.problems import Problem, conflict, invalid, is_legacy
-from nucleus.api.quotas import demand_quota
+from nucleus.api.problems import Problem, conflict, forbidden, invalid, is_legacy, limited
+from nucleus.api.quotas import demand_limit, demand_quota, demand_walltime
 from nucleus.api.representations import Json, compute_json, freshness_of, shaped
 from nucleus.api.responsibility import demand_acknowledgement, demand_leader
 from nucleus.api.service import Change, Reading, accepted, find_cluster, no_content
-from nucleus.limits import MAX_PER_PAGE
-from nucleus.mirror import clusters, operations
+from nucleus.hostlists import expand
+from nucleus.limits import MAX_PER_PAGE, MAX_WALLTIME_MINUTES
+from nucleus.mirror import clusters, identity, operations
 from nucleus.mirror.driver import DuplicateError
+from nucleus.mirror.hosts import listed_hosts
 from nucleus.records import NewEvent
-from nucleus.states import ENDED_SETS, ENDING, RUNNING, is_ending
-from owners.computesets import models
+from nucleus.states import ACTIVE, ENDED_SETS, ENDING, RUNNING, SYNCING, disk_state, is_ending, is_image_free
 from owners.computesets import records as computesets
-from owners.computesets.new_computesets import (
-    account_of,
-    demand_few_sets,
-    demand_free,
-    demand_hosts,
-    demand_node_hours,
-    demand_reservation,
-    requested_nodes,
-    walltime_of,
-)
+from owners.computesets.records import committed_minutes, has_started_lately
+from owners.computesets.slurm import RESERVATIONS
+from rocks.core.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
-    from nucleus.records import Cluster
-    from owners.computesets.records import Computeset
+    from nucleus.api.service import Call
+    from nucleus.mirror.pool import Session
+    from nucleus.records import Cluster, Node
+
+# Shapes of computesets: as `nucleus.api.models`.
+
+SetState = Literal["created", "submitted", "running", "ending", "completed", "cancelled", "failed"]
+
+
+class Computeset(Answer):
+    """Nodes that were started together. Operators see more."""
+
+    id: int
+    state: SetState
+    cluster: str
+    account: str
+    walltime_mins: int
+    start_time: int | None = Field(description="seconds since 1970")
+    reservation: str | None
+    computes: list[Compute]
+    created: Moment
+    ended_at: Moment
+    end_reason: str | None
+    degraded: bool
+    requested_by: str
+    waiting: str | None = Field(description="why it has no hosts yet")
+    place: int | None = Field(description="among the computesets that wait; 1 is the next")
+    estimated_start: Moment
+    walltime_end: Moment
+    charged_seconds: int | None = Field(
+        description="of nodes, as an ended set was charged; with Slurm null until its accounting has it"
+    )
+    charged_so_far_seconds: int | None = Field(
+        description="the same, of a set that has not ended; null afterwards"
+    )
+    nodes_ready: int
+    nodes_total: int
+
+
+class Host(Request):
+    """A node and the host that it shall run on."""
+
+    name: str
+    host: str | None = None
+
+
+class NewComputeset(Request):
+    """Which nodes shall run, for how long, and who pays."""
+
+    cluster: Text
+    computes: Annotated[
+        Text | Annotated[list[Text | Host], Field(max_length=10000)] | None, EMPTY_IS_ABSENT
+    ] = Field(None, description="a list as `vm-[0-3]`, or names")
+    count: Annotated[
+        Annotated[int, Field(ge=0, le=100000), NO_BOOLEAN] | NumberText | None, EMPTY_IS_ABSENT
+    ] = Field(None, description="so many nodes that are free, instead of computes")
+    allocation: Text | None = Field(None, description="the cluster's only one, if not stated")
+    walltime_mins: Annotated[int, Field(ge=1, le=MAX_WALLTIME_MINUTES), NO_BOOLEAN] | NumberText | None = None
+    reservation: Annotated[str, StringConstraints(pattern=RESERVATION_NAME)] | None = Field(
+        None, description="of Slurm, where the site has it, for the allocation"
+    )
+    hosts: Annotated[Text | None, EMPTY_IS_ABSENT] = Field(
+        None, description="for operators: hosts of the nodes, in their order"
+    )
+
+
+class Extension(Request):
+    """How long a computeset shall run."""
+
+    walltime_mins: Annotated[int, Field(ge=1, le=MAX_WALLTIME_MINUTES), NO_BOOLEAN] | NumberText = Field(
+        description="in all, from its start"
+    )
+
+
+# What a new computeset asks for: its nodes, hosts, walltime and allocation, each refused unless it can have it.
+
+
+MAX_SETS_PER_HOUR = 1000
+"""Computesets of a cluster that are started within an hour: their rows are kept for ever, for charges."""
+
+
+def demand_reservation(call: Call, name: str) -> None:
+    """Problem without Slurm, and for the reservations that Nucleus makes in it: the service's user may use them all.
+
+    Whether the account may use another one, Slurm says.
+    """
+    own = [one for one in name.split(",") if one.lower().startswith(RESERVATIONS)]
+    if own or call.service.configuration.batch.kind != "slurm":
+        raise invalid(
+            f"a computeset cannot use the reservation {own[0] if own else name!r}: "
+            + ("it is of a cluster of PRAGMA" if own else "this site has no Slurm")
+            + "; leave it out",
+            [("#/reservation", "only reservations of Slurm for the allocation")],
+        )
+
+
+def requested_nodes(
+    change: Change, cluster: Cluster, body: NewComputeset, leaving: Collection[int | None]
+) -> tuple[list[Node], list[str]]:
+    """The nodes in natural order, and the hosts that an operator wants them on. `leaving` are not counted as free."""
+    if (body.computes is None) == (body.count is None):
+        raise invalid(
+            "which nodes? send either computes (a list as vm-[0-3]) or count (how many)",
+            [("#/computes", "either this or count is needed")],
+        )
+    hosts: list[str] = []
+    if isinstance(body.computes, str):
+        nodes = named_nodes(change, cluster, body.computes)
+    elif body.computes is not None:
+        names = [one if isinstance(one, str) else one.name for one in body.computes]
+        if not names or len({name.casefold() for name in names}) < len(names):
+            raise invalid("computes is empty or has a node twice; name each once")
+        nodes = nodes_by_name(change, cluster, names)
+        hosts = [one.host for one in body.computes if isinstance(one, Host) and one.host]
+    else:
+        nodes = _free_nodes(change, cluster, int(body.count or 0), leaving)
+    if (hosts or body.hosts) and not change.scope.is_operator:
+        raise forbidden("only operators choose the hosts; leave out the hosts")
+    if body.hosts:
+        try:
+            hosts = expand(body.hosts)
+        except UserError as error:
+            raise invalid(str(error), [("#/hosts", str(error))]) from None
+    if hosts and len(hosts) != len(nodes):
+        raise invalid(f"hosts has {len(hosts)} names for {len(nodes)} nodes; it needs as many")
+    if len({host.casefold() for host in hosts}) < len(hosts):
+        raise invalid("hosts has a name twice; each node needs a host of its own")
+    pairs = sorted(
+        zip(nodes, hosts or [""] * len(nodes), strict=True), key=lambda pair: natural_key(pair[0].name)
+    )
+    return [node for node, _ in pairs], [host for _, host in pairs] if hosts else []
+
+
+def _free_nodes(change: Change, cluster: Cluster, count: int, leaving: Collection[int | None]) -> list[Node]:
+    nodes = clusters.nodes_of(change.session, change.scope, [cluster.id])[cluster.id]
+    free = [
+        node
+        for node in nodes
+        if node.kind == "compute"
+        and node.set_id is None
+        and node.state != ACTIVE
+        and is_image_free(node.image_state, node.image_locked)
+        and not node.admin_disabled
+        and node.id not in leaving
+    ]
+    if count < 1 or len(free) < count:
+        available = {0: "none is available", 1: "1 is available"}.get(len(free), f"{len(free)} are available")
+        others = [node for node in nodes if node.kind == "compute" and node not in free] if count > 0 else []
+        causes = [cause for node in others if (cause := _cause_not_free(change, cluster, node))]
+        raise Problem(
+            "not-enough-nodes",
+            f"you asked for {count} of the nodes of {cluster.name}, and {available}"
+            + (f": {', '.join(causes[:3])}{', …' if causes[3:] else ''}" if causes else ""),
+        )
+    return free[:count]
+
+
+def _cause_not_free(change: Change, cluster: Cluster, node: Node) -> str:
+    """Why the node cannot be chosen, without the advice for one that is named; '' where its state does not say it."""
+    try:
+        demand_free(change, cluster, node)
+    except Problem as problem:
+        return str(problem).partition(";")[0]
+    return ""
+
+
+def demand_free(change: Change, cluster: Cluster, node: Node) -> None:
+    """Problem for a node that is in a set, disabled, on, or whose disk is not ready."""
+    if node.set_id is not None:
+        raise Problem(
+            "node-busy",
+            f"{node.name} is in the computeset {node.set_id}, which is {node.set_state}; choose another node",
+        )
+    if node.admin_disabled:
+        raise Problem("node-disabled", f"the site's operators have disabled {node.name}; choose another node")
+    if not is_image_free(node.image_state, node.image_locked):
+        is_moving = disk_state(node.image_state, node.image_locked) == SYNCING
+        what = "is being transferred" if is_moving else "is in use"
+        raise Problem("node-syncing", f"the disk of {node.name} {what}; wait until it is ready")
+    if node.state == ACTIVE:
+        raise Problem(
+            "node-busy",
+            f"{node.name} is on and in no computeset{seen_ago(change, cluster, node)}; ask the site's operators to"
+            " power it off",
+        )
+
+
+def demand_hosts(change: Change, count: int, chosen: Sequence[str]) -> None:
+    """Problem when the operators' list can never hold so many machines, each on a host of its own."""
+    batch = change.call.service.configuration.batch
+    if batch.kind != "hosts":
+        return  # the batch system knows
+    hosts = set(listed_hosts(change.session, batch.hosts))
+    if not hosts:
+        raise Problem(
+            "not-enough-nodes",
+            "this site has no hosts for computesets; ask its operators",
+        )
+    if count > len(hosts):
+        raise Problem(
+            "not-enough-nodes",
+            f"{count} nodes need as many hosts, and this site has {len(hosts)} for computesets; ask for fewer nodes",
+        )
+    unknown = [host for host in chosen if host not in hosts]
+    if unknown:
+        raise invalid(
+            f"{unknown[0][:64]!r} is not in the list of hosts (nucleus host list)",
+            [("#/hosts", "only hosts of the list")],
+        )
+
+
+def walltime_of(call: Call, requested: int | str | None) -> int:
+    """In minutes: the requested one, else that of the site. Problem for one that the site does not permit."""
+    batch = call.service.configuration.batch
+    minutes = batch.walltime_minutes if requested is None else int(requested)
+    if not 1 <= minutes <= batch.most_walltime_minutes:
+        days, rest = divmod(batch.most_walltime_minutes, 24 * 60)
+        longest = f"{batch.most_walltime_minutes / 60:g}h" if rest else f"{days}d"
+        allowed = f"1 to {batch.most_walltime_minutes} minutes ({longest})"
+        or_more = " or more" if minutes == MAX_WALLTIME_MINUTES else ""  # clients send no longer one
+        raise invalid(
+            f"a walltime of {minutes} minutes{or_more} is not possible here: it may be {allowed}",
+            [("#/walltime_mins", allowed)],
+        )
+    return minutes
+
+
+def account_of(change: Change, cluster: Cluster, requested: str | None) -> str:
+    """The allocation that is charged: the requested one, else the only one of the cluster. Problem for another."""
+    names = clusters.allocations_of(change.session, change.scope, [cluster.id])[cluster.id]
+    if requested:
+        if requested not in names:
+            raise Problem(
+                "bad-allocation",
+                f"{cluster.name} cannot charge {requested[:80]!r}; it can: {', '.join(names) or 'none'}",
+            )
+        return requested
+    if len(names) == 1:
+        return names[0]
+    if not names:
+        raise Problem(
+            "bad-allocation", f"{cluster.name} has no allocation to charge; ask the site's operators for one"
+        )
+    raise Problem("bad-allocation", f"{cluster.name} has several allocations; name one: {', '.join(names)}")
+
+
+def demand_few_sets(session: Session, cluster: Cluster) -> None:
+    """Problem when too many computesets of the cluster were started within an hour."""
+    if has_started_lately(session, cluster.id, MAX_SETS_PER_HOUR):
+        raise limited(
+            f"{MAX_SETS_PER_HOUR} computesets of {cluster.name} were started within an hour; start this one later",
+            headers={"Retry-After": "600"},
+        )
+
+
+def demand_node_hours(change: Change, cluster: Cluster, minutes: int, account: str) -> None:
+    """Problem when the project's allocation would be charged more minutes of nodes than its limit, without Slurm.
+
+    Slurm counts and limits its accounts itself. The project's row is locked.
+    """
+    if cluster.project_id is None or change.call.service.configuration.batch.kind != "hosts":
+        return
+    project = identity.project_by_id(change.session, cluster.project_id, is_locked=True)
+    if project is not None and "node_hours" in project.limits:
+        minutes += committed_minutes(change.session, account)
+        demand_limit(project, "node_hours", -(-minutes * 100 // 60) / 100, f" on {account}")
+
+
+def may_act(change: Change, action: str, cluster: Cluster, nodes: Sequence[Node]) -> None:
+    """Problem for an action on nodes that their computesets do not permit: `PART`.
+
+    A compute has its power changed in a running set only, and in none that has lost its host.
+    """
+    for node in nodes:
+        if action != "attach_iso" and node.kind == "compute" and node.set_state != RUNNING:
+            raise Problem(
+                "not-in-running-set",
+                f"{node.name} is in no running computeset{_way_out(change, cluster, node)}",
+            )
+    _demand_no_end(change, nodes)
+    if action == "poweron":
+        for node in nodes:
+            _demand_host(change, node)
+
+
+def _demand_no_end(change: Change, nodes: Sequence[Node]) -> None:
+    """Problem when a computeset of one of the nodes ends, or is to: what comes after that is not done.
+
+    An image in the drive would keep the set, and its hosts, from their end.
+    """
+    numbers = sorted({node.set_id for node in nodes if node.set_id is not None})
+    for one in computesets.computesets_by_number(change.session, numbers) if numbers else ():
+        if is_ending(one.state, one.cancel_requested):
+            node = next(node for node in nodes if node.set_id == one.id)
+            raise Problem(
+                "node-busy", f"the computeset {one.id} of {node.name} is ending; wait until it has ended"
+            )
+
+
+def _demand_host(change: Change, node: Node) -> None:
+    """Problem when the running set of a compute has lost the node's host."""
+    running = node.set_id and computesets.find_computeset(change.session, change.scope, node.set_id)
+    if running and computesets.host_of(running, node.id) is None:
+        raise conflict(
+            f"the site took the host of {node.name} from computeset {running.id}: "
+            f"run `comet terminate {running.id}`, then `comet start` with this node again"
+        )
+
+
+def _way_out(change: Change, cluster: Cluster, node: Node) -> str:
+    """What can be done with a compute that is in no running set."""
+    if node.set_id is not None:
+        return f": its set {node.set_id} is {node.set_state}"
+    if node.state == ACTIVE:
+        return f", and on{seen_ago(change, cluster, node)}; ask the site's operators to power it off"
+    return f"; `comet start {cluster.name} {node.name}` starts one"
+
+
+# The routes.
+
 
 MAX_NODES_PER_PAGE = 10_000
 """Nodes of the computesets in one answer, where some have ended; one computeset is answered whole."""
@@ -53,12 +377,12 @@ router = APIRouter()
 
 SetId = Annotated[int, Path(ge=1, le=0x7FFFFFFF)]
 States = Annotated[
-    list[Literal[models.SetState, "queued"]] | None,
+    list[Literal[SetState, "queued"]] | None,
     Query(description="`queued`, which the published client asks for as well, is no set"),
 ]
 
 
-def sets_json(one: Reading | Change, sets: Sequence[Computeset]) -> list[Json]:
+def sets_json(one: Reading | Change, sets: Sequence[computesets.Computeset]) -> list[Json]:
     """The representations of sets, with few statements however many they are."""
     if not sets:
         return []
@@ -84,7 +408,7 @@ def sets_json(one: Reading | Change, sets: Sequence[Computeset]) -> list[Json]:
     return answers
 
 
-@route(router, "GET /v1/computeset", "list_computesets", "Your computesets", list[models.Computeset])
+@route(router, "GET /v1/computeset", "list_computesets", "Your computesets", list[Computeset])
 @reads
 def list_computesets(
     question: Reading,
@@ -106,7 +430,7 @@ def list_computesets(
 
 def _found(
     question: Reading, page: Page, states: Sequence[str], cluster: int | None
-) -> tuple[list[Computeset], dict[str, str]]:
+) -> tuple[list[computesets.Computeset], dict[str, str]]:
     """The sets of the page, and the header that leads to the next.
 
     Sets that have ended are kept for ever: of a list that may have them only a part is read.
@@ -133,7 +457,7 @@ def _fitting(sizes: Sequence[int]) -> int:
     return max(bisect.bisect_right(totals, MAX_NODES_PER_PAGE), min(len(sizes), 1))
 
 
-@route(router, "GET /v1/computeset/{s}", "get_computeset", "A computeset", models.Computeset)
+@route(router, "GET /v1/computeset/{s}", "get_computeset", "A computeset", Computeset)
 @reads
 def get_computeset(question: Reading, s: SetId, fields: Fields = None) -> Response:
     """Also one that has ended."""
@@ -141,7 +465,7 @@ def get_computeset(question: Reading, s: SetId, fields: Fields = None) -> Respon
     return conditional_json(question.call.request, chosen(content, fields))
 
 
-def find_set(one: Reading | Change, number: int, *, lock: bool = False) -> Computeset:
+def find_set(one: Reading | Change, number: int, *, lock: bool = False) -> computesets.Computeset:
     """The caller's set. Problem when there is none: also when it is somebody else's."""
     found = computesets.find_computeset(one.session, one.scope, number, lock)
     if found is None:
@@ -159,11 +483,11 @@ def unknown_set(number: int | str) -> Problem:
     "POST /v1/computeset",
     "start_computeset",
     "Start compute nodes together",
-    models.Computeset,
+    Computeset,
     status_code=201,
 )
 @changes("computeset", "start_set")
-def start_computeset(change: Change, body: models.NewComputeset) -> Response:
+def start_computeset(change: Change, body: NewComputeset) -> Response:
     """Everything is checked before anything exists."""
     call, session = change.call, change.session
     if body.reservation:
@@ -177,7 +501,7 @@ def start_computeset(change: Change, body: models.NewComputeset) -> Response:
         demand_free(change, cluster, node)
     demand_cluster_stays(change, cluster, nodes)
     demand_hosts(change, len(nodes), hosts)
-    walltime = walltime_of(call, body)
+    walltime = walltime_of(call, body.walltime_mins)
     account = account_of(change, cluster, body.allocation)
     demand_quota(change, cluster, nodes, walltime)
     demand_node_hours(change, cluster, len(nodes) * walltime, account)
@@ -261,7 +585,30 @@ def _restart(change: Change, number: int, action: str) -> Response:
     return accepted(change, operation, (cluster.name, None))
 
 
-def _set_with_cluster(change: Change, number: int) -> tuple[Computeset, Cluster]:
+@route(
+    router, "PATCH /v1/computeset/{s}", "extend_computeset", "Have a computeset run longer", status_code=204
+)
+@when_done
+@changes("computeset", "extend_set")
+def extend_computeset(change: Change, s: SetId, body: Extension) -> Response:
+    """Of one that waits or runs. What is longer is charged, and needs to be permitted, as a new computeset."""
+    one, cluster = _set_with_cluster(change, s)
+    if one.state in ENDED_SETS or is_ending(one.state, one.cancel_requested):
+        raise conflict(f"the computeset {s} is ending or has ended; only one that waits or runs is extended")
+    minutes = walltime_of(change.call, body.walltime_mins)
+    if minutes < one.walltime_minutes:
+        raise conflict(
+            f"the computeset {s} has {one.walltime_minutes} minutes already; `comet terminate {s}` ends it earlier"
+        )
+    demand_leader(change, cluster)
+    demand_walltime(change, cluster, minutes)
+    demand_node_hours(change, cluster, (minutes - one.walltime_minutes) * one.node_count, one.account)
+    target, arguments = f"{cluster.name}/set {s}", {"minutes": minutes}
+    operation = change.ask("extend_set", cluster, set_id=s, arguments=arguments, target=target)
+    return accepted(change, operation, (cluster.name, None))
+
+
+def _set_with_cluster(change: Change, number: int) -> tuple[computesets.Computeset, Cluster]:
     one = find_set(change, number, lock=True)
     cluster = clusters.find_cluster_by_id(change.session, change.scope, one.cluster_id)
     if cluster is None:  # it left the caller's projects in this moment
@@ -269,10 +616,12 @@ def _set_with_cluster(change: Change, number: int) -> tuple[Computeset, Cluster]
     return one, cluster
 
 
-def computeset_json(one: Computeset, cluster: str, computes: Sequence[Json], is_operator: bool) -> Json:
-    """`models.Computeset`; operators get the fields of the workers, too."""
+def computeset_json(
+    one: computesets.Computeset, cluster: str, computes: Sequence[Json], is_operator: bool
+) -> Json:
+    """`Computeset`; operators get the fields of the workers, too."""
     content = shaped(
-        models.Computeset,
+        Computeset,
         one,
         cluster=cluster,
         walltime_mins=one.walltime_minutes,

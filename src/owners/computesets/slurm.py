@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from nucleus.configuration import BatchSettings
     from owners.computesets.batch import NewJob
+    from owners.computesets.records import Computeset
     from rocks.core.process import Finished
 
 
@@ -163,6 +164,48 @@ class Slurm:
         """As `Batch.end`. The name is given besides the number, which may be another job's by now."""
         how = ["--batch", "--signal=USR2"] if is_complete and job.state == RUNNING else []
         self.asked("scancel", *how, f"--name={job.name}", f"--user={self._user}", str(job.id))
+
+    def extend(self, one: Computeset, minutes: int) -> None:
+        """Have the job of a set run for so many minutes in all.
+
+        Operators of Slurm pass over the limits of partitions, accounts and reservations, so they are compared here.
+        UserError, in words for owners, where one of them, or Slurm, does not permit it.
+        """
+        living = [it for it in self._queue("--name", one.name or "") if it.state in (PENDING, RUNNING)]
+        if not living:
+            raise UserError("its job has ended")
+        self._check_extension(one, living[0], minutes)
+        finished = self.run("scontrol", "update", f"job={living[0].id}", f"TimeLimit={minutes}")
+        if not finished.exit_status:
+            return
+        message = message_of(finished)
+        if is_away(message):
+            raise HostError(f"scontrol failed: {message}; {self._advice}")
+        _LOG.warning("scontrol refused to extend %s: %s", one.name, message)
+        if "permission" in message.lower():
+            raise UserError(
+                "the site's scheduler lets only its operators do so; the site's operators can permit it: ask them"
+            )
+        raise UserError("the site's scheduler refused it; ask the site's operators")
+
+    def _check_extension(self, one: Computeset, job: Job, minutes: int) -> None:
+        more = (minutes - one.walltime_minutes) * one.node_count
+        longest = self._record("partition", self._partition).get("MaxTime", "")
+        if (most := _time_minutes(longest)) is not None and minutes > most:
+            raise UserError(f"the site's scheduler permits {most} minutes at most")
+        account = self.accounts([one.account]).get(one.account) if one.account else None
+        if account is not None and account.left_minutes is not None and more > account.left_minutes:
+            left, needed = (f"{number / 60:.15g}" for number in (account.left_minutes, more))
+            raise UserError(f"{one.account} has {left} node hours left; this needs {needed}")
+        if one.reservation and job.state == RUNNING and one.start_time is not None:
+            end = _moment(self._record("reservation", one.reservation).get("EndTime", ""))
+            if end is not None and one.start_time.timestamp() + minutes * 60 > end:
+                raise UserError(f"the reservation {one.reservation} ends before that")
+
+    def _record(self, kind: str, name: str) -> dict[str, str]:
+        """Its fields; none where there is no such record, or it is one of several."""
+        text = self.asked("scontrol", "--oneliner", "show", kind, name, passes=("not found", "Invalid"))
+        return dict(_FIELD.findall(text))
 
     def jobs(self, names: Collection[str]) -> list[Job]:
         """As `Batch.jobs`. How a job ended that completes, or that the queue does not have, the accounting knows."""
@@ -304,6 +347,12 @@ def parse_queue(text: str, names: re.Pattern[str] = _NAME) -> list[Job]:
 
 def _moment(text: str) -> float | None:
     return float(text) if text.isdigit() and len(text) < 12 else None
+
+
+def _time_minutes(text: str) -> int | None:
+    """A limit of time as scontrol prints it, `[D-]HH:MM:SS`, in minutes; None for none."""
+    found = re.fullmatch(r"(?:(\d+)-)?(\d+):(\d+):(\d+)", text)
+    return None if found is None else 1440 * int(found[1] or 0) + 60 * int(found[2]) + int(found[3])
 
 
 def _waiting(reason: str, account: str) -> str:

@@ -10,12 +10,16 @@ from nucleus.operations.causes import CancelledError, RefusedError
 from nucleus.operations.power import has_ended, request_stop, start
 from nucleus.operations.worker import of_each_node
 from nucleus.records import SYSTEM, JsonObject
-from nucleus.states import ACTIVE, RUNNING
+from nucleus.states import ACTIVE, ENDED_SETS, RUNNING, is_ending
 from owners.computesets import records
+from owners.computesets.lifecycle import WALLTIME
+from owners.computesets.slurm import Slurm
+from rocks.core.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from nucleus.mirror.pool import Session
     from nucleus.operations.job import Job
     from owners.computesets.records import Computeset
 
@@ -79,6 +83,39 @@ def _once(job: Job, action: str) -> JsonObject:
     return power.stop_once(job, action, lambda job: _check_running(job, action))
 
 
+def extend(job: Job) -> JsonObject:
+    """Have a computeset that waits or runs have the walltime of the arguments: its job, and its timer."""
+    minutes = int(str(job.operation.arguments["minutes"]))
+    found = job.transaction(lambda session: _living_set(session, job))
+    if job.tools.batch.kind == "slurm" and found.name is not None and found.jobid is not None:
+        try:
+            Slurm(job.tools.batch).extend(found, minutes)
+        except UserError as error:
+            raise RefusedError(f"the computeset {found.id} is not extended: {error}") from None
+    job.transaction(lambda session: _store_walltime(session, _living_set(session, job), minutes))
+    return {"walltime_mins": minutes}
+
+
+def _living_set(session: Session, job: Job) -> Computeset:
+    """The set, locked. RefusedError when it has ended, or ends."""
+    number = job.operation.target_set
+    assert number is not None
+    found = records.find_computeset(session, SYSTEM, number, lock=True)
+    if found is None or found.state in ENDED_SETS or is_ending(found.state, found.cancel_requested):
+        raise RefusedError(f"the computeset {number} is ending or has ended; it is not extended")
+    return found
+
+
+def _store_walltime(session: Session, one: Computeset, minutes: int) -> None:
+    notes = records.read_notes(session, [one.id])[one.id]
+    timer = notes.get(WALLTIME)
+    if timer is not None:
+        seconds = (minutes - one.walltime_minutes) * 60
+        moved = {name: timer[name] + seconds for name in ("at", "since_boot")}
+        notes = {**notes, WALLTIME: {**timer, **moved}}
+    records.store_computeset(session, one.id, one.version, {"walltime_minutes": minutes, "notes": notes})
+
+
 VERBS: dict[str, Callable[[Job], JsonObject]] = {
     "poweron": partial(power.power_on, before=_place),
     "reset": partial(_once, action="reset"),
@@ -88,5 +125,6 @@ VERBS: dict[str, Callable[[Job], JsonObject]] = {
     "poweroff_member": partial(power.stop, action="poweroff"),
     "reset_set": partial(of_each_node, kind="reset"),
     "reboot_set": partial(of_each_node, kind="reboot"),
+    "extend_set": extend,
 }
 """Kind of an operation → what does it: some of single nodes, too, which may be in a set."""

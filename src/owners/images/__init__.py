@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def _routers() -> Sequence[APIRouter]:
     from owners.images import image_uploads, rest
 
-    return [image_uploads.router, rest.router]  # a path of an upload would be a name of an image, too
+    return [image_uploads.router, rest.router]
 
 
 def _verbs() -> Mapping[str, Callable[[Job], JsonObject]]:

@@ -1,155 +1,103 @@
-"""ISO images on their way here: row 34 of Table 1 (`decorators.route`), and uploads in parts."""
+"""Uploads of ISO images: row 34 of Table 1 (`decorators.route`).
+
+nginx asks whether it may receive the body, and stores it as a file. Then the request comes again, with the file's name
+instead of the body. Both have nginx's number of the request.
+"""
 
 from __future__ import annotations
 
+import base64
 import re
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from functools import partial, wraps
+import shutil
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from fastapi import APIRouter, Header
+from fastapi import APIRouter, Header, Query, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from nucleus.api import models
-from nucleus.api.access.authentication import require
-from nucleus.api.decorators import changes, done, reads, route
-from nucleus.api.etags import json_answer
+from nucleus.api.access.authentication import caller_of, refused, require
+from nucleus.api.decorators import done, route
 from nucleus.api.idempotency import answer_before
-from nucleus.api.problems import Problem, conflict, invalid
+from nucleus.api.problems import Problem, answer_of, invalid, limited, problem_of, unavailable
 from nucleus.api.quotas import REMEDIES, demand_limit
-from nucleus.api.representations import Json
-from nucleus.api.service import Call, Change, Known, Reading, accepted, changing, no_content, record_refusal
+from nucleus.api.service import (
+    Call,
+    Change,
+    accepted,
+    changing,
+    identify,
+    no_content,
+    record_refusal,
+    service_of,
+)
 from nucleus.limits import FIRST_LIMITS, LIMITS
 from nucleus.mirror import identity
 from nucleus.mirror.columns import same_name
 from nucleus.mirror.driver import DuplicateError
 from nucleus.records import NewOperation
-from owners.images import records
 from owners.images import records as images
 from owners.images.records import image_usage, public_image_usage
 from owners.images.upload_bytes import (
-    ImageForm,
-    Receiver,
-    digests_of,
-    is_name_of_ours,
-    part_path,
-    sha256_of,
-    stream_of,
-    whole_path,
+    disk_problem,
+    expected_digests,
+    form_of,
+    give_name,
+    gone,
+    is_form,
+    store,
 )
 from rocks.core.errors import RocksError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable
-
+    from nucleus.api.access.authentication import Caller
     from nucleus.mirror.pool import Session
-    from owners.images.records import Image, Upload
+    from owners.images.upload_bytes import Stored
 
 router = APIRouter()
 
 _NAME = re.compile(models.IMAGE_NAME)
+_MOST_OF_USER, _MOST = 4, 16
+"""Uploads at the same time, of a user and in all."""
+
+_COUNTING = threading.Lock()
+_RESERVE_BYTES = 1 << 30
+"""What uploads leave free of the file system."""
+
+_SETTLED_SECONDS = 60.0
+"""How long the transaction that records a file may take."""
 
 
-def _folder(call: Call) -> Path:
-    return Path(call.service.configuration.images.folder)
+@dataclass
+class Arrival:
+    """An upload whose body nginx may receive, or the answer to one that it may not receive.
 
-
-def _begin(change: Change, name: str, project: str | None, size: int) -> Upload:
-    """Reserve a name and the bytes for an upload. Problem when one of them is not to be had."""
-    call = change.call
-    if not _NAME.fullmatch(name):
-        raise invalid(
-            f"{name[:140]!r} cannot name an image: letters, digits and . _ + - and .iso at its end",
-            [("#/name", "not a name of an image")],
-        )
-    most_gb = call.service.configuration.images.most_gb
-    if size > most_gb * 10**9:
-        raise Problem(
-            "too-large", f"an image may have {most_gb} GB here, and {name} has {-(-size // 10**8) / 10:g} GB"
-        )
-    project_id = _project_of(call, project)
-    silent = records.silent_upload(change.session, project_id, name, call.caller.user.id)
-    if silent is not None and not Receiver.has_open(part_path(_folder(call), silent.id)):
-        images.remove_image(change.session, silent.image_id)
-    for old in records.old_uploads(change.session):  # they were given up
-        images.remove_image(change.session, old.image_id)
-    taken = Problem(
-        "name-conflict",
-        f"there is an image {name} already, or it is being uploaded; delete it, or choose another name; if your"
-        " own upload of it was interrupted, repeat it after a minute",
-    )
-    if records.is_taken(change.session, project_id, name):
-        raise taken  # before the limit of images, which one of the same name would not help
-    if project_id is None and not call.scope.is_operator:
-        demand_public_image_quota(change.session, call.caller.user.id, size)
-    demand_image_quota(change.session, project_id, size)
-    try:
-        upload = records.add_upload(change.session, project_id, name, size, call.caller.user.id)
-    except DuplicateError:
-        raise taken from None
-    names = {number: stored for stored, number in call.caller.projects.items()}
-    change.note(images.reference(None if project_id is None else names[project_id], name))
-    return upload
-
-
-def _remove_files(call: Call) -> None:
-    """Remove the files that no upload and no image needs any more; what cannot be done now is left to the next one.
-
-    Not in the transaction that removes their records: it may be undone. An upload is recorded before its file exists:
-    a file that is seen without a record has lost it.
+    `place`: project (None: everybody) and name; a form has them in its body.
     """
-    folder = _folder(call)
-    with suppress(RocksError, OSError):
-        files = {one for one in folder.glob("*") if is_name_of_ours(one.name)}
-        with call.service.pool.reading() as session:
-            parts, unfinished = images.unfinished(session)
-        needed = {part_path(folder, one) for one in parts}
-        needed |= {whole_path(folder, one) for one in unfinished}
-        for file in files - needed:
-            file.unlink(missing_ok=True)
 
-
-def _then_removes_files(handler: Callable[..., Response]) -> Callable[..., Response]:
-    """Decorates a handler of `changes` by which files may have lost their records."""
-
-    @wraps(handler)
-    def answered(call: Call, **values: Any) -> Response:
-        answer = handler(call=call, **values)
-        _remove_files(call)
-        return answer
-
-    return answered
-
-
-def _project_of(call: Call, requested: str | None) -> int | None:
-    """The project whose members get the image; None = everybody."""
-    own = call.caller.projects
-    if requested is not None:
-        found = [number for name, number in own.items() if same_name(name, requested)]
-        if not found:
-            raise invalid(f"you are in no project {requested[:64]!r}; `comet ll` shows yours")
-        return found[0]
-    if call.scope.is_operator or call.service.configuration.images.owners_publish:
-        return None
-    if len(own) != 1:
-        if not own:
-            raise invalid("you are in no project; ask the site's operators")
-        raise invalid(f"for which project is it? state one of: {', '.join(sorted(own))}")
-    return next(iter(own.values()))
+    size: int = 0
+    caller: Caller | None = None
+    place: tuple[int | None, str] | None = None
+    answer: Response | None = None
 
 
 @route(
     router,
     "POST /v1/image",
     "upload_image",
-    "Upload an image at once",
+    "Upload an image",
     status_code=204,
     openapi_extra={
         "requestBody": {
             "required": True,
             "content": {
+                "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
                 "multipart/form-data": {
                     "schema": {
                         "type": "object",
@@ -159,260 +107,284 @@ def _project_of(call: Call, requested: str | None) -> int | None:
                             "file": {"type": "string", "format": "binary"},
                         },
                     }
-                }
+                },
             },
         }
     },
 )
 async def upload_image(
-    call: Known,
+    request: Request,
+    name: Annotated[str | None, Query(description="of the image, unless the body is a form")] = None,
+    project: Annotated[str | None, Query(description="whose members get the image")] = None,
     md5: Annotated[str | None, Header(description="hexadecimal; or Content-Digest")] = None,
     content_digest: Annotated[str | None, Header(description="sha-256=:BASE64:")] = None,
 ) -> Response:
-    """A form of a stated length with the part `file`; a part `project` before it names the project."""
+    """The image, of a stated length; or a form with the part `file` at its end, after a part `project` if any.
 
-    async def receive() -> Response:
-        expected = digests_of(md5, content_digest)
-        length = call.request.headers.get("content-length", "")
-        if not re.fullmatch(r"[0-9]{1,18}", length):
-            raise invalid(
-                "the length of the upload is not stated: send it with the header Content-Length, or send the image in"
-                " parts (POST /v1/image/upload)"
-            )
-        begun: list[tuple[Upload, Receiver]] = []
-        async with AsyncExitStack() as stack:
-
-            async def take(data: bytes) -> None:
-                if not begun:
-                    project = form.fields.get("project") or None
-                    upload = await run_in_threadpool(_reserve, call, form.filename, project, int(length))
-                    stack.push_async_callback(run_in_threadpool, _discard, call, upload)
-                    begun.append((upload, await stack.enter_async_context(_receiver(call, upload))))
-                await begun[0][1].write(data)
-
-            form = ImageForm(call.request, stream_of(call.request, "send the form again"), take)
-            await form.read()
-            if not begun:
-                raise invalid("the form has no part `file` with the image")
-            return await _stored(call, *begun[0], expected)
-
-    return await _admitted(call, receive)
-
-
-async def _admitted(call: Call, receive: Callable[[], Awaitable[Response]]) -> Response:
-    """What `receive` answers, or the same request before; few images of a user are on their way at a time.
-
-    Refusals are recorded.
+    A form needs a checksum. An upload that breaks off begins again.
     """
+    service, number = service_of(request), request.headers["x-nucleus-number"]
+    arrival: Arrival | None = service.arrivals.get(number)
+    if arrival is None:
+        arrival = service.arrivals[number] = Arrival()
+        await run_in_threadpool(_admit, request, arrival, name, project)
+        return Response(None, 204 if arrival.answer is None else 403)
+    try:
+        if arrival.answer is not None:
+            return arrival.answer
+        return await _received(request, arrival, project)
+    finally:
+        service.has_ended(number)
+
+
+def _admit(request: Request, arrival: Arrival, name: str | None, project: str | None) -> None:
+    """Complete the arrival, by what the headers say."""
+    try:
+        call = identify(request)
+        arrival.answer = _answer_at_once(call, arrival, name, project)
+    except Problem as problem:
+        arrival.answer = answer_of(problem, request)
+    except RocksError as error:
+        arrival.answer = answer_of(problem_of(error, request), request)
+
+
+def _answer_at_once(call: Call, arrival: Arrival, name: str | None, project: str | None) -> Response | None:
+    """The answer of the same request before; None where the body may come. Problem where it may not."""
     try:
         require(call.caller, "image")
-        before = await run_in_threadpool(answer_before, call)
-        if before is not None:
-            return before
-        with call.service.uploads.one_more(call.caller.user.id):
-            answer = await receive()
+        before = answer_before(call)
+        if before is None:
+            _demand_room(call, arrival, name, project)
+            _remove_files(call)
+        return before
+    except Problem as problem:
+        record_refusal(call, "upload_image", problem)
+        raise
+
+
+async def _received(request: Request, arrival: Arrival, project: str | None) -> Response:
+    assert arrival.caller is not None
+    state, caller = request.scope["state"], arrival.caller
+    state["actor"], state["token_id"] = caller.actor, caller.token_id
+    call = Call(request, service_of(request), caller)
+    try:
+        async with call.service.hashings.turn(caller.user.id):
+            answer = await run_in_threadpool(_take, call, arrival, project)
     except Problem as problem:
         await run_in_threadpool(record_refusal, call, "upload_image", problem)
         raise
     return await done(call, answer)
 
 
-@asynccontextmanager
-async def _receiver(call: Call, upload: Upload) -> AsyncGenerator[Receiver]:
-    """The file of an upload; what came is on the disk at the end of the block."""
-
-    def note(offset: int) -> None:
-        with call.service.pool.transaction() as session:
-            columns = {"offset_bytes": offset}
-            if not session.update("upload", columns, "touched = UTC_TIMESTAMP(3)", id=upload.id):
-                raise Problem("unknown-upload", "this upload was removed; begin again")
-
-    path = part_path(_folder(call), upload.id)
-    receiver = Receiver(path, upload.offset_bytes, upload.size_bytes, note)
-    try:
-        await run_in_threadpool(receiver.open, partial(_resume, call, upload.id, upload.offset_bytes))
-        yield receiver
-    finally:
-        await run_in_threadpool(receiver.close)
-
-
-async def _stored(call: Call, upload: Upload, receiver: Receiver, expected: dict[str, str]) -> Response:
-    """Check what came; the answer to a whole image."""
-    await run_in_threadpool(receiver.flush)
-    try:
-        sha256, md5 = await receiver.digests(call.service.hashings.turn(call.caller.user.id))
-        for name, value in expected.items():
-            found = sha256 if name == "SHA-256" else md5
-            if value != found:
-                raise invalid(f"the {name} of what came is {found}, not {value}; send the image again")
-        return await run_in_threadpool(_finish, call, upload, receiver, sha256, md5)
-    except Problem as problem:
-        if problem.code == "invalid-request":  # after others the client can send the last part again
-            await run_in_threadpool(_discard, call, upload)
-        raise
-
-
-def _reserve(call: Call, name: str, project: str | None, size: int) -> Upload:
-    upload = changing(
-        call, "image", "upload_image", lambda change: _begin(change, name, project, size), has_key=False
-    )
-    _remove_files(call)
-    return upload
-
-
-def _discard(call: Call, upload: Upload) -> None:
-    """Remove what came, unless it became an image."""
-    with suppress(Exception), call.service.pool.transaction() as session:
-        if records.find_upload(session, upload.id, upload.user_id) is not None:
-            images.remove_image(session, upload.image_id)
-    _remove_files(call)
-
-
-def _finish(call: Call, upload: Upload, receiver: Receiver, sha256: str, md5: str) -> Response:
-    """Give what came its name, if it is an ISO image, and have the site's library take it."""
-    receiver.demand_iso()
-    target = whole_path(_folder(call), upload.image_id)
-
-    def act(change: Change) -> Response:
-        images.store_digests(change.session, upload.image_id, receiver.offset, sha256, md5)
-        image = images.image_by_id(change.session, upload.image_id)
-        if image is None:
-            raise Problem("unknown-upload", "this upload was removed; begin again")
-        receiver.give_name(target)  # before the workers see the operation
-        arguments: dict[str, Any] = {
-            "image": image.id, "library_name": image.library_name, "path": str(target), "sha256": sha256,
-            "reference": image.text,
-        }  # fmt: skip
-        new = NewOperation(
-            "add_image",
-            "",
-            project_id=image.project_id,
-            arguments=arguments,
-            unique_key=f"add-image-{image.id}",
+def _demand_room(call: Call, arrival: Arrival, name: str | None, project: str | None) -> None:
+    """Problem unless the site, the user and the project have room for the upload, beside those on their way."""
+    headers = call.request.headers
+    expected_digests(headers)
+    length = headers.get("x-nucleus-length", "")
+    if not re.fullmatch(r"[0-9]{1,18}", length):
+        raise invalid("the length of the upload is not stated: send it with the header Content-Length")
+    _demand_size(call, name or "it", int(length))
+    if not is_form(headers):
+        arrival.place = _project_of(call, project), _checked(name or "")
+    elif len(call.caller.projects) == 1 and not _publishes(call):
+        arrival.place = _project_of(call, None), ""
+    with _COUNTING:  # each counts those that were counted before it
+        known: list[Arrival] = list(call.service.arrivals.values())
+        before = [one for one in known if one.caller is not None and one.answer is None]
+        arrival.size, arrival.caller = int(length), call.caller
+    later = {"Retry-After": "60"}
+    if sum(one.caller.user.id == call.caller.user.id for one in before if one.caller) >= _MOST_OF_USER:
+        raise limited(f"you have {_MOST_OF_USER} uploads; wait until one has ended", headers=later)
+    if len(before) >= _MOST:
+        raise limited(f"there are {_MOST} uploads already; try again later", headers=later)
+    _demand_space(call, sum(one.size for one in before) + arrival.size)
+    if arrival.place is None:
+        return
+    same = [one for one in before if one.place and one.place[0] == arrival.place[0]]
+    if arrival.place[1] and arrival.place in [one.place for one in same]:
+        raise Problem(
+            "request-in-progress", f"{arrival.place[1]} is being uploaded; wait until that has ended"
         )
-        return accepted(change, change.enqueue(new, image.text), (None, None), no_content())
+    demand = partial(
+        _demand_place,
+        place=arrival.place,
+        count=len(same) + 1,
+        size=sum(one.size for one in same) + arrival.size,
+    )
+    changing(call, "image", "upload_image", demand, has_key=False)
 
-    answer = changing(call, "image", "upload_image", act)
-    receiver.path.unlink(missing_ok=True)
-    if "idempotency-replayed" in answer.headers:  # the same request was faster
-        _discard(call, upload)
+
+def _folder(call: Call) -> Path:
+    return Path(call.service.configuration.images.folder)
+
+
+def _checked(name: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise invalid(
+            f"{name[:140]!r} cannot name an image: letters, digits and . _ + - and .iso at its end",
+            [("#/name", "not a name of an image")],
+        )
+    return name
+
+
+def _demand_size(call: Call, name: str, size: int) -> None:
+    most_gb = call.service.configuration.images.most_gb
+    if size > most_gb * 10**9:
+        raise Problem(
+            "too-large",
+            f"an image may have {most_gb} GB here, and {name[:140]} has {-(-size // 10**8) / 10:g} GB",
+        )
+
+
+def _demand_space(call: Call, more_bytes: int) -> None:
+    """Problem unless the disk has room for all that is on its way; what has come of it takes room already."""
+    there = 0
+    try:
+        for one in (_folder(call) / "arriving").iterdir():
+            with suppress(FileNotFoundError):
+                there += one.stat().st_size
+        free = shutil.disk_usage(_folder(call)).free
+    except OSError as error:
+        raise disk_problem(error) from None
+    if free + there < more_bytes + _RESERVE_BYTES:
+        raise unavailable("the site has no space for images now; report it to its operators")
+
+
+def _demand_place(change: Change, place: tuple[int | None, str], count: int, size: int) -> None:
+    """Problem where the name is taken, or `count` more images of `size` bytes together are too many."""
+    project_id, name = place
+    if images.is_taken(change.session, project_id, name):
+        raise _taken(name)  # before the limit of images, which one of the same name would not help
+    if project_id is not None:
+        demand_image_quota(change.session, project_id, size, count)
+    elif not change.scope.is_operator:
+        demand_public_image_quota(change.session, change.caller.user.id, size, count)
+
+
+def _taken(name: str) -> Problem:
+    return Problem("name-conflict", f"there is an image {name} already; delete it, or choose another name")
+
+
+def _remove_files(call: Call) -> None:
+    """Remove files that no image needs; a failure here is left to the next upload.
+
+    A file is named within the transaction that records its image: a new one may have no record yet.
+    """
+    folder, oldest = _folder(call), time.time() - _SETTLED_SECONDS
+    with suppress(RocksError, OSError):
+        files = [
+            one for one in folder.glob("*") if re.fullmatch(r"[0-9A-Z]{26}\.part|[0-9]{1,20}\.iso", one.name)
+        ]
+        with call.service.pool.reading() as session:
+            needed = {_whole_path(call, one) for one in images.unfinished(session)}
+        for file in files:
+            if file not in needed and file.stat().st_ctime < oldest:
+                file.unlink(missing_ok=True)
+
+
+def _whole_path(call: Call, image_id: int) -> Path:
+    """The file of an image that was checked, until the site's library has it."""
+    return _folder(call) / f"{image_id}.iso"
+
+
+def _publishes(call: Call) -> bool:
+    return call.scope.is_operator or call.service.configuration.images.owners_publish
+
+
+def _project_of(call: Call, requested: str | None) -> int | None:
+    """The project whose members get the image; None = everybody."""
+    own = call.caller.projects
+    if requested:
+        found = [number for name, number in own.items() if same_name(name, requested)]
+        if not found:
+            raise invalid(f"you are in no project {requested[:64]!r}; `comet ll` shows yours")
+        return found[0]
+    if _publishes(call):
+        return None
+    if len(own) != 1:
+        if not own:
+            raise invalid("you are in no project; ask the site's operators")
+        raise invalid(f"for which project is it? state one of: {', '.join(sorted(own))}")
+    return next(iter(own.values()))
+
+
+def _as_of_now(call: Call) -> Call:
+    """The call with the caller's rights of this moment: the upload has lasted. Problem 401 where there are none."""
+    with call.service.pool.reading() as session:
+        caller = caller_of(session, call.caller.user.id, call.caller.token_id)
+    if caller is None:
+        raise refused("your credentials have ended since the upload began")
+    return Call(call.request, call.service, caller)
+
+
+def _take(call: Call, arrival: Arrival, project: str | None) -> Response:
+    """Check the file that nginx has stored, and have the site's library take it."""
+    call, headers = _as_of_now(call), call.request.headers
+    expected = expected_digests(headers)
+    if "x-nucleus-file" not in headers:
+        raise invalid("the body is empty: send the image")
+    path, place = Path(headers["x-nucleus-file"]), arrival.place
+    if place is not None and place[0] not in {None, *call.caller.projects.values()}:
+        raise invalid("you are no longer in the project that the image is for; `comet ll` shows yours")
+    try:
+        if is_form(headers):
+            form = form_of(path, headers["content-type"])
+            place = _project_of(call, form.project), _checked(form.filename)
+            stored = store(path, form.begin, form.end)
+        else:
+            stored = store(path)
+    except FileNotFoundError:
+        raise gone() from None
+    except OSError as error:
+        raise disk_problem(error) from None
+    assert place is not None
+    for kind, value in expected.items():
+        if value != stored.digests[kind]:
+            raise invalid(
+                f"the {kind} of the image is {stored.digests[kind]}, not {value}; send the image again"
+            )
+    return changing(call, "image", "upload_image", lambda change: _enter(change, *place, path, stored))
+
+
+def _enter(change: Change, project_id: int | None, name: str, path: Path, stored: Stored) -> Response:
+    """Record the image, and give its file a name that stays."""
+    _demand_place(change, (project_id, name), 1, stored.size)
+    sha256, md5 = (stored.digests[kind] for kind in ("SHA-256", "MD5"))
+    try:
+        number = images.add_image(
+            change.session, project_id, name, stored.size, sha256, md5, change.caller.user.id
+        )
+    except DuplicateError:
+        raise _taken(name) from None
+    image = images.image_by_id(change.session, number)
+    assert image is not None
+    target = _whole_path(change.call, number)
+    give_name(path, target)  # before the workers see the operation
+    arguments: dict[str, Any] = {
+        "image": number, "library_name": image.library_name, "path": str(target), "sha256": sha256,
+        "reference": image.text,
+    }  # fmt: skip
+    new = NewOperation(
+        "add_image", "", project_id=project_id, arguments=arguments, unique_key=f"add-image-{number}"
+    )
+    answer = accepted(change, change.enqueue(new, image.text), (None, None), no_content())
+    answer.headers["Repr-Digest"] = f"sha-256=:{base64.b64encode(bytes.fromhex(sha256)).decode()}:"
     return answer
 
 
-@route(router, "POST /v1/image/upload", "begin_upload", "Begin an upload", models.Upload, status_code=201)
-@_then_removes_files
-@changes("image", "upload_image")
-def begin_upload(change: Change, body: models.NewUpload) -> Response:
-    """The image is then sent in parts, by PATCH to the answer's Location."""
-    upload = _begin(change, body.name, body.project, body.size)
-    expected = {"sha256": body.sha256, "md5": body.md5}  # replaced by what they are when it has come
-    change.session.update("image", expected, id=upload.image_id)
-    place = change.call.url(f"/v1/image/upload/{upload.id}")
-    return json_answer(_upload_json(upload, body.name), 201, {"Location": place, "Upload-Offset": "0"})
-
-
-def _upload_json(upload: Upload, name: str) -> Json:
-    return {"id": upload.id, "name": name, "size": upload.size_bytes, "offset": upload.offset_bytes}
-
-
-def _find_upload(session: Session, call: Call, identifier: str) -> tuple[Upload, Image]:
-    """The caller's upload, for everybody or for one of the projects that the credentials are for now."""
-    upload = records.find_upload(session, identifier, call.caller.user.id)
-    image = None if upload is None else images.image_by_id(session, upload.image_id)
-    places = {None, *call.scope.projects}
-    if upload is None or image is None or not (call.scope.is_operator or image.project_id in places):
-        raise Problem("unknown-upload", f"there is no upload {identifier[:64]} of yours; begin again")
-    return upload, image
-
-
-@route(router, "GET /v1/image/upload/{id}", "get_upload", "How far an upload is", models.Upload)
-@reads
-def get_upload(question: Reading, id: str) -> Response:
-    """`offset` is where to go on."""
-    upload, image = _find_upload(question.session, question.call, id)
-    headers = {"Upload-Offset": str(upload.offset_bytes), "Cache-Control": "no-store"}
-    return json_answer(_upload_json(upload, image.name), 200, headers)
-
-
-@route(router, "DELETE /v1/image/upload/{id}", "cancel_upload", "Give an upload up", status_code=204)
-@_then_removes_files
-@changes("image", "cancel_upload")
-def cancel_upload(change: Change, id: str) -> Response:
-    """What came is removed."""
-    _, image = _find_upload(change.session, change.call, id)
-    images.remove_image(change.session, image.id)
-    change.note(image.text)
-    return no_content()
-
-
-@route(
-    router,
-    "PATCH /v1/image/upload/{id}",
-    "continue_upload",
-    "Send a part of an image",
-    status_code=204,
-    openapi_extra={
-        "requestBody": {
-            "required": False,
-            "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
-        }
-    },
-)
-async def continue_upload(
-    call: Known,
-    id: str,
-    upload_offset: Annotated[int, Header(ge=0, description="where this part begins")],
-    upload_digest: Annotated[
-        str | None, Header(description="of the whole image, with its last part: sha-256=:BASE64:")
-    ] = None,
-) -> Response:
-    """204 with the new Upload-Offset; when the image is whole, the answer is that of `upload_image`.
-
-    Without a body, when everything came before and the last answer did not: it is checked and stored then.
-    """
-
-    async def receive() -> Response:
-        digest = None if upload_digest is None else sha256_of("Upload-Digest", upload_digest)
-        upload, expected = await run_in_threadpool(_resume, call, id, upload_offset)
-        async with _receiver(call, upload) as receiver:
-            async for chunk in stream_of(call.request, "continue the upload at its offset"):
-                await receiver.write(chunk)
-            await run_in_threadpool(receiver.flush)
-            if receiver.offset < upload.size_bytes:
-                return Response(None, 204, {"Upload-Offset": str(receiver.offset)})
-            if digest is not None:
-                expected["SHA-256"] = digest
-            return await _stored(call, upload, receiver, expected)
-
-    return await _admitted(call, receive)
-
-
-def _resume(call: Call, identifier: str, offset: int) -> tuple[Upload, dict[str, str]]:
-    with call.service.pool.transaction() as session:
-        upload, _ = _find_upload(session, call, identifier)
-        if offset != upload.offset_bytes:
-            raise conflict(
-                f"{upload.offset_bytes} bytes of this upload are here, and this part begins at {offset}; send what"
-                f" comes from byte {upload.offset_bytes} on",
-                headers={"Upload-Offset": str(upload.offset_bytes)},
-            )
-        return upload, images.expected_digests(session, upload.image_id)
-
-
-def demand_image_quota(session: Session, project_id: int | None, more_bytes: int) -> None:
+def demand_image_quota(session: Session, project_id: int | None, more_bytes: int, more: int = 1) -> None:
     """Problem when the project's images would be more, or take more, than its limits. Locks the project's row."""
     project = identity.project_by_id(session, project_id, is_locked=True) if project_id is not None else None
     if project is not None:
         count, size = image_usage(session, project.id)
-        records = " and unfinished uploads of the last day"  # no list has these
-        demand_limit(project, "images", count + 1, records)
-        demand_limit(project, "image_bytes", size + more_bytes, records)
+        demand_limit(project, "images", count + more, " and uploads")
+        demand_limit(project, "image_bytes", size + more_bytes, " and uploads")
 
 
-def demand_public_image_quota(session: Session, user_id: int, more_bytes: int) -> None:
+def demand_public_image_quota(session: Session, user_id: int, more_bytes: int, more: int = 1) -> None:
     """Problem when an owner's images for everybody would be more, or take more, than those of a new project may."""
     count, size = public_image_usage(session, user_id)
-    for name, value in (("images", count + 1), ("image_bytes", size + more_bytes)):
+    for name, value in (("images", count + more), ("image_bytes", size + more_bytes)):
         if value > FIRST_LIMITS[name]:
             raise Problem(
                 "quota-exceeded",

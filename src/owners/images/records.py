@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nucleus.mirror.clusters import bump_generation
-from nucleus.mirror.columns import columns_of, new_ulid, same_name, visible
+from nucleus.mirror.columns import same_name, visible
 from nucleus.records import NewEvent
 from nucleus.states import QUEUED, RUNNING
 
@@ -143,10 +143,18 @@ def image_by_id(session: Session, number: int, *, lock: bool = False) -> Image |
     return Image(*row) if row else None
 
 
-def store_digests(session: Session, image_id: int, size_bytes: int, sha256: str, md5: str) -> None:
-    """Record what the image is; its upload ends with it."""
-    session.update("image", {"size_bytes": size_bytes, "sha256": sha256, "md5": md5}, id=image_id)
-    session.delete("upload", image_id=image_id)
+def add_image(
+    session: Session, project_id: int | None, name: str, size_bytes: int, sha256: str, md5: str, user_id: int
+) -> int:
+    """Record an image that is here, and not in the library yet; its number. DuplicateError when the name is taken."""
+    columns = {"project_id": project_id, "name": name, "size_bytes": size_bytes, "sha256": sha256, "md5": md5}
+    return session.insert("image", {**columns, "uploaded_by": user_id, "state": "uploading"})
+
+
+def is_taken(session: Session, project_id: int | None, name: str) -> bool:
+    """Whether the project, or everybody (None), has an image of this name."""
+    taken = "SELECT id FROM image WHERE project_id <=> %s AND name = %s"
+    return session.row(taken, (project_id, name)) is not None
 
 
 def set_state(session: Session, image_id: int, state: str) -> None:
@@ -155,14 +163,13 @@ def set_state(session: Session, image_id: int, state: str) -> None:
 
 
 def remove_image(session: Session, image_id: int) -> None:
-    """Forget the image, and its upload."""
+    """Forget the image."""
     session.delete("image", id=image_id)
 
 
-def unfinished(session: Session) -> tuple[list[str], list[int]]:
-    """The identifiers of all uploads, and the numbers of the images that the library does not have yet."""
-    uploads = session.column("SELECT id FROM upload")
-    return uploads, session.column("SELECT id FROM image WHERE state = 'uploading'")
+def unfinished(session: Session) -> list[int]:
+    """The numbers of the images that the library does not have yet."""
+    return session.column("SELECT id FROM image WHERE state = 'uploading'")
 
 
 def public_names(session: Session) -> set[str]:
@@ -202,12 +209,6 @@ def enter_library(session: Session, found: Mapping[str, int], before: Collection
     ]
 
 
-def expected_digests(session: Session, image_id: int) -> dict[str, str]:
-    """SHA-256 and MD5 → in hexadecimal, those that the client has stated."""
-    row = session.row("SELECT sha256, md5 FROM image WHERE id = %s", (image_id,)) or (None, None)
-    return {name: value for name, value in zip(("SHA-256", "MD5"), row, strict=True) if value is not None}
-
-
 _IN_LIBRARY = "IF(i.uploaded_by IS NULL AND i.project_id IS NULL, i.name, CONCAT('nucleus-', i.id, '.iso'))"
 """`Image.library_name`, of many."""
 
@@ -225,7 +226,7 @@ def record_iso(session: Session, node: Node, text: str | None) -> None:
 
 
 def image_usage(session: Session, project_id: int) -> tuple[int, int]:
-    """(how many, bytes) of the project's images, with those that are being uploaded."""
+    """(how many, bytes) of the project's images, with those that the library does not have yet."""
     return _image_usage(session, "project_id = %s", project_id)
 
 
@@ -239,70 +240,3 @@ def _image_usage(session: Session, condition: str, number: int) -> tuple[int, in
     row = session.row(f"SELECT COUNT(*), SUM(size_bytes) FROM image WHERE {condition}", (number,))
     count, size = row or (0, 0)
     return count, int(size or 0)
-
-
-# Uploads of ISO images that are not finished.
-
-
-UPLOAD_HOURS = 24
-"""An upload that got nothing for so long is forgotten."""
-
-UPLOAD_PAUSE_SECONDS = 60
-"""After which silence of an upload its user may begin it anew under its name."""
-
-
-class Upload(NamedTuple):
-    """An image that is being sent: `offset_bytes` of `size_bytes` are there."""
-
-    id: str
-    image_id: int
-    user_id: int
-    size_bytes: int
-    offset_bytes: int
-
-
-_UPLOAD = f"SELECT {columns_of('upload', Upload._fields)} FROM upload"
-
-
-def add_upload(session: Session, project_id: int | None, name: str, size_bytes: int, user_id: int) -> Upload:
-    """Reserve the name and the bytes. DuplicateError when the name is taken."""
-    columns = {"project_id": project_id, "name": name, "size_bytes": size_bytes, "uploaded_by": user_id}
-    image_id = session.insert("image", {**columns, "state": "uploading"})
-    upload = Upload(new_ulid(), image_id, user_id, size_bytes, 0)
-    session.insert("upload", upload._asdict())
-    return upload
-
-
-def is_taken(session: Session, project_id: int | None, name: str) -> bool:
-    """Whether the project, or everybody (None), has an image of this name, or one that is being uploaded."""
-    taken = "SELECT id FROM image WHERE project_id <=> %s AND name = %s"
-    return session.row(taken, (project_id, name)) is not None
-
-
-def find_upload(session: Session, identifier: str, user_id: int) -> Upload | None:
-    """The user's own upload."""
-    if not identifier.isascii():  # the database compares the column with ASCII only
-        return None
-    row = session.row(f"{_UPLOAD} WHERE id = %s AND user_id = %s", (identifier, user_id))
-    return Upload(*row) if row else None
-
-
-def silent_upload(session: Session, project_id: int | None, name: str, user_id: int) -> Upload | None:
-    """The user's own upload of this name of which nothing was noted lately: its program was ended, its answer was lost,
-    or its part is long and comes slowly.
-    """
-    row = session.row(
-        f"{_UPLOAD} JOIN image i ON i.id = upload.image_id"
-        " WHERE i.project_id <=> %s AND i.name = %s AND upload.user_id = %s"
-        f" AND touched < UTC_TIMESTAMP(3) - INTERVAL {UPLOAD_PAUSE_SECONDS} SECOND",
-        (project_id, name, user_id),
-    )
-    return Upload(*row) if row else None
-
-
-def old_uploads(session: Session) -> list[Upload]:
-    """Uploads that got nothing for a long time."""
-    rows = session.rows(
-        f"{_UPLOAD} WHERE touched < UTC_TIMESTAMP(3) - INTERVAL {UPLOAD_HOURS} HOUR LIMIT 100"
-    )
-    return [Upload(*row) for row in rows]

@@ -13,7 +13,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import HTMLResponse, Response
 
 from comet.client.errors import UsageError
-from comet.client.launcher_rules import FILE, launcher_values
+from comet.client.launchers import FILE, launcher_values
 from nucleus.api.etags import json_answer
 from nucleus.api.problems import PROBLEMS, Problem, forbidden, headers_of, invalid
 from nucleus.api.representations import text_of
@@ -70,7 +70,7 @@ def page_of_refusal(problem: Problem, request: Request) -> Response | None:
         return None
     kind = PROBLEMS[problem.code]
     again = html.escape(address_of(request, "/page/clusters"))
-    text = f"<p>{html.escape(problem.detail)}.</p><p><a href='{again}'>To the page of Nucleus</a></p>"
+    text = f"<p>{html.escape(problem.detail)}.</p><p><a href='{again}'>Home</a></p>"
     answer = page(request, kind.title, text)
     answer.status_code = kind.status
     answer.headers.update({**headers_of(problem), "Cache-Control": "no-store"})

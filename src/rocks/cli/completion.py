@@ -57,7 +57,7 @@ def _complete(arguments: Sequence[str]) -> None:
         return
     from rocks.database.connection import Database
     from rocks.database.settings import read_settings
-    from rocks.site.completion_names import names_that_begin
+    from rocks.site.completion import names_that_begin
 
     try:
         with Database(read_settings()) as database:

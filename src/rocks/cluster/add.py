@@ -31,7 +31,6 @@ from rocks.library.guest_images import (
 from rocks.library.library_folder import find_source, lock_images
 from rocks.library.seed_documents import plan_addresses
 from rocks.machine import add
-from rocks.machine import record as vm_changes
 from rocks.machine.add import (
     DEFAULT_NETWORK,
     NEXT_FREE,
@@ -41,9 +40,9 @@ from rocks.machine.add import (
     plan_new_vms,
 )
 from rocks.machine.change import warn_of_sizes
-from rocks.machine.documents import INSTALL_FRONTEND, PUBLIC_NETWORK
+from rocks.machine.domain import INSTALL_FRONTEND, PUBLIC_NETWORK
 from rocks.machine.limits import DEFAULT_DISK_GB, DEFAULT_MEMORY_MB
-from rocks.machine.record import VIRT_TYPE
+from rocks.machine.record import VIRT_TYPE, insert_default_route, insert_vms
 from rocks.machine.spec import LOCAL_TRANSPORT, Placed
 from rocks.network.cluster_vlans import HostVlan, claim_vlan
 from rocks.network.dns.changes import names_after_commit
@@ -297,13 +296,13 @@ def add_cluster(database: Database, parameters: ClusterParameters) -> NewCluster
         )
     subnet_ids = {subnet.name: number for number, subnet in networks.values()}
     host_vlans = [HostVlan(host, vlan, vlan_network.name) for host in containers]
-    vm_changes.insert_vms(database, new, subnet_ids, host_vlans)
+    insert_vms(database, new, subnet_ids, host_vlans)
     claim_vlan(database, vlan, new[0].name)
     if images.frontend:
         record_images(database, images, new, private)
     names_after_commit(database)
     if gateway:
-        vm_changes.insert_default_route(database, new[0].name, gateway)
+        insert_default_route(database, new[0].name, gateway)
     pkey = add_new_clusters_partition(database, new[0].name, parameters.pkey, site)
     placed = [Placed(vm.name, vm.cpus, vm.memory_mb, containers[vm.container]) for vm in new]
     sizes = warn_of_sizes(placed)

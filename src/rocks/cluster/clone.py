@@ -25,9 +25,9 @@ from rocks.library.guest_images import (
     KEYS_ATTRIBUTE,
     check_source_name,
 )
-from rocks.machine import add as in_use_records
 from rocks.machine import record as table
-from rocks.machine.documents import PUBLIC_NETWORK
+from rocks.machine.add import load_subnets, read_inventory
+from rocks.machine.domain import PUBLIC_NETWORK
 from rocks.machine.limits import DEFAULT_DISK_GB
 from rocks.network.interface_rules import check_ip
 from rocks.network.network_rules import next_addresses, unknown_network
@@ -409,11 +409,11 @@ def _addresses(
     """Frontend → its public address, for the clones that are missing. StateError when there are too few."""
     if parameters.count is None or len(parameters.addresses) > 1:
         return dict(zip(names, parameters.addresses, strict=True))
-    networks = in_use_records.load_subnets(database)
+    networks = load_subnets(database)
     if PUBLIC_NETWORK not in networks:
         raise unknown_network(PUBLIC_NETWORK, networks)
     subnet = networks[PUBLIC_NETWORK][1]
-    inventory = in_use_records.read_inventory(database, [])
+    inventory = read_inventory(database, [])
     used = [*inventory.ips, *inventory.reserved_ips]
     found = next_addresses(subnet, used, len(missing), 1, parameters.addresses[0])
     return dict(zip(missing, found, strict=True))

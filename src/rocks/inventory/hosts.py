@@ -192,7 +192,7 @@ def lock_hosts(database: Database, names: Sequence[str]) -> set[str]:
     }
 
 
-def list_memberships(database: Database, names: Sequence[str]) -> list[tuple[object, ...]]:
+def list_host_memberships(database: Database, names: Sequence[str]) -> list[tuple[object, ...]]:
     """(host, membership, appliance) of the named hosts, in their order."""
     rows = database.rows(
         "SELECT n.Name, m.Name, a.Name FROM nodes n LEFT JOIN memberships m ON m.ID = n.Membership"

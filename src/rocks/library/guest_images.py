@@ -244,7 +244,7 @@ def with_checked_medium(disks: Sequence[DiskSpec], base: BaseImage) -> tuple[Dis
     return tuple(replace(disk, base=base) if disk.is_cdrom and disk.path == path else disk for disk in disks)
 
 
-def check_space(vm: VirtualMachine, image: str, base: BaseImage, fact: DiskFact) -> None:
+def check_medium_space(vm: VirtualMachine, image: str, base: BaseImage, fact: DiskFact) -> None:
     """StateError when the host has no space for the ISO."""
     needed = base.used_bytes + LEAST_FREE_BYTES
     if fact.free_bytes < needed:

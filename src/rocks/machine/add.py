@@ -22,10 +22,9 @@ from rocks.inventory.mac_pool import MASK, base_from_address, mac_number, next_m
 from rocks.inventory.new_host_parameters import Membership, existing_membership
 from rocks.inventory.records import Disk, Host
 from rocks.leases.fences import check_addition
-from rocks.machine import record as vm_changes
 from rocks.machine.disks import default_disk, path_fault, read_disk
 from rocks.machine.limits import DEFAULT_DISK_GB, DEFAULT_MEMORY_MB
-from rocks.machine.record import VIRT_TYPE, networks_of_vlans
+from rocks.machine.record import VIRT_TYPE, insert_vms, networks_of_vlans
 from rocks.network.cluster_vlans import HostVlan, record_host_vlans
 from rocks.network.dns.changes import names_after_commit
 from rocks.network.interface_rules import Subnet, address_in_use, check_ip, check_ip_in, check_mac
@@ -470,7 +469,7 @@ def add_vms(database: Database, containers: Sequence[str], parameters: VmParamet
     ]
     new = plan_new_vms(requests, inventory)
     check_addition(database, [vm.name for vm in new])
-    vm_changes.insert_vms(database, new, {subnet.name: number for number, subnet in subnets.values()})
+    insert_vms(database, new, {subnet.name: number for number, subnet in subnets.values()})
     _give_vlans(database, new)
     names_after_commit(database)
     return new

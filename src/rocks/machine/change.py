@@ -15,10 +15,9 @@ from rocks.core.dataclasses import dataclass
 from rocks.core.errors import UserError
 from rocks.core.names import printable
 from rocks.core.values import read_number
-from rocks.inventory import hosts as nodes
 from rocks.inventory.attributes.changes import set_attribute
 from rocks.inventory.host_records import lock_inventory
-from rocks.inventory.hosts import node_ids
+from rocks.inventory.hosts import node_ids, set_column
 from rocks.inventory.loaded_host_records import load_hosts, which_are_vms
 from rocks.leases.fences import check_names_are_not_held
 from rocks.leases.lease import ensure_locked, read_leases
@@ -77,7 +76,7 @@ def set_vms(database: Database, names: Sequence[str], changes: VmChanges) -> lis
     ensure_locked(database, names)
     notes = {name: _set_vm(database, name, changes) for name in names}
     if changes.cpus is not None:
-        nodes.set_column(database, names, "CPUs", changes.cpus)
+        set_column(database, names, "CPUs", changes.cpus)
     for attribute, value in (
         (MAX_CPUS_ATTRIBUTE, changes.max_cpus),
         (MAX_MEMORY_ATTRIBUTE, changes.max_memory_mb),

@@ -27,13 +27,13 @@ from rocks.machine.limits import DEFAULT_DISK_GB, LARGEST_DISK_GB
 from rocks.machine.plans import check_disk, smaller_image
 from rocks.machine.record import machine_with_disk, read_copies, shared_disk_note
 from rocks.machine.spec import container_of, disk_spec
-from rocks.storage.volumes import place_records as image_places
+from rocks.storage.volumes.place_records import disk_locations
 
 if TYPE_CHECKING:
     from rocks.database.connection import Database
     from rocks.fleet.wire.facts import DiskFact
     from rocks.inventory.records import Disk, Lease, VirtualMachine
-    from rocks.machine.documents import FiltersOf
+    from rocks.machine.domain import FiltersOf
 
 
 _NO_DISK = "does not get the disk"
@@ -130,7 +130,7 @@ def _grow(
     if grown.is_mapped:
         from rocks.storage.volumes.volumes import grow_volume  # most machines need nothing of image storage
 
-        locations = image_places.disk_locations(database, [vm.name])
+        locations = disk_locations(database, [vm.name])
         return grow_volume(database, vm, lease, locations[number], grown.size_gb)
     place = place_of(vm, lease)
     return () if place is None else _grow_on_host(database, vm, lease, grown, place)
@@ -209,9 +209,7 @@ def _check_removable(database: Database, vm: VirtualMachine, disk: Disk, lease: 
             f"{disk.path} is the first disk of {vm.name}, which boots from it; stop {vm.name} and give it another: "
             f"rocks set host vm {vm.name} disk=…"
         )
-    on_nas = [
-        one for one in image_places.disk_locations(database, [vm.name]) if one.nas and one.number >= number
-    ]
+    on_nas = [one for one in disk_locations(database, [vm.name]) if one.nas and one.number >= number]
     if on_nas:
         raise StateError(
             f"{disk.path} of {vm.name} is on a NAS, or a later disk is, whose volume is named by its number: "

@@ -32,7 +32,7 @@ from rocks.machine.outcomes import Outcomes
 from rocks.machine.plans import is_too_old
 from rocks.machine.spec import memory_reserve_mb
 from rocks.machine.stop import machines_to_stop, stop_machines
-from rocks.storage.volumes import place_records as image_places
+from rocks.storage.volumes import place_records
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from rocks.database.connection import Database
     from rocks.fleet.wire.requests import StopAction
     from rocks.inventory.records import Lease, VirtualMachine
-    from rocks.machine.documents import FiltersOf
+    from rocks.machine.domain import FiltersOf
     from rocks.machine.move import MoveReporter
     from rocks.machine.stop import Force
 
@@ -562,7 +562,7 @@ def _can_start_elsewhere(
 def _why_bound(database: Database, machines: Sequence[VirtualMachine]) -> dict[str, str]:
     """Machine → why it can start on its own host only; those whose disks are all on a NAS are left out."""
     on_nas: dict[str, set[int]] = {}
-    for location in image_places.disk_locations(database, [vm.name for vm in machines]):
+    for location in place_records.disk_locations(database, [vm.name for vm in machines]):
         if location.nas:
             on_nas.setdefault(location.vm, set()).add(location.number)
     reasons = {vm.name: why_only_there(vm, on_nas.get(vm.name, ())) for vm in machines}

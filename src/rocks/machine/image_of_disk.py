@@ -18,7 +18,7 @@ from rocks.library.streams import StoredDisk, receive_disk, store_received
 from rocks.machine import record as table
 from rocks.machine.disks import check_no_doubt
 from rocks.machine.spec import container_of
-from rocks.storage.volumes import place_records as image_places
+from rocks.storage.volumes.place_records import disk_locations
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -87,7 +87,7 @@ def _check(database: Database, vm: VirtualMachine, disk: Disk) -> None:
             f"rocks stop host vm {vm.name}"
         )
     number = vm.disks.index(disk)
-    for location in image_places.disk_locations(database, [vm.name]):
+    for location in disk_locations(database, [vm.name]):
         if location.number == number and location.nas:
             raise StateError(
                 f"the disk of {vm.name} is on the NAS {location.nas}; clone it there: rocks add host storageimg "

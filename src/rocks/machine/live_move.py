@@ -44,11 +44,9 @@ from rocks.leases.machine_requests import contact_hosts, perform_operations
 from rocks.leases.plan import MOVING, disk_keys, domain_on, has_arrived
 from rocks.library.limits import STALLED_SECONDS
 from rocks.library.streams import END_SECONDS, end_of, start_agent
-from rocks.machine import placement_records as shape_leases
 from rocks.machine import record as table
 from rocks.machine.disks import check_no_doubt
-from rocks.machine.documents import connections_of, describe_vms
-from rocks.machine.domain import with_lease
+from rocks.machine.domain import connections_of, describe_vms, with_lease
 from rocks.machine.images import remove_files
 from rocks.machine.limits import LIVE_SILENT_SECONDS, LIVE_TICK_SECONDS
 from rocks.machine.move import (
@@ -63,6 +61,7 @@ from rocks.machine.move import (
     record_move,
     remove_left,
 )
+from rocks.machine.placement_records import has_any
 from rocks.machine.plans import is_too_old, plan_start
 from rocks.machine.record import DiskCopy
 from rocks.machine.seeds import create_seeds
@@ -81,7 +80,7 @@ if TYPE_CHECKING:
     from rocks.fleet.wire.facts import HostFacts
     from rocks.fleet.wire.requests import Operation, OperationOutcome, StartDomain
     from rocks.inventory.records import Host, Lease, VirtualMachine
-    from rocks.machine.documents import FiltersOf
+    from rocks.machine.domain import FiltersOf
     from rocks.machine.move import MovePlan, MoveReporter
     from rocks.machine.spec import MachineSpec
     from rocks.storage.client import StorageClient
@@ -834,7 +833,7 @@ def _check(database: Database, vm: VirtualMachine, host: str, lease: Lease | Non
     check_live(vm, target, plan, lease)
     there = as_moved(database, vm, target, plan)
     check_images(database, vm, there)
-    if shape_leases.has_any(database, vm.name):
+    if has_any(database, vm.name):
         raise cannot_move(vm, "it has cores, memory of NUMA nodes or devices of its host for itself")
     connections = connections_of(there)
     if any(isinstance(one, VirtualFunction) for one in (*connections_of(vm), *connections)):

@@ -36,12 +36,12 @@ from rocks.machine import record as table
 from rocks.machine.add import image_folder, load_containers
 from rocks.machine.change import host_vlans
 from rocks.machine.disks import check_no_doubt
-from rocks.machine.documents import connections_of
+from rocks.machine.domain import connections_of
 from rocks.machine.images import folders_of, remove_files
 from rocks.machine.record import DiskCopy
 from rocks.machine.spec import container_of, spec_of
 from rocks.network.cluster_vlans import record_host_vlans
-from rocks.storage.volumes import place_records as image_places
+from rocks.storage.volumes.place_records import disk_locations
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -241,7 +241,9 @@ def check_target(
             )
 
 
-def check_space(vm: VirtualMachine, target: Host, path: str, needed_bytes: int, free_bytes: int) -> None:
+def check_target_space(
+    vm: VirtualMachine, target: Host, path: str, needed_bytes: int, free_bytes: int
+) -> None:
     """StateError when the file system of the path has too little space for so many bytes."""
     needed = needed_bytes + LEAST_FREE_BYTES
     if free_bytes < needed:
@@ -515,7 +517,7 @@ def plan_of(database: Database, vm: VirtualMachine, target: Host) -> MovePlan:
     """As `plan_move`, from the records."""
     container_of(vm)
     medium_of(vm, target)
-    locations = image_places.disk_locations(database, [vm.name])
+    locations = disk_locations(database, [vm.name])
     partitions = add.read_inventory(database, [target.name]).partitions
     on_nas = {location.number for location in locations if location.nas}
     return plan_move(vm, target, on_nas, partitions.get(target.name.lower(), ()))
@@ -605,7 +607,7 @@ def _check_space(
         path, before = needed.get(free, (move.new_path, 0))
         needed[free] = (path, before + max(0, fact.used_bytes - sum(has)))
     for free, (path, bytes_) in needed.items():
-        check_space(vm, target, path, bytes_, free)
+        check_target_space(vm, target, path, bytes_, free)
 
 
 def _copy(

@@ -21,8 +21,8 @@ from rocks.inventory.mac_pool import full_mac
 from rocks.library.guest_images import (
     IMAGE_ATTRIBUTE,
     base_on,
+    check_medium_space,
     check_source_place,
-    check_space,
     medium_name,
     medium_on,
     needs_source,
@@ -32,7 +32,7 @@ from rocks.library.guest_images import (
     with_checked_medium,
     with_medium,
 )
-from rocks.machine.documents import connections_of
+from rocks.machine.domain import connections_of
 from rocks.machine.placement import ShapeLeases, read_request
 from rocks.machine.spec import container_of
 from rocks.network.guest_connections import VirtualFunction
@@ -122,7 +122,7 @@ class Functions(Provider):
                 claimed.extend(row for row in rows if row not in given)
                 vfs = [_vf_spec(vf, row, pool) for vf, row in zip(claimant.requested, rows, strict=True)]
                 attempt.request = replace(attempt.request, vfs=tuple(vfs))
-        table.assign_vfs(self.database, claimed)
+        table.record_assigned_vfs(self.database, claimed)
 
 
 def _functions(attempt: Attempt) -> list[VirtualFunction]:
@@ -355,7 +355,7 @@ class Images(Provider):
         attempt.request = replace(attempt.request, disks=disks)
         for fact in files:
             if fact.path == path and not fact.exists:
-                check_space(attempt.vm, copy.image, copy.base, fact)
+                check_medium_space(attempt.vm, copy.image, copy.base, fact)
                 self._missing[container_of(attempt.vm).name, path] = copy
 
     def _send_missing(self) -> dict[tuple[str, str], RocksError]:

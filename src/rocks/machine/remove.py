@@ -11,7 +11,6 @@ from rocks.fleet.wire.requests import CONSOLE_LOG_FOLDER, ForgetMachinesRequest
 from rocks.inventory.host_requests import ask_each
 from rocks.leases import lease as leases
 from rocks.leases.plan import SAVED, place_of
-from rocks.machine import record as disk_copies
 from rocks.machine.images import (
     check_erase,
     how_to_remove,
@@ -23,7 +22,7 @@ from rocks.machine.images import (
     remove_snapshots,
 )
 from rocks.machine.outcomes import Outcomes
-from rocks.machine.record import delete_vms
+from rocks.machine.record import copies_of_all, delete_vms
 from rocks.machine.stop import stop_machines
 from rocks.machine.volumes import destroy_volumes, line_of, staying_line, unlisted_line
 from rocks.storage.volumes.move_records import check_no_moves, lock_for_removal
@@ -175,7 +174,7 @@ def _remove_copies(
     database: Database, machines: Sequence[VirtualMachine], removable: Sequence[VirtualMachine]
 ) -> list[str]:
     """Remove what moves have left of the removable machines on hosts; a line for each file that may stay."""
-    copies = disk_copies.copies_of_all(database, [vm.name for vm in machines])
+    copies = copies_of_all(database, [vm.name for vm in machines])
     lines = []
     for vm in machines:
         for host, path in copies.get(vm.name, ()):

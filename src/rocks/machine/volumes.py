@@ -13,7 +13,7 @@ from rocks.inventory.loaded_host_records import load_hosts, which_are_vms
 from rocks.leases import lease as leases
 from rocks.leases.lease import ensure_locked
 from rocks.machine.record import check_all_are_vms, machines_with_devices
-from rocks.storage.volumes import place_records as table
+from rocks.storage.volumes import place_records
 from rocks.storage.volumes.move_records import check_no_moves, check_not_moving, read_moves
 from rocks.storage.volumes.place_records import disk_locations
 from rocks.storage.volumes.places import (
@@ -502,7 +502,7 @@ def set_vm_nas(database: Database, names: Sequence[str], nas: str, zpool: str, i
     pools = [] if server is None or zpool else pools_of(server)
     check_all_are_vms(names, which_are_vms(database, names))
     ensure_locked(database, names)
-    before = disks_numbered(table.disk_locations(database, names), names, number)
+    before = disks_numbered(place_records.disk_locations(database, names), names, number)
     if server is None:
         after = [disk._replace(nas="", zpool="") for disk in before]
     elif zpool:
@@ -511,7 +511,7 @@ def set_vm_nas(database: Database, names: Sequence[str], nas: str, zpool: str, i
         after = place_disks(before, server.name, pools, secrets.randbelow)
     check_not_moving(before, read_moves(database))
     _check_not_running(database, [old for old, new in zip(before, after, strict=True) if old != new])
-    table.put_disks(database, after)
+    place_records.put_disks(database, after)
     return unlisted_pool(server, zpool) if server is not None and zpool and after != before else None
 
 
@@ -521,16 +521,16 @@ def remove_vm_nas(database: Database, names: Sequence[str]) -> None:
     StateError when a machine with a disk on a NAS may be running, BusyError while another command changes one.
     """
     machines = _lock_machines(database, names)
-    check_no_moves(database, table.disk_locations(database, machines))
-    _check_not_running(database, table.disk_locations(database, machines))
-    table.delete_disks(database, machines)
+    check_no_moves(database, place_records.disk_locations(database, machines))
+    _check_not_running(database, place_records.disk_locations(database, machines))
+    place_records.delete_disks(database, machines)
 
 
 def forget_vm_nas(database: Database, names: Sequence[str]) -> None:
     """As `remove_vm_nas`, for machines that are about to be stopped and removed. Errors as there."""
     machines = _lock_machines(database, names)
-    check_no_moves(database, table.disk_locations(database, machines))
-    table.delete_disks(database, machines)
+    check_no_moves(database, place_records.disk_locations(database, machines))
+    place_records.delete_disks(database, machines)
 
 
 def _load_nas(database: Database, name: str, machines: Sequence[str]) -> Host:

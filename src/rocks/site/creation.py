@@ -1,4 +1,4 @@
-"""The first records of a site: its frontend, its networks and its attributes, from the operator's answers."""
+"""The schema of the database and the first records of a site: its frontend, networks and attributes, by answers."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from rocks.core.errors import StateError, UserError
 from rocks.core.files import open_plain
+from rocks.database.migrate import MigrationReport, bring_up_to_date
 from rocks.fleet.connection import FleetSettings
 from rocks.fleet.first_contact import ensure_own_key
 from rocks.install.profile_values import REST_DISKS
@@ -15,18 +16,19 @@ from rocks.inventory.attributes.records import global_attributes
 from rocks.inventory.hosts import add_host
 from rocks.inventory.loaded_host_records import physical_hosts
 from rocks.inventory.new_host_parameters import HostParameters
-from rocks.machine import record as vm_changes
-from rocks.network import networks as subnets
+from rocks.machine.record import insert_default_route
 from rocks.network.interfaces import InterfaceParameters, add_interface, list_interfaces
-from rocks.network.networks import add_network
+from rocks.network.networks import add_network, load_networks, network_names
 from rocks.site.questions import read_answers_text
+from rocks.trust.audit import repair_log
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from rocks.database.connection import Database
     from rocks.inventory.records import Network
     from rocks.site.questions import SitePlan
+
 
 _FRONTEND = "Kickstart_PrivateHostname"
 _MEMBERSHIP = "Frontend"
@@ -92,7 +94,7 @@ def create_site(database: Database, plan: SitePlan) -> bool:
 
 
 def _enter(database: Database, plan: SitePlan) -> None:
-    networks = subnets.load_networks(database, subnets.network_names(database))
+    networks = load_networks(database, network_names(database))
     existing = {network.name: network for network in networks}
     for network in plan.networks:
         if network.name not in existing:
@@ -112,7 +114,7 @@ def _enter(database: Database, plan: SitePlan) -> None:
         )
     gateway = plan.attributes.get("Kickstart_PublicGateway")
     if gateway:
-        vm_changes.insert_default_route(database, plan.frontend, gateway)
+        insert_default_route(database, plan.frontend, gateway)
     for scope, member, name, value in _DEFAULTS:
         set_attribute(database, scope, [member], name, value)
     for name, value in plan.attributes.items():
@@ -147,3 +149,25 @@ def _check_same(database: Database, plan: SitePlan, present: Mapping[str, str]) 
             "this database has a site already, and nothing was changed; it differs from the answers: "
             + "; ".join(differing)
         )
+
+
+# Migrate the cluster database to the schema of these programs.
+
+
+def update_database(
+    database: Database, notify: Callable[[str], None], always_copy: bool = False
+) -> MigrationReport:
+    """Create or upgrade the schema; `notify` receives a line at each step. Errors as of `bring_up_to_date`.
+
+    With `always_copy`, a database with a schema is copied first even if the schema is current.
+
+    It uses its own connection, because definitions of tables are not part of a transaction. A damaged audit log is
+    repaired, so that changes are possible again.
+    """
+    done = bring_up_to_date(database.settings, report=notify, always_copy=always_copy)
+    damage = repair_log(database)
+    if damage:
+        notify(
+            f"repaired: {damage}; compare the log with the journal: rocks check audit, journalctl -t rocksaudit"
+        )
+    return done

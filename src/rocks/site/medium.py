@@ -19,9 +19,8 @@ from rocks.core.process import run
 from rocks.core.version import rocks_version_attributes
 from rocks.inventory.hosts import appliance_names
 from rocks.library.xorriso import write_iso
-from rocks.site.answer_lines import read_answer_lines
 from rocks.site.archive import backup_folder, site_answers, site_folder, write_site
-from rocks.site.questions import MACHINE_ANSWERS, QUESTIONS, installation_problems
+from rocks.site.questions import MACHINE_ANSWERS, QUESTIONS, installation_problems, read_answer_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

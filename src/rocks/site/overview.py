@@ -1,9 +1,9 @@
-"""Reads the site at a glance: all hosts and all NASes are asked at once, each for a bounded time."""
+"""Reads the site at a glance: all hosts and all NASes are asked at once, each for a bounded time; also as metrics."""
 
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.check_lines import OK
 from rocks.core.clock import monotonic_seconds, utc_now
@@ -13,12 +13,11 @@ from rocks.inventory.host_requests import is_silent, open_fleet
 from rocks.inventory.loaded_host_records import load_hosts, physical_hosts
 from rocks.leases import lease as leases
 from rocks.leases.machine_requests import contact_hosts
-from rocks.machine import listing_records as vm_listing
-from rocks.machine import record as disk_copies
-from rocks.site.checks.checks import AT_ONCE, HOST_SECONDS, check_site
-from rocks.site.metrics import SiteCounts, metrics_text, site_metrics
+from rocks.machine import listing_records, record
+from rocks.site.checks import AT_ONCE, HOST_SECONDS, check_site
 from rocks.site.overview_rules import (
     SETTLED,
+    UP,
     Concern,
     ImageLine,
     SiteOverview,
@@ -36,11 +35,12 @@ from rocks.storage.wire.names import NAS
 from rocks.trust.audit import count_entries
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from rocks.database.connection import Database
     from rocks.fleet.wire.facts import HostFacts
     from rocks.storage.wire.replies import ImageRow
+
 
 NAS_SECONDS = 5.0
 """How long an overview waits for a NAS; then it counts as silent."""
@@ -48,14 +48,14 @@ NAS_SECONDS = 5.0
 
 def read_overview(database: Database) -> SiteOverview:
     """The site now. Hosts and NASes that do not answer in time are in it as such; errors of the database are raised."""
-    containers = {row.name: row.container for row in vm_listing.vm_rows(database, None)}
+    containers = {row.name: row.container for row in listing_records.vm_rows(database, None)}
     members = {name: (found.names, found.vlans) for name, found in clusters.members(database, None).items()}
     hosts = [host.name for host in load_hosts(database, physical_hosts(database)) if host.is_true("kvm")]
     nases = [node.name for node in storage_nodes(database) if NAS in node.roles]
     facts, silent, errors = _ask_hosts(database, hosts)
     images, of_storage = _ask_storage(database, nases)
     held = leases.held_leases(database)
-    doubts = disk_copies.doubts(database)
+    doubts = record.doubts(database)
     checks = list(check_site(database, AT_ONCE))
     database.end_reading()
     return SiteOverview(
@@ -121,3 +121,136 @@ def read_metrics(database: Database) -> str:
     seconds = monotonic_seconds() - begun
     counts = SiteCounts(*count_entries(database), Counter(row.state for row in leases.held_leases(database)))
     return metrics_text(site_metrics(site, counts, seconds))
+
+
+# Metrics of the site as text for Prometheus (its exposition format 0.0.4). Pure.
+#
+# The text is a file for node_exporter's collector, written by a timer: servers in the services, the agent and
+# the daemons would be four more listeners on machines where tenants run guests.
+
+
+_BYTES_PER_MB = 1 << 20
+
+
+class Metric(NamedTuple):
+    """A metric: its name, type and meaning, and a value for each set of labels."""
+
+    name: str
+    type: str
+    """`gauge` or `counter`."""
+    meaning: str
+    values: tuple[tuple[Mapping[str, str], float], ...]
+
+
+class SiteCounts(NamedTuple):
+    """What the database counts."""
+
+    audit_entries: int
+    commands_without_outcome: int
+    leases: Mapping[str, int]
+    """State of leases → their number; fences count as `fence`."""
+
+
+def metrics_text(metrics: Iterable[Metric]) -> str:
+    """The document, each metric with its help, type and values."""
+    lines = []
+    for metric in metrics:
+        lines.append(f"# HELP {metric.name} {_escaped(metric.meaning)}")
+        lines.append(f"# TYPE {metric.name} {metric.type}")
+        for labels, value in metric.values:
+            pairs = ",".join(f'{name}="{_quoted(text)}"' for name, text in labels.items())
+            lines.append(f"{metric.name}{f'{{{pairs}}}' if pairs else ''} {value:.15g}")
+    return "".join(line + "\n" for line in lines)
+
+
+def site_metrics(site: SiteOverview, counts: SiteCounts, seconds: float) -> list[Metric]:
+    """The metrics of an overview. A host without facts has `rocks_host_up` 0 and no other values of its own.
+
+    `seconds`: how long the hosts and NASes were asked.
+    """
+    return [
+        *_host_metrics(site),
+        *_cluster_metrics(site),
+        *_concern_metrics(site, counts),
+        _gauge("rocks_site_read_seconds", "How long the hosts and NASes were asked.", (({}, seconds),)),
+    ]
+
+
+def _host_metrics(site: SiteOverview) -> list[Metric]:
+    def of_hosts(name: str, meaning: str, attribute: str, factor: float = 1.0) -> Metric:
+        found = [(host.host, getattr(host, attribute)) for host in site.hosts]
+        return _gauge(
+            name, meaning, (({"host": host}, value * factor) for host, value in found if value is not None)
+        )
+
+    up = (({"host": host.host}, host.state == UP) for host in site.hosts)
+    memory_meaning = "Memory of its active machines."
+    return [
+        _gauge("rocks_host_up", "Whether the host answers, and with no error.", up),
+        of_hosts("rocks_host_cpus", "Processors of the host.", "cpus"),
+        of_hosts("rocks_host_load1", "Load average of the last minute.", "load"),
+        of_hosts("rocks_host_memory_bytes", "Memory of the host.", "memory_mb", _BYTES_PER_MB),
+        of_hosts("rocks_host_vm_memory_bytes", memory_meaning, "vm_memory_mb", _BYTES_PER_MB),
+        of_hosts("rocks_host_vm_cpus", "Processors of its active machines.", "vm_cpus"),
+        of_hosts("rocks_host_vms_running", "Active machines on the host.", "running"),
+        of_hosts("rocks_host_vms_placed", "Machines whose container the host is.", "placed"),
+    ]
+
+
+def _cluster_metrics(site: SiteOverview) -> list[Metric]:
+    def of_clusters(name: str, meaning: str, attribute: str) -> Metric:
+        return _gauge(
+            name, meaning, (({"cluster": one.cluster}, getattr(one, attribute)) for one in site.clusters)
+        )
+
+    return [
+        of_clusters("rocks_cluster_vms", "Machines of the virtual cluster, its frontend too.", "machines"),
+        of_clusters("rocks_cluster_vms_running", "Active machines of the virtual cluster.", "running"),
+        of_clusters(
+            "rocks_cluster_vms_unknown",
+            "Machines of the virtual cluster on hosts that are not up.",
+            "unknown",
+        ),
+    ]
+
+
+def _concern_metrics(site: SiteOverview, counts: SiteCounts) -> list[Metric]:
+    images = Counter((image.nas, image.state) for image in site.images)
+    concerns = Counter(concern.subject.partition(" ")[0] for concern in site.concerns)
+    return [
+        _gauge(
+            "rocks_images_in_transfer",
+            "Images that are not at rest, by NAS and state.",
+            (({"nas": nas, "state": state}, count) for (nas, state), count in sorted(images.items())),
+        ),
+        _gauge(
+            "rocks_problems",
+            "What needs an operator (rocks list site), by kind of subject.",
+            (({"subject": subject}, count) for subject, count in sorted(concerns.items())),
+        ),
+        _gauge(
+            "rocks_leases",
+            "Leases of machines that hosts hold, and fences that they have not confirmed.",
+            (({"state": state}, count) for state, count in sorted(counts.leases.items())),
+        ),
+        Metric(
+            "rocks_audit_entries_total", "counter", "Entries of the audit log.", (({}, counts.audit_entries),)
+        ),
+        _gauge(
+            "rocks_commands_without_outcome",
+            "Commands of the last day that are at work or were killed.",
+            (({}, counts.commands_without_outcome),),
+        ),
+    ]
+
+
+def _gauge(name: str, meaning: str, values: Iterable[tuple[Mapping[str, str], float]]) -> Metric:
+    return Metric(name, "gauge", meaning, tuple(values))
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("\n", "\\n")
+
+
+def _quoted(text: str) -> str:
+    return _escaped(text).replace('"', '\\"')

@@ -13,16 +13,17 @@ from typing import TYPE_CHECKING, NamedTuple
 from rocks.core.dataclasses import dataclass
 from rocks.core.errors import UserError
 from rocks.core.names import check_device, check_new_host_name, printable
+from rocks.core.near_names import nearest
 from rocks.install.installation.disks import read_disks, read_partitions
 from rocks.install.installation.plan import check_arguments
 from rocks.inventory import mac_pool
 from rocks.inventory.records import Network
 from rocks.network.interface_rules import check_ip
 from rocks.network.network_rules import DEFAULT_MTU_BYTES, check_no_overlap, check_zone, read_addresses
-from rocks.site.answer_lines import read_answer_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterator, Mapping
+    from collections.abc import Callable, Collection, Container, Iterator, Mapping
+
 
 PRIVATE, PUBLIC = "private", "public"
 
@@ -278,3 +279,65 @@ def _plan(values: dict[str, str]) -> SitePlan:
     attributes["vm_mac_base_addr"] = mac_pool.base_from_address(interfaces[-1].ip)
     attributes["vm_mac_base_addr_mask"] = mac_pool.MASK
     return SitePlan(values["Kickstart_PrivateHostname"], networks, interfaces, attributes)
+
+
+# A file of answers: its lines NAME = VALUE, and what is wrong with each of them. Pure.
+
+
+MAX_PROBLEMS = 50
+"""The file of something else may have thousands of wrong lines; the rest is not read."""
+
+
+class Problem(NamedTuple):
+    """What is wrong with a line (from 1), and the known name that it gives, or ''."""
+
+    line: int
+    name: str
+    text: str
+
+
+class AnswerLines(NamedTuple):
+    """The answers by name, the line of each (from 1), and the problems in the order of their lines."""
+
+    answers: dict[str, str]
+    lines: dict[str, int]
+    problems: list[Problem]
+
+
+def read_answer_lines(text: str, known: Collection[str]) -> AnswerLines:
+    """Read the lines; `known` are the names that may stand there.
+
+    Blanks around names and values do not count. A line that begins with # is a comment. Every problem is listed: no
+    NAME = VALUE, an unknown name, a name given twice, a value with control characters; at most `MAX_PROBLEMS`.
+    """
+    read = AnswerLines({}, {}, [])
+    for number, line in enumerate(text.removeprefix("\ufeff").split("\n"), 1):
+        stripped = line.strip(" \t\r")
+        if stripped and not stripped.startswith("#"):
+            name, equals, value = (part.strip() for part in stripped.partition("="))
+            problem = _problem(stripped, known, read)
+            if problem:
+                given = name if equals else stripped.split()[0]
+                read.problems.append(Problem(number, given if given in known else "", problem))
+                if len(read.problems) == MAX_PROBLEMS:
+                    break
+            else:
+                read.answers[name] = value
+                read.lines[name] = number
+    return read
+
+
+def _problem(line: str, known: Collection[str], read: AnswerLines) -> str:
+    name, equals, value = (part.strip() for part in line.partition("="))
+    if not equals:
+        return f"{printable(line)} is not NAME = VALUE"
+    if name not in known:
+        near = nearest(name, known)
+        return f"{printable(name) or 'nothing'} is not a question" + (
+            f"; did you mean {' or '.join(near)}?" if near else ""
+        )
+    if name in read.answers:
+        return f"{name} is given again, as in line {read.lines[name]}"
+    if not value.isprintable():
+        return f"{name} has characters that cannot be printed: {printable(value)}"
+    return ""

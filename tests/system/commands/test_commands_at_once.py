@@ -17,7 +17,7 @@ from rocks.database.connection import Database
 from rocks.inventory.attributes.changes import add_attribute, set_attribute
 from rocks.inventory.hosts import set_comment
 from rocks.machine.change import VmChanges, set_vms
-from rocks.site.host_removal import remove_part
+from rocks.site.hosts import remove_part
 from tests.patience import patience
 from tests.system.commands.conftest import Site
 from tests.waiting import at_once, wait_until

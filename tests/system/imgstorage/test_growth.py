@@ -7,7 +7,7 @@ import pytest
 
 from rocks.core.errors import HostError
 from rocks.core.values import BYTES_PER_GIB, BYTES_PER_SECTOR
-from rocks.machine import record as vm_changes
+from rocks.machine import record
 from rocks.storage.device_mapper.tables import Linear
 from rocks.storage.volumes import volumes as nas_growth
 from tests.system.imgstorage.image_site import NAS
@@ -92,7 +92,7 @@ def test_a_command_that_was_killed_is_completed_by_the_same_again(
         raise HostError("killed")
 
     with monkeypatch.context() as patch:
-        patch.setattr(vm_changes, "replace_disks", die)
+        patch.setattr(record, "replace_disks", die)
         assert storage.rocks(*GROW, vm, "vda", "size=3").status == 1
     assert sizes(storage, vm) == (1, 3, 3)
     message = storage.refused(*GROW, vm, "vda", "size=2")

@@ -8,7 +8,7 @@ import pytest
 
 from rocks.machine.record import load_vms
 from rocks.machine.volumes import map_vm_images
-from rocks.storage.volumes import move_records as image_moves
+from rocks.storage.volumes import move_records
 from rocks.storage.volumes.move_records import ImageMove
 from rocks.storage.wire import requests as wire
 from tests.system.imgstorage.image_site import NAS, ImageSite, NasMachine
@@ -44,7 +44,7 @@ class Moving(NamedTuple):
     def moves(self) -> list[ImageMove]:
         """Moves that have begun and not ended, as the database has them."""
         self.storage.cluster.database.rollback()
-        return image_moves.read_moves(self.storage.cluster.database)
+        return move_records.read_moves(self.storage.cluster.database)
 
     def states(self, volume: str) -> list[str | None]:
         found = []
@@ -56,7 +56,7 @@ class Moving(NamedTuple):
     def begin(self, volume: str) -> None:
         """What a command leaves that is killed at once: its record, and what it has asked of the NASes."""
         database = self.storage.cluster.database
-        image_moves.put_move(database, ImageMove(NAS, volume, self.nas.name, "tank"))
+        move_records.put_move(database, ImageMove(NAS, volume, self.nas.name, "tank"))
         database.commit()
         row = self.storage.images.row(volume)
         self.storage.images.ask(wire.AcceptZvol("tank", volume, NAS, str(row["image_id"])), self.nas.name)

@@ -18,8 +18,7 @@ from nucleus.mirror.pool import Pool
 from nucleus.records import SYSTEM, NewOperation, Node
 from nucleus.states import PENDING, RUNNING
 from owners.computesets import records as computesets
-from owners.computesets.batch import allocations
-from owners.computesets.hosts import HostJob
+from owners.computesets.batch import HostJob, allocations
 from owners.computesets.records import Computeset
 from rocks.core.errors import HostError
 from rocks.core.process import end_group, start_with_pipes

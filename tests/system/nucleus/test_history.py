@@ -14,7 +14,7 @@ from nucleus.mirror import audit, history, operations
 from nucleus.mirror.pool import Guard, Pool
 from nucleus.poller.poller import Poller
 from nucleus.records import NewOperation
-from owners.computesets import hosts
+from owners.computesets import batch
 from owners.computesets import records as computesets
 from tests.system.nucleus.conftest import add_cluster, compute_numbers, sql
 
@@ -186,10 +186,10 @@ def test_jobs_of_the_list_of_hosts_go_when_their_computesets_have_ended_long_ago
             session.execute(
                 f"UPDATE computeset SET name = %s, ended_at = {ended} WHERE id = %s", (name, number)
             )
-            job = hosts.add_job(session, name, 1, ())
-            hosts.end_job(session, job, "completed")
+            job = batch.add_job(session, name, 1, ())
+            batch.end_job(session, job, "completed")
             session.execute(f"UPDATE host_job SET created = {moment} WHERE id = %s", (job,))
-        living = hosts.add_job(session, "living", 1, ())
+        living = batch.add_job(session, "living", 1, ())
         session.execute(f"UPDATE host_job SET created = {OLD} WHERE id = %s", (living,))
     with pool.transaction() as session:
         history.forget_old(session, 365)

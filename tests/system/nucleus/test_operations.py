@@ -1,5 +1,6 @@
 """Operations are done once, in order, and survive the end of their worker; the site is simulated."""
 
+import json
 import os
 import signal
 import sys
@@ -194,6 +195,31 @@ def test_no_other_machine_gets_the_host_of_a_computeset(
     with working(pool, simulator):
         asked = ended(pool, ask(pool, "poweron", nodes["vm-vc1-0"], target_set=number))
     assert "replaced" in (asked.error or {})["detail"] and not simulator.commands
+
+
+def test_a_computeset_is_extended_with_its_timer(
+    pool: Pool, simulator: Simulator, nodes: dict[str, Node]
+) -> None:
+    cluster = nodes["vm-vc1-0"].cluster_id
+    number = add_set(pool, cluster, 1)
+    run_on(pool, number, HOSTS[0], [HOSTS[0]])
+    timer = '{"walltime": {"at": 1000.5, "boot": "b", "since_boot": 500.5}, "other": 1}'
+    sql(pool, "UPDATE computeset SET notes = %s", (timer,))
+
+    def extended() -> Operation:
+        with pool.transaction() as session:
+            new = NewOperation("extend_set", "ann", cluster, target_set=number, arguments={"minutes": 90})
+            asked = operations.insert_operation(session, new)
+        return ended(pool, asked)
+
+    with working(pool, simulator):
+        assert extended().state == extended().state == "succeeded"
+        notes = '{"walltime": {"at": 2800.5, "boot": "b", "since_boot": 2300.5}, "other": 1}'
+        ((minutes, stored),) = sql(pool, "SELECT walltime_minutes, notes FROM computeset")
+        assert minutes == 90 and json.loads(stored) == json.loads(notes)
+        sql(pool, "UPDATE computeset SET cancel_requested = 'shutdown'")
+        refused = extended()
+    assert refused.state == "failed" and "is ending or has ended" in (refused.error or {})["detail"]
 
 
 def test_a_failure_is_tried_again_and_then_reported(

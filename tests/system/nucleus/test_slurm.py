@@ -5,11 +5,14 @@ from collections.abc import Sequence
 import pytest
 
 from nucleus.cli.main import main
+from nucleus.configuration import BatchSettings
 from nucleus.hostlists import expand
 from nucleus.mirror import identity, usage
 from nucleus.mirror.pool import Pool
 from nucleus.states import HOSTS_AWAY
-from owners.computesets import hosts
+from owners.computesets import batch
+from owners.computesets.slurm import Slurm
+from rocks.core.errors import UserError
 from tests.slurm_site import ACCOUNT, HOSTS, PARTITION, USER, SlurmSite
 from tests.system.nucleus.slurm_rounds import Rounds, accounted, charges, kill_script
 from tests.waiting import wait_until
@@ -55,6 +58,43 @@ def test_a_set_waits_behind_a_batch_job_runs_is_extended_and_ends_at_its_walltim
     rounds.until(number, "completed", "walltime")
     assert rounds.nodes_on() == []
     wait_until(lambda: _accounting(slurm, one.name) == [["COMPLETED", "2"]])
+
+
+def test_slurm_extends_a_set_within_the_limits_of_account_and_partition(
+    rounds: Rounds, slurm: SlurmSite, request: pytest.FixtureRequest
+) -> None:
+    """Where the site has made the service's user an operator of Slurm; nobody else may extend a job."""
+
+    def undone(*command: str) -> None:
+        request.addfinalizer(lambda: slurm.ask(*command))
+
+    system, number = Slurm(BatchSettings("slurm", PARTITION, USER)), rounds.start(0, 2)
+    one = rounds.until(number, "running")
+    with pytest.raises(UserError, match="lets only its operators do so"):
+        system.extend(one, 120)
+    user = ("sacctmgr", "--immediate", "--quiet", "modify", "user", USER, "set")
+    undone(*user, "AdminLevel=None")
+    slurm.ask(*user, "AdminLevel=Operator")
+    wait_until(lambda: "AdminLevel=Operator" in slurm.ask("scontrol", "show", "assoc_mgr", "flags=users"))
+    system.extend(one, 120)
+    rounds.turn()
+    after = rounds.look(number)
+    assert one.start_time is not None and after.walltime_end is not None
+    assert 7190 <= (after.walltime_end - one.start_time).total_seconds() <= 7210
+    undone("scontrol", "update", f"PartitionName={PARTITION}", "MaxTime=INFINITE")
+    slurm.ask("scontrol", "update", f"PartitionName={PARTITION}", "MaxTime=03:00:00")
+    with pytest.raises(UserError, match="permits 180 minutes at most"):
+        system.extend(one, 181)
+    account = ("sacctmgr", "--immediate", "--quiet", "modify", "account", ACCOUNT, "set")
+    undone(*account, "GrpTRESMins=node=-1")
+    slurm.ask(*account, "GrpTRESMins=node=250")
+    wait_until(lambda: system.accounts([ACCOUNT])[ACCOUNT].limit_minutes == 250)
+    with pytest.raises(UserError, match=rf"{ACCOUNT} has [0-9.]+ node hours left; this needs 4"):
+        system.extend(one, 180)
+    slurm.ask("scancel", str(one.jobid))
+    rounds.until(number, "failed", "operator")
+    with pytest.raises(UserError, match="its job has ended"):
+        system.extend(one, 150)
 
 
 def test_slurm_limits_an_account_and_charges_its_sets(
@@ -173,7 +213,7 @@ def test_a_node_that_is_no_host_of_the_cluster_is_an_alarm_and_left_out(
     kind = "node-without-host"
     assert rounds.alarms(HOSTS[0], kind) == ([], 0), "rocks has listed no hosts yet"
     with pool.transaction() as session:
-        hosts.record_hosts(session, hosts.LISTED, [*HOSTS[1:], "nas-0-0"])
+        batch.record_hosts(session, batch.LISTED, [*HOSTS[1:], "nas-0-0"])
     begun = (None, kind)
     assert rounds.alarms(HOSTS[0], kind) == ([begun], 1)
     assert main(["status"]) == 1
@@ -185,7 +225,7 @@ def test_a_node_that_is_no_host_of_the_cluster_is_an_alarm_and_left_out(
     rounds.until(three, "cancelled", "user")
     rounds.until(rounds.start(0, 4), "failed", "this site has no such hosts for computesets")
     with pool.transaction() as session:
-        hosts.record_hosts(session, hosts.LISTED, HOSTS)
+        batch.record_hosts(session, batch.LISTED, HOSTS)
     assert rounds.alarms(HOSTS[0], kind) == ([begun, (kind, None)], 0)
 
 
@@ -328,15 +368,15 @@ def test_a_set_whose_job_slurm_ends_has_the_reason(
         "timeout": rounds.start(2, 1, minutes=1),
     }
     limited = rounds.start(3, 1, account="gam1")
-    hosts = {reason: rounds.until(number, "running").nodelist for reason, number in numbers.items()}
+    batch = {reason: rounds.until(number, "running").nodelist for reason, number in numbers.items()}
     rounds.until(limited, "running")
     rounds.turn()
     assert len(rounds.nodes_on()) == 4
-    slurm.signal(f"slurmd.{hosts['node']}", "KILL")
-    request.addfinalizer(lambda: slurm.start_host(str(hosts["node"])))
+    slurm.signal(f"slurmd.{batch['node']}", "KILL")
+    request.addfinalizer(lambda: slurm.start_host(str(batch["node"])))
     slurm.ask(*administer, "modify", "account", "gam1", "set", "GrpTRESMins=node=0")
     slurm.ask(
-        "sbatch", "-p", "urgent", f"--nodelist={hosts['preempted']}", "--exclusive", "-A", ACCOUNT, "-D", "/",
+        "sbatch", "-p", "urgent", f"--nodelist={batch['preempted']}", "--exclusive", "-A", ACCOUNT, "-D", "/",
         "-o", "/dev/null", "--wrap", "exec sleep 600",
     )  # fmt: skip
     for reason, number in numbers.items():

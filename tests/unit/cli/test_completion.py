@@ -10,7 +10,7 @@ from rocks.cli.completion import main, split
 from rocks.commands._framework.completion import _declared, completions
 from rocks.commands._framework.declarations import taken_by
 from rocks.commands._framework.tree import OUR_TREE, all_commands, load_package
-from rocks.site.completion_names import KINDS
+from rocks.site.completion import KINDS
 from tests.command_trees import WriteCommand
 
 TREES = [OUR_TREE]

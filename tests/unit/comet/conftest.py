@@ -51,9 +51,9 @@ class Comet:
 
 
 def sent(server: NucleusServer, method: str) -> list[tuple[str, object]]:
-    """(path below the version, JSON body) of the requests of a method."""
+    """(path below the version, JSON body) of the requests of a method; the body of an image is none."""
     return [
-        (path.partition("/v1/")[2], json.loads(body) if body else None)
+        (path.partition("/v1/")[2], json.loads(body) if body[:1] == b"{" else None)
         for found, path, _, body in server.requests
         if found == method
     ]

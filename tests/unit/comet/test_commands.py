@@ -1,5 +1,7 @@
 """Every command against a small server: what it asks, what it prints, its exit status."""
 
+from __future__ import annotations
+
 import ast
 import csv
 import io
@@ -8,11 +10,12 @@ import re
 import stat
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
-from tests.nucleus_server import PASSWORD, TOKEN, answer, cluster
+from tests.nucleus_server import PASSWORD, TOKEN, answer, cluster, problem
 from tests.unit.comet.conftest import Comet, sent
 
 
@@ -332,6 +335,56 @@ def test_a_mistyped_word_is_answered_with_what_was_meant(comet: Comet) -> None:
     assert comet.server.requests == []
 
 
+@pytest.mark.parametrize(
+    ("typed", "part"),
+    [
+        ("ls", "Did you mean: comet ll?"),
+        ("get nodes", "comet cluster CLUSTER"),
+        ("describe vc2", "comet node info CLUSTER NODE"),
+        ("stop vc2", "comet power shutdown CLUSTER NODES or comet terminate SET"),
+        ("cancel 3", "Did you mean: comet terminate SET?"),
+        ("squeue", "comet computeset --state=active"),
+        ("logs vm-vc2-0", "comet console --serial CLUSTER NODE"),
+        ("watch", "comet events --follow"),
+        ("ssh vc2", "comet console --serial CLUSTER"),
+        ("start vc2 2", "comet start vc2 --count=2"),
+        ("start vc2 -n 1 -t 6:00", "walltime '6:00' is not a number"),
+        ("cluster vc2 --columns=nme", "--columns=nme: choose of active_computeset, "),
+    ],
+)
+def test_a_word_of_another_program_leads_to_the_command(comet: Comet, typed: str, part: str) -> None:
+    refused = comet(*typed.split())
+    assert refused.status == 2 and part in refused.err, refused.err
+
+
+def test_forms_of_other_programs_are_understood(comet: Comet) -> None:
+    for typed in ("cluster vc2 -o json", "cluster vc2 --output=json", "cluster vc2 --format json"):
+        assert json.loads(comet(*typed.split()).out)[0]["cluster"] == "vc2"
+    of_state = json.loads(comet("cluster", "vc2", "--state=off", "--columns=name,ip", "-o", "json").out)
+    assert of_state and all(list(one) == ["name", "ip"] for one in of_state)
+    assert "| name " in comet("cluster", "vc2", "--columns=name,disk").out
+    comet.server.requests.clear()
+    assert comet("start", "vc2", "-n", "1", "-t", "1:00:00", "--allocation=alp1").status == 0
+    ((_, body),) = sent(comet.server, "POST")
+    assert isinstance(body, dict) and body["walltime_mins"] == 60
+    for typed in ("power on vm-vc2-0", "power vm-vc2-0 on"):
+        assert "vm-vc2-0" in comet(*typed.split()).out
+    created = json.loads(comet("token", "create", "--format=json").out)
+    assert created[0]["token"].startswith("nuc_")
+
+
+def test_a_computeset_is_extended(comet: Comet) -> None:
+    assert comet("start", "vc2", "-n", "1", "-t", "1h", "--allocation=alp1").status == 0
+    (number,) = comet.server.sets
+    more = comet("extend", str(number), "+2h")
+    assert (more.status, more.out) == (0, f"computeset {number} runs for 03:00 in all\n"), more.err
+    assert comet("extend", str(number), "4h").status == 0
+    assert sent(comet.server, "PATCH")[-1][1] == {"walltime_mins": 240}
+    refused = comet("extend", str(number), "+20d")
+    assert refused.status != 0 and "node hours left" in refused.err
+    assert comet("extend", str(number), "+x").status == 2
+
+
 def test_help_finds_commands(comet: Comet) -> None:
     assert comet("help", "power", "on").out == comet("power", "on", "--help").out
     start = comet("help", "start").out
@@ -383,3 +436,134 @@ def test_events_are_lines(comet: Comet) -> None:
 def test_a_command_needs_two_requests_at_most(comet: Comet, typed: tuple[str, ...]) -> None:
     assert comet(*typed).status == 0
     assert len(comet.server.requests) <= 2
+
+
+# What is typed wrongly is refused by the name that its owner gave it.
+
+
+def test_a_type_of_events_that_is_none_is_a_wrong_use(comet: Comet) -> None:
+    """Who asks for a stream understands the problem that comes instead, too."""
+    detail = "it must be one of 'node.power', 'set.state'"
+    errors = [{"pointer": "#/query/types/0", "detail": detail}]
+    of_shape = problem("invalid-request", 400, f"the request is not valid: {detail}", errors=errors)
+
+    def refuse(handler: Any) -> None:
+        assert "application/problem+json" in handler.headers["Accept"]
+        handler.reply(*of_shape)
+
+    comet.server.answers["/events"] = refuse
+    assert comet("events", "--types=x") == (2, "", f"--types: {detail}\n")
+
+
+@pytest.mark.parametrize(
+    ("typed", "error"),
+    [
+        (("ll", ""), "CLUSTER is empty: give the cluster's name (default: all of yours)\n"),
+        (
+            ("power", "on", "vc2", ""),
+            "NODES is empty: give computes such as vm-[0-3] (default: the frontend)\n",
+        ),
+        (("token", "revoke", ""), "TOKEN is empty: give the token's id, as comet token list prints it\n"),
+    ],
+)
+def test_an_empty_word_names_nothing(comet: Comet, typed: tuple[str, ...], error: str) -> None:
+    """As a variable of a script that was not set: it was taken for a path of another meaning."""
+    assert comet(*typed) == (2, "", error)
+    assert comet.server.requests == []
+
+
+@pytest.mark.parametrize("typed", [("ll", "\udce9"), ("events", "--cluster=\udce9")])
+def test_a_word_that_is_no_text_is_a_wrong_use(comet: Comet, typed: tuple[str, ...]) -> None:
+    """As a terminal of another encoding sends it."""
+    assert comet(*typed) == (2, "", "'\\udce9' is not UTF-8 text\n")
+    assert comet.server.requests == []
+
+
+def test_an_empty_list_beside_a_count_names_nothing(comet: Comet) -> None:
+    assert comet("start", "vc2", "", "--count=2").out.startswith("computeset 1 is accepted.")
+    ((_, body),) = sent(comet.server, "POST")
+    assert body == {"cluster": "vc2", "walltime_mins": 2880, "count": 2}
+    empty = "NODES is empty: give computes such as vm-[0-3]; they, or --count, are needed\n"
+    assert comet("start", "vc2", "") == (2, "", empty)
+
+
+@pytest.mark.parametrize(
+    ("typed", "right"),
+    [
+        (("start", "vc2", "-x1", "--walltime=6h"), "start --walltime=6h -- vc2 -x1"),
+        (("power", "on", "-y", "vc2", "-x[0-1]"), "power on -y -- vc2 -x[0-1]"),
+        (("node", "rename", "vc2", "-x1", "n1"), "node rename -- vc2 -x1 n1"),
+        (("node", "info", "vc2", "-x1"), "node info -- vc2 -x1"),
+    ],
+)
+def test_a_name_that_was_taken_for_an_option_goes_behind_two_dashes(
+    comet: Comet, typed: tuple[str, ...], right: str
+) -> None:
+    refused, name = comet(*typed), next(it for it in typed if it.startswith("-x"))
+    advice = f" Is {name} a name? Options come first, then --, then all names."
+    assert refused.status == 2 and advice in refused.err
+    assert comet.server.requests == []
+    assert comet(*right.split()).status in (0, 4, 5) and comet.server.requests
+    assert " a name? " not in comet("node", "rename", "-y", "vc2").err
+
+
+def test_an_option_behind_two_dashes_gets_the_right_advice(comet: Comet) -> None:
+    refused = comet("node", "rename", "vc2", "vm-vc2-0", "--", "-n", "--yes")
+    assert (refused.status, "Options come first, then --, then all names." in refused.err) == (2, True)
+    assert "Did you mean" not in refused.err
+
+
+def test_the_frontend_has_no_name_of_its_own(comet: Comet) -> None:
+    """The advice for power, to leave the node out, would lead nowhere."""
+    refused = comet("node", "rename", "vc2", "VC2", "front", "--yes")
+    assert refused == (2, "", "vc2 is the frontend, whose name is the cluster's: only computes are renamed\n")
+    assert comet.server.requests == []
+
+
+@pytest.mark.parametrize(
+    ("word", "answer"),
+    [("screen", "comet console"), ("password", "comet init"), ("certificate", "comet init --ca=FILE")],
+)
+def test_help_finds_what_an_owner_looks_for(comet: Comet, word: str, answer: str) -> None:
+    found = comet("help", word)
+    assert (found.status, answer in found.out) == (0, True)
+
+
+def test_an_option_says_what_it_does_for_its_command(comet: Comet) -> None:
+    """An allocation is charged by a start, and chosen in a list."""
+    assert "only those of an allocation" in comet("computeset", "--help").out
+    assert "the allocation that is charged" in comet("start", "--help").out
+
+
+# No output has a time without its zone: an owner, the site and the service may be in three of them.
+
+
+_TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(.{0,4})")
+_ZONE = re.compile(r"Z| ?[+-]\d\d")
+_TIMES = {"begin": "2026-12-01T10:00:00.000Z", "end": "2026-12-01T12:00:00.000Z"}
+
+
+@pytest.mark.parametrize(
+    ("line", "count"),
+    [
+        ("computeset 1", 2),
+        ("computeset --state=all --format=csv", 2),
+        ("node info vc2 vm-vc2-0", 1),
+        ("operation list", 1),
+        ("operation show {operation}", 1),
+        ("token create --days=1", 1),
+        ("token list", 1),
+        ("reservation list", 2),
+    ],
+)
+def test_a_time_has_its_zone(comet: Comet, line: str, count: int) -> None:
+    comet("start", "vc2", "vm-vc2-0")
+    comet("power", "on", "vc2")
+    comet("token", "create", "--days=1")
+    comet.server.sets[1]["start_time"] = 1_800_000_000
+    interval = {**_TIMES, "state": "waiting", "reason": None, "cluster": None, "address": None}
+    made = {"id": 7, "site": "UCSD", "owner": "ann", "vc": "dock6", "intervals": [interval]}
+    comet.server.answers["reservation"] = answer(200, json.dumps([made]).encode())
+    printed = comet(*line.format(operation=next(iter(comet.server.operations), "")).split())
+    found = _TIME.findall(printed.out + printed.err)
+    assert len(found) >= count and all(_ZONE.match(it) for it in found), printed

@@ -62,14 +62,28 @@ def test_what_is_collected_expands_to_the_same_names() -> None:
 
 @pytest.mark.parametrize(
     ("text", "minutes"),
-    [("90m", 90), ("6h", 360), ("2d", 2880), ("1w", 10080), ("6943d", 9_997_920), ("99999d", 10_000_000)],
+    [
+        ("90m", 90),
+        ("6h", 360),
+        ("2d", 2880),
+        ("1w", 10080),
+        ("6943d", 9_997_920),
+        ("99999d", 10_000_000),
+        ("1-12", 2160),
+        ("1-12:30", 2190),
+        ("1-00:00:01", 1440),
+        ("36:00:00", 2160),
+        ("0:00:01", 1),
+    ],
 )
 def test_a_walltime_has_a_unit(text: str, minutes: int) -> None:
     """One beyond all requests is the longest of them: of that the service says what its site allows."""
     assert walltime_to_minutes(text) == minutes
 
 
-@pytest.mark.parametrize("text", ["", "6", "h", "-1h", "0h", "1.5h", "6 h", "6H", "6hours", "٣h"])
+@pytest.mark.parametrize(
+    "text", ["", "6", "h", "-1h", "0h", "1.5h", "6 h", "6H", "6hours", "٣h", "6:00", "0:00:00", "0-0"]
+)
 def test_a_walltime_without_a_unit_is_refused(text: str) -> None:
     with pytest.raises(UsageError):
         walltime_to_minutes(text)

@@ -1,19 +1,30 @@
-"""`comet launch` against a small server, with a program that stands for ssh (`tests/contract/comet` compares)."""
+"""`comet launch` against a small server, also killed or misled, with a program that stands for ssh."""
+
+from __future__ import annotations
 
 import contextlib
 import errno
 import fcntl
+import json
 import os
 import shutil
 import signal
+import socket
+import subprocess  # noqa: TID251 - the program is killed
+import sys
 from collections import namedtuple
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from comet.cli import launch
-from comet.client import launch_frontend
+from comet.client import client, launch_frontend
+from comet.client.client import Client
+from comet.client.connection import Connection
+from comet.client.errors import UnreachableError
 from comet.client.launch_frontend import Frontend
 from comet.client.launchers import Group
 from tests.nucleus_server import answer, problem
@@ -338,3 +349,391 @@ def test_an_answer_that_was_lost_is_not_asked_for_in_vain(it: Launching) -> None
     key = next(headers["Idempotency-Key"] for method, _, headers, _ in it.server.requests if method == "POST")
     it.server.replayed[key] = it.server.replayed["other"]  # what the server's database has by then
     assert it.run().status == 0 and it.states() == ["cancelled"]
+
+
+# `comet launch` where something odd or hostile happens: the computeset ends, and no result is lost.
+
+
+def state_file(it: Launching) -> Any:
+    return it.folder / ".local" / "state" / "comet" / "launch" / "dock.json"
+
+
+def test_a_fault_of_the_program_ends_the_computeset(it: Launching) -> None:
+    def fail(text: str) -> None:
+        raise RuntimeError("a fault")
+
+    it.patch.setattr(launch, "show_text", fail)
+    assert it.run().status == 1
+    assert it.states() == ["cancelled"] and (it.folder / "dock-results" / "output").exists()
+
+
+@pytest.mark.parametrize("status", [400, 401, 413, 429])
+def test_a_repetition_that_is_refused_does_not_forget_the_computeset(it: Launching, status: int) -> None:
+    start = Client.start
+
+    def killed(self: Client, *given: Any, **named: Any) -> None:
+        start(self, *given, **named)
+        raise SystemExit
+
+    with it.patch.context() as patch:
+        patch.setattr(Client, "start", killed)
+        with pytest.raises(SystemExit):
+            it.run()
+    it.server.answers["/v1/computeset"] = answer(status, b'{"type": "x/rate-limited", "detail": "not now"}')
+    assert it.run().status != 0 and state_file(it).exists()
+    it.server.answers.clear()
+    assert it.run().status == 0 and it.states() == ["cancelled"]
+
+
+@pytest.mark.parametrize(("status", "slug"), [(401, "not-authenticated"), (429, "rate-limited")])
+def test_a_token_that_ends_does_not_end_the_command(it: Launching, status: int, slug: str) -> None:
+    it.write(f"while [ ! -e ../../go ]; do sleep 0.05; done; {COMMAND}")
+    real = it.server.route
+    refused = iter(range(2))
+
+    def refuse(method: str, segments: list[str], query: Any, body: Any) -> Any:
+        has_begun = (it.root / ADDRESS / "begun").exists()
+        if has_begun and method == "GET" and next(refused, None) is not None:
+            return problem(slug, status, "not now")
+        if has_begun:
+            (it.root / ADDRESS / "go").touch()
+        return real(method, segments, query, body)
+
+    it.server.route = refuse  # type: ignore[method-assign]
+    while_it_runs(it, (it.root / ADDRESS / "begun").touch)
+    found = it.run()
+    assert (found.status, it.runs(), it.states()) == (0, 1, ["cancelled"]), found.err
+    assert "the command goes on" in found.err
+
+
+def test_a_folder_that_somebody_made_meanwhile_is_no_result(it: Launching) -> None:
+    it.write(f"sleep 0.5; {COMMAND}")
+    while_it_runs(it, lambda: (it.folder / "dock-results").mkdir(exist_ok=True))
+    found = it.run()
+    assert found.status == 8 and "dock-results exists now: move it to another place" in found.err
+    (it.folder / "dock-results").rmdir()
+    assert it.run().status == 0 and (it.folder / "dock-results" / "poses" / "a").exists()
+
+
+def test_links_in_results_come_as_they_are(it: Launching) -> None:
+    it.write("mkdir -p poses/run3; ln -s run3 poses/latest; ln -s nowhere poses/lost; ln -s /etc poses/away")
+    assert it.run().status == 0
+    poses = it.folder / "dock-results" / "poses"
+    links = [str((poses / name).readlink()) for name in ("latest", "lost", "away")]
+    assert links == ["run3", "nowhere", "/etc"]
+
+
+@pytest.mark.parametrize("kind", ["folder", "loop", "pipe"])
+def test_files_of_a_launcher_are_files_and_folders(it: Launching, kind: str) -> None:
+    place = it.folder / "dock" / "ligands" / "odd"
+    if kind == "pipe":
+        os.mkfifo(place)
+    else:
+        place.symlink_to("odd" if kind == "loop" else "../ligands")
+    found = it.run()
+    assert found.status == 2 and str(place) in found.err and it.server.requests == []
+
+
+def test_a_command_that_is_no_line_is_refused(it: Launching) -> None:
+    it.write("x" * 70_000)
+    found = it.run()
+    assert found.status == 2 and "give it as a script in files" in found.err
+
+
+def test_a_state_of_another_version_is_no_success(it: Launching) -> None:
+    assert it.run().status == 0
+    document = json.loads(state_file(it).read_text())
+    state_file(it).write_text(json.dumps({**document, "step": "archive"}))
+    found = it.run()
+    assert found.status == 2 and "of another version of comet" in found.err
+
+
+def test_what_a_shell_prints_first_is_in_no_way(it: Launching) -> None:
+    ssh = next(it.folder.glob("hosts/programs/ssh"))
+    ssh.write_text(ssh.read_text().replace('cd "$root/$host"', 'echo "\nWelcome"; cd "$root/$host"'))
+    found = it.run()
+    assert (found.status, it.runs(), it.states()) == (0, 1, ["cancelled"])
+    assert (it.folder / "dock-results" / "poses" / "a").exists()
+
+
+def test_a_number_that_another_process_has_now_is_not_ended(it: Launching) -> None:
+    """After a restart of the frontend."""
+    it.write(ENDLESS)
+
+    def restart() -> None:
+        (pid,) = it.root.glob(f"{ADDRESS}/comet-launch/*/.comet/pid")
+        own = pid.read_text().split()
+        if own[2] != "former":
+            (it.root / "own").write_text(own[0])
+            pid.write_text(f"{own[0]} {own[1]} former\n")
+
+    while_it_runs(it, restart)
+    found = it.run()
+    assert found.status == 8 and "the frontend was restarted" in found.err
+    assert not is_over(it), "the process of this number is not ours"
+    os.killpg(int((it.root / "own").read_text()), 9)
+
+
+def test_a_command_that_could_not_be_ended_is_named(it: Launching) -> None:
+    it.write("exit 3")
+
+    def fail(self: Frontend) -> None:
+        raise UnreachableError("no answer")
+
+    it.patch.setattr(Frontend, "stop", fail)
+    found = it.run()
+    assert found.status == 8 and f"the command may run on at root@{ADDRESS}: no answer" in found.err
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_site_that_was_made_anew_keeps_its_computeset(it: Launching, is_there: bool) -> None:
+    """The number is another computeset's, or nobody's: what the command left is fetched, and nothing is to be done."""
+    it.write(ENDLESS)
+
+    def renew() -> None:
+        if is_there:
+            it.server.sets[1]["created"] = "2031-01-01T00:00:00Z"
+        else:
+            it.server.sets.clear()
+
+    while_it_runs(it, renew)
+    found = it.run()
+    assert found.status == 8 and "the site has no computeset 1 of this launch any more" in found.err
+    assert "remove" not in found.err and "again" not in found.err
+    assert it.states() == ["running"] * is_there
+    wait_until(lambda: is_over(it))
+    assert (it.folder / "dock-results" / "output").read_text() == "begun\n"
+
+
+def test_an_interrupted_request_that_is_refused_when_repeated_is_not_forgotten(it: Launching) -> None:
+    start = Client.start
+
+    def interrupted(self: Client, *given: Any, **named: Any) -> None:
+        start(self, *given, **named)
+        it.server.answers["/v1/computeset"] = answer(429, b'{"type": "x/rate-limited", "detail": "not now"}')
+        it.patch.setattr(Client, "start", start)
+        raise KeyboardInterrupt
+
+    it.patch.setattr(Client, "start", interrupted)
+    assert it.run().status != 0 and state_file(it).exists() and it.states() == ["running"]
+    it.server.answers.clear()
+    again = it.run()
+    assert again.status == 130 and it.states() == ["cancelled"], again
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_a_refusal_after_an_answer_that_was_lost_does_not_forget_the_computeset(
+    it: Launching, times: int
+) -> None:
+    """The server ended the connection after it had started the computeset; then the token is no longer valid."""
+    lost: list[int] = []
+
+    def lose(handler: BaseHTTPRequestHandler) -> None:
+        if not lost:
+            started = it.server.route("POST", ["computeset"], {}, json.loads(it.server.requests[-1][3]))
+            it.server.replayed[handler.headers["Idempotency-Key"]] = started
+        lost.append(1)
+        if len(lost) == times:
+            it.server.answers["/v1/computeset"] = answer(
+                401, b'{"type": "x/not-authenticated", "detail": "no"}'
+            )
+        handler.close_connection = True
+        handler.connection.shutdown(socket.SHUT_RDWR)
+
+    it.server.answers["/v1/computeset"] = lose
+    it.patch.setattr(client, "_RESTART_PAUSE_SECONDS", 0.01)
+    assert it.run().status == 3 and state_file(it).exists() and it.states() == ["running"]
+    it.server.answers.clear()
+    assert it.run().status == 0 and it.states() == ["cancelled"]
+
+
+def test_a_name_of_a_compute_is_no_option_of_ssh(it: Launching) -> None:
+    """Names come from the server, and `-oProxyCommand=` would run a command on the frontend."""
+    it.server.clusters[0]["computes"][0]["name"] = "-oProxyCommand=id"
+    assert it.run().status == 0
+    assert "ssh -oProxyCommand=id -oProxyCommand=id\n" in (it.root / "log").read_text()
+
+
+# `comet launch` that is killed at any moment, and given again.
+
+
+SOURCE = Path(launch.__file__).resolve().parents[2]
+
+
+class KilledError(BaseException):
+    """Stands for kill -9: nothing of the launch handles it."""
+
+
+def run_killed(it: Launching, moment: int, is_before: bool, end: type[BaseException] = KilledError) -> bool:
+    """Whether there is a moment of this number: a request, a program, or a record of the state."""
+    left = moment
+
+    def at(real: Any) -> Any:
+        def act(*given: Any, **named: Any) -> Any:
+            nonlocal left
+            left -= 1
+            if left == 0 and is_before:
+                raise end
+            found = real(*given, **named)
+            if left == 0:
+                raise end
+            return found
+
+        return act
+
+    with pytest.MonkeyPatch.context() as patch:
+        for kind, name in (
+            (Connection, "request"),
+            (Group, "save"),
+            *((Frontend, name) for name in ("_ask", "send", "fetch")),
+        ):
+            patch.setattr(kind, name, at(getattr(kind, name)))
+        try:
+            it.run()
+        except end:
+            return True
+    return left <= 0
+
+
+def test_one_group_uses_a_computeset(it: Launching) -> None:
+    """Of another group's command the first that ends would end the computeset."""
+    moment = next(moment for moment in range(1, 20) if run_killed(it, moment, False) and it.runs())
+    assert moment > 5 and it.states() == ["running"]
+    for stray in (".hidden.json", "broken.json"):
+        Group("dock").path.with_name(stray).write_text("no launch")
+    refused = it.run("--computeset=1", "--group=second")
+    assert refused.status == 5 and "is launched on computeset 1: continue it with --group=dock" in refused.err
+    assert it.run().status == 0 and (it.runs(), it.states()) == (1, ["cancelled"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("is_before", [True, False])
+def test_a_launch_that_is_killed_at_any_moment_is_completed_by_the_same_command(
+    it: Launching, is_before: bool
+) -> None:
+    moment = 1
+    while run_killed(it, moment, is_before):
+        found = it.run()
+        assert found.status == 0, (moment, found)
+        assert (it.runs(), it.states()) == (1, ["cancelled"]), (moment, found)
+        assert (it.folder / "dock-results" / "poses" / "a").exists()
+        shutil.rmtree(it.folder / "dock-results")
+        shutil.rmtree(it.folder / ".local")
+        (it.root / ADDRESS / "runs").unlink()
+        it.server.sets.clear()
+        moment += 1
+    assert moment > 20
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("is_before", [True, False])
+def test_after_an_interrupt_at_any_moment_the_same_command_leaves_no_computeset(
+    it: Launching, is_before: bool
+) -> None:
+    moment = 1
+    while run_killed(it, moment, is_before, KeyboardInterrupt):
+        is_continued = (it.folder / ".local" / "state" / "comet" / "launch" / "dock.json").exists()
+        assert is_continued or it.left_on_frontend() == [], moment
+        found = it.run()
+        assert found.status in (0, 130) and set(it.states()) == {"cancelled"}, (moment, found)
+        assert (it.folder / "dock-results").exists() or it.run().status == 0, (moment, found)
+        shutil.rmtree(it.folder / "dock-results")
+        shutil.rmtree(it.folder / ".local")
+        it.server.sets.clear()
+        moment += 1
+    assert moment > 20
+
+
+def test_an_interrupt_before_a_computeset_is_asked_for_leaves_nothing(
+    it: Launching, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare = Frontend.prepare
+
+    def interrupted(frontend: Frontend) -> None:
+        prepare(frontend)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Frontend, "prepare", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            it.run()
+    assert (it.left_on_frontend(), it.states()) == ([], [])
+    assert it.run().status == 0 and it.states() == ["cancelled"]
+
+
+def test_a_program_that_is_killed_is_continued(it: Launching) -> None:
+    it.write(f"touch ../../begun; while [ ! -e ../../go ]; do sleep 0.1; done; {COMMAND}")
+    process = subprocess.Popen(
+        [sys.executable, "-S", "-m", "comet", "launch", "dock"],
+        env={**os.environ, "PYTHONPATH": str(SOURCE)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    wait_until((it.root / ADDRESS / "begun").exists, "the command did not begin")
+    process.kill()
+    process.wait()
+    assert it.states() == ["running"]
+    (it.root / ADDRESS / "go").touch()
+    found = it.run()
+    assert (found.status, it.runs(), it.states()) == (0, 1, ["cancelled"])
+    assert "say hello" in found.out
+
+
+def test_a_launch_that_was_killed_before_its_request_is_continued_days_later(
+    it: Launching, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(frontend: Frontend) -> None:
+        raise KilledError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Frontend, "prepare", killed)
+        patch.setattr(launch._Run, "_forget", lambda run: None)
+        with pytest.raises(KilledError):
+            it.run()
+    state = it.folder / ".local" / "state" / "comet" / "launch" / "dock.json"
+    document = json.loads(state.read_text())
+    state.write_text(json.dumps({**document, "asked_at": 1.0}))
+    assert it.run().status == 0 and it.states() == ["cancelled"]
+
+
+# The examples of launchers, by `comet launch`, with programs that stand for SSH, AutoDock Vina and MPI.
+
+
+EXAMPLES = Path(__file__).resolve().parents[3] / "examples" / "launchers"
+VINA = """#!/bin/sh
+# --config box --receptor FILE --ligand FILE --out FILE
+[ -s "$2" ] && [ -s "$4" ] && [ "${8#poses/}" = "${6#ligands/}" ] || exit 1
+echo "MODEL 1\nREMARK VINA RESULT:  -$(wc -l <"$6").5  0.000  0.000" >"$8"
+"""
+MPICC = """#!/bin/sh
+[ "$*" = "-O2 -o ring ring.c" ] && cp ring.c ring
+"""
+MPIRUN = """#!/bin/sh
+for program; do :; done
+echo "$3 $5 on" $(cat "$2") && test -s "$program" && rm "$program"
+"""
+
+
+@pytest.mark.parametrize("count", ["2", "4"])
+def test_docking_shares_the_ligands_and_lists_the_best_first(it: Launching, count: str) -> None:
+    it.write_programs(vina=VINA)
+    found = it.comet("launch", str(EXAMPLES / "docking"), "-n", count, "--group=screen")
+    assert found.status == 0, found
+    results = it.folder / "screen-results"
+    assert (results / "scores").read_text() == "-12.5 phenol\n-11.5 toluene\n-10.5 benzene\n"
+    assert sorted(pose.name for pose in (results / "poses").iterdir()) == [
+        "benzene.pdbqt",
+        "phenol.pdbqt",
+        "toluene.pdbqt",
+    ]
+    nodes = [
+        line.split()[2] for line in (it.folder / "hosts" / "log").read_text().splitlines() if "vm-" in line
+    ]
+    assert len(set(nodes)) == int(count)
+
+
+def test_a_program_with_mpi_is_built_brought_to_the_nodes_and_run(it: Launching) -> None:
+    it.write_programs(mpicc=MPICC, mpirun=MPIRUN)
+    found = it.comet("launch", str(EXAMPLES / "mpi"))
+    assert found.status == 0, found
+    assert (it.folder / "mpi-results" / "ring.txt").read_text() == "--map-by -n on vm-vc2-0 vm-vc2-1\n"

@@ -16,8 +16,8 @@ from rocks.machine.move import (
     check_live,
     check_no_snapshots,
     check_source,
-    check_space,
     check_target,
+    check_target_space,
     left_paths,
     plan_move,
 )
@@ -136,11 +136,11 @@ def test_only_copies_of_moves_are_replaced() -> None:
 
 
 def test_the_new_host_keeps_a_gigabyte_free() -> None:
-    check_space(VM, TARGET, MOVE.new_path, 10**9, 10**9 + 2**30)
+    check_target_space(VM, TARGET, MOVE.new_path, 10**9, 10**9 + 2**30)
     with pytest.raises(
         StateError, match=r"the 1\.0 GiB that must stay free need 1\.9 GiB on vmc-0-1, .* has 1\.9 GiB free"
     ):
-        check_space(VM, TARGET, MOVE.new_path, 10**9, 10**9 + 2**30 - 1)
+        check_target_space(VM, TARGET, MOVE.new_path, 10**9, 10**9 + 2**30 - 1)
 
 
 def test_the_small_disk_for_cloud_init_is_left_with_the_files() -> None:

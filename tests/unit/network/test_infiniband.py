@@ -6,7 +6,7 @@ import pytest
 
 from rocks.core.check_lines import OK, WRONG, SiteCheck
 from rocks.core.errors import StateError, UserError
-from rocks.fleet.wire.requests import InfinibandFacts, PortFact, VfFact
+from rocks.fleet.wire.requests import InfinibandFacts, InfinibandVfFact, PortFact
 from rocks.network.infiniband.partitions import generated_section, with_section
 from rocks.network.infiniband.pkeys import (
     Partition,
@@ -168,8 +168,8 @@ def test_edited_markers(text: str) -> None:
 
 PORT = PortFact("mlx4_0", 1, "0002c90300a1b2c3", "4: ACTIVE", (0xFFFF, 0x8002, 0x8100))
 RECORDED = [Port("vmc-0-0", "mlx4_0", 1, 0x0002C90300A1B2C3)]
-FUNCTION = VfFact("0000:03:00.1", "mlx4_0", 0, "index_map", (0x8002, 0x7FFF), "vm-red-0")
-FREE = VfFact("0000:03:00.2", "mlx4_0", 1, "index_map", (), "")
+FUNCTION = InfinibandVfFact("0000:03:00.1", "mlx4_0", 0, "index_map", (0x8002, 0x7FFF), "vm-red-0")
+FREE = InfinibandVfFact("0000:03:00.2", "mlx4_0", 1, "index_map", (), "")
 FACTS = InfinibandFacts((PORT,), (FUNCTION, FREE), ())
 
 

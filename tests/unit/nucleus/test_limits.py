@@ -2,7 +2,7 @@
 
 import comet.cli.commands as comet_commands
 from nucleus.limits import DEFAULT_TOKEN_DAYS
-from owners.accounts.people import NewToken
+from owners.accounts.users import NewToken
 from owners.portal.pages import STATIC
 
 

@@ -3,12 +3,7 @@
 from rocks.inventory.addresses import AddressedInterface
 from rocks.inventory.records import Network
 from rocks.network.dns.names import name_addresses
-from rocks.site.host_lists import (
-    equivalent_hosts,
-    known_hosts_lines,
-    names_of_hosts,
-    tentakel_configuration,
-)
+from rocks.site.host_lists import equivalent_hosts, known_hosts_lines, names_of_hosts, tentakel_configuration
 
 NETWORKS = (
     Network("private", "10.1.0.0", "255.255.0.0", 1500, "local", True),

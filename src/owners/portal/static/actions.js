@@ -58,7 +58,7 @@ export class Actions {
     this.place.hidden = !this.isAny;
     this.all.checked = visible.length > 0 && visible.every((node) => chosen.has(node.name));
     put(this.allText, visible.length === this.nodes().length ? 'all' : `the ${visible.length} visible`);
-    put(this.count, chosen.size ? `${chosen.size} chosen` : 'Choose nodes');
+    put(this.count, chosen.size ? `${chosen.size} selected` : 'Select nodes');
     // not `disabled`: the button would lose the focus when its node changes, and could not give its reason
     for (const [action, button] of this.buttons) button.setAttribute('aria-disabled', String(!this.targets(action).length));
   }
@@ -76,7 +76,7 @@ export class Actions {
   }
 
   reason(action) {
-    return this.chosen.size ? action.reason : 'Choose nodes first.';
+    return this.chosen.size ? action.reason : 'Select nodes first.';
   }
 
   chooseAll(isChosen) {
@@ -121,7 +121,7 @@ export class Actions {
         const body = { cluster: this.cluster.name, computes, walltime_mins: walltimeMinutes(values.walltime_mins, 'walltime_mins') };
         if (values.allocation) body.allocation = values.allocation;
         this.began((await start(path('computeset'), body)).content);
-        say(`A computeset of ${some(computes)} was asked for.`);
+        say(`Starting ${some(computes)} as a computeset …`);
       },
     });
   }
@@ -186,6 +186,6 @@ export class Actions {
     }
     const reasons = [...refused].map(([reason, those]) => (reason.startsWith(`${those[0]} `) ? reason : `${some(those)}: ${reason}`));
     if (reasons.length) say(`${asked.length ? `${some(asked)} asked; ` : ''}${some(reasons, 3)}`, 'Refused');
-    else say(`${text}: asked for ${some(asked)}.`);
+    else say(`${text}: sent for ${some(asked)}.`);
   }
 }

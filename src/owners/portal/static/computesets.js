@@ -69,7 +69,7 @@ async function readSets() {
     fillTexts(row, [
       ['', `Set ${one.id} of ${one.cluster}`], [one.degraded ? 'warn' : '', one.degraded ? `${one.state}, some nodes failed: the page of ${one.cluster} says why` : one.state],
       ['soft', one.state === 'running' ? `${one.nodes_ready} of ${one.nodes_total} nodes on` : `${one.nodes_total} node${one.nodes_total === 1 ? '' : 's'}`],
-      ['soft', nodesText(one)], ['soft', `started by ${one.requested_by}`], ['soft', one.account && `charged to ${one.account}${one.charged_so_far_seconds === null ? '' : `: ${hours(one.charged_so_far_seconds / 60)} node hours so far`}`], ['soft', `whole walltime: ${hours(one.nodes_total * one.walltime_mins)} node hours`], ['soft', life.text],
+      ['soft', nodesText(one)], ['soft', `started by ${one.requested_by}`], ['soft', one.account && `charged to ${one.account}${one.charged_so_far_seconds === null ? '' : `: ${hours(one.charged_so_far_seconds / 60)} node hours so far`}`], ['soft', `up to ${hours(one.nodes_total * one.walltime_mins)} node hours`], ['soft', life.text],
     ]);
     draw(row, life.parts, life.text);
   }, 'None. Start nodes of a cluster, and their set is here.');

@@ -49,8 +49,7 @@ function setBusy(isBusy) {
 byId('upload').addEventListener('submit', async (event) => {
   event.preventDefault();
   const form = event.target;
-  const waits = (text) => put(byId('progress-text'), ` ${text} Trying again …`);
-  upload = new Upload(byId('name').files[0], byId('project').value, moved, waits);
+  upload = new Upload(byId('name').files[0], byId('project').value, moved);
   setBusy(true);
   await attemptForm(form, async () => {
     await upload.run();
@@ -63,7 +62,7 @@ byId('upload').addEventListener('submit', async (event) => {
 });
 byId('cancel').addEventListener('click', () => question({
   title: 'Cancel the upload?', text: 'What has arrived is removed.', action: 'Cancel the upload', isDestructive: true, act: async () => {
-    await upload.cancel();
+    upload.cancel();
     say(`The upload of ${upload.file.name} is cancelled.`);
   },
 }));

@@ -19,11 +19,11 @@ function aboutText({ command, files, results, user }) {
 function present(number, cluster) {
   const line = `comet launch . --group=set-${number} --computeset=${number}`;
   byId('launched').replaceChildren(
-    `Computeset ${number} of ${cluster} was asked for. Give this line in the folder of the launcher.toml: it waits for the computes, runs the command, fetches its results, and ends the set. `,
+    `Computeset ${number} of ${cluster} starts. Give this line in the folder of the launcher.toml: it waits for the computes, runs the command, fetches its results, and ends the set. `,
     element('code', {}, line), ' Until then its computes wait and are charged; End above ends it.',
   );
   byId('launched').hidden = false;
-  say(`Computeset ${number} was asked for.`);
+  say(`Starting computeset ${number} …`);
 }
 
 function askFor(launcher, clusters, began) {

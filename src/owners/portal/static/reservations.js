@@ -38,7 +38,7 @@ function reserve(site) {
   const number = () => element('input', { type: 'number', min: 1, required: true });
   const moment = (hour) => element('input', { type: 'datetime-local', required: true, value: `${day}T${hour}:00` });
   question({
-    title: `Reserve ${site.name}`, text: 'A cluster of your own is made of the image at the begin, and removed at the end.', action: 'Reserve',
+    title: `Reserve ${site.name}`, text: 'A cluster of your own is created from the image at the start, and removed at the end.', action: 'Reserve',
     fields: [
       { name: 'vc', label: 'Cluster image, as the site calls it', input: element('input', { required: true, maxlength: 40, autocomplete: 'off' }) },
       { name: 'begin', label: 'From, in UTC', input: moment('09') }, { name: 'end', label: 'To, in UTC', input: moment('17') },
@@ -70,7 +70,7 @@ async function readMine() {
       ['', `${utc(first.begin)} to ${utc(first.end)}`], ['soft', one.next.length > 1 ? `and ${one.next.length === 2 ? 'once' : `${one.next.length - 1} times`} more` : ''],
       ['soft', first.address && `${first.cluster}, ${first.address}`], ['soft', `reservation ${one.id} of ${one.owner}`], ['soft', first.reason],
     ]);
-  }, 'None that has not ended.');
+  }, 'No active reservations.');
 }
 
 const pastHours = () => Math.floor((Date.now() - begin) / HOUR); // of the week

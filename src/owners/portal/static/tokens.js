@@ -9,10 +9,10 @@ const SCOPES = {
   'cluster:destroy': 'remove clusters and nodes', admin: 'everything of an operator',
 };
 const EVERY_DAY = ['power', 'computeset', 'console', 'image', 'rename'];
-let session = null; // the token of this visit
+let session = null; // the token of this session
 
 function revoke(one) {
-  const text = one.id === session ? 'It is the token of this visit: you will be signed out.' : 'What uses it is refused from now on.';
+  const text = one.id === session ? 'It is the token of this session: you will be signed out.' : 'What uses it is refused from now on.';
   question({ title: `Revoke the token ${one.note || one.id}?`, text, action: 'Revoke', isDestructive: true, act: async () => {
     await ask('DELETE', path('token', one.id));
     say(`The token ${one.note || one.id} is revoked.`);
@@ -27,7 +27,7 @@ async function read() {
   fillList(byId('tokens'), usable, (one) => one.id, (row, one, isNew) => {
     if (isNew) row.append(element('button', { type: 'button', class: 'destructive', onclick: () => revoke(one), 'aria-label': `Revoke ${one.note || one.id}` }, 'Revoke'));
     fillTexts(row, [
-      ['', one.note || one.id], ['', one.id === session ? 'this visit' : ''], ['soft', one.scopes.join(', ')],
+      ['', one.note || one.id], ['', one.id === session ? 'this session' : ''], ['soft', one.scopes.join(', ')],
       ['soft', one.projects ? `only ${one.projects.join(', ') || 'no project'}` : ''],
       ['soft', one.expires ? `expires ${time(one.expires)}` : 'does not expire'], ['soft', one.last_used ? `used ${time(one.last_used)}` : 'never used'],
     ]);

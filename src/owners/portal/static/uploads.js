@@ -1,10 +1,6 @@
-// An image on its way to the service, in parts; after a break it goes on where it was.
+// An image on its way to the service; one that breaks off begins again.
 
-import { ask, path, Refusal, send } from './shared/requests.js';
-
-const PART = 8 * 2 ** 20;
-const AGAIN = 3000;
-const ATTEMPTS = 100; // in a row without a part that arrived
+import { answered, AWAY, base, path, Refusal } from './shared/requests.js';
 
 const DESCRIPTOR = 0x8000; // of ISO 9660
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._+-]{0,127}\.iso$/;
@@ -22,75 +18,37 @@ async function check(file) {
   if (wrong) throw new Refusal(wrong, 'Refused', false, [{ pointer: '#/name', detail: wrong }]);
 }
 
-// The name under which this browser remembers an upload of the file.
-const memory = (file, project) => `upload ${project} ${file.name} ${file.size} ${file.lastModified}`;
-
 export class Upload {
-  // `moved(bytes)` is called when so many have arrived, `waits(text)` when the service does not answer.
-  constructor(file, project, moved, waits) {
-    Object.assign(this, { file, project, moved, waits, isCancelled: false, id: null });
+  // `moved(bytes)` is called when so many are sent.
+  constructor(file, project, moved) {
+    Object.assign(this, { file, project, moved, isCancelled: false });
+    this.request = new XMLHttpRequest(); // fetch says nothing about what is sent
   }
 
   async run() {
     await check(this.file);
-    const offset = (await this.resume()) ?? (await this.create());
-    await this.sendFrom(offset);
-    localStorage.removeItem(memory(this.file, this.project));
-  }
-
-  // Where an earlier upload of this file goes on; null when there is none.
-  async resume() {
-    this.id = localStorage.getItem(memory(this.file, this.project));
-    if (!this.id) return null;
-    try {
-      return await this.offset();
-    } catch (error) {
-      if (error.status !== 404) throw error;
-      return null;
-    }
-  }
-
-  async offset() {
-    return (await ask('GET', path('image', 'upload', this.id))).content.offset;
-  }
-
-  async create() {
-    const body = { name: this.file.name, size: this.file.size, ...(this.project && { project: this.project }) };
-    const { content } = await ask('POST', path('image', 'upload'), body).catch((error) => {
+    if (this.isCancelled) return;
+    const query = new URLSearchParams({ name: this.file.name, ...(this.project && { project: this.project }) });
+    this.request.open('POST', new URL(`${path('image')}?${query}`, base));
+    this.request.setRequestHeader('Accept', 'application/json, application/problem+json');
+    this.request.setRequestHeader('Prefer', 'respond-async');
+    this.request.setRequestHeader('Content-Type', 'application/octet-stream');
+    this.request.upload.onprogress = ({ loaded }) => this.moved(loaded);
+    await new Promise((done) => {
+      this.request.onloadend = done;
+      this.request.send(this.file);
+    });
+    if (this.isCancelled) return;
+    const { status, response } = this.request;
+    if (!status) throw new Refusal('The connection broke off. Upload the image again.', AWAY, true);
+    await answered(new Response(response || null, { status })).catch((error) => {
       if (!error.isPassing && !error.errors.length) error.errors = [{ pointer: '#/name', detail: error.message }]; // its name is taken, or it is too much
       throw error;
     });
-    this.id = content.id;
-    localStorage.setItem(memory(this.file, this.project), this.id);
-    return 0;
   }
 
-  async sendFrom(begin) {
-    let offset = begin;
-    for (let failures = 0, isWhole = false; !isWhole && !this.isCancelled;) {
-      this.moved(offset);
-      const end = Math.min(offset + PART, this.file.size);
-      try {
-        await send('PATCH', path('image', 'upload', this.id), this.file.slice(offset, end), { 'Upload-Offset': offset });
-        [offset, failures, isWhole] = [end, 0, end === this.file.size];
-      } catch (error) {
-        failures += 1;
-        if (this.isCancelled) return;
-        if ((error.status !== 409 && !error.isPassing) || failures > ATTEMPTS) throw error; // 409: another tab may send it
-        this.waits(error.message);
-        await new Promise((done) => setTimeout(done, AGAIN));
-        offset = await this.offset().catch((reason) => {
-          if (reason.isPassing) return offset;
-          throw reason;
-        });
-      }
-    }
-    if (!this.isCancelled) this.moved(offset);
-  }
-
-  async cancel() {
+  cancel() {
     this.isCancelled = true;
-    if (this.id) await ask('DELETE', path('image', 'upload', this.id));
-    localStorage.removeItem(memory(this.file, this.project));
+    this.request.abort();
   }
 }

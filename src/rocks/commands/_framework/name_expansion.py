@@ -47,12 +47,12 @@ class NameExpansion(ABC):
         self, names: Sequence[str], managed_only: bool = False, attribute: str = "", is_one_host: bool = False
     ) -> list[str]:
         """An error proposes only hosts for which the attribute is true; where one host is named, no appliance."""
-        from rocks.inventory import host_records as hosts
+        from rocks.inventory import host_records
 
         changes = self.command_path[0] not in READING
-        proposals = hosts.Proposals(attribute, is_one_host)
+        proposals = host_records.Proposals(attribute, is_one_host)
         try:
-            return hosts.expand_selectors(self.db, names, managed_only, changes, proposals)
+            return host_records.expand_selectors(self.db, names, managed_only, changes, proposals)
         except UserError as error:
             unknown = [name for name in names if f'"{name}"' in str(error)]
             first = [name for name in names[:1] if name in unknown]
@@ -155,13 +155,13 @@ class NameExpansion(ABC):
         return self._expand("rolls", names, "roll")
 
     def _expand(self, table: str, names: Sequence[str] | None, kind: str) -> list[str]:
-        from rocks.inventory import host_records as hosts
+        from rocks.inventory import host_records
 
-        found, unknown = hosts.names_like(self.db, table, names or ())
+        found, unknown = host_records.names_like(self.db, table, names or ())
         if unknown:
             from rocks.core.near_names import did_you_mean
 
-            meant = did_you_mean(unknown[0], hosts.names_like(self.db, table, ())[0])
+            meant = did_you_mean(unknown[0], host_records.names_like(self.db, table, ())[0])
             raise UserError(
                 f'unknown {kind} "{printable(unknown[0])}"; {meant}rocks list {kind} lists the known ones'
             )

@@ -151,7 +151,7 @@ def _complete(database: Database, found: list[str], text: str, number: int) -> s
 def texts_that_may_follow(database: Database, line: str, text: str) -> list[str]:
     """What may stand in place of `text` behind `line`, with a blank where the word is complete; none between quotes."""
     from rocks.commands._framework.completion import completions
-    from rocks.site.completion_names import names_that_begin
+    from rocks.site.completion import names_that_begin
 
     try:
         offered = completions(split_line(line), text, tree_folders())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rocks.commands._framework.plugins import call_plugin, run_plugin
-from rocks.site.host_removal import RemovalHook
+from rocks.site.hosts import RemovalHook
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

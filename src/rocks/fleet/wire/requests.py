@@ -640,7 +640,7 @@ class PortFact:
 
 
 @dataclass(frozen=True)
-class VfFact:
+class InfinibandVfFact:
     """A virtual function: its PCI address, adapter, number on the adapter, and configuring interface.
 
     `keys`: the keys that its guest sees, None where the host cannot read them; `machine`: the machine that it was
@@ -660,7 +660,7 @@ class InfinibandFacts:
     """Ports and VFs; `departures` lists deviations of the kernel's files from its documentation."""
 
     ports: Tuple[PortFact, ...]
-    vfs: Tuple[VfFact, ...]
+    vfs: Tuple[InfinibandVfFact, ...]
     departures: Tuple[str, ...]
 
 

@@ -28,11 +28,10 @@ from rocks.install.boot.pxelinux import write_boot_files
 from rocks.install.boot.service import boot_network, how_to_begin
 from rocks.install.installation.installations import check_is_booted, installer_folder, read_checksum
 from rocks.install.installation.rules import INSTALL
-from rocks.inventory import hosts as nodes
 from rocks.inventory.address_records import reserved_ips
 from rocks.inventory.appliances import load_appliances
 from rocks.inventory.host_records import local_host, lock_inventory, unlock_inventory
-from rocks.inventory.hosts import add_host
+from rocks.inventory.hosts import add_host, memberships, names_beginning_with, taken_ranks
 from rocks.inventory.new_host_parameters import HostParameters
 from rocks.inventory.records import PRIVATE_NETWORK
 from rocks.network import interfaces
@@ -226,8 +225,8 @@ def _interrupt_deferred() -> Iterator[None]:
 def _next_name(database: Database, settings: DiscoverySettings) -> tuple[str, int]:
     """The first name of the rack, from the lowest rank on, that nothing has."""
     stem = f"{settings.appliance}-{settings.rack}-"
-    taken = nodes.names_beginning_with(database, stem)
-    places = nodes.taken_ranks(database, settings.appliance, settings.rack)  # a renamed host keeps its place
+    taken = names_beginning_with(database, stem)
+    places = taken_ranks(database, settings.appliance, settings.rack)  # a renamed host keeps its place
     for rank in range(settings.rank, LAST_RANK + 1):
         if rank not in places and f"{stem}{rank}".lower() not in taken:
             return f"{stem}{rank}", rank
@@ -258,7 +257,7 @@ def _installer_faults(database: Database, distribution: str) -> list[str]:
 
 def _appliance(database: Database, appliance: str) -> Appliance:
     """An appliance that can be installed, with its membership. UserError for another one."""
-    found = [one for one in nodes.memberships(database) if one.appliance.lower() == appliance.lower()]
+    found = [one for one in memberships(database) if one.appliance.lower() == appliance.lower()]
     if not found:
         raise UserError(
             f'there is no appliance "{printable(appliance)}" with a membership; see rocks list appliance'

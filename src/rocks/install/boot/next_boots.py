@@ -11,8 +11,8 @@ from rocks.install.boot.pxelinux import write_boot_files
 from rocks.install.installation.records import begin_installations, forget_waiting
 from rocks.install.installation.rules import INSTALL
 from rocks.inventory import boot_records as boots
-from rocks.inventory import hosts as nodes
 from rocks.inventory.host_records import find_local_host
+from rocks.inventory.hosts import remove_dependents, set_column
 from rocks.trust.secrets import forget_handed_out
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ INSTALL_RECIPE = "InstallAction"
 def store_recipe(database: Database, names: Sequence[str], column: str, action: str) -> None:
     """Set the boot action that runs or installs the hosts, without writing their boot files; `none` clears it."""
     stored = None if action.lower() == "none" else boots.existing_boot_action(database, action)
-    nodes.set_column(database, names, column, stored)
+    set_column(database, names, column, stored)
 
 
 def set_run_action(database: Database, names: Sequence[str], action: str) -> None:
@@ -66,6 +66,6 @@ def set_next_boot(database: Database, names: Sequence[str], action: str) -> None
 
 def remove_next_boot(database: Database, names: Sequence[str]) -> None:
     """Remove the next boot of the hosts, which then boot what they have; an installation that waits is forgotten."""
-    nodes.remove_dependents(database, names, "boot")
+    remove_dependents(database, names, "boot")
     forget_waiting(database, names)
     write_boot_files(database, names)

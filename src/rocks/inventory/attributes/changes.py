@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from rocks.core.errors import UserError
 from rocks.core.names import printable
-from rocks.inventory import hosts as nodes
 from rocks.inventory.attributes import records as attributes
 from rocks.inventory.attributes import secret_records as secrets
 from rocks.inventory.attributes.rules import (
@@ -18,6 +17,7 @@ from rocks.inventory.attributes.rules import (
     near_miss,
 )
 from rocks.inventory.attributes.secret_names import is_secret
+from rocks.inventory.hosts import appliance_names, find_taken_names
 from rocks.inventory.selectors import OPERATING_SYSTEMS, is_rack
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def check_not_member(database: Database, name: str, member_is_named: bool) -> No
 
     Without a named member also when it is another selector of members: an appliance, an operating system or a rack.
     """
-    taken = nodes.find_taken_names(database, [name]).get(name.lower())
+    taken = find_taken_names(database, [name]).get(name.lower())
     kind = {"node": "a host", "alias": "an alias of a host"}.get(taken[0]) if taken is not None else None
     if kind is None and not member_is_named:
         kind = _other_selector(database, name)
@@ -43,7 +43,7 @@ def check_not_member(database: Database, name: str, member_is_named: bool) -> No
 
 
 def _other_selector(database: Database, name: str) -> str | None:
-    if name.lower() in (appliance.lower() for appliance in nodes.appliance_names(database)):
+    if name.lower() in (appliance.lower() for appliance in appliance_names(database)):
         return "an appliance"
     if name.lower() in OPERATING_SYSTEMS:
         return "an operating system"

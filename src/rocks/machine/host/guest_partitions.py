@@ -24,7 +24,7 @@ from rocks.fleet.host.state_folder import (
     remove_record,
 )
 from rocks.fleet.wire.codec import decode, decode_lenient, encode
-from rocks.fleet.wire.requests import InfinibandFacts, InfinibandRequest, PartitionSpec, VfFact
+from rocks.fleet.wire.requests import InfinibandFacts, InfinibandRequest, InfinibandVfFact, PartitionSpec
 from rocks.leases.host.leases import check_name
 from rocks.machine.host.facts import starts_in_progress
 from rocks.machine.host.host import Host
@@ -100,7 +100,9 @@ def read_infiniband(host: Host, request: InfinibandRequest) -> InfinibandFacts:
     for vf in driver.vfs():
         keys = driver.visible_keys(vf.address) if vf.interface == "index_map" else None
         facts.append(
-            VfFact(vf.address, vf.device, vf.number, vf.interface, keys, machines.get(vf.address, ""))
+            InfinibandVfFact(
+                vf.address, vf.device, vf.number, vf.interface, keys, machines.get(vf.address, "")
+            )
         )
     return InfinibandFacts(tuple(driver.ports()), tuple(facts), tuple(deviations))
 

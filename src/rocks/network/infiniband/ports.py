@@ -12,7 +12,7 @@ from rocks.core.names import check_plain_name, printable
 from rocks.core.values import read_number
 from rocks.database.sets import among
 from rocks.fleet.wire.received import LONGEST_ADAPTER, MAX_PORTS
-from rocks.fleet.wire.requests import InfinibandFacts, InfinibandRequest, PortFact, VfFact
+from rocks.fleet.wire.requests import InfinibandFacts, InfinibandRequest, InfinibandVfFact, PortFact
 from rocks.inventory.host_requests import ask_each
 from rocks.inventory.loaded_host_records import which_are_vms
 from rocks.network.infiniband import partitions
@@ -208,7 +208,7 @@ def _port(
     return SiteCheck(subject, OK, " ".join(pkey_text(key) for key in port.keys))
 
 
-def _vf(vf: VfFact, machines: Mapping[str, int]) -> SiteCheck:
+def _vf(vf: InfinibandVfFact, machines: Mapping[str, int]) -> SiteCheck:
     subject = f"{vf.device} function {vf.address}"
     owner = f"of {vf.machine}" if vf.machine else "of no machine"
     if vf.keys is None:

@@ -57,7 +57,7 @@ def write_vfs(database: Database, interfaces: Sequence[int], count: int) -> None
     )
 
 
-def assign_vfs(database: Database, rows: Sequence[AssignedVf]) -> None:
+def record_assigned_vfs(database: Database, rows: Sequence[AssignedVf]) -> None:
     """Record the assignment of free VFs to machines.
 
     The caller has checked, under the lock of the hosts' adapters, that they are free.

@@ -8,14 +8,22 @@ clock would lock owners out.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from rocks.site.airboss.rules import HOUR_SECONDS, ClusterMachine
+from rocks.core.errors import UserError
+from rocks.core.names import printable
+from rocks.core.values import TRUE_VALUES, check_text
+from rocks.database.sets import in_order
+from rocks.inventory.attributes.records import resolve_attribute
+from rocks.inventory.host_records import lock_inventory
+from rocks.site.airboss.rules import HOUR_SECONDS, OLD_RSA_ATTRIBUTE, ClusterMachine, check_stored_rsa
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from rocks.database.connection import Database
+
 
 _SHA256 = (
     "SHA2(FROM_BASE64(REPLACE(REPLACE(k.Public_Key, '-----BEGIN PUBLIC KEY-----', ''),"
@@ -130,3 +138,101 @@ def first_macs(database: Database, names: Sequence[str]) -> dict[str, str]:
     ):
         found.setdefault(str(name), str(mac))
     return found
+
+
+# Rows of `public_keys`: the keys whose owners may control the virtual cluster of a frontend.
+
+
+class HostKey(NamedTuple):
+    """A public key of a host, in PEM."""
+
+    host: str
+    id: int
+    key: str
+    description: str | None
+
+
+def list_keys(database: Database, names: Sequence[str]) -> list[HostKey]:
+    """The keys of the named hosts, in their order, then by ID."""
+    rows = database.rows(
+        "SELECT n.Name, k.ID, COALESCE(k.Public_Key, ''), k.Description FROM public_keys k"
+        " JOIN nodes n ON n.ID = k.Node WHERE n.Name IN %s ORDER BY k.ID",
+        [names],
+    )
+    return [HostKey(*row) for row in in_order(rows, names)]
+
+
+def insert_key(database: Database, host: str, key: str, description: str | None) -> None:
+    """Add a key to a host."""
+    database.execute(
+        "INSERT INTO public_keys (Node, Public_Key, Description) SELECT ID, %s, %s FROM nodes WHERE Name = %s",
+        (key, description, host),
+    )
+
+
+def delete_key(database: Database, host: str, number: int) -> int:
+    """Remove the key of that ID from a host; returns how many were removed, 0 or 1."""
+    return database.execute(
+        "DELETE k FROM public_keys k JOIN nodes n ON n.ID = k.Node WHERE n.Name = %s AND k.ID = %s",
+        (host, number),
+    )
+
+
+# Add and remove public keys of hosts.
+
+
+_LONGEST = 4096
+"""Characters of a key and of its description: the columns' size."""
+_LONGEST_FILE_BYTES = 64 << 10
+
+
+def add_key(database: Database, host: str, given: str, description: str | None) -> str | None:
+    """Add a public key, given as its text or as the path of a file, to a host; returns a warning for a weak one.
+
+    UserError, and no change, for a text that is no key, a file that cannot be read, a key that is too weak, and one
+    that the host has.
+    """
+    from rocks.site.airboss.keys import rsa_bits, to_pem  # their libraries take 0.1 s to load
+
+    key = to_pem(_text(given))
+    if len(key) > _LONGEST:
+        raise UserError(f"the public key has {len(key)} characters, at most {_LONGEST} are stored")
+    check_text("description", description or "", _LONGEST)
+    bits = rsa_bits(key)
+    warning = None if bits is None else check_stored_rsa(host, bits, allows_old_rsa(database, host))
+    lock_inventory(database)
+    if any(one.key.strip() == key.strip() for one in list_keys(database, [host])):
+        raise UserError(f"the public key already exists for host {host}; rocks list host key {host} shows it")
+    insert_key(database, host, key, description or None)
+    return warning
+
+
+def allows_old_rsa(database: Database, host: str) -> bool:
+    """Whether the owner of the virtual frontend may have an RSA key that is short by today's measure."""
+    value = resolve_attribute(database, OLD_RSA_ATTRIBUTE, [host]).get(host, "")
+    return value.lower() in TRUE_VALUES
+
+
+def remove_key(database: Database, host: str, number: int) -> None:
+    """Remove the key of that ID. UserError when the host has none of that ID."""
+    if not delete_key(database, host, number):
+        raise UserError(
+            f"public key with id {number} doesn't exist for host {host}; rocks list host key {host} shows all"
+        )
+
+
+def _text(given: str) -> str:
+    """The text itself when it looks like a key, else the content of the file."""
+    if given.lstrip().startswith(("-----BEGIN", "ssh-", "ecdsa-")):
+        return given
+    path = Path(given)
+    try:
+        if not path.is_file():
+            raise UserError(
+                f"there is no file {printable(given)}; key= is a public key or the path of a file with one"
+            )
+        with path.open("rb") as file:
+            return file.read(_LONGEST_FILE_BYTES).decode("utf-8", "replace")
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"cannot read {printable(given)}: {reason}") from None

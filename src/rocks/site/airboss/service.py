@@ -11,32 +11,44 @@ a missing one.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import queue
+import re
+import syslog
 import threading
+from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
+from rocks.core import process
 from rocks.core.clock import Deadline, monotonic_seconds, utc_now
 from rocks.core.errors import EXIT_SOME_HOSTS_FAILED, HostError, RocksError, StateError, UserError
 from rocks.core.names import printable
+from rocks.core.terminal import one_line
 from rocks.database.connection import Database
 from rocks.fleet.https.apart import serve
 from rocks.fleet.https.server import RETRY_AFTER_SECONDS, Answer, Bounds, HttpsServer, Request
+from rocks.fleet.relay import relay
 from rocks.inventory.address_records import private_address
 from rocks.inventory.attributes.records import resolve_attribute
-from rocks.inventory.host_records import local_host
+from rocks.inventory.host_records import expand_selectors, local_host
 from rocks.library.guest_images import EMPTY
 from rocks.machine.cd import Medium, set_cdrom
+from rocks.machine.consoles import connect_console, find_console
+from rocks.machine.listing import show_vm_states
+from rocks.machine.listing_records import vm_rows
 from rocks.site.airboss import records as table
-from rocks.site.airboss.audit import OwnerCall, RefusedCalls, audit_record, log_call, record_machines
-from rocks.site.airboss.consoles import Consoles
 from rocks.site.airboss.keys import is_signature, rsa_bits
-from rocks.site.airboss.machines import Power, list_machines
-from rocks.site.airboss.owner_keys import allows_old_rsa
+from rocks.site.airboss.records import allows_old_rsa
 from rocks.site.airboss.rules import (
     HOUR_SECONDS,
     IMAGES_ATTRIBUTE,
+    REFUSALS_SECONDS,
     Hours,
     Rates,
+    Refusals,
     Shares,
     check_hour,
     check_rsa_bits,
@@ -59,13 +71,16 @@ from rocks.site.airboss.wire import (
     read_frame,
 )
 from rocks.storage.broker.broker import node_authority
+from rocks.trust.audit import AuditRecord, Event
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    import socket
+    from collections.abc import Callable, Mapping, Sequence
 
     from rocks.database.settings import Settings
     from rocks.site.airboss.rules import ClusterMachine
     from rocks.site.airboss.wire import OwnerRequest, SignedDocument
+
 
 BOUNDS = Bounds(
     workers=64, connections=256, per_address=16, seconds=60.0, body_bytes=LONGEST_BODY, head_bytes=16384
@@ -370,3 +385,299 @@ def _insert_medium(
         log_call(call, f"failed: {error}")
         return {"begun": [], "done": [], "failed": [name]}
     return {"begun": [], "done": [name], "failed": []}
+
+
+# What owners do with the machines of their clusters: list them, and switch them by `rocks set host power`.
+#
+# The power of a whole cluster is one request, and the frontend finds the machines in the transaction that
+# checks the key: a list of the owner would be older, and has at most 256. The cluster's frontend is left on,
+# since an owner who switches it off from inside cannot switch it on again.
+
+
+WAIT_SECONDS = 45.0
+"""How long an answer waits for a start or stop; the bound of a connection is 60 s."""
+
+_COMMAND_SECONDS = 4 * 3600.0
+"""A start may wait for an image that is written back."""
+
+_COMMANDS_AT_ONCE = 16
+_COMMANDS_OF_ONE = 4
+_FAILURE = re.compile(r"^Error: ([^\s:]+)[\s:]", re.MULTILINE)
+
+
+def list_machines(
+    database: Database, machines: Sequence[ClusterMachine], with_status: bool
+) -> list[dict[str, object]]:
+    """The machines as they are answered: `mac` (on the cluster's VLAN), `names`, and with `with_status` the `state`."""
+    states: dict[str, str] = {}
+    if with_status:
+        rows = vm_rows(database, [machine.name for machine in machines])
+        found = show_vm_states(database, {row.name: row.container for row in rows})
+        states = {name: state.text for name, state in found.states.items()}
+    listed: list[dict[str, object]] = []
+    for machine in machines:
+        mac = machine.macs[0] if machine.macs else ""
+        listed.append({"mac": mac, "names": [machine.name, *machine.aliases]})
+        if with_status:
+            listed[-1]["state"] = states.get(machine.name, "")
+    return listed
+
+
+class Power:
+    """Runs `rocks set host power` for owners, a bounded number of commands at once, for each cluster and together."""
+
+    def __init__(self, launcher: str) -> None:
+        self._launcher = launcher
+        self._shares = Shares(_COMMANDS_OF_ONE, _COMMANDS_AT_ONCE, "commands at work")
+
+    def check(self, database: Database, names: Sequence[str]) -> None:
+        """StateError when the command would take a name for another host's, too."""
+        if set(expand_selectors(database, list(names))) != set(names):
+            raise StateError(
+                "the name of a machine means other hosts of the site, too; ask the site's operators"
+            )
+
+    def switch(self, cluster: str, names: Sequence[str], action: str, call: OwnerCall) -> dict[str, object]:
+        """Switch machines `on` or `off`, or `install` them; the answer: `done`, `failed`, and whether that is all yet.
+
+        A command that takes longer than an answer may goes on (`begun`). StateError beyond the bounds.
+        """
+        share = ExitStack()
+        share.enter_context(self._shares.held(cluster))
+        outcome: queue.SimpleQueue[set[str]] = queue.SimpleQueue()
+
+        def work() -> None:
+            with share:
+                outcome.put(self._run(tuple(names), action, call))
+
+        try:
+            threading.Thread(target=work, daemon=True).start()
+        except BaseException:
+            share.close()
+            raise
+        try:
+            failed = outcome.get(timeout=WAIT_SECONDS)
+        except queue.Empty:
+            return {"begun": list(names), "done": [], "failed": []}
+        return {
+            "begun": [],
+            "done": [name for name in names if name not in failed],
+            "failed": [name for name in names if name in failed],
+        }
+
+    def _run(self, names: tuple[str, ...], action: str, call: OwnerCall) -> set[str]:
+        """The machines that failed. Why is for operators only: the text names hosts, devices and other machines."""
+        try:
+            finished = process.run(
+                [*_outside_of_unit(), self._launcher, "set", "host", "power", *names, f"action={action}"],
+                deadline_seconds=_COMMAND_SECONDS,
+            )
+        except RocksError as error:
+            log_call(call, f"failed: {error}")
+            return set(names)
+        failed = set(names) if finished.exit_status else set()
+        if finished.exit_status == EXIT_SOME_HOSTS_FAILED:
+            failed = failed & set(_FAILURE.findall(finished.error_text)) or failed
+        outcome = "done" if not failed else f"failed: {finished.error_text}"
+        log_call(call, f"{outcome} (exit status {finished.exit_status})")
+        return failed
+
+
+def _outside_of_unit() -> list[str]:
+    """How a unit of systemd starts a program without its own restrictions: it may have to start a machine here."""
+    if "RUNTIME_DIRECTORY" not in os.environ:
+        return []
+    return ["systemd-run", "--quiet", "--wait", "--pipe", "--collect", "--"]
+
+
+# Consoles of owners: the serial line or the screen of a machine, over the connection of the request.
+
+
+CHECK_SECONDS = 5.0
+"""How often an open console looks whether its key and its machine are still the cluster's."""
+
+_STALLED_SECONDS = 60.0
+_OF_ONE, _OF_ALL = 8, 64
+
+
+class Consoles:
+    """The open consoles of all clusters, a bounded number."""
+
+    def __init__(self, settings: Settings, log: Callable[[str], None]) -> None:
+        self._settings, self._log = settings, log
+        self._shares = Shares(_OF_ONE, _OF_ALL, "open consoles")
+
+    def open(
+        self, database: Database, name: str, cluster: str, fingerprint: str, is_serial: bool, call: OwnerCall
+    ) -> ConsoleStream:
+        """Open the console of a machine. StateError when it does not run or has none, or beyond the bounds.
+
+        The stream ends when the cluster has that key or that machine no more.
+        """
+        opened = ExitStack()
+        opened.enter_context(self._shares.held(cluster))
+        try:
+            address, console = find_console(database, name)
+            database.close()
+            descriptor = connect_console(opened, name, address, console, is_serial)
+        except (RocksError, OSError) as error:
+            self._log(f"console of {name}: {error}")
+            opened.close()
+            raise StateError(
+                f"{name} does not run, or has no such console; list host macs status=yes shows its state"
+            ) from None
+        except BaseException:
+            opened.close()
+            raise
+        opened.callback(log_call, call, "closed")
+        return ConsoleStream(descriptor, partial(self._is_allowed, name, cluster, fingerprint), opened)
+
+    def _is_allowed(self, name: str, cluster: str, fingerprint: str) -> bool:
+        try:
+            with Database(self._settings) as database:
+                keys = table.keys_by_fingerprint(database, fingerprint)
+                machines = table.machines_of(database, cluster)
+        except RocksError as error:
+            self._log(f"console of {name} is closed: {error}")
+            return False
+        return any(key.cluster == cluster for key in keys) and any(one.name == name for one in machines)
+
+
+class ConsoleStream:
+    """An open console: the server carries its bytes, and closes it."""
+
+    def __init__(self, descriptor: int, is_still_allowed: Callable[[], bool], opened: ExitStack) -> None:
+        self._descriptor, self._is_still_allowed, self._opened = descriptor, is_still_allowed, opened
+
+    def run(self, connection: socket.socket) -> None:
+        """Carry bytes both ways until one end closes, or the cluster must not have the console any more."""
+        relay(connection, self._descriptor, self._is_still_allowed, CHECK_SECONDS, _STALLED_SECONDS)
+
+    def close(self) -> None:
+        """End the program or the way to the screen."""
+        self._opened.close()
+
+
+# What owners of virtual clusters asked: each request in the system log, each signed change in the audit log, too.
+
+
+_LONGEST = 2000
+
+
+class OwnerCall(NamedTuple):
+    """A request of an owner as it is recorded; without a `key`, nothing of it is proven.
+
+    `key` is the fingerprint of the key that signed. `address` is the client's.
+    """
+
+    address: str
+    key: str = ""
+    cluster: str = ""
+    what: str = ""
+    hosts: tuple[str, ...] = ()
+    nonce: str = ""
+
+
+def log_call(call: OwnerCall, outcome: str) -> None:
+    """Record a request and its outcome, or how it went on, in the system log."""
+    parts = {
+        "address": call.address,
+        "key": call.key[:16],
+        "cluster": call.cluster,
+        "request": call.nonce[:8],
+        "what": " ".join((call.what, *call.hosts)).strip(),
+        "outcome": outcome,
+    }
+    text = " ".join(f"{name}={one_line(value)!r}" for name, value in parts.items() if value)
+    syslog.openlog("rocks-airboss", syslog.LOG_PID, syslog.LOG_AUTHPRIV)
+    syslog.syslog(syslog.LOG_NOTICE, text[:_LONGEST])
+
+
+def record_machines(
+    database: Database, call: OwnerCall, clusters: Sequence[str], outcomes: Mapping[str, int | None]
+) -> None:
+    """An entry in the audit log for each machine of one request, with its exit status; None while it is at work.
+
+    All in one transaction. The machines are switched already: an error is in the system log only.
+    """
+    try:
+        for name, status in outcomes.items():
+            record = audit_record(database, call._replace(hosts=(name,)), clusters)
+            if status is not None:
+                record.set_outcome(status)
+            record.add()
+        database.commit()
+    except RocksError as error:
+        log_call(call, f"the machines are not in the audit log: {error}")
+
+
+def audit_record(database: Database, call: OwnerCall, clusters: Sequence[str]) -> AuditRecord:
+    """The record of a signed request in the audit log. `clusters` are those of the key."""
+    return AuditRecord(database, Event("control", _owner(clusters), call.address, _action(call)))
+
+
+class _Refused(NamedTuple):
+    call: OwnerCall
+    clusters: Sequence[str]
+    error: RocksError
+
+    def event(self, count: int) -> Event:
+        """The event of so many requests, of which this is the last."""
+        action = f"{count} more refused, the last: {_action(self.call)}"
+        return Event("control", _owner(self.clusters), self.call.address, action)
+
+
+class RefusedCalls:
+    """Bounds the entries of refused requests in the audit log: one for each key and minute; the system log has all."""
+
+    def __init__(self, settings: Settings, log: Callable[[str], None]) -> None:
+        self._settings, self._log = settings, log
+        self._lock = threading.Lock()
+        self._refusals: Refusals[_Refused] = Refusals()
+        self._has_timer = False
+
+    def is_first(self, call: OwnerCall, clusters: Sequence[str], error: RocksError) -> bool:
+        """Whether the caller is to record the request; if not, it is counted, and the number recorded in a minute."""
+        with self._lock:
+            is_first = self._refusals.is_first(call.key, _Refused(call, clusters, error), monotonic_seconds())
+            if not self._has_timer:
+                self._begin_timer()
+        return is_first
+
+    def record_due(self) -> None:
+        """Record the numbers of those whose minute is over."""
+        with self._lock:
+            due = self._refusals.take_due(monotonic_seconds())
+        if not due:
+            return
+        with Database(self._settings) as database:
+            for count, refused in due:
+                record = AuditRecord(database, refused.event(count))
+                record.begin()
+                record.fail(refused.error)
+
+    def _begin_timer(self) -> None:
+        timer = threading.Timer(REFUSALS_SECONDS, self._end_timer)
+        timer.daemon = True
+        with contextlib.suppress(RuntimeError):  # no thread can be started now: the next refusal begins one
+            timer.start()
+            self._has_timer = True
+
+    def _end_timer(self) -> None:
+        try:
+            self.record_due()
+        except RocksError as error:
+            self._log(f"the number of refused requests is not in the audit log: {error}")
+        finally:
+            with self._lock:
+                self._has_timer = False
+                if self._refusals:
+                    self._begin_timer()
+
+
+def _owner(clusters: Sequence[str]) -> str:
+    return f"owner of {', '.join(clusters)}"
+
+
+def _action(call: OwnerCall) -> str:
+    return f"{' '.join((call.what, *call.hosts))} (request {call.nonce[:8]})"

@@ -61,7 +61,7 @@ class VolumeHandlers:
                     f"the volume {effect.volume} does not exist and the request has no size for a new one"
                 )
             # before there is a volume that no host gets
-            check_space(f"the volume {effect.volume} is not made", pool, effect.size_bytes)
+            check_pool_space(f"the volume {effect.volume} is not made", pool, effect.size_bytes)
             self._pools.ensure_volume(effect.volume, effect.size_bytes, BLOCK_BYTES)
         volume = needed_volume(self._pools, effect.volume)
         return Facts(
@@ -168,7 +168,7 @@ class VolumeHandlers:
             )
         if volume.size_bytes < size_bytes:
             pool = self._pools.read_pool(effect.volume.partition("/")[0])
-            check_space(f"the volume {effect.volume} does not grow", pool, size_bytes)
+            check_pool_space(f"the volume {effect.volume} does not grow", pool, size_bytes)
             self._pools.ensure_size(effect.volume, volume.guid, size_bytes)
         return Facts(size_bytes=size_bytes, volume_guid=volume.guid)
 
@@ -183,7 +183,7 @@ def needed_volume(pools: PoolDriver, name: str) -> VolumeFact:
     return volume
 
 
-def check_space(outcome: str, pool: PoolFact, size_bytes: int) -> None:
+def check_pool_space(outcome: str, pool: PoolFact, size_bytes: int) -> None:
     """StateError, which begins with the outcome, when the pool has no space for the changes of such a volume."""
     shortage = nas_shortage(pool.free_bytes, pool.size_bytes, size_bytes)
     if shortage is not None:
@@ -288,7 +288,7 @@ class Imports:
             free_bytes = pool.free_bytes + (0 if found is None else found.used_bytes)
             size_bytes = rounded(request.size_bytes)
             outcome = f"the volume {name} of {size_text(size_bytes)} is not made"
-            check_space(outcome, pool._replace(free_bytes=free_bytes), size_bytes)
+            check_pool_space(outcome, pool._replace(free_bytes=free_bytes), size_bytes)
         if found is not None:
             # the rest of an interrupted import, possibly of another file: none of it is used
             with self.alone(name):

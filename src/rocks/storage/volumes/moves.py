@@ -15,7 +15,7 @@ from rocks.leases.lease import LOCK_WAIT_SECONDS, ensure_locked
 from rocks.storage.client import asking
 from rocks.storage.image.states import DELETING, MOVING
 from rocks.storage.limits import MAP_SECONDS, WRITE_BACK_SECONDS
-from rocks.storage.volumes import move_records as table
+from rocks.storage.volumes import move_records
 from rocks.storage.volumes.access import open_storage
 from rocks.storage.volumes.move_records import ImageMove, choose_pool, disks_of, remaining_part
 from rocks.storage.volumes.place_records import put_disks
@@ -61,7 +61,9 @@ def move_image(
     hours = grace_hours(database, nas)
     database.lock_all([f"image {volume.lower()}"], LOCK_WAIT_SECONDS)
     _lock(database, disks_of(database, nas, volume))
-    begun = next((one for one in table.read_moves(database) if (one.nas, one.volume) == (nas, volume)), None)
+    begun = next(
+        (one for one in move_records.read_moves(database) if (one.nas, one.volume) == (nas, volume)), None
+    )
     with open_storage(database) as storage:
         move = ImageMove(nas, volume, server.name, zpool)
         here, there = _facts(storage, move)
@@ -91,7 +93,7 @@ def _send(
     """Have the NASes move the image. The record of the move is deleted again when they have refused."""
     assert here is not None
     needed_bytes = _needed_bytes(storage, move)
-    table.put_move(database, move)
+    move_records.put_move(database, move)
     database.commit()
     accept = asking.question(
         move.target, AcceptZvol(move.zpool, move.volume, move.nas, here.image_id, needed_bytes)
@@ -122,7 +124,9 @@ def cancel_move(database: Database, nas: str, volume: str) -> ImageMove | None:
     check_volume_name(volume)
     database.lock_all([f"image {volume.lower()}"], LOCK_WAIT_SECONDS)
     moves = [
-        one for one in table.read_moves(database) if one.volume == volume and nas in (one.nas, one.target)
+        one
+        for one in move_records.read_moves(database)
+        if one.volume == volume and nas in (one.nas, one.target)
     ]
     if not moves:
         return None
@@ -180,7 +184,7 @@ def _forget(database: Database, storage: StorageClient, move: ImageMove) -> None
             storage.ask(asking.cancel_image(move.target, move.volume), MAP_SECONDS)
     except RocksError:
         pass  # it is listed as arriving, and cancelled there, or by the next attempt
-    table.delete_move(database, move)
+    move_records.delete_move(database, move)
     database.commit()
 
 
@@ -189,5 +193,5 @@ def _record(database: Database, move: ImageMove) -> None:
     disks = disks_of(database, move.nas, move.volume)
     ensure_locked(database, [disk.vm for disk in disks])
     put_disks(database, [disk._replace(nas=move.target, zpool=move.zpool) for disk in disks])
-    table.delete_move(database, move)
+    move_records.delete_move(database, move)
     database.commit()

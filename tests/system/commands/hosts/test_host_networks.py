@@ -15,7 +15,7 @@ from rocks.inventory.records import Host
 from rocks.network import host_network_records
 from rocks.network.firewall.changes import firewall_texts
 from rocks.network.host_network_files import MARK
-from rocks.site.checks.checks import check_site
+from rocks.site.checks import check_site
 from tests.system.commands.conftest import Site
 
 A, B, C = "52:54:00:00:00:0a", "52:54:00:00:00:0b", "52:54:00:00:00:0c"

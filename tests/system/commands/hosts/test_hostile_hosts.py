@@ -45,7 +45,7 @@ from rocks.fleet.wire.requests import (
     SyncLinksReply,
     SyncLinksRequest,
 )
-from rocks.site.checks import checks
+from rocks.site import checks
 from tests.system.commands.conftest import Site
 
 EVIL = "\x1b]0;owned\x07\x1b[2J\x9b31m\u202e\x7f\r"

@@ -11,8 +11,8 @@ from rocks.database.connection import Database
 from rocks.inventory.hosts import add_host
 from rocks.inventory.new_host_parameters import HostParameters
 from rocks.network.dns.changes import add_alias
-from rocks.site import host_removal
-from rocks.site.host_renaming import rename_host
+from rocks.site import hosts
+from rocks.site.hosts import rename_host
 from tests.system.commands.conftest import Site
 from tests.system.commands.test_commands_at_once import Change, ends, start
 from tests.waiting import at_once
@@ -23,7 +23,7 @@ def test_a_host_that_gets_a_machine_while_it_is_checked_stays(
 ) -> None:
     """Its machine would be left without a host, also one that was started there meanwhile."""
     additions: list[tuple[int, str]] = []
-    check = host_removal._check_unused
+    check = hosts._check_unused
 
     def check_then_add(*given: Any) -> None:
         check(*given)
@@ -32,7 +32,7 @@ def test_a_host_that_gets_a_machine_while_it_is_checked_stays(
             line = ("add", "host", "vm", "vmc-0-1", "membership=compute", "name=web")
             additions.extend(ends([start(processes, *line)]))
 
-    vm_site.patch.setattr(host_removal, "_check_unused", check_then_add)
+    vm_site.patch.setattr(hosts, "_check_unused", check_then_add)
     ended = vm_site.rocks("remove host vmc-0-0 vmc-0-1")
     assert additions == [(0, "")]
     assert ended.status == 1 and "host vmc-0-1 is the container of web" in ended.err, ended

@@ -15,8 +15,7 @@ import pytest
 
 from rocks.fleet.https.server import HttpsServer
 from rocks.site.airboss import client
-from rocks.site.airboss.audit import OwnerCall
-from rocks.site.airboss.service import OwnerService
+from rocks.site.airboss.service import OwnerCall, OwnerService
 from rocks.site.airboss.wire import SIGNED_PREFIX
 from tests.system.commands.conftest import Site
 

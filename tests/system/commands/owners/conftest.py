@@ -35,9 +35,8 @@ def service(vm_site: Site, authority: Path, tmp_path: Path, keys: dict[str, str]
     with answering(create_service(vm_site.database, "127.0.0.1", 0, log.append, str(launcher))) as server:
         found = Service(server, tmp_path, vm_site)
         found.log = log
-        for module in ("service", "machines", "consoles"):
-            vm_site.patch.setattr(
-                f"rocks.site.airboss.{module}.log_call",
-                lambda call, outcome: found.calls.append((call, outcome)),
-            )
+        vm_site.patch.setattr(
+            "rocks.site.airboss.service.log_call",
+            lambda call, outcome: found.calls.append((call, outcome)),
+        )
         yield found

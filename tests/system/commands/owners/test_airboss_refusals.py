@@ -12,7 +12,6 @@ import time
 import pytest
 
 from rocks.core.process import run_checked
-from rocks.site.airboss import audit as airboss_audit
 from rocks.site.airboss import client
 from rocks.site.airboss import service as airboss_service
 from rocks.site.airboss.wire import SIGNED_PREFIX
@@ -46,8 +45,7 @@ class Clocks:
         monkeypatch.setattr(
             airboss_service, "utc_now", lambda: real_day() + datetime.timedelta(seconds=self.day)
         )
-        for module in (airboss_service, airboss_audit):
-            monkeypatch.setattr(module, "monotonic_seconds", lambda: real_steady() + self.steady)
+        monkeypatch.setattr(airboss_service, "monotonic_seconds", lambda: real_steady() + self.steady)
         monkeypatch.setattr(airboss_service, "_FORGET_SECONDS", 0.0)
 
 

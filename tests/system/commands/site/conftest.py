@@ -6,8 +6,8 @@ import pytest
 
 from rocks.database.settings import Settings
 from rocks.fleet.connection import FleetSettings
+from rocks.site import checks as site_checks
 from rocks.site import creation as site_creation
-from rocks.site.checks import checks as site_checks
 from tests.system.commands.conftest import CommandLine
 
 

@@ -7,8 +7,7 @@ import pytest
 from rocks.cli.completion import main
 from rocks.commands._framework.shell import texts_that_may_follow
 from rocks.database.connection import Database
-from rocks.site.completion_names import KINDS, names_that_begin
-from rocks.site.completion_records import MAX_NAMES
+from rocks.site.completion import KINDS, MAX_NAMES, names_that_begin
 from tests.system.commands.conftest import Site
 
 

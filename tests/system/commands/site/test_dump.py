@@ -166,7 +166,7 @@ def exists(*command_path: str) -> bool:
 
 
 def test_the_first_rows_are_known(site: Site) -> None:
-    """`cluster.first_rows` says what the migrations enter."""
+    """`rocks.site.first_rows` says what the migrations enter."""
     assert (changed_appliances(site.database), other_appliances(site.database)) == ([], [])
     assert missing_boot_actions(site.database) == []
     assert len(FIRST_APPLIANCES) == site.database.rows("SELECT COUNT(*) FROM appliances")[0][0]

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from rocks.inventory import host_records as hosts
+from rocks.inventory import host_records
 from tests.system.commands.conftest import Site
 
 MAC = "76:77:6E:80:00:01"
@@ -167,7 +167,7 @@ def test_the_resolver_is_asked_last(cluster: Site) -> None:
 
 def test_a_silent_resolver_is_given_up(cluster: Site) -> None:
     answers = threading.Event()
-    cluster.patch.setattr(hosts, "DNS_SECONDS", 0.2)
+    cluster.patch.setattr(host_records, "DNS_SECONDS", 0.2)
     cluster.patch.setattr(socket, "getaddrinfo", lambda *_: [(), answers.wait(300)][:0])
     begin = time.monotonic()
     assert "cannot resolve host" in cluster.refused("list host nobody")
@@ -187,7 +187,7 @@ def test_a_thousand_hosts_in_one_list(cluster: Site) -> None:
 
 
 def test_managed_only_counts_without_selectors(cluster: Site) -> None:
-    expand = hosts.expand_selectors
+    expand = host_records.expand_selectors
     assert expand(cluster.database, [], managed_only=True) == ["compute-0-1", "compute-0-0", "nas-1-0"]
     assert expand(cluster.database, ["head"], managed_only=True) == ["head"]
     cluster.change(

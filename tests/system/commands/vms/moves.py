@@ -7,7 +7,7 @@ from rocks.core.errors import HostError, RocksError
 from rocks.fleet.wire.facts import DomainFact, DomainState, HostFacts, LeaseFact
 from rocks.fleet.wire.requests import OperationOutcome
 from rocks.machine import converge, stop
-from rocks.machine import record as disk_copies
+from rocks.machine.record import DiskCopy, put_copies
 from tests.system.commands.conftest import Site
 
 OLD = "vmc-0-0"
@@ -35,8 +35,8 @@ def lease(site: Site) -> tuple[object, ...]:
 
 def answers(site: Site, here: HostFacts | RocksError, there: HostFacts | RocksError) -> None:
     """What the hosts report to the command that gives the move up; afterwards they are silent."""
-    copies = [disk_copies.DiskCopy(NEW, "/state/partition1/web.vda")]
-    disk_copies.put_copies(site.database, "web", copies)
+    copies = [DiskCopy(NEW, "/state/partition1/web.vda")]
+    put_copies(site.database, "web", copies)
     site.database.commit()
     site.patch.setattr(stop, "perform_operations", lambda *_: [("web", OperationOutcome("web", False))])
     site.patch.setattr(stop, "contact_hosts", lambda *_, **__: {OLD: here, NEW: there})

@@ -20,8 +20,8 @@ from rocks.machine.move import MovePlan, MoveReporter
 from rocks.machine.record import hosts_of_vlans, load_vms
 from rocks.machine.spec import MachineSpec, container_of
 from rocks.machine.stop import Force
+from rocks.site import checks as site_checks
 from rocks.site import overview as site_overview
-from rocks.site.checks import checks as site_checks
 from tests.system.commands.conftest import Site
 from tests.system.commands.vms.moves import (
     FORCE,

@@ -7,7 +7,7 @@ import pytest
 from rocks.database.connection import Database
 from rocks.database.settings import Settings
 from rocks.leases import lease as leases
-from rocks.network.sriov import adapters as virtual_functions
+from rocks.network.sriov import adapters
 from rocks.network.sriov.function_choice import AssignedVf
 from tests.system.commands.conftest import Site
 
@@ -17,7 +17,7 @@ MAC, OTHER_MAC = "52:54:00:aa:00:01", "52:54:00:aa:00:02"
 def hold(site: Site, name: str, number: int, host: str = "vmc-0-0", mac: str = MAC) -> int:
     """The machine's lease is that host's, and function `number` of eth0 is under it; returns the token."""
     token = leases.take_leases(site.database, {name: (host, ())})[name]
-    virtual_functions.assign_vfs(site.database, [AssignedVf(host, "eth0", number, name, mac, token)])
+    adapters.record_assigned_vfs(site.database, [AssignedVf(host, "eth0", number, name, mac, token)])
     site.database.commit()
     return token
 
@@ -132,7 +132,7 @@ def test_no_function_is_two_machines(vm_site: Site, cluster_database: Settings) 
     hold(vm_site, "web", 0)
     with Database(cluster_database) as other, pytest.raises(Exception, match="Duplicate entry"):
         leases.take_leases(other, {"thief": ("vmc-0-0", ())})
-        virtual_functions.assign_vfs(other, [AssignedVf("VMC-0-0", "ETH0", 0, "thief", OTHER_MAC, 1)])
+        adapters.record_assigned_vfs(other, [AssignedVf("VMC-0-0", "ETH0", 0, "thief", OTHER_MAC, 1)])
 
 
 def test_a_host_that_does_not_respond(vm_site: Site) -> None:

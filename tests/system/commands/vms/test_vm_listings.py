@@ -11,7 +11,7 @@ from rocks.database.connection import Database
 from rocks.inventory.records import Host
 from rocks.machine import record
 from rocks.machine.record import delete_vms
-from rocks.site.host_removal import remove_part
+from rocks.site.hosts import remove_part
 from tests.system.commands.conftest import Site
 from tests.system.commands.vms.vm_records import ADD
 

@@ -19,7 +19,12 @@ from nucleus.api.web_server import Bounds, listening
 from nucleus.configuration import Configuration, ListenSettings
 
 SECONDS = 120
-BOUNDS = Bounds(requests_a_second=1000, requests_at_once=10_000)
+BOUNDS = Bounds(
+    requests_a_second=1000,
+    requests_at_once=10_000,
+    requests_of_address_a_second=1000,
+    requests_of_address_at_once=10_000,
+)
 """Those of a site, but tests may ask often."""
 
 OPERATORS_TERMS = re.compile(
@@ -129,7 +134,7 @@ def serving(
 @contextlib.contextmanager
 def answering(application: Any, configuration: Configuration, bounds: Bounds = BOUNDS) -> Iterator[None]:
     """Serve the application behind nginx, where the settings say, until the end of the block."""
-    with listening(configuration, bounds) as listener:
+    with listening(configuration, bounds, application.state.service.has_ended) as listener:
         server = server_of(application)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()

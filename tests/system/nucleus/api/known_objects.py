@@ -19,7 +19,6 @@ from nucleus.records import NewOperation
 from nucleus.states import COMPLETED, RUNNING
 from owners.accounts.users import DEFAULT_TEXT
 from owners.computesets import records as computesets
-from owners.images import records
 from owners.images import records as images
 from tests.system.nucleus.api.conftest import ISO, KEY
 from tests.system.nucleus.conftest import add_cluster, compute_numbers
@@ -143,6 +142,7 @@ def _of_computesets(sets: dict[str, int]) -> dict[str, list[Request]]:
         {"query": {"cluster": "vc2", "state": ["running", "completed"], "limit": 1}},
     ]
     found |= {f"computeset_{action}": numbers for action in ("poweroff", "reboot", "reset", "shutdown")}
+    found["extend_computeset"] = [one | {"body": {"walltime_mins": 40_000}} for one in numbers]
     body = {"cluster": "vc6", "walltime_mins": 30}
     found["start_computeset"] = [{"body": body | {"computes": name}} for name in _names("vc6", 10)]
     found["start_computeset"] += [{"body": body | {"count": 1, "allocation": "alpha-account"}}]
@@ -155,27 +155,18 @@ def _of_images(
 ) -> dict[str, list[Request]]:
     numbers = itertools.count()
 
-    def add(owner: int | None, size: int, state: str = "uploading") -> tuple[str, str]:
-        upload = records.add_upload(session, owner, f"one-{next(numbers)}.iso", size, user_id)
-        images.set_state(session, upload.image_id, state)
-        image = images.image_by_id(session, upload.image_id)
-        if state == "ready":
-            images.store_digests(session, image.id, size, **DIGESTS)
-        return upload.id, image.name
+    def add(owner: int | None, size: int) -> str:
+        name = f"one-{next(numbers)}.iso"
+        number = images.add_image(session, owner, name, size, DIGESTS["sha256"], DIGESTS["md5"], user_id)
+        images.set_state(session, number, "ready")
+        return name
 
-    own, public = add(project_id, len(ISO), "ready")[1], add(None, len(ISO), "ready")[1]
+    own, public = add(project_id, len(ISO)), add(None, len(ISO))
     names = [f"project/alpha/{own}", f"public/{public}", ""]
     attached = [{"query": {"iso_name": name}} for name in names] + [
         {"body": {"iso_name": name}} for name in names
     ]
     whole = base64.b64encode(ISO).decode()
-    parts = [
-        {"path": {"id": add(project_id, 1 << 30)[0]}, "headers": {"upload-offset": "0"}} for _ in range(MANY)
-    ]
-    wholes = [
-        {"path": {"id": add(project_id, len(ISO))[0]}, "headers": {"upload-offset": "0"}, "content": whole}
-        for _ in range(MANY)
-    ]
     return {
         "attach_compute_iso": [{"path": {"c": "vc2", "n": "vm-vc2-0"}} | one for one in attached],
         "attach_frontend_iso": [{"path": {"c": "vc2"}} | one for one in attached],
@@ -185,17 +176,11 @@ def _of_images(
             for nodes in ("vm-vc2-[0-3]", "vm-vc2-1", None)
         ],
         "upload_image": [_form(one, project, whole) for one in range(MANY) for _ in range(2)],
-        "begin_upload": [
-            {"body": {"name": f"part-{one}.iso", "size": 4096, "project": project}} for one in range(MANY)
-        ],
-        "get_upload": parts[:1],
-        "continue_upload": [one for pair in zip(parts, wholes, strict=True) for one in pair],
-        "cancel_upload": [{"path": {"id": add(project_id, 4096)[0]}} for _ in range(MANY)],
         "delete_public_image": [
-            {"path": {"name": add(None, len(ISO), "ready")[1]}} for _ in range(MANY)
+            {"path": {"name": add(None, len(ISO))}} for _ in range(MANY)
         ],
         "delete_project_image": [
-            {"path": {"project": "alpha", "name": add(project_id, len(ISO), "ready")[1]}} for _ in range(MANY)
+            {"path": {"project": "alpha", "name": add(project_id, len(ISO))}} for _ in range(MANY)
         ],
     }  # fmt: skip
 

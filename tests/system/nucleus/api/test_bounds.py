@@ -1,6 +1,5 @@
 """What one owner or stranger could have grow without end, or stay for ever, has an end."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,24 +9,19 @@ from nucleus.api.access.throttles import DailyRate
 from nucleus.api.recent_answers import RecentAnswer
 from nucleus.configuration import Configuration
 from nucleus.limits import FIRST_LIMITS
-from nucleus.mirror import audit, operations, status
+from nucleus.mirror import operations, status
 from nucleus.mirror.pool import Pool
 from nucleus.records import NewOperation
-from owners.computesets import new_computesets
 from owners.computesets import records as computesets
 from owners.computesets import rest as sets_api
 from owners.consoles import rest
-from owners.images.upload_bytes import Receiver
-from rocks.core.errors import HostError
 from tests.system.nucleus.api.conftest import ISO, MODERN, PROBLEMS, changed, start, started
 from tests.system.nucleus.api.http_client import Client
 from tests.system.nucleus.api.test_consoles import is_refused
-from tests.system.nucleus.api.test_images import send
+from tests.system.nucleus.api.test_images import send, send_raw
 from tests.system.nucleus.conftest import compute_numbers, sql
-from tests.waiting import wait_until
 
 SETS = "/v1/computeset"
-UPLOADS = "/v1/image/upload"
 
 
 def ended_sets(pool: Pool, *sizes: int) -> list[int]:
@@ -124,7 +118,7 @@ def test_names_that_are_stored_for_ever_do_not_change_all_the_time(
 def test_a_cluster_has_a_limit_of_computesets_in_an_hour(
     service: Client, pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(new_computesets, "MAX_SETS_PER_HOUR", 2)
+    monkeypatch.setattr(sets_api, "MAX_SETS_PER_HOUR", 2)
     assert [start(service, count=1).status_code for _ in range(2)] == [201, 201]
     refused = start(service, count=1)
     assert (refused.status_code, refused.json()["code"]) == (429, "rate-limited")
@@ -202,102 +196,21 @@ def test_a_set_of_many_nodes_has_one_end(service: Client, pool: Pool) -> None:
     assert end() == first
 
 
-def test_an_upload_whose_program_was_killed_is_begun_anew_under_its_name(service: Client, pool: Pool) -> None:
-    def begin(name: str = "a.iso") -> Any:
-        body = {"name": name, "size": len(ISO)}
-        return service.ask("ann", "POST", UPLOADS, json=body, headers=PROBLEMS)
-
-    first = begin().json()["id"]
-    part = {"Upload-Offset": "0", **PROBLEMS}
-    assert service.ask("ann", "PATCH", f"{UPLOADS}/{first}", body=ISO[:9], headers=part).status_code == 204
-    refused = begin()
-    assert refused.status_code == 409 and "repeat it after a minute" in refused.json()["detail"]
-    sql(pool, "UPDATE upload SET touched = touched - INTERVAL 1 MINUTE")
-    second = begin()
-    assert second.status_code == 201 and second.json()["offset"] == 0
-    late = {"Upload-Offset": "9", **PROBLEMS}
-    gone = service.ask("ann", "PATCH", f"{UPLOADS}/{first}", body=ISO[9:], headers=late)
-    assert gone.json()["code"] == "unknown-upload"
-    whole = service.ask("ann", "PATCH", f"{UPLOADS}/{second.json()['id']}", body=ISO, headers=part | MODERN)
-    assert whole.status_code == 202, whole.text
-    sql(pool, "UPDATE upload SET touched = touched - INTERVAL 1 DAY")
-    assert begin().status_code == 409, "an image that is there stays"
-    assert sql(pool, "SELECT COUNT(*) FROM image") == [(1,)]
-
-
-def test_what_came_of_an_upload_stays_while_its_record_does(
-    service: Client, pool: Pool, configuration: Configuration, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It cannot be begun anew, by the quota; or the database does not take its removal."""
-    folder = Path(configuration.images.folder)
-
-    def begin(more_bytes: int = 0) -> Any:
-        body = {"name": "a.iso", "size": len(ISO) + more_bytes}
-        return service.ask("ann", "POST", UPLOADS, json=body, headers=PROBLEMS)
-
-    def go_on(upload: str, offset: int, content: bytes) -> int:
-        headers = {"Upload-Offset": str(offset), **MODERN}
-        return service.ask("ann", "PATCH", f"{UPLOADS}/{upload}", body=content, headers=headers).status_code
-
-    def fail(*_: Any) -> None:
-        raise HostError("the database is away")
-
-    first = begin().json()["id"]
-    assert go_on(first, 0, ISO[:9]) == 204
-    sql(pool, "UPDATE upload SET touched = touched - INTERVAL 1 MINUTE")
-    sql(pool, f"UPDATE project SET limits = '{{\"image_bytes\": {len(ISO)}}}' WHERE name = 'alpha'")
-    assert [begin(1).status_code, send(service, "a.iso").status_code] == [403, 403]
-    with monkeypatch.context() as broken:
-        broken.setattr(audit, "record", fail)  # the last statement before the commit
-        assert begin().status_code == 503
-        assert service.ask("ann", "DELETE", f"{UPLOADS}/{first}").status_code == 503
-    assert go_on(first, 9, ISO[9:18]) == 204
-    sql(pool, "UPDATE upload SET touched = touched - INTERVAL 1 MINUTE")
-    second = begin().json()["id"]
-    assert not list(folder.iterdir()), "it was replaced"
-    assert go_on(second, 0, ISO[:9]) == 204 and [one.stem for one in folder.iterdir()] == [second]
-    assert service.ask("ann", "DELETE", f"{UPLOADS}/{second}").status_code == 204
-    assert not list(folder.iterdir())
-
-
-def test_an_upload_that_comes_slowly_is_not_begun_anew(
-    service: Client, pool: Pool, configuration: Configuration
-) -> None:
-    """How much has come is noted at the end of a part, and each 64 MiB."""
-
-    def begin() -> Any:
-        body = {"name": "a.iso", "size": len(ISO)}
-        return service.ask("ann", "POST", UPLOADS, json=body, headers=PROBLEMS)
-
-    first = begin().json()["id"]
-    head = (
-        f"PATCH {UPLOADS}/{first} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {service.tokens['ann']}\r\n"
-        f"Prefer: respond-async\r\nUpload-Offset: 0\r\nContent-Length: {len(ISO)}\r\n\r\n"
-    )
-    with service.connected(head.encode() + ISO[:9]) as slow:
-        file = Path(configuration.images.folder) / f"{first}.part"
-        wait_until(lambda: Receiver.has_open(file), "the first bytes")
-        sql(pool, "UPDATE upload SET touched = touched - INTERVAL 1 MINUTE")
-        assert begin().status_code == 409
-        slow.sendall(ISO[9:])
-        assert slow.recv(100).startswith(b"HTTP/1.1 202 ")
-
-
 def test_an_owner_who_may_publish_has_limits_of_images(
     configuration: Configuration, pool: Pool, people: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(FIRST_LIMITS, "images", 2)
     with started(changed(configuration, "images", owners_publish=True), pool, people) as service:
 
-        def begin(who: str, name: str, **more: str) -> int:
-            body = {"name": name, "size": 9, **more}
-            return service.ask(who, "POST", UPLOADS, json=body, headers=PROBLEMS).status_code
+        def upload(who: str, name: str, **more: str) -> int:
+            return int(send_raw(service, name, who=who, **more).status_code)
 
-        assert [begin("ann", f"{number}.iso") for number in range(3)] == [201, 201, 403]
-        assert begin("ann", "own.iso", project="alpha") == begin("bob", "b.iso") == 201
-        assert [begin("root", f"r{number}.iso") for number in range(3)] == [201] * 3, "operators publish"
-        monkeypatch.setitem(FIRST_LIMITS, "image_bytes", 17)
-        assert begin("bob", "c.iso") == 403
+        assert [upload("ann", f"{number}.iso") for number in range(3)] == [204, 204, 403]
+        assert send(service, "form.iso").status_code == 403
+        assert upload("ann", "own.iso", project="alpha") == upload("bob", "b.iso") == 204
+        assert [upload("root", f"r{number}.iso") for number in range(3)] == [204] * 3, "operators publish"
+        monkeypatch.setitem(FIRST_LIMITS, "image_bytes", 2 * len(ISO) - 1)
+        assert upload("bob", "c.iso") == 403
 
 
 def test_tickets_are_stored_for_an_hour_and_found_by_their_age(pool: Pool, people: dict[str, str]) -> None:

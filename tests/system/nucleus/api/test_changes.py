@@ -14,7 +14,7 @@ from nucleus.mirror import audit
 from nucleus.mirror.driver import LOCK_WAIT_SECONDS
 from nucleus.mirror.pool import Pool
 from tests.system.nucleus.api.conftest import MODERN, PROBLEMS, changed, started
-from tests.system.nucleus.api.http_client import Client, Connection
+from tests.system.nucleus.api.http_client import Answer, Client, Connection
 from tests.system.nucleus.conftest import run_on, sql
 from tests.waiting import at_once
 
@@ -331,6 +331,26 @@ def test_nothing_is_asked_of_a_set_whose_end_was_asked_for(service: Client, pool
     again = service.ask("ann", "PUT", f"{SETS}{number}/poweroff", headers=MODERN)
     assert again.status_code == 202, "at once, where a shutdown was asked for"
     assert sql(pool, "SELECT DISTINCT kind FROM operation ORDER BY kind") == [("end_set",), ("start_set",)]
+
+
+def test_a_computeset_is_extended_within_what_a_new_one_may_have(service: Client, pool: Pool) -> None:
+    number = start(service, computes="vm-vc2-0").json()["id"]
+    ((now,),) = sql(pool, "SELECT walltime_minutes FROM computeset")
+
+    def extend(minutes: object, who: str = "ann") -> Answer:
+        body = {"walltime_mins": minutes}
+        return service.ask(who, "PATCH", f"{SETS}{number}", json=body, headers={**MODERN, **PROBLEMS})
+
+    assert [extend(one).status_code for one in (now - 1, 10**7, 0, "x")] == [409, 400, 400, 400]
+    assert extend(now + 60, "bob").status_code == 404
+    sql(pool, """UPDATE project SET limits = '{"walltime_minutes": 10}' WHERE name = 'alpha'""")
+    assert extend(now + 60).json()["code"] == "quota-exceeded"
+    sql(pool, "UPDATE project SET limits = '{}' WHERE name = 'alpha'")
+    assert extend(now + 60).status_code == 202
+    asked = "SELECT target_set, JSON_VALUE(arguments, '$.minutes') FROM operation WHERE kind = 'extend_set'"
+    assert sql(pool, asked) == [(number, str(now + 60))]
+    sql(pool, "UPDATE computeset SET cancel_requested = 'shutdown'")
+    assert "is ending" in extend(now + 60).json()["detail"]
 
 
 def test_nothing_is_put_into_the_drive_of_what_is_being_destroyed(service: Client, pool: Pool) -> None:

@@ -1,9 +1,16 @@
 """Images on their way to the site: checksums, limits, names, parts, and what others see of them."""
 
 import base64
+import contextlib
 import hashlib
-from contextlib import closing
+import os
+import signal
+import socket
+import subprocess  # noqa: TID251 - mounts a small file system
+import threading
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,14 +18,16 @@ import pytest
 from nucleus.api.access.throttles import Rate
 from nucleus.configuration import Configuration
 from nucleus.mirror import audit, identity
+from nucleus.mirror.migrate import load_migrations
 from nucleus.mirror.pool import Pool
 from nucleus.records import SYSTEM
-from owners.images import records, upload_bytes
+from owners.images import image_uploads
 from owners.images import records as images
 from rocks.core.errors import HostError
 from tests.system.nucleus.api.conftest import ISO, MODERN, PROBLEMS, changed, started
-from tests.system.nucleus.api.http_client import Client, Connection
+from tests.system.nucleus.api.http_client import Client
 from tests.system.nucleus.conftest import sql
+from tests.waiting import wait_until
 
 MD5 = hashlib.md5(ISO).hexdigest()
 SHA = hashlib.sha256(ISO)
@@ -26,6 +35,7 @@ DIGEST = f"sha-256=:{base64.b64encode(SHA.digest()).decode()}:"
 CUT = ISO[:0x8050] + (len(ISO) + 1).to_bytes(4, "little") + ISO[0x8054:0x8080] + b"\1\0" + ISO[0x8082:]
 """An image that states one byte more than it has."""
 
+LONG = 1 << 20
 OBJECTS = {"Accept": "application/vnd.nucleus.v1+json"}
 
 
@@ -37,18 +47,32 @@ def send(service: Client, name: str, content: bytes = ISO, who: str = "ann", **h
     return service.ask(who, "POST", "/v1/image/", body=body, headers=sent)
 
 
-def begin(service: Client, name: str, **more: Any) -> str:
-    """Begin an upload of ann's in parts; where it goes on."""
-    begun = service.ask("ann", "POST", "/v1/image/upload", json={"name": name, "size": len(ISO), **more})
-    assert begun.status_code == 201, begun.text
-    return str(begun.headers["Location"]).removeprefix("http://site.example")
+def send_raw(service: Client, name: str, content: bytes = ISO, who: str = "ann", **more: str) -> Any:
+    """An upload as the whole body, as comet and the pages send it."""
+    project = more.pop("project", "")
+    query = {"name": name, **({"project": project} if project else {})}
+    return service.ask(who, "POST", "/v1/image", params=query, body=content, headers={**PROBLEMS, **more})
 
 
-def go_on(service: Client, place: str, offset: int, content: bytes | None = None, **more: str) -> Any:
-    """Send what follows the offset."""
-    body = ISO[offset:] if content is None else content
-    headers = {"Upload-Offset": str(offset), **MODERN, **more}
-    return service.ask("ann", "PATCH", place, body=body, headers=headers)
+@contextlib.contextmanager
+def beginning(service: Client, name: str, content: bytes = b"") -> Iterator[socket.socket]:
+    """An upload of ann's of `LONG` bytes, of which as many have come as have nginx begin a file."""
+    head = (
+        f"POST /v1/image?name={name} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {service.tokens['ann']}\r\n"
+        f"Accept: {PROBLEMS['Accept']}\r\nPrefer: respond-async\r\nContent-Length: {LONG}\r\n\r\n"
+    )
+    with service.connected(head.encode() + content.ljust(LONG // 4, b"\0")) as raw:
+        yield raw
+
+
+def arriving(configuration: Configuration) -> list[Path]:
+    """The files of uploads on their way."""
+    return list((Path(configuration.images.folder) / "arriving").iterdir())
+
+
+def files(configuration: Configuration) -> list[Path]:
+    """The files of images."""
+    return [one for one in Path(configuration.images.folder).iterdir() if one.name != "arriving"]
 
 
 def ready(pool: Pool) -> None:
@@ -63,7 +87,7 @@ def test_an_image_is_uploaded_listed_attached_and_deleted(
     operation = service.get("ann", "/v1/operation").json()[0]
     assert operation["kind"] == "add_image" and operation["image"] == "project/alpha/inst.iso"
     assert service.get("ann", "/v1/image").json() == [], "not before the library has it"
-    (file,) = Path(configuration.images.folder).iterdir()
+    (file,) = files(configuration)
     assert file.read_bytes() == ISO and file.stat().st_mode & 0o777 == 0o600
     assert send(service, "inst.iso").status_code == 409
     assert file.read_bytes() == ISO
@@ -73,8 +97,8 @@ def test_an_image_is_uploaded_listed_attached_and_deleted(
     (image,) = service.get("ann", "/v1/image", headers=OBJECTS).json()
     assert image["size"] == len(ISO) and image["sha256"] == SHA.hexdigest() and image["uploaded_by"] == "ann"
     sql(pool, """UPDATE project SET limits = '{"images": 1}' WHERE name = 'alpha'""")
-    assert send(service, "inst.iso").status_code == 409, "not the limit: it is there"
-    assert send(service, "more.iso").status_code == 403
+    assert send_raw(service, "inst.iso").status_code == 409, "not the limit: it is there"
+    assert send(service, "more.iso").status_code == send_raw(service, "more.iso").status_code == 403
     sql(pool, "UPDATE project SET limits = '{}'")
     path = "/v1/cluster/vc2/frontend/attach_iso"
     assert service.ask("ann", "PUT", path, headers=MODERN).status_code == 400, "which image?"
@@ -154,20 +178,26 @@ def test_refused_images_leave_nothing(service: Client, pool: Pool, configuration
         (send(service, "../a.iso"), 400),
         (send(service, ".iso"), 400),
         (send(service, "a.img"), 400),
-        (send(service, "a.iso", **{"Content-Type": "application/json"}), 415),
+        (send(service, "a.iso", **{"Content-Type": "multipart/form-data"}), 415),
         (send(service, "a.iso", **{"Content-Type": "multipart/form-data; boundary=y"}), 400),
+        (send_raw(service, "a.iso", md5="0" * 32), 400),
+        (send_raw(service, "a.iso", CUT), 400),
+        (send_raw(service, "a.iso", b""), 400),
+        (send_raw(service, "a.img"), 400),
+        (send_raw(service, "a.iso", project="beta"), 400),
         (send(service, "a.iso", who="root", md5="0" * 32), 400),
         (service.ask("ann", "POST", "/v1/image", body=b"", headers=PROBLEMS), 400),
     ]
     assert [answer.status_code for answer, _ in refused] == [status for _, status in refused]
     assert f"it is cut off: it states {len(CUT) + 1} bytes and has {len(CUT)}" in refused[5][0].text
-    assert not list(Path(configuration.images.folder).glob("*"))
+    assert not files(configuration)
+    wait_until(lambda: not arriving(configuration), "nginx removes what was refused")
     with pool.transaction() as session:
         assert session.row("SELECT COUNT(*) FROM image") == (0,)
         project = identity.project_by_name(session, "alpha")
         session.update("project", {"limits": {"image_bytes": len(ISO) - 1}}, id=project.id)
     over = send(service, "a.iso", **MODERN)
-    assert over.status_code == 403 and "images and unfinished uploads of the last day: " in over.text
+    assert over.status_code == 403 and "images and uploads: " in over.text
     assert send(service, "a.iso", who="root").status_code == 204, "operators publish"
     ready(pool)
     assert service.get("bob", "/v1/image").json() == ["public/a.iso"]
@@ -179,104 +209,169 @@ def test_refused_images_leave_nothing(service: Client, pool: Pool, configuration
     assert "remedy" not in held
 
 
-def test_an_upload_is_continued_where_it_ended(service: Client, pool: Pool) -> None:
-    place = begin(service, "big.iso", sha256=SHA.hexdigest(), project="ALPHA")
-    assert sql(pool, "SELECT target FROM audit ORDER BY seq DESC LIMIT 1") == [("project/alpha/big.iso",)]
-    assert service.get("bob", place).status_code == 404
-    half = go_on(service, place, 0, ISO[:20_000])
-    assert half.status_code == 204 and half.headers["Upload-Offset"] == "20000"
-    wrong = go_on(service, place, 5)
-    assert wrong.status_code == 409 and wrong.headers["Upload-Offset"] == "20000"
-    assert service.get("ann", place).json()["offset"] == 20_000
-    assert go_on(service, place, 20_000, ISO[20_000:] + b"more").status_code == 413
-    done = go_on(service, place, service.get("ann", place).json()["offset"])
+def test_the_body_is_the_image(service: Client, pool: Pool, configuration: Configuration) -> None:
+    done = send_raw(service, "big.iso", project="ALPHA", **{"Content-Digest": DIGEST}, **MODERN)
     assert done.status_code == 202 and done.json()["kind"] == "add_image", done.text
-    assert service.get("ann", place).status_code == 404
-    again = service.ask(
-        "ann", "POST", "/v1/image/upload", json={"name": "big.iso", "size": 9}, headers=MODERN
-    )
-    assert again.status_code == 409
-    other = service.ask("ann", "POST", "/v1/image/upload", json={"name": "other.iso", "size": 9}).json()
-    assert service.ask("ann", "DELETE", f"/v1/image/upload/{other['id']}").status_code == 204
-    assert sql(pool, "SELECT name FROM image") == [("big.iso",)]
+    assert done.headers["Repr-Digest"] == DIGEST
+    assert sql(pool, "SELECT name, sha256, md5 FROM image") == [("big.iso", SHA.hexdigest(), MD5)]
+    assert sql(pool, "SELECT target FROM audit ORDER BY seq DESC LIMIT 1") == [("project/alpha/big.iso",)]
+    (file,) = files(configuration)
+    assert file.read_bytes() == ISO and file.stat().st_mode & 0o777 == 0o600
+    assert send_raw(service, "big.iso").json()["code"] == "name-conflict"
+    forged = {"X-Nucleus-File": str(file), "X-Nucleus-Number": "1", "X-Nucleus-Length": "9"}
+    assert send_raw(service, "more.iso", b"", **forged).status_code == 400, "nginx alone names files"
+    assert sql(pool, "SELECT COUNT(*) FROM image") == [(1,)]
 
 
-def test_the_last_part_states_the_checksum_of_the_whole_image(service: Client, pool: Pool) -> None:
-    for digest, status in (("A" * 43 + "=", 400), ("", 400), (base64.b64encode(SHA.digest()).decode(), 202)):
-        place, stated = begin(service, "a.iso"), {"Upload-Digest": f"sha-256=:{digest}:"}
-        assert go_on(service, place, 0, ISO[:20_000]).status_code == 204
-        done = go_on(service, place, 20_000, **stated)
-        assert (done.status_code, "SHA-256" in done.text) == (status, status == 400 and bool(digest)), (
-            done.text
-        )
-        if not digest:
-            assert service.ask("ann", "DELETE", place).status_code == 204
-    assert sql(pool, "SELECT sha256 FROM image") == [(SHA.hexdigest(),)]
+def test_a_long_image_of_a_form_is_what_the_form_has(service: Client, configuration: Configuration) -> None:
+    """Its bytes move to the begin of the file, over several blocks."""
+    image = ISO + bytes(range(256)) * 9000
+    assert send(service, "long.iso", image, md5=hashlib.md5(image).hexdigest()).status_code == 204
+    (file,) = files(configuration)
+    assert file.read_bytes() == image
 
 
-def test_an_upload_whose_last_step_fails_is_finished_by_the_next_request(
+def test_an_upload_that_breaks_off_leaves_nothing_and_begins_again(
+    service: Client, configuration: Configuration
+) -> None:
+    with beginning(service, "cut.iso"):
+        wait_until(lambda: bool(arriving(configuration)), "the file")
+        second = send_raw(service, "cut.iso")
+        assert (second.status_code, second.json()["code"]) == (409, "request-in-progress")
+    wait_until(lambda: not arriving(configuration), "the file is gone")
+    wait_until(lambda: not service.application.state.service.arrivals, "the end is known")
+    assert send_raw(service, "cut.iso").status_code == 204
+
+
+def test_a_user_has_four_uploads_at_once_and_their_bytes_count(
     service: Client, pool: Pool, configuration: Configuration, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    place = begin(service, "late.iso")
+    with contextlib.ExitStack() as stack:
+        for number in range(3):
+            stack.enter_context(beginning(service, f"{number}.iso"))
+        wait_until(lambda: len(arriving(configuration)) == 3, "three files")
+        sql(pool, f"UPDATE project SET limits = '{{\"image_bytes\": {3 * LONG + len(ISO) - 1}}}'")
+        assert send_raw(service, "over.iso").json()["code"] == "quota-exceeded"
+        sql(pool, "UPDATE project SET limits = '{}'")
+        stack.enter_context(beginning(service, "3.iso"))
+        wait_until(lambda: len(arriving(configuration)) == 4, "four files")
+        assert "you have 4 uploads" in send_raw(service, "4.iso").json()["detail"]
+        monkeypatch.setattr(image_uploads, "_MOST", 4)
+        assert "there are 4 uploads already" in send_raw(service, "b.iso", who="bob").json()["detail"]
+        monkeypatch.setattr(image_uploads, "_MOST", 16)
+        assert send_raw(service, "b.iso", who="bob").status_code == 204
+    wait_until(lambda: not arriving(configuration), "all are gone")
+
+
+def test_a_full_disk_is_said_before_the_first_byte(
+    service: Client, configuration: Configuration, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beside what is on its way to it."""
+    with beginning(service, "first.iso"):
+        wait_until(lambda: bool(arriving(configuration)), "the file")
+        left = LONG - arriving(configuration)[0].stat().st_size
+        free = SimpleNamespace(free=image_uploads._RESERVE_BYTES + left + len(ISO) - 1)
+        monkeypatch.setattr(image_uploads.shutil, "disk_usage", lambda _: free)
+        refused = send_raw(service, "a.iso")
+        assert refused.status_code == 503 and "has no space for images" in refused.json()["detail"]
+        assert len(arriving(configuration)) == 1
+    wait_until(lambda: not service.application.state.service.arrivals, "the end is known")
+    assert send_raw(service, "a.iso").status_code == 204
+
+
+def test_a_disk_that_fills_meanwhile_ends_the_upload(service: Client, configuration: Configuration) -> None:
+    """nginx cannot store it; nothing stays, and the next one finds the place again."""
+    folder = Path(configuration.images.folder) / "arriving"
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", folder], check=True)
+    try:
+        refused = send_raw(service, "a.iso", ISO + bytes(LONG))
+        assert refused.status_code == 503 and "its disk is full" in refused.json()["detail"]
+        wait_until(lambda: not arriving(configuration), "the file is gone")
+    finally:
+        subprocess.run(["umount", "-l", folder], check=True)
+    wait_until(lambda: not service.application.state.service.arrivals, "the end is known")
+    assert send_raw(service, "a.iso").status_code == 204
+
+
+def test_files_that_no_image_needs_are_removed_by_the_next_upload(
+    service: Client, pool: Pool, configuration: Configuration, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where the service was killed before its record; those of 0.1.1 among them."""
     with monkeypatch.context() as broken:
 
         def fail(*_: Any) -> None:
             raise HostError("the database is away")
 
         broken.setattr(audit, "record", fail)  # the last statement before the commit
-        assert go_on(service, place, 0).status_code == 503
-    assert service.get("ann", place).json()["offset"] == len(ISO)
-    assert go_on(service, place, len(ISO)).status_code == 202
+        assert send_raw(service, "late.iso").status_code == 503
+    assert len(files(configuration)) == 1
     folder = Path(configuration.images.folder)
-    (file,) = folder.iterdir()
-    assert file.suffix == ".iso" and file.read_bytes() == ISO
     for name in ("7777.iso", "01ARZ3NDEKTSV4RRFFQ69G5FAV.part", "site.iso", "7777"):
         (folder / name).touch()
-    service.ask("ann", "POST", "/v1/image/upload", json={"name": "next.iso", "size": 9})
-    assert {one.name for one in folder.iterdir()} == {file.name, "site.iso", "7777"}
+    assert send_raw(service, "late.iso").status_code == 204
+    assert len(files(configuration)) == 6, "an image may be recorded at this moment"
+    monkeypatch.setattr(image_uploads, "_SETTLED_SECONDS", -60)
+    assert send_raw(service, "next.iso").status_code == 204
+    assert sorted(one.name for one in files(configuration) if one.read_bytes() != ISO) == ["7777", "site.iso"]
+    assert len(files(configuration)) == 4
 
 
-def test_a_connection_that_ends_leaves_what_came(service: Client) -> None:
-    """A client that is killed: the next one goes on at the offset that the service states."""
-    place = begin(service, "cut.iso")
-    head = f"PATCH {place} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {service.tokens['ann']}\r\n"
-    head += f"Upload-Offset: 0\r\nContent-Length: {len(ISO)}\r\n\r\n"
-    with service.connected(head.encode() + ISO[:10_000]):
-        pass
-    for _ in range(600):
-        done = go_on(service, place, service.get("ann", place).json()["offset"])
-        if done.status_code == 202:
-            break
-        assert done.status_code == 409, done.text  # the first one has not ended yet
-    else:
-        raise AssertionError(done.text)
+def test_what_a_killed_nginx_leaves_is_removed_at_the_next_start(
+    configuration: Configuration, pool: Pool, people: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nucleus.api.web_server._end_service", lambda _: None)  # it is this process
+    children = Path(f"/proc/self/task/{threading.get_native_id()}/children")
+    with (
+        pytest.raises(HostError, match="nginx has ended"),
+        started(configuration, pool, people) as service,
+        beginning(service, "a.iso"),
+    ):
+        wait_until(lambda: bool(arriving(configuration)), "the file")
+        started_here = [Path(f"/proc/{one}") for one in children.read_text().split()]
+        (nginx,) = [int(one.name) for one in started_here if (one / "comm").read_text() == "nginx\n"]
+        os.killpg(nginx, signal.SIGKILL)
+    assert len(arriving(configuration)) == 1
+    with started(configuration, pool, people):
+        assert arriving(configuration) == []
+
+
+def test_an_upgrade_forgets_images_that_came_in_parts_and_were_not_whole(service: Client, pool: Pool) -> None:
+    assert send_raw(service, "whole.iso").status_code == send_raw(service, "ready.iso").status_code == 204
+    sql(pool, "UPDATE image SET state = 'ready' WHERE name = 'ready.iso'")
+    sql(pool, "INSERT INTO image (name, state) VALUES ('half.iso', 'uploading')")
+    for statement in dict(load_migrations())[21]:
+        sql(pool, statement)
+    assert sql(pool, "SELECT name FROM image ORDER BY name") == [("ready.iso",), ("whole.iso",)]
+
+
+@pytest.mark.parametrize(
+    ("statement", "status", "reason"),
+    [
+        ("DELETE FROM membership", b"400", b"you are no longer in the project"),
+        ("UPDATE token SET revoked_at = UTC_TIMESTAMP(3)", b"401", b"your credentials have ended"),
+        ("UPDATE token SET scopes = 'read'", b"403", b"needs the scope image"),
+    ],
+)
+def test_who_has_no_right_any_more_when_the_last_byte_comes_adds_no_image(
+    service: Client, pool: Pool, configuration: Configuration, statement: str, status: bytes, reason: bytes
+) -> None:
+    with beginning(service, "late.iso", ISO) as raw:
+        wait_until(lambda: bool(arriving(configuration)), "the file")
+        sql(pool, statement)
+        raw.sendall(bytes(LONG - LONG // 4))
+        answer = raw.recv(10_000)
+        assert answer.split()[1] == status and reason in answer, answer
+    assert sql(pool, "SELECT COUNT(*) FROM image") == [(0,)]
+    assert send_raw(service, "late.iso").status_code >= 400, "nor may another one begin"
 
 
 def test_images_have_a_largest_size(configuration: Configuration, pool: Pool, people: dict[str, str]) -> None:
     small = changed(configuration, "images", most_gb=0)
     with started(small, pool, people) as service:
         answer = send(service, "a.iso", **MODERN)
-        assert (
-            answer.status_code == 413 and "an image may have 0 GB here, and a.iso has 0.1 GB" in answer.text
-        )
-        answer = service.ask(
-            "ann", "POST", "/v1/image/upload", json={"name": "a.iso", "size": 10}, headers=MODERN
-        )
-        assert answer.status_code == 413
-    with pool.transaction() as session:
-        assert records.old_uploads(session) == [] and session.row("SELECT COUNT(*) FROM image") == (0,)
-
-
-def test_a_form_that_never_comes_is_ended(service: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(upload_bytes, "_SILENCE_SECONDS", 0.5)
-    with closing(Connection(service.path)) as connection:
-        connection.putrequest("POST", "/v1/image")
-        connection.putheader("Authorization", f"Bearer {service.tokens['ann']}")
-        connection.putheader("Content-Type", "multipart/form-data; boundary=x")
-        connection.putheader("md5", MD5)
-        connection.putheader("Content-Length", "100")
-        connection.endheaders()
-        assert connection.getresponse().status == 400, "408 for clients that know it"
+        assert answer.status_code == 413 and "an image may have 0 GB here, and it has 0.1 GB" in answer.text
+        assert send_raw(service, "a.iso").status_code == 413
+    assert sql(pool, "SELECT COUNT(*) FROM image") == [(0,)]
 
 
 def test_a_request_with_a_key_is_done_once(service: Client, pool: Pool, configuration: Configuration) -> None:
@@ -288,73 +383,33 @@ def test_a_request_with_a_key_is_done_once(service: Client, pool: Pool, configur
     other = ISO + b"x"
     refused = send(service, "b.iso", other, md5=hashlib.md5(other).hexdigest(), **key, **MODERN)
     assert refused.status_code == 422 and refused.json()["code"] == "key-reused"
-    assert len(list(Path(configuration.images.folder).iterdir())) == 1
-    place = begin(service, "c.iso")
-    headers = {"Idempotency-Key": "k2", "Upload-Offset": "0", **MODERN}
-    parts = [service.ask("ann", "PATCH", place, body=ISO, headers=headers) for _ in range(2)]
+    assert len(files(configuration)) == 1
+    key = {"Idempotency-Key": "k2", **MODERN}
+    parts = [send_raw(service, "c.iso", **key) for _ in range(2)]
     assert [part.status_code for part in parts] == [202, 202] and parts[0].json() == parts[1].json()
-    wrong = service.ask("ann", "PATCH", place, body=ISO, headers={**headers, "Idempotency-Key": "ä"})
-    assert wrong.status_code == 400
+    assert send_raw(service, "c.iso", **{"Idempotency-Key": "ä"}).status_code == 400
     assert sql(pool, "SELECT name, sha256 FROM image") == [
         ("a.iso", SHA.hexdigest()), ("c.iso", SHA.hexdigest()),
     ]  # fmt: skip
 
 
 def test_each_refusal_of_an_upload_is_in_the_audit_log_once(service: Client, pool: Pool) -> None:
-    place = begin(service, "a.iso")
-    unknown = place[:-1] + ("0" if place[-1] != "0" else "1")
     codes = [
         send(service, "b.iso", md5="0" * 32).status_code,
         send(service, "../b.iso").status_code,
-        go_on(service, place, 5).status_code,
-        go_on(service, unknown, 0).status_code,
+        send_raw(service, "../b.iso").status_code,
     ]
     token = service.tokens["ann"].split("_")[1]
     sql(pool, "UPDATE token SET scopes = 'read power' WHERE id = %s", (token,))
-    codes += [send(service, "b.iso").status_code, go_on(service, place, 0).status_code]
-    assert codes == [400, 400, 409, 404, 403, 403]
+    codes += [send(service, "b.iso").status_code, send_raw(service, "b.iso").status_code]
+    assert codes == [400, 400, 400, 403, 403]
     rows = sql(
-        pool, "SELECT actor, action, outcome, target FROM audit WHERE outcome <> 'accepted' ORDER BY seq"
+        pool, "SELECT actor, action, target, outcome FROM audit WHERE outcome <> 'accepted' ORDER BY seq"
     )
-    assert [(outcome, target) for _, _, outcome, target in rows] == [
-        ("invalid-request", "/v1/image"),
-        ("invalid-request", "/v1/image"),
-        ("state-conflict", place),
-        ("unknown-upload", unknown),
-        ("missing-scope", "/v1/image"),
-        ("missing-scope", place),
-    ]
-    assert {row[:2] for row in rows} == {("ann", "upload_image")}
+    assert {row[:3] for row in rows} == {("ann", "upload_image", "/v1/image")}
+    assert [row[3] for row in rows] == ["invalid-request"] * 3 + ["missing-scope"] * 2
     service.application.state.service.unknown_rate = Rate("requests that are refused", 1 / 3600, 2)
-    assert [go_on(service, unknown, 0).status_code for _ in range(3)] == [403, 403, 429]
-
-
-def test_a_part_whose_place_was_read_before_another_one_ended_removes_nothing(
-    service: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    place, between = begin(service, "twice.iso"), []
-    real = upload_bytes.Receiver.open
-
-    def late(self: upload_bytes.Receiver, check: Any) -> None:
-        if not between:
-            between.append(0)
-            between.append(go_on(service, place, 0, ISO[:20_000]).status_code)
-        real(self, check)
-
-    monkeypatch.setattr(upload_bytes.Receiver, "open", late)
-    refused = go_on(service, place, 0, ISO[:10])
-    assert between == [0, 204] and refused.status_code == 409
-    assert refused.headers["Upload-Offset"] == "20000"
-    assert go_on(service, place, 20_000).status_code == 202
-
-
-def test_who_has_left_the_project_adds_no_image_to_it(service: Client, pool: Pool) -> None:
-    place = begin(service, "late.iso")
-    assert go_on(service, place, 0, ISO[:10]).status_code == 204
-    sql(pool, "DELETE FROM membership WHERE user_id = (SELECT id FROM user WHERE username = 'ann')")
-    assert go_on(service, place, 10).status_code == 404
-    assert [service.ask("ann", one, place).status_code for one in ("GET", "DELETE")] == [404, 404]
-    assert sql(pool, "SELECT state FROM image") == [("uploading",)]
+    assert [send_raw(service, "b.iso").status_code for _ in range(3)] == [403, 403, 429]
 
 
 def test_a_list_says_how_many_nodes_have_an_image(service: Client, pool: Pool) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from comet.client.errors import UsageError
-from comet.client.launcher_rules import launcher_values
+from comet.client.launchers import launcher_values
 from lab.namespace import CHECKOUT
 from tests.system.nucleus.api.conftest import PROBLEMS
 from tests.system.nucleus.api.http_client import Answer, Client

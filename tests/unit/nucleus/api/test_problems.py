@@ -10,8 +10,8 @@ from pydantic import BaseModel, ValidationError
 from nucleus.api import models
 from nucleus.api.problems import invalid_values
 from nucleus.api.service import unknown_node
-from owners.accounts import people
-from owners.computesets.models import NewComputeset
+from owners.accounts import users
+from owners.computesets.rest import NewComputeset
 
 
 def _refusal(model: type[BaseModel], body: Any) -> dict[str, str]:
@@ -45,13 +45,12 @@ _SCOPE = (
             {"cluster": "vc", "reservation": "x y"},
             {"#/reservation": "it must be letters, digits and _ . , -, at most 80 of them"},
         ),
-        (models.NewUpload, {"name": "a.iso", "size": True}, {"#/size": "it must be a whole number"}),
         (NewComputeset, {"cluster": "\ud800"}, {"#/cluster": "it must be a text"}),
-        (people.NewToken, {"days": "x"}, {"#/days": _DAYS}),
-        (people.NewToken, {"days": 4000}, {"#/days": _DAYS}),
-        (people.NewToken, {"scopes": ["read", "x"]}, {"#/scopes/1": _SCOPE}),
-        (people.NewToken, {"scopes": ["read"] * 9}, {"#/scopes": "it must have at most 8 entries"}),
-        (people.NewToken, {"note": "a\nb"}, {"#/note": "it must be a text without control characters"}),
+        (users.NewToken, {"days": "x"}, {"#/days": _DAYS}),
+        (users.NewToken, {"days": 4000}, {"#/days": _DAYS}),
+        (users.NewToken, {"scopes": ["read", "x"]}, {"#/scopes/1": _SCOPE}),
+        (users.NewToken, {"scopes": ["read"] * 9}, {"#/scopes": "it must have at most 8 entries"}),
+        (users.NewToken, {"note": "a\nb"}, {"#/note": "it must be a text without control characters"}),
         (
             models.NewName,
             {"name": "a b"},

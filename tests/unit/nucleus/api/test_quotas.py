@@ -11,7 +11,7 @@ from nucleus.api.nodes import seen_ago
 from nucleus.api.problems import Problem
 from nucleus.limits import LIMITS
 from nucleus.mirror import usage
-from owners.computesets import new_computesets
+from owners.computesets import rest
 from owners.consoles import rest as consoles
 from owners.images import image_uploads
 from tests.unit.nucleus.api.test_representations import COMPUTE, FRONTEND, NOW, cluster
@@ -42,7 +42,7 @@ def test_hours_of_nodes_are_rounded_up_and_counted_where_no_scheduler_does(
     used = SimpleNamespace(vms=0, cpus=0, memory_mb=0, disk_gb=0, sets=0)
     monkeypatch.setattr(quotas.identity, "project_by_id", lambda *_, **__: project)
     monkeypatch.setattr(quotas.usage, "project_usage", lambda *_: used)
-    monkeypatch.setattr(new_computesets, "committed_minutes", lambda _, account: {"alp1": 60}[account])
+    monkeypatch.setattr(rest, "committed_minutes", lambda _, account: {"alp1": 60}[account])
 
     def demand(minutes: int, kind: str) -> None:
         batch = SimpleNamespace(batch=SimpleNamespace(kind=kind))
@@ -50,7 +50,7 @@ def test_hours_of_nodes_are_rounded_up_and_counted_where_no_scheduler_does(
             session=None, call=SimpleNamespace(service=SimpleNamespace(configuration=batch))
         )
         quotas.demand_quota(change, cluster(0, 0, 0), [COMPUTE, COMPUTE], minutes)
-        new_computesets.demand_node_hours(change, cluster(0, 0, 0), 2 * minutes, "alp1")
+        rest.demand_node_hours(change, cluster(0, 0, 0), 2 * minutes, "alp1")
 
     demand(30, "hosts")
     with pytest.raises(
@@ -69,7 +69,7 @@ def test_each_limit_refuses_something(monkeypatch: pytest.MonkeyPatch, name: str
     nothing = usage.Usage(*[0] * len(usage.Usage._fields))
     monkeypatch.setattr(quotas.identity, "project_by_id", lambda *_, **__: project)
     monkeypatch.setattr(quotas.usage, "project_usage", lambda *_: nothing)
-    monkeypatch.setattr(new_computesets, "committed_minutes", lambda *_: 0)
+    monkeypatch.setattr(rest, "committed_minutes", lambda *_: 0)
     monkeypatch.setattr(image_uploads, "image_usage", lambda *_: (0, 0))
     batch = SimpleNamespace(batch=SimpleNamespace(kind="hosts"))
     change: Any = SimpleNamespace(
@@ -79,7 +79,7 @@ def test_each_limit_refuses_something(monkeypatch: pytest.MonkeyPatch, name: str
     refused = []
     for demand in (
         lambda: quotas.demand_quota(change, cluster(0, 0, 0), [node], 1),
-        lambda: new_computesets.demand_node_hours(change, cluster(0, 0, 0), 1, "alp1"),
+        lambda: rest.demand_node_hours(change, cluster(0, 0, 0), 1, "alp1"),
         lambda: consoles.demand_console_quota(change.session, 1, 0),
         lambda: image_uploads.demand_image_quota(change.session, 1, 1),
     ):

@@ -8,7 +8,7 @@ from nucleus.configuration import BatchSettings
 from nucleus.records import Account
 from nucleus.states import ENDED, PENDING, RUNNING, UNKNOWN
 from owners.computesets.batch import Charge, Job
-from owners.computesets.seen import jobs_by_name
+from owners.computesets.lifecycle import jobs_by_name
 from owners.computesets.slurm import (
     Slurm,
     SlurmSettings,

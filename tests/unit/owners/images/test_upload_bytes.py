@@ -1,72 +1,60 @@
-"""The form that an image comes in: its file is passed on as it comes, and other forms are refused."""
+"""The form that an image comes in: the place of the image in it, and other forms are refused."""
 
-import asyncio
-from collections.abc import AsyncGenerator
+from pathlib import Path
 
 import pytest
-from starlette.requests import Request
 
 from nucleus.api.problems import Problem
-from owners.images.upload_bytes import ImageForm
+from owners.images.upload_bytes import form_of
 
 FIELD = b'--x\r\nContent-Disposition: form-data; name="%s"\r\n\r\n%s\r\n'
 FILE = b'--x\r\nContent-Disposition: form-data; name="%s"; filename="a.iso"\r\n\r\n%s\r\n'
 END = b"--x--\r\n"
 
 
-def read(
-    body: bytes, step: int = 1 << 20, kind: str = "multipart/form-data; boundary=x"
-) -> tuple[ImageForm, bytes]:
-    """The form, which comes in pieces of `step` bytes, and its file."""
-    taken = bytearray()
-
-    async def stream() -> AsyncGenerator[bytes]:
-        for begin in range(0, len(body), step):
-            yield body[begin : begin + step]
-
-    async def take(data: bytes) -> None:
-        taken.extend(data)
-
-    form = ImageForm(Request({"type": "http", "headers": [(b"content-type", kind.encode())]}), stream(), take)
-    asyncio.run(form.read())
-    return form, bytes(taken)
+def read(folder: Path, body: bytes, kind: str = "multipart/form-data; boundary=x") -> tuple[str, str, bytes]:
+    """File name, project and image of a form."""
+    (folder / "body").write_bytes(body)
+    form = form_of(folder / "body", kind)
+    return form.filename, form.project, body[form.begin : form.end]
 
 
-@pytest.mark.parametrize("step", [1, 7, 1 << 20])
-def test_the_file_comes_whole_with_the_fields_before_it(step: int) -> None:
-    image = bytes(range(256)) * 3 + b"\r\n--y"
-    form, taken = read(FIELD % (b"project", "ä".encode()) + FILE % (b"file", image) + END, step)
-    assert (taken, form.filename, form.fields) == (image, "a.iso", {"project": "ä"})
+@pytest.mark.parametrize(
+    "image", [b"", bytes(range(256)) * 3 + b"\r\n--y", b"\r\n--x" + bytes(200_000), b"\r\n"]
+)
+def test_the_image_is_found_behind_the_fields(tmp_path: Path, image: bytes) -> None:
+    form = FIELD % (b"note", b"") + FIELD % (b"project", "ä".encode()) + FILE % (b"file", image) + END
+    assert read(tmp_path, form) == ("a.iso", "ä", image)
+    assert read(tmp_path, FILE % (b"file", image) + END) == ("a.iso", "", image)
 
 
-def test_a_project_behind_the_file_is_refused_with_the_order() -> None:
-    """What names the project decides whose image it is: it is known before the first byte is stored."""
-    assert read(FILE % (b"file", b"1") + FIELD % (b"note", b"x") + END)[1] == b"1"
-    with pytest.raises(Problem, match="send it before the part `file`") as refused:
-        read(FILE % (b"file", b"1") + FIELD % (b"project", b"alpha") + END)
-    assert refused.value.code == "invalid-request"
+def test_what_follows_the_image_is_refused_with_the_order(tmp_path: Path) -> None:
+    for more in (FIELD % (b"project", b"alpha"), FILE % (b"file", b"2")):
+        with pytest.raises(Problem, match="before the part `file`") as refused:
+            read(tmp_path, FILE % (b"file", b"1") + more + END)
+        assert refused.value.code == "invalid-request"
 
 
 @pytest.mark.parametrize(
     "body",
     [
-        FILE % (b"file", b"1") + FILE % (b"file", b"2") + END,
         FILE % (b"other", b"1") + END,
-        FIELD % (b"project", b"p" * 5000) + END,
-        FIELD % (b"p" * 5000, b"1") + END,
-        FIELD % (b"project", b"1") * 16 + END,
+        FIELD % (b"project", b"p" * 70_000) + FILE % (b"file", b"1") + END,
+        FIELD % (b"project", b"1") + END,
         FILE % (b"file", b"1"),
+        b'--x\r\nContent-Disposition: form-data; name="file"',
+        b"--x\r\n\r\n1\r\n--x--\r\n",
         b"no form",
+        b"",
     ],
 )
-def test_other_forms_are_refused(body: bytes) -> None:
+def test_other_forms_are_refused(tmp_path: Path, body: bytes) -> None:
     with pytest.raises(Problem) as refused:
-        read(body)
+        read(tmp_path, body)
     assert refused.value.code == "invalid-request"
 
 
-@pytest.mark.parametrize("kind", ["application/json", "multipart/form-data", ""])
-def test_a_body_that_is_no_form_is_refused(kind: str) -> None:
+def test_a_form_without_a_boundary_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Problem) as refused:
-        read(END, kind=kind)
+        read(tmp_path, END, "multipart/form-data")
     assert refused.value.code == "wrong-media-type"

@@ -17,8 +17,7 @@ from tests.patience import patience
 from tests.unit.storage.daemons.driven_site import DrivenSite
 from tests.unit.storage.daemons.guests import Guest
 from tests.unit.storage.daemons.nodes import HOST
-from tests.unit.storage.daemons.test_lost_host_records import reinstall
-from tests.unit.storage.daemons.test_lost_records import ZVOL
+from tests.unit.storage.daemons.test_lost_records import ZVOL, reinstall
 
 IMAGES = ("a-vol", "b-vol", "c-vol")
 GOOD, BAD = "tank", "data"

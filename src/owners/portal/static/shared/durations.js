@@ -29,7 +29,7 @@ export const hoursText = (minutes) => (minutes / 60).toLocaleString([], { maximu
 // What so many nodes are charged for a walltime that somebody types.
 export function costText(nodes, text) {
   const minutes = minutesOf(text);
-  return minutes === null ? '' : `The whole walltime is charged with ${hoursText(nodes * minutes)} node hours.`;
+  return minutes === null ? '' : `Costs up to ${hoursText(nodes * minutes)} node hours.`;
 }
 
 // A time that passes: its two longest units, whole minutes rounded down.

@@ -6,7 +6,7 @@ import { time } from './page.js';
 const DONE = {
   poweron: 'switched on', poweroff: 'switched off', shutdown: 'shut down', reset: 'reset', reboot: 'asked to reboot',
   start_member: 'switched on', shutdown_member: 'asked to shut down', poweroff_member: 'switched off',
-  start_set: 'started', end_set: 'ended', reset_set: 'reset', reboot_set: 'asked to reboot',
+  start_set: 'started', end_set: 'ended', extend_set: 'extended', reset_set: 'reset', reboot_set: 'asked to reboot',
   destroy: 'removed', add_image: 'added', remove_image: 'deleted', rename: 'renamed',
 };
 const PARTLY = 'host'; // the code of the error of a set that runs without some of its nodes

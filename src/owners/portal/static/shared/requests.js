@@ -45,8 +45,13 @@ export async function send(method, path, body, more = {}) {
   const answer = await fetch(new URL(path, base), { method, headers, body }).catch(() => {
     throw new Refusal('The service does not answer. Are you connected?', AWAY, true);
   });
+  return answered(answer, path !== 'session');
+}
+
+// The same of an answer that has come.
+export async function answered(answer, isSignedIn = true) {
   const content = await answer.json().catch(() => null);
-  if (answer.status === 401 && path !== 'session') {
+  if (answer.status === 401 && isSignedIn) {
     whenSignedOut();
     throw new SignedOut();
   }

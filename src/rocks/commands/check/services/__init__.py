@@ -3,7 +3,7 @@
 import rocks.commands
 from rocks.core.check_lines import OK
 from rocks.core.errors import StateError
-from rocks.site.checks.services import check_all_services
+from rocks.site.checks import check_all_services
 
 
 class Command(rocks.commands.Command):

@@ -3,7 +3,7 @@
 import rocks.commands
 from rocks.core.check_lines import OK
 from rocks.core.errors import StateError
-from rocks.site.checks.checks import check_site
+from rocks.site.checks import check_site
 
 
 class Command(rocks.commands.Command):

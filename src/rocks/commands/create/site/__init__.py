@@ -4,9 +4,8 @@ import sys
 
 import rocks.commands
 from rocks.core.errors import UserError
-from rocks.site.creation import create_site, read_answers_file
+from rocks.site.creation import create_site, read_answers_file, update_database
 from rocks.site.questions import PUBLIC_NAMES, QUESTIONS, read_answers
-from rocks.site.schema import update_database
 
 
 class Command(rocks.commands.Command):

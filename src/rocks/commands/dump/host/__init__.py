@@ -2,8 +2,8 @@
 
 import rocks.commands.dump
 from rocks.commands._framework.shell_quoting import launcher, quote
-from rocks.inventory import host_records as hosts
-from rocks.inventory import hosts as nodes
+from rocks.inventory.host_records import find_local_host
+from rocks.inventory.hosts import describe_hosts, sharing_places
 
 
 class Command(rocks.commands.dump.command):
@@ -28,11 +28,11 @@ class Command(rocks.commands.dump.command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Print three lines per host."""
-        local = (hosts.find_local_host(self.db) or "").lower()
-        shared = {name.lower() for name in nodes.sharing_places(self.db)}
+        local = (find_local_host(self.db) or "").lower()
+        shared = {name.lower() for name in sharing_places(self.db)}
         has_local = self.fillFlag("local")
         names = [name for name in self.getHostnames(args) if has_local or name.lower() != local]
-        for name, os_name, *cells, run_action, install_action in nodes.describe_hosts(self.db, names):
+        for name, os_name, *cells, run_action, install_action in describe_hosts(self.db, names):
             values = zip(("cpus", "rack", "rank", "membership"), cells, strict=True)
             place = [("shared-place", "yes")] if str(name).lower() in shared else []
             if str(name).lower() == local:

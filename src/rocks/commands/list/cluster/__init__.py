@@ -4,7 +4,7 @@ import rocks.commands
 from rocks.commands._shared.vm_states import VmPresence, presence_of, states_for_listing
 from rocks.database.snapshots import one_moment
 from rocks.inventory import cluster_records as clusters
-from rocks.machine import listing_records as vm_listing
+from rocks.machine import listing_records
 
 VIRTUAL, PHYSICAL = "VM", "physical"
 
@@ -39,7 +39,7 @@ class Command(rocks.commands.Command):
         with one_moment(self.db):  # a UUID is that of the machine with this name and these clients
             frontends = self._frontends(args)
             found = clusters.members(self.db, [name for name, virtual in frontends if virtual])
-            uuids = vm_listing.uuids(self.db) if in_json else {}
+            uuids = listing_records.uuids(self.db) if in_json else {}
         states = self._states([name for c in found.values() for name in c.names]) if with_status else {}
         self.beginOutput()
 
@@ -77,5 +77,5 @@ class Command(rocks.commands.Command):
         return [kinds[name.lower()] for name in names]
 
     def _states(self, names: list[str]) -> dict[str, VmPresence]:
-        containers = {row.name: row.container for row in vm_listing.vm_rows(self.db, names)}
+        containers = {row.name: row.container for row in listing_records.vm_rows(self.db, names)}
         return {name: presence_of(state) for name, state in states_for_listing(self, containers).items()}

@@ -5,7 +5,7 @@ from collections.abc import Collection
 
 import rocks.commands
 from rocks.core.errors import UserError
-from rocks.inventory import host_records as hosts
+from rocks.inventory.host_records import list_hosts
 
 HEADER = ("host", "membership", "cpus", "rack", "rank", "runaction", "installaction")
 STATUS_HEADER = ("system", "qemu")
@@ -40,7 +40,7 @@ class Command(rocks.commands.Command):
         """Print one row per host."""
         with_status = self.fillFlag("status")
         header: tuple[str, ...] = HEADER
-        rows = hosts.list_hosts(self.db, self.getHostnames(args) if args else None)
+        rows = list_hosts(self.db, self.getHostnames(args) if args else None)
         if with_status:
             header += STATUS_HEADER
             systems = self._systems([str(row[0]) for row in rows])

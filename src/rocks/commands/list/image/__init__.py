@@ -61,7 +61,7 @@ class Command(rocks.commands.Command):
     def _list_bases(self, names: list[str]) -> None:
         """Print one row for each base; a NAS that does not answer gets a note."""
         from rocks.library.images import list_library
-        from rocks.storage.volumes.library_bases import list_bases
+        from rocks.storage.volumes.bases import list_bases
 
         chosen = {name.lower() for name in names}
         known = {image.digest for image in list_library(self.db)}

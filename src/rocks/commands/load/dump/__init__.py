@@ -4,8 +4,7 @@ import rocks.commands
 from rocks.commands._shared.dump_replay import Replay
 from rocks.core.errors import EXIT_SOME_HOSTS_FAILED, StateError
 from rocks.inventory.host_records import find_local_host
-from rocks.site.dump_loading.foreign_dump import read_dump_file, write_files_of
-from rocks.site.dump_loading.lines import PROGRAM, read_lines
+from rocks.site.dump_loading import PROGRAM, read_dump_file, read_lines, write_files_of
 
 
 class Command(rocks.commands.Command):

@@ -7,7 +7,7 @@ from rocks.commands._framework.plugins import TAIL, BuiltinPlugin, Plugin
 from rocks.commands._shared.host_hooks import removal_hooks
 from rocks.commands._shared.interrupt import LOOK_AT_LEASES
 from rocks.leases.lease import fences_of_hosts
-from rocks.site.host_removal import remove_hosts, remove_part
+from rocks.site.hosts import remove_hosts, remove_part
 
 PARTS = {
     "alias": ("vm",),

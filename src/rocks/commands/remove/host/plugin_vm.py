@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import rocks.commands
 from rocks.commands._shared.vm_removal import remove_with_hooks
 from rocks.inventory.loaded_host_records import which_are_vms
-from rocks.site.host_removal import lock_hosts
+from rocks.site.hosts import lock_hosts
 
 
 class Plugin(rocks.commands.Plugin):

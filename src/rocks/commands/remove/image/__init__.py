@@ -31,7 +31,7 @@ class Command(rocks.commands.Command):
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Remove the image."""
         from rocks.library.images import remove_image
-        from rocks.storage.volumes.library_bases import remove_bases, remove_left_bases
+        from rocks.storage.volumes.bases import remove_bases, remove_left_bases
 
         if len(args) != 1:
             self.abort("must supply the name of one image")

@@ -1,7 +1,6 @@
 """`rocks report topology`"""
 
 import rocks.commands
-from rocks.site.drawing.records import read_topology
 
 
 class Command(rocks.commands.Command):
@@ -30,7 +29,7 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Print the document."""
-        from rocks.site.drawing.svg import topology_svg  # lxml
+        from rocks.site.drawing import read_topology, topology_svg  # lxml
 
         racks = self.fillFlag("racks") if "racks" in params else None
         self.addText(topology_svg(read_topology(self.db), racks))

@@ -1,7 +1,7 @@
 """`rocks update database`"""
 
 import rocks.commands
-from rocks.site.schema import update_database
+from rocks.site.creation import update_database
 
 
 class Command(rocks.commands.Command):

@@ -1,7 +1,7 @@
 """`rocks add host key`"""
 
 import rocks.commands
-from rocks.site.airboss.owner_keys import add_key
+from rocks.site.airboss.records import add_key
 
 
 class Command(rocks.commands.Command):

@@ -1,7 +1,7 @@
 """`rocks dump host key`"""
 
 import rocks.commands.dump
-from rocks.site.airboss.owner_key_records import list_keys
+from rocks.site.airboss.records import list_keys
 
 
 class Command(rocks.commands.dump.command):

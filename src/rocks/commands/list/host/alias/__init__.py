@@ -1,7 +1,7 @@
 """`rocks list host alias`"""
 
 import rocks.commands
-from rocks.inventory import host_records as aliases
+from rocks.inventory.host_records import list_aliases
 
 
 class Command(rocks.commands.Command):
@@ -24,5 +24,5 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Print one row per alias."""
-        rows = aliases.list_aliases(self.db, self.getHostnames(args))
+        rows = list_aliases(self.db, self.getHostnames(args))
         self.addTable(("host", "alias"), rows, trimOwner=False)

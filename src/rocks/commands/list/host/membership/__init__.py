@@ -1,7 +1,7 @@
 """`rocks list host membership`"""
 
 import rocks.commands
-from rocks.inventory import hosts as nodes
+from rocks.inventory.hosts import list_host_memberships
 
 
 class Command(rocks.commands.Command):
@@ -24,5 +24,5 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Print one row per host."""
-        found = nodes.list_memberships(self.db, self.getHostnames(args))
+        found = list_host_memberships(self.db, self.getHostnames(args))
         self.addTable(("host", "membership"), ((host, membership) for host, membership, _ in found))

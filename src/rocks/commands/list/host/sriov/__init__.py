@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import rocks.commands
-from rocks.network.sriov import adapters as virtual_functions
+from rocks.network.sriov.adapters import adapters_of, assigned_on
 from rocks.network.sriov.function_choice import AdapterRow, VfRow, now_cells, vf_rows
 
 HEADER = ("host", "iface", "function", "vm", "mac")
@@ -38,8 +38,8 @@ class Command(rocks.commands.Command):
         """Print one row per function."""
         with_status = self.fillFlag("status")
         names = self.getHostnames(args)
-        adapters = virtual_functions.adapters_of(self.db, names)
-        rows = vf_rows(adapters, virtual_functions.assigned_on(self.db, names))
+        adapters = adapters_of(self.db, names)
+        rows = vf_rows(adapters, assigned_on(self.db, names))
         status = self._status(rows, adapters) if with_status else {}
         header = (*HEADER, *STATUS_HEADER * with_status)
         self.addTable(header, ((*row, *status.get(row, ())) for row in rows), trimOwner=False)

@@ -9,7 +9,7 @@ from rocks.commands._shared.vm_states import VmPresence, presence_of, states_for
 from rocks.fleet.wire.requests import SEED_SUFFIX
 from rocks.inventory.attributes.records import resolve_attribute
 from rocks.library.guest_images import CD_ATTRIBUTE
-from rocks.machine import listing_records as vm_listing
+from rocks.machine.listing_records import DiskRow, VmRow, disk_texts, vm_rows, vms_elsewhere
 
 HEADER = ("vm-host", "slice", "mem", "cpus", "mac", "host", "virt-type")
 STATUS_HEADER = ("status",)
@@ -57,10 +57,10 @@ class Command(rocks.commands.Command):
         with_disks, with_status = self.fillFlag("showdisks"), self.fillFlag("status")
         self._in_json = self.fillFlag("json")
         names = self.getHostnames(args) if args else None
-        rows = vm_listing.vm_rows(self.db, names)
+        rows = vm_rows(self.db, names)
         states = self._states(rows) if with_status else {}
-        elsewhere = vm_listing.vms_elsewhere(self.db, names)
-        disks = vm_listing.disk_texts(self.db, names) if with_disks else {}
+        elsewhere = vms_elsewhere(self.db, names)
+        disks = disk_texts(self.db, names) if with_disks else {}
         media = resolve_attribute(self.db, CD_ATTRIBUTE, names) if with_disks else {}
         has_more = with_status and self._in_json
         self.beginOutput()
@@ -83,7 +83,7 @@ class Command(rocks.commands.Command):
         more = (*RUNNING_HEADER * has_more, *UUID_HEADER * self._in_json)
         self.endOutput(header=(*HEADER, *STATUS_HEADER * with_status, *DISK_HEADER * with_disks, *more))
 
-    def _states(self, rows: list[vm_listing.VmRow]) -> dict[str, VmPresence]:
+    def _states(self, rows: list[VmRow]) -> dict[str, VmPresence]:
         return {
             name: presence_of(state)
             for name, state in states_for_listing(self, {row.name: row.container for row in rows}).items()
@@ -94,9 +94,7 @@ class Command(rocks.commands.Command):
         differs = running is not None and str(running) != str(stored)
         return f"{stored}(runs:{running})" if differs and not self._in_json else stored
 
-    def _disks(
-        self, disks: Sequence[vm_listing.DiskRow], running: Sequence[str] | None
-    ) -> list[tuple[str, int]]:
+    def _disks(self, disks: Sequence[DiskRow], running: Sequence[str] | None) -> list[tuple[str, int]]:
         """(specification, size) of each disk, with the path of the running domain where it differs."""
         if running is None:
             return [(disk.text, disk.size_gb) for disk in disks]

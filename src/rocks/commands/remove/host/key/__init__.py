@@ -2,7 +2,7 @@
 
 import rocks.commands
 from rocks.core.values import read_number
-from rocks.site.airboss.owner_keys import remove_key
+from rocks.site.airboss.records import remove_key
 
 
 class Command(rocks.commands.Command):

@@ -7,7 +7,7 @@ import rocks.commands
 from rocks.commands._shared.interrupt import LOOK_AT_LEASES
 from rocks.commands._shared.vm_removal import reads_disks_parameter, remove_with_hooks
 from rocks.inventory.records import VirtualMachine
-from rocks.site.host_removal import check_whole_clusters
+from rocks.site.hosts import check_whole_clusters
 
 RollName = "kvm"
 

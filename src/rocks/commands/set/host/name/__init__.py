@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import rocks.commands
-from rocks.site.host_renaming import rename_host
+from rocks.site.hosts import rename_host
 
 if TYPE_CHECKING:
     from rocks.core.errors import BusyError

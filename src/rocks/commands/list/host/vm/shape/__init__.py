@@ -9,8 +9,8 @@ from rocks.core.errors import StateError
 from rocks.core.names import is_like
 from rocks.core.values import KIB_PER_MB
 from rocks.inventory.loaded_host_records import which_are_vms
-from rocks.machine import placement_records as shape_leases
 from rocks.machine.placement import ORDINARY_KB, PAGE_NAMES, write_cpu_set
+from rocks.machine.placement_records import all_leases
 
 if TYPE_CHECKING:
     from rocks.machine.placement import PageRow, ShapeLeases
@@ -48,7 +48,7 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Print one row per machine and host."""
-        rows = _shape_rows(shape_leases.all_leases(self.db))
+        rows = _shape_rows(all_leases(self.db))
         named = [
             name for name in args if "%" not in name and not any(is_like(row.name, name) for row in rows)
         ]

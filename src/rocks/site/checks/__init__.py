@@ -1,1 +1,0 @@
-"""What of this frontend and the site is ready, and the command for what is not."""

@@ -1,1 +1,0 @@
-"""A drawing of the site."""

@@ -1,1 +1,0 @@
-"""`rocks load dump`: which lines of another frontend's dump are taken over, and as which commands."""
