@@ -129,8 +129,8 @@ def test_who_uploads_more_than_a_gib_reads_that_it_would_begin_again(comet: Come
     with image.open("r+b") as file:
         file.truncate((1 << 30) + 1)
     comet.server.answers["/image?"] = answer(413, b"")
-    said = comet("iso", "upload", str(image), "--isoname=b.iso").err
-    assert said.startswith(f"{image} has 1.1 GB: an upload that breaks off begins again")
+    printed = comet("iso", "upload", str(image), "--isoname=b.iso").err
+    assert printed.startswith(f"{image} has 1.1 GB: an upload that breaks off begins again")
 
 
 def test_what_is_no_iso_is_not_sent(comet: Comet, tmp_path: Path) -> None:

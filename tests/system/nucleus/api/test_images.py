@@ -263,7 +263,7 @@ def test_a_user_has_four_uploads_at_once_and_their_bytes_count(
     wait_until(lambda: not arriving(configuration), "all are gone")
 
 
-def test_a_full_disk_is_said_before_the_first_byte(
+def test_a_full_disk_is_reported_before_the_first_byte(
     service: Client, configuration: Configuration, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Beside what is on its way to it."""

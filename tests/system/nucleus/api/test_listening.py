@@ -434,7 +434,7 @@ def test_who_listens_everywhere_is_reached_by_either_protocol(
                 assert raw.recv(100).startswith(b"HTTP/1.1 200 ")
 
 
-def test_nobody_is_told_to_repeat_a_change_that_may_be_done(
+def test_nobody_is_asked_to_repeat_a_change_that_may_be_done(
     configuration: Configuration, tmp_path: Path
 ) -> None:
     path = tmp_path / "s"
@@ -443,10 +443,10 @@ def test_nobody_is_told_to_repeat_a_change_that_may_be_done(
         large = client.ask("", "POST", "/v1/token", body=bytes((1 << 20) + 1))
         assert large.status_code == 503, "413, if the service had the words for it within two seconds"
         listener.close()
-        told = {method: client.ask("", method, "/v1/user") for method in ("GET", "PATCH")}
-        assert {one.status_code for one in told.values()} == {503}
-        assert "send the request again later" in told["GET"].json()["detail"]
-        assert "whether the change was made is not known: look" in told["PATCH"].json()["detail"]
+        answers = {method: client.ask("", method, "/v1/user") for method in ("GET", "PATCH")}
+        assert {one.status_code for one in answers.values()} == {503}
+        assert "send the request again later" in answers["GET"].json()["detail"]
+        assert "whether the change was made is not known: look" in answers["PATCH"].json()["detail"]
         upload = client.ask("", "POST", "/v1/image?name=a.iso", body=bytes(100))
         assert upload.status_code == 503 and "the upload was not stored" in upload.json()["detail"]
 
