@@ -298,6 +298,7 @@ def _begin(day: Day, stage: str) -> None:
     for machine in used:
         machine.start()
     day.wait_for("true", 1800)
+    day.ask("systemctl is-system-running --wait", 1800)  # SSH answers before the broker
     others = " ".join(machine.name for machine in used[1:])
     if others:
         day.wait_for(f"rocks run host {others} command=true", 3600)
