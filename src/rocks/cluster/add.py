@@ -40,7 +40,7 @@ from rocks.machine.add import (
     plan_new_vms,
 )
 from rocks.machine.change import warn_of_sizes
-from rocks.machine.domain import INSTALL_FRONTEND, PUBLIC_NETWORK
+from rocks.machine.documents import INSTALL_FRONTEND, PUBLIC_NETWORK
 from rocks.machine.limits import DEFAULT_DISK_GB, DEFAULT_MEMORY_MB
 from rocks.machine.record import VIRT_TYPE, insert_default_route, insert_vms
 from rocks.machine.spec import LOCAL_TRANSPORT, Placed

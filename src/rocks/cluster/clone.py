@@ -27,7 +27,7 @@ from rocks.library.guest_images import (
 )
 from rocks.machine import record as table
 from rocks.machine.add import load_subnets, read_inventory
-from rocks.machine.domain import PUBLIC_NETWORK
+from rocks.machine.documents import PUBLIC_NETWORK
 from rocks.machine.limits import DEFAULT_DISK_GB
 from rocks.network.interface_rules import check_ip
 from rocks.network.network_rules import next_addresses, unknown_network

@@ -10,7 +10,7 @@ from rocks.inventory.host_requests import ask_each
 from rocks.inventory.loaded_host_records import which_are_vms
 from rocks.leases import lease as leases
 from rocks.machine import record as table
-from rocks.machine.domain import connections_of
+from rocks.machine.documents import connections_of
 from rocks.machine.spec import links_of
 
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ from rocks.leases.lease import lock_vms
 from rocks.leases.machine_requests import perform_operations
 from rocks.leases.plan import RUNNING, SAVED, STOPPING, must_be_restored, place_of
 from rocks.machine import record as table
-from rocks.machine.domain import connections_of, describe_vms, with_lease
+from rocks.machine.documents import connections_of, describe_vms
+from rocks.machine.domain import with_lease
 from rocks.machine.outcomes import Outcomes
 from rocks.machine.spec import container_of, links_of, memory_reserve_mb, unconnected_notes
 from rocks.network.filter_plan import plan_filter
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from rocks.fleet.wire.requests import DiskSpec, Operation, OperationOutcome
     from rocks.inventory.host_requests import Progress
     from rocks.inventory.records import Lease, VirtualMachine
-    from rocks.machine.domain import FiltersOf
+    from rocks.machine.documents import FiltersOf
 
 
 # Have the hosts of machines do what a command asks: stop, pause, resume, save, change.

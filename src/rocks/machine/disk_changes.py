@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from rocks.database.connection import Database
     from rocks.fleet.wire.facts import DiskFact
     from rocks.inventory.records import Disk, Lease, VirtualMachine
-    from rocks.machine.domain import FiltersOf
+    from rocks.machine.documents import FiltersOf
 
 
 _NO_DISK = "does not get the disk"

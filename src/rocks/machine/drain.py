@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from rocks.database.connection import Database
     from rocks.fleet.wire.requests import StopAction
     from rocks.inventory.records import Lease, VirtualMachine
-    from rocks.machine.domain import FiltersOf
+    from rocks.machine.documents import FiltersOf
     from rocks.machine.move import MoveReporter
     from rocks.machine.stop import Force
 

@@ -14,7 +14,7 @@ from rocks.leases import lease as leases
 from rocks.leases.machine_requests import contact_hosts
 from rocks.leases.plan import MOVING, SAVED, is_off_on_both, place_of
 from rocks.machine import record as table
-from rocks.machine.domain import connections_of
+from rocks.machine.documents import connections_of
 from rocks.network.guest_connections import (
     Bridged,
     PhysicalMacvtap,

@@ -46,7 +46,8 @@ from rocks.library.limits import STALLED_SECONDS
 from rocks.library.streams import END_SECONDS, end_of, start_agent
 from rocks.machine import record as table
 from rocks.machine.disks import check_no_doubt
-from rocks.machine.domain import connections_of, describe_vms, with_lease
+from rocks.machine.documents import connections_of, describe_vms
+from rocks.machine.domain import with_lease
 from rocks.machine.images import remove_files
 from rocks.machine.limits import LIVE_SILENT_SECONDS, LIVE_TICK_SECONDS
 from rocks.machine.move import (
@@ -80,7 +81,7 @@ if TYPE_CHECKING:
     from rocks.fleet.wire.facts import HostFacts
     from rocks.fleet.wire.requests import Operation, OperationOutcome, StartDomain
     from rocks.inventory.records import Host, Lease, VirtualMachine
-    from rocks.machine.domain import FiltersOf
+    from rocks.machine.documents import FiltersOf
     from rocks.machine.move import MovePlan, MoveReporter
     from rocks.machine.spec import MachineSpec
     from rocks.storage.client import StorageClient

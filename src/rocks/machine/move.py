@@ -36,7 +36,7 @@ from rocks.machine import record as table
 from rocks.machine.add import image_folder, load_containers
 from rocks.machine.change import host_vlans
 from rocks.machine.disks import check_no_doubt
-from rocks.machine.domain import connections_of
+from rocks.machine.documents import connections_of
 from rocks.machine.images import folders_of, remove_files
 from rocks.machine.record import DiskCopy
 from rocks.machine.spec import container_of, spec_of

@@ -32,7 +32,7 @@ from rocks.library.guest_images import (
     with_checked_medium,
     with_medium,
 )
-from rocks.machine.domain import connections_of
+from rocks.machine.documents import connections_of
 from rocks.machine.placement import ShapeLeases, read_request
 from rocks.machine.spec import container_of
 from rocks.network.guest_connections import VirtualFunction

@@ -16,7 +16,7 @@ from rocks.inventory.disks.places import directory_of
 from rocks.library.guest_images import CLUSTER_KEY_ATTRIBUTE, not_in_image_directory, seed_path
 from rocks.library.seed_documents import VOLUME, GuestCluster, address_warning, seed_documents
 from rocks.machine import record as table
-from rocks.machine.domain import connections_of
+from rocks.machine.documents import connections_of
 from rocks.machine.spec import container_of
 from rocks.network.guest_connections import Unconnected
 from rocks.network.routes import default_gateways

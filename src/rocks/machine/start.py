@@ -40,7 +40,8 @@ from rocks.library.guest_images import with_medium_remedy
 from rocks.machine import record as table
 from rocks.machine.converge import Asked, Settler, ask_hosts
 from rocks.machine.disks import check_no_doubt
-from rocks.machine.domain import INSTALL_FRONTEND, boots_installer, connections_of, describe_vms, with_lease
+from rocks.machine.documents import INSTALL_FRONTEND, boots_installer, connections_of, describe_vms
+from rocks.machine.domain import with_lease
 from rocks.machine.interrupted_moves import end_interrupted
 from rocks.machine.outcomes import Outcomes, load_changed
 from rocks.machine.plans import way_of
@@ -59,7 +60,7 @@ if TYPE_CHECKING:
     from rocks.inventory.host_requests import Progress
     from rocks.inventory.records import Lease, VirtualMachine
     from rocks.leases.plan import DiskKey, LeaseStep
-    from rocks.machine.domain import FiltersOf
+    from rocks.machine.documents import FiltersOf
     from rocks.machine.outcomes import VmHook
     from rocks.machine.placement import Placement
     from rocks.machine.spec import MachineSpec

@@ -49,7 +49,7 @@ from rocks.leases.plan import (
 from rocks.machine import record as table
 from rocks.machine.converge import Asked, Verb, converge, running_place
 from rocks.machine.disks import check_no_doubt
-from rocks.machine.domain import connections_of
+from rocks.machine.documents import connections_of
 from rocks.machine.interrupted_moves import GuestRunsError, end_interrupted
 from rocks.machine.limits import SHUTDOWN_SECONDS
 from rocks.machine.outcomes import Outcomes

@@ -11,7 +11,8 @@ from rocks.machine.domain import FILTER_NAMES
 if TYPE_CHECKING:
     from rocks.commands._framework.base import Command
     from rocks.inventory.records import VirtualMachine
-    from rocks.machine.domain import Filter, FiltersOf
+    from rocks.machine.documents import FiltersOf
+    from rocks.machine.domain import Filter
 
 COMMAND_PATH = ("report", "host", "vm", "config")
 

@@ -10,7 +10,7 @@ from rocks.commands._shared.vm_filters import filters_of
 from rocks.core.terminal import many_lines
 from rocks.inventory.loaded_host_records import which_are_vms
 from rocks.machine.cd import with_media
-from rocks.machine.domain import adapt_documents, describe_vms
+from rocks.machine.documents import adapt_documents, describe_vms
 from rocks.machine.record import load_vms
 
 if TYPE_CHECKING:
