@@ -81,7 +81,8 @@ class Site:
         ended = self.rocks(*arguments)
         lines = ended.err.splitlines()
         assert ended.status == status, f"rocks {arguments}: {ended}"
-        assert ended.out == "", f"rocks {arguments}: {ended}"
+        is_json = "json=yes" in " ".join(arguments)
+        assert ended.out.startswith('[\n    {\n        "error"') if is_json else ended.out == "", ended
         assert lines and lines[0].startswith("Error: ") and len(lines) <= 2, f"rocks {arguments}: {ended}"
         assert all(line.startswith("rocks ") for line in lines[1:]), f"rocks {arguments}: {ended}"
         after = self.contents()
