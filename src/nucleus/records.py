@@ -85,9 +85,9 @@ class Node(NamedTuple):
 
     @property
     def machine(self) -> str:
-        """What `rocks` calls it: its name may be another machine's, and another owner's, since the last poll.
+        """The UUID, by which `rocks` finds this very machine: its name may be another owner's since the last poll.
 
-        The name, where the UUID is not known: the published `rocks` has none.
+        The name where the UUID is not known: the published `rocks` has none.
         """
         return self.uuid or self.rocks_name
 

@@ -68,7 +68,7 @@ def test_an_owner_powers_a_frontend_by_keyboard_and_its_progress_is_beside_it(
     owner.sees("li[data-key=vc1] .about", "switched on by ann, ")
     assert owner.page.evaluate("document.activeElement.textContent") == "Power on"
     keys.press("Enter")
-    owner.sees("#message", "Not done: None of the chosen nodes is off.")
+    owner.sees("#message", "Not done: None of the selected nodes is off.")
     assert violations(owner) == [] and [one for one in owner.harms() if "403" not in one] == []
 
 

@@ -114,7 +114,7 @@ def _chosen_columns(context: Context) -> tuple[Column, ...]:
     names = [it for it in str(context.option("columns")).lower().replace(" ", "").split(",") if it]
     unknown = [it for it in names if it not in known]
     if unknown or not names:
-        raise UsageError(f"--columns={context.option('columns')}: choose of {', '.join(sorted(known))}")
+        raise UsageError(f"--columns={context.option('columns')}: choose from {', '.join(sorted(known))}")
     return tuple(known[it] for it in names)
 
 

@@ -56,20 +56,22 @@ def events(context: Context) -> None:
     types = _list(context.option("types", ""))
     follow = bool(context.option("follow"))
     before, line = None, ""
-    for event in context.client.events(context.option("cluster"), types, "0", follow):
-        data = event.data
-        if context.form != "table":
-            show(json.dumps({"id": event.id, "type": event.type, **data}).replace("\x7f", "\\u007f"))
-        elif follow:
-            show(safe(_event_line(event)))
-        elif before == (*_event_target(event), data.get("old")) and data.get("old") is not None:
-            line += f" -> {_text(data.get('new'))}"
-        else:
-            _show_line(line)
-            line = _event_line(event)
-        before = (*_event_target(event), data.get("new"))
-        sys.stdout.flush()  # who follows events through a pipe waits for each
-    _show_line(line)
+    try:
+        for event in context.client.events(context.option("cluster"), types, "0", follow):
+            data = event.data
+            if context.form != "table":
+                show(json.dumps({"id": event.id, "type": event.type, **data}).replace("\x7f", "\\u007f"))
+            elif follow:
+                show(safe(_event_line(event)))
+            elif before == (*_event_target(event), data.get("old")) and data.get("old") is not None:
+                line += f" -> {_text(data.get('new'))}"
+            else:
+                _show_line(line)
+                line = _event_line(event)
+            before = (*_event_target(event), data.get("new"))
+            sys.stdout.flush()  # who follows events through a pipe waits for each
+    finally:
+        _show_line(line)  # also where the stream breaks off
 
 
 def _show_line(line: str) -> None:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 
 from comet.cli import computesets
-from comet.cli.context import Context, computes_of, number
+from comet.cli.context import Context, computes_of, is_terminal, number
 from comet.cli.output import safe, shortened, show
 from comet.client.errors import NotFoundError, RefusedError, UsageError
 from comet.client.hostlists import expand_hostlist
@@ -39,7 +39,9 @@ _LOSSES = {"off": "switches {} off at once", "reset": "resets {} at once"}
 
 def power(context: Context) -> int:
     given = context.arguments
-    if given.nodes is None and re.search("-[0-9]+$", given.cluster):
+    # a script that names a cluster which is gone must not switch off what has its name
+    is_safe = given.command[1] == "on" or is_terminal()
+    if given.nodes is None and is_safe and re.search("-[0-9]+$", given.cluster):
         _find_node(context)
     action, nodes = given.command[1], given.nodes
     if action == "on" and (context.option("count") is not None or _are_free(context, nodes)):

@@ -210,8 +210,6 @@ class Connection:
             scheme = "Token" if _OLD_TOKEN.fullmatch(self.endpoint.token) else "Bearer"
             found["Authorization"] = f"{scheme} {self.endpoint.token}"
         elif self.endpoint.signature:
-            from comet.client.connection import signed_headers
-
             found.update(signed_headers(*self.endpoint.signature))
         elif self.endpoint.password:
             if self.endpoint not in self.passwords:  # may ask: once

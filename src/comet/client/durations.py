@@ -34,8 +34,8 @@ def walltime_to_minutes(text: str) -> int:
         raise UsageError(f"walltime '{text}' is too long: give at most {_MAX_DIGITS} digits")
     if not found or int(found[1]) == 0:
         raise UsageError(
-            f"walltime '{text}' is not a number of at least 1 with one of the units m, h, d, w, nor one of Slurm's "
-            "times with days or seconds: for example 6h, or 06:00:00"
+            f"walltime '{text}' is not understood: give a number with m, h, d or w, such as 6h, or a time as for "
+            "Slurm, with days or seconds, such as 06:00:00"
         )
     return min(int(found[1]) * _MINUTES[found[2]], _LONGEST)
 

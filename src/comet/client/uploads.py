@@ -25,7 +25,7 @@ _PASSING = (None, 408, 429, 502, 503, 504)
 """Statuses of a slow network, or of a server that is busy or starts anew, also behind a proxy; None: no answer."""
 
 _STORED_BYTES_A_SECOND = 20 * 1024 * 1024
-"""What a server at least stores and checks, before it answers."""
+"""The lowest rate at which a server stores and checks an image before it answers."""
 
 
 def upload(
@@ -75,7 +75,7 @@ def upload(
         raise UsageError(f"{path} cannot be read: {error.strerror or error}") from error
     if answer.headers.get("Repr-Digest") != sent:
         raise RefusedError(
-            "the server has stored other bytes than were sent: delete the image, and upload it again"
+            "the server has stored other bytes than were sent: delete it (comet iso delete), then upload it again"
         )
     return answer
 
@@ -102,7 +102,10 @@ def _send(
             progress(begin + len(block), size)
 
     patience = size / _STORED_BYTES_A_SECOND
-    answer = connection.request("POST", place, blocks(), headers, patience, repeat=False)
+    content = blocks()
+    answer = connection.request("POST", place, content, headers, patience, repeat=False)
+    for _ in content:  # an answer that was stored before comes before the server has read all
+        pass
     return answer, f"sha-256=:{base64.b64encode(digest.digest()).decode()}:"
 
 

@@ -38,7 +38,7 @@ def route(
 ) -> Callable[[Handler], Handler]:
     """Decorates the handler of `METHOD PATH`. `name` is that of the operation in the published description.
 
-    Rows that handlers name are those of Table 1, Comet's REST interface (docs/evidence/conformance.md).
+    Modules state the rows of Table 1, Comet's REST interface, that they implement (docs/evidence/conformance.md).
     """
     method, path = request.split()
     return router.api_route(

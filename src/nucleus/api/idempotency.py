@@ -85,7 +85,8 @@ def _request_hash(call: Call) -> bytes:
     what = [request.method, request.url.path, request.url.query, wants_operation(request)]
     body = b""
     if not call.has_password:
-        what += [request.headers.get(name) for name in _OF_IMAGES]
+        if request.url.path.rstrip("/").endswith("/v1/image"):
+            what += [request.headers.get(name) for name in _OF_IMAGES]
         body = request.scope["state"].get("body") or b""
     return hashlib.sha256(repr(tuple(what)).encode() + body).digest()
 

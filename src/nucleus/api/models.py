@@ -15,7 +15,6 @@ VC_NAME = r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,39}$"
 _NUMBER_TEXT = r"^[0-9]{1,9}$"
 RESERVATION_NAME = r"^[\w.,-]{0,80}$"
 LINE = r"^[^\x00-\x1f\x7f]*$"
-_SHA256, _MD5 = r"^[0-9a-f]{64}$", r"^[0-9a-f]{32}$"
 
 FORMS = {
     NODE_NAME: "letters, digits, _ and -, at most 63 of them",
@@ -23,8 +22,6 @@ FORMS = {
     VC_NAME: "letters, digits and . _ + -, at most 40 of them",
     RESERVATION_NAME: "letters, digits and _ . , -, at most 80 of them",
     LINE: "a text without control characters",
-    _SHA256: "64 of the characters 0-9 and a-f",
-    _MD5: "32 of the characters 0-9 and a-f",
 }
 """Pattern of a text → what it means."""
 

@@ -1,4 +1,4 @@
-"""Power and CD drive of single nodes: rows 6 to 9, 11, 12 and 14 to 19 of Table 1 (`decorators.route`)."""
+"""Power of single nodes: rows 7 to 9, 11, 12 and 15 to 19 of Table 1 (`decorators.route`)."""
 
 from __future__ import annotations
 

@@ -119,8 +119,9 @@ class Service:
         self.daily_endings = DailyRate("changes that end something", most)
 
     def has_ended(self, number: str) -> None:
-        """Forget what was decided of a request that is over."""
-        self.arrivals.pop(number, None)
+        """Forget what was decided of a request that is over, unless its body came: then it is being stored."""
+        if number in self.arrivals and not self.arrivals[number].is_received:
+            self.arrivals.pop(number, None)
 
     def take_change(self, caller: Caller, action: str) -> None:
         """Count a change, or wait for its turn. Problem 429 when there were too many."""

@@ -45,12 +45,15 @@ _SECRETS = re.compile(r', (?:request|subrequest|upstream|referrer): "[^"]*"')
 """Paths in nginx's errors: those of consoles and sign-ins have tickets and codes."""
 
 _NUMBER = re.compile(r'"number": "([0-9a-f]{32})"}$')
+_WORKER_ENDED = re.compile(r"\S+ \S+ \[alert\] \d+#\d+: worker process \d+ exited on signal \d+")
+"""From its beginning: paths of clients are in other messages."""
+
 _NO_ANSWER = "the service does not answer at this moment; "
 _UNSTORED = "the upload was not stored: the service does not answer, or its disk is full; send it again later"
 _AGAIN = "send the request again later"
 _LOOK = (
-    "whether the change was made is not known: look at what it concerns, and at your operations, before you"
-    " repeat it"
+    "whether the change was made is not known: look at your operations (`comet operation list`, or the page"
+    " History) before you repeat it"
 )
 
 
@@ -153,9 +156,12 @@ def listening(
     with tempfile.TemporaryDirectory(prefix="nucleus-") as name, contextlib.ExitStack() as stack:
         folder, path = Path(name), configuration.listen.socket
         listener = stack.enter_context(_listener(folder / "service.sock"))
-        _clear(_arriving(configuration))
         if path:
             _free(Path(path))
+        else:
+            _demand_free(configuration.listen.address, configuration.listen.port)
+        _clear(_arriving(configuration))
+        if path:
             # nginx opens it to everybody before we can close it again: nobody may enter this folder
             own = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=Path(path).parent)), "s")
             stack.enter_context(_running(configuration, folder, f"unix:{own}", bounds, has_ended))
@@ -173,6 +179,8 @@ def _clear(folder: Path) -> None:
     try:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if folder.stat().st_uid != os.geteuid():
+            raise HostError(f"the folder of uploads {folder} is of another user; remove it")
     except OSError as error:
         raise HostError(
             f"the folder of uploads {folder} cannot be made: {error.strerror}; correct [images] folder of the settings"
@@ -233,6 +241,17 @@ def _running(
         )
 
 
+def _demand_free(address: str, port: int) -> None:
+    """HostError where something listens there: it may be another service, whose uploads are on their way."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family) as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            other.bind((address, port))
+        except OSError as error:
+            raise _refusal(f"{address}:{port}", error.strerror or str(error)) from None
+
+
 def _free(path: Path) -> None:
     """Remove a socket that an earlier nginx has left, or it could not listen there."""
     with contextlib.suppress(FileNotFoundError, ConnectionRefusedError):
@@ -276,8 +295,9 @@ def _pass_on(lines: IO[bytes], has_ended: Callable[[str], object]) -> None:
 
 def _report(lines: IO[bytes], errors: deque[str], end: Callable[[], None]) -> None:
     for line in lines:
-        text = _SECRETS.sub("", line.decode("utf-8", "replace").rstrip())
+        whole = line.decode("utf-8", "replace").rstrip()
+        text = _SECRETS.sub("", whole)
         errors.append(text)
         _LOG.warning("nginx: %s", text)
-        if "exited on signal" in text:  # a worker: its requests are in no log, and its files stay
+        if _WORKER_ENDED.match(whole):  # its requests are in no log, and its files stay
             end()

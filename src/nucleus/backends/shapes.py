@@ -51,11 +51,10 @@ class Machine(NamedTuple):
 
 
 class State(NamedTuple):
-    """Of a machine now; all None where nothing was printed. `uuid`: as of `Member`."""
+    """Of a machine now; all None where nothing was printed."""
 
     host: str | None = None
     state: str | None = None
-    uuid: str | None = None
 
 
 class Image(NamedTuple):
@@ -107,7 +106,7 @@ def read_machines(text: str) -> dict[str, Machine]:
 
 def read_states(text: str) -> dict[str, State]:
     """`rocks list host vm NAME… status=yes`: name → its state."""
-    found = _objects(text, "vm-host", "vm", ("host", "status"), ("uuid",))
+    found = _objects(text, "vm-host", "vm", ("host", "status"))
     return {name: State(*map(_text, rows[0])) for name, rows in found}
 
 

@@ -1,7 +1,7 @@
 """Removes what has ended more than `[history] days` ago from the database, once an hour.
 
 The rows of computesets stay, since allocations are charged by them, but not what they had of each node; their clusters
-stay, too. The limits of changes in a day bound how many there are. Events, stored answers, tickets, uploads, tokens and
+stay, too. The limits of changes in a day bound how many there are. Events, stored answers, tickets, tokens and
 reservations have ages of their own, which are in their modules.
 """
 

@@ -130,7 +130,7 @@ class Job:
 
     def _record(self, seen: State) -> str | None:
         node, cluster = self.target, self.cluster
-        host, state, _ = seen
+        host, state = seen
         name, project = (cluster.name, cluster.project_id) if cluster else ("", None)
         self.transaction(lambda session: observations.record_state(session, node, name, project, state, host))
         self.node = node._replace(state=state, physical_host=host)

@@ -591,7 +591,7 @@ def _restart(change: Change, number: int, action: str) -> Response:
 @when_done
 @changes("computeset", "extend_set")
 def extend_computeset(change: Change, s: SetId, body: Extension) -> Response:
-    """Of one that waits or runs. What is longer is charged, and needs to be permitted, as a new computeset."""
+    """Only one that waits or runs. The added time is charged, and has the limits of a new computeset."""
     one, cluster = _set_with_cluster(change, s)
     if one.state in ENDED_SETS or is_ending(one.state, one.cancel_requested):
         raise conflict(f"the computeset {s} is ending or has ended; only one that waits or runs is extended")
@@ -600,7 +600,13 @@ def extend_computeset(change: Change, s: SetId, body: Extension) -> Response:
         raise conflict(
             f"the computeset {s} has {one.walltime_minutes} minutes already; `comet terminate {s}` ends it earlier"
         )
+    if operations.list_operations(
+        change.session, change.scope, states=("queued", "running"), set_id=s, kind="extend_set"
+    ):
+        raise conflict(f"the computeset {s} is being extended; wait until that has ended")
+    demand_acknowledgement(change.call)
     demand_leader(change, cluster)
+    account_of(change, cluster, one.account)
     demand_walltime(change, cluster, minutes)
     demand_node_hours(change, cluster, (minutes - one.walltime_minutes) * one.node_count, one.account)
     target, arguments = f"{cluster.name}/set {s}", {"minutes": minutes}

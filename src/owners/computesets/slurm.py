@@ -174,38 +174,64 @@ class Slurm:
         living = [it for it in self._queue("--name", one.name or "") if it.state in (PENDING, RUNNING)]
         if not living:
             raise UserError("its job has ended")
-        self._check_extension(one, living[0], minutes)
+        has = self._minutes_of(living[0])
+        if has is not None and has > minutes:
+            raise UserError(f"the site has given it {has} minutes already")
+        if has == minutes:  # by an attempt before, whose answer was lost
+            return
+        self._check_extension(one, living[0], minutes, has or one.walltime_minutes)
         finished = self.run("scontrol", "update", f"job={living[0].id}", f"TimeLimit={minutes}")
         if not finished.exit_status:
             return
         message = message_of(finished)
         if is_away(message):
             raise HostError(f"scontrol failed: {message}; {self._advice}")
-        _LOG.warning("scontrol refused to extend %s: %s", one.name, message)
+        permit = f"to permit it: sacctmgr modify user {self._user} set AdminLevel=Operator"
+        _LOG.warning("scontrol refused to extend %s: %s; %s", one.name, message, permit)
         if "permission" in message.lower():
             raise UserError(
-                "the site's scheduler lets only its operators do so; the site's operators can permit it: ask them"
+                "the site's scheduler lets only its operators do so; ask the site's operators to make Nucleus one"
             )
         raise UserError("the site's scheduler refused it; ask the site's operators")
 
-    def _check_extension(self, one: Computeset, job: Job, minutes: int) -> None:
-        more = (minutes - one.walltime_minutes) * one.node_count
-        longest = self._record("partition", self._partition).get("MaxTime", "")
-        if (most := _time_minutes(longest)) is not None and minutes > most:
+    @staticmethod
+    def _minutes_of(job: Job) -> int | None:
+        """The time limit of a job that runs, which an operator may have changed; None of another one."""
+        if job.state != RUNNING or job.ends_at is None or job.starts_at is None:
+            return None
+        return round((job.ends_at - job.starts_at) / 60)
+
+    def _check_extension(self, one: Computeset, job: Job, minutes: int, before: int) -> None:
+        more = (minutes - before) * one.node_count
+        longest = [one.get("MaxTime", "") for one in self._records("partition", self._partition)]
+        if longest and (most := _time_minutes(longest[0])) is not None and minutes > most:
             raise UserError(f"the site's scheduler permits {most} minutes at most")
         account = self.accounts([one.account]).get(one.account) if one.account else None
         if account is not None and account.left_minutes is not None and more > account.left_minutes:
             left, needed = (f"{number / 60:.15g}" for number in (account.left_minutes, more))
             raise UserError(f"{one.account} has {left} node hours left; this needs {needed}")
-        if one.reservation and job.state == RUNNING and one.start_time is not None:
-            end = _moment(self._record("reservation", one.reservation).get("EndTime", ""))
-            if end is not None and one.start_time.timestamp() + minutes * 60 > end:
-                raise UserError(f"the reservation {one.reservation} ends before that")
+        if job.state == RUNNING and job.starts_at is not None:
+            self._check_reservations(one, job, job.starts_at + minutes * 60)
 
-    def _record(self, kind: str, name: str) -> dict[str, str]:
-        """Its fields; none where there is no such record, or it is one of several."""
-        text = self.asked("scontrol", "--oneliner", "show", kind, name, passes=("not found", "Invalid"))
-        return dict(_FIELD.findall(text))
+    def _check_reservations(self, one: Computeset, job: Job, end: float) -> None:
+        """UserError where its own reservation ends before, or another one of its hosts begins before."""
+        own = (one.reservation or "").split(",")
+        for record in self._records("reservation"):
+            begins, ends = (_moment(record.get(name, "")) for name in ("StartTime", "EndTime"))
+            if record.get("ReservationName") in own:
+                if ends is not None and end > ends:
+                    raise UserError(f"the reservation {record['ReservationName']} ends before that")
+            elif (
+                begins is not None and begins < end and set(expand(record.get("Nodes", ""))) & set(job.hosts)
+            ):
+                raise UserError("its hosts are reserved for others from then on")
+
+    def _records(self, kind: str, *name: str) -> list[dict[str, str]]:
+        """The fields of each record; none where Slurm has none."""
+        text = self.asked(
+            "scontrol", "--oneliner", "show", kind, *name, passes=("not found", "No reservations")
+        )
+        return [dict(_FIELD.findall(line)) for line in text.splitlines() if "=" in line]
 
     def jobs(self, names: Collection[str]) -> list[Job]:
         """As `Batch.jobs`. How a job ended that completes, or that the queue does not have, the accounting knows."""

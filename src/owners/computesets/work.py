@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from nucleus.mirror import identity
 from nucleus.operations import power
 from nucleus.operations.causes import CancelledError, RefusedError
 from nucleus.operations.power import has_ended, request_stop, start
@@ -14,7 +15,7 @@ from nucleus.states import ACTIVE, ENDED_SETS, RUNNING, is_ending
 from owners.computesets import records
 from owners.computesets.lifecycle import WALLTIME
 from owners.computesets.slurm import Slurm
-from rocks.core.errors import UserError
+from rocks.core.errors import HostError, UserError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -87,26 +88,46 @@ def extend(job: Job) -> JsonObject:
     """Have a computeset that waits or runs have the walltime of the arguments: its job, and its timer."""
     minutes = int(str(job.operation.arguments["minutes"]))
     found = job.transaction(lambda session: _living_set(session, job))
-    if job.tools.batch.kind == "slurm" and found.name is not None and found.jobid is not None:
+    if job.tools.batch.kind == "slurm" and found.name is not None:
+        if found.jobid is None:
+            raise HostError(f"the job of computeset {found.id} is being submitted; try again later")
         try:
             Slurm(job.tools.batch).extend(found, minutes)
         except UserError as error:
             raise RefusedError(f"the computeset {found.id} is not extended: {error}") from None
-    job.transaction(lambda session: _store_walltime(session, _living_set(session, job), minutes))
+    job.transaction(lambda session: _store_walltime(session, job, found, minutes))
     return {"walltime_mins": minutes}
 
 
 def _living_set(session: Session, job: Job) -> Computeset:
-    """The set, locked. RefusedError when it has ended, or ends."""
+    """The set, locked. RefusedError when it has ended, or ends, or has more time by now."""
     number = job.operation.target_set
     assert number is not None
+    if job.tools.batch.kind == "hosts" and job.cluster is not None and job.cluster.project_id is not None:
+        identity.project_by_id(
+            session, job.cluster.project_id, is_locked=True
+        )  # before the set, as a start does
     found = records.find_computeset(session, SYSTEM, number, lock=True)
     if found is None or found.state in ENDED_SETS or is_ending(found.state, found.cancel_requested):
         raise RefusedError(f"the computeset {number} is ending or has ended; it is not extended")
+    if found.walltime_minutes > int(str(job.operation.arguments["minutes"])):
+        raise RefusedError(f"the computeset {number} has {found.walltime_minutes} minutes already")
     return found
 
 
-def _store_walltime(session: Session, one: Computeset, minutes: int) -> None:
+def _store_walltime(session: Session, job: Job, before: Computeset, minutes: int) -> None:
+    """HostError where its job was submitted meanwhile, with the walltime of before: it is tried again."""
+    one = _living_set(session, job)
+    if job.tools.batch.kind == "slurm" and (one.name, one.jobid) != (before.name, before.jobid):
+        raise HostError(f"the job of computeset {one.id} was submitted meanwhile; try again later")
+    if job.tools.batch.kind == "hosts" and job.cluster is not None and job.cluster.project_id is not None:
+        project = identity.project_by_id(session, job.cluster.project_id)
+        limit = None if project is None else project.limits.get("node_hours")
+        more = (minutes - one.walltime_minutes) * one.node_count
+        if limit is not None and records.committed_minutes(session, one.account) + more > limit * 60:
+            raise RefusedError(
+                f"the computeset {one.id} is not extended: {one.account} has too few node hours left"
+            )
     notes = records.read_notes(session, [one.id])[one.id]
     timer = notes.get(WALLTIME)
     if timer is not None:

@@ -12,7 +12,7 @@ import shutil
 import threading
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -66,6 +66,9 @@ _NAME = re.compile(models.IMAGE_NAME)
 _MOST_OF_USER, _MOST = 4, 16
 """Uploads at the same time, of a user and in all."""
 
+_SLOW_SECONDS, _SLOWEST_BYTES_A_SECOND = 600.0, 1_000_000
+"""How long an upload keeps its place: so long, and as long as its bytes take at this rate."""
+
 _COUNTING = threading.Lock()
 _RESERVE_BYTES = 1 << 30
 """What uploads leave free of the file system."""
@@ -85,6 +88,14 @@ class Arrival:
     caller: Caller | None = None
     place: tuple[int | None, str] | None = None
     answer: Response | None = None
+    is_received: bool = False
+    begun: float = field(default_factory=time.monotonic)
+
+    @property
+    def counts(self) -> bool:
+        """Whether it takes a place and room: one that never ends does not keep others away for ever."""
+        lasts = _SLOW_SECONDS + self.size / _SLOWEST_BYTES_A_SECOND
+        return self.caller is not None and self.answer is None and time.monotonic() < self.begun + lasts
 
 
 @route(
@@ -132,9 +143,10 @@ async def upload_image(
     try:
         if arrival.answer is not None:
             return arrival.answer
+        arrival.is_received = True  # and keeps its place until it is stored, also when its client is gone
         return await _received(request, arrival, project)
     finally:
-        service.has_ended(number)
+        service.arrivals.pop(number, None)
 
 
 def _admit(request: Request, arrival: Arrival, name: str | None, project: str | None) -> None:
@@ -190,7 +202,7 @@ def _demand_room(call: Call, arrival: Arrival, name: str | None, project: str | 
         arrival.place = _project_of(call, None), ""
     with _COUNTING:  # each counts those that were counted before it
         known: list[Arrival] = list(call.service.arrivals.values())
-        before = [one for one in known if one.caller is not None and one.answer is None]
+        before = [one for one in known if one.counts]
         arrival.size, arrival.caller = int(length), call.caller
     later = {"Retry-After": "60"}
     if sum(one.caller.user.id == call.caller.user.id for one in before if one.caller) >= _MOST_OF_USER:

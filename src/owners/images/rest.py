@@ -1,4 +1,4 @@
-"""ISO images: row 33 of Table 1 (`decorators.route`), those that nodes may get, and deleting."""
+"""ISO images: rows 6, 14 and 33 of Table 1 (`decorators.route`), those that nodes may get, and deleting."""
 
 from __future__ import annotations
 

@@ -109,7 +109,7 @@ def expected_digests(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 def store(path: Path, begin: int = 0, end: int | None = None) -> Stored:
-    """Have the file contain the image only, which is at that place in it, on the disk.
+    """Cut the file to the image, which is from `begin` to before `end`, and sync it to the disk; size and digests.
 
     Problem where it is no ISO image, or is cut off; OSError.
     """

@@ -1,4 +1,4 @@
-"""Check whether the site is ready and, for each problem, names the command that fixes it: database, frontend, hosts."""
+"""Check whether the site is ready and, for each problem, name the command that fixes it: database, frontend, hosts."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ def stored_names_that_begin(database: Database, kind: str, beginning: str) -> li
     return list(dict.fromkeys(str(row[0]) for row in rows))
 
 
-# Those, and images of the library and files of the graph.
+# Names for all kinds: the stored ones, images of the library, and files of the graph.
 
 IMAGE, GRAPH, NODE = "image", "graph", "node"
 KINDS = STORED_KINDS | {IMAGE, GRAPH, NODE}

@@ -1,4 +1,4 @@
-"""Remove and rename hosts, with everything of them that has the name.
+"""Remove and rename hosts, with all records that have their names.
 
 Before a removal every check is done, of this module and of the hooks; then the hooks' work. Work outside the
 database comes from hooks that do nothing for what is done already: the same command, run again, completes a

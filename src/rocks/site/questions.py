@@ -173,7 +173,7 @@ def read_answers_text(text: str) -> SitePlan:
 
 
 def installation_problems(answers: Mapping[str, str]) -> list[str]:
-    """What the installer of a frontend's medium would refuse in answers of the site and its own; none is empty."""
+    """The problems for which the installer on a frontend's medium would refuse these answers; none may be empty."""
     site = {name: value for name, value in answers.items() if name not in MACHINE_ANSWERS}
     devices = [name for name in (_network_keys(PRIVATE)[0], PUBLIC_NAMES[0]) if name in answers]
     return [

@@ -1,5 +1,6 @@
 """Computesets from the request to the release of their nodes, by real processes; the site is simulated."""
 
+import http.client
 import os
 import signal
 import socket
@@ -203,7 +204,9 @@ def _get(path: Path, what: str, more: str = "") -> bytes:
         connection.sendall(
             f"GET {what} HTTP/1.1\r\nHost: localhost\r\n{more or 'Connection: close'}\r\n\r\n".encode()
         )
-        return connection.makefile("rb").read()
+        response = http.client.HTTPResponse(connection)  # nginx keeps the connection for a minute
+        response.begin()
+        return f"HTTP/1.1 {response.status} ".encode() + response.read()
 
 
 UPGRADE = "\r\n".join(

@@ -217,6 +217,13 @@ def test_a_computeset_is_extended_with_its_timer(
         notes = '{"walltime": {"at": 2800.5, "boot": "b", "since_boot": 2300.5}, "other": 1}'
         ((minutes, stored),) = sql(pool, "SELECT walltime_minutes, notes FROM computeset")
         assert minutes == 90 and json.loads(stored) == json.loads(notes)
+        sql(pool, "UPDATE computeset SET walltime_minutes = 91")
+        assert "has 91 minutes already" in (extended().error or {})["detail"]
+        sql(pool, "UPDATE computeset SET walltime_minutes = 60, account = 'alp1'")
+        sql(pool, "INSERT INTO allocation (name) VALUES ('alp1')")
+        sql(pool, "INSERT INTO project (name, limits) VALUES ('small', '{\"node_hours\": 1}')")
+        sql(pool, "UPDATE cluster SET project_id = (SELECT id FROM project WHERE name = 'small')")
+        assert "too few node hours" in (extended().error or {})["detail"]
         sql(pool, "UPDATE computeset SET cancel_requested = 'shutdown'")
         refused = extended()
     assert refused.state == "failed" and "is ending or has ended" in (refused.error or {})["detail"]

@@ -68,7 +68,8 @@ def test_what_rocks_prints_is_what_the_simulator_prints(site: Site, tmp_path: Pa
         name: machine.uuid for name, machine in machines.items()
     }
     name = min(machines)
-    assert Rocks(real, 60).read_state(str(machines[name].uuid)).uuid == machines[name].uuid
+    by_uuid = Rocks(real, 60).read_state(str(machines[name].uuid))
+    assert by_uuid == Rocks(real, 60).read_state(name) and by_uuid.state == "nostate-error"
     assert set(Rocks(real, 60).read(commands.INTERFACE).content) >= set(machines)
     _causes(site, Rocks(real, 60), min(machines), tmp_path)
 

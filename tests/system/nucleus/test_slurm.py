@@ -81,15 +81,25 @@ def test_slurm_extends_a_set_within_the_limits_of_account_and_partition(
     after = rounds.look(number)
     assert one.start_time is not None and after.walltime_end is not None
     assert 7190 <= (after.walltime_end - one.start_time).total_seconds() <= 7210
-    undone("scontrol", "update", f"PartitionName={PARTITION}", "MaxTime=INFINITE")
+    system.extend(one, 120)  # again, by a worker that was killed
+    slurm.ask("scontrol", "update", f"job={one.jobid}", "TimeLimit=150")
+    with pytest.raises(UserError, match="given it 150 minutes already"):
+        system.extend(one, 140)
+    service = ("ReservationName=service", "StartTime=now+160minutes", "Duration=60", "Users=root")
+    slurm.ask("scontrol", "create", "reservation", *service, f"Nodes={one.nodelist}", "Flags=IGNORE_JOBS")
+    with pytest.raises(UserError, match="reserved for others"):
+        system.extend(one, 180)
+    system.extend(one, 155)
+    slurm.ask("scontrol", "delete", "ReservationName=service")
+    undone("scontrol", "update", f"PartitionName={PARTITION}", "MaxTime=2-0")
     slurm.ask("scontrol", "update", f"PartitionName={PARTITION}", "MaxTime=03:00:00")
     with pytest.raises(UserError, match="permits 180 minutes at most"):
         system.extend(one, 181)
     account = ("sacctmgr", "--immediate", "--quiet", "modify", "account", ACCOUNT, "set")
     undone(*account, "GrpTRESMins=node=-1")
-    slurm.ask(*account, "GrpTRESMins=node=250")
-    wait_until(lambda: system.accounts([ACCOUNT])[ACCOUNT].limit_minutes == 250)
-    with pytest.raises(UserError, match=rf"{ACCOUNT} has [0-9.]+ node hours left; this needs 4"):
+    slurm.ask(*account, "GrpTRESMins=node=350")
+    wait_until(lambda: system.accounts([ACCOUNT])[ACCOUNT].limit_minutes == 350)
+    with pytest.raises(UserError, match=rf"{ACCOUNT} has [0-9.]+ node hours left; this needs 0.83"):
         system.extend(one, 180)
     slurm.ask("scancel", str(one.jobid))
     rounds.until(number, "failed", "operator")

@@ -372,7 +372,7 @@ def test_a_dry_run_does_not_wait_for_images_that_another_command_adds(
         adding.lock("pragma images dock6", 0)
         refused = local.refused("pragma boot dock6 0 dry-run=yes")
     assert "another command is at work on pragma images dock6 (waited 0.1 s)" in refused
-    assert f"(process {os.getpid()})" in refused
+    assert f"(process {os.getpid()}: " in refused
 
 
 def test_a_cluster_whose_start_fails_is_there_and_is_removed_by_clean(local: Site, tmp_path: Path) -> None:

@@ -115,7 +115,7 @@ ask_networks() {
   number=$(sed -n 2p "$WORK/numbers")
   ask_network Public "${number:-0}" eth1 '' 255.255.255.0 || return 0
   ask_for Kickstart_PublicGateway 'Its gateway (empty: none)' '' "($IPV4)?"
-  ask_for Kickstart_PublicDNSServers 'Name servers, with commas (empty: none)' '' "($IPV4(, *$IPV4){0,2})?"
+  ask_for Kickstart_PublicDNSServers 'Name servers, with commas (empty: none)' '' "($(expression_of Kickstart_PublicDNSServers))?"
 }
 
 # ask_hidden QUESTION: the answer in $reply, which the screen does not show.

@@ -120,6 +120,8 @@ def read_credentials(authorization: str, headers: dict[str, str]) -> Sent:
     """What the headers contain. BadCredentials for what cannot be read."""
     if len(authorization) > _MAX_CHARACTERS:
         raise BadCredentials("the header Authorization is too long")
+    if not (authorization.isascii() and authorization.isprintable()):  # nginx counts requests by its end
+        raise BadCredentials("the header Authorization has characters that no token and no password has")
     scheme, _, rest = authorization.partition(" ")
     kind, value = scheme.lower(), rest.strip()
     if kind in ("bearer", "token"):

@@ -9,11 +9,11 @@ import { pathOf, unchanged } from './nodes.js';
 const isOff = (node) => ['off', 'crashed'].includes(node.power);
 const LOSS = 'What their systems have not written to disk is lost.';
 const POWER = [
-  { name: 'poweron', text: 'Power on', fits: (node) => !['on', 'paused'].includes(node.power), reason: 'None of the chosen nodes is off.' }, // of an unknown one the site decides
-  { name: 'shutdown', text: 'Shut down', fits: (node) => node.power === 'on', reason: 'None of the chosen nodes is on.' },
-  { name: 'reboot', text: 'Reboot', fits: (node) => node.power === 'on', reason: 'None of the chosen nodes is on.' },
-  { name: 'reset', text: 'Reset', fits: (node) => node.power === 'on', reason: 'None of the chosen nodes is on.', loss: LOSS },
-  { name: 'poweroff', text: 'Power off', fits: (node) => !isOff(node), reason: 'All of the chosen nodes are off.', loss: LOSS },
+  { name: 'poweron', text: 'Power on', fits: (node) => !['on', 'paused'].includes(node.power), reason: 'None of the selected nodes is off.' }, // of an unknown one the site decides
+  { name: 'shutdown', text: 'Shut down', fits: (node) => node.power === 'on', reason: 'None of the selected nodes is on.' },
+  { name: 'reboot', text: 'Reboot', fits: (node) => node.power === 'on', reason: 'None of the selected nodes is on.' },
+  { name: 'reset', text: 'Reset', fits: (node) => node.power === 'on', reason: 'None of the selected nodes is on.', loss: LOSS },
+  { name: 'poweroff', text: 'Power off', fits: (node) => !isOff(node), reason: 'All of the selected nodes are off.', loss: LOSS },
 ];
 
 export class Actions {
@@ -40,11 +40,11 @@ export class Actions {
     }
     const isCompute = (node) => node !== this.cluster.frontend;
     if (rights.includes('rename')) {
-      const rename = { text: 'Rename', fits: (node) => isCompute(node) && this.chosen.size === 1, reason: 'Choose one compute.' };
+      const rename = { text: 'Rename', fits: (node) => isCompute(node) && this.chosen.size === 1, reason: 'Select one compute.' };
       made.push(button(rename, () => this.rename(this.targets(rename)[0])));
     }
     if (rights.includes('cluster:destroy')) {
-      const remove = { text: 'Remove', fits: (node) => isCompute(node) && isOff(node) && !node.active_computeset, reason: 'None of the chosen nodes is a compute that is off and in no set.', loss: true };
+      const remove = { text: 'Remove', fits: (node) => isCompute(node) && isOff(node) && !node.active_computeset, reason: 'None of the selected nodes is a compute that is off and in no set.', loss: true };
       made.push(button(remove, () => this.remove(this.targets(remove))));
     }
     this.isAny = made.length > 0;

@@ -280,7 +280,8 @@ def _chain(device: GuestDevice, rules: Sequence[Rule], comments: Sequence[str]) 
 def _comments(rules: Sequence[Rule], number: Optional[int]) -> List[str]:
     """Each rule's reason and a digest of all rules, by which they are known again: nft prints them in other words.
 
-    The digest is for one device: of another that got its name, the chain may have no hook.
+    The digest includes the number of the device: after another device got the name, the old chain may be hooked to
+    none.
     """
     of = (number, [tuple(rule) for rule in rules])
     digest = hashlib.sha256(repr(of).encode()).hexdigest()[:12]
@@ -288,7 +289,7 @@ def _comments(rules: Sequence[Rule], number: Optional[int]) -> List[str]:
 
 
 def _comments_of(chain: str, chains: Sequence[str]) -> List[str]:
-    """Those that the kernel has."""
+    """The comments of the chain's rules in the kernel."""
     rows = _listed("chain", *_TABLE.split(), chain) if chain in chains else ()
     return [_rule(row["rule"])[0] for row in rows if "rule" in row]
 

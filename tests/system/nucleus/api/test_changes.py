@@ -349,6 +349,7 @@ def test_a_computeset_is_extended_within_what_a_new_one_may_have(service: Client
     assert extend(now + 60).status_code == 202
     asked = "SELECT target_set, JSON_VALUE(arguments, '$.minutes') FROM operation WHERE kind = 'extend_set'"
     assert sql(pool, asked) == [(number, str(now + 60))]
+    assert "is being extended" in extend(now + 90).json()["detail"]
     sql(pool, "UPDATE computeset SET cancel_requested = 'shutdown'")
     assert "is ending" in extend(now + 60).json()["detail"]
 

@@ -361,7 +361,7 @@ def test_the_service_ends_with_its_nginx(
 
 def processes(listener: socket.socket) -> tuple[int, list[int]]:
     """The master of the nginx before the service, and its workers."""
-    master = int((Path(listener.getsockname()).parent / "nginx.pid").read_text())
+    master = int(wait_until((Path(listener.getsockname()).parent / "nginx.pid").read_text))
     children = Path(f"/proc/{master}/task/{master}/children")
     return master, [int(one) for one in wait_until(children.read_text, "the workers").split()]
 

@@ -231,7 +231,10 @@ def test_a_foreign_object_is_one_that_does_not_exist(
         "{c}": ("vc3", "vc8"), "{n}": ("vm-vc3-0", "vm-vc8-0"), "{s}": (str(number), str(number + 50)),
         "{id}": (operation, operation[:-2] + ("AB" if operation[-2:] != "AB" else "CD")),
     }  # fmt: skip
-    bodies = {"rename": {"name": "new"}, "attach_iso": {"iso_name": ""}, "console": {"type": "vnc"}}
+    bodies: dict[str, dict[str, object]] = {
+        "rename": {"name": "new"}, "attach_iso": {"iso_name": ""}, "console": {"type": "vnc"},
+        "{s}": {"walltime_mins": 60},
+    }  # fmt: skip
     assert len(ROUTES) > 25
     for method, path in ROUTES:
         seen = []
@@ -242,7 +245,7 @@ def test_a_foreign_object_is_one_that_does_not_exist(
             body = (
                 {"map": {"a": "b"}} if path == "/v1/cluster/{c}/rename" else bodies.get(path.split("/")[-1])
             )
-            options = {"json": body} if method in ("PUT", "POST") and body is not None else {}
+            options = {"json": body} if method in ("PUT", "POST", "PATCH") and body is not None else {}
             answer = service.ask(
                 "ann",
                 method,

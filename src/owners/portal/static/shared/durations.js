@@ -1,4 +1,4 @@
-// Durations in the words of `comet`: 90m, 6h, 2d, 1w.
+// Durations with a unit: 90m, 6h, 2d, 1w. `comet` takes Slurm's forms, too.
 
 import { Refusal } from './requests.js';
 

@@ -48,7 +48,7 @@ export async function send(method, path, body, more = {}) {
   return answered(answer, path !== 'session');
 }
 
-// The same of an answer that has come.
+// As send, for an answer that has already come.
 export async function answered(answer, isSignedIn = true) {
   const content = await answer.json().catch(() => null);
   if (answer.status === 401 && isSignedIn) {
