@@ -348,7 +348,7 @@ def test_a_mistyped_word_is_answered_with_what_was_meant(comet: Comet) -> None:
         ("watch", "comet events --follow"),
         ("ssh vc2", "comet console --serial CLUSTER"),
         ("start vc2 2", "comet start vc2 --count=2"),
-        ("start vc2 -n 1 -t 6:00", "walltime '6:00' is not a number"),
+        ("start vc2 -n 1 -t 6:00", "walltime '6:00' is not understood"),
         ("cluster vc2 --columns=nme", "--columns=nme: choose from active_computeset, "),
     ],
 )

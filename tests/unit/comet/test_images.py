@@ -119,7 +119,7 @@ def test_other_bytes_than_were_sent_are_no_success(comet: Comet, tmp_path: Path)
     image.write_bytes(ISO)
     comet.server.answers["/image?"] = answer(202, b"{}", Repr_Digest=f"sha-256=:{'A' * 43}=:")
     refused = comet("iso", "upload", str(image))
-    assert refused.status == 5 and "stored other bytes than were sent: delete the image" in refused.err
+    assert refused.status == 5 and "stored other bytes than were sent: delete it" in refused.err
 
 
 def test_who_uploads_more_than_a_gib_reads_that_it_would_begin_again(comet: Comet, tmp_path: Path) -> None:

@@ -103,7 +103,7 @@ def test_what_is_missing_is_named_before_anything_starts(it: Launching) -> None:
         ({"nodes": "0x" + "f" * 5000}, "no cluster has so many nodes; give at most 100000"),
         ({"nodes": "true"}, "'nodes' is not a number"),
         ({"node": "1"}, "the key 'node' is unknown"),
-        ({"walltime": '"2"'}, "is not a number of at least 1 with one of the units"),
+        ({"walltime": '"2"'}, "is not understood: give a number"),
         ({"files": '["../x"]'}, "'../x' is not the name of a file or folder directly in"),
         ({"files": '["/etc"]'}, "'/etc' is not the name"),
         ({"files": '["nodes"]'}, "are taken"),
