@@ -28,6 +28,7 @@ from rocks.fleet.wire.live_moves import (
 )
 from rocks.fleet.wire.requests import StartDomain
 from rocks.machine import live_move as live_moves
+from tests.waiting import wait_until
 
 OLD, NEW = (HostAddress(name, name, is_local=True) for name in ("old", "new"))
 LEAVE = Leave("a", 7, "move", ())
@@ -151,6 +152,7 @@ def test_of_many_reports_the_latest_counts(agents: Agents, monkeypatch: pytest.M
 
     def decode_report(host: str, kind: int, content: bytes) -> Progress | Result:
         if kind == RESULT:
+            wait_until(lambda: agents.watched, "the first report has been watched")
             ended.set()
         return decoded(host, kind, content)
 
