@@ -103,10 +103,6 @@ def _living_set(session: Session, job: Job) -> Computeset:
     """The set, locked. RefusedError when it has ended, or ends, or has more time by now."""
     number = job.operation.target_set
     assert number is not None
-    if job.tools.batch.kind == "hosts" and job.cluster is not None and job.cluster.project_id is not None:
-        identity.project_by_id(
-            session, job.cluster.project_id, is_locked=True
-        )  # before the set, as a start does
     found = records.find_computeset(session, SYSTEM, number, lock=True)
     if found is None or found.state in ENDED_SETS or is_ending(found.state, found.cancel_requested):
         raise RefusedError(f"the computeset {number} is ending or has ended; it is not extended")
@@ -115,19 +111,25 @@ def _living_set(session: Session, job: Job) -> Computeset:
     return found
 
 
+def _counted_project(session: Session, job: Job) -> identity.Project | None:
+    """The project whose node hours are counted here, locked; None with Slurm, which counts itself."""
+    if job.tools.batch.kind != "hosts" or job.cluster is None or job.cluster.project_id is None:
+        return None
+    return identity.project_by_id(session, job.cluster.project_id, is_locked=True)
+
+
 def _store_walltime(session: Session, job: Job, before: Computeset, minutes: int) -> None:
     """HostError where its job was submitted meanwhile, with the walltime of before: it is tried again."""
+    project = _counted_project(session, job)
     one = _living_set(session, job)
     if job.tools.batch.kind == "slurm" and (one.name, one.jobid) != (before.name, before.jobid):
         raise HostError(f"the job of computeset {one.id} was submitted meanwhile; try again later")
-    if job.tools.batch.kind == "hosts" and job.cluster is not None and job.cluster.project_id is not None:
-        project = identity.project_by_id(session, job.cluster.project_id)
-        limit = None if project is None else project.limits.get("node_hours")
-        more = (minutes - one.walltime_minutes) * one.node_count
-        if limit is not None and records.committed_minutes(session, one.account) + more > limit * 60:
-            raise RefusedError(
-                f"the computeset {one.id} is not extended: {one.account} has too few node hours left"
-            )
+    limit = None if project is None else project.limits.get("node_hours")
+    more = (minutes - one.walltime_minutes) * one.node_count
+    if limit is not None and records.committed_minutes(session, one.account) + more > limit * 60:
+        raise RefusedError(
+            f"the computeset {one.id} is not extended: {one.account} has too few node hours left"
+        )
     notes = records.read_notes(session, [one.id])[one.id]
     timer = notes.get(WALLTIME)
     if timer is not None:

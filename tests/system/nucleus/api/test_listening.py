@@ -359,6 +359,26 @@ def test_the_service_ends_with_its_nginx(
             serve()
 
 
+def test_no_text_of_a_client_ends_the_service(
+    configuration: Configuration,
+    pool: Pool,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """nginx's errors have paths of clients, and its message of a worker's end is known by its form."""
+    ended: list[bool] = []
+    monkeypatch.setattr("nucleus.api.web_server._end_service", lambda one: ended.append(one.is_set()))
+    paths = ("exited%20on%20signal", "[alert]%201%231:%20worker%20process%202%20exited%20on%20signal%209")
+    with at_port(configuration, pool) as port:
+        for path in paths:
+            with socket.create_connection(("127.0.0.1", port), timeout=60) as client:
+                head = f'GET /assets/{path} HTTP/1.1\r\nHost: x\r\nReferer: x" exited on signal 9\r\n\r\n'
+                client.sendall(head.encode())
+                assert client.recv(100).split()[1] == b"404"
+        wait_until(lambda: caplog.text.count("nginx: ") >= len(paths), "the errors of nginx")
+        assert "exited on signal" in caplog.text and not ended
+
+
 def processes(listener: socket.socket) -> tuple[int, list[int]]:
     """The master of the nginx before the service, and its workers."""
     master = int(wait_until((Path(listener.getsockname()).parent / "nginx.pid").read_text))

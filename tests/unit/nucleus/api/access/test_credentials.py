@@ -67,6 +67,7 @@ def test_a_signature_covers_nonce_and_time() -> None:
         ("Basic " + base64.b64encode(b"\xff:x").decode(), {}),
         ("Negotiate x", {}),
         ("Bearer " + "x" * 9000, {}),
+        *((f"Bearer nuc_{'a' * 8}_{'b' * 43}{end}", {}) for end in ("\t", "\xa0", "\x85", "\x0b")),
         (signed("s")[0], {"nonce": "", "timestamp": "1"}),
         (signed("s")[0], {"nonce": "ABCDEFGH12", "timestamp": "١"}),
         (signed("s")[0], {"nonce": "ABCDEFGH12", "timestamp": "9" * 400}),
