@@ -208,8 +208,8 @@ class _Comparison:
         """The columns as listed; what was not listed, or before the newest command of the node, stays."""
         listed = self._listed
         if machine is not None:
-            kept = _COMMANDED if is_outdated else ("uuid",)
-            seen = {column: value for column, value in machine._asdict().items() if column not in kept}
+            unchanged = _COMMANDED if is_outdated else ("uuid",)
+            seen = {column: value for column, value in machine._asdict().items() if column not in unchanged}
             values = values._replace(**seen)
         if listed.images is not None and not is_outdated:
             image = listed.images.get(name)
