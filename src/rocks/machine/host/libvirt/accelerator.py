@@ -102,8 +102,11 @@ EMULATORS = ("/usr/bin/qemu-system-x86_64", "/usr/libexec/qemu-kvm", "/usr/bin/q
 """Paths of QEMU in the distributions, Debian first."""
 
 _DEVICE = Path("/dev/kvm")
-_SILENT_SECONDS = 8.0
-"""A kernel that hangs prints nothing for so long; one that prints goes on, on a host that is slow or busy."""
+_FIRST_SECONDS, _SILENT_SECONDS = 30.0, 8.0
+"""A guest prints nothing for so long where it hangs: before its first text, which QEMU and firmware delay, and later.
+
+One that prints goes on: on a host that is busy, or emulated itself, a kernel needs a while.
+"""
 _GUEST_DEADLINE_SECONDS = 60.0
 _BUSY_DEADLINE_SECONDS = 30.0
 _PANIC_WITHOUT_ROOT = b"Unable to mount root fs"
@@ -133,7 +136,7 @@ def known_accelerator(state_folder: Path) -> ProbeFact:
 def probe_accelerator(state_folder: Path, again: bool = False) -> ProbeFact:
     """The stored result, else that of a probe guest, which is stored; `again` boots the probe guest in any case.
 
-    Takes up to 60 s, and 8 s where guests hang. HostError without QEMU or when the state folder cannot be written.
+    Takes up to 60 s, and 30 s where guests hang. HostError without QEMU or when the state folder cannot be written.
     """
     known = known_accelerator(state_folder)
     if known.accelerator != "unknown" and not (again and _without_device() is None):
@@ -243,8 +246,9 @@ class _Silence:
     def __call__(self, output: bytes) -> None:
         if len(output) > self._size:
             self._size, self._since = len(output), time.monotonic()
-        elif time.monotonic() - self._since > _SILENT_SECONDS:
-            raise ToolError(f"it printed nothing for {_SILENT_SECONDS:.0f} s and was killed")
+        limit = _SILENT_SECONDS if self._size else _FIRST_SECONDS
+        if time.monotonic() - self._since > limit:
+            raise ToolError(f"it printed nothing for {limit:.0f} s and was killed")
 
 
 def _failure(finished: Finished) -> str:
