@@ -175,6 +175,7 @@ _TABLE = (
     ("ll [CLUSTER]", "clusters:summary_rows", "your clusters, one line each", ""),
     ("cluster [CLUSTER]", "clusters:nodes", "the nodes of your clusters",
      "--concise --status --columns --node-state --sort"),
+    ("top CLUSTER", "clusters:top", "what the nodes use now, those with the busiest CPUs first", ""),
     ("computeset [SET]", "computesets:show_sets", "the computesets that run, those of another state, or one",
      "--set-allocation --cluster --set-state"),
     ("start CLUSTER [COMPUTES]", "computesets:start", "start computes together, as a computeset", _START),
