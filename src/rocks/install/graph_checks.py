@@ -18,8 +18,7 @@ from rocks.core.near_names import did_you_mean
 from rocks.install.graph.edges import read_graph
 from rocks.install.graph.node_order import check_orders, reached_nodes
 from rocks.install.graph.records import HEAD, TAIL, Graph, HostContext
-from rocks.install.graph_files import CHANGING, Library, read_source
-from rocks.install.host_profiles import DEFAULT_GRAPH
+from rocks.install.graph_files import CHANGING, DEFAULT_GRAPH, Library, read_source
 from rocks.install.node_file_checks import check_node_file, created_files
 from rocks.inventory.appliances import Appliance, load_appliances
 from rocks.inventory.attributes.records import resolve_members

@@ -30,6 +30,9 @@ SITE_NODES = Path("/etc/rocks/site-nodes")
 SITE_GRAPHS = Path("/etc/rocks/site-graphs")
 """The site's edges and orders: one folder for each graph that they are added to."""
 
+DEFAULT_GRAPH = "default"
+"""The graph of appliances that name none."""
+
 CHANGING = ("extend-", "replace-")
 """How names of node files begin that change a node of another file."""
 

@@ -20,7 +20,7 @@ from rocks.install.graph.edges import read_graph
 from rocks.install.graph.profile import ProfileRequest, create_profile
 from rocks.install.graph.records import HostContext
 from rocks.install.graph.shell import GENERATOR, files_text, shell_script
-from rocks.install.graph_files import Library, shell_functions
+from rocks.install.graph_files import DEFAULT_GRAPH, Library, shell_functions
 from rocks.install.installation.plan import with_boot_flags
 from rocks.install.installation.values import installer_values
 from rocks.install.node_file_checks import check_sections
@@ -62,8 +62,6 @@ if TYPE_CHECKING:
     from rocks.install.profile_values import Value
     from rocks.inventory.appliances import Appliance
     from rocks.inventory.records import Host, Network
-
-DEFAULT_GRAPH = "default"
 
 
 @dataclass(frozen=True)

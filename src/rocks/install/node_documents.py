@@ -14,8 +14,8 @@ from rocks.install.graph.host_values import read_dictionary, read_lines
 from rocks.install.graph.node_documents import of_rolls, write_document
 from rocks.install.graph.profile import ProfileRequest, create_trees
 from rocks.install.graph.records import HostContext
-from rocks.install.graph_files import Library, attribute_file
-from rocks.install.host_profiles import DEFAULT_GRAPH, host_context, load_sites
+from rocks.install.graph_files import DEFAULT_GRAPH, Library, attribute_file
+from rocks.install.host_profiles import host_context, load_sites
 from rocks.install.profile_values import DEFAULT_DISTRIBUTION
 from rocks.inventory.appliances import load_appliances
 from rocks.inventory.attributes.records import global_attributes, read_attributes

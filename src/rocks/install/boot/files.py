@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from rocks.database.connection import Database
     from rocks.install.boot.file_rules import BootFacts
 
-FOLDER = Path("/tftpboot/rocks")
+TFTP_FOLDER = Path("/tftpboot/rocks")
 """The folder for TFTP on a frontend. Everything in it can be read by every machine of the network private."""
 
 RUN_FOLDER = Path("/run/rocks-boot")
@@ -42,13 +42,13 @@ PLAN_URL = "https://{address}/install/plan"
 LOCK = "boot files"
 LOCK_SECONDS = 30.0
 _READABLE = 0o755
-_MAC = re.compile(r"(?:[0-9a-f]{2}:){5}[0-9a-f]{2}", re.ASCII)
+_MAC_FORM = re.compile(r"(?:[0-9a-f]{2}:){5}[0-9a-f]{2}", re.ASCII)
 _LONGEST_COMMAND_LINE = 4096
 
 
 def tftp_folder() -> Path:
     """The folder for TFTP; the environment variable ROCKS_BOOT_FOLDER overrides the default."""
-    return Path(os.environ.get("ROCKS_BOOT_FOLDER") or FOLDER)
+    return Path(os.environ.get("ROCKS_BOOT_FOLDER") or TFTP_FOLDER)
 
 
 def run_folder() -> Path:
@@ -128,15 +128,15 @@ def served_hosts(database: Database) -> tuple[list[ServedHost], dict[str, str]]:
     hosts: list[ServedHost] = []
     scripts: dict[str, str] = {}
     for one in facts:
-        macs = tuple(mac for mac in one.macs if _MAC.fullmatch(mac))
+        macs = tuple(mac for mac in one.macs if _MAC_FORM.fullmatch(mac))
         if one.host != local and is_served(one) and one.address and macs:
             hosts.append(ServedHost("" if one.is_bmc else one.host, macs, one.address))
             if not one.is_bmc:
-                scripts |= dict.fromkeys(map(host_script_name, macs), _script(one, found.address))
+                scripts |= dict.fromkeys(map(host_script_name, macs), _host_script(one, found.address))
     return hosts, scripts
 
 
-def _script(facts: BootFacts, server: str) -> str:
+def _host_script(facts: BootFacts, server: str) -> str:
     if is_for_our_installer(facts):
         try:
             arguments = check_arguments(facts.attributes.get("install_kernel_arguments", ""))

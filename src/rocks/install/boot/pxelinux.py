@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from rocks.database.connection import Database
     from rocks.inventory.records import BootAction
 
-FOLDER = Path("/tftpboot/pxelinux/pxelinux.cfg")
+PXELINUX_FOLDER = Path("/tftpboot/pxelinux/pxelinux.cfg")
 """The folder of the boot service on a frontend. A machine without the folder has no boot service."""
 
 _LOCAL = "localboot"
@@ -32,7 +32,7 @@ _LOCAL = "localboot"
 
 def boot_folder() -> Path:
     """The folder of the boot files; the environment variable ROCKS_PXE_FOLDER overrides the default."""
-    return Path(os.environ.get("ROCKS_PXE_FOLDER") or FOLDER)
+    return Path(os.environ.get("ROCKS_PXE_FOLDER") or PXELINUX_FOLDER)
 
 
 def write_boot_files(database: Database, names: Sequence[str]) -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rocks.install.profile_values import Value
     from rocks.inventory.records import Host
 
-MAX_PARTITIONS = 8
+MAX_PARTITIONS_OF_OTHERS = 8
 _DEVICES = "/dev/"
 
 
@@ -29,7 +29,7 @@ def installer_values(host: Host, packaging: str) -> dict[str, Value]:
     A value that the host does not have is a StateError; a missing partition is ''.
     """
     parts: dict[str, Value] = dict.fromkeys(
-        (f"install_part_{number}" for number in range(1, MAX_PARTITIONS + 1)), ""
+        (f"install_part_{number}" for number in range(1, MAX_PARTITIONS_OF_OTHERS + 1)), ""
     )
     try:
         drive = _drive(host)
@@ -61,10 +61,10 @@ def _drive(host: Host) -> str:
 
 def _parts(host: Host, drive: str) -> list[str]:
     partitions = read_partitions(host.attribute("install_partitions"))
-    if len(partitions) > MAX_PARTITIONS or any(one.file_system == "none" for one in partitions):
+    if len(partitions) > MAX_PARTITIONS_OF_OTHERS or any(one.file_system == "none" for one in partitions):
         raise StateError(
             f"only the installer of this roll makes the partitions of host {host.name}: others take at most "
-            f"{MAX_PARTITIONS}, and none without a file system"
+            f"{MAX_PARTITIONS_OF_OTHERS}, and none without a file system"
         )
     return [_part(one, drive) for one in partitions]
 

@@ -22,7 +22,7 @@ SIGNATURE = "SHA256SUMS.asc"
 
 _UNLISTED = frozenset((MANIFEST, SIGNATURE))
 _LONGEST_NAME = 200
-_LARGEST_BYTES = 64 * 1024 * 1024
+_LARGEST_FILE_BYTES = 64 * 1024 * 1024
 _PART = re.compile(r"[A-Za-z0-9_+][A-Za-z0-9_.+~^@-]*")
 _LINE = re.compile(r"([0-9a-f]{64}) [ *](.+)")
 _FOLDER = 0o755
@@ -67,7 +67,7 @@ def _read(folder: Path, place: str) -> dict[str, str]:
     path = folder / MANIFEST
     try:
         status = path.lstat()
-        if not stat.S_ISREG(status.st_mode) or status.st_size > _LARGEST_BYTES:
+        if not stat.S_ISREG(status.st_mode) or status.st_size > _LARGEST_FILE_BYTES:
             raise UserError(f"{place}: {MANIFEST} is not the manifest of a roll")
         text = path.read_text("ascii")
     except FileNotFoundError:

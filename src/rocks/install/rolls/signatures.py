@@ -36,7 +36,7 @@ _PUBLIC_KEY = "distribution.asc"
 """In that folder, which only root reads: the public key of the last distribution, for the profiles of hosts."""
 
 _SECONDS = 300
-_LARGEST_BYTES = 16 * 1024 * 1024
+_LARGEST_KEY_BYTES = 16 * 1024 * 1024
 _ARMOUR = re.compile(
     rb"-----BEGIN PGP PUBLIC KEY BLOCK-----\r?\n(?:[^\r\n]{1,200}\r?\n){0,20}\r?\n([A-Za-z0-9+/=\r\n]+)"
     rb"-----END PGP PUBLIC KEY BLOCK-----"
@@ -175,7 +175,7 @@ def _keyring(keys: Path) -> bytes:
 
 
 def _key_of(path: Path) -> bytes:
-    data = path.read_bytes() if path.stat().st_size <= _LARGEST_BYTES else b""
+    data = path.read_bytes() if path.stat().st_size <= _LARGEST_KEY_BYTES else b""
     if path.suffix == ".asc":
         try:
             data = b"".join(
