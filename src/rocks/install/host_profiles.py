@@ -15,7 +15,7 @@ from rocks.core.dataclasses import dataclass
 from rocks.core.errors import StateError, UserError
 from rocks.core.names import printable
 from rocks.core.version import rocks_version_attributes
-from rocks.install.boot.flags import read_boot_flags
+from rocks.install.boot.actions import read_boot_flags
 from rocks.install.graph.edges import read_graph
 from rocks.install.graph.profile import ProfileRequest, create_profile
 from rocks.install.graph.records import HostContext

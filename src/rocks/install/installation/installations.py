@@ -11,8 +11,7 @@ from rocks.core.errors import HostError, StateError, UserError
 from rocks.fleet.connection import FleetSettings
 from rocks.fleet.first_contact import ensure_own_key
 from rocks.fleet.known_hosts import parse_host_key, record_host_keys
-from rocks.install.boot.ipxe import INSTALLER_IMAGE, KERNEL
-from rocks.install.boot.pxelinux import write_boot_files
+from rocks.install.boot.files import INSTALLER_IMAGE, KERNEL, write_boot_files
 from rocks.install.installation import records as table
 from rocks.install.installation.configured_hosts import record_configured
 from rocks.install.installation.plan import Source, plan_installation

@@ -15,9 +15,14 @@ from rocks.fleet.https.apart import serve
 from rocks.fleet.https.served_files import file_answer, open_below
 from rocks.fleet.https.server import RETRY_AFTER_SECONDS, Answer, Bounds, HttpsServer, Request
 from rocks.fleet.wire.end_reports import ENDED_PATH
-from rocks.install.boot.fact_records import MACS
-from rocks.install.boot.files import tftp_folder
-from rocks.install.boot.ipxe import FIRST_STAGE, FIRST_STAGE_FOLDER, FIRST_STAGE_PATH, KERNEL
+from rocks.install.boot.files import (
+    FIRST_STAGE,
+    FIRST_STAGE_FOLDER,
+    FIRST_STAGE_PATH,
+    KERNEL,
+    MACS,
+    tftp_folder,
+)
 from rocks.install.graph_files import Library
 from rocks.install.host_profiles import load_sites, write_profile
 from rocks.install.installation.installations import (
