@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from rocks.core.errors import RocksError, StateError
 from rocks.core.names import counted
 from rocks.core.near_names import did_you_mean
-from rocks.install.graph.edges import read_graph
-from rocks.install.graph.node_order import check_orders, reached_nodes
-from rocks.install.graph.records import HEAD, TAIL, Graph, HostContext
+from rocks.install.graph.document import HEAD, TAIL, Graph, HostContext
+from rocks.install.graph.profile import check_orders, reached_nodes, read_graph
 from rocks.install.graph_files import CHANGING, DEFAULT_GRAPH, Library, read_source
 from rocks.install.node_file_checks import check_node_file, created_files
 from rocks.inventory.appliances import Appliance, load_appliances
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rocks.database.connection import Database
-    from rocks.install.graph.records import Edge, Order
+    from rocks.install.graph.document import Edge, Order
 
 OK, WRONG = "ok", "wrong"
 

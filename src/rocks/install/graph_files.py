@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 from rocks.core.errors import StateError, UserError
 from rocks.core.process import run
 from rocks.core.trees import roll_folders
-from rocks.install.graph.first_boot import FirstBootFiles
-from rocks.install.graph.records import Source
+from rocks.install.graph.document import Source
+from rocks.install.graph.shell import FirstBootFiles
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

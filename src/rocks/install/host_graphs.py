@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rocks.core.dataclasses import dataclass
 from rocks.core.errors import StateError, ToolError, UserError
 from rocks.core.process import run_checked
-from rocks.install.graph.picture import digraph
+from rocks.install.graph.profile import digraph
 from rocks.install.graph_files import Library
 from rocks.install.host_profiles import host_context, load_sites
 from rocks.install.node_documents import graph_of

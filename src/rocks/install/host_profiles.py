@@ -16,9 +16,8 @@ from rocks.core.errors import StateError, UserError
 from rocks.core.names import printable
 from rocks.core.version import rocks_version_attributes
 from rocks.install.boot.actions import read_boot_flags
-from rocks.install.graph.edges import read_graph
-from rocks.install.graph.profile import ProfileRequest, create_profile
-from rocks.install.graph.records import HostContext
+from rocks.install.graph.document import HostContext
+from rocks.install.graph.profile import ProfileRequest, create_profile, read_graph
 from rocks.install.graph.shell import GENERATOR, files_text, shell_script
 from rocks.install.graph_files import DEFAULT_GRAPH, Library, shell_functions
 from rocks.install.installation.plan import with_boot_flags

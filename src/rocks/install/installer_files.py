@@ -6,12 +6,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rocks.core.errors import StateError, UserError
-from rocks.install.graph.document import parse_document
+from rocks.install.graph.document import HostContext, parse_document
 from rocks.install.graph.kickstart import kickstart_file, order_comment
 from rocks.install.graph.node_documents import read_documents
 from rocks.install.graph.preseed import preseed_file
 from rocks.install.graph.profile import Profile
-from rocks.install.graph.records import HostContext
 from rocks.install.graph.shell import shell_script
 from rocks.install.graph.tags import node_of, read_node
 from rocks.install.graph_files import Library, first_boot_files, shell_functions
@@ -21,7 +20,7 @@ from rocks.inventory.attributes.known import KNOWN
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from rocks.install.graph.frontend_tags import Frontend
+    from rocks.install.graph.tags import Frontend
 
 INPUT = "the standard input"
 """The place of a document that came from another command, for messages."""

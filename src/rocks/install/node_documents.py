@@ -9,11 +9,9 @@ from typing import TYPE_CHECKING
 from rocks.core.dataclasses import dataclass
 from rocks.core.errors import StateError, UserError
 from rocks.core.version import rocks_version_attributes
-from rocks.install.graph.edges import read_graph
-from rocks.install.graph.host_values import read_dictionary, read_lines
-from rocks.install.graph.node_documents import of_rolls, write_document
-from rocks.install.graph.profile import ProfileRequest, create_trees
-from rocks.install.graph.records import HostContext
+from rocks.install.graph.document import HostContext
+from rocks.install.graph.node_documents import of_rolls, read_dictionary, read_lines, write_document
+from rocks.install.graph.profile import ProfileRequest, create_trees, read_graph
 from rocks.install.graph_files import DEFAULT_GRAPH, Library, attribute_file
 from rocks.install.host_profiles import host_context, load_sites
 from rocks.install.profile_values import DEFAULT_DISTRIBUTION
@@ -26,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rocks.database.connection import Database
-    from rocks.install.graph.records import Graph
+    from rocks.install.graph.document import Graph
     from rocks.install.host_profiles import HostOfSite
 
 GENERATOR = "kgen"

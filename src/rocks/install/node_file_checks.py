@@ -8,16 +8,15 @@ from typing import TYPE_CHECKING
 
 from rocks.core.errors import StateError
 from rocks.core.process import run
-from rocks.install.graph.document import entity_names
-from rocks.install.graph.records import File, FileMode, HostContext, When
+from rocks.install.graph.document import File, FileMode, HostContext, When, entity_names
 from rocks.install.graph.shell import is_for_bash, section_text
 from rocks.install.graph.tags import read_node
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from rocks.install.graph.frontend_tags import Frontend
-    from rocks.install.graph.records import Node, Source
+    from rocks.install.graph.document import Node, Source
+    from rocks.install.graph.tags import Frontend
 
 _ATTRIBUTES = {"os": "linux", "arch": "x86_64", "packaging": "deb"}
 """Those of the most hosts; parts with conditions on others are read with the profile of a host that has them."""

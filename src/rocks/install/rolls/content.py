@@ -11,9 +11,8 @@ from rocks.core.dataclasses import dataclass
 from rocks.core.errors import HostError, UserError
 from rocks.core.names import printable
 from rocks.core.version import ROLL_NAME
-from rocks.install.graph.document import attribute, entity_names, parse_document, tag_of
-from rocks.install.graph.edges import read_graph
-from rocks.install.graph.records import HostContext, Source
+from rocks.install.graph.document import HostContext, Source, attribute, entity_names, parse_document, tag_of
+from rocks.install.graph.profile import read_graph
 from rocks.install.graph_files import Library
 from rocks.install.node_file_checks import check_node_file
 from rocks.install.rolls.checksums import MANIFEST, SIGNATURE, file_sha256
@@ -22,8 +21,8 @@ from rocks.install.rolls.description import RollDescription, RollId, read_descri
 if TYPE_CHECKING:
     from lxml import etree
 
-    from rocks.install.graph.frontend_tags import Frontend
-    from rocks.install.graph.records import Graph
+    from rocks.install.graph.document import Graph
+    from rocks.install.graph.tags import Frontend
 
 DEBS, RPMS, SOURCES = "Debian", "RedHat/RPMS", "SRPMS"
 """Folders of packages in a roll."""

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from rocks.core.dataclasses import dataclass
 from rocks.core.errors import UserError
 from rocks.core.names import printable
-from rocks.install.graph.document import attribute, parse_document, tag_of
-from rocks.install.graph.records import HostContext
+from rocks.install.graph.document import HostContext, attribute, parse_document, tag_of
 
 if TYPE_CHECKING:
     from lxml import etree

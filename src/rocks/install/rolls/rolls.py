@@ -20,8 +20,7 @@ from typing import TYPE_CHECKING
 from rocks.core.errors import HostError, StateError, UserError
 from rocks.core.names import is_like, printable
 from rocks.core.version import ROLL_NAME, rocks_version_attributes
-from rocks.install.graph.edges import read_graph
-from rocks.install.graph.node_order import check_orders
+from rocks.install.graph.profile import check_orders, read_graph
 from rocks.install.graph_files import Library
 from rocks.install.rolls import signatures
 from rocks.install.rolls.checksums import check_manifest, same_content, take_folder, take_over
