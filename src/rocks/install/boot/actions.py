@@ -10,8 +10,7 @@ from rocks.core.names import check_boot_action_name, printable
 from rocks.core.values import check_text
 from rocks.install.boot.files import sync_after_commit, write_boot_files
 from rocks.install.installation.plan import check_arguments
-from rocks.install.installation.records import begin_installations, forget_waiting
-from rocks.install.installation.rules import INSTALL
+from rocks.install.installation.states import INSTALL, begin_installations, forget_waiting
 from rocks.inventory import boot_records as boots
 from rocks.inventory.host_records import find_local_host, list_hosts
 from rocks.inventory.hosts import remove_dependents, set_column

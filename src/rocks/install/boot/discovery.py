@@ -26,7 +26,7 @@ from rocks.install.boot.files import (
 )
 from rocks.install.boot.service import boot_network, how_to_begin
 from rocks.install.installation.installations import check_is_booted, installer_folder, read_checksum
-from rocks.install.installation.rules import INSTALL
+from rocks.install.installation.states import INSTALL
 from rocks.inventory.address_records import reserved_ips
 from rocks.inventory.appliances import load_appliances
 from rocks.inventory.host_records import local_host, lock_inventory, unlock_inventory

@@ -33,17 +33,17 @@ from rocks.install.installation.installations import (
     installation_plan,
     take_report,
 )
-from rocks.install.installation.records import find_installation
-from rocks.install.installation.rules import (
+from rocks.install.installation.states import (
+    MAY_FETCH_PROFILE,
     InstallingHost,
     check_is_to_be_installed,
     check_port_of_root,
+    find_installation,
     identify,
     is_attached,
     neighbour_mac,
     stated_macs,
 )
-from rocks.install.installation.states import MAY_FETCH_PROFILE
 from rocks.install.installer_files import installer_file, profile_of_document
 from rocks.install.node_documents import DocumentOptions, site_document
 from rocks.install.rolls.content import DEBS, INSTALLER, RPMS
