@@ -31,7 +31,7 @@ from rocks.install.profile_values import (
     pool_values,
     split_values,
 )
-from rocks.install.rolls.served_distribution import Distributions
+from rocks.install.rolls.distribution import Distributions
 from rocks.inventory.addresses import choose_address
 from rocks.inventory.appliances import load_appliances
 from rocks.inventory.host_records import find_local_host, names_like

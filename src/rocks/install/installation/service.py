@@ -47,7 +47,7 @@ from rocks.install.installation.states import (
 from rocks.install.installer_files import installer_file, profile_of_document
 from rocks.install.node_documents import DocumentOptions, site_document
 from rocks.install.rolls.content import DEBS, INSTALLER, RPMS
-from rocks.install.rolls.distribution_build import KEY
+from rocks.install.rolls.distribution import KEY
 from rocks.install.rolls.folders import distribution_folder
 from rocks.inventory.address_records import private_address
 from rocks.inventory.attributes.secret_records import read_of_hosts
