@@ -19,9 +19,8 @@ from rocks.install.boot.actions import read_boot_flags
 from rocks.install.graph.document import HostContext
 from rocks.install.graph.profile import ProfileRequest, create_profile, read_graph
 from rocks.install.graph.shell import GENERATOR, files_text, shell_script
-from rocks.install.graph_files import DEFAULT_GRAPH, Library, shell_functions
+from rocks.install.graph_files import DEFAULT_GRAPH, Library, check_sections, shell_functions
 from rocks.install.installation.plan import installer_values, with_boot_flags
-from rocks.install.node_file_checks import check_sections
 from rocks.install.profile_values import (
     DEFAULT_ARCHITECTURE,
     ServedDistribution,

@@ -237,7 +237,7 @@ def _megabytes(options: Options, name: str, text: str) -> int:
 # Lines of `main`, which are kickstart's, as answers to the questions of Debian 12's installer.
 #
 # A line without a counterpart is an error that names its file and line; nothing is left out silently but what Debian's
-# installer does anyhow (`_IMPLIED`). Disks: `debian_partitions.py`.
+# installer does anyhow (`_IMPLIED`).
 
 
 class Answer(NamedTuple):
@@ -412,9 +412,9 @@ _MAPPED: dict[str, tuple[str, str, Callable[[Options], list[tuple[str, str, str]
 
 # A profile as a preseed file for the installer of Debian 12.
 #
-# Lines of `main` are answers to the installer's questions (`debian_directives.py`). Sections `pre` are the early
-# command, for the installer's own `sh`. All other sections are one script, which the installed system executes at its
-# first boot; the late command leaves it there. Source: Debian.
+# Lines of `main` are answers to the installer's questions. Sections `pre` are the early command, for the installer's
+# own `sh`. All other sections are one script, which the installed system executes at its first boot; the late command
+# leaves it there. Source: Debian.
 
 
 LONGEST_COMMAND = 120_000

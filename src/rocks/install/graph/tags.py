@@ -385,8 +385,8 @@ class Variables:
 
 # The node language: a node file as read for one host.
 #
-# Tags that the frontend processes (`eval`, `include`, `copy`, `var`) are replaced before, in `frontend_tags.py`. An
-# unknown tag (`ansible` too) is an error: no tag is ignored silently.
+# Tags that the frontend processes (`eval`, `include`, `copy`, `var`) are replaced before. An unknown tag (`ansible`
+# too) is an error: no tag is ignored silently.
 
 
 _ROOT_ATTRIBUTES = SELECTING | {"roll", "interface"}

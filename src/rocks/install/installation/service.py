@@ -44,8 +44,7 @@ from rocks.install.installation.states import (
     neighbour_mac,
     stated_macs,
 )
-from rocks.install.installer_files import installer_file, profile_of_document
-from rocks.install.node_documents import DocumentOptions, site_document
+from rocks.install.node_documents import DocumentOptions, installer_file, profile_of_document, site_document
 from rocks.install.rolls.content import DEBS, INSTALLER, RPMS
 from rocks.install.rolls.distribution import KEY
 from rocks.install.rolls.folders import distribution_folder

@@ -14,8 +14,7 @@ from rocks.core.names import printable
 from rocks.core.version import ROLL_NAME
 from rocks.install.graph.document import HostContext, Source, attribute, entity_names, parse_document, tag_of
 from rocks.install.graph.profile import read_graph
-from rocks.install.graph_files import Library
-from rocks.install.node_file_checks import check_node_file
+from rocks.install.graph_files import Library, check_node_file
 from rocks.install.rolls.signatures import MANIFEST, SIGNATURE, file_sha256
 
 if TYPE_CHECKING:
