@@ -230,6 +230,13 @@ class NucleusServer:
         found = self.sets.get(number)
         if found is None:
             return problem("unknown-set", 404, f"there is no computeset {number}")
+        if rest == ["merge"]:
+            other = self.sets.pop(body["computeset"], None)
+            if other is None:
+                return problem("unknown-set", 404, f"there is no computeset {body['computeset']}")
+            found["computes"] += other["computes"]
+            found["merged"] = [*found.get("merged", ()), other["id"]]
+            return 204, None, {}
         if not rest and body:
             if body["walltime_mins"] > 10080:
                 return 202, self.operation("extend_set", "alp1 has 1 node hours left; this needs 300"), {}

@@ -134,6 +134,13 @@ def extend(context: Context) -> None:
     show(f"computeset {chosen} runs for {format_duration(minutes * 60)} in all")
 
 
+def merge(context: Context) -> None:
+    given = context.arguments
+    chosen, other = (number(it, "a computeset's number") for it in (given.computeset, given.other))
+    context.client.merge(chosen, other)
+    show(f"computeset {other} is a part of computeset {chosen}")
+
+
 def demand_living(one: Computeset) -> None:
     """RefusedError for a set that has ended."""
     if one.ended:
@@ -256,7 +263,8 @@ def _print_set(it: Computeset) -> None:
     times = {key: value or "-" for key, value in _times(it).items()}
     state = f"State: {it.state}{it.why}{', some nodes failed' if it.degraded else ''}"
     account = f"Allocation: {it.account or '-'}"
-    show(tabbed(f"Cluster: {it.cluster}", f"Computeset: {it.id}", state, account))
+    merged = f" (with {', '.join(map(str, it.merged))})" if it.merged else ""
+    show(tabbed(f"Cluster: {it.cluster}", f"Computeset: {it.id}{merged}", state, account))
     about = ("Start", "End") if it.ended else ("Est. start", "Est. end")
     show(f"{about[0]}: {times['start']}\t{about[1]}: {times['end']}")
     requested = f"{times['requested']}{' (extended by the site)' * _is_extended(it)}"

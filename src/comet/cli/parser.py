@@ -83,6 +83,7 @@ _OPTIONS = {
     for name in it.names
 }
 _ACTIONS = [it.path[1] for it in COMMANDS if it.path[0] == "power"]
+_OF_SETS = ("start", "extend", "merge", "terminate")
 _LONG_OPTIONS = {name for name in _OPTIONS if name.startswith("--")}
 
 
@@ -159,6 +160,8 @@ def normalised(line: list[str]) -> list[str]:
     found = [f"--wait={WAIT_SECONDS}" if it == "--wait" else it for it in typed] + line[end:]
     if found[:1] == ["power"] and len(found) > 2 and found[2] in _ACTIONS and found[1] not in _ACTIONS:
         found[1], found[2] = found[2], found[1]  # as `virsh` and `ipmitool` have it: `power vc1 on`
+    if found[:1] == ["computeset"] and len(found) > 1 and found[1] in _OF_SETS:
+        del found[0]  # `computeset merge 3 5`
     first = next((index for index, it in enumerate(found) if it in SYNONYMS), None)
     if first is not None and all(it.startswith("-") for it in found[:first]):
         found[first] = SYNONYMS[found[first]]

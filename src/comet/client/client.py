@@ -296,6 +296,10 @@ class Client(Requests):
         answer = self.change("PATCH", ("computeset", number), {"walltime_mins": minutes})
         return self._operation_of(answer)
 
+    def merge(self, number: int, other: int) -> None:
+        """Have another set be a part of this one, for good."""
+        self.change("POST", ("computeset", number, "merge"), {"computeset": other})
+
     def terminate(self, number: int, hard: bool = False) -> Optional[Operation]:
         """End a set: its nodes are shut down (or switched off, with `hard`), and their disks are written back."""
         answer = self.change("PUT", ("computeset", number, "poweroff" if hard else "shutdown"))

@@ -11,6 +11,7 @@ from nucleus.mirror import identity, usage
 from nucleus.mirror.pool import Pool
 from nucleus.states import HOSTS_AWAY
 from owners.computesets import batch
+from owners.computesets import records as computesets
 from owners.computesets.slurm import Slurm
 from rocks.core.errors import UserError
 from tests.slurm_site import ACCOUNT, HOSTS, PARTITION, USER, SlurmSite
@@ -105,6 +106,39 @@ def test_slurm_extends_a_set_within_the_limits_of_account_and_partition(
     rounds.until(number, "failed", "operator")
     with pytest.raises(UserError, match="its job has ended"):
         system.extend(one, 150)
+
+
+def test_merged_sets_are_jobs_of_their_own(rounds: Rounds, slurm: SlurmSite, pool: Pool) -> None:
+    """Shown as one until the first of them ends; the other goes on with its job, and both charges are one sum."""
+    numbers = rounds.start(0, 1), rounds.start(1, 2, minutes=120)
+    for number in numbers:
+        rounds.until(number, "running")
+    wait_until(lambda: (rounds.turn(), len(rounds.nodes_on()) == 3)[1], "all nodes are on")
+
+    def whole() -> computesets.Computeset:
+        with pool.transaction() as session:
+            return computesets.as_one(
+                [rounds.look(numbers[0]), *computesets.parts_of(session, numbers[:1])[numbers[0]]]
+            )
+
+    with pool.transaction() as session:
+        computesets.merge(session, *numbers)
+    jobs = [rounds.look(number).jobid for number in numbers]
+    one = whole()
+    assert (one.state, one.node_count, one.merged) == ("running", 3, numbers[1:])
+    assert one.walltime_end == rounds.look(numbers[0]).walltime_end, "the earliest end is its end"
+    rounds.hands.ahead_seconds += 3700
+    rounds.until(numbers[0], "completed", "walltime")
+    assert whole().state == rounds.look(numbers[1]).state == "running" and len(rounds.nodes_on()) == 2
+    assert rounds.look(numbers[1]).jobid == jobs[1] != jobs[0]
+    wait_until(lambda: (rounds.reconcile(), whole().charged_so_far_seconds)[1])
+    so_far = [(one.charged_seconds or one.charged_so_far_seconds or 0) for one in map(rounds.look, numbers)]
+    assert whole().charged_so_far_seconds == sum(so_far) and whole().charged_seconds is None
+    rounds.end(numbers[1])
+    rounds.until(numbers[1], "cancelled", "user")
+    wait_until(lambda: (rounds.reconcile(), whole().charged_seconds is not None)[1])
+    names = [rounds.look(number).name for number in numbers]
+    assert whole().charged_seconds == sum(sum(charges(slurm, name)) for name in names)
 
 
 def test_slurm_limits_an_account_and_charges_its_sets(

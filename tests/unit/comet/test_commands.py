@@ -385,6 +385,21 @@ def test_a_computeset_is_extended(comet: Comet) -> None:
     assert comet("extend", str(number), "+x").status == 2
 
 
+def test_computesets_are_merged(comet: Comet) -> None:
+    for _ in range(2):
+        assert comet("start", "vc2", "-n", "1", "-t", "1h", "--allocation=alp1").status == 0
+    first, second = comet.server.sets
+    merged = comet("computeset", "merge", str(first), str(second))
+    assert (merged.status, merged.out) == (0, f"computeset {second} is a part of computeset {first}\n"), (
+        merged.err
+    )
+    assert sent(comet.server, "POST")[-1] == (f"computeset/{first}/merge", {"computeset": second})
+    printed = comet("computeset", str(first)).out
+    assert f"Computeset: {first} (with {second})" in printed and "vm-vc2-1" in printed
+    assert comet("merge", str(first), "x").status == 2
+    assert comet("merge", str(first), "9").status == 4
+
+
 def test_help_finds_commands(comet: Comet) -> None:
     assert comet("help", "power", "on").out == comet("power", "on", "--help").out
     start = comet("help", "start").out
