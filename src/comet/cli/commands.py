@@ -76,6 +76,7 @@ _OWN = (
     Parameter(("--sort",), "order by this column", "KEY", choices=_SORT_KEYS),
     Parameter(("--columns",), "these columns, such as name,state,ip", "NAMES"),
     Parameter(("--cluster",), "only those of a cluster", "NAME", "cluster"),
+    Parameter(("--dry-run",), "print cost and expected start; start nothing"),
     Parameter(("--count", "-n"), "any N free computes instead of named ones", "N"),
     Parameter(("--allocation",), "the allocation that is charged", "NAME"),
     Parameter(
@@ -178,7 +179,8 @@ _TABLE = (
      "--concise --status --columns --node-state --sort"),
     ("computeset [SET]", "computesets:show_sets", "the computesets that run, those of another state, or one",
      "--set-allocation --cluster --set-state"),
-    ("start CLUSTER [COMPUTES]", "computesets:start", "start computes together, as a computeset", _START),
+    ("start CLUSTER [COMPUTES]", "computesets:start", "start computes together, as a computeset",
+     f"{_START} --dry-run"),
     ("extend SET TIME", "computesets:extend",
      "have a computeset run longer, if the site permits it; it is charged as long as it runs", ""),
     ("merge SET OTHER", "computesets:merge",

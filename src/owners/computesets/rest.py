@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import bisect
-from datetime import UTC
+from datetime import UTC, datetime
 from itertools import accumulate
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -31,20 +31,32 @@ from nucleus.api.nodes import demand_stays_on, named_nodes, nodes_by_name, seen_
 from nucleus.api.paging import Page, chosen, number_of, page_of, paged
 from nucleus.api.problems import Problem, conflict, forbidden, invalid, is_legacy, limited
 from nucleus.api.quotas import demand_limit, demand_quota, demand_walltime
-from nucleus.api.representations import Json, compute_json, freshness_of, shaped
+from nucleus.api.representations import Json, compute_json, freshness_of, shaped, text_of
 from nucleus.api.responsibility import demand_acknowledgement, demand_leader
-from nucleus.api.service import Change, Reading, accepted, find_cluster, no_content
+from nucleus.api.service import Change, Known, Reading, accepted, find_cluster, no_content, reading
 from nucleus.hostlists import expand
 from nucleus.limits import MAX_PER_PAGE, MAX_WALLTIME_MINUTES
-from nucleus.mirror import clusters, identity, operations
+from nucleus.mirror import clusters, identity, operations, usage
 from nucleus.mirror.driver import DuplicateError
 from nucleus.mirror.hosts import listed_hosts
 from nucleus.records import NewEvent
-from nucleus.states import ACTIVE, ENDED_SETS, ENDING, RUNNING, SYNCING, disk_state, is_ending, is_image_free
+from nucleus.states import (
+    ACTIVE,
+    ENDED_SETS,
+    ENDING,
+    RUNNING,
+    SCHEDULER_AWAY,
+    SYNCING,
+    disk_state,
+    is_ending,
+    is_image_free,
+)
 from owners.computesets import records as computesets
+from owners.computesets.batch import Forecast, NewJob, nodes_without_host
+from owners.computesets.controller import batch_of
 from owners.computesets.records import committed_minutes, has_started_lately
 from owners.computesets.slurm import RESERVATIONS
-from rocks.core.errors import UserError
+from rocks.core.errors import HostError, UserError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -116,6 +128,19 @@ class NewComputeset(Request):
     hosts: Annotated[Text | None, EMPTY_IS_ABSENT] = Field(
         None, description="for operators: hosts of the nodes, in their order"
     )
+
+
+class Estimate(Answer):
+    """What a new computeset would be."""
+
+    cluster: str
+    computes: list[str]
+    allocation: str
+    walltime_mins: int
+    node_minutes: int = Field(description="what it costs at most: its nodes for the whole walltime")
+    left_minutes: int | None = Field(description="node minutes that the allocation has left; null: no limit")
+    estimated_start: Moment = Field(description="by the site's scheduler; null: not known")
+    waiting: str | None = Field(description="why it would wait, where that is known")
 
 
 class OtherComputeset(Request):
@@ -514,22 +539,7 @@ def unknown_set(number: int | str) -> Problem:
 def start_computeset(change: Change, body: NewComputeset) -> Response:
     """Everything is checked before anything exists."""
     call, session = change.call, change.session
-    if body.reservation:
-        demand_reservation(call, body.reservation)
-    cluster = find_cluster(change, body.cluster, lock=True)
-    demand_acknowledgement(call)
-    demand_leader(change, cluster)
-    leaving = demand_cluster_stays(change, cluster)
-    nodes, hosts = requested_nodes(change, cluster, body, leaving)
-    for node in nodes:
-        demand_free(change, cluster, node)
-    demand_cluster_stays(change, cluster, nodes)
-    demand_hosts(change, len(nodes), hosts)
-    walltime = walltime_of(call, body.walltime_mins)
-    account = account_of(change, cluster, body.allocation)
-    demand_quota(change, cluster, nodes, walltime)
-    demand_node_hours(change, cluster, len(nodes) * walltime, account)
-    demand_few_sets(session, cluster)
+    cluster, nodes, hosts, walltime, account = _checked(change, body)
     new = computesets.NewComputeset(
         cluster.id, tuple(node.id for node in nodes), cluster.username or call.caller.actor, account,
         body.reservation or None, walltime, call.caller.actor, {"hosts": hosts} if hosts else {},
@@ -549,6 +559,84 @@ def start_computeset(change: Change, body: NewComputeset) -> Response:
     (content,) = sets_json(change, [find_set(change, number)])
     legacy = json_answer(content, 201, {"Location": call.url(f"/v1/computeset/{number}")})
     return accepted(change, operation, (cluster.name, None), legacy)
+
+
+def _checked(change: Change, body: NewComputeset) -> tuple[Cluster, list[Node], list[str], int, str]:
+    """Cluster, nodes, chosen hosts, walltime in minutes and allocation of a set that can be started; else Problem."""
+    call = change.call
+    if body.reservation:
+        demand_reservation(call, body.reservation)
+    cluster = find_cluster(change, body.cluster, lock=True)
+    demand_acknowledgement(call)
+    demand_leader(change, cluster)
+    leaving = demand_cluster_stays(change, cluster)
+    nodes, hosts = requested_nodes(change, cluster, body, leaving)
+    for node in nodes:
+        demand_free(change, cluster, node)
+    demand_cluster_stays(change, cluster, nodes)
+    demand_hosts(change, len(nodes), hosts)
+    walltime = walltime_of(call, body.walltime_mins)
+    account = account_of(change, cluster, body.allocation)
+    demand_quota(change, cluster, nodes, walltime)
+    demand_node_hours(change, cluster, len(nodes) * walltime, account)
+    demand_few_sets(change.session, cluster)
+    return cluster, nodes, hosts, walltime, account
+
+
+@route(
+    router,
+    "POST /v1/computeset/estimate",
+    "estimate_computeset",
+    "What a new computeset would cost, and when it would start",
+    Estimate,
+)
+def estimate_computeset(call: Known, body: NewComputeset) -> Response:
+    """It is checked as a new one is, and refused alike; nothing is started."""
+    content, job = reading(call, lambda question: _estimated(question, body))
+    if content["waiting"] is None:
+        forecast = _forecast(call, job)
+        start = None if forecast.starts_at is None else datetime.fromtimestamp(forecast.starts_at, UTC)
+        content |= {"estimated_start": text_of(start), "waiting": forecast.waiting or None}
+    return json_answer(content)
+
+
+def _estimated(question: Reading, body: NewComputeset) -> tuple[Json, NewJob]:
+    """What is known without the scheduler, and the job that the set would be."""
+    change = Change(question.session, question.call, "start_set")  # which is only checked
+    cluster, nodes, hosts, walltime, account = _checked(change, body)
+    minutes, left = len(nodes) * walltime, None
+    if cluster.project_id is not None:
+        project = identity.project_by_id(question.session, cluster.project_id)
+        limit = None if project is None else project.limits.get("node_hours")
+        for _, name, charged, reserved, slurm in usage.allocation_usage(
+            question.session, [cluster.project_id]
+        ):
+            if name == account:
+                left = usage.left_minutes(None if limit is None else limit * 60, charged, reserved, slurm)
+    content: Json = {
+        "cluster": cluster.name,
+        "computes": [node.name for node in nodes],
+        "allocation": account,
+        "walltime_mins": walltime,
+        "node_minutes": minutes,
+        "left_minutes": left,
+        "estimated_start": None,
+        "waiting": f"{account} has too few node hours left" if left is not None and left < minutes else None,
+    }
+    excluded = tuple(nodes_without_host(question.session))
+    return content, NewJob(
+        "estimate", len(nodes), walltime, account, tuple(hosts), body.reservation, excluded=excluded
+    )
+
+
+def _forecast(call: Call, job: NewJob) -> Forecast:
+    try:
+        with call.service.forecasts.one_more(call.caller.user.id):
+            return batch_of(call.service.configuration, call.service.pool).forecast(job)
+    except UserError as error:
+        raise conflict(str(error)) from None
+    except HostError:
+        return Forecast(None, SCHEDULER_AWAY)
 
 
 _SET_ACTIONS = {

@@ -1,5 +1,6 @@
 """Computesets as jobs of a real Slurm: queue, run, walltime, ends, and a controller that fails."""
 
+import time
 from collections.abc import Sequence
 
 import pytest
@@ -106,6 +107,23 @@ def test_slurm_extends_a_set_within_the_limits_of_account_and_partition(
     rounds.until(number, "failed", "operator")
     with pytest.raises(UserError, match="its job has ended"):
         system.extend(one, 150)
+
+
+def test_slurm_says_when_a_set_would_start_and_has_no_job_of_it(rounds: Rounds, slurm: SlurmSite) -> None:
+    system = Slurm(BatchSettings("slurm", PARTITION, USER))
+    job = batch.NewJob("estimate", 2, 60, ACCOUNT)
+    slurm.wait_until_idle()
+    assert abs((system.forecast(job).starts_at or 0) - time.time()) < 60
+    for wrong, text in (
+        (job._replace(host_count=9), "fewer hosts"),
+        (job._replace(minutes=10**6), "walltime is longer"),
+        (job._replace(account="nobody"), "does not know this allocation"),
+    ):
+        with pytest.raises(UserError, match=text):
+            system.forecast(wrong)
+    rounds.until(rounds.start(0, 3, minutes=60), "running")
+    assert 3500 < (system.forecast(job).starts_at or 0) - time.time() < 3700
+    assert slurm.ask("squeue", "-h", "-o", "%j").count("\n") == 0, "the set alone"
 
 
 def test_merged_sets_are_jobs_of_their_own(rounds: Rounds, slurm: SlurmSite, pool: Pool) -> None:

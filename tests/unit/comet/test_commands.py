@@ -385,6 +385,20 @@ def test_a_computeset_is_extended(comet: Comet) -> None:
     assert comet("extend", str(number), "+x").status == 2
 
 
+def test_a_start_says_before_what_it_costs(comet: Comet) -> None:
+    dry = ("start", "vc2", "--dry-run", "-n", "2", "--allocation=alp1")
+    printed = comet(*dry, "-t", "6h")
+    assert printed.out.splitlines() == [
+        "Cluster: vc2\tComputes: vm-vc2-[0-1]",
+        "Cost: up to 12 node hours; alp1 has 1,872 left",
+        "Est. start: not known; others are before it",
+    ], printed.err
+    assert comet.server.sets == {}
+    assert json.loads(comet(*dry, "-t", "6h", "-o", "json").out)[0]["node_minutes"] == 720
+    refused = comet(*dry, "-t", "2w")
+    assert refused.status == 2 and "a walltime of 2w is not possible here" in refused.err
+
+
 def test_computesets_are_merged(comet: Comet) -> None:
     for _ in range(2):
         assert comet("start", "vc2", "-n", "1", "-t", "1h", "--allocation=alp1").status == 0

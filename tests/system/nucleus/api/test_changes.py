@@ -354,6 +354,29 @@ def test_a_computeset_is_extended_within_what_a_new_one_may_have(service: Client
     assert "is ending" in extend(now + 60).json()["detail"]
 
 
+def test_a_start_is_estimated_and_refused_as_one_and_nothing_is_started(service: Client, pool: Pool) -> None:
+    def estimate(**body: Any) -> Any:
+        asked = {"cluster": "vc2", "walltime_mins": 90, **body}
+        return service.ask("ann", "POST", f"{SETS}estimate", json=asked, headers=PROBLEMS).json()
+
+    sql(pool, """UPDATE project SET limits = '{"node_hours": 100}' WHERE name = 'alpha'""")
+    found = estimate(count=2)
+    start_at = found.pop("estimated_start")
+    assert found == {
+        "cluster": "vc2", "computes": ["vm-vc2-0", "vm-vc2-1"], "allocation": "alpha-account", "walltime_mins": 90,
+        "node_minutes": 180, "left_minutes": 6000, "waiting": None,
+    }  # fmt: skip
+    assert start_at is not None
+    assert estimate(count=9)["code"] == "not-enough-nodes"
+    assert estimate(count=2, walltime_mins=6000)["code"] == "quota-exceeded"
+    assert estimate(cluster="vc1", count=1)["code"] == "unknown-cluster"
+    assert (
+        sql(pool, "SELECT COUNT(*) FROM computeset") == sql(pool, "SELECT COUNT(*) FROM operation") == [(0,)]
+    )
+    assert start(service, count=2, walltime_mins=90).status_code == 201
+    assert estimate(count=2)["left_minutes"] == 5820
+
+
 def test_merged_computesets_are_extended_restarted_and_ended_as_one(service: Client, pool: Pool) -> None:
     first, second, third = (start(service, computes=f"vm-vc2-{n}").json()["id"] for n in range(3))
     begin, headers = "UTC_TIMESTAMP(3) - INTERVAL %s MINUTE", {**MODERN, **PROBLEMS}
