@@ -6,7 +6,7 @@ import time
 from datetime import datetime
 from typing import Any, Optional
 
-from comet.cli.context import Context, ask, is_terminal, number
+from comet.cli.context import Context, ask, is_terminal, locate, number
 from comet.cli.output import columns, printed, safe, show, tabbed
 from comet.client import records
 from comet.client.durations import format_duration, walltime_to_minutes
@@ -63,6 +63,7 @@ def show_sets(context: Context) -> None:
 def start(context: Context) -> None:
     given = context.arguments
     count = context.option("count")
+    locate(context)
     if count is None and given.nodes and given.nodes.isascii() and given.nodes.isdigit():
         raise UsageError(
             f"start {given.cluster} {given.nodes}: any {given.nodes} free computes are started by comet start "

@@ -41,14 +41,14 @@ Help:
 """What `comet` alone prints."""
 
 _KEYS = (
-    "comet changes no keys inside machines, and does not log in to them. Your public SSH key comes into a cluster when "
+    "comet changes no keys inside machines. Your public SSH key comes into a cluster when "
     "the site's operators make it from an image: give it to them. Without a key: comet console --serial CLUSTER"
 )
 _CERTIFICATE = (
     "The certificate of a site's own CA, which comet then trusts for that server: comet init --ca=FILE. Ask the site's "
     "operators for it"
 )
-_ELSEWHERE = {"ssh": _KEYS, "key": _KEYS, "keys": _KEYS, "login": _KEYS, "certificate": _CERTIFICATE}
+_ELSEWHERE = {"key": _KEYS, "keys": _KEYS, "login": _KEYS, "certificate": _CERTIFICATE}
 """What owners look for and no command does, and how it is done."""
 
 _HABITS = {
@@ -71,7 +71,7 @@ _HABITS = {
     "sets": "computeset",
     "logs": "console --serial CLUSTER NODE",
     "log": "console --serial CLUSTER NODE",
-    "watch": "events --follow",
+    "watch": "ll --watch or comet cluster CLUSTER --watch",
     "status": "cluster CLUSTER --status",
     "boot": "power on CLUSTER",
 }
