@@ -1,4 +1,4 @@
-"""`comet ll`, `cluster`, `node …`, `export-nodes`."""
+"""`comet ll`, `cluster`, `top`, `node …`, `export-nodes`."""
 
 from __future__ import annotations
 
@@ -43,6 +43,15 @@ _NODES = columns(
     memory="RAM(M)",
     disksize="disk(G)",
 )
+_USED = columns(
+    *("name", "cpu", "memory", "received", "sent", "read", "written"),
+    cpu="CPUs",
+    received="in/s",
+    sent="out/s",
+    read="read/s",
+    written="written/s",
+)
+"""CPUs that are busy, memory in bytes, and bytes a second of networks and disks."""
 _FRONTEND = "pub_ip pub_mac pub_netmask gateway dns1 dns2 ntp"
 _COMPUTE = "active_computeset active_computeset_state"
 _SORT = {"computeset": "active_computeset", "ram": "memory", "disk": "disksize"}
@@ -181,6 +190,46 @@ def _address(node: Optional[records.Node], text: Optional[str]) -> str:
         return str(ipaddress.ip_address(text))
     except ValueError:
         raise records.bad_answer("a node's address is none") from None
+
+
+def top(context: Context) -> None:
+    locate(context, "cluster")
+    document = context.client.document("cluster", context.arguments.cluster, "metrics", fresh=True)
+    nodes = document.get("nodes") if isinstance(document, dict) else None
+    rows = sorted(map(_used, records.read_list(nodes, "nodes")), key=_busiest_first)
+    if context.form == "table":
+        rows = [
+            {"name": it["name"]}
+            | {key: _short(it[key], 1 if key == "cpu" else 0) for key in it if key != "name"}
+            for it in rows
+        ]
+    context.print(rows, _USED, lambda: document)
+
+
+def _used(node: Any) -> dict[str, Any]:
+    """The last value of each column; None: not measured."""
+    try:
+        return {
+            it.key: node["name"] if it.key == "name" else (node.get(it.key) or [None])[-1] for it in _USED
+        }
+    except (KeyError, TypeError, AttributeError):
+        raise records.bad_answer("its metrics have no nodes") from None
+
+
+def _busiest_first(one: Mapping[str, Any]) -> tuple[float, Any]:
+    number = one["cpu"]
+    return -number if isinstance(number, (int, float)) else 1, natural_key(str(one["name"]))
+
+
+def _short(number: Any, digits: int) -> str:
+    """A number of at most four characters and its unit; '-' for what was not measured."""
+    if not isinstance(number, (int, float)):
+        return "-"
+    for unit in ("", "k", "M", "G"):
+        if number < 1000:
+            return f"{number:.{digits}f}{unit}"
+        number, digits = number / 1000, 1
+    return f"{number:.1f}T"
 
 
 def node_info(context: Context) -> None:

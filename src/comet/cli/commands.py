@@ -185,6 +185,7 @@ _TABLE = (
     ("cluster [CLUSTER]", "clusters:nodes", "the nodes of your clusters",
      "--concise --status --columns --node-state --sort --watch"),
     ("ssh NODE", "clusters:ssh", "log in to a frontend, or through it to a compute; as another user: USER@NODE", ""),
+    ("top {CLUSTER}", "clusters:top", "what the nodes use now, those with the busiest CPUs first", ""),
     ("computeset [SET]", "computesets:show_sets", "the computesets that run, those of another state, or one",
      "--set-allocation --cluster --set-state"),
     ("start {CLUSTER} [COMPUTES]", "computesets:start", "start computes together, as a computeset",
