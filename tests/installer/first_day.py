@@ -253,7 +253,9 @@ def cluster(day: Day) -> None:
         if "console" not in block:
             day.type(block)
     began = time.monotonic()
-    day.wait_for("! rocks list host storagemap nas-0-0 | grep -E 'mapped |NAS<-VM' | grep -v unmapped", 1 * _HOURS)
+    day.wait_for(
+        "! rocks list host storagemap nas-0-0 | grep -E 'mapped |NAS<-VM' | grep -v unmapped", 1 * _HOURS
+    )
     day.note(f"All disks were written back {time.monotonic() - began:.0f} s after that.\n")
 
 
