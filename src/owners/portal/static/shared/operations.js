@@ -62,9 +62,9 @@ export function operationText(operations) {
 
 // `failed`, or `42 succeeded, 22 queued` of a request for several nodes.
 function statesText(operations) {
-  const counts = new Map();
-  for (const one of operations) counts.set(one.state, (counts.get(one.state) ?? 0) + 1);
-  return counts.size === 1 ? operations[0].state : [...counts].map(([state, count]) => `${count} ${state}`).join(', ');
+  const counts = new Map([['succeeded', 0], ['running', 0], ['queued', 0], ['failed', 0], ['cancelled', 0]]);
+  for (const one of operations) counts.set(one.state, counts.get(one.state) + 1);
+  return counts.get(operations[0].state) === operations.length ? operations[0].state : [...counts].filter(([, count]) => count).map(([state, count]) => `${count} ${state}`).join(', ');
 }
 
 const stepsText = (one) => (one.state === 'running' && one.progress.length ? `${one.progress.length} step${one.progress.length === 1 ? '' : 's'} done` : '');
