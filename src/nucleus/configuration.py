@@ -180,6 +180,13 @@ class ConsoleSettings:
 
 
 @dataclass(frozen=True)
+class MetricsSettings:
+    """The site's Prometheus, http://HOST:9090, with the metrics of prometheus-libvirt-exporter; none where empty."""
+
+    prometheus: str = ""
+
+
+@dataclass(frozen=True)
 class ListenSettings:
     """Where nginx listens for the service: a unix socket, else an address and port; TLS where it has a certificate.
 
@@ -213,6 +220,7 @@ class Configuration:
     responsibility: ResponsibilitySettings = ResponsibilitySettings()
     mail: MailSettings = MailSettings()
     history: HistorySettings = HistorySettings()
+    metrics: MetricsSettings = MetricsSettings()
 
 
 _PART = re.compile(r"(?:\[[^\]]*\]?|[^,\[])+")
@@ -244,6 +252,9 @@ def read_configuration(
         values[name] = _section(name, kind, given, source, environment)
     _check_batch(values["batch"], source)
     _check_mail(values["mail"], source)
+    prometheus = values["metrics"].prometheus
+    if prometheus and not re.fullmatch(r"https?://[A-Za-z0-9.:\[\]-]+(?:/[!-?A-~]*)?", prometheus, re.ASCII):
+        raise UserError(f"{source}: [metrics] prometheus is http://HOST:PORT, and not {prometheus!r}")
     return Configuration(**values)
 
 

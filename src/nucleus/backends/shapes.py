@@ -36,12 +36,13 @@ class Member(NamedTuple):
 
 
 class Machine(NamedTuple):
-    """A virtual machine, and its state where that was asked for. `iso`: a path or `image=NAME`.
+    """A virtual machine, and its state where that was asked for: columns of `NodeValues`.
 
-    CPUs and memory are those with which it runs, of one that is off the recorded ones. `uuid`: as of `Member`.
+    `iso`: a path or `image=NAME`. CPUs and memory are those with which it runs, of one that is off the recorded ones.
+    `uuid`: as of `Member`.
     """
 
-    host: str | None
+    physical_host: str | None
     cpus: int | None
     memory_mb: int | None
     disk_gb: int | None

@@ -120,8 +120,7 @@ def load_nodes(
         interfaces.setdefault(node_id, []).append(Interface(*map(_shared, interface)))
     rows = session.rows(
         "SELECT n.id, n.name, n.rocks_name, n.cluster_id, n.missing_polls, n.gone_at IS NOT NULL, n.last_command_at,"
-        " n.kind, n.physical_host, n.cpus, n.memory_mb, n.disk_gb, n.state, n.image_state, n.image_locked, n.gateway,"
-        f" n.iso, n.uuid FROM node n {condition} ORDER BY n.id",
+        f" {columns_of('n', NodeValues._fields)} FROM node n {condition} ORDER BY n.id",
         values,
     )
     found = {}

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 POLLS_UNTIL_GONE = 2
 """A machine that so many complete polls did not list is gone."""
 
+_COMMANDED = ("uuid", "physical_host", "state", "iso")
+"""What a command of Nucleus changes, and what a node keeps as long as it lives."""
+
 
 class Listed(NamedTuple):
     """What the commands listed; None where one failed or was not due.
@@ -205,12 +208,9 @@ class _Comparison:
         """The columns as listed; what was not listed, or before the newest command of the node, stays."""
         listed = self._listed
         if machine is not None:
-            host, cpus, memory_mb, disk_gb, state, iso, _ = machine
-            if is_outdated:
-                host, state, iso = values.physical_host, values.state, values.iso
-            values = values._replace(
-                physical_host=host, cpus=cpus, memory_mb=memory_mb, disk_gb=disk_gb, state=state, iso=iso
-            )
+            unchanged = _COMMANDED if is_outdated else ("uuid",)
+            seen = {column: value for column, value in machine._asdict().items() if column not in unchanged}
+            values = values._replace(**seen)
         if listed.images is not None and not is_outdated:
             image = listed.images.get(name)
             if image is not None:

@@ -278,8 +278,7 @@ def _watched(
         except subprocess.TimeoutExpired as timeout:
             if deadline.passed():
                 raise
-            if timeout.output:  # none once its output has ended and only its end is waited for
-                watch(timeout.output)
+            watch(timeout.output or b"")  # also none once its output has ended and only its end is waited for
 
 
 def _bounded(

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from comet import Client, UsageError
-from tests.nucleus_server import cluster
+from tests.nucleus_server import answer, cluster
 from tests.unit.comet.conftest import Comet
 
 
@@ -45,3 +45,29 @@ def test_a_program_gets_a_part_of_each_node(comet: Comet) -> None:
     assert list(rows["status"][1]) == ["name", "state", "active_computeset", "allocation", "admin_state"]
     assert list(rows["concise"][1]) == [*rows["status"][1], "mac", "ip", "cluster"]
     assert len(rows["full"]) == len(rows["concise"]) == 5
+
+
+def test_top_has_the_busiest_node_first(comet: Comet) -> None:
+    used = {"memory": [2 << 30], "received": [1234], "sent": [0], "read": [2_500_000], "written": [7e13]}
+    nodes = [
+        {"name": "vm-1", "cpu": [None]},
+        {"name": "vm-10", "cpu": [0.25], **used},
+        {"name": "vm-2", "cpu": [1.996]},
+    ]
+    document = {"cluster": "vc1", "moments": [1], "nodes": nodes}
+    comet.server.answers["cluster/vc1/metrics"] = answer(200, json.dumps(document).encode())
+    rows = [line.strip("| ").split() for line in comet("top", "vc1").out.splitlines() if line[0] == "|"]
+    assert [[word for word in row if word != "|"] for row in rows] == [
+        ["name", "CPUs", "memory", "in/s", "out/s", "read/s", "written/s"],
+        ["vm-2", "2.0", *"-----"],
+        ["vm-10", "0.2", "2.1G", "1.2k", "0", "2.5M", "70.0T"],
+        ["vm-1", *"------"],
+    ]
+    first = json.loads(comet("top", "vc1", "-o", "json").out)[0]
+    assert first["name"] == "vm-2" and first["cpu"] == 1.996 and first["memory"] is None
+    comet.server.answers["cluster/vc1/metrics"] = answer(503, b'{"detail": "this site keeps no metrics"}')
+    refused = comet("top", "vc1")
+    assert refused.status and "keeps no metrics" in refused.err and "Traceback" not in refused.err
+    for wrong in (b"[]", b'{"nodes": 7}', b'{"nodes": [7]}', b'{"nodes": [{"name": "a", "cpu": 3}]}'):
+        comet.server.answers["cluster/vc1/metrics"] = answer(200, wrong)
+        assert "not one of Nucleus" in comet("top", "vc1").err

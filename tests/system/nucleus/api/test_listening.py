@@ -23,7 +23,7 @@ from rocks.core.errors import HostError
 from tests.patience import patience
 from tests.servers import free_port
 from tests.system.nucleus.api.conftest import MODERN, PROBLEMS, started
-from tests.system.nucleus.api.http_client import BOUNDS, Client, answering
+from tests.system.nucleus.api.http_client import BOUNDS, Client, answering, serving
 from tests.system.nucleus.api.test_events import emit
 from tests.system.nucleus.conftest import sql
 from tests.waiting import wait_until
@@ -422,6 +422,29 @@ def test_made_up_credentials_have_the_rate_of_their_address(configuration: Confi
         found = refusals(port, made_up)
         assert not any(found[:31]) and found.count(True) > 20
         assert refusals(port, ["/assets/none.css HTTP/1.1"] * 20).count(True) > 10, "files have a rate, too"
+
+
+def test_of_ipv6_the_network_of_64_bits_has_the_rate(
+    configuration: Configuration, pool: Pool, tmp_path: Path
+) -> None:
+    bounds = BOUNDS._replace(requests_of_address_a_second=1, requests_of_address_at_once=10)
+    application = create_application(configuration, pool)
+    with serving(application, configuration, tmp_path, {}, bounds) as service:
+
+        def ask(*addresses: str) -> list[bool]:
+            """Whether each is refused for its rate; a proxy at the socket states the address."""
+            statuses = (
+                service.get("", "/v1/none", headers={**PROBLEMS, "X-Forwarded-For": one}).status_code
+                for one in addresses
+            )
+            return [status == 429 for status in statuses]
+
+        assert ask(*(f"2001:db8:1:2:{number:x}::1" for number in range(1, 31))).count(True) > 15
+        assert ask("2001:db8:1:2::1", "2001:db8:1:2:3:4:5:6")[0], "the same network, written shorter"
+        assert ask("2001:db8:1:3::1", "2001:db8:1::2") == [False, False]
+        assert ask(*(f"2001:db8::{number:x}" for number in range(1, 31))).count(True) > 15
+        assert ask(*(f"::ffff:192.0.2.{number}" for number in range(1, 31))).count(True) == 0
+        assert ask(*["192.0.2.77"] * 30).count(True) > 15
 
 
 def test_a_credential_has_one_rate_however_its_scheme_is_written(

@@ -6,6 +6,7 @@ import json
 import os
 import stat
 import tempfile
+import time
 from pathlib import Path
 from typing import Dict, List, NamedTuple, Optional, Union
 
@@ -101,7 +102,12 @@ EMULATORS = ("/usr/bin/qemu-system-x86_64", "/usr/libexec/qemu-kvm", "/usr/bin/q
 """Paths of QEMU in the distributions, Debian first."""
 
 _DEVICE = Path("/dev/kvm")
-_GUEST_DEADLINE_SECONDS = 8.0
+_FIRST_SECONDS, _SILENT_SECONDS = 30.0, 8.0
+"""A guest prints nothing for so long where it hangs: before its first text, which QEMU and firmware delay, and later.
+
+One that prints goes on: on a host that is busy, or emulated itself, a kernel needs a while.
+"""
+_GUEST_DEADLINE_SECONDS = 60.0
 _BUSY_DEADLINE_SECONDS = 30.0
 _PANIC_WITHOUT_ROOT = b"Unable to mount root fs"
 
@@ -130,7 +136,7 @@ def known_accelerator(state_folder: Path) -> ProbeFact:
 def probe_accelerator(state_folder: Path, again: bool = False) -> ProbeFact:
     """The stored result, else that of a probe guest, which is stored; `again` boots the probe guest in any case.
 
-    Takes up to 8 s. HostError without QEMU or when the state folder cannot be written.
+    Takes up to 60 s, and 30 s where guests hang. HostError without QEMU or when the state folder cannot be written.
     """
     known = known_accelerator(state_folder)
     if known.accelerator != "unknown" and not (again and _without_device() is None):
@@ -199,9 +205,10 @@ def _boot_probe_guest(emulator: str) -> _Verdict:
 
 def boot_kernel(emulator: str, kernel: str, accelerator: str) -> str:
     """Boot a Linux kernel until it panics without a root file system; empty on success, else the reason."""
-    # `panic=-1` resets the machine at once, and QEMU then ends
+    # `panic=-1` resets the machine at once, and QEMU then ends; with `earlyprintk` the unpacking prints, too
+    parameters = "console=ttyS0 earlyprintk=serial,ttyS0,115200 panic=-1"
     special = ["-m", "512", "-serial", "stdio", "-kernel", kernel]
-    finished = _run_guest(emulator, accelerator, [*special, "-append", "console=ttyS0 panic=-1"])
+    finished = _run_guest(emulator, accelerator, [*special, "-append", parameters])
     if isinstance(finished, str):
         return finished
     return "" if _PANIC_WITHOUT_ROOT in finished.output else _failure(finished)
@@ -225,9 +232,23 @@ def _run_guest(emulator: str, accelerator: str, special: List[str]) -> Union[Fin
     bare = ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
     arguments = [emulator, *bare, "-accel", accelerator, "-cpu", processor, *special]
     try:
-        return run(arguments, deadline_seconds=_GUEST_DEADLINE_SECONDS)
+        return run(arguments, deadline_seconds=_GUEST_DEADLINE_SECONDS, watch=_Silence())
     except ToolError as error:
         return str(error)
+
+
+class _Silence:
+    """Watches the output of a guest. ToolError when it prints nothing for too long."""
+
+    def __init__(self) -> None:
+        self._size, self._since = 0, time.monotonic()
+
+    def __call__(self, output: bytes) -> None:
+        if len(output) > self._size:
+            self._size, self._since = len(output), time.monotonic()
+        limit = _SILENT_SECONDS if self._size else _FIRST_SECONDS
+        if time.monotonic() - self._since > limit:
+            raise ToolError(f"it printed nothing for {limit:.0f} s and was killed")
 
 
 def _failure(finished: Finished) -> str:

@@ -87,3 +87,24 @@ def test_a_result_is_found_again_on_demand_only(tmp_path: Path, monkeypatch: pyt
 
     monkeypatch.setattr(accelerator, "locked", locked)
     assert accelerator.probe_accelerator(tmp_path).reason == "boot 2" and len(boots) == 2
+
+
+@pytest.mark.parametrize(
+    ("program", "reason"),
+    [
+        ("for i in 1 2 3 4 5; do echo $i; sleep 0.5; done; echo Unable to mount root fs", ""),
+        ("echo unpacking; sleep 30", "it printed nothing for 2 s and was killed"),
+        ("sleep 30", "it printed nothing for 3 s and was killed"),
+        ("echo no; exit 3", "QEMU ended with exit status 3: the guest ended early"),
+    ],
+)
+def test_a_kernel_that_goes_on_printing_has_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str, reason: str
+) -> None:
+    """On a host that is busy, or is emulated itself, a kernel needs longer than one that hangs is waited for."""
+    monkeypatch.setattr(accelerator, "_SILENT_SECONDS", 2.0)
+    monkeypatch.setattr(accelerator, "_FIRST_SECONDS", 3.0)
+    emulator = tmp_path / "qemu"
+    emulator.write_text(f"#!/bin/sh\n{program}\n")
+    emulator.chmod(0o755)
+    assert accelerator.boot_kernel(str(emulator), "vmlinuz", "kvm") == reason

@@ -1,0 +1,186 @@
+"""What the nodes of a cluster use: CPU, memory, network, disk, now and over time.
+
+prometheus-libvirt-exporter on each host has the counters of libvirt, labelled with the UUIDs of machines, and the
+site's Prometheus keeps them. It is asked for the UUIDs of the asker's nodes alone: a name may have been another owner's
+machine before, and a Prometheus may have those of other sites, too.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import time
+from typing import TYPE_CHECKING, Annotated, NamedTuple
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Query
+from pydantic import Field
+
+from nucleus.api import models
+from nucleus.api.access.throttles import AtOnce
+from nucleus.api.decorators import route
+from nucleus.api.etags import json_answer
+from nucleus.api.problems import unavailable
+from nucleus.api.service import Known, Reading, find_cluster, reading, unknown_node
+from nucleus.mirror import clusters
+from nucleus.mirror.columns import same_name
+from rocks.core import downloads
+from rocks.core.errors import RocksError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from starlette.responses import Response
+
+    from nucleus.records import Node
+
+_LOG = logging.getLogger("nucleus.metrics")
+
+_RATES = {
+    "cpu": "info_cpu_time_seconds_total",
+    "received": "interface_stats_receive_bytes_total",
+    "sent": "interface_stats_transmit_bytes_total",
+    "read": "block_stats_read_bytes_total",
+    "written": "block_stats_write_bytes_total",
+}
+"""Value → the counter of libvirt that grows with it, as the exporter names it."""
+
+_MEMORY = "info_memory_usage_bytes"
+_MOST_VALUES = 120
+_RATE_SECONDS = 150
+"""A rate needs two values, and Prometheus asks hosts each minute by default."""
+_WAIT_SECONDS = 5.0
+_MAX_BYTES = 16 << 20
+_QUESTIONS = AtOnce("questions about metrics", 4, max_of_all=8, retry_seconds=5, wait_seconds=_WAIT_SECONDS)
+
+router = APIRouter()
+
+
+class NodeMetrics(models.Answer):
+    """One value for each of the moments; null: not measured."""
+
+    name: str
+    cpu: list[float | None] = Field(description="CPUs that are busy")
+    memory: list[float | None] | None = Field(None, description="bytes that the host gives to the node")
+    received: list[float | None] | None = Field(None, description="bytes a second, of all interfaces")
+    sent: list[float | None] | None = Field(None, description="bytes a second")
+    read: list[float | None] | None = Field(None, description="bytes a second, of all disks")
+    written: list[float | None] | None = Field(None, description="bytes a second")
+
+
+class Metrics(models.Answer):
+    """What nodes use."""
+
+    cluster: str
+    moments: list[int] = Field(description="seconds since 1970-01-01 UTC")
+    nodes: list[NodeMetrics]
+
+
+class _Question(NamedTuple):
+    """What Prometheus is asked for: moments in UNIX seconds, and the values of each node."""
+
+    moments: Sequence[int]
+    step: int
+    values: Sequence[str]
+
+
+Hours = Annotated[int | None, Query(ge=1, le=168, description="so many hours until now; without it, now")]
+Named = Annotated[str | None, Query(max_length=128, description="of this node alone")]
+
+
+@route(router, "GET /v1/cluster/{c}/metrics", "cluster_metrics", "What the nodes of a cluster use", Metrics)
+def cluster_metrics(call: Known, c: str, hours: Hours = None, node: Named = None) -> Response:
+    """With hours and without a node, the CPUs alone. 503 where the site has no Prometheus, or it does not answer."""
+
+    def look(question: Reading) -> tuple[str, list[Node]]:
+        cluster = find_cluster(question, c)
+        nodes = clusters.nodes_of(question.session, question.scope, [cluster.id])[cluster.id]
+        chosen = [one for one in nodes if node is None or same_name(one.name, node)]
+        if node is not None and not chosen:
+            raise unknown_node(cluster.name, node)
+        return cluster.name, chosen
+
+    name, nodes = reading(call, look)
+    url = call.service.configuration.metrics.prometheus
+    if not url:
+        raise unavailable("this site keeps no metrics of nodes; its operators can set up Prometheus")
+    asked = _question(hours, is_of_one=node is not None)
+    with _QUESTIONS.one_more(call.caller.user.id):
+        found = _ask(url, asked, [one.uuid for one in nodes if one.uuid])
+    rows = [
+        {"name": one.name}
+        | {value: found.get((one.uuid, value)) or _nothing(asked) for value in asked.values}
+        for one in nodes
+    ]
+    content = {"cluster": name, "moments": list(asked.moments), "nodes": rows}
+    return json_answer(content, 200, {"Cache-Control": "private, max-age=5"})
+
+
+def _question(hours: int | None, is_of_one: bool) -> _Question:
+    now = int(time.time())
+    if hours is None:
+        return _Question([now], 0, [*_RATES, "memory"])
+    step = 60 * math.ceil(hours * 60 / _MOST_VALUES)
+    end = now - now % step
+    moments = range(end - hours * 3600 + step, end + 1, step)
+    return _Question(moments, step, [*_RATES, "memory"] if is_of_one else ["cpu"])
+
+
+def _nothing(asked: _Question) -> list[float | None]:
+    return [None] * len(asked.moments)
+
+
+def _ask(
+    url: str, asked: _Question, uuids: Sequence[str]
+) -> Mapping[tuple[str | None, str], list[float | None]]:
+    """(UUID, value) → its values at the moments, of those that Prometheus has. Problem 503."""
+    if not uuids:
+        return {}
+    text = " or ".join(_expression(value, uuids, max(asked.step, _RATE_SECONDS)) for value in asked.values)
+    form = {"query": text, "time": str(asked.moments[-1]), "timeout": f"{_WAIT_SECONDS:.0f}s"}
+    kind = "query"
+    if asked.step:
+        kind = "query_range"
+        form |= {"start": str(asked.moments[0]), "end": str(asked.moments[-1]), "step": str(asked.step)}
+    try:
+        data = downloads.fetch(
+            f"{url.rstrip('/')}/api/v1/{kind}", _MAX_BYTES, urlencode(form).encode(), _WAIT_SECONDS
+        )
+        return _series(json.loads(data), asked, set(uuids))
+    except (RocksError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        _LOG.warning("Prometheus: %s", str(error)[:500] or type(error).__name__)
+        raise unavailable("the metrics of this site cannot be read now; try again later") from None
+
+
+def _expression(value: str, uuids: Sequence[str], seconds: int) -> str:
+    """PromQL, with the label `of` for the value."""
+    which = f'{{uuid=~"{"|".join(uuids)}"}}'
+    if value in _RATES:
+        what = f"sum by (uuid) (rate(libvirt_domain_{_RATES[value]}{which}[{seconds}s]))"
+    else:  # of a machine that moves, two hosts may have it
+        what = f"max by (uuid) (libvirt_domain_{_MEMORY}{which})"
+    return f'label_replace({what}, "of", "{value}", "", "")'
+
+
+def _series(
+    answer: dict[str, dict[str, list[dict[str, object]]]], asked: _Question, uuids: set[str]
+) -> dict[tuple[str | None, str], list[float | None]]:
+    place = {moment: index for index, moment in enumerate(asked.moments)}
+    found = dict[tuple[str | None, str], list[float | None]]()
+    for one in answer["data"]["result"]:
+        labels, pairs = one["metric"], one.get("values") or [one["value"]]
+        if not isinstance(labels, dict) or not isinstance(pairs, list) or labels["uuid"] not in uuids:
+            continue
+        values = found.setdefault((labels["uuid"], str(labels["of"])), _nothing(asked))
+        for moment, text in pairs:
+            if int(moment) in place:
+                values[place[int(moment)]] = _rounded(float(text))
+    return found
+
+
+def _rounded(number: float) -> float | None:
+    """Four digits are enough for a plot."""
+    if not math.isfinite(number) or number < 0:
+        return None
+    return round(number) if number >= 1000 else round(number, 3)
