@@ -1,13 +1,16 @@
-"""Commands that demo and lab print work when a line is copied as it stands."""
+"""What demo and lab print: commands that work as they stand, and what the next make does after a failure."""
 
 import re
 import shlex
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
+from lab import __main__ as program
 from lab.demos import demo
 from lab.machines import demo as lab_demo
+from lab.site import Site
 from rocks.cli.main import find_command
 from rocks.commands._framework.arguments import parse_arguments
 from rocks.commands._framework.declarations import check_given
@@ -15,6 +18,9 @@ from rocks.commands._framework.tree import OUR_TREE, load_package
 from rocks.core.errors import StateError
 from rocks.core.process import run
 from rocks.database.connection import UnconfiguredDatabase
+
+# Commands that demo and lab print work when a line is copied as it stands.
+
 
 CHECKOUT = Path(__file__).parents[3]
 TEXTS = {
@@ -46,3 +52,29 @@ def test_the_lab_is_started_from_any_folder(tmp_path: Path) -> None:
     ended = run(command, deadline_seconds=60)
     assert ended.exit_status == 1
     assert ended.error_output.startswith(b"Error: usage: bin/lab ssh ")
+
+
+# What `make demo` and its like say after a failure: what the next make does with the site that is there.
+
+
+@pytest.mark.parametrize("target", ["demo", "demo-cluster"])
+def test_a_failure_says_that_the_site_stays_and_what_begins_anew(
+    target: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*arguments: object) -> None:
+        raise StateError("vm-vc1-0 does not start")
+
+    monkeypatch.setattr(program, "_STATE", tmp_path)
+    monkeypatch.setattr(program, "_demo", fail)
+    monkeypatch.setattr(program, "_image_demo", fail)
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    monkeypatch.setattr("lab.system_calls.die_with_starter", lambda: None)
+    monkeypatch.setattr(program, "_alone", nullcontext)
+    Site(tmp_path / "demo", tmp_path / "cache").folder.mkdir()
+    assert program.main([target]) == StateError("").exit_status
+    assert capsys.readouterr().err == (
+        "Error: vm-vc1-0 does not start\n"
+        f"The incomplete demo has ended; its files stay. `make {target}` repeats its steps on it, and keeps the "
+        f"site's records and changes; `make demo-stop` removes it, and `make {target}` then begins anew. "
+        f"Logs are in {tmp_path}/demo/log.\n"
+    )

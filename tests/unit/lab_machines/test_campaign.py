@@ -1,8 +1,6 @@
-"""A run of the campaign of image storage notices what a disk has lost: each byte of a confirmed write counts.
+"""The campaign of image storage: its runs, and what its verifier notices that a disk has lost."""
 
-The lab is not there: of a run, this machine judges a file as the NAS judges its volume, by the same programs.
-"""
-
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -12,13 +10,63 @@ from typing import cast
 import pytest
 
 from lab.instruments import verifier
-from lab.instruments.verifier import BLOCK_BYTES, COUNTER_SECTOR, SECTOR_BYTES, SLOTS, block_of, slot_sector
+from lab.instruments.verifier import (
+    BLOCK_BYTES,
+    COUNTER_SECTOR,
+    SECTOR_BYTES,
+    SLOTS,
+    block_of,
+    judge,
+    slot_sector,
+)
 from lab.machines.frontend import Frontend
 from lab.machines.lab import Lab
 from rocks.core.process import Finished, run
 from tests.lab.image_site import VOLUME
-from tests.lab.long.campaign_plan import LostError, Plan, draw
+from tests.lab.long.campaign_plan import CELLS, STATES, LostError, Plan, Result, draw, line_of, table
 from tests.lab.long.test_campaign import BLOCK_OF_DATA, Campaign
+
+# The runs of the campaign of image storage are drawn from the seed alone.
+
+
+def test_a_run_is_the_same_by_itself() -> None:
+    in_order = [draw(1, number) for number in range(1, 30)]
+    assert draw(1, 17) == in_order[16]
+    assert draw(2, 17) != in_order[16]
+
+
+def test_as_many_runs_as_cells_have_each_fault_in_each_state() -> None:
+    for first in (1, CELLS + 1):
+        plans = [draw(5, number) for number in range(first, first + CELLS)]
+        assert len({(plan.state, plan.fault_text) for plan in plans}) == CELLS
+        assert all(0 <= plan.delay_seconds <= STATES[plan.state] for plan in plans)
+
+
+def test_the_next_round_has_another_order() -> None:
+    assert [draw(5, number)[2:5] for number in range(1, 9)] != [
+        draw(5, number + CELLS)[2:5] for number in range(1, 9)
+    ]
+
+
+def test_table_has_a_row_for_each_state_and_fault() -> None:
+    first = Plan(1, 3, "local", "nas", "power", 0.5, 4.0, 300)
+    results = [
+        Result(first, "went on", 4.2),
+        Result(first._replace(number=9), "unblocked", 8.6),
+        Result(first._replace(number=10), "went on", 1.0),
+        Result(first._replace(number=11, state="mapping", machine="", fault="broker down"), "went on", 2.0),
+    ]
+    assert table(results).splitlines()[2:] == [
+        "| mapping | broker down | 1 | went on | 2 |",
+        "| local | nas power | 3 | went on; unblocked | 9 |",
+    ]
+    assert line_of(results[0]) == "SEED=1 RUN=3: local, after 0.5 s nas power for 4 s: went on, 4 s"
+
+
+# A run of the campaign of image storage notices what a disk has lost: each byte of a confirmed write counts.
+#
+# The lab is not there: of a run, this machine judges a file as the NAS judges its volume, by the same programs.
+
 
 REPORTED = SLOTS + 100
 DATA = BLOCK_OF_DATA * BLOCK_BYTES
@@ -147,3 +195,64 @@ def test_a_planted_difference_is_reported_as_a_loss(
         it.run(draw(1, 3))
     assert [one.outcome for one in it.results] == ["LOST"] and ": LOST, " in capsys.readouterr().out
     assert not it.is_set_up, "the next run has another disk"
+
+
+# The verifier finds whole disks whole and every kind of damage.
+
+
+def disk_after(count: int, ahead: int = 0) -> io.BytesIO:
+    """A disk as the guest leaves it after `count` counts, `ahead` more of them in the ring only."""
+    disk = io.BytesIO(bytes((slot_sector(SLOTS - 1) + 8) * SECTOR_BYTES))
+    for number in range(max(1, count - SLOTS + 1), count + ahead + 1):
+        put(disk, slot_sector(number), block_of(number))
+    put(disk, COUNTER_SECTOR, block_of(count))
+    return disk
+
+
+def put(disk: io.BytesIO, sector: int, data: bytes) -> None:
+    """Write at a sector."""
+    disk.seek(sector * SECTOR_BYTES)
+    disk.write(data)
+
+
+@pytest.mark.parametrize("count", [1, 70, SLOTS, SLOTS + 1, 3 * SLOTS + 5])
+@pytest.mark.parametrize("ahead", [0, 1])
+def test_disk_as_the_guest_leaves_it_is_whole(count: int, ahead: int) -> None:
+    """Stopped between two counts, or between its two writes of one."""
+    found = judge(disk_after(count, ahead))
+    assert (found.count, found.wrong_slots, found.newer_slots) == (count, (), ahead)
+    assert found.is_whole
+
+
+def test_lost_count_is_named() -> None:
+    """A slot that holds what it held a round before is a lost write."""
+    disk = disk_after(SLOTS + 100)
+    put(disk, slot_sector(SLOTS + 7), block_of(7))
+    found = judge(disk)
+    assert found.wrong_slots == (SLOTS + 7,)
+    assert not found.is_whole
+
+
+def test_lost_counter_is_seen_by_the_ring() -> None:
+    """A counter that went back while the ring went on means that a write of it was lost."""
+    disk = disk_after(50, ahead=3)
+    assert judge(disk).newer_slots == 3
+    assert not judge(disk).is_whole
+
+
+@pytest.mark.parametrize("place", [0, 4, 2048, 4095])
+def test_torn_counter_is_no_count(place: int) -> None:
+    """Any wrong byte of the counter's block makes the disk worthless."""
+    disk = disk_after(9)
+    block = bytearray(block_of(9))
+    block[place] ^= 1
+    put(disk, COUNTER_SECTOR, bytes(block))
+    assert judge(disk).count is None
+    assert not judge(disk).is_whole
+
+
+def test_block_is_the_guests() -> None:
+    """The first words, computed by hand from the description in counting_guest.S."""
+    assert block_of(1)[:16] == b"CNTG" + (1).to_bytes(4, "little") + bytes.fromhex(
+        "b279379e"
+    ) + bytes.fromhex("63f36e3c")
