@@ -1,6 +1,6 @@
 // The page of computesets: the life of each as a line, what allocations were charged and have left, and the charges of a month.
 
-import { byId, element, fillList, fillTexts, follow, put, say, soon, some, start, time } from './shared/page.js';
+import { byId, element, fillList, fillTexts, follow, put, say, soon, some, start } from './shared/page.js';
 import { ask, path } from './shared/requests.js';
 import { hoursText as hours, nodeHours } from './shared/durations.js';
 import { extendQuestion, lifeOf, LIVING, mayExtend } from './shared/sets.js';

@@ -228,4 +228,4 @@ def test_hosts_of_the_list_name_their_machines(
 
 def test_a_wrong_address_of_a_page_is_a_page(service: Client) -> None:
     answer = service.get("", "/page/nonsense", headers={"Accept": "text/html,*/*;q=0.8"})
-    assert answer.status_code == 404 and "Home" in answer.text
+    assert answer.status_code == 404 and "Your clusters" in answer.text
