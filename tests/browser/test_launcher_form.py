@@ -46,7 +46,7 @@ def test_the_computes_of_a_launcher_start_by_its_form(
     dialog = owner.page.locator("dialog")
     owner.sees("dialog", "On the frontend, as root: sh dock; ")
     owner.sees("dialog", "with dock of its folder")
-    owner.sees("dialog", "charged with 12 node hours")
+    owner.sees("dialog", "Costs up to 12 node hours.")
     assert dialog.get_by_label("Computes").input_value() == "3"
     assert owner.page.evaluate("document.activeElement.name") == "count", "a field that Enter sends"
     check_page(owner)

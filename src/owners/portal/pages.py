@@ -48,6 +48,14 @@ _MAX_LAUNCHER_BYTES, _MAX_DOTS = 16 << 10, 50
 _MAX_REFUSAL = 300
 """Characters of a refusal, which repeats what was given."""
 
+_LEADING_ON = {
+    "clusters": "Your clusters",
+    "computesets": "Computesets, and what they cost",
+    "images": "Images",
+    "history": "What was asked for, and what became of it",
+}
+"""Page → what it is, for who followed a link to nothing."""
+
 _SOURCE = ("name", "observed_at", "rows", "failures", "error", "seconds")
 _USER = ("username", "email", "name", "is_active", "is_operator", "projects")
 _ENTRY = ("actor", "source_ip", "action", "target", "outcome")
@@ -69,8 +77,11 @@ def page_of_refusal(problem: Problem, request: Request) -> Response | None:
     if request.method not in ("GET", "HEAD") or "text/html" not in accept:
         return None
     kind = PROBLEMS[problem.code]
-    again = html.escape(address_of(request, "/page/clusters"))
-    text = f"<p>{html.escape(problem.detail)}.</p><p><a href='{again}'>Home</a></p>"
+    links = "".join(
+        f"<li><a href='{html.escape(address_of(request, f'/page/{name}'))}'>{text}</a>"
+        for name, text in _LEADING_ON.items()
+    )
+    text = f"<p>{html.escape(problem.detail)}.</p><p>Perhaps you want:</p><ul>{links}</ul>"
     answer = page(request, kind.title, text)
     answer.status_code = kind.status
     answer.headers.update({**headers_of(problem), "Cache-Control": "no-store"})
@@ -87,7 +98,7 @@ async def root(request: Request) -> Response:
 async def owners_and_operators(
     request: Request,
     name: Literal[
-        "clusters", "cluster", "computesets", "reservations", "images", "history", "tokens", "site"
+        "clusters", "cluster", "node", "computesets", "reservations", "images", "history", "tokens", "site"
     ],
 ) -> Response:
     """A page for people: it has no data; its script asks for them, in the name of who has signed in."""

@@ -1,8 +1,9 @@
 // What can be done with the chosen nodes of a cluster, as far as it fits their state.
 
-import { element, put, say, some } from './shared/page.js';
-import { ask, askerOnce, askOfMany, path, Refusal, SignedOut } from './shared/requests.js';
-import { costText, walltimeMinutes } from './shared/durations.js';
+import { attempt, element, put, say, some } from './shared/page.js';
+import { ask, askerOnce, askOfMany, AWAY, path, Refusal, SignedOut } from './shared/requests.js';
+import { nodesOf } from './shared/clusters.js';
+import { costText, hoursText, walltimeMinutes } from './shared/durations.js';
 import { question } from './shared/question.js';
 import { pathOf, unchanged } from './nodes.js';
 
@@ -17,17 +18,17 @@ const POWER = [
 ];
 
 export class Actions {
-  // `began(operation)` is called for what the service accepted, `changed()` for what it has done, `draw()` when the choice has changed.
-  constructor(place, rights, { began, changed, draw }) {
-    Object.assign(this, { place, began, changed, draw });
+  // `began(operation)` is called for what the service accepted, `changed()` for what it has done, `draw()` when the choice has
+  // changed, and `renamed(name)` when the only chosen node has another name.
+  constructor(place, rights, { began, changed, draw, renamed = () => {} }) {
+    Object.assign(this, { place, began, changed, draw, renamed });
     this.isAsking = false;
     this.images = [];
-    this.all = element('input', { type: 'checkbox', onchange: () => this.chooseAll(this.all.checked) });
-    this.allText = element('span', {});
-    this.count = element('span', { class: 'soft', role: 'status' });
+    this.count = element('strong', { role: 'status' });
+    this.clear = element('button', { type: 'button', onclick: () => this.chooseNone() }, 'Clear');
     this.buttons = new Map();
     const button = (action, act) => {
-      const made = element('button', { type: 'button', class: action.loss ? 'destructive' : null, onclick: () => (this.targets(action).length ? act() : say(this.reason(action), 'Not done')) }, action.text);
+      const made = element('button', { type: 'button', class: action.loss ? 'destructive' : null, onclick: () => (this.targets(action).length ? act() : say(action.reason, 'Not done')) }, action.text);
       this.buttons.set(action, made);
       return made;
     };
@@ -50,15 +51,15 @@ export class Actions {
     this.isAny = made.length > 0;
     place.className = 'actions';
     place.hidden = true;
-    place.replaceChildren(element('label', {}, this.all, this.allText), ...made, this.count);
+    place.replaceChildren(this.count, ...made, this.clear);
   }
 
-  update(cluster, visible, chosen) {
-    Object.assign(this, { cluster, visible, chosen });
-    this.place.hidden = !this.isAny;
-    this.all.checked = visible.length > 0 && visible.every((node) => chosen.has(node.name));
-    put(this.allText, visible.length === this.nodes().length ? 'all' : `the ${visible.length} visible`);
-    put(this.count, chosen.size ? `${chosen.size} selected` : 'Select nodes');
+  // `chosen`: names; there are no actions without one. What is always chosen, as on the page of a node, is not counted.
+  update(cluster, chosen, isFixed = false) {
+    Object.assign(this, { cluster, chosen });
+    this.place.hidden = !this.isAny || !chosen.size;
+    this.count.hidden = this.clear.hidden = isFixed;
+    put(this.count, `${chosen.size} selected`);
     // not `disabled`: the button would lose the focus when its node changes, and could not give its reason
     for (const [action, button] of this.buttons) button.setAttribute('aria-disabled', String(!this.targets(action).length));
   }
@@ -67,23 +68,12 @@ export class Actions {
     this.images = images.filter((one) => one.state === 'ready').map((one) => one.name);
   }
 
-  nodes() {
-    return [this.cluster.frontend, ...this.cluster.computes].filter((node) => node !== null);
-  }
-
   targets(action) {
-    return this.nodes().filter((node) => this.chosen.has(node.name) && action.fits(node));
+    return nodesOf(this.cluster).filter((node) => this.chosen.has(node.name) && action.fits(node));
   }
 
-  reason(action) {
-    return this.chosen.size ? action.reason : 'Select nodes first.';
-  }
-
-  chooseAll(isChosen) {
-    for (const node of this.visible) {
-      if (isChosen) this.chosen.add(node.name);
-      else this.chosen.delete(node.name);
-    }
+  chooseNone() {
+    this.chosen.clear();
     this.draw();
   }
 
@@ -97,9 +87,9 @@ export class Actions {
       if (others.length) ask(others);
       const free = targets.filter(isFree);
       if (free.length) this.startSet(free.map((node) => node.name));
-    } else if (action.loss) {
+    } else if (action.loss || targets.length > 1) {
       question({
-        title: `${action.text} ${some(targets.map((node) => node.name))} at once?`, text: action.loss, action: action.text, isDestructive: true,
+        title: `${action.text} ${some(targets.map((node) => node.name))}${action.loss ? ' at once' : ''}?`, text: action.loss, action: action.text, isDestructive: true,
         act: async () => { ask(targets); },
       });
     } else ask(targets);
@@ -107,9 +97,17 @@ export class Actions {
 
   startSet(computes) {
     const cost = element('p', { class: 'soft', role: 'status' });
-    const walltime = element('input', { value: '2d', maxlength: 8, autocomplete: 'off', oninput: () => put(cost, costText(computes.length, walltime.value)) });
-    walltime.dispatchEvent(new Event('input'));
+    const left = new Map(); // allocation → the minutes that are left of it, where it has a limit
     const select = element('select', {}, ...this.cluster.allocations.map((one) => element('option', { value: one }, one)));
+    const walltime = element('input', { value: '2d', maxlength: 8, autocomplete: 'off' });
+    const show = () => put(cost, [costText(computes.length, walltime.value), left.has(select.value) && `${select.value} has ${hoursText(left.get(select.value))} left.`].filter(Boolean).join(' '));
+    for (const one of [walltime, select]) one.addEventListener('input', show);
+    show();
+    attempt(async () => {
+      const { content } = await ask('GET', path('project'));
+      for (const one of content.find(({ name }) => name === this.cluster.project)?.allocations ?? []) if (one.left_minutes !== null) left.set(one.name, one.left_minutes);
+      show();
+    });
     const start = askerOnce();
     question({
       title: `Start a computeset of ${some(computes)}`, text: cost, action: 'Start',
@@ -134,6 +132,7 @@ export class Actions {
         await ask('POST', pathOf(this.cluster, node, 'rename'), values);
         say(`${node.name} is called ${values.name} now.`);
         if (this.chosen.delete(node.name)) this.chosen.add(values.name);
+        this.renamed(values.name);
         this.changed();
       },
     });
@@ -142,9 +141,12 @@ export class Actions {
   remove(targets) {
     const { cluster } = this;
     const same = unchanged(cluster, this.changed, targets.map((node) => node.name));
+    const expected = targets.length === 1 ? targets[0].name : cluster.name;
     question({
       title: `Remove ${some(targets.map((node) => node.name))}?`, text: 'You cannot undo this. Their disks stay with the site.', action: 'Remove', isDestructive: true,
-      act: async () => {
+      fields: [{ name: 'confirm', label: `Type ${expected} to confirm`, input: element('input', { maxlength: 128, autocomplete: 'off' }) }],
+      act: async ({ confirm }) => {
+        if (confirm.trim() !== expected) throw new Refusal('The name is another', 'Not done', false, [{ pointer: '#/confirm', detail: `It must be ${expected}` }]);
         await same.check();
         this.each('Remove', targets, (node) => same.ask('DELETE', `${pathOf(cluster, node)}?${new URLSearchParams({ confirm: node.name })}`));
       },
@@ -168,6 +170,7 @@ export class Actions {
     this.isAsking = true;
     const asked = [];
     const refused = new Map();
+    let isSent = false;
     try {
       for (const node of nodes) {
         if (nodes.length > 5) say(`${text}: ${asked.length} of ${nodes.length} nodes are asked …`);
@@ -178,6 +181,7 @@ export class Actions {
         } catch (error) {
           if (error instanceof SignedOut) return;
           if (!(error instanceof Refusal)) throw error;
+          isSent ||= error.word !== AWAY;
           refused.set(error.message, [...(refused.get(error.message) ?? []), node.name]);
         }
       }
@@ -185,7 +189,7 @@ export class Actions {
       this.isAsking = false;
     }
     const reasons = [...refused].map(([reason, those]) => (reason.startsWith(`${those[0]} `) ? reason : `${some(those)}: ${reason}`));
-    if (reasons.length) say(`${asked.length ? `${some(asked)} asked; ` : ''}${some(reasons, 3)}`, 'Refused');
+    if (reasons.length) say(`${asked.length ? `${some(asked)} asked; ` : ''}${some(reasons, 3)}`, isSent ? 'Refused' : 'Not sent');
     else say(`${text}: sent for ${some(asked)}.`);
   }
 }

@@ -1,92 +1,75 @@
-// The page of a cluster: its nodes, what is being done with each, and where their disks are.
+// The page of a cluster: its computesets, its nodes, and what is being done with each.
 
-import { byId, element, fillList, follow, put, say, soon, start, time } from './shared/page.js';
+import { byId, element, fillList, fillTexts, follow, put, putMoment, say, soon, start } from './shared/page.js';
 import { ask, path, Refusal, SignedOut } from './shared/requests.js';
 import { Actions } from './actions.js';
-import { fillNode, unchanged } from './nodes.js';
+import { Doings, entryOf, openConsole, unchanged } from './nodes.js';
 import { doneText, foldOperations, isLiving, operationText, targetText } from './shared/operations.js';
 import { question } from './shared/question.js';
-import { describe, nodesOf, picture, setsText } from './shared/picture.js';
+import { disksText, isOn, nodesOf, setText } from './shared/clusters.js';
+import { aheadText, extendQuestion, LIVING, mayExtend } from './shared/sets.js';
+import { NodeTable } from './table.js';
 
 const name = new URLSearchParams(location.search).get('name') ?? '';
-const TYPES = ['node.power', 'node.image', 'set.state', 'operation.state', 'image.added', 'image.removed', 'poll.stale', 'poll.fresh'];
-const MANY = 24; // from here on, a list of its own height, and a field that finds nodes in it
+const TYPES = ['node.power', 'node.image', 'set.state', 'set.ready', 'operation.state', 'image.added', 'image.removed', 'poll.stale', 'poll.fresh'];
+const MANY = 16; // from here on, where the disks are is counted, too
 const chosen = new Set();
-const asked = new Map(); // operation of this visit → whether its end was reported; one that fails stays beside its node
-const operations = new Map(); // node, or number of a set → its newest operation, when that is under way or failed; else null
-const before = new Map(); // node → the operation for which its newest one waits
-const switched = new Map(); // node → the newest operation that switched it on or off
-const IS_ON = { poweron: true, start_member: true, poweroff: false, shutdown: false, poweroff_member: false, shutdown_member: false };
+const doings = new Doings();
+const nodeOf = (one) => nodesOf(cluster).find((node) => node.name === one);
+const table = new NodeTable(draw, chosen, (one, type) => openConsole(cluster, nodeOf(one), type));
 let rights = [];
 let cluster = null;
+let sets = [];
 let actions = null;
 
 function draw() {
-  for (const one of document.querySelectorAll('#content > section')) one.hidden = cluster === null;
-  byId('sets').hidden = !cluster || !setsText(cluster);
+  byId('nodes-part').hidden = cluster === null;
+  byId('remove').hidden = cluster === null || !rights.includes('cluster:destroy');
+  byId('gone').hidden = cluster !== null;
   if (!cluster) return;
   const nodes = nodesOf(cluster);
-  for (const one of chosen) if (!nodes.some((node) => node.name === one)) chosen.delete(one);
-  const on = nodes.filter((node) => node.power === 'on').length;
-  put(byId('about'), [
-    cluster.description, `${on} of ${nodes.length} nodes on`, setsText(cluster), cluster.project && `project ${cluster.project}`,
-    cluster.vlan && `VLAN ${cluster.vlan}`, cluster.stale && `stale: seen ${time(cluster.observed_at)}`,
-  ].filter(Boolean).join(' · '));
+  const names = new Set(nodes.map((node) => node.name));
+  const gone = [...chosen].filter((one) => !names.has(one) && chosen.delete(one) && !doings.removed.has(one));
+  if (gone.length) say(`${gone.length === 1 ? `${gone[0]} is` : `${gone.length} selected nodes are`} not in the cluster any more.`);
+  table.forget(names);
+  putMoment(byId('about'), [
+    cluster.description, `${nodes.filter(isOn).length} of ${nodes.length} nodes on`, nodes.length > MANY && disksText(cluster), cluster.project && `project ${cluster.project}`,
+    cluster.vlan && `VLAN ${cluster.vlan}`, cluster.stale && 'stale: seen',
+  ].filter(Boolean).join(' · '), cluster.stale ? cluster.observed_at : null);
   byId('about').classList.toggle('warn', cluster.stale);
-  const isMany = nodes.length > MANY;
-  byId('find').hidden = !isMany;
-  byId('nodes').classList.toggle('many', isMany);
-  const part = isMany ? byId('part').value.trim().toLowerCase() : '';
-  const visible = nodes.filter((node) => node.name.toLowerCase().includes(part));
-  put(byId('found'), `${visible.length} of ${nodes.length}`);
-  fillList(byId('nodes'), visible, (node) => node.name, (row, node, isNew) => fillNode(row, isNew, {
-    cluster, node, operation: operationOf(node), before: before.get(node.name), switched: switchedOf(node), isChosen: chosen.has(node.name), isChoosable: actions.isAny, mayOpen: rights.includes('console'),
-    choose: (isChosen) => {
-      if (isChosen) chosen.add(node.name);
-      else chosen.delete(node.name);
+  byId('nodes').classList.toggle('stale', cluster.stale);
+  drawSets();
+  const mayLook = rights.includes('console');
+  table.fill(cluster, nodes.map((node) => entryOf(cluster, node, doings, mayLook)), actions.isAny);
+  actions.update(cluster, chosen);
+}
+
+function drawSets() {
+  byId('sets').hidden = !sets.length;
+  fillList(byId('sets'), sets, (one) => one.id, (row, one, isNew) => {
+    if (isNew) {
+      row.append(
+        element('button', { type: 'button', 'aria-label': `Select the nodes of set ${one.id}` }, 'Select'),
+        element('button', { type: 'button', 'aria-label': `Extend set ${one.id}` }, 'Extend'),
+      );
+    }
+    const [select, extend] = row.querySelectorAll('button');
+    select.hidden = !actions.isAny;
+    select.onclick = () => {
+      for (const node of cluster.computes) if (node.active_computeset === one.id) chosen.add(node.name);
       draw();
-    },
-  }), isMany ? 'No node has that in its name.' : 'It has no nodes.');
-  actions.update(cluster, visible, chosen);
-  byId('disks').replaceChildren(element('p', { class: 'about soft' }, describe(cluster)), picture(cluster));
+    };
+    extend.hidden = !rights.includes('computeset') || !mayExtend(one);
+    extend.onclick = () => extendQuestion(one, began);
+    fillTexts(row, [['', setText(one.id, one.state)], ['soft', `${one.nodes_total} node${one.nodes_total === 1 ? '' : 's'}`], [one.degraded ? 'warn' : '', one.degraded ? 'some nodes failed' : ''], ['soft', one.state === 'ending' ? '' : aheadText(one)]]);
+    if (isNew) row.append(element('a', { href: 'computesets', 'aria-label': `Computesets: why set ${one.id} waits, its charge, and its end` }, 'Details'));
+  }, '');
 }
 
-const targetOf = (operation) => operation.node ?? operation.computeset;
-
-// What is beside a node: what is done to it, or to its set; a failure to start it while it is off, and in that set.
-function operationOf(node) {
-  const [own, whole] = [operations.get(node.name), operations.get(node.active_computeset)];
-  if (isLiving(own)) return own;
-  if (isLiving(whole)) return whole.kind === 'start_set' && node.power === 'on' ? null : whole;
-  if (own === undefined) return node.power === 'on' ? null : whole;
-  return own?.kind === 'start_member' && (node.power === 'on' || own.computeset !== node.active_computeset) ? null : own;
-}
-
-// Not when somebody else, or its system, has switched it since.
-function switchedOf(node) {
-  const one = switched.get(node.name);
-  return one && IS_ON[one.kind] === (node.power === 'on') ? one : null;
-}
-
-// What was asked for is beside its node at once; the event of its end comes later.
 function began(operation) {
-  asked.set(operation.id, false);
-  operations.set(targetOf(operation), operation);
+  doings.began(operation);
   draw();
   readSoon();
-}
-
-async function readOperations() {
-  const { content } = await ask('GET', `${path('operation')}?${new URLSearchParams({ target: name, limit: 200 })}`);
-  for (const map of [operations, before, switched]) map.clear();
-  for (const one of content) {
-    const target = targetOf(one);
-    const isShown = isLiving(one) || (one.state === 'failed' && (asked.has(one.id) || one.kind === 'start_member'));
-    if (!operations.has(target)) operations.set(target, isShown ? one : null);
-    else if (isLiving(one) && operations.get(target)?.state === 'queued') before.set(target, one);
-    if (one.state === 'succeeded' && one.kind in IS_ON && !switched.has(one.node)) switched.set(one.node, one);
-  }
-  reportEnds(content.filter((one) => asked.get(one.id) === false));
 }
 
 // Says what became of what was asked for here: failures of sets at once, since nodes have theirs beside them; successes when all have ended.
@@ -96,13 +79,17 @@ function reportEnds(unreported) {
   else if (actions.isAsking || unreported.some(isLiving)) return;
   const done = foldOperations(unreported.filter((one) => one.state === 'succeeded'));
   if (!failed.length && done.length) say(`${done.map((group) => `${targetText(group)} ${doneText(group[0])}`).join(', ')}.`);
-  for (const one of unreported) if (!isLiving(one)) asked.set(one.id, true);
+  for (const one of unreported) if (!isLiving(one)) doings.asked.set(one.id, true);
 }
 
 async function read() {
   try {
-    const [{ content }] = await Promise.all([ask('GET', path('cluster', name)), readOperations()]);
-    cluster = content;
+    const [{ content: found }, { content: operations }, { content: living }] = await Promise.all([
+      ask('GET', path('cluster', name)), ask('GET', `${path('operation')}?${new URLSearchParams({ target: name, limit: 200 })}`),
+      ask('GET', `${path('computeset')}?${new URLSearchParams([['cluster', name], ...LIVING.map((one) => ['state', one])])}`),
+    ]);
+    [cluster, sets] = [found, living];
+    reportEnds(doings.take(operations));
   } catch (error) {
     if (error.isPassing || error instanceof SignedOut || !(error instanceof Refusal)) throw error;
     put(byId('about'), error.status === 404 ? `There is no cluster ${name} of yours${cluster ? ' any more' : ''}.` : `${error.message}.`);
@@ -114,7 +101,7 @@ async function read() {
 const readSoon = soon(read);
 const readImagesSoon = soon(async () => actions.offer((await ask('GET', path('image'))).content));
 
-setInterval(draw, 60_000); // pictures of screens are renewed
+setInterval(draw, 60_000); // pictures of screens are renewed, and what remains of sets
 byId('remove').addEventListener('click', () => {
   const same = unchanged(cluster, readSoon);
   question({
@@ -123,13 +110,11 @@ byId('remove').addEventListener('click', () => {
     act: async (values) => began((await same.ask('DELETE', `${path('cluster', name)}?${new URLSearchParams(values)}`)).content),
   });
 });
-byId('part').addEventListener('input', draw);
 put(document.querySelector('h1'), name);
 document.title = `${name} · Nucleus`;
 start(async (user, { scopes }) => {
   rights = scopes;
   actions ??= new Actions(byId('actions'), rights, { began, changed: readSoon, draw });
-  byId('remove').hidden = !rights.includes('cluster:destroy');
   follow(TYPES, (type, data) => {
     if (type === 'all' || type.startsWith('image.')) readImagesSoon();
     if (!data.cluster || data.cluster === name) readSoon();

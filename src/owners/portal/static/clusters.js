@@ -1,14 +1,15 @@
 // The page of clusters: the state of each, live.
 
-import { attempt, byId, element, fillList, fillTexts, follow, put, say, soon, start, time } from './shared/page.js';
+import { attempt, byId, element, fillList, fillTexts, follow, put, say, soon, start } from './shared/page.js';
 import { ask, path, Refusal, SignedOut } from './shared/requests.js';
-import { nodesOf, setsText } from './shared/picture.js';
+import { nodesOf, setsText } from './shared/clusters.js';
 
 const PER_PAGE = 25;
 const SCOPES = [['power', 'power'], ['computeset', 'computesets'], ['image', 'CD drives'], ['console', 'consoles']];
 const TYPES = ['node.power', 'set.state', 'poll.stale', 'poll.fresh'];
 const rows = new Map(); // clusters by their names, as they are in the list
 const changedClusters = new Set();
+let wanted = PER_PAGE; // so many are visible, as far as there are
 let next = null;
 
 function present(clusters, isMore) {
@@ -21,14 +22,13 @@ function present(clusters, isMore) {
     const on = nodes.filter((node) => node.power === 'on').length;
     fillTexts(row.querySelector('p'), [
       [on ? 'power on' : 'power', `${on} of ${nodes.length} on`], ['', setsText(one)], ['soft', one.description],
-      ['soft', one.project && `project ${one.project}`], ['warn', one.stale ? `stale: seen ${time(one.observed_at)}` : ''],
+      ['soft', one.project && `project ${one.project}`], ['warn', one.stale ? 'stale: seen' : '', one.stale ? one.observed_at : null],
     ]);
   }, pattern ? `None of your clusters is called ${pattern}.` : 'There are no clusters of yours here. Ask your site to assign one to your project.');
   byId('more').hidden = next === null;
 }
 
-// At least so many of them, as far as there are.
-async function readClusters(count = PER_PAGE) {
+async function readClusters() {
   const pattern = byId('pattern').value.trim();
   const found = [];
   next = `${path('cluster')}?${new URLSearchParams({ limit: PER_PAGE, ...(pattern && { name: pattern }) })}`;
@@ -36,7 +36,7 @@ async function readClusters(count = PER_PAGE) {
     const answer = await ask('GET', next);
     found.push(...answer.content);
     next = answer.next;
-  } while (next !== null && found.length < count);
+  } while (next !== null && found.length < wanted);
   present(found, false);
 }
 
@@ -44,7 +44,7 @@ async function readChanged() {
   while (changedClusters.size) {
     const name = changedClusters.has('*') ? '*' : changedClusters.values().next().value;
     try {
-      if (name === '*') await readClusters(rows.size);
+      if (name === '*') await readClusters();
       else if (rows.has(name)) present([(await ask('GET', path('cluster', name))).content], true);
     } catch (error) {
       if (error.isPassing || error instanceof SignedOut || !(error instanceof Refusal)) throw error; // what is not read yet stays in the set
@@ -74,13 +74,13 @@ function changed(type, data) {
 
 byId('search').addEventListener('submit', (event) => {
   event.preventDefault();
+  wanted = PER_PAGE;
   attempt(readClusters);
 });
-byId('more').addEventListener('click', () => attempt(async () => {
-  const answer = await ask('GET', next);
-  next = answer.next;
-  present(answer.content, true);
-}));
+byId('more').addEventListener('click', () => {
+  wanted += PER_PAGE;
+  changed('more', {});
+});
 start(async (user, { scopes }) => {
   const missing = SCOPES.filter(([name]) => !scopes.includes(name));
   byId('rights').hidden = !missing.length;

@@ -2,42 +2,24 @@
 
 import { byId, element, fillList, fillTexts, follow, put, say, soon, some, start, time } from './shared/page.js';
 import { ask, path } from './shared/requests.js';
-import { durationText, hoursText as hours, walltimeText } from './shared/durations.js';
+import { hoursText as hours, nodeHours } from './shared/durations.js';
+import { extendQuestion, lifeOf, LIVING, mayExtend } from './shared/sets.js';
 import { offerLaunch } from './launchers.js';
 import { line } from './lines.js';
 import { question } from './shared/question.js';
 
-const LIVING = ['created', 'submitted', 'running', 'ending'];
 const MINUTE = 60_000;
 const AGAIN = 5000; // no event says that it is known why a set waits
 let rights = [];
 let again = null;
 let month = 0; // whose charges are shown: 0 is this one, -1 the last
 
-// The parts of its life in minutes, and the same in words.
-function lifeOf(one, now = Date.now()) {
-  const begin = one.start_time ? one.start_time * 1000 : null;
-  const queued = ((begin ?? now) - new Date(one.created)) / MINUTE;
-  if (begin === null) {
-    const parts = [['queued', queued], ['remaining', one.walltime_mins], ['ending', one.state === 'ending' ? one.walltime_mins / 10 : 0]];
-    const why = [one.waiting, one.place && `place ${one.place} in the queue`, one.estimated_start && `starts about ${time(one.estimated_start)}`].filter(Boolean);
-    return { parts, text: [`queued for ${durationText(queued)}`, ...why, `then ${walltimeText(one.walltime_mins)}`].join(', ') };
-  }
-  const ran = (now - begin) / MINUTE;
-  const endsAt = one.walltime_end ? new Date(one.walltime_end).getTime() : begin + one.walltime_mins * MINUTE; // the site may extend it
-  const left = Math.max(0, (endsAt - now) / MINUTE);
-  const isEnding = one.state === 'ending';
-  const parts = [['queued', queued], ['ran', ran], isEnding ? ['ending', one.walltime_mins / 10] : ['remaining', left]];
-  const end = isEnding ? 'ending: its disks are written back'
-    : `${durationText(left)} of ${walltimeText(one.walltime_mins)} remain, until ${time(endsAt)}`;
-  return { parts, text: `queued for ${durationText(queued)}, running for ${durationText(ran)}, ${end}` };
-}
-
 // The line of a row is drawn anew where it differs only: a screen reader stays where it is.
 function draw(row, parts, text) {
-  const made = line(parts, text);
   const before = row.querySelector('svg');
-  if (!before) row.append(made);
+  const made = parts && line(parts, text);
+  if (!made) before?.remove();
+  else if (!before) row.append(made);
   else if (!before.isEqualNode(made)) before.replaceWith(made);
 }
 
@@ -54,8 +36,9 @@ function buttons(one) {
     const onclick = () => question({ title: `${title}?`, text, action, isDestructive: true, act });
     return element('button', { type: 'button', class: 'destructive', onclick, hidden: !rights.includes('computeset'), 'aria-label': title }, action);
   };
+  const extend = element('button', { type: 'button', class: 'extend', hidden: !rights.includes('computeset'), 'aria-label': `Extend set ${one.id} of ${one.cluster}` }, 'Extend');
   return [
-    end('shutdown', 'End', `${nodesText(one)}: shut down, and powered off when that takes too long.`),
+    extend, end('shutdown', 'End', `${nodesText(one)}: shut down, and powered off when that takes too long.`),
     end('poweroff', 'End at once', `${nodesText(one)}: powered off at once. What their systems have not written to disk is lost.`),
   ];
 }
@@ -64,12 +47,15 @@ async function readSets() {
   const { content } = await ask('GET', `${path('computeset')}?${LIVING.map((one) => `state=${one}`).join('&')}`);
   fillList(byId('sets'), content, (one) => one.id, (row, one, isNew) => {
     if (isNew) row.append(element('div', { class: 'end' }, element('a', { href: `cluster?${new URLSearchParams({ name: one.cluster })}`, 'aria-label': `Cluster of set ${one.id}` }, one.cluster), ...buttons(one)));
-    row.querySelector('button').hidden ||= one.state === 'ending'; // it is asked for already
+    row.querySelector('button:not(.extend)').hidden ||= one.state === 'ending'; // it is asked for already
+    const extend = row.querySelector('.extend');
+    extend.hidden ||= !mayExtend(one);
+    extend.onclick = () => extendQuestion(one, readSoon);
     const life = lifeOf(one);
     fillTexts(row, [
       ['', `Set ${one.id} of ${one.cluster}`], [one.degraded ? 'warn' : '', one.degraded ? `${one.state}, some nodes failed: the page of ${one.cluster} says why` : one.state],
       ['soft', one.state === 'running' ? `${one.nodes_ready} of ${one.nodes_total} nodes on` : `${one.nodes_total} node${one.nodes_total === 1 ? '' : 's'}`],
-      ['soft', nodesText(one)], ['soft', `started by ${one.requested_by}`], ['soft', one.account && `charged to ${one.account}${one.charged_so_far_seconds === null ? '' : `: ${hours(one.charged_so_far_seconds / 60)} node hours so far`}`], ['soft', `up to ${hours(one.nodes_total * one.walltime_mins)} node hours`], ['soft', life.text],
+      ['soft', nodesText(one)], ['soft', `started by ${one.requested_by}`], ['soft', one.account && `charged to ${one.account}${one.charged_so_far_seconds === null ? '' : `: ${nodeHours(one.charged_so_far_seconds / 60)} so far`}`], ['soft', `up to ${nodeHours(one.nodes_total * one.walltime_mins)}`], ['soft', life.text],
     ]);
     draw(row, life.parts, life.text);
   }, 'None. Start nodes of a cluster, and their set is here.');
@@ -96,7 +82,7 @@ async function readCharges() {
   put(byId('month'), new Date(Date.UTC(begin.getFullYear(), begin.getMonth())).toISOString().slice(0, 7));
   byId('later').disabled = month === 0;
   fillList(byId('charges'), content, (one) => [one.allocation, one.project, one.user, one.cluster].join('/'), (row, one) => fillTexts(row, [
-    ['', one.allocation], ['', `${hours(one.charged_seconds / 60)} node hours`], ['soft', `${one.computesets} set${one.computesets === 1 ? '' : 's'} of ${one.cluster}`], ['soft', `started by ${one.user}`], ['soft', one.project && `project ${one.project}`],
+    ['', one.allocation], ['', nodeHours(one.charged_seconds / 60)], ['soft', `${one.computesets} set${one.computesets === 1 ? '' : 's'} of ${one.cluster}`], ['soft', `started by ${one.user}`], ['soft', one.project && `project ${one.project}`],
   ]), 'No set ended in it.');
 }
 

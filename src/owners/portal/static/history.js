@@ -2,9 +2,10 @@
 
 import { attempt, byId, element, fillList, fillTexts, follow, put, say, soon, start } from './shared/page.js';
 import { ask, path } from './shared/requests.js';
-import { foldOperations, operationTexts, targetText } from './shared/operations.js';
+import { foldOperations, operationTexts, REQUEST, targetText } from './shared/operations.js';
 
 const PER_PAGE = 50;
+const MOST = 1000; // of a request that goes on after what is visible
 const target = new URLSearchParams(location.search).get('target'); // CLUSTER or CLUSTER/NODE; null: everything
 let rights = [];
 let count = PER_PAGE;
@@ -17,7 +18,7 @@ async function cancel(group) {
 function fill(row, group, isNew) {
   if (isNew) row.append(element('button', { type: 'button' }, 'Cancel'), element('details', {}, element('summary', {}, 'Each node'), element('ul', { class: 'rows' })));
   const button = row.querySelector(':scope > button');
-  button.hidden = group[0].state !== 'queued' || !rights.includes('power');
+  button.hidden = !group.some((one) => one.state === 'queued') || !rights.includes('power');
   button.setAttribute('aria-label', `Cancel: ${targetText(group)}`);
   button.onclick = () => attempt(() => cancel(group));
   fillTexts(row, operationTexts(...group));
@@ -26,11 +27,12 @@ function fill(row, group, isNew) {
   fillList(details.querySelector('ul'), details.hidden ? [] : group, (one) => one.id, (part, one) => fillTexts(part, operationTexts(one)), '');
 }
 
-// As many as are visible, and the newest before them.
+// As many as are visible, and the whole request that the last of them belongs to.
 async function read() {
   const found = [];
   let next = `${path('operation')}?${new URLSearchParams({ limit: PER_PAGE, ...(target && { target }) })}`;
-  while (next !== null && found.length < count) {
+  const isWithin = () => found.length < count + MOST && found.slice(count - 1).every((one, index, rest) => !index || new Date(rest[index - 1].created) - new Date(one.created) < REQUEST);
+  while (next !== null && (found.length < count || isWithin())) {
     const answer = await ask('GET', next);
     found.push(...answer.content);
     next = answer.next;

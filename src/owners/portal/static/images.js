@@ -1,6 +1,6 @@
 // The page of images: the list, one that is uploaded here, and deleting.
 
-import { attemptForm, byId, element, fillList, fillTexts, follow, put, say, soon, start, time } from './shared/page.js';
+import { attemptForm, byId, element, fillList, fillTexts, follow, put, say, soon, start } from './shared/page.js';
 import { ask, path } from './shared/requests.js';
 import { question } from './shared/question.js';
 import { Upload } from './uploads.js';
@@ -29,7 +29,7 @@ async function read() {
     row.querySelector('button').hidden = !mayChange || one.state !== 'ready';
     fillTexts(row, [
       ['', one.name], [one.state === 'ready' ? '' : 'warn', one.state], ['soft', size(one.size)],
-      ['soft', one.in_use ? `in the drive of ${one.in_use} node${one.in_use === 1 ? '' : 's'}` : ''], ['soft', one.uploaded_by && `by ${one.uploaded_by}`], ['soft', time(one.created)],
+      ['soft', one.in_use ? `in the drive of ${one.in_use} node${one.in_use === 1 ? '' : 's'}` : ''], ['soft', one.uploaded_by && `by ${one.uploaded_by}`], ['soft', '', one.created],
       ['soft', one.sha256 && `SHA-256 ${one.sha256}`],
     ]);
   }, 'There are none.');

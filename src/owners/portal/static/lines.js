@@ -1,9 +1,14 @@
 // A line whose parts are as long as what they stand for: the life of a set, the hours of an allocation.
 
-import { drawn } from './shared/picture.js';
-
+const SVG = 'http://www.w3.org/2000/svg';
 const LENGTH = 1000;
 const SHORTEST = 20; // a part that is there is visible
+
+function drawn(name, attributes) {
+  const made = document.createElementNS(SVG, name);
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+  return made;
+}
 
 // `parts`: [class, amount] each; `text` says the same to who does not see it.
 export function line(parts, text) {

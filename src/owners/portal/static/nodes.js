@@ -1,10 +1,9 @@
-// A row of the list of nodes: what the node has, what is being done with it, and its consoles.
+// Nodes of a cluster: how the service is asked about them, what was done to each, and what its row shows.
 
-import { attempt, element, fillTexts, some, time } from './shared/page.js';
+import { attempt, some } from './shared/page.js';
 import { ask, askOfMany, path, Refusal } from './shared/requests.js';
-import { byText, doneText, progressTexts } from './shared/operations.js';
-import { diskOf, nodesOf, setText } from './shared/picture.js';
-import { showScreen } from './screens.js';
+import { byText, doneText, isLiving, progressTexts } from './shared/operations.js';
+import { addressesOf, diskOf, driveText, isOn, memoryText, nodesOf, powerText, setText } from './shared/clusters.js';
 
 // The path of a node: a frontend has one of its own.
 export function pathOf(cluster, node, ...rest) {
@@ -51,48 +50,76 @@ export function unchanged(known, readAgain, names = null) {
   } };
 }
 
-const addressesOf = (node) => [...new Set([node.pub_ip, ...node.interface.map((one) => one.ip)])].filter(Boolean).join(', ');
+// Opens a console of the node in a page of its own.
+export const openConsole = (cluster, node, type) => attempt(async () => {
+  const { content } = await ask('POST', pathOf(cluster, node, 'console'), { type });
+  window.open(content.page_url, '_blank', 'noopener');
+});
 
-function sizeOf(node) {
-  const memory = node.memory >= 1024 ? `${+(node.memory / 1024).toFixed(1)} GiB` : `${node.memory} MiB`;
-  return [node.cpus && `${node.cpus} CPU${node.cpus === 1 ? '' : 's'}`, node.memory && `${memory} memory`, node.disksize && `${node.disksize} GiB disk`]
-    .filter(Boolean).join(', ');
+export const screenOf = (cluster, node) => `../${pathOf(cluster, node, 'console', 'screen')}`;
+
+const IS_ON = { poweron: true, start_member: true, poweroff: false, shutdown: false, poweroff_member: false, shutdown_member: false };
+const targetOf = (operation) => operation.node ?? operation.computeset;
+
+// What was asked for lately of the nodes of a cluster, and of its sets.
+export class Doings {
+  constructor() {
+    this.asked = new Map(); // operation of this visit → whether its end was reported; one that fails stays beside its node
+    this.removed = new Set(); // nodes whose removal was asked for in this visit
+    this.newest = new Map(); // node, or number of a set → its newest operation, when that is under way or failed; else null
+    this.before = new Map(); // node → the operation for which its newest one waits
+    this.switched = new Map(); // node → the newest operation that switched it on or off
+  }
+
+  // What was accepted is beside its node at once; the event of its end comes later.
+  began(operation) {
+    this.asked.set(operation.id, false);
+    this.newest.set(targetOf(operation), operation);
+    if (operation.kind === 'destroy') this.removed.add(operation.node);
+  }
+
+  // `operations`: the newest first. Those of this visit whose end was not reported yet are returned.
+  take(operations) {
+    for (const map of [this.newest, this.before, this.switched]) map.clear();
+    for (const one of operations) {
+      const target = targetOf(one);
+      const isShown = isLiving(one) || (one.state === 'failed' && (this.asked.has(one.id) || one.kind === 'start_member'));
+      if (!this.newest.has(target)) this.newest.set(target, isShown ? one : null);
+      else if (isLiving(one) && this.newest.get(target)?.state === 'queued') this.before.set(target, one);
+      if (one.state === 'succeeded' && one.kind in IS_ON && !this.switched.has(one.node)) this.switched.set(one.node, one);
+    }
+    return operations.filter((one) => this.asked.get(one.id) === false);
+  }
+
+  // What is beside a node: what is done to it, or to its set; a failure to start it while it is off, and in that set.
+  of(node) {
+    const [own, whole] = [this.newest.get(node.name), this.newest.get(node.active_computeset)];
+    if (isLiving(own)) return own;
+    if (isLiving(whole)) return whole.kind === 'start_set' && node.power === 'on' ? null : whole;
+    if (own === undefined) return node.power === 'on' ? null : whole;
+    return own?.kind === 'start_member' && (node.power === 'on' || own.computeset !== node.active_computeset) ? null : own;
+  }
+
+  // Not when somebody else, or its system, has switched it since.
+  switchOf(node) {
+    const one = this.switched.get(node.name);
+    return one && IS_ON[one.kind] === (node.power === 'on') ? one : null;
+  }
 }
 
-// A machine that is on keeps what it had in its drive when it was switched on.
-function driveText(node) {
-  const kept = node.iso_active && node.iso_active !== node.iso && node.power !== 'off' ? `CD ${node.iso_active} until it is off` : '';
-  const next = node.iso ? `CD ${node.iso}${node.iso === node.iso_active ? '' : ' from the next power-on'}` : '';
-  return [kept, next].filter(Boolean).join(', then ');
-}
-
-function newRow(row, { cluster, node, choose }) {
-  const box = element('input', { type: 'checkbox', onchange: () => choose(box.checked) });
-  const console = (type, text) => element('button', { type: 'button', 'aria-label': `${text} of ${node.name}`, onclick: () => attempt(async () => {
-    const { content } = await ask('POST', pathOf(cluster, node, 'console'), { type });
-    window.open(content.page_url, '_blank', 'noopener');
-  }) }, text);
-  row.append(
-    element('label', {}, box, node.name), element('img', { class: 'screen', alt: `Screen of ${node.name}`, hidden: true }),
-    element('div', { class: 'what' }, element('p', { class: 'about' }), element('p', { class: 'progress', role: 'status' })),
-    element('div', { class: 'end' }, console('vnc', 'Screen'), console('serial', 'Serial'),
-      element('a', { href: `history?${new URLSearchParams({ target: `${cluster.name}/${node.name}` })}`, 'aria-label': `History of ${node.name}` }, 'History')),
-  );
-}
-
-export function fillNode(row, isNew, shown) {
-  if (isNew) newRow(row, shown);
-  const { node, operation, switched } = shown;
-  row.querySelector('input').hidden = !shown.isChoosable;
-  row.querySelector('input').checked = shown.isChosen;
-  for (const one of row.querySelectorAll('.end > button')) one.hidden = !shown.mayOpen || !['on', 'paused'].includes(node.power);
-  if (shown.mayOpen) showScreen(row, node, `../${pathOf(shown.cluster, node, 'console', 'screen')}`);
+// What the row of a node shows, and what it is found and counted by.
+export function entryOf(cluster, node, doings, mayLook) {
+  const [operation, switched] = [doings.of(node), doings.switchOf(node)];
+  const texts = operation ? progressTexts(operation, doings.before.get(node.name)) : [];
+  const doing = node.admin_disabled ? ['warn', 'disabled by an operator'] : texts.length ? [texts[0][0], texts.map(([, text]) => text).filter(Boolean).join('; ')] : ['', ''];
   const disk = diskOf(node);
-  fillTexts(row.querySelector('.about'), [
-    [`power ${node.power}`, node.power === 'off' && node.state === 'nostate-error' ? 'off, never started' : node.power], ['soft', node === shown.cluster.frontend ? 'frontend' : ''], ['', addressesOf(node)], ['soft', sizeOf(node)], [disk.place === 'way' ? 'warn' : 'soft', disk.text],
-    ['soft', node.active_computeset ? setText(node.active_computeset, node.active_computeset_state) : ''],
-    ['soft', driveText(node)], ['soft', switched ? `${doneText(switched)}${byText(switched)}, ${time(switched.ended)}` : ''],
-    ['warn', node.admin_disabled ? 'disabled by an operator' : ''],
-  ]);
-  fillTexts(row.querySelector('.progress'), operation ? progressTexts(operation, shown.before) : []);
+  const entry = {
+    node, disk, doing, power: powerText(node), role: node === cluster.frontend ? 'frontend' : '', addresses: addressesOf(node), memory: memoryText(node.memory),
+    set: node.active_computeset ? setText(node.active_computeset, node.active_computeset_state) : '', drive: driveText(node),
+    since: switched?.ended ?? null, sinceText: switched ? `${doneText(switched)}${byText(switched)}` : '',
+    isBusy: isLiving(operation) || disk.place === 'way', isProblem: operation?.state === 'failed' || node.admin_disabled || ['crashed', 'unknown'].includes(node.power),
+    mayOpen: mayLook && isOn(node), screen: screenOf(cluster, node),
+  };
+  entry.text = [node.name, entry.role, entry.power, doing[1], entry.set, ...entry.addresses, entry.memory, disk.text, entry.drive].join('\n');
+  return entry;
 }

@@ -11,7 +11,7 @@ const observer = new IntersectionObserver((entries) => {
     if (!isIntersecting) inSight.delete(target);
     else {
       inSight.add(target);
-      renew(target.querySelector('img'));
+      renew(target.querySelector('img'), target);
     }
   }
 });
@@ -32,23 +32,21 @@ function readNext() {
   image.src = `${image.dataset.address}?${Date.now()}`;
 }
 
-function renew(image) {
+function renew(image, place) {
   const isOld = Date.now() - Number(image.dataset.at ?? 0) > RENEWED;
-  if (!image.dataset.address || !isOld || document.hidden || !inSight.has(image.closest('li'))) return;
+  if (!image.dataset.address || !isOld || document.hidden || !inSight.has(place)) return;
   image.dataset.at = Date.now();
   waiting.add(image);
   readNext();
 }
 
-// Has the picture at the address in the image of the row while the node is on; the last one stays until the next is there.
-export function showScreen(row, node, address) {
-  const image = row.querySelector('img');
-  const isOn = ['on', 'paused'].includes(node.power);
-  image.dataset.address = isOn ? address : '';
-  if (!isOn) {
+// Has the picture at the address in the image of the place; the last one stays until the next is there. Empty: none, as of a node that is off.
+export function showScreen(place, image, address) {
+  image.dataset.address = address;
+  if (!address) {
     image.hidden = true;
     delete image.dataset.at;
   }
-  observer.observe(row);
-  renew(image);
+  observer.observe(place);
+  renew(image, place);
 }

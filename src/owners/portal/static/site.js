@@ -1,8 +1,8 @@
 // The page of operators: how fresh the mirror is, all clusters, what failed, hosts, users and the audit log.
 
-import { byId, fillList, fillTexts, follow, put, soon, start, time } from './shared/page.js';
+import { byId, fillList, fillTexts, follow, put, soon, start } from './shared/page.js';
 import { ask, path } from './shared/requests.js';
-import { describe, nodesOf } from './shared/picture.js';
+import { disksText, nodesOf } from './shared/clusters.js';
 import { operationTexts } from './shared/operations.js';
 
 const TYPES = ['node.power', 'node.image', 'set.state', 'operation.state', 'poll.stale', 'poll.fresh'];
@@ -14,7 +14,7 @@ async function readState() {
   const { content } = await ask('GET', 'page/site/state');
   list('sources', content.sources, (one) => one.name, (one) => [
     ['', one.name], [one.failures ? 'bad' : '', one.failures ? `failed ${one.failures === 1 ? 'once' : `${one.failures} times`}` : 'answers'],
-    ['soft', `seen ${time(one.observed_at)}`], ['soft', `${one.rows} rows in ${one.seconds.toFixed(2)} s`], ['bad', one.error ?? ''],
+    ['soft', one.observed_at ? 'seen' : 'never seen', one.observed_at], ['soft', `${one.rows} rows in ${one.seconds.toFixed(2)} s`], ['bad', one.error ?? ''],
   ]);
   list('hosts', content.hosts, (one) => one.name, (one) => [
     ['', one.name],
@@ -27,7 +27,7 @@ async function readState() {
     ['', one.is_operator ? 'operator' : ''], ['warn', one.is_active ? '' : 'disabled'],
   ], 'There are none; nucleus user add adds one.');
   list('audit', content.audit.reverse(), (one) => one.seq, (one) => [
-    ['soft', time(one.at)], ['', one.actor || 'nobody'], ['', one.action], ['', one.target],
+    ['soft', '', one.at], ['', one.actor || 'nobody'], ['', one.action], ['', one.target],
     [one.outcome === 'accepted' ? '' : 'bad', one.outcome], ['soft', one.source_ip ?? ''],
   ], 'It is empty.');
 }
@@ -45,8 +45,8 @@ async function readClusters() {
     const nodes = nodesOf(one);
     return [
       ['', one.name], ['soft', one.project ? `project ${one.project}` : 'of nobody'],
-      ['', `${nodes.filter((node) => node.power === 'on').length} of ${nodes.length} on`], ['soft', describe(one)],
-      [one.stale ? 'warn' : 'soft', `${one.stale ? 'stale: ' : ''}seen ${time(one.observed_at)}`],
+      ['', `${nodes.filter((node) => node.power === 'on').length} of ${nodes.length} on`], ['soft', disksText(one)],
+      [one.stale ? 'warn' : 'soft', `${one.stale ? 'stale: ' : ''}${one.observed_at ? 'seen' : 'never seen'}`, one.observed_at],
     ];
   }, 'The poller has found none.');
 }

@@ -29,7 +29,7 @@ async function read() {
     fillTexts(row, [
       ['', one.note || one.id], ['', one.id === session ? 'this session' : ''], ['soft', one.scopes.join(', ')],
       ['soft', one.projects ? `only ${one.projects.join(', ') || 'no project'}` : ''],
-      ['soft', one.expires ? `expires ${time(one.expires)}` : 'does not expire'], ['soft', one.last_used ? `used ${time(one.last_used)}` : 'never used'],
+      ['soft', one.expires ? `expires ${time(one.expires)}` : 'does not expire'], ['soft', one.last_used ? 'used' : 'never used', one.last_used],
     ]);
   }, 'You have none.');
 }

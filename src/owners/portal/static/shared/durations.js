@@ -12,7 +12,7 @@ export function walltimeText(minutes) {
 }
 
 // The minutes of what somebody typed; null when it is no walltime.
-function minutesOf(text) {
+export function minutesOf(text) {
   const [, count, unit] = /^([1-9][0-9]{0,6}) ?([mhdw])$/.exec(text.trim().toLowerCase()) ?? [];
   return count ? Math.min(Number(count) * new Map(UNITS).get(unit), LONGEST) : null;
 }
@@ -26,10 +26,15 @@ export function walltimeMinutes(text, field) {
 
 export const hoursText = (minutes) => (minutes / 60).toLocaleString([], { maximumFractionDigits: 1 });
 
+export function nodeHours(minutes) {
+  const text = hoursText(minutes);
+  return `${text} node hour${text === '1' ? '' : 's'}`;
+}
+
 // What so many nodes are charged for a walltime that somebody types.
 export function costText(nodes, text) {
   const minutes = minutesOf(text);
-  return minutes === null ? '' : `Costs up to ${hoursText(nodes * minutes)} node hours.`;
+  return minutes === null ? '' : `Costs up to ${nodeHours(nodes * minutes)}.`;
 }
 
 // A time that passes: its two longest units, whole minutes rounded down.

@@ -1,13 +1,17 @@
 // Operations in words, on every page: what happened to what, by whom.
 
-import { time } from './page.js';
-
 // Kind of an operation → what is done to its target.
 const DONE = {
   poweron: 'switched on', poweroff: 'switched off', shutdown: 'shut down', reset: 'reset', reboot: 'asked to reboot',
   start_member: 'switched on', shutdown_member: 'asked to shut down', poweroff_member: 'switched off',
   start_set: 'started', end_set: 'ended', extend_set: 'extended', reset_set: 'reset', reboot_set: 'asked to reboot',
   destroy: 'removed', add_image: 'added', remove_image: 'deleted', rename: 'renamed',
+};
+// The same as a noun, for what did not succeed, or not yet for all nodes.
+const NOUNS = {
+  poweron: 'Power-on', poweroff: 'Power-off', shutdown: 'Shutdown', reset: 'Reset', reboot: 'Reboot', start_member: 'Power-on', shutdown_member: 'Shutdown',
+  poweroff_member: 'Power-off', start_set: 'Start', end_set: 'End', extend_set: 'Extension', reset_set: 'Reset', reboot_set: 'Reboot', destroy: 'Removal',
+  add_image: 'Upload', remove_image: 'Deletion', rename: 'Renaming', attach_iso: 'Change',
 };
 const PARTLY = 'host'; // the code of the error of a set that runs without some of its nodes
 const SEVERAL = 3; // more names than these are counted
@@ -36,17 +40,31 @@ export function doneText(one) {
   const names = one.kind === 'rename' ? Object.values(one.result.names) : [];
   const renamed = names.length && names.length <= SEVERAL ? ` to ${names.join(', ')}` : '';
   const done = one.kind === 'attach_iso' ? (one.image ? `changed to ${one.image}` : 'emptied') : `${DONE[one.kind] ?? one.kind.replaceAll('_', ' ')}${renamed}`;
-  return { queued: `will be ${done}`, running: `is being ${done}`, succeeded: done, failed: one.kind === 'start_set' && one.error?.code === PARTLY ? `${done} in part` : `not ${done}`, cancelled: `not ${done}: cancelled` }[one.state];
+  return { queued: `will be ${done}`, running: `is being ${done}`, succeeded: done, failed: isPartial(one) ? `${done} in part` : `not ${done}`, cancelled: `not ${done}: cancelled` }[one.state];
 }
 
 export const byText = (one) => (one.actor === 'nucleus' ? '' : ` by ${one.actor}`);
 
-// `n0 of vc1 switched off by ann`; before its end, and without success, what was asked for.
+const isPartial = (one) => one.kind === 'start_set' && one.error?.code === PARTLY;
+
+// `n0 of vc1 switched off by ann`; without success, or with some of its nodes only, `Power-off of n0 of vc1 (ann)`.
 export function operationText(operations) {
   const [one] = operations;
+  const isMixed = operations.some((each) => each.state !== one.state);
+  if (isMixed || (['failed', 'cancelled'].includes(one.state) && !isPartial(one))) {
+    const noun = NOUNS[one.kind] ?? one.kind.replaceAll('_', ' ');
+    return `${noun} of ${targetText(operations)}${one.actor === 'nucleus' ? '' : ` (${one.actor})`}`;
+  }
   const text = `${targetText(operations)} ${doneText(one)}`;
   const by = byText(one);
   return one.state === 'succeeded' ? `${text}${by}` : `${text}${by && `, asked for${by}`}`;
+}
+
+// `failed`, or `42 succeeded, 22 queued` of a request for several nodes.
+function statesText(operations) {
+  const counts = new Map();
+  for (const one of operations) counts.set(one.state, (counts.get(one.state) ?? 0) + 1);
+  return counts.size === 1 ? operations[0].state : [...counts].map(([state, count]) => `${count} ${state}`).join(', ');
 }
 
 const stepsText = (one) => (one.state === 'running' && one.progress.length ? `${one.progress.length} step${one.progress.length === 1 ? '' : 's'} done` : '');
@@ -59,25 +77,33 @@ export function progressTexts(one, before) {
   return [[isFailed ? 'bad' : 'soft', `${whole}${doneText(one)}${reason}`], ['soft', before ? `it ${doneText(before)} first` : stepsText(one)]];
 }
 
-// The texts of a row, of one operation or of several that differ in their node alone; the newest first.
+// The texts of a row, of one operation or of several of one request; the newest first.
 export function operationTexts(...operations) {
   const [one] = operations;
+  const isFailed = operations.some((each) => each.state === 'failed');
   const reasons = [...new Set(operations.map((each) => each.error?.detail).filter(Boolean))];
   return [
-    ['', operationText(operations)], [one.state === 'failed' ? 'bad' : '', one.state],
-    ['soft', stepsText(one)],
-    [one.state === 'failed' ? 'bad' : 'soft', reasons.slice(0, SEVERAL).join('; ')], ['soft', time(one.created)],
+    ['', operationText(operations)], [isFailed ? 'bad' : '', statesText(operations)],
+    ['soft', operations.length === 1 ? stepsText(one) : ''],
+    [isFailed ? 'bad' : 'soft', reasons.slice(0, SEVERAL).join('; ')], ['soft', '', one.created],
   ];
 }
 
-// Neighbours in the list that say the same about several nodes, as lists.
+export const REQUEST = 60_000; // milliseconds: a request asks for node after node, without a longer pause
+
+// What was asked for in one request is one list, whatever became of each node: its count is that of the request.
 export function foldOperations(operations) {
-  const keyOf = (one) => [one.kind, one.actor, one.state, one.cluster, one.computeset, one.image, one.node === null ? one.id : ''].join('\n');
+  const keyOf = (one) => [one.kind, one.actor, one.cluster, one.computeset, one.image, one.node === null || one.kind === 'rename' ? one.id : ''].join('\n');
   const groups = [];
+  const newest = new Map();
   for (const one of operations) {
-    const last = groups.at(-1);
-    if (last && one.kind !== 'rename' && keyOf(last[0]) === keyOf(one) && Math.abs(new Date(last[0].created) - new Date(one.created)) < 60_000) last.push(one);
-    else groups.push([one]);
+    const group = newest.get(keyOf(one));
+    const isSame = group && new Date(group.at(-1).created) - new Date(one.created) < REQUEST && !group.some((each) => each.node === one.node);
+    if (isSame) group.push(one);
+    else {
+      groups.push([one]);
+      newest.set(keyOf(one), groups.at(-1));
+    }
   }
   return groups;
 }

@@ -1,7 +1,7 @@
 // What all pages share: elements, signing in and out, messages, and events as they happen.
 // Texts of others become text nodes only; the policy of the page (Trusted Types) refuses anything else.
 
-import { ask, AWAY, base, onSignedOut, path, Refusal, SignedOut } from './requests.js';
+import { ask, AWAY, base, onSignedOut, path, Refusal, service, SignedOut } from './requests.js';
 
 const PAGES = [['clusters', 'Clusters'], ['computesets', 'Computesets'], ['reservations', 'Reservations'], ['images', 'Images'], ['history', 'History'], ['tokens', 'Tokens'], ['site', 'Site']];
 export const byId = (id) => document.getElementById(id);
@@ -39,7 +39,7 @@ export function fillList(list, entries, keyOf, fill, nothing) {
   }
 }
 
-// A row of texts: [class, text] each; buttons at its end stay.
+// A row of texts: [class, text, moment] each; with a moment the text goes on with how long ago that is. Buttons at its end stay.
 export function fillTexts(row, texts) {
   const places = [...row.querySelectorAll(':scope > span')];
   if (places.length !== texts.length) {
@@ -47,10 +47,10 @@ export function fillTexts(row, texts) {
     row.prepend(...texts.map(() => element('span')));
   }
   [...row.querySelectorAll(':scope > span')].forEach((place, index) => {
-    const [name, text] = texts[index];
+    const [name, text, moment] = texts[index];
     place.className = name;
-    place.hidden = !text;
-    put(place, text ?? '');
+    place.hidden = !text && !moment;
+    putMoment(place, text ?? '', moment);
   });
 }
 
@@ -58,7 +58,31 @@ export function fillTexts(row, texts) {
 const FORM = { year: 'numeric', month: '2-digit', day: '2-digit', hour: '2-digit', minute: '2-digit' };
 export const time = (moment, timeZone = document.documentElement.dataset.zone) => (moment ? new Date(moment).toLocaleString('sv-SE', { ...FORM, timeZoneName: 'short', timeZone }) : 'never');
 
+const SPANS = [['year', 31_536_000], ['month', 2_592_000], ['day', 86_400], ['hour', 3600], ['minute', 60]];
+const RELATIVE = new Intl.RelativeTimeFormat('en');
+
+// Such as `3 minutes ago` or `in 2 hours`, by the clock of the service.
+export function ago(moment) {
+  const seconds = (new Date(moment) - service.now()) / 1000;
+  const [unit, length] = SPANS.find(([, each]) => Math.abs(seconds) >= each) ?? [];
+  return unit ? RELATIVE.format(Math.trunc(seconds / length), unit) : 'just now';
+}
+
+// The text, and after it how long ago the moment is: it is renewed as time passes. The moment itself appears on hover.
+export function putMoment(place, text, moment) {
+  if (moment) Object.assign(place.dataset, { text, moment });
+  else delete place.dataset.moment;
+  if (moment) place.title = time(moment);
+  else if (place.title) place.removeAttribute('title');
+  put(place, moment ? `${text} ${ago(moment)}`.trim() : text);
+}
+
+setInterval(() => {
+  for (const one of document.querySelectorAll('[data-moment]')) put(one, `${one.dataset.text} ${ago(one.dataset.moment)}`.trim());
+}, 20_000);
+
 const AGAIN = 5000;
+const PATIENCE = 3000; // a stream that breaks off and is there again is no news
 
 // One line at the end of the page, until the next one or until it is closed. `word` says that something is wrong.
 export function say(text, word = '') {
@@ -109,6 +133,23 @@ let events = null;
 let begin = () => {};
 let timer = null;
 let visitor = null;
+let absence = null;
+
+// While the service is away, what the page shows is old: it says how old, and no state looks as if it were that of now.
+function setAway(isAway) {
+  put(byId('live'), isAway ? 'connection lost; trying again' : 'live');
+  if (!isAway) clearTimeout(absence);
+  else if (absence && !byId('content').hidden) return;
+  absence = isAway && !byId('content').hidden ? setTimeout(() => {
+    const at = service.answeredAt && new Date(service.answeredAt).toISOString();
+    putMoment(byId('age'), 'The service does not answer. This page shows what it said', at);
+    byId('age').hidden = !at;
+    document.body.classList.add('away');
+  }, PATIENCE) : null;
+  if (isAway) return;
+  byId('age').hidden = true;
+  document.body.classList.remove('away');
+}
 
 async function showSignIn() {
   document.querySelector('dialog')?.close(); // it would cover the form
@@ -118,6 +159,7 @@ async function showSignIn() {
   byId('content').hidden = true;
   byId('sign-out').hidden = true;
   put(byId('who'), '');
+  setAway(false);
   put(byId('live'), '');
   if (byId('sign-in')) return;
   const name = element('input', { id: 'username', autocomplete: 'username', maxlength: 128 });
@@ -162,7 +204,7 @@ async function connect() {
   clearTimeout(timer);
   const error = await attempt(identify);
   if (!error?.isPassing) return;
-  put(byId('live'), 'connection lost; trying again');
+  setAway(true);
   timer = setTimeout(connect, AGAIN);
 }
 
@@ -170,9 +212,11 @@ async function connect() {
 export function start(show) {
   begin = show;
   onSignedOut(showSignIn);
-  const present = location.pathname.split('/').at(-1);
+  const present = location.pathname.split('/').at(-1).replace('node', 'cluster');
   document.querySelector('nav').replaceChildren(...PAGES.map(([name, text]) => element('a',
     { href: name, 'data-operator': name === 'site', hidden: name === 'site', 'aria-current': name.startsWith(present) && (name === present ? 'page' : 'true') }, text)));
+  const bar = byId('bar'); // what is at the end of the page is above it
+  new ResizeObserver(() => document.documentElement.style.setProperty('--bar', `${bar.offsetHeight}px`)).observe(bar);
   byId('close-message').addEventListener('click', () => {
     say('');
     byId('main').focus();
@@ -191,13 +235,13 @@ export function follow(types, changed) {
   for (const type of types) events.addEventListener(type, (event) => changed(type, JSON.parse(event.data)));
   events.addEventListener('lost', () => changed('all', {}));
   events.addEventListener('open', () => {
-    put(byId('live'), 'live');
+    setAway(false);
     if (byId('message').dataset.word === AWAY) say('');
     changed('all', {});
   });
   events.addEventListener('error', () => {
     if (byId('sign-in')) return;
-    put(byId('live'), 'connection lost; trying again');
+    setAway(true);
     if (events.readyState !== EventSource.CLOSED) return; // the browser tries again by itself
     clearTimeout(timer);
     timer = setTimeout(connect, AGAIN);

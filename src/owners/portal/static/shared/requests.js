@@ -13,6 +13,9 @@ const REMEDIES = {
 };
 let whenSignedOut = () => {};
 
+// When the service last answered, in milliseconds, and its clock: that of the browser may be an hour off.
+export const service = { answeredAt: 0, ahead: 0, now: () => Date.now() + service.ahead };
+
 // What was not done: `word` begins the line that reports it; what `isPassing` is tried again.
 // `errors`: {pointer, detail} of each value that is wrong.
 export class Refusal extends Error {
@@ -55,6 +58,9 @@ export async function answered(answer, isSignedIn = true) {
     whenSignedOut();
     throw new SignedOut();
   }
+  const sent = new Date(answer.headers.get('Date') ?? Number.NaN).getTime();
+  if (sent) service.ahead = Math.abs(sent - Date.now()) > 60_000 ? sent - Date.now() : 0;
+  if (answer.status < 500) service.answeredAt = service.now();
   if (answer.status >= 502 && !content?.detail) throw new Refusal(`The service does not answer (${answer.status}).`, AWAY, true);
   if (!answer.ok) {
     const isPassing = answer.status >= 500 || answer.status === 429;
