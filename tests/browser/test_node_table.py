@@ -283,7 +283,7 @@ def test_while_the_service_is_away_the_page_says_how_old_it_is(
     color = "getComputedStyle(document.querySelector('tr[data-key=vc1] .power')).color"
     before = owner.page.evaluate(color)
     site.service.stop()
-    owner.sees("#age", "The service does not answer. This page shows what it said")
+    owner.sees("#age", "The service does not answer. This page shows its last answer,")
     assert owner.page.evaluate(color) != before
     assert violations(owner) == []
     owner.page.check("tr[data-key=vc1] input")
