@@ -197,6 +197,9 @@ def top(context: Context) -> None:
     document = context.client.document("cluster", context.arguments.cluster, "metrics", fresh=True)
     nodes = document.get("nodes") if isinstance(document, dict) else None
     rows = sorted(map(_used, records.read_list(nodes, "nodes")), key=_busiest_first)
+    if document.get("reason") and context.form == "table":
+        context.say(str(document["reason"]))
+        return
     if context.form == "table":
         rows = [
             {"name": it["name"]}
