@@ -1,4 +1,4 @@
-"""Distributions: built of rolls, served to hosts, and named in the database."""
+"""Distributions: built of rolls, and which of them a host gets."""
 
 from __future__ import annotations
 
@@ -14,16 +14,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import BusyError, HostError, UserError
 from rocks.core.files import PUBLIC, ensure_folders, sync_folder, write_file
-from rocks.core.names import check_plain_name
 from rocks.core.reproducible import run_tool
 from rocks.core.version import ROLL_NAME
 from rocks.install.profile_values import DEFAULT_ARCHITECTURE, ServedDistribution
 from rocks.install.rolls import signatures
 from rocks.install.rolls.content import DEBS, GRAPHS, INCLUDE, INSTALLER, NODES, RPMS
-from rocks.install.rolls.folders import ROLLS, distribution_folder, sync_tree
+from rocks.install.rolls.folders import distribution_folder, sync_tree
 from rocks.install.rolls.package_files import DEBIAN_ARCHITECTURES, newest_per_name, read_package
 from rocks.install.rolls.signatures import export_key, public_key, record_public_key, sign_file, sign_release
-from rocks.inventory import appliances
 from rocks.inventory.address_records import find_private_address
 from rocks.storage.broker.broker import node_authority
 
@@ -336,42 +334,3 @@ def _signature(folder: Path, name: str, packaging: str) -> Path:
     """The signature that hosts read, where the repository has one."""
     index = _index(folder, name, packaging)
     return index.with_name("InRelease" if index.name == "Release" else f"{index.name}.asc")
-
-
-# Add and remove distributions in the database; rocks create distro makes their files.
-
-
-_LONGEST = 32
-
-
-def add_distribution(database: Database, name: str) -> None:
-    """Add a distribution; UserError unless its name is valid and unused."""
-    check_plain_name("distribution", name, _LONGEST)
-    if name == ROLLS:
-        raise UserError(
-            f'distribution "{name}" is not valid: the folder of that name has the rolls; give another name'
-        )
-    if appliances.find_name(database, "distributions", name):
-        raise UserError(f'distribution "{name}" already exists; rocks list distribution shows all')
-    database.execute("INSERT INTO distributions (Name) VALUES (%s)", (name,))
-
-
-def remove_distributions(database: Database, names: Sequence[str]) -> None:
-    """Remove the distributions; UserError, and no change, when a membership uses one of them. Files stay."""
-    used = _first_membership_of(database, names)
-    if used is not None:
-        raise UserError(
-            f'cannot remove distribution "{used[0]}": hosts of the membership {used[1]} are installed from it; '
-            "rocks list membership shows all memberships"
-        )
-    database.execute("DELETE FROM distributions WHERE Name IN %s", [names])
-
-
-def _first_membership_of(database: Database, names: Sequence[str]) -> tuple[str, str] | None:
-    """(distribution, membership) of one membership of the distributions; None when they have none."""
-    rows = database.rows(
-        "SELECT d.Name, m.Name FROM memberships m JOIN distributions d ON d.ID = m.Distribution"
-        " WHERE d.Name IN %s ORDER BY m.ID LIMIT 1",
-        [names],
-    )
-    return (str(rows[0][0]), str(rows[0][1])) if rows else None

@@ -1,4 +1,4 @@
-"""Rows of `rolls`, the folders of rolls, and the files of /etc/rocks/trees.d, as the rows state them."""
+"""Folders of rolls and files of /etc/rocks/trees.d, as the database states them; distributions in the database."""
 
 from __future__ import annotations
 
@@ -7,76 +7,24 @@ import shutil
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from rocks.core import trees
-from rocks.core.errors import HostError, StateError
+from rocks.core.errors import HostError, StateError, UserError
 from rocks.core.files import PUBLIC, ensure_folders, has_content, sync_folder, write_file
+from rocks.core.names import check_plain_name
 from rocks.core.version import ROLL_NAME
 from rocks.install.rolls.content import COMMANDS
+from rocks.install.rolls.roll_records import RollRow, load_rolls
 from rocks.install.rolls.signatures import same_content
+from rocks.inventory import appliances
 from rocks.inventory.attributes.known import value_in
 from rocks.inventory.attributes.records import global_attributes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from rocks.database.connection import Database
-
-
-# Rows of `rolls`: the rolls that were added, and whether they are enabled.
-
-
-OPERATING_SYSTEM = "linux"
-
-
-class RollRow(NamedTuple):
-    """An added roll."""
-
-    name: str
-    version: str
-    arch: str
-    is_enabled: bool
-
-    @property
-    def roll(self) -> tuple[str, str, str]:
-        """Name, version, architecture."""
-        return self.name, self.version, self.arch
-
-
-def load_rolls(database: Database) -> list[RollRow]:
-    """All rolls, sorted by name, version and architecture."""
-    rows = database.rows(
-        "SELECT Name, COALESCE(Version, ''), COALESCE(Arch, ''), COALESCE(Enabled, 'no') = 'yes' FROM rolls"
-        " WHERE OS = %s ORDER BY Name, Version, Arch",
-        (OPERATING_SYSTEM,),
-    )
-    return [RollRow(name, version, arch, bool(enabled)) for name, version, arch, enabled in rows]
-
-
-def insert_rolls(database: Database, rolls: Iterable[Sequence[str]]) -> None:
-    """Add rolls (name, version, architecture), which are disabled; one that exists stays as it is."""
-    database.insert_many(
-        "INSERT INTO rolls (Name, Version, Arch, OS, Enabled) VALUES",
-        [(*roll, OPERATING_SYSTEM, "no") for roll in rolls],
-        "ON DUPLICATE KEY UPDATE Name = rolls.Name",
-    )
-
-
-def update_enabled(database: Database, rolls: Iterable[Sequence[str]], is_enabled: bool) -> None:
-    """Enable or disable rolls (name, version, architecture)."""
-    database.execute(
-        "UPDATE rolls SET Enabled = %s WHERE OS = %s AND (Name, Version, Arch) IN %s",
-        ("yes" if is_enabled else "no", OPERATING_SYSTEM, [tuple(roll[:3]) for roll in rolls]),
-    )
-
-
-def delete_rolls(database: Database, rolls: Iterable[Sequence[str]]) -> None:
-    """Remove rolls (name, version, architecture), also from the frontends for which they were chosen."""
-    database.execute(
-        "DELETE FROM rolls WHERE OS = %s AND (Name, Version, Arch) IN %s",
-        (OPERATING_SYSTEM, [tuple(roll[:3]) for roll in rolls]),
-    )
 
 
 # The folders of rolls below the distribution, and the files of /etc/rocks/trees.d, as the database states them.
@@ -202,3 +150,42 @@ def _remove_folders(root: Path, rolls: Sequence[Sequence[str]]) -> None:
         for parent in (folder.parent, folder.parent.parent):
             if parent.is_dir() and not any(parent.iterdir()):
                 parent.rmdir()
+
+
+# Add and remove distributions in the database; rocks create distro makes their files.
+
+
+_LONGEST = 32
+
+
+def add_distribution(database: Database, name: str) -> None:
+    """Add a distribution; UserError unless its name is valid and unused."""
+    check_plain_name("distribution", name, _LONGEST)
+    if name == ROLLS:
+        raise UserError(
+            f'distribution "{name}" is not valid: the folder of that name has the rolls; give another name'
+        )
+    if appliances.find_name(database, "distributions", name):
+        raise UserError(f'distribution "{name}" already exists; rocks list distribution shows all')
+    database.execute("INSERT INTO distributions (Name) VALUES (%s)", (name,))
+
+
+def remove_distributions(database: Database, names: Sequence[str]) -> None:
+    """Remove the distributions; UserError, and no change, when a membership uses one of them. Files stay."""
+    used = _first_membership_of(database, names)
+    if used is not None:
+        raise UserError(
+            f'cannot remove distribution "{used[0]}": hosts of the membership {used[1]} are installed from it; '
+            "rocks list membership shows all memberships"
+        )
+    database.execute("DELETE FROM distributions WHERE Name IN %s", [names])
+
+
+def _first_membership_of(database: Database, names: Sequence[str]) -> tuple[str, str] | None:
+    """(distribution, membership) of one membership of the distributions; None when they have none."""
+    rows = database.rows(
+        "SELECT d.Name, m.Name FROM memberships m JOIN distributions d ON d.ID = m.Distribution"
+        " WHERE d.Name IN %s ORDER BY m.ID LIMIT 1",
+        [names],
+    )
+    return (str(rows[0][0]), str(rows[0][1])) if rows else None

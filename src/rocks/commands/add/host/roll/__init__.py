@@ -1,7 +1,7 @@
 """`rocks add host roll`"""
 
 from rocks.commands._shared.rolls import HostRollCommand
-from rocks.install.rolls.host_rolls import add_host_rolls
+from rocks.install.rolls.roll_records import add_host_rolls
 
 
 class Command(HostRollCommand):

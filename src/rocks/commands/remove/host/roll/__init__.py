@@ -1,7 +1,7 @@
 """`rocks remove host roll`"""
 
 from rocks.commands._shared.rolls import HostRollCommand
-from rocks.install.rolls.host_rolls import remove_host_rolls
+from rocks.install.rolls.roll_records import remove_host_rolls
 
 
 class Command(HostRollCommand):

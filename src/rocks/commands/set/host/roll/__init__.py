@@ -1,7 +1,7 @@
 """`rocks set host roll`"""
 
 from rocks.commands._shared.rolls import HostRollCommand
-from rocks.install.rolls.host_rolls import set_host_rolls
+from rocks.install.rolls.roll_records import set_host_rolls
 
 
 class Command(HostRollCommand):

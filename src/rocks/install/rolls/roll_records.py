@@ -1,17 +1,99 @@
-"""The rolls that are chosen for frontends."""
+"""Rows of `rolls`, those that were added, and of `node_rolls`, those that are chosen for frontends; their choice."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import UserError
-from rocks.core.names import printable
+from rocks.core.names import is_like, printable
+from rocks.core.near_names import did_you_mean
 from rocks.database.sets import in_order
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from rocks.database.connection import Database
+
+
+# Rows of `rolls`: the rolls that were added, and whether they are enabled.
+
+
+OPERATING_SYSTEM = "linux"
+
+
+class RollRow(NamedTuple):
+    """An added roll."""
+
+    name: str
+    version: str
+    arch: str
+    is_enabled: bool
+
+    @property
+    def roll(self) -> tuple[str, str, str]:
+        """Name, version, architecture."""
+        return self.name, self.version, self.arch
+
+
+def load_rolls(database: Database) -> list[RollRow]:
+    """All rolls, sorted by name, version and architecture."""
+    rows = database.rows(
+        "SELECT Name, COALESCE(Version, ''), COALESCE(Arch, ''), COALESCE(Enabled, 'no') = 'yes' FROM rolls"
+        " WHERE OS = %s ORDER BY Name, Version, Arch",
+        (OPERATING_SYSTEM,),
+    )
+    return [RollRow(name, version, arch, bool(enabled)) for name, version, arch, enabled in rows]
+
+
+def insert_rolls(database: Database, rolls: Iterable[Sequence[str]]) -> None:
+    """Add rolls (name, version, architecture), which are disabled; one that exists stays as it is."""
+    database.insert_many(
+        "INSERT INTO rolls (Name, Version, Arch, OS, Enabled) VALUES",
+        [(*roll, OPERATING_SYSTEM, "no") for roll in rolls],
+        "ON DUPLICATE KEY UPDATE Name = rolls.Name",
+    )
+
+
+def update_enabled(database: Database, rolls: Iterable[Sequence[str]], is_enabled: bool) -> None:
+    """Enable or disable rolls (name, version, architecture)."""
+    database.execute(
+        "UPDATE rolls SET Enabled = %s WHERE OS = %s AND (Name, Version, Arch) IN %s",
+        ("yes" if is_enabled else "no", OPERATING_SYSTEM, [tuple(roll[:3]) for roll in rolls]),
+    )
+
+
+def delete_rolls(database: Database, rolls: Iterable[Sequence[str]]) -> None:
+    """Remove rolls (name, version, architecture), also from the frontends for which they were chosen."""
+    database.execute(
+        "DELETE FROM rolls WHERE OS = %s AND (Name, Version, Arch) IN %s",
+        (OPERATING_SYSTEM, [tuple(roll[:3]) for roll in rolls]),
+    )
+
+
+def select_rolls(
+    rows: Sequence[tuple[str, str, str]], names: Sequence[str], version: str, arch: str
+) -> list[tuple[str, str, str]]:
+    """The (name, version, architecture) that match names, a version and an architecture; `%` stands for any text.
+
+    UserError for a name without a match.
+    """
+    chosen: dict[tuple[str, str, str], None] = {}
+    for name in names:
+        found = [
+            row
+            for row in rows
+            if is_like(row[0], name) and is_like(row[1], version) and is_like(row[2], arch)
+        ]
+        if not found:
+            of_name = [" ".join(row[1:3]) for row in rows if is_like(row[0], name)]
+            if of_name:
+                sought = f'version "{printable(version)}"' if version != "%" else "version"
+                sought += f' for "{printable(arch)}"' if arch != "%" else ""
+                raise UserError(f'the roll "{printable(name)}" has no {sought}, only {", ".join(of_name)}')
+            meant = did_you_mean(name, {row[0] for row in rows})
+            raise UserError(f'unknown roll "{printable(name)}"; {meant}rocks list roll lists the known ones')
+        chosen.update(dict.fromkeys(found))
+    return list(chosen)
 
 
 # Rows of `node_rolls`: the rolls that are chosen for frontends; always in sets.
