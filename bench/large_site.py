@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple, TypeVar
 
 from rocks.database.connection import Database
-from rocks.install.boot.flags import set_boot_flags
+from rocks.install.boot.actions import set_boot_flags
 from rocks.inventory.attributes.records import replace_attribute
 from rocks.inventory.disks.partition_rules import DiskPartition
 from rocks.inventory.hosts import insert_hosts, memberships

@@ -109,6 +109,8 @@ class NucleusServer:
             case ("GET", "computeset"):
                 expected = query.get("state")
                 return 200, [it for it in self.sets.values() if not expected or it["state"] in expected], {}
+            case ("POST", "computeset", "estimate"):
+                return self.estimate(body)
             case ("POST", "computeset"):
                 return self.start(body)
             case (_, "computeset", number, *rest):
@@ -226,10 +228,25 @@ class NucleusServer:
         location = f"{self.url}/v1/computeset/{number}"
         return 202, self.operation("computeset.start", computeset=number), {"Location": location}
 
+    def estimate(self, body: Json) -> Any:
+        if body["walltime_mins"] > 10080:
+            return problem("invalid-request", 400, "a walltime of 20160 minutes is not possible here")
+        names = body.get("computes") or [f"vm-vc2-{it}" for it in range(body["count"])]
+        found = {"cluster": body["cluster"], "computes": names, "allocation": "alp1", "left_minutes": 112_320}
+        found |= {"walltime_mins": body["walltime_mins"], "node_minutes": len(names) * body["walltime_mins"]}
+        return 200, {**found, "estimated_start": None, "waiting": "others are before it"}, {}
+
     def in_set(self, number: int, rest: list[str], body: Any) -> Any:
         found = self.sets.get(number)
         if found is None:
             return problem("unknown-set", 404, f"there is no computeset {number}")
+        if rest == ["merge"]:
+            other = self.sets.pop(body["computeset"], None)
+            if other is None:
+                return problem("unknown-set", 404, f"there is no computeset {body['computeset']}")
+            found["computes"] += other["computes"]
+            found["merged"] = [*found.get("merged", ()), other["id"]]
+            return 204, None, {}
         if not rest and body:
             if body["walltime_mins"] > 10080:
                 return 202, self.operation("extend_set", "alp1 has 1 node hours left; this needs 300"), {}

@@ -14,11 +14,11 @@ from pathlib import Path
 from rocks.core.errors import RocksError, UserError
 from rocks.core.process import run_checked
 from rocks.install.graph.node_documents import read_documents
-from rocks.install.graph.packages import package_names
+from rocks.install.graph.profile import package_names
 from rocks.install.graph.tags import node_of
-from rocks.install.rolls.checksums import check_manifest
-from rocks.install.rolls.description import RollId
+from rocks.install.rolls.content import RollId
 from rocks.install.rolls.iso import extract_roll, find_rolls
+from rocks.install.rolls.signatures import check_manifest
 
 _DEADLINE_SECONDS = 600.0
 

@@ -55,7 +55,9 @@ class Cluster(NamedTuple):
 
 
 class Node(NamedTuple):
-    """A machine of a cluster; `kind` is frontend or compute. `set_id`: the living computeset that has it."""
+    """A machine of a cluster; `kind` is frontend or compute. `set_id`: the living computeset that has it, which may be
+    merged into another.
+    """
 
     id: int
     cluster_id: int
@@ -82,6 +84,12 @@ class Node(NamedTuple):
     gone_at: datetime | None
     set_id: int | None
     set_state: str | None
+    merged_into: int | None
+
+    @property
+    def computeset(self) -> int | None:
+        """The number of the living computeset that owners see it in."""
+        return self.merged_into or self.set_id
 
     @property
     def machine(self) -> str:

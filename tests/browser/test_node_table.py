@@ -2,6 +2,7 @@
 
 import urllib.parse
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -316,3 +317,27 @@ def test_a_request_for_many_nodes_is_one_line_with_the_count_of_all(
     assert owner.page.locator("#operations > li").count() == 2
     check_page(owner)
     assert owner.harms() == []
+
+
+def test_the_page_of_a_node_plots_what_it_uses(site: Site, visit: Callable[..., Visit]) -> None:
+    owner = visit().open("node?cluster=vc1&name=vm-vc1-0").sign_in(token_of(site, "ann"))
+    owner.sees("#plots", "this site keeps no metrics of nodes")
+    moments = [1_800_000_000 + 60 * number for number in range(60)]
+    used = {key: [None, *range(1, 60)] for key in ("cpu", "memory", "received", "sent", "read", "written")}
+    asked = []
+
+    def answer(route: Any) -> None:
+        asked.append(route.request.url)
+        used["received"][-1] = 2_500_000
+        nodes = [{"name": "vm-vc1-0", **used}]
+        route.fulfill(json={"cluster": "vc1", "moments": moments, "nodes": nodes, "reason": None})
+
+    owner.page.route("**/v1/cluster/vc1/metrics*", answer)
+    owner.open("node?cluster=vc1&name=vm-vc1-0")
+    owner.sees("#plots", "in 2.5 MB/s, out 59 B/s")
+    assert owner.page.locator("#plots canvas").count() == 4
+    owner.page.locator("#plots").get_by_role("button", name="Week").click()
+    wait_until(owner, lambda: "hours=168" in asked[-1])
+    owner.page.set_viewport_size({"width": 320, "height": 844})
+    wait_until(owner, lambda: not owner.page.evaluate(WIDE))
+    assert violations(owner) == [] and owner.harms() == []

@@ -8,8 +8,7 @@ from pathlib import Path
 
 from rocks.core.process import Finished, run, run_checked, start_in_background
 from rocks.install.boot.service import site_files
-from rocks.install.installation.plan import Source, plan_installation
-from rocks.install.installation.plan_document import plan_text
+from rocks.install.installation.plan import Source, plan_installation, plan_text
 from rocks.inventory.records import Host, Interface
 from tests.installer.emulated_machine import EmulatedMachine
 from tests.web_service import WebService, make_certificate

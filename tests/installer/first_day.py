@@ -129,17 +129,17 @@ class Day:
         self.lines.append(text)
         print(text, flush=True)
 
-    def ask(self, command: str, seconds: float = 300) -> Finished:
+    def ask(self, command: str, seconds: float = 300, address: str = FRONTEND) -> Finished:
         """Run a command on the frontend by SSH; a look of this program, which is not on the page."""
         try:
-            return run(_ssh(FRONTEND, command), deadline_seconds=seconds)
+            return run(_ssh(address, command), deadline_seconds=seconds)
         except LateError as error:  # a machine that is emulated may be slow for once
             return Finished((command,), 255, b"", str(error).encode())
 
-    def wait_for(self, command: str, seconds: float) -> None:
-        """Repeat a look until it succeeds."""
+    def wait_for(self, command: str, seconds: float, address: str = FRONTEND) -> None:
+        """Repeat a look until it succeeds, on the frontend or another machine that the workstation reaches."""
         deadline = time.monotonic() + seconds
-        while self.ask(command).exit_status != 0:
+        while self.ask(command, address=address).exit_status != 0:
             for machine in MACHINES:
                 if re.search("FAILED[:;] |Kernel panic", machine.console):
                     raise DayError(f"{machine.name}: {machine.console[-2000:]}")
@@ -243,13 +243,20 @@ def cluster(day: Day) -> None:
     start, *others = operator_blocks(9)
     day.type(start)
     began = time.monotonic()
-    day.wait_for(f"ssh -o BatchMode=yes -o StrictHostKeyChecking=no root@{CLUSTER} hostname", 3 * _HOURS)
+    day.wait_for("hostname", 3 * _HOURS, CLUSTER)  # from the workstation, whose key the cluster has
     day.note(f"`ssh root@{CLUSTER}` answered {time.monotonic() - began:.0f} s after that.\n")
-    day.wait_for("rocks list host storagemap nas-0-0 | grep -q local", 3 * _HOURS)
+    day.wait_for("ssh -o StrictHostKeyChecking=no vm-vc1-0 hostname", 1 * _HOURS, CLUSTER)
+    day.note(f"`ssh vm-vc1-0` from there answered {time.monotonic() - began:.0f} s after that.\n")
+    day.wait_for("rocks list host storagemap nas-0-0 | grep -q ' mapped '", 3 * _HOURS)  # no longer NAS->VM
     day.note(f"A disk was local {time.monotonic() - began:.0f} s after that.\n")
     for block in others:
         if "console" not in block:
             day.type(block)
+    began = time.monotonic()
+    day.wait_for(
+        "! rocks list host storagemap nas-0-0 | grep -E 'mapped |NAS<-VM' | grep -v unmapped", 1 * _HOURS
+    )
+    day.note(f"All disks were written back {time.monotonic() - began:.0f} s after that.\n")
 
 
 STAGES: dict[str, Callable[[Day], None]] = {"frontend": frontend, "hosts": hosts, "cluster": cluster}

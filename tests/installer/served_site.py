@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rocks.core.process import run_checked
 from rocks.install.graph_files import SITE_GRAPHS, SITE_NODES, own_folders
-from rocks.install.rolls.distribution_build import DistributionPlan, create_distribution
+from rocks.install.rolls.distribution import DistributionPlan, create_distribution
 from tests.debs import make_deb
 from tests.installer.installing_site import InstallingSite
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from rocks.core.process import run_checked
-from rocks.install.rolls.iso_build import create_roll
+from rocks.install.rolls.iso import create_roll
 from tests.installer.blank_machine import DIST, make_disk
 from tests.installer.medium_machine import PRIVATE, PUBLIC, MediumMachine, make_stick
 from tests.rolls import write_frontend_roll

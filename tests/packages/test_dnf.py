@@ -15,7 +15,7 @@ from rocks.install.graph.tags import read_node
 from rocks.install.graph_files import SITE_GRAPHS, SITE_NODES, Library, own_folders, shell_functions
 from rocks.install.host_profiles import write_profile
 from rocks.install.rolls import signatures
-from rocks.install.rolls.distribution_build import DistributionPlan, create_distribution
+from rocks.install.rolls.distribution import DistributionPlan, create_distribution
 from tests.gnupg import gnupg_folder
 from tests.golden.profile.cases import DISTRIBUTION, on_site, vm_host
 from tests.packages.fresh_roots import CACHE, Root, make_repository, make_root

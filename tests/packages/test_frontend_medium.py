@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from rocks import __version__
-from rocks.install.rolls.iso_build import create_roll
+from rocks.install.rolls.iso import create_roll
 from tests.debs import make_deb
 from tests.gnupg import gnupg_folder
 from tests.packages.fresh_roots import make_bare_root

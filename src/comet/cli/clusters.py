@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import ipaddress
+import subprocess  # noqa: TID251 - this program stands alone, without rocks.core
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
-from comet.cli.context import Context, computes_of
+from comet.cli.context import Context, computes_of, locate, watched
 from comet.cli.output import Column, columns, printed, safe, show, tabbed
 from comet.client import records
-from comet.client.errors import RefusedError, UsageError
+from comet.client.errors import NotFoundError, RefusedError, UsageError
 from comet.client.files import replace_file
 from comet.client.hostlists import check_names, expand_hostlist, natural_key
 from comet.client.views import (
@@ -64,12 +66,17 @@ def documents(context: Context) -> list[Any]:
 
 
 def summary_rows(context: Context) -> None:
+    watched(context, _summary_rows)
+
+
+def _summary_rows(context: Context) -> None:
     found = documents(context)
     clusters = [records.read_cluster(it) for it in found]
     if _say_none(context, clusters):
         return
     context.stale = any(it.stale for it in clusters)
-    context.print([summary(it) for it in clusters], _SUMMARY, lambda: found)
+    rows = sorted_rows([summary(it) for it in clusters], context.option("sort"))
+    context.print(rows, _SUMMARY, lambda: found)
 
 
 def _say_none(context: Context, clusters: list[records.ClusterRecord]) -> bool:
@@ -81,6 +88,10 @@ def _say_none(context: Context, clusters: list[records.ClusterRecord]) -> bool:
 
 
 def nodes(context: Context) -> None:
+    watched(context, _nodes)
+
+
+def _nodes(context: Context) -> None:
     """The mash-up of clusters, their nodes and their sets."""
     found = documents(context)
     clusters = [records.read_cluster(it) for it in found]
@@ -147,10 +158,48 @@ def sorted_rows(rows: list[dict[str, Any]], key: Any) -> list[dict[str, Any]]:
     return sorted(rows, key=of)
 
 
+def ssh(context: Context) -> int:
+    """To a frontend, or through it to one of its computes, whose network is private."""
+    user, at, name = context.arguments.node.rpartition("@")
+    known = [(it, one) for it in context.client.clusters() for one in it.nodes()]
+    found = [(it, one) for it, one in known if one.name.casefold() == name.casefold()]
+    if len(found) != 1:
+        several = f"several clusters have a node {name}: {', '.join(it.name for it, _ in found)}"
+        raise NotFoundError(
+            several if found else f"there is no node {name} of yours. List them: comet cluster"
+        )
+    ((cluster, node),) = found
+    frontend = _address(cluster.frontend, cluster.frontend and cluster.frontend.pub_ip)
+    line = ["ssh", "--", f"{user}{at}{frontend}"]
+    if node.kind == "compute":
+        own = _address(node, next((it.ip for it in node.interfaces if it.ip), None))
+        # other clusters may have the address, too, with another key
+        alias = f"HostKeyAlias={node.name}.{cluster.name}"
+        line = ["ssh", "-o", alias, "-J", f"{user}{at}{frontend}", "--", f"{user}{at}{own}"]
+    context.client.close()
+    try:
+        return subprocess.call(line)
+    except FileNotFoundError:
+        raise UsageError("the program ssh is not here: install OpenSSH's client") from None
+
+
+def _address(node: Optional[records.Node], text: Optional[str]) -> str:
+    if text is None:
+        raise RefusedError(f"{node.name if node else 'the frontend'} has no address; see comet cluster")
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        raise records.bad_answer("a node's address is none") from None
+
+
 def top(context: Context) -> None:
+    locate(context, "cluster")
     document = context.client.document("cluster", context.arguments.cluster, "metrics", fresh=True)
     nodes = document.get("nodes") if isinstance(document, dict) else None
     rows = sorted(map(_used, records.read_list(nodes, "nodes")), key=_busiest_first)
+    if document.get("reason") and context.form == "table":
+        context.say(str(document["reason"]))
+        return
     if context.form == "table":
         rows = [
             {"name": it["name"]}
@@ -187,6 +236,7 @@ def _short(number: Any, digits: int) -> str:
 
 
 def node_info(context: Context) -> None:
+    locate(context, "node")
     name, node = context.arguments.cluster, context.arguments.node
     segments = ("cluster", name, "frontend", "") if node is None else ("cluster", name, "compute", node, "")
     document = context.client.document(*segments)
@@ -238,6 +288,7 @@ def rename(context: Context) -> None:
 
 def export_nodes(context: Context) -> None:
     """Write both files, each as a whole or not at all."""
+    locate(context, "cluster")
     cluster = context.client.cluster(context.arguments.cluster)
     try:
         texts = export_files(cluster, str(context.option("subnet", "10.0.0.0/24")))

@@ -74,8 +74,10 @@ _OWN = (
     Parameter(("--concise",), "fewer columns"),
     Parameter(("--status",), "names and states only"),
     Parameter(("--sort",), "order by this column", "KEY", choices=_SORT_KEYS),
+    Parameter(("--watch",), "print it again each two seconds, until Ctrl-C"),
     Parameter(("--columns",), "these columns, such as name,state,ip", "NAMES"),
     Parameter(("--cluster",), "only those of a cluster", "NAME", "cluster"),
+    Parameter(("--dry-run",), "print cost and expected start; start nothing"),
     Parameter(("--count", "-n"), "any N free computes instead of named ones", "N"),
     Parameter(("--allocation",), "the allocation that is charged", "NAME"),
     Parameter(
@@ -121,6 +123,9 @@ _SET_STATE = Parameter(
     "STATE",
     choices=_SET_STATES,
 )
+_CLUSTER_SORT = Parameter(
+    ("--sort",), "order by this column", "KEY", choices=("name", "project", "count", "state")
+)
 _NODE_STATE = Parameter(
     ("--state",), "only nodes in a state, such as active, or whose power is on or off", "STATE"
 )
@@ -133,6 +138,7 @@ _OPTIONS = {
         "--set-state": _SET_STATE,
         "--node-state": _NODE_STATE,
         "--set-allocation": _CHARGED,
+        "--cluster-sort": _CLUSTER_SORT,
         "--launch-count": _NODES,
         "--launch-cluster": _OF,
     },
@@ -142,6 +148,7 @@ _START = "--count --allocation --walltime --reservation"
 _ARGUMENTS = {
     "CLUSTER": ("cluster", "the cluster's name", "cluster"),
     "[CLUSTER]": ("cluster", "the cluster's name (default: all of yours)", "cluster"),
+    "{CLUSTER}": ("cluster", "the cluster's name (default: the only one)", "cluster"),
     "[NODE]": ("node", "a compute (default: the frontend)", "node"),
     "[NODES]": ("nodes", "computes such as vm-[0-3] (default: the frontend)", "node"),
     "[COMPUTES]": ("nodes", "computes such as vm-[0-3]; they, or --count, are needed", "node"),
@@ -150,7 +157,9 @@ _ARGUMENTS = {
         "computes such as vm-[0-3], or a computeset's number (default: the frontend)",
         "node",
     ),
+    "NODE": ("node", "a compute's name, or a frontend's, which is the cluster's", "cluster"),
     "SET": ("computeset", "the computeset's number", ""),
+    "OTHER": ("other", "the number of the computeset that becomes a part of it", ""),
     "TIME": ("time", "+6h: so much longer; 12h: in all, from its start", ""),
     "[SET]": ("computeset", "the computeset's number (default: those of --state)", ""),
     "[ENDPOINT]": ("name", "the name of the server to ask from now on (default: list them)", "endpoint"),
@@ -172,22 +181,26 @@ _TABLE = (
      "--url --user --token-file --api-version"),
     ("active [ENDPOINT]", "settings:active", "show or choose the server that is asked", ""),
     ("acknowledge", "settings:acknowledge", "read what an owner is responsible for, and acknowledge it", ""),
-    ("ll [CLUSTER]", "clusters:summary_rows", "your clusters, one line each", ""),
+    ("ll [CLUSTER]", "clusters:summary_rows", "your clusters, one line each", "--cluster-sort --watch"),
     ("cluster [CLUSTER]", "clusters:nodes", "the nodes of your clusters",
-     "--concise --status --columns --node-state --sort"),
-    ("top CLUSTER", "clusters:top", "what the nodes use now, those with the busiest CPUs first", ""),
+     "--concise --status --columns --node-state --sort --watch"),
+    ("ssh NODE", "clusters:ssh", "log in to a frontend, or through it to a compute; as another user: USER@NODE", ""),
+    ("top {CLUSTER}", "clusters:top", "what the nodes use now, those with the busiest CPUs first", ""),
     ("computeset [SET]", "computesets:show_sets", "the computesets that run, those of another state, or one",
      "--set-allocation --cluster --set-state"),
-    ("start CLUSTER [COMPUTES]", "computesets:start", "start computes together, as a computeset", _START),
+    ("start {CLUSTER} [COMPUTES]", "computesets:start", "start computes together, as a computeset",
+     f"{_START} --dry-run"),
     ("extend SET TIME", "computesets:extend",
      "have a computeset run longer, if the site permits it; it is charged as long as it runs", ""),
+    ("merge SET OTHER", "computesets:merge",
+     "have another computeset of the cluster be a part of this one: shown, extended and ended with it", ""),
     ("terminate SET", "computesets:terminate", "end a computeset; its disks go back to the NAS", ""),
     ("launch LAUNCHER", "launch:launch",
      "run a command on a computeset of its own, fetch what it leaves, and end the computeset",
      "--group --launch-count --launch-cluster --allocation --computeset"),
     ("usage", "computesets:usage",
      "what your projects' computesets were charged, by allocation, when they had ended", "--from --to"),
-    ("power on CLUSTER [NODES]", "power:power",
+    ("power on {CLUSTER} [NODES]", "power:power",
      "switch the frontend on, or computes of a running computeset; free computes start as a new one", _START),
     ("power off CLUSTER [NODES|SET]", "power:power",
      "switch off at once, without a shutdown; a computeset named by its number ends", ""),
@@ -195,9 +208,9 @@ _TABLE = (
      "ask the operating system to shut down; a computeset named by its number ends", ""),
     ("power reboot CLUSTER [NODES|SET]", "power:power", "ask the operating system to reboot", ""),
     ("power reset CLUSTER [NODES|SET]", "power:power", "restart at once, without a shutdown", ""),
-    ("console CLUSTER [NODE]", "consoles:console", "open a node's console: its screen, or its serial line",
+    ("console {CLUSTER} [NODE]", "consoles:console", "open a node's console: its screen, or its serial line",
      "--link --serial"),
-    ("node info CLUSTER [NODE]", "clusters:node_info", "all that is known of a node", ""),
+    ("node info {CLUSTER} [NODE]", "clusters:node_info", "all that is known of a node", ""),
     ("node rename CLUSTER OLD NEW", "clusters:rename", "give computes other names, all at once", ""),
     ("iso list", "images:show_images", "the images for CD drives", ""),
     ("iso upload FILE", "images:upload", "upload an ISO file for your project", "--isoname --project"),
@@ -223,7 +236,7 @@ _TABLE = (
     ("token revoke TOKEN", "operations:token_revoke", "end a token", ""),
     ("cache show", "settings:cache_show", "which answers of servers are kept, for when one is away", ""),
     ("cache clear", "settings:cache_clear", "forget the answers of this server", ""),
-    ("export-nodes CLUSTER", "clusters:export_nodes",
+    ("export-nodes {CLUSTER}", "clusters:export_nodes",
      "write vcnet_CLUSTER.txt and vcnodes_CLUSTER.txt for the frontend's set-up", "--subnet --directory"),
     ("shell", "shell:shell", "type commands without `comet`, until exit", ""),
     ("completion SHELL", "completion:script",
@@ -235,7 +248,7 @@ _TABLE = (
 def _argument(key: str) -> Parameter:
     name, text, kind = _ARGUMENTS[key]
     choices = ("bash", "zsh", "fish") if key == "SHELL" else ()
-    return Parameter((name,), text, kind=kind, choices=choices, optional=key.startswith("["))
+    return Parameter((name,), text, kind=kind, choices=choices, optional=key[0] in "[{")
 
 
 def _command(usage: str, handler: str, text: str, options: str) -> Command:

@@ -6,8 +6,8 @@ import time
 from datetime import datetime
 from typing import Any, Optional
 
-from comet.cli.context import Context, ask, is_terminal, number
-from comet.cli.output import columns, printed, show, tabbed
+from comet.cli.context import Context, ask, is_terminal, locate, number
+from comet.cli.output import columns, printed, safe, show, tabbed
 from comet.client import records
 from comet.client.durations import format_duration, walltime_to_minutes
 from comet.client.errors import RefusedError, UsageError
@@ -63,6 +63,7 @@ def show_sets(context: Context) -> None:
 def start(context: Context) -> None:
     given = context.arguments
     count = context.option("count")
+    locate(context)
     if count is None and given.nodes and given.nodes.isascii() and given.nodes.isdigit():
         raise UsageError(
             f"start {given.cluster} {given.nodes}: any {given.nodes} free computes are started by comet start "
@@ -75,14 +76,17 @@ def start(context: Context) -> None:
     expected = number(str(count), "a number of computes") if count is not None else None
     if expected == 0:
         raise UsageError("--count=0 starts nothing")
-    started = context.client.start(
-        given.cluster,
-        nodes=expand_hostlist(given.nodes) if given.nodes else None,
-        count=expected,
-        allocation=context.option("allocation") or only_allocation(context, given.cluster),
-        walltime=walltime,
-        reservation=context.option("reservation"),
-    )
+    asked: dict[str, Any] = {
+        "nodes": expand_hostlist(given.nodes) if given.nodes else None,
+        "count": expected,
+        "allocation": context.option("allocation") or only_allocation(context, given.cluster),
+        "walltime": walltime,
+        "reservation": context.option("reservation"),
+    }
+    if context.option("dry_run"):
+        _print_estimate(context, context.client.estimate(given.cluster, **asked))
+        return
+    started = context.client.start(given.cluster, **asked)
     name, waiter = f"computeset {started.computeset}", context.waiter()
     if not waiter:
         show(f"{name} is accepted. Follow it: comet {name} --wait")
@@ -90,6 +94,36 @@ def start(context: Context) -> None:
     context.say(f"{name} is accepted")
     waiter.follow(started)
     show(f"{name} is running")
+
+
+_ESTIMATE = columns(
+    *(
+        "cluster",
+        "computes",
+        "allocation",
+        "walltime_mins",
+        "node_minutes",
+        "left_minutes",
+        "estimated_start",
+        "waiting",
+    )
+)
+
+
+def _print_estimate(context: Context, found: dict[str, Any]) -> None:
+    if context.form != "table":
+        context.print([row(None, " ".join(it.key for it in _ESTIMATE), **found)], _ESTIMATE, lambda: found)
+        return
+    names = collect_hostlist(str(it) for it in records.read_list(found.get("computes"), "computes"))
+    cost, left = (
+        _hours(it * 60 if isinstance(it, int) else it)
+        for it in map(found.get, ("node_minutes", "left_minutes"))
+    )
+    show(tabbed(f"Cluster: {found.get('cluster')}", f"Computes: {names}"))
+    limit = "" if left is None else f"; {found.get('allocation')} has {left:,.15g} left"
+    show(safe(f"Cost: up to {cost or 0:,.15g} node hours{limit}"))
+    start = local_time(seconds_since_epoch(found.get("estimated_start"))) or "not known"
+    show(safe(f"Est. start: {start}" + (f"; {found['waiting']}" if found.get("waiting") else "")))
 
 
 def _none_found(context: Context, others: list[Computeset]) -> str:
@@ -132,6 +166,13 @@ def extend(context: Context) -> None:
     if operation:
         context.new_waiter(context.option("wait", "120")).operation(operation)
     show(f"computeset {chosen} runs for {format_duration(minutes * 60)} in all")
+
+
+def merge(context: Context) -> None:
+    given = context.arguments
+    chosen, other = (number(it, "a computeset's number") for it in (given.computeset, given.other))
+    context.client.merge(chosen, other)
+    show(f"computeset {other} is a part of computeset {chosen}")
 
 
 def demand_living(one: Computeset) -> None:
@@ -256,7 +297,8 @@ def _print_set(it: Computeset) -> None:
     times = {key: value or "-" for key, value in _times(it).items()}
     state = f"State: {it.state}{it.why}{', some nodes failed' if it.degraded else ''}"
     account = f"Allocation: {it.account or '-'}"
-    show(tabbed(f"Cluster: {it.cluster}", f"Computeset: {it.id}", state, account))
+    merged = f" (with {', '.join(map(str, it.merged))})" if it.merged else ""
+    show(tabbed(f"Cluster: {it.cluster}", f"Computeset: {it.id}{merged}", state, account))
     about = ("Start", "End") if it.ended else ("Est. start", "Est. end")
     show(f"{about[0]}: {times['start']}\t{about[1]}: {times['end']}")
     requested = f"{times['requested']}{' (extended by the site)' * _is_extended(it)}"

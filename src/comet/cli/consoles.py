@@ -9,7 +9,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from comet.cli.context import Context, signals_as_interrupts
+from comet.cli.context import Context, locate, signals_as_interrupts
 from comet.cli.output import show
 from comet.client.errors import TICKET_USED, RefusedError
 
@@ -24,6 +24,7 @@ site answers at once, and opens the console then."""
 
 def console(context: Context) -> int:
     given = context.arguments
+    locate(context, "node")
     if context.option("serial"):
         return _attach(context)
     found = context.client.console(given.cluster, given.node)

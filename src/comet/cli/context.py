@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import io
+import re
 import sys
+import time
 from argparse import Namespace
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -11,12 +14,17 @@ from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from comet.cli.output import Column, Rows, columns, printed, safe, shortened, show
 from comet.client.errors import NotFoundError, UsageError
+from comet.client.hostlists import expand_hostlist
 
 if TYPE_CHECKING:
     from comet.client.client import Client
     from comet.client.configuration import Configuration, Endpoint
-    from comet.client.records import Node
+    from comet.client.records import ClusterRecord, Node
     from comet.client.waiting import Waiter
+
+
+_WATCH_SECONDS = 2.0
+"""From one picture of --watch to the next; the server answers 304 while nothing has changed."""
 
 
 class Context:
@@ -151,8 +159,6 @@ class Context:
         if cache is not None and cache.trouble:
             self.say(cache.trouble)
         if at is not None:
-            import time
-
             from comet.client.durations import format_age
 
             age = format_age(time.time() - at)
@@ -163,6 +169,54 @@ class Context:
         elif self.stale:
             warn("the site has not answered the server for a while: states may be old")
         return 6 if at is not None or self.stale else None
+
+
+def locate(context: Context, argument: str = "nodes") -> None:
+    """Have the command's cluster be the only one, where none was given; and computes that were named alone be such.
+
+    They are what was meant if no cluster has the name, and one has the first of them.
+    """
+    given = context.arguments
+    if given.cluster is None:
+        given.cluster = only_one(context.client.clusters(), "name it").name
+    elif getattr(given, argument) is None and re.search(r"-[0-9]+$|[\[,]", given.cluster):
+        clusters, typed = context.client.clusters(), given.cluster
+        if all(it.name.casefold() != typed.casefold() for it in clusters):
+            first = expand_hostlist(typed)[0].casefold()
+            found = [it.name for it in clusters if any(one.name.casefold() == first for one in it.computes)]
+            if len(found) == 1:
+                given.cluster = found[0]
+                setattr(given, argument, typed)
+
+
+def only_one(clusters: list[ClusterRecord], advice: str) -> ClusterRecord:
+    """The only cluster. UsageError where there are several, or none."""
+    if len(clusters) != 1:
+        names = ", ".join(it.name for it in clusters)
+        raise UsageError(
+            f"you have several clusters; {advice}: {names}" if clusters else "you have no cluster"
+        )
+    return clusters[0]
+
+
+def watched(context: Context, print_once: Callable[[Context], None]) -> None:
+    """Print once, or with --watch again and again in the place of what was printed, until Ctrl-C."""
+    if not context.option("watch"):
+        print_once(context)
+        return
+    if context.option("cached"):
+        raise UsageError("--cached never asks the server: leave it out, or --watch")
+    client = context.client
+    with contextlib.suppress(KeyboardInterrupt):
+        while True:
+            client.cached_at, text = None, io.StringIO()
+            with contextlib.redirect_stdout(text):
+                print_once(context)
+            if client.cached_at is not None:
+                text.write(f"{client.endpoint.url} does not answer; this was seen before\n")
+            sys.stdout.write("\033[H\033[2J" * sys.stdout.isatty() + text.getvalue())
+            sys.stdout.flush()
+            time.sleep(_WATCH_SECONDS)
 
 
 def computes_of(context: Context, names: Iterable[str]) -> dict[str, Node]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Callable, Optional
 
 from comet.cli.computesets import only_allocation
-from comet.cli.context import Context, number, signals_as_interrupts, warn
+from comet.cli.context import Context, number, only_one, signals_as_interrupts, warn
 from comet.cli.output import show, show_text
 from comet.cli.parser import WAIT_SECONDS
 from comet.client.errors import (
@@ -83,11 +83,7 @@ def _cluster(context: Context) -> ClusterRecord:
     chosen = context.option("cluster")
     if chosen is not None:
         return context.client.cluster(chosen)
-    found = context.client.clusters()
-    if len(found) != 1:
-        names = ", ".join(it.name for it in found)
-        raise UsageError(f"choose a cluster with --cluster=NAME: {names}" if found else "you have no cluster")
-    return found[0]
+    return only_one(context.client.clusters(), "choose one with --cluster=NAME")
 
 
 def demand_same(context: Context, group: Group, it: Launch, folder: Path, count: Optional[int]) -> None:

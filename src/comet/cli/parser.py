@@ -41,14 +41,14 @@ Help:
 """What `comet` alone prints."""
 
 _KEYS = (
-    "comet changes no keys inside machines, and does not log in to them. Your public SSH key comes into a cluster when "
+    "comet changes no keys inside machines. Your public SSH key comes into a cluster when "
     "the site's operators make it from an image: give it to them. Without a key: comet console --serial CLUSTER"
 )
 _CERTIFICATE = (
     "The certificate of a site's own CA, which comet then trusts for that server: comet init --ca=FILE. Ask the site's "
     "operators for it"
 )
-_ELSEWHERE = {"ssh": _KEYS, "key": _KEYS, "keys": _KEYS, "login": _KEYS, "certificate": _CERTIFICATE}
+_ELSEWHERE = {"key": _KEYS, "keys": _KEYS, "login": _KEYS, "certificate": _CERTIFICATE}
 """What owners look for and no command does, and how it is done."""
 
 _HABITS = {
@@ -71,7 +71,7 @@ _HABITS = {
     "sets": "computeset",
     "logs": "console --serial CLUSTER NODE",
     "log": "console --serial CLUSTER NODE",
-    "watch": "events --follow",
+    "watch": "ll --watch or comet cluster CLUSTER --watch",
     "status": "cluster CLUSTER --status",
     "boot": "power on CLUSTER",
 }
@@ -83,6 +83,7 @@ _OPTIONS = {
     for name in it.names
 }
 _ACTIONS = [it.path[1] for it in COMMANDS if it.path[0] == "power"]
+_OF_SETS = ("start", "extend", "merge", "terminate")
 _LONG_OPTIONS = {name for name in _OPTIONS if name.startswith("--")}
 
 
@@ -159,6 +160,8 @@ def normalised(line: list[str]) -> list[str]:
     found = [f"--wait={WAIT_SECONDS}" if it == "--wait" else it for it in typed] + line[end:]
     if found[:1] == ["power"] and len(found) > 2 and found[2] in _ACTIONS and found[1] not in _ACTIONS:
         found[1], found[2] = found[2], found[1]  # as `virsh` and `ipmitool` have it: `power vc1 on`
+    if found[:1] == ["computeset"] and len(found) > 1 and found[1] in _OF_SETS:
+        del found[0]  # `computeset merge 3 5`
     first = next((index for index, it in enumerate(found) if it in SYNONYMS), None)
     if first is not None and all(it.startswith("-") for it in found[:first]):
         found[first] = SYNONYMS[found[first]]

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 
 from comet.cli import computesets
-from comet.cli.context import Context, computes_of, is_terminal, number
+from comet.cli.context import Context, computes_of, is_terminal, locate, number
 from comet.cli.output import safe, shortened, show
 from comet.client.errors import NotFoundError, RefusedError, UsageError
 from comet.client.hostlists import expand_hostlist
@@ -40,9 +39,8 @@ _LOSSES = {"off": "switches {} off at once", "reset": "resets {} at once"}
 def power(context: Context) -> int:
     given = context.arguments
     # a script that names a cluster which is gone must not switch off what has its name
-    is_safe = given.command[1] == "on" or is_terminal()
-    if given.nodes is None and is_safe and re.search("-[0-9]+$", given.cluster):
-        _find_node(context)
+    if given.command[1] == "on" or is_terminal():
+        locate(context)
     action, nodes = given.command[1], given.nodes
     if action == "on" and (context.option("count") is not None or _are_free(context, nodes)):
         computesets.start(context)
@@ -58,22 +56,6 @@ def power(context: Context) -> int:
     _confirm_loss(context, action, f"the frontend of {given.cluster}" if names is None else str(nodes))
     done = each(context, context.client.power_each(given.cluster, action, names), _ACCEPTED[action])
     return followed(context, given.cluster, done, _WAITED[action], _DONE.get(action))
-
-
-def _find_node(context: Context) -> None:
-    """Who names a compute alone means it, if there is no cluster of this name, and one compute of all clusters."""
-    name = context.arguments.cluster
-    clusters = context.client.clusters()
-    if any(it.name.casefold() == name.casefold() for it in clusters):
-        return
-    found = [
-        (it.name, one.name)
-        for it in clusters
-        for one in it.computes
-        if one.name.casefold() == name.casefold()
-    ]
-    if len(found) == 1:
-        context.arguments.cluster, context.arguments.nodes = found[0]
 
 
 def _confirm_loss(context: Context, action: str, what: str) -> None:

@@ -276,25 +276,36 @@ class Client(Requests):
         idempotency_key: Optional[str] = None,
     ) -> Started:
         """Start computes together: `nodes`, or any `count` of them. Walltime such as `6h`, or minutes as a number."""
-        if (nodes is None) == (count is None) or (count is not None and count < 1):
-            raise UsageError(f"start {cluster}: name nodes (vm-0 or vm-[0-3]), or a count of at least 1")
-        minutes = walltime if isinstance(walltime, int) else walltime_to_minutes(walltime)
-        body = {"cluster": cluster, "walltime_mins": minutes, "count": count, "allocation": allocation}
-        body.update(reservation=reservation, hosts=hosts, computes=None if nodes is None else _names(nodes))
-        try:
-            answer = self.change("POST", ("computeset", ""), _without_none(body), key=idempotency_key)
-        except CometError as error:
-            named = rf"\bwalltime of {minutes} minutes( or more)?"
-            if isinstance(walltime, str):  # the minutes that were sent are not all of a very long one
-                error.args = (re.sub(named, f"walltime of {walltime}", str(error)),)
-            raise
+        body = _new_set(cluster, nodes, count, allocation, walltime, reservation, hosts)
+        with _walltime_as_given(walltime, body):
+            answer = self.change("POST", ("computeset", ""), body, key=idempotency_key)
         return Started(_set_of(answer), self._operation_of(answer))
+
+    def estimate(
+        self,
+        cluster: str,
+        nodes: Optional[Nodes] = None,
+        count: Optional[int] = None,
+        allocation: Optional[str] = None,
+        walltime: Union[str, int] = "2d",
+        reservation: Optional[str] = None,
+    ) -> dict[str, Any]:
+        """What `start` would make, its cost, and its start as the server estimates it; refused alike."""
+        body = _new_set(cluster, nodes, count, allocation, walltime, reservation)
+        self.demand_server()
+        with _walltime_as_given(walltime, body):
+            answer = self.connection.request("POST", self.connection.path("computeset", "estimate"), body)
+        return records.read_object(decoded(answer.body), "an estimate")
 
     def extend(self, number: int, walltime: Union[str, int]) -> Optional[Operation]:
         """Have a set run for so long in all: `12h`, or minutes as a number."""
         minutes = walltime if isinstance(walltime, int) else walltime_to_minutes(walltime)
         answer = self.change("PATCH", ("computeset", number), {"walltime_mins": minutes})
         return self._operation_of(answer)
+
+    def merge(self, number: int, other: int) -> None:
+        """Have another set be a part of this one, for good."""
+        self.change("POST", ("computeset", number, "merge"), {"computeset": other})
 
     def terminate(self, number: int, hard: bool = False) -> Optional[Operation]:
         """End a set: its nodes are shut down (or switched off, with `hard`), and their disks are written back."""
@@ -521,6 +532,36 @@ class Client(Requests):
 
 def _without_none(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
+
+
+def _new_set(
+    cluster: str,
+    nodes: Optional[Nodes],
+    count: Optional[int],
+    allocation: Optional[str],
+    walltime: Union[str, int],
+    reservation: Optional[str],
+    hosts: Optional[str] = None,
+) -> dict[str, Any]:
+    """The body of a request for a set."""
+    if (nodes is None) == (count is None) or (count is not None and count < 1):
+        raise UsageError(f"start {cluster}: name nodes (vm-0 or vm-[0-3]), or a count of at least 1")
+    minutes = walltime if isinstance(walltime, int) else walltime_to_minutes(walltime)
+    body = {"cluster": cluster, "walltime_mins": minutes, "count": count, "allocation": allocation}
+    body.update(reservation=reservation, hosts=hosts, computes=None if nodes is None else _names(nodes))
+    return _without_none(body)
+
+
+@contextlib.contextmanager
+def _walltime_as_given(walltime: Union[str, int], body: dict[str, Any]) -> Iterator[None]:
+    """A refusal names the walltime as it was given: the minutes that were sent are not all of a very long one."""
+    try:
+        yield
+    except CometError as error:
+        named = rf"\bwalltime of {body['walltime_mins']} minutes( or more)?"
+        if isinstance(walltime, str):
+            error.args = (re.sub(named, f"walltime of {walltime}", str(error)),)
+        raise
 
 
 def _names(nodes: Nodes) -> list[str]:

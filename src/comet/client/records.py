@@ -102,7 +102,10 @@ _REASONS = {
 
 
 class Computeset(NamedTuple):
-    """Computes that were started together. Walltime in minutes, `start_time` in seconds since 1970."""
+    """Computes that were started together. Walltime in minutes, `start_time` in seconds since 1970.
+
+    `merged`: the numbers of the sets that were merged into this one.
+    """
 
     id: int
     state: str
@@ -123,6 +126,7 @@ class Computeset(NamedTuple):
     walltime_end: Optional[str] = None
     charged_seconds: Optional[int] = None
     charged_so_far_seconds: Optional[int] = None
+    merged: tuple[int, ...] = ()
 
     @property
     def ended(self) -> bool:
@@ -221,7 +225,7 @@ def read_computeset(document: Any) -> Computeset:
     it = read_object(document, "a computeset")
     cluster = _required(it, "cluster", str)
     computes = tuple(read_node(compute, "compute", cluster) for compute in _list(it, "computes"))
-    return _record(Computeset, it, computes=computes)
+    return _record(Computeset, it, computes=computes, merged=tuple(_list(it, "merged")))
 
 
 def read_operation(document: Any) -> Operation:

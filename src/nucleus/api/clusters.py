@@ -213,7 +213,7 @@ def _demand_removable(node: Node) -> None:
     if node.set_id is not None:
         raise Problem(
             "node-busy",
-            f"{node.name} is in the computeset {node.set_id}, which is {node.set_state}; end it first",
+            f"{node.name} is in the computeset {node.computeset}, which is {node.set_state}; end it first",
         )
     if (power := known_power(node)) not in ("off", "crashed"):
         raise conflict(f"{node.name} is {power}; power it off first")

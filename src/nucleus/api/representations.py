@@ -99,7 +99,7 @@ def compute_json(node: Node, cluster: str, interfaces: Sequence[Interface], fres
     return _node(
         models.Compute, node, interfaces, freshness,
         cluster=cluster,
-        active_computeset=node.set_id,
+        active_computeset=node.computeset,
         active_computeset_state=node.set_state,
         compute_state=disk_state(node.image_state, node.image_locked),
     )  # fmt: skip

@@ -104,6 +104,11 @@ class Service:
     screens: AtOnce = field(default_factory=lambda: AtOnce("pictures of screens", 2, 8, retry_seconds=5))
     """Each starts a program on a host, and waits for it. Pages ask for pictures by themselves, people for logs."""
 
+    forecasts: AtOnce = field(
+        default_factory=lambda: AtOnce("questions to the scheduler", 1, 4, retry_seconds=1)
+    )
+    """Each starts programs of Slurm."""
+
     waits: AtOnce = field(default_factory=lambda: AtOnce("requests that wait for operations", 100))
     arrivals: dict[str, Any] = field(default_factory=dict)
     """nginx's number of a request → what was decided before its body came; until nginx has logged its end."""

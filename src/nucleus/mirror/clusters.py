@@ -22,7 +22,7 @@ _COLUMNS = (
 _FROM = "FROM cluster c LEFT JOIN project p ON p.id = c.project_id"
 _CLUSTER = f"SELECT {_COLUMNS} {_FROM}"
 _NODE = (
-    f"SELECT {columns_of('n', Node._fields[:-2])}, m.computeset_id, s.state"
+    f"SELECT {columns_of('n', Node._fields[:-3])}, m.computeset_id, s.state, s.merged_into"
     " FROM node n LEFT JOIN computeset_node m ON m.node_id = n.id AND m.active = 1"
     " LEFT JOIN computeset s ON s.id = m.computeset_id"
 )

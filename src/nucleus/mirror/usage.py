@@ -91,6 +91,18 @@ def allocation_usage(
     return found
 
 
+def left_minutes(limit: int | None, charged: int, reserved: int, account: Account | None) -> int | None:
+    """Node minutes that an allocation has left of `allocation_usage`, less what waits; None: no limit.
+
+    `limit`: the project's, of a site without a batch system that counts.
+    """
+    if account is None:
+        return None if limit is None else max(0, limit - charged - reserved)
+    if account.left_minutes is None:
+        return None
+    return max(0, account.left_minutes - reserved + account.running_minutes)
+
+
 def living_sets_of(session: Session, username: str, project_id: int | None = None) -> list[int]:
     """The sets that a user has started, and that have not ended; those of one project only."""
     of_project, values = ("", []) if project_id is None else (" AND project_id = %s", [project_id])

@@ -191,21 +191,13 @@ def list_projects(question: Reading) -> Response:
     limits = {one.id: one.limits["node_hours"] * 60 for one in projects if "node_hours" in one.limits}
     for project, name, charged, reserved, account in usage.allocation_usage(session, list(allocations)):
         limit = limits.get(project) if account is None else account.limit_minutes
-        if account is None:
-            left = None if limit is None else limit - charged - reserved
-        else:  # less what waits
-            left = (
-                None
-                if account.left_minutes is None
-                else account.left_minutes - reserved + account.running_minutes
-            )
         allocations[project].append(
             {
                 "name": name,
                 "charged_minutes": charged,
                 "reserved_minutes": reserved,
                 "limit_minutes": limit,
-                "left_minutes": None if left is None else max(0, left),
+                "left_minutes": usage.left_minutes(limits.get(project), charged, reserved, account),
                 "limited_by": None if account is None else account.limited_by,
             }
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from comet.client.hostlists import natural_key
@@ -65,6 +66,13 @@ class Charge(NamedTuple):
     is_final: bool
 
 
+class Forecast(NamedTuple):
+    """When a job would start, in seconds since 1970; None: that is not known. `waiting`: why not now, for owners."""
+
+    starts_at: float | None
+    waiting: str = ""
+
+
 class Batch(Protocol):
     """Every call can be repeated. Each raises HostError while the batch system does not answer.
 
@@ -76,6 +84,10 @@ class Batch(Protocol):
 
         UserError, in words for owners, when the batch system will never run such a job.
         """
+
+    def forecast(self, job: NewJob) -> Forecast:
+        """When the job would start if it were submitted now, which it is not. UserError as of `submit`."""
+        return Forecast(None)
 
     def confirmed(self, job: Job) -> Job:
         """A job that runs, as it is after the batch system was kept from requeueing it."""
@@ -124,6 +136,15 @@ class HostList(Batch):
             number = add_job(session, job.name, job.host_count, job.hosts)
             self._schedule(session)
         return number
+
+    def forecast(self, job: NewJob) -> Forecast:
+        """As `Batch.forecast`; of a job that must wait, nothing is known."""
+        with self._pool.reading() as session:
+            hosts, living = listed_hosts(session, self._hosts), _jobs(session, "state <> 'ended'")
+        new = HostJob(-1, job.name, PENDING, job.host_count, job.hosts, (), "")
+        if new.id in allocations(hosts, [*living, new]):
+            return Forecast(time.time())
+        return Forecast(None, OTHERS_FIRST if any(one.state == PENDING for one in living) else TOO_FEW_HOSTS)
 
     def end(self, job: Job, is_complete: bool) -> None:
         """As `Batch.end`."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from nucleus.mirror.columns import columns_of, from_json, placeholders, visible
 from nucleus.mirror.usage import CHARGED, RESERVED
 from nucleus.records import JsonObject, Scope
-from nucleus.states import CREATED, LIVING_SETS
+from nucleus.states import CREATED, LIVING_SETS, is_ending
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +22,7 @@ class Computeset(NamedTuple):
 
     `waiting`, in words for owners, `place` and `estimated_start` are of a set whose job waits. `charged_seconds`: of
     nodes, as the batch system has charged a set that has ended; None where it does not. `charged_so_far_seconds`: until
-    that is known.
+    that is known. `merged_into`: the set that this one is a part of; `merged`: the parts of a set that is shown as one.
     """
 
     id: int
@@ -51,7 +51,9 @@ class Computeset(NamedTuple):
     walltime_end: datetime | None
     charged_seconds: int | None
     charged_so_far_seconds: int | None
+    merged_into: int | None
     node_ids: tuple[int, ...]
+    merged: tuple[int, ...] = ()
 
     @property
     def used_seconds(self) -> int | None:
@@ -62,7 +64,60 @@ class Computeset(NamedTuple):
         return self.node_count * -(-seconds // 60) * 60
 
 
-_COLUMNS = columns_of("s", Computeset._fields[:-1])
+_COLUMNS = columns_of("s", Computeset._fields[:-2])
+
+
+def as_one(parts: Sequence[Computeset]) -> Computeset:
+    """What owners see of merged sets; the first one is the one that the others were merged into. Pure.
+
+    It has the nodes and times of the parts that live, or of all when none does: a part that ends leaves the others as
+    they are. It ends when the earliest of them does, unless it is extended. Its charge is that of all parts.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    those = [one for one in parts if one.ended_at is None] or parts
+    main = min(those, key=lambda one: is_ending(one.state, one.cancel_requested))
+    start = min((one.start_time for one in those if one.start_time), default=None)
+    end = min((one.walltime_end for one in those if one.walltime_end), default=None)
+    charged = [one.charged_seconds for one in parts if one.charged_seconds is not None]
+    so_far = [one.charged_so_far_seconds for one in parts if one.charged_so_far_seconds is not None]
+    is_charged = len(charged) == len(parts)
+    return main._replace(
+        id=parts[0].id,
+        walltime_minutes=main.walltime_minutes
+        if start is None or end is None
+        else round((end - start).total_seconds() / 60),
+        node_count=sum(one.node_count for one in those),
+        nodelist=",".join(one.nodelist for one in those if one.nodelist) or None,
+        start_time=start,
+        created=parts[0].created,
+        requested_by=parts[0].requested_by,
+        ended_at=None if main.ended_at is None else max(one.ended_at for one in those if one.ended_at),
+        degraded=any(one.degraded for one in parts),
+        walltime_end=end,
+        charged_seconds=sum(charged) if is_charged else None,
+        charged_so_far_seconds=sum(charged + so_far) if so_far and not is_charged else None,
+        merged_into=None,
+        node_ids=tuple(node_id for one in those for node_id in one.node_ids),
+        merged=tuple(one.id for one in parts[1:]),
+    )
+
+
+def minutes_of_parts(parts: Sequence[Computeset], minutes: int) -> dict[int, int]:
+    """Part → its walltime in minutes, where the set that they are runs for so many in all. Pure.
+
+    Parts that end, or have ended, are left out, and those that run as long anyway.
+    """
+    if len(parts) == 1:
+        return {parts[0].id: minutes}
+    start, found = as_one(parts).start_time, dict[int, int]()
+    for one in parts:
+        if one.ended_at is None and not is_ending(one.state, one.cancel_requested):
+            later = (one.start_time - start).total_seconds() if start and one.start_time else 0.0
+            left = (one.walltime_end - start).total_seconds() if start and one.walltime_end else 0.0
+            if left < minutes * 60:
+                found[one.id] = max(minutes - int(later // 60), one.walltime_minutes)
+    return found
 
 
 class NewComputeset(NamedTuple):
@@ -111,7 +166,10 @@ def find_computeset(session: Session, scope: Scope, number: int, lock: bool = Fa
 def list_computesets(
     session: Session, scope: Scope, states: Sequence[str] = (), cluster_id: int | None = None
 ) -> list[Computeset]:
-    """Sets that the asker may see, by number."""
+    """Sets that the asker may see, by number, without those that are parts of others.
+
+    Those merged with others are found where one of their parts has a state, and may not have it as a whole.
+    """
     which, values = _visible(scope, states, cluster_id)
     return _sets(session, f"{which} ORDER BY s.id", values)
 
@@ -124,10 +182,16 @@ def _of_asker(scope: Scope) -> tuple[str, list[Any]]:
 
 
 def _visible(scope: Scope, states: Sequence[str], cluster_id: int | None) -> tuple[str, list[Any]]:
+    """Without the parts of others, with which the set in their place is found; see `list_computesets`."""
     condition, values = _of_asker(scope)
-    sql = f"WHERE {condition}"
+    sql = f"WHERE s.merged_into IS NULL AND {condition}"
+    living = [state for state in states if state in LIVING_SETS]
+    ended = [state for state in states if state not in living]
     if states:
-        sql, values = f"{sql} AND s.state IN ({placeholders(states)})", [*values, *states]
+        of_part = "SELECT COALESCE(p.merged_into, p.id) FROM computeset p WHERE p.state IN"
+        found = [f"s.id IN ({of_part} ({placeholders(living)}))"] if living else []
+        found += [f"s.state IN ({placeholders(ended)})"] if ended else []
+        sql, values = f"{sql} AND ({' OR '.join(found)})", [*values, *living, *ended]
     if cluster_id is not None:
         sql, values = f"{sql} AND s.cluster_id = %s", [*values, cluster_id]
     return sql, values
@@ -145,16 +209,51 @@ def sizes_of_computesets(
     which, values = _visible(scope, states, cluster_id)
     if after is not None:
         which, values = f"{which} AND s.id > %s", [*values, after]
-    return session.rows(
+    rows = session.rows(
         f"SELECT s.id, s.node_count FROM computeset s JOIN cluster c ON c.id = s.cluster_id {which}"
         f" ORDER BY s.id{' DESC' if after is None else ''} LIMIT %s",
         [*values, limit],
     )
+    numbers = [number for number, _ in rows]
+    of_parts = dict[int, int](
+        session.rows(
+            "SELECT merged_into, SUM(node_count) FROM computeset"
+            f" WHERE merged_into IN ({placeholders(numbers)}) GROUP BY merged_into",
+            numbers,
+        )
+        if numbers
+        else ()
+    )
+    return [(number, count + int(of_parts.get(number, 0))) for number, count in rows]
 
 
 def computesets_by_number(session: Session, numbers: Sequence[int]) -> list[Computeset]:
     """The sets of these numbers, by number, for an asker who may see them."""
     return _sets(session, f"WHERE s.id IN ({placeholders(numbers)}) ORDER BY s.id", numbers)
+
+
+def parts_of(session: Session, numbers: Sequence[int]) -> dict[int, list[Computeset]]:
+    """Number → the sets that were merged into that one, by number; for an asker who may see it."""
+    found: dict[int, list[Computeset]] = defaultdict(list)
+    if numbers:
+        for one in _sets(session, f"WHERE s.merged_into IN ({placeholders(numbers)}) ORDER BY s.id", numbers):
+            found[one.merged_into or 0].append(one)
+    return found
+
+
+def find_part(session: Session, number: int, node_id: int) -> Computeset | None:
+    """The set, or the part of it, that had the node last."""
+    where = "JOIN computeset_node m ON m.computeset_id = s.id WHERE (s.id = %s OR s.merged_into = %s)"
+    found = _sets(
+        session, f"{where} AND m.node_id = %s ORDER BY m.active DESC, s.id DESC", [number, number, node_id]
+    )
+    return found[0] if found else None
+
+
+def merge(session: Session, number: int, other: int) -> None:
+    """Have owners see the other set, with its parts, as a part of this one."""
+    sql = "UPDATE computeset SET merged_into = %s WHERE id = %s OR merged_into = %s"
+    session.execute(sql, (number, other, other))
 
 
 def has_started_lately(session: Session, cluster_id: int, count: int) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import bisect
-from datetime import UTC
+from datetime import UTC, datetime
 from itertools import accumulate
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -31,27 +31,39 @@ from nucleus.api.nodes import demand_stays_on, named_nodes, nodes_by_name, seen_
 from nucleus.api.paging import Page, chosen, number_of, page_of, paged
 from nucleus.api.problems import Problem, conflict, forbidden, invalid, is_legacy, limited
 from nucleus.api.quotas import demand_limit, demand_quota, demand_walltime
-from nucleus.api.representations import Json, compute_json, freshness_of, shaped
+from nucleus.api.representations import Json, compute_json, freshness_of, shaped, text_of
 from nucleus.api.responsibility import demand_acknowledgement, demand_leader
-from nucleus.api.service import Change, Reading, accepted, find_cluster, no_content
+from nucleus.api.service import Change, Known, Reading, accepted, find_cluster, no_content, reading
 from nucleus.hostlists import expand
 from nucleus.limits import MAX_PER_PAGE, MAX_WALLTIME_MINUTES
-from nucleus.mirror import clusters, identity, operations
+from nucleus.mirror import clusters, identity, operations, usage
 from nucleus.mirror.driver import DuplicateError
 from nucleus.mirror.hosts import listed_hosts
 from nucleus.records import NewEvent
-from nucleus.states import ACTIVE, ENDED_SETS, ENDING, RUNNING, SYNCING, disk_state, is_ending, is_image_free
+from nucleus.states import (
+    ACTIVE,
+    ENDED_SETS,
+    ENDING,
+    RUNNING,
+    SCHEDULER_AWAY,
+    SYNCING,
+    disk_state,
+    is_ending,
+    is_image_free,
+)
 from owners.computesets import records as computesets
+from owners.computesets.batch import Forecast, NewJob, nodes_without_host
+from owners.computesets.controller import batch_of
 from owners.computesets.records import committed_minutes, has_started_lately
 from owners.computesets.slurm import RESERVATIONS
-from rocks.core.errors import UserError
+from rocks.core.errors import HostError, UserError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from nucleus.api.service import Call
     from nucleus.mirror.pool import Session
-    from nucleus.records import Cluster, Node
+    from nucleus.records import Cluster, Node, Operation
 
 # Shapes of computesets: as `nucleus.api.models`.
 
@@ -86,6 +98,9 @@ class Computeset(Answer):
     )
     nodes_ready: int
     nodes_total: int
+    merged: list[int] = Field(
+        description="the computesets that were merged into this one; each has its own job"
+    )
 
 
 class Host(Request):
@@ -113,6 +128,25 @@ class NewComputeset(Request):
     hosts: Annotated[Text | None, EMPTY_IS_ABSENT] = Field(
         None, description="for operators: hosts of the nodes, in their order"
     )
+
+
+class Estimate(Answer):
+    """What a new computeset would be."""
+
+    cluster: str
+    computes: list[str]
+    allocation: str
+    walltime_mins: int
+    node_minutes: int = Field(description="what it costs at most: its nodes for the whole walltime")
+    left_minutes: int | None = Field(description="node minutes that the allocation has left; null: no limit")
+    estimated_start: Moment = Field(description="by the site's scheduler; null: not known")
+    waiting: str | None = Field(description="why it would wait, where that is known")
+
+
+class OtherComputeset(Request):
+    """Which computeset shall be a part of this one."""
+
+    computeset: Annotated[int, Field(ge=1, le=0x7FFFFFFF), NO_BOOLEAN]
 
 
 class Extension(Request):
@@ -220,7 +254,7 @@ def demand_free(change: Change, cluster: Cluster, node: Node) -> None:
     if node.set_id is not None:
         raise Problem(
             "node-busy",
-            f"{node.name} is in the computeset {node.set_id}, which is {node.set_state}; choose another node",
+            f"{node.name} is in the computeset {node.computeset}, which is {node.set_state}; choose another node",
         )
     if node.admin_disabled:
         raise Problem("node-disabled", f"the site's operators have disabled {node.name}; choose another node")
@@ -344,7 +378,8 @@ def _demand_no_end(change: Change, nodes: Sequence[Node]) -> None:
         if is_ending(one.state, one.cancel_requested):
             node = next(node for node in nodes if node.set_id == one.id)
             raise Problem(
-                "node-busy", f"the computeset {one.id} of {node.name} is ending; wait until it has ended"
+                "node-busy",
+                f"the computeset {node.computeset} of {node.name} is ending; wait until it has ended",
             )
 
 
@@ -361,7 +396,7 @@ def _demand_host(change: Change, node: Node) -> None:
 def _way_out(change: Change, cluster: Cluster, node: Node) -> str:
     """What can be done with a compute that is in no running set."""
     if node.set_id is not None:
-        return f": its set {node.set_id} is {node.set_state}"
+        return f": its set {node.computeset} is {node.set_state}"
     if node.state == ACTIVE:
         return f", and on{seen_ago(change, cluster, node)}; ask the site's operators to power it off"
     return f"; `comet start {cluster.name} {node.name}` starts one"
@@ -383,10 +418,16 @@ States = Annotated[
 
 
 def sets_json(one: Reading | Change, sets: Sequence[computesets.Computeset]) -> list[Json]:
-    """The representations of sets, with few statements however many they are."""
+    """The representations of sets with what was merged into them, with few statements however many they are."""
     if not sets:
         return []
     session, call, scope = one.session, one.call, one.scope
+    merged = computesets.parts_of(session, [found.id for found in sets])
+    kind = call.service.configuration.batch.kind
+    sets = [
+        computesets.as_one([_with_charge(part, kind) for part in (found, *merged.get(found.id, ()))])
+        for found in sets
+    ]
     nodes = clusters.nodes_by_id(session, scope, [number for found in sets for number in found.node_ids])
     of_nodes = {node.cluster_id for node in nodes.values()}  # now; the cluster of a set may be gone
     by_id = clusters.clusters_by_id(session, scope, {found.cluster_id for found in sets} | of_nodes)
@@ -401,11 +442,16 @@ def sets_json(one: Reading | Change, sets: Sequence[computesets.Computeset]) -> 
                 fields = freshness.get(nodes[number].cluster_id, freshness[cluster.id])
                 shapes[number] = compute_json(nodes[number], cluster.name, interfaces.get(number, ()), fields)
             computes = [shapes[number] for number in found.node_ids if number in shapes]
-            if found.charged_seconds is None and call.service.configuration.batch.kind == "hosts":
-                so_far = found.charged_so_far_seconds  # of a batch system that the site has had
-                found = found._replace(charged_seconds=found.used_seconds if so_far is None else so_far)
             answers.append(computeset_json(found, cluster.name, computes, scope.is_operator))
     return answers
+
+
+def _with_charge(one: computesets.Computeset, kind: str) -> computesets.Computeset:
+    """With the charge that Nucleus counts, where no batch system does."""
+    if one.charged_seconds is not None or kind != "hosts":
+        return one
+    so_far = one.charged_so_far_seconds  # of a batch system that the site has had
+    return one._replace(charged_seconds=one.used_seconds if so_far is None else so_far)
 
 
 @route(router, "GET /v1/computeset", "list_computesets", "Your computesets", list[Computeset])
@@ -425,7 +471,8 @@ def list_computesets(
     page, request = page_of(limit, cursor), question.call.request
     number = None if cluster is None else find_cluster(question, cluster).id
     found, headers = _found(question, page, state or (), number)
-    return conditional_json(request, chosen(sets_json(question, found), fields), headers)
+    answers = [one for one in sets_json(question, found) if not state or one["state"] in state]
+    return conditional_json(request, chosen(answers, fields), headers)
 
 
 def _found(
@@ -466,8 +513,10 @@ def get_computeset(question: Reading, s: SetId, fields: Fields = None) -> Respon
 
 
 def find_set(one: Reading | Change, number: int, *, lock: bool = False) -> computesets.Computeset:
-    """The caller's set. Problem when there is none: also when it is somebody else's."""
+    """The set of the caller, or the one that it was merged into. Problem when there is none, or it is another's."""
     found = computesets.find_computeset(one.session, one.scope, number, lock)
+    if found is not None and found.merged_into is not None:
+        found = computesets.find_computeset(one.session, one.scope, found.merged_into, lock)
     if found is None:
         raise unknown_set(number)
     return found
@@ -490,22 +539,7 @@ def unknown_set(number: int | str) -> Problem:
 def start_computeset(change: Change, body: NewComputeset) -> Response:
     """Everything is checked before anything exists."""
     call, session = change.call, change.session
-    if body.reservation:
-        demand_reservation(call, body.reservation)
-    cluster = find_cluster(change, body.cluster, lock=True)
-    demand_acknowledgement(call)
-    demand_leader(change, cluster)
-    leaving = demand_cluster_stays(change, cluster)
-    nodes, hosts = requested_nodes(change, cluster, body, leaving)
-    for node in nodes:
-        demand_free(change, cluster, node)
-    demand_cluster_stays(change, cluster, nodes)
-    demand_hosts(change, len(nodes), hosts)
-    walltime = walltime_of(call, body.walltime_mins)
-    account = account_of(change, cluster, body.allocation)
-    demand_quota(change, cluster, nodes, walltime)
-    demand_node_hours(change, cluster, len(nodes) * walltime, account)
-    demand_few_sets(session, cluster)
+    cluster, nodes, hosts, walltime, account = _checked(change, body)
     new = computesets.NewComputeset(
         cluster.id, tuple(node.id for node in nodes), cluster.username or call.caller.actor, account,
         body.reservation or None, walltime, call.caller.actor, {"hosts": hosts} if hosts else {},
@@ -525,6 +559,84 @@ def start_computeset(change: Change, body: NewComputeset) -> Response:
     (content,) = sets_json(change, [find_set(change, number)])
     legacy = json_answer(content, 201, {"Location": call.url(f"/v1/computeset/{number}")})
     return accepted(change, operation, (cluster.name, None), legacy)
+
+
+def _checked(change: Change, body: NewComputeset) -> tuple[Cluster, list[Node], list[str], int, str]:
+    """Cluster, nodes, chosen hosts, walltime in minutes and allocation of a set that can be started; else Problem."""
+    call = change.call
+    if body.reservation:
+        demand_reservation(call, body.reservation)
+    cluster = find_cluster(change, body.cluster, lock=True)
+    demand_acknowledgement(call)
+    demand_leader(change, cluster)
+    leaving = demand_cluster_stays(change, cluster)
+    nodes, hosts = requested_nodes(change, cluster, body, leaving)
+    for node in nodes:
+        demand_free(change, cluster, node)
+    demand_cluster_stays(change, cluster, nodes)
+    demand_hosts(change, len(nodes), hosts)
+    walltime = walltime_of(call, body.walltime_mins)
+    account = account_of(change, cluster, body.allocation)
+    demand_quota(change, cluster, nodes, walltime)
+    demand_node_hours(change, cluster, len(nodes) * walltime, account)
+    demand_few_sets(change.session, cluster)
+    return cluster, nodes, hosts, walltime, account
+
+
+@route(
+    router,
+    "POST /v1/computeset/estimate",
+    "estimate_computeset",
+    "What a new computeset would cost, and when it would start",
+    Estimate,
+)
+def estimate_computeset(call: Known, body: NewComputeset) -> Response:
+    """It is checked as a new one is, and refused alike; nothing is started."""
+    content, job = reading(call, lambda question: _estimated(question, body))
+    if content["waiting"] is None:
+        forecast = _forecast(call, job)
+        start = None if forecast.starts_at is None else datetime.fromtimestamp(forecast.starts_at, UTC)
+        content |= {"estimated_start": text_of(start), "waiting": forecast.waiting or None}
+    return json_answer(content)
+
+
+def _estimated(question: Reading, body: NewComputeset) -> tuple[Json, NewJob]:
+    """What is known without the scheduler, and the job that the set would be."""
+    change = Change(question.session, question.call, "start_set")  # which is only checked
+    cluster, nodes, hosts, walltime, account = _checked(change, body)
+    minutes, left = len(nodes) * walltime, None
+    if cluster.project_id is not None:
+        project = identity.project_by_id(question.session, cluster.project_id)
+        limit = None if project is None else project.limits.get("node_hours")
+        for _, name, charged, reserved, slurm in usage.allocation_usage(
+            question.session, [cluster.project_id]
+        ):
+            if name == account:
+                left = usage.left_minutes(None if limit is None else limit * 60, charged, reserved, slurm)
+    content: Json = {
+        "cluster": cluster.name,
+        "computes": [node.name for node in nodes],
+        "allocation": account,
+        "walltime_mins": walltime,
+        "node_minutes": minutes,
+        "left_minutes": left,
+        "estimated_start": None,
+        "waiting": f"{account} has too few node hours left" if left is not None and left < minutes else None,
+    }
+    excluded = tuple(nodes_without_host(question.session))
+    return content, NewJob(
+        "estimate", len(nodes), walltime, account, tuple(hosts), body.reservation, excluded=excluded
+    )
+
+
+def _forecast(call: Call, job: NewJob) -> Forecast:
+    try:
+        with call.service.forecasts.one_more(call.caller.user.id):
+            return batch_of(call.service.configuration, call.service.pool).forecast(job)
+    except UserError as error:
+        raise conflict(str(error)) from None
+    except HostError:
+        return Forecast(None, SCHEDULER_AWAY)
 
 
 _SET_ACTIONS = {
@@ -555,34 +667,86 @@ for _action, _summary in _SET_ACTIONS.items():
 
 def _end(change: Change, number: int, how: str) -> Response:
     """Idempotent while the set lives."""
-    one, cluster = _set_with_cluster(change, number)
-    if one.state in ENDED_SETS and not is_legacy(change.call.request):
-        raise conflict(f"the computeset {number} has ended: it is {one.state}")
-    if one.state in ENDED_SETS:
+    parts, cluster = _parts_with_cluster(change, number)
+    living = [one for one in parts if one.state not in ENDED_SETS]
+    if not living and not is_legacy(change.call.request):
+        raise conflict(f"the computeset {number} has ended: it is {parts[0].state}")
+    if not living:
         return no_content()
+    asked = [_ask_end(change, cluster, one.id, how) for one in living]
+    return accepted(change, asked[0], (cluster.name, None))
+
+
+def _ask_end(change: Change, cluster: Cluster, number: int, how: str) -> Operation:
     computesets.request_end(change.session, number, how)
     known = operations.list_operations(
         change.session, change.scope, states=("queued", "running"), set_id=number, kind="end_set"
     )
     target = f"{cluster.name}/set {number}"
     if known:
-        ending = known[0]
         change.note(target, after=how)
-    else:
-        ending = change.ask("end_set", cluster, set_id=number, arguments={"how": how}, target=target)
-    return accepted(change, ending, (cluster.name, None))
+        return known[0]
+    return change.ask("end_set", cluster, set_id=number, arguments={"how": how}, target=target)
 
 
 def _restart(change: Change, number: int, action: str) -> Response:
     """The set goes on."""
-    one, cluster = _set_with_cluster(change, number)
-    state = ENDING if is_ending(one.state, one.cancel_requested) else one.state
-    if state != RUNNING:
-        raise conflict(f"the computeset {number} is {state}; only a running one can {action}")
-    demand_stays_on(change, list(clusters.nodes_by_id(change.session, change.scope, one.node_ids).values()))
-    target, arguments = f"{cluster.name}/set {number}", {"nodes": list(one.node_ids)}
+    parts, cluster = _parts_with_cluster(change, number)
+    running = _demand_running(parts, f"can {action}")
+    node_ids = [node_id for one in running for node_id in one.node_ids]
+    demand_stays_on(change, list(clusters.nodes_by_id(change.session, change.scope, node_ids).values()))
+    number = parts[0].id
+    target, arguments = f"{cluster.name}/set {number}", {"nodes": node_ids}
     operation = change.ask(f"{action}_set", cluster, set_id=number, arguments=arguments, target=target)
     return accepted(change, operation, (cluster.name, None))
+
+
+def _demand_running(parts: Sequence[computesets.Computeset], what: str) -> list[computesets.Computeset]:
+    """The parts that run. Problem when none does."""
+    running = [
+        one for one in parts if one.state == RUNNING and not is_ending(one.state, one.cancel_requested)
+    ]
+    if not running:
+        one = computesets.as_one(parts)
+        state = ENDING if is_ending(one.state, one.cancel_requested) else one.state
+        raise conflict(f"the computeset {one.id} is {state}; only a running one {what}")
+    return running
+
+
+@route(
+    router,
+    "POST /v1/computeset/{s}/merge",
+    "merge_computesets",
+    "Have another computeset be a part of this one",
+    status_code=204,
+)
+@changes("computeset", "merge_set")
+def merge_computesets(change: Change, s: SetId, body: OtherComputeset) -> Response:
+    """For good: they are shown, extended and ended as one. Each keeps its job; one that ends leaves the others as they
+    are.
+    """
+    if s == body.computeset:
+        raise invalid(f"the computeset {s} is one already; name another computeset")
+    for number in sorted((s, body.computeset)):  # in this order by all
+        find_set(change, number, lock=True)
+    (parts, cluster), (others, _) = (_parts_with_cluster(change, one) for one in (s, body.computeset))
+    one, other = parts[0], others[0]
+    if one.id == other.id:
+        return no_content()
+    if one.cluster_id != other.cluster_id:
+        raise conflict("the computesets are of different clusters; only those of one cluster are merged")
+    if one.account != other.account:
+        raise conflict(
+            f"the computeset {s} is charged to {one.account}, and {body.computeset} to {other.account}; only those of"
+            " one allocation are merged"
+        )
+    for found in (parts, others):
+        _demand_running(found, "is merged")
+    computesets.merge(change.session, one.id, other.id)
+    clusters.bump_generation(change.session, [cluster.id])
+    change.note(f"{cluster.name}/set {one.id}", after=f"with set {other.id}")
+    change.record_done("merge_set", cluster, {"computesets": [one.id, other.id]})
+    return no_content()
 
 
 @route(
@@ -592,10 +756,11 @@ def _restart(change: Change, number: int, action: str) -> Response:
 @changes("computeset", "extend_set")
 def extend_computeset(change: Change, s: SetId, body: Extension) -> Response:
     """Only one that waits or runs. The added time is charged, and has the limits of a new computeset."""
-    one, cluster = _set_with_cluster(change, s)
+    parts, cluster = _parts_with_cluster(change, s)
+    one = computesets.as_one(parts)
     if one.state in ENDED_SETS or is_ending(one.state, one.cancel_requested):
         raise conflict(f"the computeset {s} is ending or has ended; only one that waits or runs is extended")
-    minutes = walltime_of(change.call, body.walltime_mins)
+    minutes, s = walltime_of(change.call, body.walltime_mins), one.id
     if minutes < one.walltime_minutes:
         raise conflict(
             f"the computeset {s} has {one.walltime_minutes} minutes already; `comet terminate {s}` ends it earlier"
@@ -608,18 +773,21 @@ def extend_computeset(change: Change, s: SetId, body: Extension) -> Response:
     demand_leader(change, cluster)
     account_of(change, cluster, one.account)
     demand_walltime(change, cluster, minutes)
-    demand_node_hours(change, cluster, (minutes - one.walltime_minutes) * one.node_count, one.account)
-    target, arguments = f"{cluster.name}/set {s}", {"minutes": minutes}
+    of_parts = computesets.minutes_of_parts(parts, minutes)
+    more = sum((of_parts[it.id] - it.walltime_minutes) * it.node_count for it in parts if it.id in of_parts)
+    demand_node_hours(change, cluster, more, one.account)
+    target, arguments = f"{cluster.name}/set {s}", {"minutes": minutes, "parts": of_parts}
     operation = change.ask("extend_set", cluster, set_id=s, arguments=arguments, target=target)
     return accepted(change, operation, (cluster.name, None))
 
 
-def _set_with_cluster(change: Change, number: int) -> tuple[computesets.Computeset, Cluster]:
+def _parts_with_cluster(change: Change, number: int) -> tuple[list[computesets.Computeset], Cluster]:
+    """The set, locked, then those that were merged into it."""
     one = find_set(change, number, lock=True)
     cluster = clusters.find_cluster_by_id(change.session, change.scope, one.cluster_id)
     if cluster is None:  # it left the caller's projects in this moment
         raise unknown_set(number)
-    return one, cluster
+    return [one, *computesets.parts_of(change.session, [one.id]).get(one.id, ())], cluster
 
 
 def computeset_json(

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from nucleus.hostlists import expand
 from nucleus.records import Account
 from nucleus.states import ENDED, HOSTS_AWAY, OTHERS_FIRST, PENDING, RUNNING, TOO_FEW_HOSTS, UNKNOWN
-from owners.computesets.batch import HOSTS_CHECKED, Charge, Job
+from owners.computesets.batch import HOSTS_CHECKED, Charge, Forecast, Job
 from rocks.core.errors import HostError, ToolError, UserError
 from rocks.core.names import printable
 from rocks.core.process import run, run_checked
@@ -45,6 +45,9 @@ RESERVATIONS = "nucleus-"
 _NAME = re.compile(r"VC-JOB-\d+-[0-9a-z]+")
 _NUMBER = re.compile(r"(\d+)(?:;[^\n]*)?\n?")
 _ERROR = re.compile(r"error: (?:Batch job submission failed: )?(.+)")
+
+_START = re.compile(r"Job \d+ to start at (\d+) ")
+"""What `sbatch --test-only` prints."""
 
 _PARENT = re.compile(r" ParentAccount=([^\s(]+)\(")
 
@@ -131,10 +134,23 @@ class Slurm:
             known = [one for one in self._queue("--name", job.name) if one.state != ENDED]
             if known:
                 return min(one.id for one in known)
+        finished = self._sbatch(job, "--parsable")
+        found = _NUMBER.fullmatch(finished.text)
+        if found is None:  # the job, if there is one, is found by its name
+            raise HostError(f"sbatch printed {finished.text[:80]!r} instead of the number of a job")
+        return int(found[1])
+
+    def forecast(self, job: NewJob) -> Forecast:
+        """As `Batch.forecast`: Slurm's own estimate, which goes by the time limits of the jobs before it."""
+        found = _START.search(self._sbatch(job, "--test-only").error_text)
+        return Forecast(None if found is None else float(found[1]))
+
+    def _sbatch(self, job: NewJob, how: str) -> Finished:
+        """UserError when Slurm will never run the job."""
         # Slurm refuses the job for a name that it has not: the node may have left it since it was found without a host
         excluded = sorted(set(job.excluded).intersection(self.nodes())) if job.excluded else []
         finished = self.run(
-            "sbatch", "--parsable", f"--partition={self._partition}", f"--nodes={job.host_count}-{job.host_count}",
+            "sbatch", how, f"--partition={self._partition}", f"--nodes={job.host_count}-{job.host_count}",
             "--ntasks-per-node=1", "--exclusive", "--mem=0", "--no-kill", "--requeue", "--dependency=singleton",
             f"--time={job.minutes}", f"--job-name={job.name}", f"--comment={job.comment}",
             "--export=NONE", "--chdir=/", "--output=/dev/null",
@@ -146,10 +162,7 @@ class Slurm:
         )  # fmt: skip
         if finished.exit_status:
             raise self._refusal(job, finished)
-        found = _NUMBER.fullmatch(finished.text)
-        if found is None:  # the job, if there is one, is found by its name
-            raise HostError(f"sbatch printed {finished.text[:80]!r} instead of the number of a job")
-        return int(found[1])
+        return finished
 
     def confirmed(self, job: Job, *changes: str) -> Job:
         """As `Batch.confirmed`: it is read again, since a controller that was restarted may have lost its start.

@@ -61,7 +61,7 @@ def _check_set(job: Job, outcome: str) -> Computeset:
     """
     number = job.operation.target_set
     assert number is not None
-    found = job.transaction(lambda session: records.find_computeset(session, SYSTEM, number))
+    found = job.transaction(lambda session: records.find_part(session, number, job.target.id))
     if found is not None and found.cancel_requested:
         raise CancelledError(f"the computeset {number} was ended by its owner; {outcome}")
     if found is None or found.state != RUNNING:
@@ -85,9 +85,17 @@ def _once(job: Job, action: str) -> JsonObject:
 
 
 def extend(job: Job) -> JsonObject:
-    """Have a computeset that waits or runs have the walltime of the arguments: its job, and its timer."""
-    minutes = int(str(job.operation.arguments["minutes"]))
-    found = job.transaction(lambda session: _living_set(session, job))
+    """Have a computeset that waits or runs have the walltime of the arguments, with all of its parts."""
+    arguments = job.operation.arguments
+    parts = arguments.get("parts", {str(job.operation.target_set): arguments["minutes"]})
+    for number, minutes in parts.items():
+        _extend(job, int(number), int(minutes))
+    return {"walltime_mins": int(str(arguments["minutes"]))}
+
+
+def _extend(job: Job, number: int, minutes: int) -> None:
+    """Have a set, or a part of one, run for so many minutes: its job, and its timer."""
+    found = job.transaction(lambda session: _living_set(session, number, minutes))
     if job.tools.batch.kind == "slurm" and found.name is not None:
         if found.jobid is None:
             raise HostError(f"the job of computeset {found.id} is being submitted; try again later")
@@ -96,17 +104,14 @@ def extend(job: Job) -> JsonObject:
         except UserError as error:
             raise RefusedError(f"the computeset {found.id} is not extended: {error}") from None
     job.transaction(lambda session: _store_walltime(session, job, found, minutes))
-    return {"walltime_mins": minutes}
 
 
-def _living_set(session: Session, job: Job) -> Computeset:
+def _living_set(session: Session, number: int, minutes: int) -> Computeset:
     """The set, locked. RefusedError when it has ended, or ends, or has more time by now."""
-    number = job.operation.target_set
-    assert number is not None
     found = records.find_computeset(session, SYSTEM, number, lock=True)
     if found is None or found.state in ENDED_SETS or is_ending(found.state, found.cancel_requested):
         raise RefusedError(f"the computeset {number} is ending or has ended; it is not extended")
-    if found.walltime_minutes > int(str(job.operation.arguments["minutes"])):
+    if found.walltime_minutes > minutes:
         raise RefusedError(f"the computeset {number} has {found.walltime_minutes} minutes already")
     return found
 
@@ -121,7 +126,7 @@ def _counted_project(session: Session, job: Job) -> identity.Project | None:
 def _store_walltime(session: Session, job: Job, before: Computeset, minutes: int) -> None:
     """HostError where its job was submitted meanwhile, with the walltime of before: it is tried again."""
     project = _counted_project(session, job)
-    one = _living_set(session, job)
+    one = _living_set(session, before.id, minutes)
     if job.tools.batch.kind == "slurm" and (one.name, one.jobid) != (before.name, before.jobid):
         raise HostError(f"the job of computeset {one.id} was submitted meanwhile; try again later")
     limit = None if project is None else project.limits.get("node_hours")

@@ -94,8 +94,8 @@ def _attach(job: Job) -> JsonObject:
     """Insert the image of the arguments, or take out what is inserted; it counts from the next power-on."""
     if job.target.set_state == ENDING:  # it was asked for before, for many nodes
         raise RefusedError(
-            f"the computeset {job.target.set_id} of {job.target.name} is ending; when it has ended, insert or remove"
-            " the image again"
+            f"the computeset {job.target.computeset} of {job.target.name} is ending; when it has ended, insert or"
+            " remove the image again"
         )
     image = job.operation.arguments.get("image")
     medium = None

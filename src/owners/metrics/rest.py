@@ -70,11 +70,12 @@ class NodeMetrics(models.Answer):
 
 
 class Metrics(models.Answer):
-    """What nodes use."""
+    """What nodes use; where the site keeps no metrics, the reason, and nothing else."""
 
     cluster: str
     moments: list[int] = Field(description="seconds since 1970-01-01 UTC")
     nodes: list[NodeMetrics]
+    reason: str | None = None
 
 
 class _Question(NamedTuple):
@@ -91,7 +92,7 @@ Named = Annotated[str | None, Query(max_length=128, description="of this node al
 
 @route(router, "GET /v1/cluster/{c}/metrics", "cluster_metrics", "What the nodes of a cluster use", Metrics)
 def cluster_metrics(call: Known, c: str, hours: Hours = None, node: Named = None) -> Response:
-    """With hours and without a node, the CPUs alone. 503 where the site has no Prometheus, or it does not answer."""
+    """With hours and without a node, the CPUs alone. 503 where the site's Prometheus does not answer."""
 
     def look(question: Reading) -> tuple[str, list[Node]]:
         cluster = find_cluster(question, c)
@@ -104,7 +105,8 @@ def cluster_metrics(call: Known, c: str, hours: Hours = None, node: Named = None
     name, nodes = reading(call, look)
     url = call.service.configuration.metrics.prometheus
     if not url:
-        raise unavailable("this site keeps no metrics of nodes; its operators can set up Prometheus")
+        reason = "this site keeps no metrics of nodes; its operators can set up Prometheus"
+        return json_answer({"cluster": name, "moments": [], "nodes": [], "reason": reason})
     asked = _question(hours, is_of_one=node is not None)
     with _QUESTIONS.one_more(call.caller.user.id):
         found = _ask(url, asked, [one.uuid for one in nodes if one.uuid])

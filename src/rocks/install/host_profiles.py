@@ -15,15 +15,12 @@ from rocks.core.dataclasses import dataclass
 from rocks.core.errors import StateError, UserError
 from rocks.core.names import printable
 from rocks.core.version import rocks_version_attributes
-from rocks.install.boot.flags import read_boot_flags
-from rocks.install.graph.edges import read_graph
-from rocks.install.graph.profile import ProfileRequest, create_profile
-from rocks.install.graph.records import HostContext
+from rocks.install.boot.actions import read_boot_flags
+from rocks.install.graph.document import HostContext
+from rocks.install.graph.profile import ProfileRequest, create_profile, read_graph
 from rocks.install.graph.shell import GENERATOR, files_text, shell_script
-from rocks.install.graph_files import Library, shell_functions
-from rocks.install.installation.plan import with_boot_flags
-from rocks.install.installation.values import installer_values
-from rocks.install.node_file_checks import check_sections
+from rocks.install.graph_files import DEFAULT_GRAPH, Library, check_sections, shell_functions
+from rocks.install.installation.plan import installer_values, with_boot_flags
 from rocks.install.profile_values import (
     DEFAULT_ARCHITECTURE,
     ServedDistribution,
@@ -33,7 +30,7 @@ from rocks.install.profile_values import (
     pool_values,
     split_values,
 )
-from rocks.install.rolls.served_distribution import Distributions
+from rocks.install.rolls.distribution import Distributions
 from rocks.inventory.addresses import choose_address
 from rocks.inventory.appliances import load_appliances
 from rocks.inventory.host_records import find_local_host, names_like
@@ -62,8 +59,6 @@ if TYPE_CHECKING:
     from rocks.install.profile_values import Value
     from rocks.inventory.appliances import Appliance
     from rocks.inventory.records import Host, Network
-
-DEFAULT_GRAPH = "default"
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Nodes of the graph as XML documents: for a node, an appliance, or hosts."""
+"""Nodes of the graph as XML documents, what installers get of them, and the graph of hosts as a picture."""
 
 from __future__ import annotations
 
@@ -7,17 +7,34 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rocks.core.dataclasses import dataclass
-from rocks.core.errors import StateError, UserError
+from rocks.core.errors import StateError, ToolError, UserError
+from rocks.core.process import run_checked
 from rocks.core.version import rocks_version_attributes
-from rocks.install.graph.edges import read_graph
-from rocks.install.graph.host_values import read_dictionary, read_lines
-from rocks.install.graph.node_documents import of_rolls, write_document
-from rocks.install.graph.profile import ProfileRequest, create_trees
-from rocks.install.graph.records import HostContext
-from rocks.install.graph_files import Library, attribute_file
-from rocks.install.host_profiles import DEFAULT_GRAPH, host_context, load_sites
+from rocks.install.graph.document import HostContext, parse_document
+from rocks.install.graph.kickstart import kickstart_file, order_comment
+from rocks.install.graph.node_documents import (
+    of_rolls,
+    read_dictionary,
+    read_documents,
+    read_lines,
+    write_document,
+)
+from rocks.install.graph.preseed import preseed_file
+from rocks.install.graph.profile import Profile, ProfileRequest, create_trees, digraph, read_graph
+from rocks.install.graph.shell import shell_script
+from rocks.install.graph.tags import node_of, read_node
+from rocks.install.graph_files import (
+    DEFAULT_GRAPH,
+    Library,
+    attribute_file,
+    check_sections,
+    first_boot_files,
+    shell_functions,
+)
+from rocks.install.host_profiles import host_context, load_sites
 from rocks.install.profile_values import DEFAULT_DISTRIBUTION
 from rocks.inventory.appliances import load_appliances
+from rocks.inventory.attributes.known import KNOWN
 from rocks.inventory.attributes.records import global_attributes, read_attributes
 from rocks.inventory.records import PRIVATE_NETWORK
 
@@ -26,8 +43,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rocks.database.connection import Database
-    from rocks.install.graph.records import Graph
+    from rocks.install.graph.document import Graph
+    from rocks.install.graph.tags import Frontend
     from rocks.install.host_profiles import HostOfSite
+
+
+# Nodes of the graph as XML documents: for a node, an appliance, or hosts.
+
 
 GENERATOR = "kgen"
 """The name of an installer's document in order rules with `gen`."""
@@ -169,3 +191,150 @@ def _values_of_this_machine(node: str) -> dict[str, str]:
         "membership": "Frontend",
         "root": node,
     }
+
+
+# Files for installers, XML profiles of them, and scripts, made of documents of nodes. No database.
+
+
+INPUT = "the standard input"
+"""The place of a document that came from another command, for messages."""
+
+
+def profile_of_document(text: str) -> str:
+    """The XML profile of the host for which the document was generated, with the file for its installer.
+
+    Of a host with Debian's packages that is the section `preseed`, of any other `kickstart`. RocksError for a document
+    that is invalid.
+    """
+    profile, values = _profile(text, {}, None)
+    check_sections(profile.nodes)
+    packaging = "deb" if values.get("packaging", "") == "deb" else "rpm"
+    functions, files = shell_functions(), first_boot_files()
+    script = shell_script(profile, functions, packaging, "rocks list host profile")
+    if packaging == "deb":
+        kind, content = "preseed", preseed_file(profile, script, files)
+    else:
+        kind, content = "kickstart", kickstart_file(profile, functions, script, files)
+    order = "\n".join(order_comment(profile)) + "\n"
+    return (
+        '<?xml version="1.0" standalone="no"?>\n'
+        f'<profile lang="{kind}">\n'
+        f'<section name="order">{_cdata(order)}</section>\n'
+        f'<section name="{kind}">{_cdata(content)}</section>\n'
+        "</profile>\n"
+    )
+
+
+def installer_file(text: str, name: str) -> str:
+    """The text of a section of an XML profile: `kickstart`, `preseed` or `order`.
+
+    StateError for invalid XML; UserError for a section that it has not.
+    """
+    root = parse_document(text.encode(), INPUT, HostContext({}, {}, {}))
+    if root.tag != "profile":
+        raise StateError(
+            f"{INPUT} is not a profile: its root is <{root.tag}>; rocks list host profile prints one"
+        )
+    found = {str(section.get("name")): section for section in root}
+    if name not in found:
+        raise UserError(
+            f"the profile has no section {name}, only {', '.join(sorted(found))}{_advice(name, list(found))}"
+        )
+    return found[name].text or ""
+
+
+def post_script(text: str, attributes: Mapping[str, str]) -> str:
+    """The sections after an installation of the nodes in the documents, as one script that can be repeated.
+
+    Programs in the nodes are executed.
+    """
+    profile, _ = _profile(text, attributes, Library())
+    nodes = tuple(replace(node, packages=()) for node in profile.nodes)
+    return _script(Profile(profile.host, nodes), "rocks report post")
+
+
+def file_script(text: str, attributes: Mapping[str, str]) -> str:
+    """The text, in which tags `file` are files, as one script that can be repeated."""
+    data = f"<kickstart><post>{text}</post></kickstart>".encode()
+    node = read_node("input", INPUT, data, HostContext(attributes, attributes, {}), Library())
+    host = attributes.get("hostname", "")
+    return _script(Profile(host, (replace(node, packages=()),)), "rocks report script")
+
+
+def _profile(
+    text: str, attributes: Mapping[str, str], frontend: Frontend | None
+) -> tuple[Profile, Mapping[str, str]]:
+    document = read_documents(text, INPUT, attributes, frontend)
+    values = document.context.attributes
+    nodes = tuple(node_of(tree, document.context) for tree in document.trees)
+    return Profile(values.get("hostname", ""), nodes), values
+
+
+def _script(profile: Profile, origin: str) -> str:
+    return shell_script(profile, shell_functions(), KNOWN["packaging"].default, origin)
+
+
+def _advice(name: str, found: list[str]) -> str:
+    """Why a host has a file for the other installer."""
+    if name == "kickstart" and "preseed" in found:
+        return "; the host has Debian's packages: rocks set host attr HOST packaging rpm"
+    if name == "preseed" and "kickstart" in found:
+        return "; the host does not have Debian's packages: rocks set host attr HOST packaging deb"
+    return ""
+
+
+def _cdata(text: str) -> str:
+    # a parser changes \r outside of references, and the section ends at the first ]]>
+    text = text.replace("]]>", "]]]]><![CDATA[>").replace("\r", "]]>&#13;<![CDATA[")
+    return f"<![CDATA[{text}]]>"
+
+
+# The graph of hosts as a picture.
+
+
+_DOT_SECONDS = 120
+
+
+@dataclass(frozen=True)
+class PictureOptions:
+    """How a graph is drawn. `size` is width and height in inches; `arch` replaces that of the hosts.
+
+    `is_svg`: as the picture that graphviz makes, and not in graphviz's language.
+    """
+
+    base: Path | None = None
+    arch: str = ""
+    size: str = "100,100"
+    is_landscape: bool = False
+    is_svg: bool = False
+
+
+def host_graph(
+    database: Database, names: Sequence[str], options: PictureOptions, with_profile: bool = False
+) -> str:
+    """The graph that the hosts reach together; `with_profile`: those of them that have a profile.
+
+    UserError for hosts of several graphs; StateError for an invalid one, and for a host without a profile.
+    ToolError when graphviz is missing or fails.
+    """
+    sites = load_sites(database, names, with_profile)
+    if not sites:
+        raise StateError("there is no host with a profile, whose graph could be drawn; see rocks add host")
+    arch = {"arch": options.arch} if options.arch else {}
+    contexts = [replace(own, attributes={**own.attributes, **arch}) for own in map(host_context, sites)]
+    graphs = sorted({context.attributes["graph"] for context in contexts})
+    if len(graphs) > 1:
+        raise UserError(f"the hosts are of the graphs {', '.join(graphs)}: name hosts of one of them")
+    graph = graph_of(Library(options.base), graphs[0])
+    roots = [(site.appliance.node, context) for site, context in zip(sites, contexts, strict=True)]
+    text = digraph(graph, roots, options.size, options.is_landscape)
+    return _picture(text) if options.is_svg else text
+
+
+def _picture(text: str) -> str:
+    try:
+        return run_checked(["dot", "-Tsvg"], deadline_seconds=_DOT_SECONDS, standard_input=text.encode()).text
+    except ToolError as error:
+        raise ToolError(
+            f"{error}; format=svg needs graphviz: apt-get install graphviz, or print the text without format="
+        ) from None

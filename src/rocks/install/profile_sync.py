@@ -1,4 +1,4 @@
-"""Run the profiles of hosts on them, whole or the part with their network devices and routes.
+"""Run the profiles of hosts on them, whole or a part: their network devices and routes, or what attributes change.
 
 Of the network, only routes of systemd-networkd take effect at once, being separate files of their devices; addresses,
 the default route, names, bridges and bonds wait for the boot, since they could cut off guests, iSCSI and the command
@@ -8,13 +8,20 @@ carrier.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import HostError, RocksError, StateError
-from rocks.install.graph.profile import Profile
-from rocks.install.graph.shell import shell_script
+from rocks.install.graph.node_documents import of_rolls
+from rocks.install.graph.profile import Profile, ProfileRequest, create_trees
+from rocks.install.graph.shell import GENERATOR, shell_script
+from rocks.install.graph.tags import reconfiguration_of
 from rocks.install.graph_files import Library, shell_functions
-from rocks.install.host_profiles import host_profile, load_sites, write_profile
+from rocks.install.host_profiles import host_context, host_profile, load_sites, write_profile
+from rocks.install.node_documents import graph_of
+from rocks.inventory.attributes.records import resolve_attributes
+from rocks.inventory.attributes.rules import OLD_SUFFIX, is_old
+from rocks.inventory.attributes.secret_names import STARS, is_secret
 from rocks.inventory.host_requests import open_fleet
 from rocks.inventory.loaded_host_records import load_hosts, which_are_vms
 from rocks.network.firewall.changes import sync_firewalls
@@ -26,6 +33,7 @@ if TYPE_CHECKING:
     from rocks.fleet.fleet import CommandResult
     from rocks.install.host_profiles import HostOfSite
     from rocks.network.firewall.deployment import Loaded
+
 
 NODE = "network"
 """The node of the graph with a host's devices."""
@@ -140,3 +148,38 @@ def _outcomes(result: CommandResult, seconds: float) -> Iterator[SyncedProfile |
     printed = [line for line in errors if not line.startswith(begin)]
     yield SyncedProfile(changes, warnings, tuple(printed[-_PRINTED_LINES:]), is_complete=False)
     yield HostError(f"host {result.host}: {last.removeprefix(f'Error: {result.host}: ')}")
+
+
+# The script that follows changed attributes on a running frontend: sections of the phase `reconfigure`.
+
+
+_ORIGIN = "rocks run reconfigure"
+
+
+def reconfigure_script(database: Database, host: str, rolls: Sequence[str]) -> str:
+    """The script for a host, of the nodes of these rolls, or of all. An entity without a value is an empty text.
+
+    StateError for a missing or invalid graph or node file.
+    """
+    (site,) = load_sites(database, [host])
+    context = replace(host_context(site), is_lenient=True)
+    library = Library()
+    request = ProfileRequest(host, site.appliance.node, GENERATOR, context)
+    trees = create_trees(request, graph_of(library, context.attributes["graph"]), library.node_files, library)
+    nodes = tuple(reconfiguration_of(tree, context) for tree in of_rolls(trees, tuple(rolls)))
+    changing = tuple(node for node in nodes if node.sections)
+    return shell_script(Profile(host, changing), shell_functions(), context.attributes["packaging"], _ORIGIN)
+
+
+def changed_attributes(database: Database, host: str) -> list[tuple[str, str, str]]:
+    """(attribute, old value, value) of the host's attributes with an old value, by name; secrets are stars."""
+    found = {
+        name.lower(): (name, one.value) for name, one in resolve_attributes(database, [host])[host].items()
+    }
+    rows = []
+    for key, (name, old) in sorted(found.items()):
+        if is_old(key):
+            base = name[: -len(OLD_SUFFIX)]
+            value = found.get(base.lower(), ("", ""))[1]
+            rows.append((base, STARS, STARS) if is_secret(base) else (base, old, value))
+    return rows

@@ -12,7 +12,7 @@ from rocks.core.names import counted
 from rocks.core.systemd_units import read_units
 from rocks.database.migrate import read_version
 from rocks.database.versions import newest_version
-from rocks.install.rolls.roll_records import load_rolls
+from rocks.install.rolls.folders import load_rolls
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -22,7 +22,7 @@ from rocks.fleet.connection import FleetSettings, HostAddress
 from rocks.fleet.host_files import files_archive
 from rocks.fleet.openssh import arguments_on
 from rocks.fleet.run_parallel import run_parallel
-from rocks.install.boot.fact_records import boot_facts
+from rocks.install.boot.files import boot_facts
 from rocks.inventory.address_records import host_addresses
 from rocks.inventory.host_records import local_host
 from rocks.storage.broker.broker import (

@@ -23,12 +23,10 @@ from rocks.database.settings import EMBEDDED_SOCKET
 from rocks.fleet.connection import FleetSettings
 from rocks.fleet.wire.facts import HostFacts, ProbeFact, ProbeRequest
 from rocks.install.boot.service import how_to_begin
-from rocks.install.graph_checks import check_site_files
+from rocks.install.graph_files import check_site_files
 from rocks.install.profile_values import DEFAULT_DISTRIBUTION
-from rocks.install.rolls.content import DEBS, INSTALLER
-from rocks.install.rolls.description import NO_ARCHITECTURE
-from rocks.install.rolls.folders import distribution_folder, roll_path, rolls_folder
-from rocks.install.rolls.roll_records import load_rolls
+from rocks.install.rolls.content import DEBS, INSTALLER, NO_ARCHITECTURE
+from rocks.install.rolls.folders import distribution_folder, load_rolls, roll_path, rolls_folder
 from rocks.inventory import mac_pool
 from rocks.inventory.address_records import host_addresses
 from rocks.inventory.attributes.records import global_attributes, stored_names

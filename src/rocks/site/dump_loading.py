@@ -9,9 +9,14 @@ from typing import TYPE_CHECKING, NamedTuple
 from rocks.core.errors import UserError
 from rocks.core.files import open_plain
 from rocks.core.names import printable
-from rocks.install.boot.actions import store_boot_action
-from rocks.install.boot.next_boots import INSTALL_RECIPE, RUN_RECIPE, set_next_boot, store_recipe
-from rocks.install.boot.pxelinux import write_boot_files
+from rocks.install.boot.actions import (
+    INSTALL_RECIPE,
+    RUN_RECIPE,
+    set_next_boot,
+    store_boot_action,
+    store_recipe,
+)
+from rocks.install.boot.files import write_boot_files
 from rocks.inventory.attributes.rules import OLD_SUFFIX, PROGRAMS, SYSTEM_SET
 from rocks.inventory.attributes.secret_names import is_secret, text_without_secrets, without_secrets
 from rocks.inventory.host_records import find_local_host

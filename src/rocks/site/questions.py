@@ -14,8 +14,7 @@ from rocks.core.dataclasses import dataclass
 from rocks.core.errors import UserError
 from rocks.core.names import check_device, check_new_host_name, printable
 from rocks.core.near_names import nearest
-from rocks.install.installation.disks import read_disks, read_partitions
-from rocks.install.installation.plan import check_arguments
+from rocks.install.installation.plan import check_arguments, read_disks, read_partitions
 from rocks.inventory import mac_pool
 from rocks.inventory.records import Network
 from rocks.network.interface_rules import check_ip

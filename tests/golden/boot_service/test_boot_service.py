@@ -4,14 +4,17 @@ from pathlib import Path
 
 import pytest
 
-from rocks.install.boot.dnsmasq import (
+from rocks.install.boot.files import (
     BootNetwork,
     BootPlaces,
     ServedHost,
+    action_script,
     dnsmasq_configuration,
     dnsmasq_hosts,
+    first_script,
+    installer_script,
+    local_script,
 )
-from rocks.install.boot.ipxe import action_script, first_script, installer_script, local_script
 from rocks.inventory.records import BootAction
 from tests.golden.files import check_golden
 

@@ -16,7 +16,7 @@ from lab.machines.frontend import IMAGE_FOLDER
 from lab.machines.machine import LabMachine
 from lab.machines.roster import TRUNK_BRIDGE
 from rocks.core.process import run_checked
-from rocks.install.rolls.iso_build import create_roll
+from rocks.install.rolls.iso import create_roll
 
 SUBJECTS = ("roll/pragma", "lab/guest")
 

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from rocks.install.installation.plan import plan_installation
-from rocks.install.installation.plan_document import plan_text
+from rocks.install.installation.plan import plan_installation, plan_text
 from tests.install_plans import HOST, SOURCE
 from tests.system.installer.shell import Shell
 

@@ -38,9 +38,12 @@ def test_a_host_is_used_at_once_and_leaves_when_its_job_ends(
     def hosts_of(name: str) -> tuple[str, ...]:
         return next(one.hosts for one in batch.jobs([]) if one.name == name)
 
+    assert batch.forecast(job("none", 2)).starts_at is not None
     first = batch.submit(job("one", 2), may_exist=False)
+    assert batch.forecast(job("none", 1)) == (None, "not enough hosts are free")
     batch.submit(job("two", 2), may_exist=False)
     assert hosts_of("one") == ("h-0", "h-1") and hosts_of("two") == ()
+    assert batch.forecast(job("none", 1)) == (None, "others are before it")
     assert done("add h-[2-3]") == "computesets may get h-[2-3]\n"
     assert hosts_of("two") == ("h-2", "h-3"), "without a restart"
     assert done("remove h-[1-2]") == "computesets may not get h-[1-2]\n" + "".join(

@@ -24,7 +24,7 @@ from nucleus.operations import worker
 from nucleus.operations.job import Job
 from nucleus.operations.worker import Workers
 from nucleus.poller.poller import Poller
-from nucleus.records import SYSTEM, NewOperation, Node, Operation
+from nucleus.records import SYSTEM, JsonObject, NewOperation, Node, Operation
 from nucleus.states import ENDED_OPERATIONS
 from rocks.core.errors import HostError, RocksError
 from rocks.core.process import end_group, start_with_pipes
@@ -206,9 +206,10 @@ def test_a_computeset_is_extended_with_its_timer(
     timer = '{"walltime": {"at": 1000.5, "boot": "b", "since_boot": 500.5}, "other": 1}'
     sql(pool, "UPDATE computeset SET notes = %s", (timer,))
 
-    def extended() -> Operation:
+    def extended(**more: JsonObject) -> Operation:
         with pool.transaction() as session:
-            new = NewOperation("extend_set", "ann", cluster, target_set=number, arguments={"minutes": 90})
+            arguments: JsonObject = {"minutes": 90, **more}
+            new = NewOperation("extend_set", "ann", cluster, target_set=number, arguments=arguments)
             asked = operations.insert_operation(session, new)
         return ended(pool, asked)
 
@@ -219,6 +220,8 @@ def test_a_computeset_is_extended_with_its_timer(
         assert minutes == 90 and json.loads(stored) == json.loads(notes)
         sql(pool, "UPDATE computeset SET walltime_minutes = 91")
         assert "has 91 minutes already" in (extended().error or {})["detail"]
+        assert extended(parts={str(number): 92}).state == extended(parts={}).state == "succeeded"
+        assert sql(pool, "SELECT walltime_minutes FROM computeset") == [(92,)]
         sql(pool, "UPDATE computeset SET walltime_minutes = 60, account = 'alp1'")
         sql(pool, "INSERT INTO allocation (name) VALUES ('alp1')")
         sql(pool, "INSERT INTO project (name, limits) VALUES ('small', '{\"node_hours\": 1}')")

@@ -1,5 +1,6 @@
 """Computesets as jobs of a real Slurm: queue, run, walltime, ends, and a controller that fails."""
 
+import time
 from collections.abc import Sequence
 
 import pytest
@@ -11,6 +12,7 @@ from nucleus.mirror import identity, usage
 from nucleus.mirror.pool import Pool
 from nucleus.states import HOSTS_AWAY
 from owners.computesets import batch
+from owners.computesets import records as computesets
 from owners.computesets.slurm import Slurm
 from rocks.core.errors import UserError
 from tests.slurm_site import ACCOUNT, HOSTS, PARTITION, USER, SlurmSite
@@ -105,6 +107,56 @@ def test_slurm_extends_a_set_within_the_limits_of_account_and_partition(
     rounds.until(number, "failed", "operator")
     with pytest.raises(UserError, match="its job has ended"):
         system.extend(one, 150)
+
+
+def test_slurm_says_when_a_set_would_start_and_has_no_job_of_it(rounds: Rounds, slurm: SlurmSite) -> None:
+    system = Slurm(BatchSettings("slurm", PARTITION, USER))
+    job = batch.NewJob("estimate", 2, 60, ACCOUNT)
+    slurm.wait_until_idle()
+    assert abs((system.forecast(job).starts_at or 0) - time.time()) < 60
+    for wrong, text in (
+        (job._replace(host_count=9), "fewer hosts"),
+        (job._replace(minutes=10**6), "walltime is longer"),
+        (job._replace(account="nobody"), "does not know this allocation"),
+    ):
+        with pytest.raises(UserError, match=text):
+            system.forecast(wrong)
+    rounds.until(rounds.start(0, 3, minutes=60), "running")
+    assert 3500 < (system.forecast(job).starts_at or 0) - time.time() < 3700
+    assert slurm.ask("squeue", "-h", "-o", "%j").count("\n") == 0, "the set alone"
+
+
+def test_merged_sets_are_jobs_of_their_own(rounds: Rounds, slurm: SlurmSite, pool: Pool) -> None:
+    """Shown as one until the first of them ends; the other goes on with its job, and both charges are one sum."""
+    numbers = rounds.start(0, 1), rounds.start(1, 2, minutes=120)
+    for number in numbers:
+        rounds.until(number, "running")
+    wait_until(lambda: (rounds.turn(), len(rounds.nodes_on()) == 3)[1], "all nodes are on")
+
+    def whole() -> computesets.Computeset:
+        with pool.transaction() as session:
+            return computesets.as_one(
+                [rounds.look(numbers[0]), *computesets.parts_of(session, numbers[:1])[numbers[0]]]
+            )
+
+    with pool.transaction() as session:
+        computesets.merge(session, *numbers)
+    jobs = [rounds.look(number).jobid for number in numbers]
+    one = whole()
+    assert (one.state, one.node_count, one.merged) == ("running", 3, numbers[1:])
+    assert one.walltime_end == rounds.look(numbers[0]).walltime_end, "the earliest end is its end"
+    rounds.hands.ahead_seconds += 3700
+    rounds.until(numbers[0], "completed", "walltime")
+    assert whole().state == rounds.look(numbers[1]).state == "running" and len(rounds.nodes_on()) == 2
+    assert rounds.look(numbers[1]).jobid == jobs[1] != jobs[0]
+    wait_until(lambda: (rounds.reconcile(), whole().charged_so_far_seconds)[1])
+    so_far = [(one.charged_seconds or one.charged_so_far_seconds or 0) for one in map(rounds.look, numbers)]
+    assert whole().charged_so_far_seconds == sum(so_far) and whole().charged_seconds is None
+    rounds.end(numbers[1])
+    rounds.until(numbers[1], "cancelled", "user")
+    wait_until(lambda: (rounds.reconcile(), whole().charged_seconds is not None)[1])
+    names = [rounds.look(number).name for number in numbers]
+    assert whole().charged_seconds == sum(sum(charges(slurm, name)) for name in names)
 
 
 def test_slurm_limits_an_account_and_charges_its_sets(

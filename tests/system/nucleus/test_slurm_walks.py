@@ -13,7 +13,6 @@ import pytest
 
 from nucleus.hostlists import expand
 from nucleus.mirror.pool import Pool
-from nucleus.records import SYSTEM
 from nucleus.states import LIVING_SETS
 from owners.computesets import records as computesets
 from owners.computesets.records import Computeset
@@ -44,7 +43,9 @@ class Walk:
 
     def sets(self, *states: str) -> list[Computeset]:
         with self._pool.transaction() as session:
-            return computesets.list_computesets(session, SYSTEM, states)
+            numbers = session.column("SELECT id FROM computeset")
+            found = computesets.computesets_by_number(session, numbers) if numbers else []
+        return [one for one in found if not states or one.state in states]
 
     def try_to(self, program: str, *arguments: str) -> None:
         """What Slurm may refuse."""
@@ -74,6 +75,13 @@ class Walk:
     def extend(self) -> None:
         for one in self._one("submitted", "running"):
             self.try_to("scontrol", "update", f"job={one.jobid}", "TimeLimit=120")
+
+    def merge(self) -> None:
+        found = self.sets("running")
+        if len(found) > 1:
+            first, second = self.chance.sample(found, 2)
+            with self._pool.transaction() as session:
+                computesets.merge(session, first.merged_into or first.id, second.merged_into or second.id)
 
     def drain(self) -> None:
         self._change_host("state=drain")
@@ -153,8 +161,8 @@ class Walk:
 
 
 FAULTS: tuple[Callable[[Walk], None], ...] = (
-    Walk.start, Walk.start, Walk.start, Walk.end, Walk.cancel_by_operator, Walk.requeue, Walk.extend, Walk.drain,
-    Walk.take_down, Walk.resume, Walk.reserve, Walk.preempt, Walk.kill_controller, Walk.lose_accounting,
+    Walk.start, Walk.start, Walk.start, Walk.end, Walk.cancel_by_operator, Walk.requeue, Walk.extend, Walk.merge,
+    Walk.drain, Walk.take_down, Walk.resume, Walk.reserve, Walk.preempt, Walk.kill_controller, Walk.lose_accounting,
     Walk.step_clock,
 )  # fmt: skip
 

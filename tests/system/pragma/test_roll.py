@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from rocks.install.rolls.iso_build import create_roll
+from rocks.install.rolls.iso import create_roll
 from tests.system.commands.conftest import Site
 from tests.system.pragma.conftest import TREE
 from tests.system.rolls.conftest import roll_site

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from rocks.core import trees
-from rocks.install.rolls.iso_build import create_roll
+from rocks.install.rolls.iso import create_roll
 from tests.command_trees import forgotten_commands
 from tests.rolls import write_roll
 from tests.system.commands.conftest import Site, rocks, site

@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from rocks.core.process import run_checked
-from rocks.install.rolls.content import check_python
-from rocks.install.rolls.description import read_description
-from rocks.install.rolls.iso_build import create_roll
+from rocks.install.rolls.content import check_python, read_description
+from rocks.install.rolls.iso import create_roll
 from tests.rolls import write_roll
 from tests.system.commands.conftest import Site, silent_hosts, vm_site
 

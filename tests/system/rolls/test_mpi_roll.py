@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from rocks.install.rolls.iso_build import create_roll
+from rocks.install.rolls.iso import create_roll
 from tests.debs import make_deb
 from tests.system.commands.conftest import Site
 from tests.unit.docs.pages import CHECKOUT

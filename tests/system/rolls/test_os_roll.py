@@ -10,7 +10,7 @@ import pytest
 from lab.namespace import CHECKOUT
 from rocks import __version__
 from rocks.core.process import run_checked
-from rocks.install.rolls.iso_build import create_roll
+from rocks.install.rolls.iso import create_roll
 from tests.packages.conftest import NAMES
 from tests.packages.fresh_roots import Root
 from tests.rolls import write_roll

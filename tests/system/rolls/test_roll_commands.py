@@ -10,7 +10,7 @@ import pytest
 from rocks.core.errors import RocksError
 from rocks.core.process import run_checked
 from rocks.core.version import ROLL_NAME
-from rocks.install.rolls.iso_build import create_roll
+from rocks.install.rolls.iso import create_roll
 from tests.rolls import write_roll
 from tests.system.commands.conftest import Site
 

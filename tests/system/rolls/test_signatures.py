@@ -9,9 +9,8 @@ import pytest
 from rocks.core.errors import RocksError
 from rocks.core.process import run, run_checked
 from rocks.install.rolls import signatures
-from rocks.install.rolls.checksums import MANIFEST, manifest_text
-from rocks.install.rolls.iso_build import create_roll
-from rocks.install.rolls.signatures import sign_manifest, verify_manifest
+from rocks.install.rolls.iso import create_roll
+from rocks.install.rolls.signatures import MANIFEST, manifest_text, sign_manifest, verify_manifest
 from tests.debs import make_deb
 from tests.gnupg import Keys, gnupg_folder
 from tests.rolls import write_roll

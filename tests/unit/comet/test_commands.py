@@ -269,7 +269,7 @@ def test_usage(comet: Comet) -> None:
         ("bogus",),
         ("ll", "--bogus"),
         ("cluster", "--format=xml"),
-        ("power", "on"),
+        ("power", "off"),
         ("--wait=x", "power", "on", "vc2"),
         ("terminate", "1", "--wait=0"),
     ):
@@ -284,7 +284,7 @@ def test_usage(comet: Comet) -> None:
 def test_help_says_what_the_command_does(comet: Comet) -> None:
     for typed, part in (
         (("power", "on"), "computes such as vm-[0-3] (default: the frontend)"),
-        (("start",), "CLUSTER [NODES]"),
+        (("start",), "[CLUSTER] [NODES]"),
         (("start",), "--wait[=SECONDS]"),
         (("completion",), 'eval "$(comet completion bash)"'),
         (("token", "create"), "cluster:destroy, with commas"),
@@ -345,8 +345,7 @@ def test_a_mistyped_word_is_answered_with_what_was_meant(comet: Comet) -> None:
         ("cancel 3", "Did you mean: comet terminate SET?"),
         ("squeue", "comet computeset --state=active"),
         ("logs vm-vc2-0", "comet console --serial CLUSTER NODE"),
-        ("watch", "comet events --follow"),
-        ("ssh vc2", "comet console --serial CLUSTER"),
+        ("watch", "comet ll --watch"),
         ("start vc2 2", "comet start vc2 --count=2"),
         ("start vc2 -n 1 -t 6:00", "walltime '6:00' is not understood"),
         ("cluster vc2 --columns=nme", "--columns=nme: choose from active_computeset, "),
@@ -383,6 +382,91 @@ def test_a_computeset_is_extended(comet: Comet) -> None:
     refused = comet("extend", str(number), "+20d")
     assert refused.status != 0 and "node hours left" in refused.err
     assert comet("extend", str(number), "+x").status == 2
+
+
+def test_the_only_cluster_need_not_be_named(comet: Comet) -> None:
+    assert comet("start", "--count=1", "--allocation=alp1").status == 0
+    started = comet("start", "vm-vc2-[1-2]", "--allocation=alp1")
+    assert "computeset 2" in started.out, started.err
+    assert comet("power", "on").out == "vc2: is being switched on\n"
+    assert comet("power", "off").status == 2, "a script's variable may be unset"
+    for line in ("console --link", "console --link vm-vc2-0", "node info", "node info vm-vc2-3"):
+        assert comet(*line.split()).status == 0, line
+    comet.server.clusters.append(cluster("vc3"))
+    assert "vm-vc3-1" in comet("node", "info", "vm-vc3-1").out
+    several = comet("start", "--count=1")
+    assert several.status == 2 and "you have several clusters; name it: vc2, vc3" in several.err
+
+
+def test_clusters_are_watched_until_an_interrupt(comet: Comet) -> None:
+    pauses = list[float]()
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        comet.server.clusters[0]["frontend"]["state"] = "active"
+        if len(pauses) > 1:
+            raise KeyboardInterrupt
+
+    comet.patch.setattr("comet.cli.context.time.sleep", pause)
+    for command in ("ll", "cluster"):
+        comet.server.clusters[0]["frontend"]["state"] = "nostate"
+        pauses.clear()
+        watched = comet(command, "--watch", "--sort=name")
+        assert watched.status == 0 and len(pauses) == 2
+        assert watched.out.count("frontend") + watched.out.count("Frontend") > 1, "printed twice"
+        assert watched.out.rindex("| active") > watched.out.index("| nostate")
+    assert comet("ll", "--watch", "--cached").status == 2
+
+
+def test_ssh_goes_to_a_frontend_and_through_it_to_a_compute(comet: Comet, tmp_path: Path) -> None:
+    program = tmp_path / "ssh"
+    program.write_text(f'#!/bin/sh\necho "$@" >{tmp_path}/line\nexit 7\n')
+    program.chmod(0o755)
+    comet.patch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    frontend, compute = comet.server.clusters[0]["frontend"], comet.server.clusters[0]["computes"][0]
+    frontend["pub_ip"], compute["interface"][0]["ip"] = "203.0.113.9", "10.1.0.2"
+
+    def line(name: str) -> str:
+        assert comet("ssh", name).status == 7
+        return (tmp_path / "line").read_text()
+
+    assert line("VC2") == "-- 203.0.113.9\n"
+    through = "-o HostKeyAlias=vm-vc2-0.vc2 -J root@203.0.113.9 -- root@10.1.0.2\n"
+    assert line("root@vm-vc2-0") == through
+    assert comet("ssh", "vm-vc2-9").status == 4
+    compute["interface"][0]["ip"] = "-oProxyCommand=id"
+    assert comet("ssh", "vm-vc2-0").status == 6
+    frontend["pub_ip"] = None
+    assert "vc2 has no address" in comet("ssh", "vc2").err
+
+
+def test_a_start_says_before_what_it_costs(comet: Comet) -> None:
+    dry = ("start", "vc2", "--dry-run", "-n", "2", "--allocation=alp1")
+    printed = comet(*dry, "-t", "6h")
+    assert printed.out.splitlines() == [
+        "Cluster: vc2\tComputes: vm-vc2-[0-1]",
+        "Cost: up to 12 node hours; alp1 has 1,872 left",
+        "Est. start: not known; others are before it",
+    ], printed.err
+    assert comet.server.sets == {}
+    assert json.loads(comet(*dry, "-t", "6h", "-o", "json").out)[0]["node_minutes"] == 720
+    refused = comet(*dry, "-t", "2w")
+    assert refused.status == 2 and "a walltime of 2w is not possible here" in refused.err
+
+
+def test_computesets_are_merged(comet: Comet) -> None:
+    for _ in range(2):
+        assert comet("start", "vc2", "-n", "1", "-t", "1h", "--allocation=alp1").status == 0
+    first, second = comet.server.sets
+    merged = comet("computeset", "merge", str(first), str(second))
+    assert (merged.status, merged.out) == (0, f"computeset {second} is a part of computeset {first}\n"), (
+        merged.err
+    )
+    assert sent(comet.server, "POST")[-1] == (f"computeset/{first}/merge", {"computeset": second})
+    printed = comet("computeset", str(first)).out
+    assert f"Computeset: {first} (with {second})" in printed and "vm-vc2-1" in printed
+    assert comet("merge", str(first), "x").status == 2
+    assert comet("merge", str(first), "9").status == 4
 
 
 def test_help_finds_commands(comet: Comet) -> None:

@@ -87,7 +87,7 @@ def test_what_is_missing_is_named_before_anything_starts(it: Launching) -> None:
     assert it.run("--group=second").status == it.run("--group=../x").status == 2
     it.server.clusters.append({**it.server.clusters[0], "name": "vc3"})
     several = it.run()
-    assert several.status == 2 and "choose a cluster with --cluster=NAME: vc2, vc3" in several.err
+    assert several.status == 2 and "choose one with --cluster=NAME: vc2, vc3" in several.err
     assert it.run("--cluster=vc9").status == 4
     (it.root / "away" / ADDRESS).unlink()
     refused = it.run("--cluster=vc2", "-n", "5")

@@ -65,9 +65,12 @@ def test_top_has_the_busiest_node_first(comet: Comet) -> None:
     ]
     first = json.loads(comet("top", "vc1", "-o", "json").out)[0]
     assert first["name"] == "vm-2" and first["cpu"] == 1.996 and first["memory"] is None
-    comet.server.answers["cluster/vc1/metrics"] = answer(503, b'{"detail": "this site keeps no metrics"}')
+    nothing = {"cluster": "vc1", "moments": [], "nodes": [], "reason": "this site keeps no metrics"}
+    comet.server.answers["cluster/vc1/metrics"] = answer(200, json.dumps(nothing).encode())
+    assert comet("top", "vc1") == (0, "", "this site keeps no metrics\n")
+    comet.server.answers["cluster/vc1/metrics"] = answer(503, b'{"detail": "they cannot be read now"}')
     refused = comet("top", "vc1")
-    assert refused.status and "keeps no metrics" in refused.err and "Traceback" not in refused.err
+    assert refused.status and "cannot be read now" in refused.err and "Traceback" not in refused.err
     for wrong in (b"[]", b'{"nodes": 7}', b'{"nodes": [7]}', b'{"nodes": [{"name": "a", "cpu": 3}]}'):
         comet.server.answers["cluster/vc1/metrics"] = answer(200, wrong)
         assert "not one of Nucleus" in comet("top", "vc1").err

@@ -222,7 +222,7 @@ def test_no_other_module_replaces_files() -> None:
     Rolls and distributions are folders, which are renamed whole; a socket of a live move is no file with a content.
     """
     others = {path.relative_to(SOURCES).as_posix() for path in SOURCES.rglob("*.py") if _replaces(path)}
-    folders = {"install/rolls/folders.py", "install/rolls/distribution_build.py", "install/rolls/builds.py"}
+    folders = {"install/rolls/folders.py", "install/rolls/distribution.py", "install/rolls/builds.py"}
     assert others - folders - {
         "storage/device_mapper/ioctl.py",
         "leases/host/leases.py",

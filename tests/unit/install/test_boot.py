@@ -6,10 +6,15 @@ from pathlib import Path
 import pytest
 
 from rocks.core.process import run_checked
-from rocks.install.boot.dnsmasq import ServedHost, dnsmasq_hosts
-from rocks.install.boot.file_rules import BootFacts, boot_file, default_file
-from rocks.install.boot.listener import requesting_mac
-from rocks.install.boot.pxelinux import pxelinux_file
+from rocks.install.boot.discovery import requesting_mac
+from rocks.install.boot.files import (
+    BootFacts,
+    ServedHost,
+    boot_file,
+    default_file,
+    dnsmasq_hosts,
+    pxelinux_file,
+)
 from rocks.install.boot.service import site_files
 from rocks.inventory.records import BootAction
 

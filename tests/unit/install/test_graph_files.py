@@ -6,8 +6,8 @@ import pytest
 from lxml import etree
 
 from rocks.core.process import run
-from rocks.install.graph.conditions import read_condition
-from rocks.install.graph.edges import read_graph
+from rocks.install.graph.document import read_condition
+from rocks.install.graph.profile import read_graph
 from rocks.install.graph.tags import read_node
 from rocks.install.graph_files import Library
 from tests.unit.docs.pages import CHECKOUT

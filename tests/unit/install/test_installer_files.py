@@ -8,12 +8,18 @@ from lxml import etree
 
 from rocks.core.errors import RocksError
 from rocks.core.process import run
-from rocks.install.graph.edges import read_graph
 from rocks.install.graph.node_documents import write_document
+from rocks.install.graph.profile import read_graph
 from rocks.install.graph_files import Library
 from rocks.install.host_profiles import HostOfSite
-from rocks.install.installer_files import file_script, installer_file, post_script, profile_of_document
-from rocks.install.node_documents import DocumentOptions, site_document
+from rocks.install.node_documents import (
+    DocumentOptions,
+    file_script,
+    installer_file,
+    post_script,
+    profile_of_document,
+    site_document,
+)
 from tests.golden.profile.cases import CASES
 from tests.unit.install.graph.installers import RELEASES, check_preseed, read_kickstart
 from tests.unit.machines import PRIVATE, interface

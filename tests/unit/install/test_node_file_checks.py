@@ -3,8 +3,8 @@
 import pytest
 
 from rocks.core.errors import StateError
-from rocks.install.graph.records import Node, Section, Source, When
-from rocks.install.node_file_checks import check_node_file, check_sections
+from rocks.install.graph.document import Node, Section, Source, When
+from rocks.install.graph_files import check_node_file, check_sections
 from tests.unit.install.graph.hosts import SmallFrontend
 
 

@@ -1,6 +1,6 @@
 # shellcheck shell=dash
 # shellcheck disable=SC2034 # plan_… are read by the other parts
-# The plan of one host: a text file of lines "KEY VALUE". Its form is defined by src/rocks/install/installation/plan_document.py.
+# The plan of one host: a text file of lines "KEY VALUE". Its form is defined by src/rocks/install/installation/plan.py.
 # Everything in it is checked here again, character by character: an unknown key, a missing one, a line too many or a file
 # that was cut off ends the installation before any disk is opened.
 

@@ -43,6 +43,10 @@ export function showPlots(section, cluster, node) {
   async function read() {
     const { content } = await ask('GET', `${path('cluster', cluster, 'metrics')}?${new URLSearchParams({ hours, node })}`);
     const [values] = content.nodes;
+    if (!values) {
+      put(note, content.reason ?? '');
+      return;
+    }
     put(note, PLOTS.every(([, , ...series]) => series.every(([key]) => last(values[key]) === undefined)) ? 'Nothing was measured in this time.' : '');
     PLOTS.forEach(([title, unit, ...series], index) => {
       const text = series.map(([key, label]) => `${label} ${quantity(last(values[key]), unit)}`).join(', ');

@@ -138,6 +138,7 @@ start(async (user, { scopes }) => {
   byId('consoles').hidden = !rights.includes('console');
   byId('open').replaceChildren(...[['vnc', 'Screen'], ['serial', 'Serial']].map(([type, text]) => element('button', { type: 'button', 'aria-label': `${text} of ${name}`, onclick: () => openConsole(cluster, node, type) }, text)));
   await read();
+  if (node && byId('plots').hidden) import('./metrics/plots.js').then(({ showPlots }) => showPlots(byId('plots'), clusterName, name), () => {}); // a part that a site may lack
   attempt(readLog, (message) => put(byId('log'), `(${message})`));
   follow(TYPES, (type, data) => {
     if (type === 'all' || type.startsWith('image.')) readImagesSoon();

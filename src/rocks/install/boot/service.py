@@ -15,17 +15,20 @@ from rocks.core.files import PUBLIC, draft, ensure_folders, remove_file, write_f
 from rocks.core.own_addresses import device_states
 from rocks.core.process import replace_this_process
 from rocks.core.values import TRUE_VALUES
-from rocks.install.boot.dnsmasq import (
+from rocks.install.boot.files import (
     BIOS_PROGRAM,
     FIRST_SCRIPT,
+    FIRST_STAGE_FOLDER,
+    INSTALLER_IMAGE,
+    KERNEL,
+    LOCK,
+    LOCK_SECONDS,
+    SITE_IMAGE,
     UEFI_PROGRAM,
     BootNetwork,
     dnsmasq_configuration,
     dnsmasq_hosts,
-)
-from rocks.install.boot.files import (
-    LOCK,
-    LOCK_SECONDS,
+    first_script,
     has_boot_service,
     places,
     run_folder,
@@ -33,7 +36,6 @@ from rocks.install.boot.files import (
     sync_host_files,
     tftp_folder,
 )
-from rocks.install.boot.ipxe import FIRST_STAGE_FOLDER, INSTALLER_IMAGE, KERNEL, SITE_IMAGE, first_script
 from rocks.install.installation.installations import installer_folder
 from rocks.install.installation.plan import name_servers
 from rocks.install.profile_values import DEFAULT_DISTRIBUTION

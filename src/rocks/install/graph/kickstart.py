@@ -13,17 +13,16 @@ from typing import TYPE_CHECKING
 
 from rocks.core.errors import StateError
 from rocks.core.terminal import one_line
-from rocks.install.graph.first_boot import first_boot_commands
-from rocks.install.graph.packages import excluded_names, package_names
-from rocks.install.graph.records import File, When
-from rocks.install.graph.shell import here_document, is_for_bash, section_text
+from rocks.install.graph.document import File, When
+from rocks.install.graph.profile import excluded_names, package_names
+from rocks.install.graph.shell import first_boot_commands, here_document, is_for_bash, section_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from rocks.install.graph.first_boot import FirstBootFiles
+    from rocks.install.graph.document import Directive, Node, Section
     from rocks.install.graph.profile import Profile
-    from rocks.install.graph.records import Directive, Node, Section
+    from rocks.install.graph.shell import FirstBootFiles
 
 _COMMANDS = """
 auth authconfig authselect autopart bootloader cdrom clearpart cmdline driverdisk eula fcoe firewall

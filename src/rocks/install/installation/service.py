@@ -15,9 +15,14 @@ from rocks.fleet.https.apart import serve
 from rocks.fleet.https.served_files import file_answer, open_below
 from rocks.fleet.https.server import RETRY_AFTER_SECONDS, Answer, Bounds, HttpsServer, Request
 from rocks.fleet.wire.end_reports import ENDED_PATH
-from rocks.install.boot.fact_records import MACS
-from rocks.install.boot.files import tftp_folder
-from rocks.install.boot.ipxe import FIRST_STAGE, FIRST_STAGE_FOLDER, FIRST_STAGE_PATH, KERNEL
+from rocks.install.boot.files import (
+    FIRST_STAGE,
+    FIRST_STAGE_FOLDER,
+    FIRST_STAGE_PATH,
+    KERNEL,
+    MACS,
+    tftp_folder,
+)
 from rocks.install.graph_files import Library
 from rocks.install.host_profiles import load_sites, write_profile
 from rocks.install.installation.installations import (
@@ -28,21 +33,20 @@ from rocks.install.installation.installations import (
     installation_plan,
     take_report,
 )
-from rocks.install.installation.records import find_installation
-from rocks.install.installation.rules import (
+from rocks.install.installation.states import (
+    MAY_FETCH_PROFILE,
     InstallingHost,
     check_is_to_be_installed,
     check_port_of_root,
+    find_installation,
     identify,
     is_attached,
     neighbour_mac,
     stated_macs,
 )
-from rocks.install.installation.states import MAY_FETCH_PROFILE
-from rocks.install.installer_files import installer_file, profile_of_document
-from rocks.install.node_documents import DocumentOptions, site_document
+from rocks.install.node_documents import DocumentOptions, installer_file, profile_of_document, site_document
 from rocks.install.rolls.content import DEBS, INSTALLER, RPMS
-from rocks.install.rolls.distribution_build import KEY
+from rocks.install.rolls.distribution import KEY
 from rocks.install.rolls.folders import distribution_folder
 from rocks.inventory.address_records import private_address
 from rocks.inventory.attributes.secret_records import read_of_hosts

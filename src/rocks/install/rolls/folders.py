@@ -1,4 +1,4 @@
-"""The folders of rolls below the distribution, and the files of /etc/rocks/trees.d, as the database states them."""
+"""Rows of `rolls`, the folders of rolls, and the files of /etc/rocks/trees.d, as the rows state them."""
 
 from __future__ import annotations
 
@@ -7,22 +7,80 @@ import shutil
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core import trees
 from rocks.core.errors import HostError, StateError
 from rocks.core.files import PUBLIC, ensure_folders, has_content, sync_folder, write_file
 from rocks.core.version import ROLL_NAME
-from rocks.install.rolls.checksums import same_content
 from rocks.install.rolls.content import COMMANDS
-from rocks.install.rolls.roll_records import RollRow, load_rolls
+from rocks.install.rolls.signatures import same_content
 from rocks.inventory.attributes.known import value_in
 from rocks.inventory.attributes.records import global_attributes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from rocks.database.connection import Database
+
+
+# Rows of `rolls`: the rolls that were added, and whether they are enabled.
+
+
+OPERATING_SYSTEM = "linux"
+
+
+class RollRow(NamedTuple):
+    """An added roll."""
+
+    name: str
+    version: str
+    arch: str
+    is_enabled: bool
+
+    @property
+    def roll(self) -> tuple[str, str, str]:
+        """Name, version, architecture."""
+        return self.name, self.version, self.arch
+
+
+def load_rolls(database: Database) -> list[RollRow]:
+    """All rolls, sorted by name, version and architecture."""
+    rows = database.rows(
+        "SELECT Name, COALESCE(Version, ''), COALESCE(Arch, ''), COALESCE(Enabled, 'no') = 'yes' FROM rolls"
+        " WHERE OS = %s ORDER BY Name, Version, Arch",
+        (OPERATING_SYSTEM,),
+    )
+    return [RollRow(name, version, arch, bool(enabled)) for name, version, arch, enabled in rows]
+
+
+def insert_rolls(database: Database, rolls: Iterable[Sequence[str]]) -> None:
+    """Add rolls (name, version, architecture), which are disabled; one that exists stays as it is."""
+    database.insert_many(
+        "INSERT INTO rolls (Name, Version, Arch, OS, Enabled) VALUES",
+        [(*roll, OPERATING_SYSTEM, "no") for roll in rolls],
+        "ON DUPLICATE KEY UPDATE Name = rolls.Name",
+    )
+
+
+def update_enabled(database: Database, rolls: Iterable[Sequence[str]], is_enabled: bool) -> None:
+    """Enable or disable rolls (name, version, architecture)."""
+    database.execute(
+        "UPDATE rolls SET Enabled = %s WHERE OS = %s AND (Name, Version, Arch) IN %s",
+        ("yes" if is_enabled else "no", OPERATING_SYSTEM, [tuple(roll[:3]) for roll in rolls]),
+    )
+
+
+def delete_rolls(database: Database, rolls: Iterable[Sequence[str]]) -> None:
+    """Remove rolls (name, version, architecture), also from the frontends for which they were chosen."""
+    database.execute(
+        "DELETE FROM rolls WHERE OS = %s AND (Name, Version, Arch) IN %s",
+        (OPERATING_SYSTEM, [tuple(roll[:3]) for roll in rolls]),
+    )
+
+
+# The folders of rolls below the distribution, and the files of /etc/rocks/trees.d, as the database states them.
+
 
 ROLLS = "rolls"
 """Folder of the rolls, beside those of the distributions."""

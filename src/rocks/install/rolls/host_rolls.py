@@ -1,12 +1,12 @@
-"""Choose rolls for frontends, and remove them."""
+"""The rolls that are chosen for frontends."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import UserError
 from rocks.core.names import printable
-from rocks.install.rolls import host_roll_records as host_rolls
+from rocks.database.sets import in_order
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -14,18 +14,87 @@ if TYPE_CHECKING:
     from rocks.database.connection import Database
 
 
+# Rows of `node_rolls`: the rolls that are chosen for frontends; always in sets.
+
+
+class HostRoll(NamedTuple):
+    """A roll that is chosen for a host."""
+
+    host: str
+    name: str
+    version: str
+    arch: str
+    os: str
+
+
+def list_host_rolls(database: Database, names: Sequence[str]) -> list[HostRoll]:
+    """The rolls of the named hosts, in their order, then by the name of the roll."""
+    rows = database.rows(
+        "SELECT n.Name, r.Name, COALESCE(r.Version, ''), COALESCE(r.Arch, ''), COALESCE(r.OS, '')"
+        " FROM node_rolls c JOIN nodes n ON n.ID = c.Node JOIN rolls r ON r.ID = c.RollID"
+        " WHERE n.Name IN %s ORDER BY r.Name, r.Version, r.Arch",
+        [names],
+    )
+    return [HostRoll(*row) for row in in_order(rows, names)]
+
+
+def find_rolls(database: Database, patterns: Sequence[str], version: str, arch: str) -> dict[str, list[int]]:
+    """Pattern → IDs of the rolls whose name matches it, with a version and architecture that match (`%`: any)."""
+    branch = (
+        "SELECT %s, ID FROM rolls WHERE Name LIKE %s"
+        " AND COALESCE(Version, '') LIKE %s AND COALESCE(Arch, '') LIKE %s"
+    )
+    found: dict[str, list[int]] = {pattern: [] for pattern in patterns}
+    if patterns:
+        values = [value for pattern in found for value in (pattern, pattern, version, arch)]
+        for pattern, number in database.rows(" UNION ALL ".join([branch] * len(found)), values):
+            found[str(pattern)].append(int(number))
+    return found
+
+
+def frontends_among(database: Database, names: Sequence[str]) -> list[str]:
+    """The named hosts of the appliance frontend, in their order."""
+    rows = database.rows(
+        "SELECT n.Name FROM nodes n JOIN memberships m ON m.ID = n.Membership JOIN appliances a ON a.ID = m.Appliance"
+        " WHERE a.Name = 'frontend' AND n.Name IN %s",
+        [names],
+    )
+    return [str(row[0]) for row in in_order(rows, names)]
+
+
+def insert_host_rolls(database: Database, host: str, rolls: Sequence[int]) -> None:
+    """Choose the rolls for the host; those that it has stay."""
+    database.execute(
+        "INSERT IGNORE INTO node_rolls (Node, RollID) SELECT n.ID, r.ID FROM nodes n JOIN rolls r"
+        " ON r.ID IN %s WHERE n.Name = %s",
+        [rolls, host],
+    )
+
+
+def delete_host_rolls(database: Database, host: str, rolls: Sequence[int] | None = None) -> None:
+    """Remove the rolls, or all of them (None), from the host."""
+    condition = "" if rolls is None else " AND c.RollID IN %s"
+    database.execute(
+        f"DELETE c FROM node_rolls c JOIN nodes n ON n.ID = c.Node WHERE n.Name = %s{condition}",
+        [host] if rolls is None else [host, rolls],
+    )
+
+
+# Choose rolls for frontends, and remove them.
+
+
 def add_host_rolls(database: Database, host: str, rolls: Sequence[str], version: str, arch: str) -> None:
     """Choose the rolls for the frontend, besides those that it has. UserError for an unknown roll."""
     _check_frontend(database, host)
-    host_rolls.insert_host_rolls(database, host, _ids(database, rolls, version, arch))
+    insert_host_rolls(database, host, _ids(database, rolls, version, arch))
 
 
 def set_host_rolls(database: Database, host: str, rolls: Sequence[str], version: str, arch: str) -> None:
     """Choose exactly these rolls for the frontend. UserError, and no change, for an unknown roll."""
     _check_frontend(database, host)
     numbers = _ids(database, rolls, version, arch)
-    host_rolls.delete_host_rolls(database, host)
-    host_rolls.insert_host_rolls(database, host, numbers)
+    delete_host_rolls(database, host)
+    insert_host_rolls(database, host, numbers)
 
 
 def remove_host_rolls(database: Database, host: str, rolls: Sequence[str], version: str, arch: str) -> None:
@@ -33,11 +102,11 @@ def remove_host_rolls(database: Database, host: str, rolls: Sequence[str], versi
     numbers = (
         _ids(database, rolls or ("%",), version, arch) if rolls or (version, arch) != ("%", "%") else None
     )
-    host_rolls.delete_host_rolls(database, host, numbers)
+    delete_host_rolls(database, host, numbers)
 
 
 def _ids(database: Database, rolls: Sequence[str], version: str, arch: str) -> list[int]:
-    found = host_rolls.find_rolls(database, rolls, version, arch)
+    found = find_rolls(database, rolls, version, arch)
     for name, numbers in found.items():
         if not numbers:
             of_kind = "".join(
@@ -50,7 +119,7 @@ def _ids(database: Database, rolls: Sequence[str], version: str, arch: str) -> l
 
 
 def _check_frontend(database: Database, host: str) -> None:
-    if not host_rolls.frontends_among(database, [host]):
+    if not frontends_among(database, [host]):
         raise UserError(
             f"host {host} is not a frontend: only frontends are installed with rolls that are chosen"
         )

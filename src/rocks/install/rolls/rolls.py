@@ -1,56 +1,145 @@
-"""Add, enable, disable and remove rolls: rows of the database, and folders of the distribution.
-
-The database states which rolls there are. What is derived from it, the folder of a removed roll and the file of
-/etc/rocks/trees.d that names the commands of an enabled one, is brought to agree with it after each commit, by
-whichever command changes rolls next. So a killed command is finished by its repetition.
-
-Signatures are checked when a roll is enabled, too, by the keys that the site has then, after its files were
-made root's. A record of rolls once accepted without one was refused: it would accept them for ever. So was a
-check at each use: it would stop a site on the day on which a key expires.
-"""
+"""Add, enable, disable, remove and run rolls."""
 
 from __future__ import annotations
 
 import platform
+import shlex
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rocks.core.errors import HostError, StateError, UserError
+from rocks.core.errors import HostError, StateError, ToolError, UserError
 from rocks.core.names import is_like, printable
+from rocks.core.near_names import did_you_mean
+from rocks.core.process import run_interactively
 from rocks.core.version import ROLL_NAME, rocks_version_attributes
-from rocks.install.graph.edges import read_graph
-from rocks.install.graph.node_order import check_orders
-from rocks.install.graph_files import Library
+from rocks.install.graph.profile import Profile, check_orders, read_graph
+from rocks.install.graph.shell import shell_script
+from rocks.install.graph_files import Library, own_folders, shell_functions
+from rocks.install.host_profiles import host_profile, load_sites
 from rocks.install.rolls import signatures
-from rocks.install.rolls.checksums import check_manifest, same_content, take_folder, take_over
-from rocks.install.rolls.content import COMMANDS, RollContent, check_installer, read_roll
-from rocks.install.rolls.description import NO_ARCHITECTURE, RollId
-from rocks.install.rolls.enabling_rules import (
-    check_disabled,
-    check_needs,
-    check_one_version,
-    select_rolls,
+from rocks.install.rolls.content import (
+    COMMANDS,
+    NO_ARCHITECTURE,
+    RollContent,
+    RollId,
+    check_installer,
+    read_roll,
 )
 from rocks.install.rolls.folders import (
+    RollRow,
+    delete_rolls,
     folders_without_rows,
+    insert_rolls,
+    load_rolls,
     put_in_place,
     remove_byte_code,
     roll_path,
     rolls_folder,
     staging_folder,
+    update_enabled,
     update_files_after_commit,
 )
 from rocks.install.rolls.iso import extract_roll, find_rolls
-from rocks.install.rolls.roll_records import RollRow, delete_rolls, insert_rolls, load_rolls, update_enabled
-from rocks.install.rolls.signatures import verify_manifest
+from rocks.install.rolls.package_files import debian_key, newest_per_name, read_package
+from rocks.install.rolls.signatures import (
+    check_manifest,
+    same_content,
+    take_folder,
+    take_over,
+    verify_manifest,
+)
+from rocks.inventory.host_records import find_local_host
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from rocks.database.connection import Database
-    from rocks.install.rolls.content import RollContent
+    from rocks.install.rolls.content import RollDescription
+
+
+# Rules for rolls: which may be enabled or disabled, given those that are. Pure.
+
+
+def select_rolls(
+    rows: Sequence[tuple[str, str, str]], names: Sequence[str], version: str, arch: str
+) -> list[tuple[str, str, str]]:
+    """The (name, version, architecture) that match names, a version and an architecture; `%` stands for any text.
+
+    UserError for a name without a match.
+    """
+    chosen: dict[tuple[str, str, str], None] = {}
+    for name in names:
+        found = [
+            row
+            for row in rows
+            if is_like(row[0], name) and is_like(row[1], version) and is_like(row[2], arch)
+        ]
+        if not found:
+            of_name = [" ".join(row[1:3]) for row in rows if is_like(row[0], name)]
+            if of_name:
+                sought = f'version "{printable(version)}"' if version != "%" else "version"
+                sought += f' for "{printable(arch)}"' if arch != "%" else ""
+                raise UserError(f'the roll "{printable(name)}" has no {sought}, only {", ".join(of_name)}')
+            meant = did_you_mean(name, {row[0] for row in rows})
+            raise UserError(f'unknown roll "{printable(name)}"; {meant}rocks list roll lists the known ones')
+        chosen.update(dict.fromkeys(found))
+    return list(chosen)
+
+
+def check_one_version(rolls: Iterable[tuple[str, str, str]]) -> None:
+    """UserError when a roll is there in several versions or architectures, of which only one can be enabled."""
+    first: dict[str, tuple[str, str, str]] = {}
+    for roll in rolls:
+        other = first.setdefault(roll[0].lower(), roll)
+        if other != roll:
+            raise UserError(
+                f"the roll {roll[0]} is there as {' '.join(other[1:])} and as {' '.join(roll[1:])}, of which one can "
+                f"be enabled: add version={roll[1]} or arch={roll[2]}"
+            )
+
+
+def check_disabled(rolls: Iterable[tuple[str, str, str]], enabled: Sequence[tuple[str, str, str]]) -> None:
+    """StateError when one of the rolls is enabled."""
+    found = [roll for roll in rolls if roll in enabled]
+    if found:
+        names = " ".join(roll[0] for roll in found)
+        are = "is" if len(found) == 1 else "are"
+        raise StateError(
+            f"{', '.join(' '.join(roll) for roll in found)} {are} enabled, and in use by commands, profiles and "
+            f"distributions: rocks disable roll {names}, then repeat the command"
+        )
+
+
+def check_needs(enabled: Iterable[RollDescription], ours: Mapping[str, str]) -> None:
+    """StateError unless every enabled roll has the rolls that it needs. `ours`: what is there without one."""
+    rolls = {one.roll: one.requirements for one in enabled}
+    versions = {**{roll.name: roll.version for roll in rolls}, **ours}
+    for roll, requirements in rolls.items():
+        for name, lowest in requirements:
+            if name not in versions:
+                raise StateError(
+                    f"the roll {roll.name} needs the roll {name}, which is not enabled: "
+                    f"rocks enable roll {name}, or disable {roll.name} first"
+                )
+            if lowest and debian_key(versions[name]) < debian_key(lowest):
+                raise StateError(
+                    f"the roll {roll.name} needs version {lowest} or later of the roll {name}, and {versions[name]} is "
+                    f"enabled: rocks enable roll {name} version={lowest}"
+                )
+
+
+# Add, enable, disable and remove rolls: rows of the database, and folders of the distribution.
+#
+# The database states which rolls there are. What is derived from it, the folder of a removed roll and the file of
+# /etc/rocks/trees.d that names the commands of an enabled one, is brought to agree with it after each commit, by
+# whichever command changes rolls next. So a killed command is finished by its repetition.
+#
+# Signatures are checked when a roll is enabled, too, by the keys that the site has then, after its files were made
+# root's. A record of rolls once accepted without one was refused: it would accept them for ever. So was a check at each
+# use: it would stop a site on the day on which a key expires.
+
 
 LOCK = "rolls"
 LOCK_SECONDS = 5.0
@@ -338,3 +427,71 @@ def check_clashes(
                     f'{edge.place} leads from {edge.parent} to the node "{edge.child}", which no enabled roll has: '
                     "enable its roll first, or its author must add the node"
                 )
+
+
+# The script that brings a running host to what some rolls make of it, and its execution on this machine.
+
+
+_START = "rocks_profile </dev/null\n"
+_INSTALL = """
+# A package that the roll brings is installed from its file; what it depends on comes from the repositories.
+rocks_roll_deb() {
+  [[ $(dpkg-query -W -f '${db:Status-Abbrev}' -- "$1" 2>/dev/null) == ?i* ]] ||
+    DEBIAN_FRONTEND=noninteractive apt-get -qq -y -o DPkg::Lock::Timeout=300 --no-install-recommends install -- "$2"
+}
+rocks_roll_rpm() { rpm -q --quiet -- "$1" || dnf -y -q install -- "$2"; }
+"""
+
+
+def roll_script(database: Database, names: Sequence[str], host: str) -> str:
+    """The script of those nodes of a host that are of these rolls, in the order of its graph, with their packages.
+
+    UserError for a roll that is not enabled, StateError as of `write_profile` and for a host without a node of them.
+    """
+    ours = [name for name in names if name.lower() == ROLL_NAME]
+    others = [name for name in names if name.lower() != ROLL_NAME]
+    contents = load_contents(database, others) if others else []
+    folders = [folder for folder, _ in contents] + (own_folders() if ours else [])
+    is_local = find_local_host(database) == host
+    (site,) = load_sites(database, [host])
+    profile, packaging = host_profile(site, Library())
+    nodes = [
+        node
+        for node in profile.nodes
+        if any(Path(node.place).absolute().is_relative_to(folder.absolute()) for folder in folders)
+    ]
+    if not nodes:
+        raise StateError(
+            f"no node of {', '.join(names)} applies to host {host}: the edges of the rolls lead from other nodes, or "
+            f"their conditions do not hold; rocks report host profile {host} names its nodes"
+        )
+    script = shell_script(Profile(profile.host, tuple(nodes)), shell_functions(), packaging)
+    if not is_local:
+        return script
+    named = {package.name for node in nodes for package in node.packages if not package.is_excluded}
+    files = [path for _, content in contents for path in content.packages]
+    lines = [
+        f"rocks_roll_{one.kind} {shlex.quote(one.name)} {shlex.quote(str(one.path.absolute()))}\n"
+        for one in newest_per_name(map(read_package, files))
+        if one.kind == packaging and one.name in named
+    ]
+    return script.removesuffix(_START) + "".join([_INSTALL, *lines] if lines else []) + _START
+
+
+def run_here(database: Database, names: Sequence[str], host: str) -> None:
+    """Run the script of the rolls on this machine, with its output on the terminal.
+
+    UserError when the host is not this machine, ToolError when the script fails.
+    """
+    if find_local_host(database) != host:
+        raise UserError(
+            f"dryrun=no is for this machine, and {host} is another one: "
+            f"rocks run roll {' '.join(names)} host={host} | ssh root@{host} bash"
+        )
+    script = roll_script(database, names, host)
+    database.end_reading()
+    status = run_interactively(["bash"], script.encode())
+    if status != 0:
+        raise ToolError(
+            f"the script of {', '.join(names)} ended with exit status {status}; correct what it reports"
+        )

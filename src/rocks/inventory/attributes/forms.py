@@ -12,8 +12,7 @@ from rocks.core.errors import RocksError, StateError, UserError
 from rocks.core.names import check_host_name, check_network_name, check_plain_name, printable
 from rocks.core.public_keys import read_keys
 from rocks.core.values import FALSE_VALUES, TRUE_VALUES, read_number
-from rocks.install.installation.disks import read_disks, read_partitions
-from rocks.install.installation.plan import check_arguments
+from rocks.install.installation.plan import check_arguments, read_disks, read_partitions
 from rocks.install.profile_values import MAX_DISKS, MAX_NAS_DISKS, check_pool_disks
 from rocks.inventory import mac_pool
 from rocks.inventory.attributes.known import KNOWN

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from rocks.database.connection import Database
-from rocks.install.boot.listener import NetworkBoots
+from rocks.install.boot.discovery import NetworkBoots
 from rocks.inventory import host_records
 from rocks.network.dns.service import END
 from tests.patience import patience

@@ -11,7 +11,7 @@ import pytest
 from rocks.core.process import Finished, run, run_checked
 from rocks.install.graph_files import SITE_GRAPHS, SITE_NODES, own_folders
 from rocks.install.rolls import signatures
-from rocks.install.rolls.distribution_build import DistributionPlan, create_distribution
+from rocks.install.rolls.distribution import DistributionPlan, create_distribution
 from tests.debs import make_deb
 from tests.gnupg import Keys, gnupg_folder
 from tests.profiles import written_files

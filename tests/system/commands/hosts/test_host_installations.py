@@ -13,8 +13,8 @@ import pytest
 
 from rocks.database.connection import Database
 from rocks.fleet.connection import FleetSettings
-from rocks.install.installation import following
 from rocks.install.installation import service as installation_service
+from rocks.install.installation import states
 from tests.system.commands.conftest import Site
 from tests.system.commands.hosts.conftest import HOST_ADDRESS, STATED, STRANGER, Service
 
@@ -142,7 +142,7 @@ def test_install_host_waits_and_names_a_host_that_failed(
     """A silent one does not hold the others back without a word. Nothing is done on the host: what follows in a
     repaired host is in the operator's guide's test.
     """
-    monkeypatch.setattr(following, "_QUIET_SECONDS", 0.0)
+    monkeypatch.setattr(states, "_QUIET_SECONDS", 0.0)
     number = _plan(installing)["installation"]
     reports = ("started 6.1.0 BIOS", "unpacking 100 MB", "failed the disk vda has data")
 

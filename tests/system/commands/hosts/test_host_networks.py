@@ -8,9 +8,7 @@ import pytest
 from rocks.core.check_lines import WRONG
 from rocks.core.process import run_checked
 from rocks.database.connection import Database
-from rocks.install.boot.dnsmasq import ServedHost
-from rocks.install.boot.files import served_hosts, unserved_hosts
-from rocks.install.boot.ipxe import host_script_name
+from rocks.install.boot.files import ServedHost, host_script_name, served_hosts, unserved_hosts
 from rocks.inventory.records import Host
 from rocks.network import host_network_records
 from rocks.network.firewall.changes import firewall_texts

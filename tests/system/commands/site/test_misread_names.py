@@ -19,7 +19,7 @@ import pytest
 from rocks.core.errors import UserError
 from rocks.core.names import check_new_host_name, misread
 from rocks.core.process import run, run_checked
-from rocks.install.boot.dnsmasq import (
+from rocks.install.boot.files import (
     BootNetwork,
     BootPlaces,
     ServedHost,

@@ -143,6 +143,8 @@ def _of_computesets(sets: dict[str, int]) -> dict[str, list[Request]]:
     ]
     found |= {f"computeset_{action}": numbers for action in ("poweroff", "reboot", "reset", "shutdown")}
     found["extend_computeset"] = [one | {"body": {"walltime_mins": 40_000}} for one in numbers]
+    found["estimate_computeset"] = [{"body": {"cluster": "vc6", "count": 1, "walltime_mins": 30}}]
+    found["merge_computesets"] = [one | {"body": {"computeset": sets[RUNNING]}} for one in numbers]
     body = {"cluster": "vc6", "walltime_mins": 30}
     found["start_computeset"] = [{"body": body | {"computes": name}} for name in _names("vc6", 10)]
     found["start_computeset"] += [{"body": body | {"count": 1, "allocation": "alpha-account"}}]

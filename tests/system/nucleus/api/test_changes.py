@@ -354,6 +354,107 @@ def test_a_computeset_is_extended_within_what_a_new_one_may_have(service: Client
     assert "is ending" in extend(now + 60).json()["detail"]
 
 
+def test_a_start_is_estimated_and_refused_as_one_and_nothing_is_started(service: Client, pool: Pool) -> None:
+    def estimate(**body: Any) -> Any:
+        asked = {"cluster": "vc2", "walltime_mins": 90, **body}
+        return service.ask("ann", "POST", f"{SETS}estimate", json=asked, headers=PROBLEMS).json()
+
+    sql(pool, """UPDATE project SET limits = '{"node_hours": 100}' WHERE name = 'alpha'""")
+    found = estimate(count=2)
+    start_at = found.pop("estimated_start")
+    assert found == {
+        "cluster": "vc2", "computes": ["vm-vc2-0", "vm-vc2-1"], "allocation": "alpha-account", "walltime_mins": 90,
+        "node_minutes": 180, "left_minutes": 6000, "waiting": None,
+    }  # fmt: skip
+    assert start_at is not None
+    assert estimate(count=9)["code"] == "not-enough-nodes"
+    assert estimate(count=2, walltime_mins=6000)["code"] == "quota-exceeded"
+    assert estimate(cluster="vc1", count=1)["code"] == "unknown-cluster"
+    assert (
+        sql(pool, "SELECT COUNT(*) FROM computeset") == sql(pool, "SELECT COUNT(*) FROM operation") == [(0,)]
+    )
+    assert start(service, count=2, walltime_mins=90).status_code == 201
+    assert estimate(count=2)["left_minutes"] == 5820
+
+
+def test_merged_computesets_are_extended_restarted_and_ended_as_one(service: Client, pool: Pool) -> None:
+    first, second, third = (start(service, computes=f"vm-vc2-{n}").json()["id"] for n in range(3))
+    begin, headers = "UTC_TIMESTAMP(3) - INTERVAL %s MINUTE", {**MODERN, **PROBLEMS}
+
+    def merge(number: int, other: int, who: str = "ann") -> Answer:
+        service.forget_rates()
+        path, body = f"{SETS}{number}/merge", {"computeset": other}
+        return service.ask(who, "POST", path, json=body, headers=headers)
+
+    waiting = merge(first, second)
+    assert waiting.status_code == 409 and "only a running one is merged" in waiting.json()["detail"]
+    for number, minutes in ((first, 30), (second, 10), (third, 5)):
+        run_on(pool, number, f"host-{number}", [f"host-{number}"])
+        sql(
+            pool,
+            f"UPDATE computeset SET walltime_minutes = 60, start_time = {begin},"
+            f" walltime_end = start_time + INTERVAL 60 MINUTE, nodelist = 'h{number}' WHERE id = %s",
+            (minutes, number),
+        )
+    sql(pool, "UPDATE node SET state = 'active' WHERE name LIKE 'vm-vc2-_'")
+    assert [merge(first, second, "bob").status_code, merge(first, 99).status_code] == [404, 404]
+    assert merge(first, first).status_code == 400
+    sql(pool, "UPDATE computeset SET account = 'other' WHERE id = %s", (second,))
+    assert "to other; only those of one allocation" in merge(first, second).json()["detail"]
+    sql(pool, "UPDATE computeset SET account = 'alpha-account' WHERE id = %s", (second,))
+    assert [merge(second, third).status_code, merge(first, second).status_code] == [204, 204]
+    assert merge(third, first).status_code == 204, "they are one already"
+
+    (listed,) = service.get("ann", "/v1/computeset/?state=running").json()
+    assert (
+        listed == service.get("ann", f"{SETS}{third}").json() == service.get("ann", f"{SETS}{first}").json()
+    )
+    assert (listed["id"], listed["merged"], listed["nodes_ready"]) == (first, [second, third], 3)
+    assert [one["name"] for one in listed["computes"]] == ["vm-vc2-0", "vm-vc2-1", "vm-vc2-2"]
+    assert {one["active_computeset"] for one in listed["computes"]} == {first}
+    assert listed["walltime_mins"] == 60 and listed["charged_seconds"] is None
+    cluster = service.get("ann", "/v1/cluster/vc2").json()
+    assert [one["active_computeset"] for one in cluster["computes"]] == [first, first, first, None]
+    assert (
+        start(service, computes="vm-vc2-2")
+        .json()["detail"]
+        .startswith(f"vm-vc2-2 is in the computeset {first},")
+    )
+
+    body = {"walltime_mins": 90}
+    assert service.ask("ann", "PATCH", f"{SETS}{second}", json=body, headers=headers).status_code == 202
+    ((number, arguments),) = sql(
+        pool, "SELECT target_set, arguments FROM operation WHERE kind = 'extend_set'"
+    )
+    assert number == first and json.loads(arguments)["parts"] == {
+        str(first): 90,
+        str(second): 70,
+        str(third): 65,
+    }
+    assert service.ask("ann", "PUT", f"{SETS}{first}/reboot", headers=MODERN).status_code == 202
+    ((number, arguments),) = sql(
+        pool, "SELECT target_set, arguments FROM operation WHERE kind = 'reboot_set'"
+    )
+    assert number == first and len(json.loads(arguments)["nodes"]) == 3
+
+    ended = "UPDATE computeset SET state = 'completed', end_reason = 'walltime', ended_at = UTC_TIMESTAMP(3)"
+    sql(pool, f"{ended}, charged_seconds = 100 WHERE id = %s", (first,))
+    sql(pool, "UPDATE computeset_node SET active = NULL WHERE computeset_id = %s", (first,))
+    (left,) = service.get("ann", "/v1/computeset/?state=running").json()
+    assert (left["id"], left["state"], left["nodes_total"]) == (first, "running", 2), "the others go on"
+    assert service.get("ann", "/v1/computeset/?state=completed").json() == []
+    assert service.get("ann", "/v1/computeset/?limit=1").json()[0]["id"] == first
+
+    assert service.ask("ann", "PUT", f"{SETS}{first}/shutdown", headers=MODERN).status_code == 202
+    assert sql(pool, "SELECT target_set FROM operation WHERE kind = 'end_set' ORDER BY target_set") == [
+        (second,),
+        (third,),
+    ]
+    sql(pool, f"{ended}, charged_seconds = 100 WHERE id <> %s", (first,))
+    whole = service.get("ann", f"{SETS}{second}").json()
+    assert (whole["state"], whole["charged_seconds"], whole["nodes_total"]) == ("completed", 300, 3)
+
+
 def test_nothing_is_put_into_the_drive_of_what_is_being_destroyed(service: Client, pool: Pool) -> None:
     one, all_of_it = "/v1/cluster/vc2/compute/vm-vc2-0", "/v1/cluster/vc2?confirm=vc2"
     attach = ("ann", "PUT", f"{one}/attach_iso?iso_name=")

@@ -233,7 +233,7 @@ def test_a_foreign_object_is_one_that_does_not_exist(
     }  # fmt: skip
     bodies: dict[str, dict[str, object]] = {
         "rename": {"name": "new"}, "attach_iso": {"iso_name": ""}, "console": {"type": "vnc"},
-        "{s}": {"walltime_mins": 60},
+        "{s}": {"walltime_mins": 60}, "merge": {"computeset": 99},
     }  # fmt: skip
     assert len(ROUTES) > 25
     for method, path in ROUTES:

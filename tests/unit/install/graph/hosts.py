@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rocks.install.graph.records import HostContext
+from rocks.install.graph.document import HostContext
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -6,9 +6,8 @@ from hypothesis import strategies as st
 from lxml import etree
 
 from rocks.core.errors import RocksError, StateError, UserError
-from rocks.install.graph.document import parse_document
+from rocks.install.graph.document import Section, When, parse_document
 from rocks.install.graph.node_documents import of_rolls, read_documents, write_document
-from rocks.install.graph.records import Section, When
 from rocks.install.graph.tags import node_of, read_tree
 from tests.unit.install.graph.hosts import SmallFrontend, context
 

@@ -3,9 +3,8 @@
 import pytest
 
 from rocks.core.errors import StateError
-from rocks.install.graph.edges import read_graph
-from rocks.install.graph.node_order import check_orders, ordered_nodes, reached_nodes
-from rocks.install.graph.records import Edge, Graph, Order, Selection
+from rocks.install.graph.document import Edge, Graph, Order, Selection
+from rocks.install.graph.profile import check_orders, ordered_nodes, reached_nodes, read_graph
 from tests.unit.install.graph.hosts import context
 
 

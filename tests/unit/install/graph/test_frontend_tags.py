@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from rocks.core.errors import StateError
-from rocks.install.graph.records import Directive, File, FileMode, Node, Package, Section, When
+from rocks.install.graph.document import Directive, File, FileMode, Node, Package, Section, When
 from rocks.install.graph.tags import read_node, read_tree
 from rocks.install.graph_files import Library
 from tests.unit.install.graph.hosts import SmallFrontend, context

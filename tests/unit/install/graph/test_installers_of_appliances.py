@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from rocks.install.host_profiles import HostOfSite
-from rocks.install.installer_files import installer_file, profile_of_document
-from rocks.install.node_documents import DocumentOptions, site_document
+from rocks.install.node_documents import DocumentOptions, installer_file, profile_of_document, site_document
 from rocks.inventory.records import Host
 from tests.golden.profile.cases import CASES, DISTRIBUTION, on_site, vm_host
 from tests.unit.install.graph.installers import RELEASES, check_preseed, read_kickstart

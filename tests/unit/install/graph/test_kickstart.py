@@ -10,9 +10,9 @@ from pykickstart.base import DeprecatedCommand, RemovedCommand
 from pykickstart.version import makeVersion
 
 from rocks.core.errors import StateError
-from rocks.install.graph.first_boot import FOLDER, FirstBootFiles, first_boot_commands
 from rocks.install.graph.kickstart import COMMANDS, kickstart_file
 from rocks.install.graph.profile import Profile
+from rocks.install.graph.shell import FOLDER, FirstBootFiles, first_boot_commands
 from rocks.install.graph.tags import read_node
 from tests.unit.install.graph.hosts import context
 from tests.unit.install.graph.installers import RELEASES, read_kickstart

@@ -1,8 +1,7 @@
 """The digraph of hosts."""
 
 from rocks.core.process import run
-from rocks.install.graph.edges import read_graph
-from rocks.install.graph.picture import digraph
+from rocks.install.graph.profile import digraph, read_graph
 from tests.unit.install.graph.hosts import context
 
 _GRAPH = read_graph(

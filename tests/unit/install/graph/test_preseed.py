@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rocks.core.errors import StateError
-from rocks.install.graph.first_boot import FirstBootFiles
 from rocks.install.graph.kickstart import kickstart_file
 from rocks.install.graph.preseed import preseed_file
 from rocks.install.graph.profile import Profile
+from rocks.install.graph.shell import FirstBootFiles
 from rocks.install.graph.tags import read_node
 from tests.unit.docs.pages import CHECKOUT
 from tests.unit.install.graph.hosts import context

@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 from rocks.core.errors import StateError, UserError
-from rocks.install.graph.edges import read_graph
-from rocks.install.graph.profile import Profile, ProfileRequest, create_profile
+from rocks.install.graph.profile import Profile, ProfileRequest, create_profile, read_graph
 from rocks.install.graph.shell import shell_script
 from rocks.install.graph_files import Library
 from tests.unit.install.graph.hosts import context

@@ -3,8 +3,18 @@
 import pytest
 
 from rocks.core.errors import StateError
-from rocks.install.graph.conditions import applies, holds
-from rocks.install.graph.records import Directive, File, FileMode, Node, Package, Section, Selection, When
+from rocks.install.graph.document import (
+    Directive,
+    File,
+    FileMode,
+    Node,
+    Package,
+    Section,
+    Selection,
+    When,
+    applies,
+    holds,
+)
 from rocks.install.graph.tags import read_node
 from tests.unit.install.graph.hosts import context
 

@@ -11,7 +11,7 @@ import pytest
 from rocks.core import process
 from rocks.core.errors import StateError
 from rocks.database.settings import Settings
-from rocks.install.installation.configured_hosts import FirstSync, record_configured
+from rocks.install.installation.installations import FirstSync, record_configured
 from rocks.trust.secrets import forget_handed_out, record_handed_out
 from tests.waiting import wait_until
 
@@ -89,7 +89,7 @@ def test_a_host_that_reports_again_and_again_waits_once(tmp_path: Path) -> None:
 SERVICE = """
 import signal, sys
 from rocks.database.settings import Settings
-from rocks.install.installation.configured_hosts import FirstSync
+from rocks.install.installation.installations import FirstSync
 FirstSync(sys.argv[1], print, Settings(None, "", 0, "", "", "", sys.argv[2]))
 signal.pause()
 """

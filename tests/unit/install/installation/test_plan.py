@@ -5,8 +5,15 @@ from dataclasses import replace
 import pytest
 
 from rocks.core.errors import UserError
-from rocks.install.installation.disks import DiskChoice, Partition, read_disks, read_partitions
-from rocks.install.installation.plan import InstallPlan, PlannedInterface, plan_installation
+from rocks.install.installation.plan import (
+    DiskChoice,
+    InstallPlan,
+    Partition,
+    PlannedInterface,
+    plan_installation,
+    read_disks,
+    read_partitions,
+)
 from rocks.inventory.records import Host, Interface
 from rocks.network.host_network_plan import plan_network
 from rocks.network.route_rules import ResolvedRoute, Route

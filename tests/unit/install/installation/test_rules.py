@@ -8,17 +8,21 @@ import pytest
 
 from rocks.core.errors import HostError, StateError, UserError
 from rocks.install.installation import service as installation_service
-from rocks.install.installation.rules import (
+from rocks.install.installation.service import mac_of_client
+from rocks.install.installation.states import (
+    LONGEST_REPORT,
+    UNFINISHED,
     InstallingHost,
+    State,
     check_is_to_be_installed,
     check_port_of_root,
     identify,
     is_attached,
     neighbour_mac,
+    next_state,
+    read_report,
     stated_macs,
 )
-from rocks.install.installation.service import mac_of_client
-from rocks.install.installation.states import LONGEST_REPORT, UNFINISHED, State, next_state, read_report
 
 MAC, OTHER = "02:00:00:00:00:0a", "02:00:00:00:00:0b"
 HOST = InstallingHost("c-0", (MAC,), "install")

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from rocks.core.errors import UserError
-from rocks.install.rolls import checksums
-from rocks.install.rolls.checksums import MANIFEST, check_manifest, is_safe_path, manifest_text, take_over
+from rocks.install.rolls import signatures
+from rocks.install.rolls.signatures import MANIFEST, check_manifest, is_safe_path, manifest_text, take_over
 
 DIGEST = "0" * 64
 
@@ -82,7 +82,7 @@ def test_files_of_others_are_replaced_by_copies_and_checked_again(
     """Their owner may have them open. While a file is copied, nothing more is in the roll."""
     (folder / "b").chmod(0o666)
     (folder / "nodes").chmod(0o777)
-    other, draft = (folder / "b").open("r+"), checksums.draft
+    other, draft = (folder / "b").open("r+"), signatures.draft
     seen: list[list[str]] = []
 
     @contextlib.contextmanager
@@ -91,7 +91,7 @@ def test_files_of_others_are_replaced_by_copies_and_checked_again(
             seen.append(sorted(one.name for one in folder.iterdir()))
             yield copy
 
-    monkeypatch.setattr(checksums, "draft", watched)
+    monkeypatch.setattr(signatures, "draft", watched)
     for _ in range(2):
         take_over(folder, "hello")
     with other:
@@ -107,6 +107,6 @@ def test_files_of_others_are_replaced_by_copies_and_checked_again(
             yield copy
 
     (folder / "b").chmod(0o666)
-    monkeypatch.setattr(checksums, "draft", raced)
+    monkeypatch.setattr(signatures, "draft", raced)
     with pytest.raises(UserError, match=f"hello is damaged: b has another checksum than in {MANIFEST}"):
         take_over(folder, "hello")

@@ -9,9 +9,9 @@ import pytest
 
 from rocks.core.errors import UserError
 from rocks.core.process import run_checked
-from rocks.install.rolls import distribution_build
-from rocks.install.rolls.distribution_build import DistributionPlan, create_distribution
-from rocks.install.rolls.iso_build import create_roll
+from rocks.install.rolls import distribution
+from rocks.install.rolls.distribution import DistributionPlan, create_distribution
+from rocks.install.rolls.iso import create_roll
 from tests.rolls import write_roll
 from tests.unit.install.rolls.test_iso_build import makes_no_roll
 
@@ -87,7 +87,7 @@ def test_a_distribution_is_on_the_disk_before_hosts_get_it(
     """A power cut leaves the one before, or the whole new one."""
     plan = _plan(tmp_path, "os")
     write_installer(plan.rolls[0])
-    synced, fsync, exchange = set[str](), os.fsync, distribution_build._exchange
+    synced, fsync, exchange = set[str](), os.fsync, distribution._exchange
 
     def recorded(descriptor: int) -> None:
         synced.add(str(Path(f"/proc/self/fd/{descriptor}").readlink()))
@@ -98,7 +98,7 @@ def test_a_distribution_is_on_the_disk_before_hosts_get_it(
         exchange(new, target)
 
     monkeypatch.setattr(os, "fsync", recorded)
-    monkeypatch.setattr(distribution_build, "_exchange", checked)
+    monkeypatch.setattr(distribution, "_exchange", checked)
     assert create_distribution(plan, tmp_path).folder.is_dir()
 
 
@@ -106,7 +106,7 @@ def test_a_folder_that_cannot_be_renamed_leaves_the_one_before(tmp_path: Path) -
     """On a file system that exchanges no folders."""
     (tmp_path / "x86_64").mkdir()
     with pytest.raises(FileNotFoundError):
-        distribution_build._replace(tmp_path / "none", tmp_path / "x86_64")
+        distribution._replace(tmp_path / "none", tmp_path / "x86_64")
     assert [path.name for path in tmp_path.iterdir()] == ["x86_64"]
 
 

@@ -13,11 +13,9 @@ import pytest
 
 from rocks.core.errors import RocksError, ToolError, UserError
 from rocks.core.process import run_checked
-from rocks.install.rolls.checksums import MANIFEST, check_manifest, manifest_text
-from rocks.install.rolls.content import read_roll
-from rocks.install.rolls.description import RollId
-from rocks.install.rolls.iso import extract_roll, find_rolls
-from rocks.install.rolls.iso_build import create_roll
+from rocks.install.rolls.content import RollId, read_roll
+from rocks.install.rolls.iso import create_roll, extract_roll, find_rolls
+from rocks.install.rolls.signatures import MANIFEST, check_manifest, manifest_text
 from rocks.library.xorriso import write_iso
 from tests.rolls import write_roll
 from tests.waiting import wait_until

@@ -10,10 +10,9 @@ import pytest
 
 from rocks.core.errors import BusyError, RocksError, ToolError, UserError
 from rocks.core.process import run_checked
-from rocks.install.rolls.description import Requirement, RollDescription, RollId, read_description
-from rocks.install.rolls.iso_build import create_roll
-from rocks.install.rolls.package_files import Package, newest_per_name, read_package
-from rocks.install.rolls.versions import debian_key, rpm_key
+from rocks.install.rolls.content import Requirement, RollDescription, RollId, read_description
+from rocks.install.rolls.iso import create_roll
+from rocks.install.rolls.package_files import Package, debian_key, newest_per_name, read_package, rpm_key
 from rocks.library import xorriso
 from rocks.library.xorriso import write_iso
 from tests.debs import make_deb

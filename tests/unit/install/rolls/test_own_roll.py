@@ -12,10 +12,9 @@ from rocks.core.process import run_checked
 from rocks.core.version import ROLL_NAME
 from rocks.install.graph_files import Library
 from rocks.install.rolls.builds import write_skeleton
-from rocks.install.rolls.description import RollId, read_description
-from rocks.install.rolls.distribution_build import BUILD, DistributionPlan, create_distribution
-from rocks.install.rolls.iso import extract_roll
-from rocks.install.rolls.iso_build import create_roll
+from rocks.install.rolls.content import RollId, read_description
+from rocks.install.rolls.distribution import BUILD, DistributionPlan, create_distribution
+from rocks.install.rolls.iso import create_roll, extract_roll
 
 CHECKOUT = Path(__file__).resolve().parents[4]
 DESCRIPTION = CHECKOUT / "roll" / f"roll-{ROLL_NAME}.xml"

@@ -7,7 +7,7 @@ import pytest
 
 from rocks.core.errors import RocksError, UserError
 from rocks.core.process import run_checked
-from rocks.install.rolls.profile_package import PLACE, create_profile_package
+from rocks.install.rolls.builds import PLACE, create_profile_package
 from tests.rolls import write_roll
 
 needs_rpm = pytest.mark.skipif(shutil.which("rpmbuild") is None, reason="rpmbuild is not installed")

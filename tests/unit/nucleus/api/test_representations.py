@@ -23,7 +23,7 @@ SETTINGS = PollSettings(power_seconds=10, topology_seconds=60)
 FRESH = Freshness(NOW, False, 0).fields
 FRONTEND = Node(
     1, 5, "frontend", "vc1", "vc1", None, "h1", 2, 2048, 36, "active", "mapped", False, None, None, None, None,
-    "VM", None, None, False, None, None, None, None,
+    "VM", None, None, False, None, None, None, None, None,
 )  # fmt: skip
 COMPUTE = FRONTEND._replace(id=2, kind="compute", name="n0", state="nostate", set_id=9, set_state="running")
 PRIVATE = Interface("eth0", "52:54:00:00:00:01", "10.1.0.1", "255.255.0.0", "private", 3)
@@ -31,7 +31,7 @@ PUBLIC = Interface("eth1", "52:54:00:00:00:02", "203.0.113.9", "255.255.255.0", 
 SET = Computeset(
     9, 5, "running", {}, 1, "nucleus", "alp1", None, 60, 2, "VC-JOB-9", 77, "h[1-2]",
     datetime(2026, 1, 1, tzinfo=UTC), NOW, "ann", None, None, None, False, None, None, None, None, None,
-    None, (2, 3),
+    None, None, (2, 3),
 )  # fmt: skip
 
 

@@ -1,7 +1,7 @@
 """`rocks add distribution`"""
 
 import rocks.commands
-from rocks.install.rolls.distributions import add_distribution
+from rocks.install.rolls.distribution import add_distribution
 
 
 class Command(rocks.commands.Command):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import rocks.commands
 from rocks.core.errors import StateError
-from rocks.install.graph_checks import OK, check_site_files
+from rocks.install.graph_files import OK, check_site_files
 
 
 class Command(rocks.commands.Command):

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import rocks.commands.dump
-from rocks.install.rolls.folders import roll_path, rolls_folder
-from rocks.install.rolls.roll_records import load_rolls
+from rocks.install.rolls.folders import load_rolls, roll_path, rolls_folder
 from rocks.install.rolls.signatures import lacks_signature
 
 if TYPE_CHECKING:

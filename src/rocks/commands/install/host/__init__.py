@@ -3,7 +3,7 @@
 import rocks.commands
 from rocks.commands._shared.synced_files import show_profile
 from rocks.core.errors import RocksError, without_errors
-from rocks.install.installation.following import claim_installations, follow_installations
+from rocks.install.installation.states import claim_installations, follow_installations
 from rocks.install.profile_sync import sync_profiles
 from rocks.leases.after_restore import compare_leases
 from rocks.network.dns.service import sync_names_of_hosts

@@ -1,8 +1,8 @@
 """`rocks list roll`"""
 
 import rocks.commands
-from rocks.install.rolls.enabling_rules import select_rolls
-from rocks.install.rolls.roll_records import load_rolls
+from rocks.install.rolls.folders import load_rolls
+from rocks.install.rolls.rolls import select_rolls
 
 
 class Command(rocks.commands.Command):

@@ -1,7 +1,7 @@
 """`rocks remove distribution`"""
 
 import rocks.commands
-from rocks.install.rolls.distributions import remove_distributions
+from rocks.install.rolls.distribution import remove_distributions
 
 
 class Command(rocks.commands.Command):

@@ -14,6 +14,6 @@ class Plugin(HostPart):
 
     def run_all(self, hosts: Sequence[str]) -> None:
         """Remove the files of all these hosts."""
-        from rocks.install.boot.pxelinux import remove_boot_files
+        from rocks.install.boot.files import remove_boot_files
 
         remove_boot_files(self.db, hosts)

@@ -35,8 +35,7 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Print the script."""
-        from rocks.install.installer_files import post_script
-        from rocks.install.node_documents import given_attributes
+        from rocks.install.node_documents import given_attributes, post_script
 
         attributes = given_attributes(*(self.fillText(name, "") for name in ("os", "arch", "attrs")))
         self.addText(

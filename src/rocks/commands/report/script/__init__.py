@@ -30,8 +30,7 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Print the script."""
-        from rocks.install.installer_files import file_script
-        from rocks.install.node_documents import given_attributes
+        from rocks.install.node_documents import file_script, given_attributes
 
         attributes = given_attributes(*(self.fillText(name, "") for name in ("os", "arch", "attrs")))
         self.addText(file_script(piped_text("a text with tags <file>"), attributes))

@@ -39,7 +39,7 @@ class Command(rocks.commands.Command):
 
             delete_old_values(self.db)
             return
-        from rocks.install.reconfiguration import changed_attributes, reconfigure_script
+        from rocks.install.profile_sync import changed_attributes, reconfigure_script
 
         host = self.getOneHostname(["localhost"])
         if self.fillFlag("showattr"):

@@ -1,7 +1,7 @@
 """`rocks run roll`"""
 
 import rocks.commands
-from rocks.install.rolls.scripts import roll_script, run_here
+from rocks.install.rolls.rolls import roll_script, run_here
 
 
 class Command(rocks.commands.Command):

@@ -1,7 +1,7 @@
 """`rocks dump host bootflags`"""
 
 import rocks.commands.dump
-from rocks.install.boot.flags import read_boot_flags
+from rocks.install.boot.actions import read_boot_flags
 
 
 class Command(rocks.commands.dump.command):

@@ -1,7 +1,7 @@
 """`rocks dump host roll`"""
 
 import rocks.commands.dump
-from rocks.install.rolls.host_roll_records import list_host_rolls
+from rocks.install.rolls.host_rolls import list_host_rolls
 
 
 class Command(rocks.commands.dump.command):

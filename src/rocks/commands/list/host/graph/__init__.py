@@ -49,7 +49,7 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Print the digraph or the picture."""
-        from rocks.install.host_graphs import PictureOptions, host_graph
+        from rocks.install.node_documents import PictureOptions, host_graph
 
         base, size = self.fillText("basedir", ""), self.fillText("size", "100,100")
         if not _SIZE.fullmatch(size):

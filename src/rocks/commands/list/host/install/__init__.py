@@ -1,7 +1,7 @@
 """`rocks list host install`"""
 
 import rocks.commands
-from rocks.install.installation.records import list_installations
+from rocks.install.installation.states import list_installations
 
 
 class Command(rocks.commands.Command):

@@ -37,8 +37,7 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Print the file."""
-        from rocks.install.installer_files import installer_file, profile_of_document
-        from rocks.install.node_documents import host_documents
+        from rocks.install.node_documents import host_documents, installer_file, profile_of_document
 
         section = self.fillText("section")
         if not section:

@@ -37,8 +37,7 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Print the profiles."""
-        from rocks.install.installer_files import profile_of_document
-        from rocks.install.node_documents import host_documents
+        from rocks.install.node_documents import host_documents, profile_of_document
 
         if not args and is_piped():
             self.addText(profile_of_document(piped_text("the output of rocks list host xml HOST")))

@@ -1,7 +1,7 @@
 """`rocks list host roll`"""
 
 import rocks.commands
-from rocks.install.rolls.host_roll_records import frontends_among, list_host_rolls
+from rocks.install.rolls.host_rolls import frontends_among, list_host_rolls
 
 
 class Command(rocks.commands.Command):

@@ -2,7 +2,7 @@
 
 import rocks.commands
 from rocks.commands._framework.tree import all_commands, is_command, load_package, roll_of, tree_folders
-from rocks.install.rolls.roll_records import load_rolls
+from rocks.install.rolls.folders import load_rolls
 
 
 class Command(rocks.commands.Command):

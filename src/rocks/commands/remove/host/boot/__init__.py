@@ -1,7 +1,7 @@
 """`rocks remove host boot`"""
 
 import rocks.commands
-from rocks.install.boot.next_boots import remove_next_boot
+from rocks.install.boot.actions import remove_next_boot
 
 
 class Command(rocks.commands.Command):

@@ -1,7 +1,7 @@
 """`rocks remove host bootflags`"""
 
 import rocks.commands
-from rocks.install.boot.flags import delete_boot_flags
+from rocks.install.boot.actions import delete_boot_flags
 
 
 class Command(rocks.commands.Command):

@@ -1,7 +1,7 @@
 """`rocks report host bootflags`"""
 
 import rocks.commands
-from rocks.install.boot.flags import read_boot_flags
+from rocks.install.boot.actions import read_boot_flags
 
 
 class Command(rocks.commands.Command):

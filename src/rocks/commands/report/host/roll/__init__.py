@@ -3,7 +3,7 @@
 from html import escape
 
 import rocks.commands
-from rocks.install.rolls.host_roll_records import frontends_among, list_host_rolls
+from rocks.install.rolls.host_rolls import frontends_among, list_host_rolls
 
 
 class Command(rocks.commands.Command):

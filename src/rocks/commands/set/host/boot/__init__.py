@@ -2,10 +2,9 @@
 
 import rocks.commands
 from rocks.commands._shared.host_hooks import host_hooks
-from rocks.install.boot.files import has_boot_service, unserved_hosts
-from rocks.install.boot.next_boots import set_next_boot
-from rocks.install.boot.pxelinux import boot_folder
-from rocks.install.installation.rules import INSTALL
+from rocks.install.boot.actions import set_next_boot
+from rocks.install.boot.files import boot_folder, has_boot_service, unserved_hosts
+from rocks.install.installation.states import INSTALL
 
 
 class Command(rocks.commands.Command):

@@ -10,6 +10,6 @@ class Plugin(rocks.commands.Plugin):
 
     def run_all(self, hosts: Sequence[str]) -> None:
         """Write the files of all these hosts."""
-        from rocks.install.boot.pxelinux import write_boot_files
+        from rocks.install.boot.files import write_boot_files
 
         write_boot_files(self.db, hosts)

@@ -1,7 +1,7 @@
 """`rocks set host bootflags`"""
 
 import rocks.commands
-from rocks.install.boot.flags import set_boot_flags
+from rocks.install.boot.actions import set_boot_flags
 
 
 class Command(rocks.commands.Command):

@@ -1,7 +1,7 @@
 """`rocks set host installaction`"""
 
 from rocks.commands._shared.setters import HostSetter
-from rocks.install.boot.next_boots import set_install_action
+from rocks.install.boot.actions import set_install_action
 
 
 class Command(HostSetter):

@@ -43,7 +43,7 @@ class Command(rocks.commands.Command):
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Serve; a line on standard error for each answer."""
-        from rocks.install.installation.configured_hosts import FirstSync
+        from rocks.install.installation.installations import FirstSync
         from rocks.install.installation.service import (
             DEFAULT_PORT,
             create_first_stage_service,

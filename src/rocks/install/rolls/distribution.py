@@ -1,7 +1,4 @@
-"""Distributions: one folder with repositories for apt and dnf, nodes and graphs, and the installer, of several rolls.
-
-It is built beside the one in use and exchanged with it at the end, in one step.
-"""
+"""Distributions: built of rolls, served to hosts, and named in the database."""
 
 from __future__ import annotations
 
@@ -10,24 +7,38 @@ import ctypes
 import errno
 import fcntl
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import BusyError, HostError, UserError
 from rocks.core.files import PUBLIC, ensure_folders, sync_folder, write_file
+from rocks.core.names import check_plain_name
 from rocks.core.reproducible import run_tool
 from rocks.core.version import ROLL_NAME
+from rocks.install.profile_values import DEFAULT_ARCHITECTURE, ServedDistribution
 from rocks.install.rolls import signatures
 from rocks.install.rolls.content import DEBS, GRAPHS, INCLUDE, INSTALLER, NODES, RPMS
-from rocks.install.rolls.folders import sync_tree
+from rocks.install.rolls.folders import ROLLS, distribution_folder, sync_tree
 from rocks.install.rolls.package_files import DEBIAN_ARCHITECTURES, newest_per_name, read_package
-from rocks.install.rolls.signatures import export_key, record_public_key, sign_file, sign_release
+from rocks.install.rolls.signatures import export_key, public_key, record_public_key, sign_file, sign_release
+from rocks.inventory import appliances
+from rocks.inventory.address_records import find_private_address
+from rocks.storage.broker.broker import node_authority
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from rocks.database.connection import Database
     from rocks.install.rolls.package_files import Package
+    from rocks.inventory.records import Host
+
+
+# Distributions: one folder with repositories for apt and dnf, nodes and graphs, and the installer, of several rolls.
+#
+# It is built beside the one in use and exchanged with it at the end, in one step.
+
 
 BUILD = "build"
 """Folder of a distribution with nodes, graphs, include, site-nodes and site-graphs, for basedir= of commands."""
@@ -256,3 +267,111 @@ def _exchange(new: Path, target: Path) -> None:
                 raise OSError(number, os.strerror(number), str(target))
             _replace(new, target)
     sync_folder(target.parent)
+
+
+# Which distribution a host gets, and the frontend itself: what `rocks create distro` has built for the site.
+
+
+INSTALL_HOST = "Kickstart_PrivateKickstartHost"
+_PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*", re.ASCII)
+
+
+class Distributions:
+    """The distributions of this frontend. The database is read when the object is made, and not later."""
+
+    def __init__(self, database: Database, frontend: str) -> None:
+        self._folder = distribution_folder(database)
+        self._frontend = frontend
+        self._address = ""
+        if frontend and self._folder.is_dir():
+            found = find_private_address(database, frontend)
+            self._address = found.address if found else ""
+
+    def of_host(self, host: Host, name: str) -> ServedDistribution:
+        """What a host gets whose appliance has the distribution `name`; nothing where it is not built for the host."""
+        packaging = host.attribute("packaging")
+        arch = host.attributes.get("arch") or DEFAULT_ARCHITECTURE
+        if not (_PART.fullmatch(name) and _PART.fullmatch(arch)):
+            return ServedDistribution()
+        folder = self._folder / name / arch
+        if not _index(folder, name, packaging).is_file():
+            return ServedDistribution()
+        if host.name == self._frontend:
+            return ServedDistribution(own_folder=str(folder.absolute()))
+        server = host.attribute(INSTALL_HOST) or self._address
+        if not _PART.fullmatch(server):
+            return ServedDistribution(
+                problem="the frontend has no address from which hosts get its distribution: rocks add host interface "
+                f"{self._frontend} (on the network private), or rocks set attr {INSTALL_HOST}"
+            )
+        return self._served(server, f"{name}/{arch}", _signature(folder, name, packaging))
+
+    def _served(self, server: str, place: str, signature: Path) -> ServedDistribution:
+        try:
+            authority = node_authority().certificate()
+            key = public_key(signatures.SIGNING_FOLDER)
+        except HostError as error:
+            return ServedDistribution(problem=f"{error}; only root reads it")
+        if not authority:
+            return ServedDistribution(
+                problem="the distribution is not served, for the frontend has no certificate: rocks add host "
+                f"certificate {self._frontend}, then systemctl enable --now rocks-kickstart"
+            )
+        if key is not None and not (key and signature.is_file()):
+            return ServedDistribution(
+                problem=f"the distribution {place} is not signed, and this site has a key in "
+                f"{signatures.SIGNING_FOLDER}: rocks create distro, in the folder of rocks report distro"
+            )
+        return ServedDistribution(server, place, authority, key=key or "")
+
+
+def _index(folder: Path, name: str, packaging: str) -> Path:
+    """The file that a repository has when it is complete."""
+    if packaging == "rpm":
+        return folder / "repodata" / "repomd.xml"
+    return folder / DEBS / "dists" / name / "Release"
+
+
+def _signature(folder: Path, name: str, packaging: str) -> Path:
+    """The signature that hosts read, where the repository has one."""
+    index = _index(folder, name, packaging)
+    return index.with_name("InRelease" if index.name == "Release" else f"{index.name}.asc")
+
+
+# Add and remove distributions in the database; rocks create distro makes their files.
+
+
+_LONGEST = 32
+
+
+def add_distribution(database: Database, name: str) -> None:
+    """Add a distribution; UserError unless its name is valid and unused."""
+    check_plain_name("distribution", name, _LONGEST)
+    if name == ROLLS:
+        raise UserError(
+            f'distribution "{name}" is not valid: the folder of that name has the rolls; give another name'
+        )
+    if appliances.find_name(database, "distributions", name):
+        raise UserError(f'distribution "{name}" already exists; rocks list distribution shows all')
+    database.execute("INSERT INTO distributions (Name) VALUES (%s)", (name,))
+
+
+def remove_distributions(database: Database, names: Sequence[str]) -> None:
+    """Remove the distributions; UserError, and no change, when a membership uses one of them. Files stay."""
+    used = _first_membership_of(database, names)
+    if used is not None:
+        raise UserError(
+            f'cannot remove distribution "{used[0]}": hosts of the membership {used[1]} are installed from it; '
+            "rocks list membership shows all memberships"
+        )
+    database.execute("DELETE FROM distributions WHERE Name IN %s", [names])
+
+
+def _first_membership_of(database: Database, names: Sequence[str]) -> tuple[str, str] | None:
+    """(distribution, membership) of one membership of the distributions; None when they have none."""
+    rows = database.rows(
+        "SELECT d.Name, m.Name FROM memberships m JOIN distributions d ON d.ID = m.Distribution"
+        " WHERE d.Name IN %s ORDER BY m.ID LIMIT 1",
+        [names],
+    )
+    return (str(rows[0][0]), str(rows[0][1])) if rows else None
