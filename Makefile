@@ -152,6 +152,10 @@ test-browser: ## test the pages of Nucleus in Chromium, with axe-core (root; ins
 	@tools/browser-libraries .state/browser-tests tests
 	@$(ISOLATED) $(PYTEST) -m browser tests/browser
 
+.PHONY: pictures
+pictures: export BROWSER_PICTURES = $(CURDIR)/docs/guide/pictures
+pictures: test-browser ## make the pictures of the guide anew, by the tests of the pages in Chromium (root; minutes)
+
 test-random: ## run the tests on generated input, with fresh seeds and ten times as many examples; fail image storage at every moment (root; hours)
 	@tools/setup test
 	@$(ISOLATED) env ROCKS_TEST_PROFILE=random $(PYTEST) $(PARALLEL) -m '(hypothesis or moments) and not lab'

@@ -36,7 +36,7 @@ export function showPlots(section, cluster, node) {
   document.head.append(element('link', { rel: 'stylesheet', href: new URL('../uplot/uPlot.min.css', import.meta.url).href }));
   const note = element('p', { class: 'soft' });
   const texts = PLOTS.map(() => element('span'));
-  const places = PLOTS.map(() => element('div', { role: 'img', class: 'plot' }));
+  const places = PLOTS.map(([title]) => element('div', { role: 'img', class: 'plot', 'aria-label': `${title}: not read yet` }));
   const plots = [];
   let hours = 1;
 
