@@ -148,7 +148,7 @@ def test_sixty_four_nodes_are_found_sorted_and_chosen_and_the_address_keeps_it(
     button(owner, "Clear")
     assert not owner.page.is_visible("#actions") and "selected" not in query_of(owner)
     owner.page.fill("#filter", "nothing is called so")
-    owner.sees("#found", "No node fits.")
+    owner.sees("#found", "No node matches.")
     owner.page.fill("#filter", "")
     owner.page.set_viewport_size({"width": 390, "height": 844})
     top = "document.querySelector('#nodes tbody tr').getBoundingClientRect().top"
@@ -286,7 +286,7 @@ def test_while_the_service_is_away_the_page_says_how_old_it_is(
     color = "getComputedStyle(document.querySelector('tr[data-key=vc1] .power')).color"
     before = owner.page.evaluate(color)
     site.service.stop()
-    owner.sees("#age", "The service does not answer. This page shows its last answer,")
+    owner.sees("#age", "The service does not answer. This page shows its last answer, from")
     assert owner.page.evaluate(color) != before
     assert violations(owner) == []
     owner.page.check("tr[data-key=vc1] input")

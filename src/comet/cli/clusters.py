@@ -1,4 +1,4 @@
-"""`comet ll`, `cluster`, `top`, `node …`, `export-nodes`."""
+"""`comet ll`, `cluster`, `ssh`, `top`, `node …`, `export-nodes`."""
 
 from __future__ import annotations
 
@@ -159,12 +159,13 @@ def sorted_rows(rows: list[dict[str, Any]], key: Any) -> list[dict[str, Any]]:
 
 
 def ssh(context: Context) -> int:
-    """To a frontend, or through it to one of its computes, whose network is private."""
+    """Log in to a frontend, or through it to one of its computes, whose network is private."""
     user, at, name = context.arguments.node.rpartition("@")
     known = [(it, one) for it in context.client.clusters() for one in it.nodes()]
     found = [(it, one) for it, one in known if one.name.casefold() == name.casefold()]
     if len(found) != 1:
-        several = f"several clusters have a node {name}: {', '.join(it.name for it, _ in found)}"
+        those = ", ".join(it.name for it, _ in found)
+        several = f"several clusters have a node {name}: {those}. Log in to the frontend of one: comet ssh CLUSTER"
         raise NotFoundError(
             several if found else f"there is no node {name} of yours. List them: comet cluster"
         )
@@ -185,11 +186,13 @@ def ssh(context: Context) -> int:
 
 def _address(node: Optional[records.Node], text: Optional[str]) -> str:
     if text is None:
-        raise RefusedError(f"{node.name if node else 'the frontend'} has no address; see comet cluster")
+        raise RefusedError(
+            f"{node.name if node else 'the frontend'} has no address. Look at it: comet cluster"
+        )
     try:
         return str(ipaddress.ip_address(text))
     except ValueError:
-        raise records.bad_answer("a node's address is none") from None
+        raise records.bad_answer("a node's address is not an IP address") from None
 
 
 def top(context: Context) -> None:

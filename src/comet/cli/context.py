@@ -172,13 +172,13 @@ class Context:
 
 
 def locate(context: Context, argument: str = "nodes") -> None:
-    """Have the command's cluster be the only one, where none was given; and computes that were named alone be such.
+    """Complete the command's arguments: without a cluster, the only one; for computes alone, the cluster that has them.
 
-    They are what was meant if no cluster has the name, and one has the first of them.
+    An argument means computes if no cluster has this name, and exactly one cluster has the first of them.
     """
     given = context.arguments
     if given.cluster is None:
-        given.cluster = only_one(context.client.clusters(), "name it").name
+        given.cluster = only_one(context.client.clusters(), "name one").name
     elif getattr(given, argument) is None and re.search(r"-[0-9]+$|[\[,]", given.cluster):
         clusters, typed = context.client.clusters(), given.cluster
         if all(it.name.casefold() != typed.casefold() for it in clusters):
@@ -194,7 +194,9 @@ def only_one(clusters: list[ClusterRecord], advice: str) -> ClusterRecord:
     if len(clusters) != 1:
         names = ", ".join(it.name for it in clusters)
         raise UsageError(
-            f"you have several clusters; {advice}: {names}" if clusters else "you have no cluster"
+            f"you have several clusters; {advice}: {names}"
+            if clusters
+            else "you have no cluster: the site's operators give one to a project, and put you into it"
         )
     return clusters[0]
 

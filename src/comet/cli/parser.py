@@ -40,6 +40,7 @@ Help:
   comet help drive            the commands about something"""
 """What `comet` alone prints."""
 
+_LOGIN = "To log in to a machine: comet ssh NODE. To sign in to the server: comet init"
 _KEYS = (
     "comet changes no keys inside machines. Your public SSH key comes into a cluster when "
     "the site's operators make it from an image: give it to them. Without a key: comet console --serial CLUSTER"
@@ -48,7 +49,7 @@ _CERTIFICATE = (
     "The certificate of a site's own CA, which comet then trusts for that server: comet init --ca=FILE. Ask the site's "
     "operators for it"
 )
-_ELSEWHERE = {"key": _KEYS, "keys": _KEYS, "login": _KEYS, "certificate": _CERTIFICATE}
+_ELSEWHERE = {"key": _KEYS, "keys": _KEYS, "login": _LOGIN, "certificate": _CERTIFICATE}
 """What owners look for and no command does, and how it is done."""
 
 _HABITS = {

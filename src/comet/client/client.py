@@ -304,7 +304,7 @@ class Client(Requests):
         return self._operation_of(answer)
 
     def merge(self, number: int, other: int) -> None:
-        """Have another set be a part of this one, for good."""
+        """Merge another set into this one; this cannot be undone."""
         self.change("POST", ("computeset", number, "merge"), {"computeset": other})
 
     def terminate(self, number: int, hard: bool = False) -> Optional[Operation]:

@@ -71,7 +71,7 @@ def as_one(parts: Sequence[Computeset]) -> Computeset:
     """What owners see of merged sets; the first one is the one that the others were merged into. Pure.
 
     It has the nodes and times of the parts that live, or of all when none does: a part that ends leaves the others as
-    they are. It ends when the earliest of them does, unless it is extended. Its charge is that of all parts.
+    they are. Its end is the earliest end of these parts. Its charge is the sum over all parts.
     """
     if len(parts) == 1:
         return parts[0]

@@ -45,7 +45,6 @@ from nucleus.states import (
     ENDED_SETS,
     ENDING,
     RUNNING,
-    SCHEDULER_AWAY,
     SYNCING,
     disk_state,
     is_ending,
@@ -131,7 +130,7 @@ class NewComputeset(Request):
 
 
 class Estimate(Answer):
-    """What a new computeset would be."""
+    """Cost and expected start of a computeset that is not started."""
 
     cluster: str
     computes: list[str]
@@ -144,7 +143,7 @@ class Estimate(Answer):
 
 
 class OtherComputeset(Request):
-    """Which computeset shall be a part of this one."""
+    """The computeset that becomes a part of this one."""
 
     computeset: Annotated[int, Field(ge=1, le=0x7FFFFFFF), NO_BOOLEAN]
 
@@ -591,7 +590,7 @@ def _checked(change: Change, body: NewComputeset) -> tuple[Cluster, list[Node], 
     Estimate,
 )
 def estimate_computeset(call: Known, body: NewComputeset) -> Response:
-    """It is checked as a new one is, and refused alike; nothing is started."""
+    """The request is checked and refused as for a new computeset; nothing is started."""
     content, job = reading(call, lambda question: _estimated(question, body))
     if content["waiting"] is None:
         forecast = _forecast(call, job)
@@ -636,7 +635,7 @@ def _forecast(call: Call, job: NewJob) -> Forecast:
     except UserError as error:
         raise conflict(str(error)) from None
     except HostError:
-        return Forecast(None, SCHEDULER_AWAY)
+        return Forecast(None, "the site's scheduler does not answer; try again later")
 
 
 _SET_ACTIONS = {
@@ -717,16 +716,16 @@ def _demand_running(parts: Sequence[computesets.Computeset], what: str) -> list[
     router,
     "POST /v1/computeset/{s}/merge",
     "merge_computesets",
-    "Have another computeset be a part of this one",
+    "Merge another computeset into this one",
     status_code=204,
 )
 @changes("computeset", "merge_set")
 def merge_computesets(change: Change, s: SetId, body: OtherComputeset) -> Response:
-    """For good: they are shown, extended and ended as one. Each keeps its job; one that ends leaves the others as they
-    are.
+    """A merge is permanent. The computesets are shown, extended and ended as one. Each keeps its job, and its end does
+    not end the others.
     """
     if s == body.computeset:
-        raise invalid(f"the computeset {s} is one already; name another computeset")
+        raise invalid(f"computeset {s} cannot be merged into itself; name another computeset")
     for number in sorted((s, body.computeset)):  # in this order by all
         find_set(change, number, lock=True)
     (parts, cluster), (others, _) = (_parts_with_cluster(change, one) for one in (s, body.computeset))
@@ -734,14 +733,17 @@ def merge_computesets(change: Change, s: SetId, body: OtherComputeset) -> Respon
     if one.id == other.id:
         return no_content()
     if one.cluster_id != other.cluster_id:
-        raise conflict("the computesets are of different clusters; only those of one cluster are merged")
+        raise conflict(
+            f"computesets {s} and {body.computeset} belong to different clusters; only computesets of one cluster can be"
+            " merged"
+        )
     if one.account != other.account:
         raise conflict(
-            f"the computeset {s} is charged to {one.account}, and {body.computeset} to {other.account}; only those of"
-            " one allocation are merged"
+            f"the computeset {s} is charged to {one.account}, and {body.computeset} to {other.account}; only"
+            " computesets of one allocation can be merged"
         )
     for found in (parts, others):
-        _demand_running(found, "is merged")
+        _demand_running(found, "can be merged")
     computesets.merge(change.session, one.id, other.id)
     clusters.bump_generation(change.session, [cluster.id])
     change.note(f"{cluster.name}/set {one.id}", after=f"with set {other.id}")

@@ -70,7 +70,7 @@ class NodeMetrics(models.Answer):
 
 
 class Metrics(models.Answer):
-    """What nodes use; where the site keeps no metrics, the reason, and nothing else."""
+    """Resource use of nodes; if the site keeps no metrics, only the reason."""
 
     cluster: str
     moments: list[int] = Field(description="seconds since 1970-01-01 UTC")
@@ -90,9 +90,9 @@ Hours = Annotated[int | None, Query(ge=1, le=168, description="so many hours unt
 Named = Annotated[str | None, Query(max_length=128, description="of this node alone")]
 
 
-@route(router, "GET /v1/cluster/{c}/metrics", "cluster_metrics", "What the nodes of a cluster use", Metrics)
+@route(router, "GET /v1/cluster/{c}/metrics", "cluster_metrics", "Resource use of a cluster's nodes", Metrics)
 def cluster_metrics(call: Known, c: str, hours: Hours = None, node: Named = None) -> Response:
-    """With hours and without a node, the CPUs alone. 503 where the site's Prometheus does not answer."""
+    """A request with hours but without a node gets the CPUs only. 503: the site's Prometheus does not answer."""
 
     def look(question: Reading) -> tuple[str, list[Node]]:
         cluster = find_cluster(question, c)
@@ -105,7 +105,7 @@ def cluster_metrics(call: Known, c: str, hours: Hours = None, node: Named = None
     name, nodes = reading(call, look)
     url = call.service.configuration.metrics.prometheus
     if not url:
-        reason = "this site keeps no metrics of nodes; its operators can set up Prometheus"
+        reason = "this site keeps no metrics of nodes; ask its operators for them"
         return json_answer({"cluster": name, "moments": [], "nodes": [], "reason": reason})
     asked = _question(hours, is_of_one=node is not None)
     with _QUESTIONS.one_more(call.caller.user.id):

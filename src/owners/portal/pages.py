@@ -50,11 +50,11 @@ _MAX_REFUSAL = 300
 
 _LEADING_ON = {
     "clusters": "Your clusters",
-    "computesets": "Computesets, and what they cost",
+    "computesets": "Computesets and their charges",
     "images": "Images",
-    "history": "What was asked for, and what became of it",
+    "history": "History of requests and their results",
 }
-"""Page → what it is, for who followed a link to nothing."""
+"""Page → text of its link on the page of an unknown address."""
 
 _SOURCE = ("name", "observed_at", "rows", "failures", "error", "seconds")
 _USER = ("username", "email", "name", "is_active", "is_operator", "projects")

@@ -395,7 +395,7 @@ def test_the_only_cluster_need_not_be_named(comet: Comet) -> None:
     comet.server.clusters.append(cluster("vc3"))
     assert "vm-vc3-1" in comet("node", "info", "vm-vc3-1").out
     several = comet("start", "--count=1")
-    assert several.status == 2 and "you have several clusters; name it: vc2, vc3" in several.err
+    assert several.status == 2 and "you have several clusters; name one: vc2, vc3" in several.err
 
 
 def test_clusters_are_watched_until_an_interrupt(comet: Comet) -> None:

@@ -311,7 +311,7 @@ def test_comet_alone_shows_first_steps(capsys: pytest.CaptureFixture[str]) -> No
         if line.startswith("  comet ") and " help " not in line:
             typed = re.split("  +", line.strip())[0].split()[1:]
             assert typed == ["--help"] or parser(typed).parse_args(typed)
-    for word in ("key", "keys", "login"):
+    for word in ("key", "keys"):
         assert run(["help", word]) == 0
         assert "the site's operators" in capsys.readouterr().out
 

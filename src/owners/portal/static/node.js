@@ -3,7 +3,7 @@
 import { attempt, byId, element, fillList, fillTexts, follow, put, putMoment, say, soon, start } from './shared/page.js';
 import { ask, path, Refusal, SignedOut } from './shared/requests.js';
 import { Actions } from './actions.js';
-import { Doings, entryOf, openConsole, pathOf } from './nodes.js';
+import { Doings, entryOf, openConsole, pathOf, screenOf } from './nodes.js';
 import { doneText, foldOperations, isLiving, operationText, operationTexts } from './shared/operations.js';
 import { diskOf, isOn, nodesOf } from './shared/clusters.js';
 import { aheadText } from './shared/sets.js';
@@ -69,12 +69,12 @@ function draw() {
   byId('about').replaceChildren(node === cluster.frontend ? 'Frontend of ' : 'Compute of ', element('a', { href: `cluster?${new URLSearchParams({ name: cluster.name })}` }, cluster.name));
   byId('facts').classList.toggle('stale', node.stale);
   fillFacts(byId('facts'), facts());
-  fillList(byId('interfaces'), node.interface, (one) => one.iface, (row, one) => fillTexts(row, [['', one.iface], ['', one.ip ?? 'no address'], ['soft', one.mac]]), 'It has none.');
+  fillList(byId('interfaces'), node.interface, (one) => one.iface, (row, one) => fillTexts(row, [['', one.iface], ['', one.ip ?? 'no address'], ['soft', one.mac]]), 'The node has no interfaces.');
   const groups = foldOperations(operations);
   fillList(byId('events'), groups, (group) => group.at(-1).id, (row, group) => fillTexts(row, operationTexts(...group)), 'Nothing was asked for yet.');
   for (const one of byId('open').children) one.hidden = !isOn(node);
   byId('screen').alt = `Screen of ${name}`;
-  if (rights.includes('console')) showScreen(byId('sight'), byId('screen'), isOn(node) ? `../${pathOf(cluster, node, 'console', 'screen')}` : '');
+  if (rights.includes('console')) showScreen(byId('sight'), byId('screen'), isOn(node) ? screenOf(cluster, node) : '');
   actions.update(cluster, chosen, true);
 }
 

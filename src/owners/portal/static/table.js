@@ -108,7 +108,7 @@ export class NodeTable {
     this.all.checked = this.visible.length > 0 && this.visible.every(({ node }) => this.chosen.has(node.name));
     this.all.hidden = !isChoosable;
     this.all.ariaLabel = this.visible.length === entries.length ? 'Select all' : `Select the ${this.visible.length} visible`;
-    put(byId('found'), this.visible.length === entries.length ? '' : this.visible.length ? `${this.visible.length} of ${entries.length} nodes` : 'No node fits.');
+    put(byId('found'), this.visible.length === entries.length ? '' : this.visible.length ? `${this.visible.length} of ${entries.length} nodes` : 'No node matches.');
     this.keepView();
   }
 

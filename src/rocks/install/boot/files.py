@@ -536,16 +536,16 @@ def dnsmasq_process() -> int | None:
 
 # The pxelinux files that answer the network boots of hosts.
 #
-# Files are written where the folder of the boot service exists, and nowhere else: on a machine that serves no boots
+# Files are written only where the folder of pxelinux exists: on a machine that serves no such boots
 # nothing would read them. One file for each host, by its address: a second one by MAC address could disagree.
 
 
 PXELINUX_FOLDER = Path("/tftpboot/pxelinux/pxelinux.cfg")
-"""The folder of the boot service on a frontend. A machine without the folder has no boot service."""
+"""The folder of pxelinux files on a frontend. On a machine without it no such file is written."""
 
 
 def boot_folder() -> Path:
-    """The folder of the boot files; the environment variable ROCKS_PXE_FOLDER overrides the default."""
+    """The folder of pxelinux files; the environment variable ROCKS_PXE_FOLDER overrides the default."""
     return Path(os.environ.get("ROCKS_PXE_FOLDER") or PXELINUX_FOLDER)
 
 

@@ -1,4 +1,4 @@
-"""Rows of `rolls`, those that were added, and of `node_rolls`, those that are chosen for frontends; their choice."""
+"""Rows of `rolls` (added rolls) and `node_rolls` (rolls chosen for frontends), and how they are chosen."""
 
 from __future__ import annotations
 

@@ -4,13 +4,13 @@
 const DONE = {
   poweron: 'switched on', poweroff: 'switched off', shutdown: 'shut down', reset: 'reset', reboot: 'asked to reboot',
   start_member: 'switched on', shutdown_member: 'asked to shut down', poweroff_member: 'switched off',
-  start_set: 'started', end_set: 'ended', extend_set: 'extended', reset_set: 'reset', reboot_set: 'asked to reboot',
+  start_set: 'started', end_set: 'ended', extend_set: 'extended', merge_set: 'merged', reset_set: 'reset', reboot_set: 'asked to reboot',
   destroy: 'removed', add_image: 'added', remove_image: 'deleted', rename: 'renamed',
 };
 // The same as a noun, for what did not succeed, or not yet for all nodes.
 const NOUNS = {
   poweron: 'Power-on', poweroff: 'Power-off', shutdown: 'Shutdown', reset: 'Reset', reboot: 'Reboot', start_member: 'Power-on', shutdown_member: 'Shutdown',
-  poweroff_member: 'Power-off', start_set: 'Start', end_set: 'End', extend_set: 'Extension', reset_set: 'Reset', reboot_set: 'Reboot', destroy: 'Removal',
+  poweroff_member: 'Power-off', start_set: 'Start', end_set: 'End', extend_set: 'Extension', merge_set: 'Merge', reset_set: 'Reset', reboot_set: 'Reboot', destroy: 'Removal',
   add_image: 'Upload', remove_image: 'Deletion', rename: 'Renaming', attach_iso: 'Change',
 };
 const PARTLY = 'host'; // the code of the error of a set that runs without some of its nodes
@@ -21,6 +21,7 @@ export const isLiving = (one) => ['queued', 'running'].includes(one?.state);
 // What an operation is about, without its node: those that differ in the node alone are one line.
 function setOrCluster(one) {
   if (one.kind.endsWith('_image')) return one.image ?? one.result?.image ?? 'an image';
+  if (one.kind === 'merge_set') return `sets ${one.result.computesets.join(' and ')} of ${one.cluster}`;
   const set = one.computeset && (one.kind.endsWith('_set') || one.kind.endsWith('_member')) ? `set ${one.computeset}` : '';
   return [set, one.cluster].filter(Boolean).join(' of ');
 }

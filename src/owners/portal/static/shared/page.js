@@ -142,7 +142,7 @@ function setAway(isAway) {
   else if (absence && !byId('content').hidden) return;
   absence = isAway && !byId('content').hidden ? setTimeout(() => {
     const at = service.answeredAt && new Date(service.answeredAt).toISOString();
-    putMoment(byId('age'), 'The service does not answer. This page shows its last answer,', at);
+    putMoment(byId('age'), 'The service does not answer. This page shows its last answer, from', at);
     byId('age').hidden = !at;
     document.body.classList.add('away');
   }, PATIENCE) : null;

@@ -17,7 +17,7 @@ export const endOf = (one) => (one.walltime_end ? new Date(one.walltime_end).get
 export function aheadText(one) {
   if (one.state === 'ending') return 'ending: its disks are written back';
   if (beginOf(one) === null) {
-    return [one.waiting, one.place && `place ${one.place} in the queue`, one.estimated_start && `starts ${ago(one.estimated_start)}`, `then ${walltimeText(one.walltime_mins)}`].filter(Boolean).join(', ');
+    return [one.waiting, one.place && `place ${one.place} in the queue`, one.estimated_start && `starts ${ago(one.estimated_start)}`, `then runs for ${walltimeText(one.walltime_mins)}`].filter(Boolean).join(', ');
   }
   return `${durationText((endOf(one) - service.now()) / MINUTE)} of ${walltimeText(one.walltime_mins)} remain`;
 }

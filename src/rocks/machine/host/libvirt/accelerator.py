@@ -108,7 +108,7 @@ _FIRST_SECONDS, _SILENT_SECONDS = 30.0, 8.0
 One that prints goes on: on a host that is busy, or emulated itself, a kernel needs a while.
 """
 _GUEST_DEADLINE_SECONDS = 60.0
-_BUSY_DEADLINE_SECONDS = 30.0
+_BUSY_DEADLINE_SECONDS = 70.0
 _PANIC_WITHOUT_ROOT = b"Unable to mount root fs"
 
 
@@ -136,7 +136,7 @@ def known_accelerator(state_folder: Path) -> ProbeFact:
 def probe_accelerator(state_folder: Path, again: bool = False) -> ProbeFact:
     """The stored result, else that of a probe guest, which is stored; `again` boots the probe guest in any case.
 
-    Takes up to 60 s, and 30 s where guests hang. HostError without QEMU or when the state folder cannot be written.
+    A probe takes up to 60 s; a guest that prints nothing is killed after 30 s. HostError without QEMU or when the state folder cannot be written.
     """
     known = known_accelerator(state_folder)
     if known.accelerator != "unknown" and not (again and _without_device() is None):
