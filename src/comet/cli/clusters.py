@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import subprocess  # noqa: TID251 - this program stands alone, without rocks.core
 from collections.abc import Mapping
 from pathlib import Path
@@ -161,11 +162,15 @@ def sorted_rows(rows: list[dict[str, Any]], key: Any) -> list[dict[str, Any]]:
 def ssh(context: Context) -> int:
     """Log in to a frontend, or through it to one of its computes, whose network is private."""
     user, at, name = context.arguments.node.rpartition("@")
+    if at and not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", user):  # ssh gives it to a shell
+        raise UsageError(f"{user!r} is no user of a machine: comet ssh root@{name}")
     known = [(it, one) for it in context.client.clusters() for one in it.nodes()]
     found = [(it, one) for it, one in known if one.name.casefold() == name.casefold()]
     if len(found) != 1:
         those = ", ".join(it.name for it, _ in found)
-        several = f"several clusters have a node {name}: {those}. Log in to the frontend of one: comet ssh CLUSTER"
+        several = (
+            f"several clusters have a node {name}: {those}. Log in to the frontend of one: comet ssh CLUSTER"
+        )
         raise NotFoundError(
             several if found else f"there is no node {name} of yours. List them: comet cluster"
         )
@@ -190,9 +195,9 @@ def _address(node: Optional[records.Node], text: Optional[str]) -> str:
             f"{node.name if node else 'the frontend'} has no address. Look at it: comet cluster"
         )
     try:
-        return str(ipaddress.ip_address(text))
+        return str(ipaddress.IPv4Address(text))
     except ValueError:
-        raise records.bad_answer("a node's address is not an IP address") from None
+        raise records.bad_answer("a node's address is not an IPv4 address") from None
 
 
 def top(context: Context) -> None:

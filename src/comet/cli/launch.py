@@ -308,7 +308,8 @@ class _Run:
             if error.slug != "unknown-set":
                 raise
             return None
-        return one if it.created in (None, one.created) else None
+        is_own = it.created in (None, one.created) or it.computeset in one.merged
+        return one if is_own else None
 
     def _demand_running(self) -> None:
         """OperationFailedError if the computeset runs no more, or one of its nodes is off, twice seen."""

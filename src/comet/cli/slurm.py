@@ -103,6 +103,8 @@ def _minutes(left: str) -> Optional[int]:
 def step(node: SlurmNode, found: Optional[Computeset], now: float) -> str:
     """What to do about a node and the computeset that it is in: start, adopt, power down, end, forget, or "". Pure."""
     living = found if found is not None and found.state in _BEFORE_END else None
+    if living and living.merged:
+        return ""  # its end would end other nodes, too: its owner has merged it, and ends it
     if node.flags & _DOWN:
         if node.number is None:
             return ""  # an owner's own

@@ -237,4 +237,14 @@ def rename_nodes(session: Session, names: dict[int, str]) -> None:
 
 def assign_cluster(session: Session, cluster_id: int, project_id: int | None) -> None:
     """Give the cluster to a project, or take it back."""
-    session.update("cluster", {"project_id": project_id}, id=cluster_id)
+    session.execute(
+        "UPDATE cluster SET assigned_at = IF(project_id <=> %s, assigned_at, UTC_TIMESTAMP(3)), project_id = %s"
+        " WHERE id = %s",
+        (project_id, project_id, cluster_id),
+    )
+
+
+def assigned_at(session: Session, cluster_id: int) -> float:
+    """Since when the cluster is its project's, in UNIX seconds; 0 where it is no project's."""
+    moment = session.value("SELECT assigned_at FROM cluster WHERE id = %s", (cluster_id,))
+    return float(moment.timestamp()) if moment else 0.0

@@ -70,15 +70,17 @@ _COLUMNS = columns_of("s", Computeset._fields[:-2])
 def as_one(parts: Sequence[Computeset]) -> Computeset:
     """What owners see of merged sets; the first one is the one that the others were merged into. Pure.
 
-    It has the nodes and times of the parts that live, or of all when none does: a part that ends leaves the others as
-    they are. Its end is the earliest end of these parts. Its charge is the sum over all parts.
+    It has the nodes of the parts that live, or of all when none does: a part that ends leaves the others as they are.
+    Its start is the first one of all parts, its end the earliest one of those that are not ending. Its charge is the
+    sum over all parts.
     """
     if len(parts) == 1:
         return parts[0]
     those = [one for one in parts if one.ended_at is None] or parts
     main = min(those, key=lambda one: is_ending(one.state, one.cancel_requested))
-    start = min((one.start_time for one in those if one.start_time), default=None)
-    end = min((one.walltime_end for one in those if one.walltime_end), default=None)
+    timed = [one for one in those if not is_ending(one.state, one.cancel_requested)] or those
+    start = min((one.start_time for one in parts if one.start_time), default=None)
+    end = min((one.walltime_end for one in timed if one.walltime_end), default=None)
     charged = [one.charged_seconds for one in parts if one.charged_seconds is not None]
     so_far = [one.charged_so_far_seconds for one in parts if one.charged_so_far_seconds is not None]
     is_charged = len(charged) == len(parts)

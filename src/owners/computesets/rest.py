@@ -591,7 +591,10 @@ def _checked(change: Change, body: NewComputeset) -> tuple[Cluster, list[Node], 
 )
 def estimate_computeset(call: Known, body: NewComputeset) -> Response:
     """The request is checked and refused as for a new computeset; nothing is started."""
-    content, job = reading(call, lambda question: _estimated(question, body))
+    service, user = call.service, call.caller.user.id
+    service.change_rate.take(call.caller)  # it locks rows as a change does
+    with service.changes.one_more(user), service.all_changes.one_more(user):
+        content, job = reading(call, lambda question: _estimated(question, body))
     if content["waiting"] is None:
         forecast = _forecast(call, job)
         start = None if forecast.starts_at is None else datetime.fromtimestamp(forecast.starts_at, UTC)
@@ -734,8 +737,8 @@ def merge_computesets(change: Change, s: SetId, body: OtherComputeset) -> Respon
         return no_content()
     if one.cluster_id != other.cluster_id:
         raise conflict(
-            f"computesets {s} and {body.computeset} belong to different clusters; only computesets of one cluster can be"
-            " merged"
+            f"computesets {s} and {body.computeset} belong to different clusters; only computesets of one cluster"
+            " can be merged"
         )
     if one.account != other.account:
         raise conflict(
@@ -774,8 +777,8 @@ def extend_computeset(change: Change, s: SetId, body: Extension) -> Response:
     demand_acknowledgement(change.call)
     demand_leader(change, cluster)
     account_of(change, cluster, one.account)
-    demand_walltime(change, cluster, minutes)
     of_parts = computesets.minutes_of_parts(parts, minutes)
+    demand_walltime(change, cluster, max(of_parts.values(), default=minutes))
     more = sum((of_parts[it.id] - it.walltime_minutes) * it.node_count for it in parts if it.id in of_parts)
     demand_node_hours(change, cluster, more, one.account)
     target, arguments = f"{cluster.name}/set {s}", {"minutes": minutes, "parts": of_parts}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -88,8 +89,16 @@ def extend(job: Job) -> JsonObject:
     """Have a computeset that waits or runs have the walltime of the arguments, with all of its parts."""
     arguments = job.operation.arguments
     parts = arguments.get("parts", {str(job.operation.target_set): arguments["minutes"]})
+    refused = []
     for number, minutes in parts.items():
-        _extend(job, int(number), int(minutes))
+        try:
+            _extend(job, int(number), int(minutes))
+        except RefusedError as error:  # a part that is refused, or has ended, leaves the others as they are
+            refused.append(str(error))
+    if len(refused) == len(parts):
+        raise RefusedError("; ".join(refused))
+    if refused:
+        raise RefusedError(f"only a part is extended: {'; '.join(refused)}")
     return {"walltime_mins": int(str(arguments["minutes"]))}
 
 
@@ -141,7 +150,10 @@ def _store_walltime(session: Session, job: Job, before: Computeset, minutes: int
         seconds = (minutes - one.walltime_minutes) * 60
         moved = {name: timer[name] + seconds for name in ("at", "since_boot")}
         notes = {**notes, WALLTIME: {**timer, **moved}}
-    records.store_computeset(session, one.id, one.version, {"walltime_minutes": minutes, "notes": notes})
+    columns = {"walltime_minutes": minutes, "notes": notes}
+    if one.walltime_end is not None:  # the next request counts from it
+        columns["walltime_end"] = one.walltime_end + timedelta(minutes=minutes - one.walltime_minutes)
+    records.store_computeset(session, one.id, one.version, columns)
 
 
 VERBS: dict[str, Callable[[Job], JsonObject]] = {

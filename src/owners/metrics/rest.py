@@ -22,7 +22,7 @@ from nucleus.api.access.throttles import AtOnce
 from nucleus.api.decorators import route
 from nucleus.api.etags import json_answer
 from nucleus.api.problems import unavailable
-from nucleus.api.service import Known, Reading, find_cluster, reading, unknown_node
+from nucleus.api.service import Known, Reading, charged, find_cluster, reading, unknown_node
 from nucleus.mirror import clusters
 from nucleus.mirror.columns import same_name
 from rocks.core import downloads
@@ -51,8 +51,9 @@ _MOST_VALUES = 120
 _RATE_SECONDS = 150
 """A rate needs two values, and Prometheus asks hosts each minute by default."""
 _WAIT_SECONDS = 5.0
-_MAX_BYTES = 16 << 20
-_QUESTIONS = AtOnce("questions about metrics", 4, max_of_all=8, retry_seconds=5, wait_seconds=_WAIT_SECONDS)
+_MOST_NODES, _MAX_BYTES = 500, 4 << 20
+"""Of one question to Prometheus, and of its answer."""
+_QUESTIONS = AtOnce("questions about metrics", 2, max_of_all=4, retry_seconds=2)
 
 router = APIRouter()
 
@@ -94,22 +95,29 @@ Named = Annotated[str | None, Query(max_length=128, description="of this node al
 def cluster_metrics(call: Known, c: str, hours: Hours = None, node: Named = None) -> Response:
     """A request with hours but without a node gets the CPUs only. 503: the site's Prometheus does not answer."""
 
-    def look(question: Reading) -> tuple[str, list[Node]]:
+    def look(question: Reading) -> tuple[str, list[Node], float]:
         cluster = find_cluster(question, c)
         nodes = clusters.nodes_of(question.session, question.scope, [cluster.id])[cluster.id]
         chosen = [one for one in nodes if node is None or same_name(one.name, node)]
         if node is not None and not chosen:
             raise unknown_node(cluster.name, node)
-        return cluster.name, chosen
+        return cluster.name, chosen, clusters.assigned_at(question.session, cluster.id)
 
-    name, nodes = reading(call, look)
+    name, nodes, first = reading(call, look)
     url = call.service.configuration.metrics.prometheus
     if not url:
         reason = "this site keeps no metrics of nodes; ask its operators for them"
         return json_answer({"cluster": name, "moments": [], "nodes": [], "reason": reason})
     asked = _question(hours, is_of_one=node is not None)
-    with _QUESTIONS.one_more(call.caller.user.id):
-        found = _ask(url, asked, [one.uuid for one in nodes if one.uuid])
+    uuids = [one.uuid for one in nodes if one.uuid]
+    found: dict[tuple[str | None, str], list[float | None]] = {}
+    with _QUESTIONS.one_more(call.caller.user.id), charged(call):
+        for begin in range(0, len(uuids), _MOST_NODES):
+            found |= _ask(url, asked, uuids[begin : begin + _MOST_NODES])
+    for values in found.values():  # before, the cluster may have been another project's
+        values[:] = [
+            value if moment >= first else None for moment, value in zip(asked.moments, values, strict=True)
+        ]
     rows = [
         {"name": one.name}
         | {value: found.get((one.uuid, value)) or _nothing(asked) for value in asked.values}
@@ -137,8 +145,6 @@ def _ask(
     url: str, asked: _Question, uuids: Sequence[str]
 ) -> Mapping[tuple[str | None, str], list[float | None]]:
     """(UUID, value) → its values at the moments, of those that Prometheus has. Problem 503."""
-    if not uuids:
-        return {}
     text = " or ".join(_expression(value, uuids, max(asked.step, _RATE_SECONDS)) for value in asked.values)
     form = {"query": text, "time": str(asked.moments[-1]), "timeout": f"{_WAIT_SECONDS:.0f}s"}
     kind = "query"
@@ -150,7 +156,15 @@ def _ask(
             f"{url.rstrip('/')}/api/v1/{kind}", _MAX_BYTES, urlencode(form).encode(), _WAIT_SECONDS
         )
         return _series(json.loads(data), asked, set(uuids))
-    except (RocksError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+    except (
+        RocksError,
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+        OverflowError,
+    ) as error:
         _LOG.warning("Prometheus: %s", str(error)[:500] or type(error).__name__)
         raise unavailable("the metrics of this site cannot be read now; try again later") from None
 
@@ -173,6 +187,8 @@ def _series(
     for one in answer["data"]["result"]:
         labels, pairs = one["metric"], one.get("values") or [one["value"]]
         if not isinstance(labels, dict) or not isinstance(pairs, list) or labels["uuid"] not in uuids:
+            continue
+        if labels["of"] not in asked.values:
             continue
         values = found.setdefault((labels["uuid"], str(labels["of"])), _nothing(asked))
         for moment, text in pairs:

@@ -434,8 +434,11 @@ def test_ssh_goes_to_a_frontend_and_through_it_to_a_compute(comet: Comet, tmp_pa
     through = "-o HostKeyAlias=vm-vc2-0.vc2 -J root@203.0.113.9 -- root@10.1.0.2\n"
     assert line("root@vm-vc2-0") == through
     assert comet("ssh", "vm-vc2-9").status == 4
-    compute["interface"][0]["ip"] = "-oProxyCommand=id"
-    assert comet("ssh", "vm-vc2-0").status == 6
+    for user in ("$(id)", "-oProxyCommand=id", "a b", "'"):
+        assert comet("ssh", "--", f"{user}@vm-vc2-0").status == 2, "ssh gives the user to a shell"
+    for address in ("-oProxyCommand=id", "fe80::1%';id;'"):
+        compute["interface"][0]["ip"] = address
+        assert comet("ssh", "vm-vc2-0").status == 6
     frontend["pub_ip"] = None
     assert "vc2 has no address" in comet("ssh", "vc2").err
 

@@ -140,6 +140,20 @@ def test_a_job_without_a_limit_and_with_another_account(
     ]
 
 
+def test_a_merged_computeset_is_left_to_its_owner(
+    guest: Guest, client: Client, server: NucleusServer
+) -> None:
+    """Its end would end nodes on which jobs run."""
+    guest.states["vm-vc2-0"] = UP
+    for _ in range(2):
+        agree(client, guest)
+    next(iter(server.sets.values()))["merged"] = [2]
+    guest.states["vm-vc2-0"] = "IDLE+CLOUD+POWERING_DOWN"
+    for _ in range(2):
+        agree(client, guest)
+    assert sent(server, "PUT") == [] and guest.comments == {"vm-vc2-0": "computeset 1"}
+
+
 def test_a_run_that_was_killed_before_it_noted_its_computeset_is_completed(
     guest: Guest, client: Client, server: NucleusServer
 ) -> None:

@@ -41,7 +41,9 @@ export function showPlots(section, cluster, node) {
   let hours = 1;
 
   async function read() {
+    const asked = hours;
     const { content } = await ask('GET', `${path('cluster', cluster, 'metrics')}?${new URLSearchParams({ hours, node })}`);
+    if (asked !== hours) return; // another time was chosen meanwhile
     const [values] = content.nodes;
     if (!values) {
       put(note, content.reason ?? '');

@@ -156,9 +156,9 @@ def _options(data: bytes) -> dict[int, bytes]:
 
 # New machines on the network private become hosts: each gets a name, an address, an appliance, and is installed.
 #
-# The frontend listens by a packet socket whose filter drops frames with a VLAN tag: a machine that boots inside a cluster
-# is not the site's. dnsmasq's log was refused, since its words are no interface, and so were addresses for unknown
-# machines, which nobody would have decided. At most `per-minute` hosts are added in a minute.
+# The frontend listens by a packet socket whose filter drops frames with a VLAN tag: a machine that boots inside a
+# cluster is not the site's. dnsmasq's log was refused, since its words are no interface, and so were addresses for
+# unknown machines, which nobody would have decided. At most `per-minute` hosts are added in a minute.
 
 
 LOCK = "discovery"

@@ -59,6 +59,7 @@ mount -t tmpfs -o mode=755 none /opt && mount -t tmpfs -o mode=755 none /var/lib
 mkdir -p /opt/rocks/bin /var/lib/prometheus/node-exporter
 printf '#!/bin/sh\\nprintf "a 1\\\\nb 2\\\\n"\\n' >/opt/rocks/bin/rocks && chmod 755 /opt/rocks/bin/rocks
 cp -a /etc /opt/etc && mount --bind /opt/etc /etc
+sed -i /^prometheus:/d /etc/passwd /etc/group
 echo "prometheus:x:{OTHER}:{OTHER}::/:/bin/sh" >>/etc/passwd && echo "prometheus:x:{OTHER}:" >>/etc/group
 cd /var/lib/prometheus
 case "{replaced}" in

@@ -387,7 +387,7 @@ def test_merged_computesets_are_extended_restarted_and_ended_as_one(service: Cli
         return service.ask(who, "POST", path, json=body, headers=headers)
 
     waiting = merge(first, second)
-    assert waiting.status_code == 409 and "only a running one is merged" in waiting.json()["detail"]
+    assert waiting.status_code == 409 and "only a running one can be merged" in waiting.json()["detail"]
     for number, minutes in ((first, 30), (second, 10), (third, 5)):
         run_on(pool, number, f"host-{number}", [f"host-{number}"])
         sql(
@@ -400,7 +400,7 @@ def test_merged_computesets_are_extended_restarted_and_ended_as_one(service: Cli
     assert [merge(first, second, "bob").status_code, merge(first, 99).status_code] == [404, 404]
     assert merge(first, first).status_code == 400
     sql(pool, "UPDATE computeset SET account = 'other' WHERE id = %s", (second,))
-    assert "to other; only those of one allocation" in merge(first, second).json()["detail"]
+    assert "to other; only computesets of one allocation" in merge(first, second).json()["detail"]
     sql(pool, "UPDATE computeset SET account = 'alpha-account' WHERE id = %s", (second,))
     assert [merge(second, third).status_code, merge(first, second).status_code] == [204, 204]
     assert merge(third, first).status_code == 204, "they are one already"
@@ -442,6 +442,7 @@ def test_merged_computesets_are_extended_restarted_and_ended_as_one(service: Cli
     sql(pool, "UPDATE computeset_node SET active = NULL WHERE computeset_id = %s", (first,))
     (left,) = service.get("ann", "/v1/computeset/?state=running").json()
     assert (left["id"], left["state"], left["nodes_total"]) == (first, "running", 2), "the others go on"
+    assert left["start_time"] == listed["start_time"], "so a walltime in all means the same as before"
     assert service.get("ann", "/v1/computeset/?state=completed").json() == []
     assert service.get("ann", "/v1/computeset/?limit=1").json()[0]["id"] == first
 

@@ -132,6 +132,12 @@ def test_owners_see_what_their_nodes_use_and_no_others(
         assert len(week["nodes"]) == 5 and len(week["nodes"][0]["cpu"]) == 120
         assert set(week["nodes"][0]) == {"name", "cpu"}, "of many nodes over a week, the CPUs alone"
         assert service.get("ann", "/v1/cluster/vc3/metrics").status_code == 404
+        sql(pool, "UPDATE cluster SET assigned_at = UTC_TIMESTAMP(3) + INTERVAL 1 HOUR WHERE name = 'vc2'")
+        service.forget_rates()
+        own = service.get("ann", "/v1/cluster/vc2/metrics", params={"node": own_node}).json()["nodes"][0]
+        assert own.pop("name") == own_node and set(map(str, own.values())) == {"[None]"}, (
+            "of its former project"
+        )
         assert service.get("ann", "/v1/cluster/vc2/metrics", params={"node": "none"}).status_code == 404
         assert service.get("", "/v1/cluster/vc2/metrics").status_code == 401
 
@@ -162,6 +168,8 @@ def _result(uuid: object, value: object, **labels: object) -> dict[str, object]:
         (None, 503),
         ([{"metric": None, "value": []}], None),
         ([_result(OWN, "text")], 503),
+        ([{**_result(OWN, ["?", "1"]), "value": [1e999, "1"]}], 503),
+        ([_result(OWN, ["?", "1"], of=f"x{number}") for number in range(9)], None),
         ([_result([OWN], ["?", "1"])], 503),
         ({"a": 1}, 503),
     ],

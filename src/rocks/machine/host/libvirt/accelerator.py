@@ -102,13 +102,13 @@ EMULATORS = ("/usr/bin/qemu-system-x86_64", "/usr/libexec/qemu-kvm", "/usr/bin/q
 """Paths of QEMU in the distributions, Debian first."""
 
 _DEVICE = Path("/dev/kvm")
-_FIRST_SECONDS, _SILENT_SECONDS = 30.0, 8.0
+_FIRST_SECONDS, _SILENT_SECONDS = 20.0, 8.0
 """A guest prints nothing for so long where it hangs: before its first text, which QEMU and firmware delay, and later.
 
 One that prints goes on: on a host that is busy, or emulated itself, a kernel needs a while.
 """
-_GUEST_DEADLINE_SECONDS = 60.0
-_BUSY_DEADLINE_SECONDS = 70.0
+_GUEST_DEADLINE_SECONDS = 40.0
+_BUSY_DEADLINE_SECONDS = 50.0
 _PANIC_WITHOUT_ROOT = b"Unable to mount root fs"
 
 
@@ -136,7 +136,8 @@ def known_accelerator(state_folder: Path) -> ProbeFact:
 def probe_accelerator(state_folder: Path, again: bool = False) -> ProbeFact:
     """The stored result, else that of a probe guest, which is stored; `again` boots the probe guest in any case.
 
-    A probe takes up to 60 s; a guest that prints nothing is killed after 30 s. HostError without QEMU or when the state folder cannot be written.
+    A probe takes up to 40 s; a guest that prints nothing is killed after 20 s. HostError without QEMU or when the state
+    folder cannot be written.
     """
     known = known_accelerator(state_folder)
     if known.accelerator != "unknown" and not (again and _without_device() is None):
