@@ -95,10 +95,9 @@ def extend(job: Job) -> JsonObject:
             _extend(job, int(number), int(minutes))
         except RefusedError as error:  # a part that is refused, or has ended, leaves the others as they are
             refused.append(str(error))
-    if len(refused) == len(parts):
-        raise RefusedError("; ".join(refused))
     if refused:
-        raise RefusedError(f"only a part is extended: {'; '.join(refused)}")
+        of_some = "" if len(refused) == len(parts) else "only a part is extended: "
+        raise RefusedError(f"{of_some}{'; '.join(refused)}")
     return {"walltime_mins": int(str(arguments["minutes"]))}
 
 

@@ -222,6 +222,14 @@ def test_a_computeset_is_extended_with_its_timer(
         assert "has 91 minutes already" in (extended().error or {})["detail"]
         assert extended(parts={str(number): 92}).state == extended(parts={}).state == "succeeded"
         assert sql(pool, "SELECT walltime_minutes FROM computeset") == [(92,)]
+        some = extended(parts={"999": 95, str(number): 95})
+        assert (
+            some.state == "failed"
+            and "only a part is extended: the computeset 999" in (some.error or {})["detail"]
+        )
+        assert sql(pool, "SELECT walltime_minutes FROM computeset") == [(95,)], (
+            "a part that has ended holds none up"
+        )
         sql(pool, "UPDATE computeset SET walltime_minutes = 60, account = 'alp1'")
         sql(pool, "INSERT INTO allocation (name) VALUES ('alp1')")
         sql(pool, "INSERT INTO project (name, limits) VALUES ('small', '{\"node_hours\": 1}')")
