@@ -114,6 +114,7 @@ def cluster_metrics(call: Known, c: str, hours: Hours = None, node: Named = None
     with _QUESTIONS.one_more(call.caller.user.id), charged(call):
         for begin in range(0, len(uuids), _MOST_NODES):
             found |= _ask(url, asked, uuids[begin : begin + _MOST_NODES])
+    first += max(asked.step, _RATE_SECONDS)  # a rate is of the time before its moment
     for values in found.values():  # before, the cluster may have been another project's
         values[:] = [
             value if moment >= first else None for moment, value in zip(asked.moments, values, strict=True)
