@@ -39,7 +39,7 @@ setup: ## install what everything below needs (root; Debian 12 or 13)
 
 demo: ## from an empty machine to a virtual machine that reports its name (root)
 	@$(ALONE) && tools/setup demo && \
-	{ tools/browser-libraries .state/browser || echo "  without them, browsers show no consoles of the demo's machines; all else works"; } && \
+	{ tools/browser-libraries .state/browser || echo "  without them, browsers show no consoles and plots of the demo's machines; all else works"; } && \
 	$(LAB) demo
 
 .PHONY: demo-day
