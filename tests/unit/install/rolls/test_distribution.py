@@ -13,7 +13,7 @@ from rocks.install.rolls import distribution
 from rocks.install.rolls.distribution import DistributionPlan, create_distribution
 from rocks.install.rolls.iso import create_roll
 from tests.rolls import write_roll
-from tests.unit.install.rolls.test_iso_build import makes_no_roll
+from tests.unit.install.rolls.test_roll_sources import makes_no_roll
 
 needs_xorriso = pytest.mark.skipif(shutil.which("xorriso") is None, reason="xorriso is not installed")
 ARCHIVE = b"an archive"
