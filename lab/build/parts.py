@@ -163,6 +163,11 @@ def build(
     return required(cache, now)
 
 
+def qemu(cache: Cache, progress: Progress) -> Path:
+    """The folder with the QEMU that runs the machines; it is made when it is missing."""
+    return _Parts(cache, progress, keys()).qemu()
+
+
 def _image_part(now: Keys) -> str:
     return _ISO_IMAGE if now.isos else "image"
 

@@ -20,6 +20,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from lab.build import parts
+from lab.build.cache import Cache
+from lab.machines.checkout import CACHE
+from lab.machines.emulator import environment_of, qemu
+from lab.progress import Progress
 from rocks.core.process import Finished, LateError, run, run_checked, start_in_background
 from tests.installer.blank_machine import DIST
 from tests.installer.emulated_machine import EmulatedMachine
@@ -34,11 +39,13 @@ _SMALLER = (("appliance=vm-container count=3", "appliance=vm-container count=1")
 """What is typed otherwise than on the page: emulated, one host takes as long as three on hardware."""
 
 
-_PROCESSOR = "max,svm=off,xlevel=0x8000001f"
-"""QEMU's emulated SVM can stop a machine with two processors for ever, so guests run without KVM.
+_WITHOUT_SVM = "max,svm=off,xlevel=0x8000001f"
+"""QEMU's emulated SVM can stop a machine with two processors for ever.
 
 Without `xlevel`, QEMU 7.2 ends CPUID's leaves early, and the C library of the installer aborts.
 """
+_FIRMWARE = ("/usr/share/qemu", "/usr/share/seabios", "/usr/lib/ipxe/qemu")
+"""Of this machine: the QEMU of the lab has none for adapters that boot from the network."""
 
 
 class DayError(Exception):
@@ -63,7 +70,11 @@ class DayMachine(EmulatedMachine):
 
     def start(self, media: Sequence[Path] = ()) -> None:
         """Press its power button; media are a disc, then a stick."""
-        self._process = start_in_background(self._arguments(media), self._file("log"))
+        # the lab's QEMU, whose emulated SVM runs the guests of a host with one processor
+        tree = parts.qemu(Cache(CACHE), Progress())
+        firmware = [part for folder in _FIRMWARE for part in ("-L", folder)]
+        arguments = [*qemu(tree), *firmware, *self._arguments(media)]
+        self._process = start_in_background(arguments, self._file("log"), environment=environment_of(tree))
 
     def wait_until_off(self, seconds: float = 900) -> None:
         deadline = time.monotonic() + seconds
@@ -96,7 +107,8 @@ class DayMachine(EmulatedMachine):
             parts += ["-netdev", f"tap,id=n{number},ifname={tap},script=no,downscript=no"]
             parts += ["-device", f"virtio-net-pci,netdev=n{number},mac={mac}{index}"]
         return [
-            *("qemu-system-x86_64", "-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", _PROCESSOR),
+            *("-machine", "q35", "-accel", "tcg,thread=multi"),
+            *("-cpu", "max" if self.processors == 1 else _WITHOUT_SVM),
             *("-smp", str(self.processors), "-m", str(self.memory_mb), "-display", "none", "-vga", "std"),
             *("-nodefaults", "-device", "virtio-rng-pci", "-device", "qemu-xhci"),
             *(
@@ -114,7 +126,7 @@ class DayMachine(EmulatedMachine):
 
 HEAD = DayMachine("head", (PRIVATE, PUBLIC), (40,), 2, 2048, boots_from_network=False)
 NAS = DayMachine("nas-0-0", ("52:54:00:00:02:00",), (20, 40), 2, 2048)
-HOST = DayMachine("vm-container-0-0", ("52:54:00:00:03:00", "52:54:00:00:03:01"), (80,), 4, 6144)
+HOST = DayMachine("vm-container-0-0", ("52:54:00:00:03:00", "52:54:00:00:03:01"), (80,), 1, 6144)
 MACHINES = (HEAD, NAS, HOST)
 
 
