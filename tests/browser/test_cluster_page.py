@@ -132,6 +132,50 @@ def test_free_computes_are_switched_on_by_a_set_and_powering_off_asks(
     assert [one for one in owner.harms() if "400" not in one] == []
 
 
+def test_the_start_dialog_says_cost_rest_and_start_while_somebody_types(
+    site: Site, visit: Callable[..., Visit]
+) -> None:
+    """One question at a time; a late answer to a former one is dropped; without an answer, the set starts nevertheless."""
+    with site.pool.transaction() as session:
+        project = identity.project_by_name(session, "alpha")
+        session.update("project", {"limits": {"node_hours": 40}}, id=project.id)
+    owner = visit(390).open("cluster?name=vc1").sign_in(token_of(site, "ann"))
+    owner.page.check("tr[data-key=vm-vc1-0] input")
+    button(owner, "Power on")
+    walltime = owner.page.get_by_label("Walltime")
+    owner.sees("dialog", "Costs up to 48 node hours. It would be refused: ")
+    walltime.fill("6h")
+    owner.sees("dialog", "Costs up to 6 node hours. alp1 has 40 left. It would start at once.")
+    assert violations(owner) == [] and not owner.page.evaluate(WIDE)
+
+    waiting: list[Any] = []
+    owner.page.route("**/v1/computeset/estimate", lambda route: waiting.append(route))
+    walltime.fill("7h")
+    wait_until(owner, lambda: len(waiting) == 1)
+    for text in ("8", "8h", "9h"):
+        walltime.fill(text)
+    owner.page.wait_for_timeout(1000)
+    assert len(waiting) == 1, "the next question waits for the answer"
+    answer = {
+        "cluster": "vc1", "computes": ["vm-vc1-0"], "allocation": "alp1", "walltime_mins": 420, "node_minutes": 420,
+        "left_minutes": 77 * 60, "estimated_start": None, "waiting": "of others",
+    }  # fmt: skip
+    waiting[0].fulfill(json=answer)
+    wait_until(owner, lambda: len(waiting) == 2)
+    assert waiting[1].request.post_data_json["walltime_mins"] == 540
+    assert owner.page.inner_text("dialog [role=status]") == "Costs up to 9 node hours."
+    waiting[1].fulfill(json=answer | {"node_minutes": 540})
+    owner.sees("dialog", "Costs up to 9 node hours. alp1 has 77 left. It would wait: of others.")
+    owner.page.unroute("**/v1/computeset/estimate")
+    owner.page.route("**/v1/computeset/estimate", lambda route: route.abort())
+    walltime.fill("5h")
+    owner.sees("dialog", "Costs up to 5 node hours. Not estimated: The service does not answer.")
+    button(owner, "Start")
+    wait_until(owner, lambda: site.rows("SELECT walltime_minutes FROM computeset") == [(300,)])
+    owner.page.locator("dialog").wait_for(state="detached")
+    assert [one for one in owner.harms() if "403" not in one and "ERR_FAILED" not in one] == []
+
+
 def test_a_compute_is_renamed_and_removed_and_then_its_cluster(
     site: Site, visit: Callable[..., Visit]
 ) -> None:

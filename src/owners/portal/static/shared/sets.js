@@ -1,12 +1,13 @@
-// A computeset that has not ended: its life in words and parts, and the question that extends it.
+// A computeset that has not ended: its life in words and parts, and the question that extends it; and one that would be started.
 
-import { ago, element, put, say, time } from './page.js';
-import { ask, path, service } from './requests.js';
-import { durationText, minutesOf, nodeHours, walltimeMinutes, walltimeText } from './durations.js';
+import { ago, element, put, say, soon, time } from './page.js';
+import { ask, path, Refusal, service } from './requests.js';
+import { durationText, hoursText, minutesOf, nodeHours, walltimeMinutes, walltimeText } from './durations.js';
 import { question } from './question.js';
 
 export const LIVING = ['created', 'submitted', 'running', 'ending'];
 const MINUTE = 60_000;
+const TYPING = 300; // milliseconds without a key before the service is asked
 
 const beginOf = (one) => (one.start_time ? one.start_time * 1000 : null);
 
@@ -52,4 +53,38 @@ export function extendQuestion(one, extended) {
       extended(content);
     },
   });
+}
+
+const costText = (minutes) => (minutes ? `Costs up to ${nodeHours(minutes)}.` : '');
+
+function estimateText(found) {
+  const { node_minutes: cost, left_minutes: left, estimated_start: begin, waiting } = found;
+  const when = new Date(begin) - service.now() < MINUTE ? 'at once' : `${ago(begin)}, at ${time(begin)}`;
+  const start = begin ? `It would start ${when}` : waiting ? 'It would wait' : 'When it would start is not known';
+  return [costText(cost), left !== null && `${found.allocation} has ${hoursText(left)} left.`, `${start}${waiting ? `: ${waiting}` : ''}.`].filter(Boolean).join(' ');
+}
+
+// Has the place say what a computeset would cost, what is left, and when it would start. `bodyOf()`: the request that would start
+// it. The returned function is called for each change of it. One question at a time; the answer to a former one is dropped.
+// A refusal is said there, too, and keeps nobody from starting.
+export function estimates(place, bodyOf) {
+  const costOf = ({ computes, count, walltime_mins: minutes }) => costText((count ?? computes.length) * minutes);
+  const show = (body, text) => JSON.stringify(body) === JSON.stringify(bodyOf()) && put(place, text);
+  const askNow = soon(async () => {
+    const body = bodyOf();
+    if (!place.isConnected || !costOf(body)) return;
+    try {
+      show(body, estimateText((await ask('POST', path('computeset', 'estimate'), body)).content));
+    } catch (error) {
+      if (!(error instanceof Refusal)) throw error;
+      show(body, `${costOf(body)} ${error.isPassing ? 'Not estimated' : 'It would be refused'}: ${error.message}`);
+      if (error.isPassing) setTimeout(askNow, (error.seconds ?? 5) * 1000);
+    }
+  }, 0);
+  let timer = null;
+  return () => {
+    put(place, costOf(bodyOf()));
+    clearTimeout(timer);
+    timer = setTimeout(askNow, TYPING);
+  };
 }
