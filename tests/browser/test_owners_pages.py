@@ -91,6 +91,46 @@ def test_a_set_has_its_life_its_charges_and_its_history(site: Site, visit: Calla
     assert owner.harms() == []
 
 
+def test_two_running_sets_are_merged_and_are_one_from_then_on(
+    site: Site, visit: Callable[..., Visit]
+) -> None:
+    """Only of one cluster; the page of a colleague follows. The question of its end names the nodes of both."""
+    token = token_of(site, "ann")
+    for cluster, computes, minutes in (
+        ("vc2", "vm-vc2-0", 240),
+        ("vc1", "vm-vc1-0", 240),
+        ("vc1", "vm-vc1-[1-2]", 120),
+    ):
+        body = {"cluster": cluster, "computes": computes, "walltime_mins": minutes}
+        assert ask(site, token, "POST", "computeset", body) == 201
+    other, first, second = (number for (number,) in site.rows("SELECT id FROM computeset ORDER BY id"))
+    owner, colleague = (visit().open("computesets").sign_in(one) for one in (token, token_of(site, "kim")))
+    for page in (owner, colleague):
+        for number in (other, first, second):
+            page.sees(f"#sets > li[data-key='{number}']", "running")
+    assert owner.page.get_by_role("button", name="Merge another set into set").count() == 2, (
+        "that of vc2 has none to be merged with"
+    )
+    owner.page.get_by_role("button", name=f"Merge another set into set {first} of vc1").click()
+    owner.sees("dialog", f"From then on set {first} has the 3 nodes of both")
+    assert owner.page.locator("dialog option").all_inner_texts() == [f"set {second}: vm-vc1-1, vm-vc1-2"]
+    ((end,),) = site.rows(f"SELECT start_time + INTERVAL 2 HOUR FROM computeset WHERE id = {second}")
+    owner.sees("dialog", f"Its end is the earliest of both, {end:%Y-%m-%d %H:%M}")
+    check_page(owner)
+    owner.confirm()
+    owner.sees("#message", f"Set {second} is a part of set {first} now.")
+    for page in (owner, colleague):
+        page.sees(f"#sets > li[data-key='{first}']", f"Set {first} (with {second}) of vc1")
+        page.sees(f"#sets > li[data-key='{first}']", "vm-vc1-0, vm-vc1-1, vm-vc1-2")
+        page.page.locator(f"#sets > li[data-key='{second}']").wait_for(state="detached")
+        assert page.page.get_by_role("button", name="Merge another set").count() == 0
+    owner.page.get_by_role("button", name=f"End set {first} of vc1 at once").click()
+    owner.sees("dialog", "vm-vc1-0, vm-vc1-1, vm-vc1-2: powered off at once.")
+    owner.confirm()
+    owner.page.locator(f"#sets > li[data-key='{first}']").wait_for(state="detached")
+    assert owner.harms() == colleague.harms() == []
+
+
 def test_an_image_is_uploaded_begins_again_after_a_break_and_is_deleted(
     site: Site, visit: Callable[..., Visit], tmp_path: Path
 ) -> None:

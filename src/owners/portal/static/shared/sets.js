@@ -1,6 +1,6 @@
-// A computeset that has not ended: its life in words and parts, and the question that extends it; and one that would be started.
+// A computeset that has not ended: its life in words and parts, and the questions that extend and merge it; and one that would be started.
 
-import { ago, element, put, say, soon, time } from './page.js';
+import { ago, element, put, say, some, soon, time } from './page.js';
 import { ask, path, Refusal, service } from './requests.js';
 import { durationText, hoursText, minutesOf, nodeHours, walltimeMinutes, walltimeText } from './durations.js';
 import { question } from './question.js';
@@ -33,6 +33,8 @@ export function lifeOf(one) {
   return { parts: [['queued', queued], ['ran', ran], one.state === 'ending' ? ['ending', one.walltime_mins / 10] : ['remaining', Math.max(0, (endOf(one) - now) / MINUTE)]], text };
 }
 
+export const nodesText = (one) => some(one.computes.map((node) => node.name));
+
 export const mayExtend = (one) => ['submitted', 'running'].includes(one.state);
 
 // Asks how much longer it shall run; `extended(operation)` is called for what the service accepted.
@@ -51,6 +53,27 @@ export function extendQuestion(one, extended) {
       const { content } = await ask('PATCH', path('computeset', one.id), { walltime_mins: minutes });
       say(`Set ${one.id} will run for ${durationText(minutes)} in all.`);
       extended(content);
+    },
+  });
+}
+
+// Those that can be merged with it.
+export const partnersOf = (one, sets) => sets.filter((other) => other.id !== one.id && other.cluster === one.cluster && other.account === one.account && [one, other].every(({ state }) => state === 'running'));
+
+// Asks which of its partners shall be a part of it; `merged()` is called when one is.
+export function mergeQuestion(one, partners, merged) {
+  const about = element('p', { role: 'status' });
+  const select = element('select', { oninput: () => {
+    const other = partners.find(({ id }) => String(id) === select.value);
+    put(about, `From then on set ${one.id} has the ${one.nodes_total + other.nodes_total} nodes of both, and is extended and ended as one. Its end is the earliest of both, ${time(Math.min(endOf(one), endOf(other)))}: the nodes with this end stop then, unless you extend the set; the others continue until their own end. You cannot undo this.`);
+  } }, ...partners.map((other) => element('option', { value: other.id }, `set ${other.id}: ${nodesText(other)}`)));
+  select.dispatchEvent(new Event('input'));
+  question({
+    title: `Merge a set into set ${one.id} of ${one.cluster}`, text: about, action: 'Merge', isDestructive: true, fields: [{ name: 'computeset', label: 'Set', input: select }],
+    act: async (values) => {
+      await ask('POST', path('computeset', one.id, 'merge'), { computeset: Number(values.computeset) });
+      say(`Set ${values.computeset} is a part of set ${one.id} now.`);
+      merged();
     },
   });
 }
