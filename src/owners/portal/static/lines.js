@@ -4,7 +4,7 @@ const SVG = 'http://www.w3.org/2000/svg';
 const LENGTH = 1000;
 const SHORTEST = 20; // a part that is there is visible
 
-function drawn(name, attributes) {
+export function drawn(name, attributes) {
   const made = document.createElementNS(SVG, name);
   for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
   return made;
