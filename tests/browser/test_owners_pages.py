@@ -58,8 +58,17 @@ def test_a_set_has_its_life_its_charges_and_its_history(site: Site, visit: Calla
     owner.sees("#allocations", "30 h left of 40")
     owner.sees("#charges", "10 node hours")
     owner.sees("#charges", "1 set of vc1")
+    day = site.rows("SELECT DATE(ended_at) FROM computeset")[0][0].isoformat()
+    owner.page.get_by_role("img", name=f"Charged by day: {day}: 10 node hours", exact=True).wait_for()
+    owner.sees("#days", f"Most: {day}: 10 node hours")
+    with owner.page.expect_download() as download:
+        owner.page.get_by_role("link", name="Days as CSV").click()
+    assert download.value.suggested_filename == f"usage-{day[:7]}.csv"
+    text = Path(download.value.path()).read_text("utf-8")
+    assert text.splitlines()[1] == f"{day},alp1,alpha,ann,vc1,1,36000,10.00"
     owner.page.get_by_role("button", name="Earlier month").click()
     owner.sees("#charges", "No set ended in it.")
+    assert not owner.page.is_visible("#days") and not owner.page.is_visible("#csv")
     owner.page.get_by_role("button", name="Later month").click()
     owner.sees("#charges", "10 node hours")
     with site.pool.transaction() as session:

@@ -1,14 +1,15 @@
 // The page of computesets: the life of each as a line, what allocations were charged and have left, and the charges of a month.
 
 import { byId, element, fillList, fillTexts, follow, put, say, soon, start } from './shared/page.js';
-import { ask, path } from './shared/requests.js';
+import { ask, base, path } from './shared/requests.js';
 import { hoursText as hours, nodeHours } from './shared/durations.js';
 import { extendQuestion, lifeOf, LIVING, mayExtend, mergeQuestion, nodesText, partnersOf } from './shared/sets.js';
 import { offerLaunch } from './launchers.js';
-import { line } from './lines.js';
+import { bars, line } from './lines.js';
 import { question } from './shared/question.js';
 
 const MINUTE = 60_000;
+const DAY = 86_400_000;
 const AGAIN = 5000; // no event says that it is known why a set waits
 const ENDS = {
   shutdown: ['End', 'shut down, and powered off when that takes too long.'],
@@ -79,15 +80,41 @@ async function readAllocations() {
   }, 'Your clusters have none. Ask your site for one.');
 }
 
+const keyOf = (one) => [one.allocation, one.project, one.user, one.cluster].join('/');
+
+// Of a month, in UTC as the days of the service.
 async function readCharges() {
   const now = new Date();
-  const [begin, end] = [month, month + 1].map((each) => new Date(now.getFullYear(), now.getMonth() + each));
-  const { content } = await ask('GET', `${path('usage')}?${new URLSearchParams({ from: begin.toISOString(), to: end.toISOString() })}`);
-  put(byId('month'), new Date(Date.UTC(begin.getFullYear(), begin.getMonth())).toISOString().slice(0, 7));
+  const [begin, end] = [month, month + 1].map((each) => new Date(Date.UTC(now.getUTCFullYear(), now.getUTCMonth() + each)));
+  const query = new URLSearchParams({ from: begin.toISOString(), to: end.toISOString(), by: 'day' });
+  const { content } = await ask('GET', `${path('usage')}?${query}`);
+  const name = begin.toISOString().slice(0, 7);
+  put(byId('month'), name);
   byId('later').disabled = month === 0;
-  fillList(byId('charges'), content, (one) => [one.allocation, one.project, one.user, one.cluster].join('/'), (row, one) => fillTexts(row, [
+  byId('csv').href = new URL(`${path('usage')}?${query}&format=csv`, base).href;
+  byId('csv').download = `usage-${name}.csv`;
+  byId('csv').hidden = byId('days').hidden = !content.length;
+  drawDays(content, name, (end - begin) / DAY);
+  const whole = new Map();
+  for (const one of content) {
+    const known = whole.get(keyOf(one)) ?? { computesets: 0, charged_seconds: 0 };
+    whole.set(keyOf(one), { ...one, computesets: known.computesets + one.computesets, charged_seconds: known.charged_seconds + one.charged_seconds });
+  }
+  fillList(byId('charges'), [...whole.values()], keyOf, (row, one) => fillTexts(row, [
     ['', one.allocation], ['', nodeHours(one.charged_seconds / 60)], ['soft', `${one.computesets} set${one.computesets === 1 ? '' : 's'} of ${one.cluster}`], ['soft', `started by ${one.user}`], ['soft', one.project && `project ${one.project}`],
   ]), 'No set ended in it.');
+}
+
+function drawDays(charges, name, count) {
+  const entries = Array.from({ length: count }, (_, index) => {
+    const day = `${name}-${String(index + 1).padStart(2, '0')}`;
+    const seconds = charges.filter((one) => one.day === day).reduce((sum, one) => sum + one.charged_seconds, 0);
+    return [`${day}: ${nodeHours(seconds / 60)}`, seconds];
+  });
+  const charged = entries.filter(([, seconds]) => seconds).map(([text]) => text);
+  const [most] = entries.reduce((one, other) => (other[1] > one[1] ? other : one));
+  byId('days').replaceChildren(bars(entries, `Charged by day: ${charged.join(', ') || 'nothing'}`), element('figcaption', { class: 'soft' },
+    element('span', {}, '1'), element('span', {}, `Most: ${most}`), element('span', {}, String(count))));
 }
 
 const readSoon = soon(async () => {
