@@ -135,7 +135,7 @@ def test_free_computes_are_switched_on_by_a_set_and_powering_off_asks(
 def test_the_start_dialog_says_cost_rest_and_start_while_somebody_types(
     site: Site, visit: Callable[..., Visit]
 ) -> None:
-    """One question at a time; a late answer to a former one is dropped; without an answer, the set starts nevertheless."""
+    """One question at a time; a late answer to a former one is dropped. Without an answer, the set starts."""
     with site.pool.transaction() as session:
         project = identity.project_by_name(session, "alpha")
         session.update("project", {"limits": {"node_hours": 40}}, id=project.id)
@@ -174,6 +174,62 @@ def test_the_start_dialog_says_cost_rest_and_start_while_somebody_types(
     wait_until(owner, lambda: site.rows("SELECT walltime_minutes FROM computeset") == [(300,)])
     owner.page.locator("dialog").wait_for(state="detached")
     assert [one for one in owner.harms() if "403" not in one and "ERR_FAILED" not in one] == []
+
+
+def test_two_browsers_act_at_once_on_one_cluster(site: Site, visit: Callable[..., Visit]) -> None:
+    """Of two sets with a node in common one starts; who was later gets the reason, and both pages show the same."""
+    people = [
+        visit().open("cluster?name=vc1").sign_in(token_of(site, name, "rename")) for name in ("ann", "kim")
+    ]
+    held: list[Any] = []
+    for person, other in zip(people, ("vm-vc1-1", "vm-vc1-2"), strict=True):
+        for name in ("vm-vc1-0", other):
+            person.page.check(f"tr[data-key={name}] input")
+        person.page.route("**/v1/computeset", lambda route: held.append(route))
+        button(person, "Power on")
+        button(person, "Start")
+    wait_until(people[0], lambda: len(held) == 2)
+    for one in held:
+        one.continue_()
+    wait_until(people[0], lambda: sum(person.page.locator("dialog").count() for person in people) == 1)
+    (late,) = (person for person in people if person.page.locator("dialog").count())
+    (first,) = (person for person in people if person is not late)
+    late.page.locator("dialog [role=alert]").filter(
+        has_text=re.compile("vm-vc1-0 is in the computeset|another computeset has just taken")
+    ).wait_for()
+    assert violations(late) == []
+    button(late, "Cancel")
+    ((number,),) = site.rows("SELECT id FROM computeset")
+    for person in people:
+        person.sees("tr[data-key=vm-vc1-0] [data-cell=set]", f"set {number} running")
+        person.sees("tr[data-key=vm-vc1-0] .power", "on")
+
+    for person in people:  # one node, for both
+        button(person, "Clear")
+        person.page.check("tr[data-key=vm-vc1-0] input")
+        button(person, "Power off")
+    for person in people:
+        person.confirm()
+    for person in people:
+        person.sees("tr[data-key=vm-vc1-0] .power", "off")
+        button(person, "Clear")
+        person.page.check("tr[data-key=vm-vc1-3] input")
+        button(person, "Rename")
+    for person, name, place in (
+        (first, "login", "tr[data-key=login]"),
+        (late, "other", "dialog [role=alert]:not(:empty)"),
+    ):
+        person.page.get_by_label("New name").fill(name)
+        person.page.locator("dialog").get_by_role("button", name="Rename").click()
+        person.page.locator(place).wait_for()
+    late.sees("dialog [role=alert]", "vm-vc1-3")
+    button(late, "Cancel")
+    late.page.locator("tr[data-key=login]").wait_for()
+    late.sees("#message", "vm-vc1-3 is not in the cluster any more.")
+    known = ("404", "409", "400")
+    assert [
+        one for person in people for one in person.harms() if not any(code in one for code in known)
+    ] == []
 
 
 def test_a_compute_is_renamed_and_removed_and_then_its_cluster(

@@ -140,6 +140,70 @@ def test_two_running_sets_are_merged_and_are_one_from_then_on(
     assert owner.harms() == colleague.harms() == []
 
 
+SHAPES = """() => {
+  const probe = document.body.appendChild(document.createElement('i'));
+  probe.style.forcedColorAdjust = 'none';
+  const known = Object.fromEntries(['Canvas', 'GrayText', 'Highlight', 'LinkText'].map((name) => {
+    probe.style.color = name;
+    return [getComputedStyle(probe).color, name];
+  }));
+  probe.remove();
+  return [...document.querySelectorAll('main svg rect, main svg path')].map((one) => {
+    const { fill, stroke } = getComputedStyle(one);
+    return [fill, stroke].map((colour) => known[colour] ?? colour).find((name) => !['none', 'Canvas'].includes(name));
+  });
+}"""
+"""Of each shape of a drawing, the colour that is not the background's."""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_pages_are_readable_with_forced_colours(site: Site, visit: Callable[..., Visit], scheme: str) -> None:
+    """Drawings have the person's colours, and what is chosen, grey or has the focus is not told by a background."""
+    token = token_of(site, "ann")
+    body = {"cluster": "vc1", "computes": "vm-vc1-[0-1]", "walltime_mins": 240}
+    assert ask(site, token, "POST", "computeset", body) == 201
+    with site.pool.transaction() as session:
+        session.execute(
+            "INSERT INTO computeset (cluster_id, project_id, name, account, node_count, walltime_minutes, state,"
+            " requested_by, start_time, ended_at) SELECT id, project_id, 'old', 'alp1', 2, 360, 'completed', 'ann',"
+            " UTC_TIMESTAMP(3) - INTERVAL 5 HOUR, UTC_TIMESTAMP(3) FROM cluster WHERE name = 'vc1'"
+        )
+    owner = visit(scheme=scheme)
+    owner.page.emulate_media(forced_colors="active")
+    owner.open("computesets").sign_in(token)
+    owner.sees("#sets", "of 4h remain")
+    owner.sees("#charges", "10 node hours")
+    colours = owner.page.evaluate(SHAPES)
+    assert set(colours) == {"Highlight", "GrayText"} and len(colours) > 30, colours
+    assert violations(owner) == []
+
+    owner.page.route(
+        "**/v1/cluster/vc1/metrics*",
+        lambda route: route.fulfill(
+            json={"cluster": "vc1", "moments": [0, 120], "nodes": [{"name": "vm-vc1-0", "cpu": [1, 2]}]}
+        ),
+    )
+    owner.open("cluster?name=vc1&use=1&selected=vm-vc1-0&show=on")
+    owner.page.get_by_label("2.00 of 2 CPUs busy").wait_for()
+    assert owner.page.evaluate(SHAPES) == ["LinkText"]
+
+    def style(selector: str, *keys: str) -> list[str]:
+        return list(
+            owner.page.eval_on_selector(
+                selector, "(one, keys) => keys.map((key) => getComputedStyle(one)[key])", list(keys)
+            )
+        )
+
+    assert style("#chips [aria-pressed=true]", "borderTopWidth") == ["3px"]
+    assert style("#chips [aria-pressed=false]", "borderTopWidth") == ["1px"]
+    assert style("tr:has(:checked)", "outlineStyle") == ["solid"]
+    grey, plain = (style(f"#actions [aria-disabled={one}]", "opacity", "color") for one in ("true", "false"))
+    assert grey[0] == plain[0] == "1" and grey[1] != plain[1]
+    owner.page.get_by_label("Filter").focus()
+    assert style("#filter", "outlineStyle", "outlineWidth") == ["solid", "3px"]
+    assert violations(owner) == [] and owner.harms() == []
+
+
 def test_an_image_is_uploaded_begins_again_after_a_break_and_is_deleted(
     site: Site, visit: Callable[..., Visit], tmp_path: Path
 ) -> None:
