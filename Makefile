@@ -313,7 +313,7 @@ mpi-roll metrics-roll: $(PYTHON)
 	@tools/setup packages
 	@tools/setup roll
 	@mkdir -p dist
-	@export $(if $(KEY),KEY='$(KEY)') && $(TOGETHER) roll/build-of-packages $(@:-roll=) dist
+	@$(if $(KEY),export KEY='$(KEY)' &&) $(TOGETHER) roll/build-of-packages $(@:-roll=) dist
 
 .PHONY: pragma-roll
 pragma-roll: $(PYTHON) ## build the ISO of the roll pragma into dist/; KEY=KEY signs it
