@@ -92,10 +92,11 @@ function estimateText(found) {
 // A refusal is said there, too, and keeps nobody from starting.
 export function estimates(place, bodyOf) {
   const costOf = ({ computes, count, walltime_mins: minutes }) => costText((count ?? computes.length) * minutes);
-  const show = (body, text) => JSON.stringify(body) === JSON.stringify(bodyOf()) && put(place, text);
+  const isOpen = () => place.isConnected && !place.closest('form').querySelector(':disabled'); // once it is sent, its nodes are in a set: its own
+  const show = (body, text) => isOpen() && JSON.stringify(body) === JSON.stringify(bodyOf()) && put(place, text);
   const askNow = soon(async () => {
     const body = bodyOf();
-    if (!place.isConnected || !costOf(body)) return;
+    if (!isOpen() || !costOf(body)) return;
     try {
       show(body, estimateText((await ask('POST', path('computeset', 'estimate'), body)).content));
     } catch (error) {
