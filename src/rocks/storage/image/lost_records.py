@@ -1,4 +1,4 @@
-"""The transitions by which a record is made from the grant on its volume, and from what the host then reports; pure.
+"""The rows and changes by which a record is made from the grant on its volume, and from what its host reports; pure.
 
 The record was lost, or is older than the volume. While it is made, the image is blocked and has no `blocked_from`.
 """
