@@ -540,10 +540,7 @@ class CopyHandlers:
         return Facts(guid=self._transfers.send(image, _volume(image), request.name))
 
     def _advance_base(self, request: Union[SettleBase, ReturnCopy], image: GrantedImage) -> Facts:
-        """The snapshot is the base: it has cursor and hold.
-
-        Older cursors, holds and automatic snapshots are removed.
-        """
+        """The snapshot is the base: it has cursor and hold before older ones and automatic snapshots are removed."""
         name = _volume(image)
         history = self._pools.read_history(name)
         base = history.snapshot(request.name)
