@@ -291,7 +291,7 @@ class CopyHandlers:
             written = volume.written_bytes
             if newest is not None:
                 written = self._pools.written_since(volume.name, newest.name, newest.guid)
-        temp_write = self._pools.read_volume(names.temp_write_volume(image.pool, image.known.zvol))
+        temp_write = self._pools.read_volume(_temp_write(image))
         copy = CopyFact(
             stage=known.stage,
             epoch=known.epoch,
@@ -311,8 +311,8 @@ class CopyHandlers:
     def _ensure_quarantined(self, request: object, image: GrantedImage) -> Facts:
         """Copy, temp-write volume and seed of an earlier epoch are renamed to names in quarantine."""
         epoch = image.known.epoch
-        self._settle_seed(image.known.zvol, image.pool)
-        for name in (_volume(image), names.temp_write_volume(image.pool, image.known.zvol)):
+        self._settle_seed(image)
+        for name in (_volume(image), _temp_write(image)):
             volume = self._pools.read_volume(name)
             if volume is not None:
                 self._pools.ensure_renamed(name, volume.guid, self._free_quarantine_name(name, epoch))
@@ -331,10 +331,10 @@ class CopyHandlers:
 
         First `needed_bytes` are freed in the pool, by evicting copies of other images if necessary.
         """
-        name = names.temp_write_volume(image.pool, image.known.zvol)
+        name = _temp_write(image)
         if self._pools.read_volume(name) is None:
             # only before the first reservation, which reduces the free space
-            self._evict(image.pool, request.needed_bytes, image)
+            self._evict(request.needed_bytes, image)
         self._pools.ensure_volume(
             name,
             temp_write_bytes(image.known.size_bytes),
@@ -347,11 +347,11 @@ class CopyHandlers:
 
     def _ensure_temp_write_gone(self, request: object, image: GrantedImage) -> Facts:
         """No temp-write volume."""
-        name = names.temp_write_volume(image.pool, image.known.zvol)
+        name = _temp_write(image)
         volume = self._pools.read_volume(name)
         if volume is not None:
             self._pools.ensure_volume_gone(name, volume.guid, may_lose_bytes=None)
-        self._running.end(image.known.zvol)
+        self._running.end(image.zvol)
         return NOTHING
 
     # --- the seed
@@ -363,7 +363,7 @@ class CopyHandlers:
             return NOTHING
         if seed is not None:
             raise IncoherentError(
-                f"{copy.name} and {seed.name} are both copies of {image.known.zvol}; compare them by `zfs list -t all`"
+                f"{copy.name} and {seed.name} are both copies of {image.zvol}; compare them by `zfs list -t all`"
             )
         self._pools.ensure_renamed(copy.name, copy.guid, _seed(image))
         return NOTHING
@@ -378,21 +378,21 @@ class CopyHandlers:
                     image,
                     _seed(image),
                     request.base_guid,
-                    lambda left_bytes, begins: self._ensure_copy_space(image.pool, image, left_bytes, begins),
+                    lambda left_bytes, begins: self._ensure_copy_space(image, left_bytes, begins),
                 )
             except BaseException:
-                self._running.end(image.known.zvol)
+                self._running.end(image.zvol)
                 raise
             # its merge comes later, and ends when the temp-write volume is gone
-            self._running.expect(image.known.zvol, image.pool, self._merge_bytes(image.pool, image))
+            self._running.expect(image.zvol, image.pool, self._merge_bytes(image))
         return NOTHING
 
-    def _ensure_copy_space(self, pool: str, image: GrantedImage, left_bytes: int, begins: bool) -> None:
+    def _ensure_copy_space(self, image: GrantedImage, left_bytes: int, begins: bool) -> None:
         """Evict copies of other images if necessary. PoolFullError when that does not suffice.
 
         A copy that begins leaves to the running ones what they still need: all would stop, and none could continue.
         """
-        zvol, merge_bytes = image.known.zvol, self._merge_bytes(pool, image)
+        zvol, pool, merge_bytes = image.zvol, image.pool, self._merge_bytes(image)
         stream_bytes = left_bytes if begins else 0
         fact = self._pools.read_pool(pool)
 
@@ -407,13 +407,13 @@ class CopyHandlers:
         if self._running.admit(zvol, pool, needed_bytes, shortage) is None:
             return
         others_bytes = self._running.needed_by_others(zvol, pool) if begins else 0
-        self._evict(pool, copy_space(fact.size_bytes, merge_bytes, stream_bytes) + others_bytes, image)
+        self._evict(copy_space(fact.size_bytes, merge_bytes, stream_bytes) + others_bytes, image)
         fact = self._pools.read_pool(pool)
         text = self._running.admit(zvol, pool, needed_bytes, shortage)
         if text is not None:
             if begins and shortage(0) is not None:
                 # not for other copies alone: guests of local images wait for the space of what was received before
-                self._try_to_drop_partial(names.seed_volume(pool, zvol))
+                self._try_to_drop_partial(_seed(image))
             raise PoolFullError(f"{zvol} is not copied to {self._host}: {text}")
 
     def _try_to_drop_partial(self, seed: str) -> None:
@@ -423,12 +423,12 @@ class CopyHandlers:
         except RocksError as error:
             _log.warning("what was received of %s stays: %s", seed, error)
 
-    def _merge_bytes(self, pool: str, image: GrantedImage) -> int:
-        temp_write = self._pools.read_volume(names.temp_write_volume(pool, image.known.zvol))
+    def _merge_bytes(self, image: GrantedImage) -> int:
+        temp_write = self._pools.read_volume(_temp_write(image))
         return merged_bytes(image.known.size_bytes, temp_write.referenced_bytes if temp_write else 0)
 
-    def _evict(self, pool: str, needed_bytes: int, image: GrantedImage) -> None:
-        evict_copies(self._pools, pool, needed_bytes, image.evictable, self._reserve, self._is_on_nas)
+    def _evict(self, needed_bytes: int, image: GrantedImage) -> None:
+        evict_copies(self._pools, image.pool, needed_bytes, image.evictable, self._reserve, self._is_on_nas)
 
     def _ensure_seed_named(self, request: SeedCopy, image: GrantedImage) -> Facts:
         """The received copy, whose newest snapshot is the base and is held, has the copy's name. Facts: guid."""
@@ -443,18 +443,18 @@ class CopyHandlers:
 
     def _ensure_seed_settled(self, request: object, image: GrantedImage) -> Facts:
         """No partial receive is left: a complete copy has its name back."""
-        self._settle_seed(image.known.zvol, image.pool)
+        self._settle_seed(image)
         return NOTHING
 
-    def _settle_seed(self, zvol: str, pool: str) -> None:
+    def _settle_seed(self, image: GrantedImage) -> None:
         """A complete copy that was renamed to be updated gets its name back; a partial first copy is destroyed."""
-        name = names.seed_volume(pool, zvol)
+        name = _seed(image)
         if self._pools.read_volume(name) is None:
             return
         self._pools.ensure_partial_gone(name)
         whole = self._pools.read_volume(name)
         if whole is not None:
-            self._pools.ensure_renamed(name, whole.guid, f"{pool}/{zvol}")
+            self._pools.ensure_renamed(name, whole.guid, _volume(image))
 
     # --- write changes back
 
@@ -623,11 +623,15 @@ def _properties(image: GrantedImage, name: str, **more: str) -> Dict[str, str]:
 
 
 def _volume(image: GrantedImage) -> str:
-    return f"{image.pool}/{image.known.zvol}"
+    return f"{image.pool}/{image.zvol}"
+
+
+def _temp_write(image: GrantedImage) -> str:
+    return names.temp_write_volume(image.pool, image.zvol)
 
 
 def _seed(image: GrantedImage) -> str:
-    return names.seed_volume(image.pool, image.known.zvol)
+    return names.seed_volume(image.pool, image.zvol)
 
 
 # --- volumes that no guest uses: listed, removed by a command, and proved by their NASes -----------------------------

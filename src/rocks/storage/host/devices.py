@@ -125,7 +125,7 @@ class DeviceHandlers:
 
     def _ensure_sessions_gone(self, request: object, image: GrantedImage) -> Facts:
         """The same of any target of the image."""
-        prefix = names.target_name(image.nas, image.known.zvol, 0)[:-1]
+        prefix = names.target_name(image.nas, image.zvol, 0)[:-1]
         for target in [session.target for session in self._sessions.read_sessions()]:
             if target.startswith(prefix) and target[len(prefix) :].isdigit():
                 self._sessions.ensure_session_gone(target)
@@ -135,13 +135,13 @@ class DeviceHandlers:
 
     def _require_unused(self, request: object, image: GrantedImage) -> Facts:
         """No guest has the device open, or was saved with it. BusyError otherwise."""
-        mapping = self._closed(image.known.zvol)
+        mapping = self._closed(image.zvol)
         if mapping is not None and isinstance(mapping.table, Placeholder):
             return NOTHING
-        machine = machine_of(image.known.zvol)
+        machine = machine_of(image.zvol)
         if machine is not None and self._state_of(machine) == "saved":
             raise BusyError(
-                f"{machine} is saved on this host, and its memory belongs to {image.known.zvol}: rocks restore host vm "
+                f"{machine} is saved on this host, and its memory belongs to {image.zvol}: rocks restore host vm "
                 f"{machine} continues it, rocks stop host vm {machine} saved=remove discards what its guest had in "
                 "memory"
             )
@@ -149,7 +149,7 @@ class DeviceHandlers:
 
     def _require_closed(self, request: object, image: GrantedImage) -> Facts:
         """No guest has the device open. BusyError otherwise."""
-        self._closed(image.known.zvol)
+        self._closed(image.zvol)
         return NOTHING
 
     def _closed(self, zvol: str) -> Optional[DmDeviceFact]:
@@ -175,23 +175,23 @@ class DeviceHandlers:
         BusyError when it is open, or its guest was saved with it. A placeholder that an arriving guest has open
         stays.
         """
-        mapping = self._dm_devices.read(names.guest_device(image.known.zvol))
+        mapping = self._dm_devices.read(names.guest_device(image.zvol))
         if mapping is not None and isinstance(mapping.table, Placeholder) and mapping.open_count:
             return NOTHING  # nothing was written to it, and the map may be repeated for the guest that waits
         self._require_unused(request, image)
-        self._dm_devices.ensure_gone(names.guest_device(image.known.zvol), Deadline(_CLOSE_SECONDS))
+        self._dm_devices.ensure_gone(names.guest_device(image.zvol), Deadline(_CLOSE_SECONDS))
         return NOTHING
 
     def _ensure_origin_gone(self, request: object, image: GrantedImage) -> Facts:
         """The origin device below the guest's device is gone."""
-        self._dm_devices.ensure_gone(names.origin_device(image.known.zvol), Deadline(_CLOSE_SECONDS))
+        self._dm_devices.ensure_gone(names.origin_device(image.zvol), Deadline(_CLOSE_SECONDS))
         return NOTHING
 
     # --- the origin
 
     def _ensure_remote_origin(self, request: object, image: GrantedImage) -> Facts:
         """The origin device is there, over the NAS's disk; one that is over the copy already stays."""
-        name = names.origin_device(image.known.zvol)
+        name = names.origin_device(image.zvol)
         if self._take_over(name) is not None:
             self._dm_devices.ensure_resumed(name)
             return NOTHING
@@ -207,10 +207,10 @@ class DeviceHandlers:
 
         One that is over the NAS's disk is switched while the guest runs.
         """
-        name = names.origin_device(image.known.zvol)
+        name = names.origin_device(image.zvol)
         mapping = self._take_over(name)
         # after the merge the origin is no longer needed
-        guest = self._dm_devices.read(names.guest_device(image.known.zvol))
+        guest = self._dm_devices.read(names.guest_device(image.zvol))
         if mapping is None and guest is not None and isinstance(guest.table, Linear):
             return NOTHING
         self._switch_or_make(name, Linear(_sectors(image), self._local(image)), (Linear,))
@@ -220,7 +220,7 @@ class DeviceHandlers:
 
     def _ensure_overlay_device(self, request: object, image: GrantedImage) -> Facts:
         """The guest's device is a snapshot of the origin over the temp-write volume. Facts: device."""
-        name = names.guest_device(image.known.zvol)
+        name = names.guest_device(image.zvol)
         table = Snapshot(_sectors(image), *self._overlay(image))
         mapping = self._take_over(name)
         if mapping is not None:
@@ -232,7 +232,7 @@ class DeviceHandlers:
 
     def _ensure_merge_device(self, request: object, image: GrantedImage) -> Facts:
         """The guest's device merges the temp-write volume into the copy: same origin, same temp-write volume."""
-        name = names.guest_device(image.known.zvol)
+        name = names.guest_device(image.zvol)
         mapping = self._dm_devices.read(name)
         if mapping is not None and isinstance(mapping.table, Linear):
             return NOTHING  # merged, and switched
@@ -256,7 +256,7 @@ class DeviceHandlers:
 
         ToolError when the kernel reports the snapshot as invalid, full or failed.
         """
-        name = names.guest_device(image.known.zvol)
+        name = names.guest_device(image.zvol)
         while True:
             mapping = self._dm_devices.read(name)
             if mapping is None:
@@ -285,7 +285,7 @@ class DeviceHandlers:
 
     def _ensure_linear_device(self, request: object, image: GrantedImage) -> Facts:
         """The guest's device is the copy itself; one that has been merged is switched. Facts: device."""
-        name = names.guest_device(image.known.zvol)
+        name = names.guest_device(image.zvol)
         table = Linear(_sectors(image), self._local(image))
         self._switch_or_make(name, table, (SnapshotMerge, Placeholder))
         return Facts(device=f"{_MAPPER}{name}")
@@ -335,7 +335,7 @@ class DeviceHandlers:
         header = self._read_start(self._temp_write(image), _HEADER_BYTES)
         if header != _HEADER + (1).to_bytes(4, "little"):
             raise IncoherentError(
-                f"the temp-write volume of {image.known.zvol} has no valid header ({header.hex()}); "
+                f"the temp-write volume of {image.zvol} has no valid header ({header.hex()}); "
                 "the guest's writes may be lost; the volume is left as it is"
             )
         return NOTHING
@@ -346,10 +346,10 @@ class DeviceHandlers:
         Otherwise facts has_changes True, and the request ends here, done; the host then rebuilds the stage's
         devices.
         """
-        mapping = self._dm_devices.read(names.guest_device(image.known.zvol))
+        mapping = self._dm_devices.read(names.guest_device(image.zvol))
         if mapping is not None and mapping.status is not None:
             return Facts(has_changes=not mapping.status.is_merged)
-        volume = self._pools.read_volume(names.temp_write_volume(image.pool, image.known.zvol))
+        volume = self._pools.read_volume(names.temp_write_volume(image.pool, image.zvol))
         if volume is None:
             return Facts(has_changes=False)
         return Facts(has_changes=_holds_exceptions(self._read_start(self._temp_write(image), _FIRST_BYTES)))
@@ -357,14 +357,14 @@ class DeviceHandlers:
     # --- helpers
 
     def _local(self, image: GrantedImage) -> str:
-        return self._pools.wait_for_device(f"{image.pool}/{image.known.zvol}", Deadline(DEVICE_SECONDS))
+        return self._pools.wait_for_device(f"{image.pool}/{image.zvol}", Deadline(DEVICE_SECONDS))
 
     def _temp_write(self, image: GrantedImage) -> str:
-        name = names.temp_write_volume(image.pool, image.known.zvol)
+        name = names.temp_write_volume(image.pool, image.zvol)
         return self._pools.wait_for_device(name, Deadline(DEVICE_SECONDS))
 
     def _overlay(self, image: GrantedImage) -> "tuple[str, str]":
-        return f"{_MAPPER}{names.origin_device(image.known.zvol)}", self._temp_write(image)
+        return f"{_MAPPER}{names.origin_device(image.zvol)}", self._temp_write(image)
 
 
 def _holds_exceptions(start: bytes) -> bool:

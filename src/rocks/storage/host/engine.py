@@ -67,6 +67,11 @@ class GrantedImage(NamedTuple):
     evictable: Mapping[str, str] = {}
 
     @property
+    def zvol(self) -> str:
+        """The image's name."""
+        return self.known.zvol
+
+    @property
     def pool(self) -> str:
         """The pool of its volumes here; empty without one."""
         return self.known.pool or ""
@@ -91,11 +96,6 @@ def granted_image(copy: CopyRecord, known: HostImage, epoch: int) -> GrantedImag
 
 
 # --- what the messages of requests say: the request itself, its image and its numbers --------------------------------
-
-
-def image_of(message: Message) -> str:
-    """The image that a request is about. IncoherentError when the message is no request."""
-    return str(request_of(message).zvol)
 
 
 def request_of(message: Message) -> Any:
@@ -190,12 +190,11 @@ class HostEngine:
 
     # --- requests
 
-    def take(self, message: Message, sender: str, body: bytes) -> Optional[str]:
+    def take(self, message: Message, request: HostRequest, sender: str, body: bytes) -> Optional[str]:
         """Record a request; returns the image whose worker must wake. A known one is answered again, or continues."""
         if sender != message.fields.get("nas"):
             raise IncoherentError(f"{sender} sent a request of the NAS {message.fields.get('nas')!r}")
-        request = request_of(message)
-        zvol = str(request.zvol)
+        zvol = request.zvol
         epoch, sequence = numbers_of(message.op_id)
         came = int(utc_now().timestamp())
         with self._store.transaction():
@@ -514,13 +513,13 @@ class HostWorkers:
     def take(self, message: Message, sender: str, body: bytes) -> None:
         """Record a request; a worker performs it. One that this release cannot read is answered by an error."""
         try:
-            zvol = image_of(message)
+            request = request_of(message)
         except IncoherentError as error:
             self.reject(message, sender, error)
             return
         with self._lock:
-            self._asked_at[zvol] = monotonic_seconds()
-        waiting = self._engine.take(message, sender, body)
+            self._asked_at[request.zvol] = monotonic_seconds()
+        waiting = self._engine.take(message, request, sender, body)
         if waiting is not None:
             self._wake(waiting)
 

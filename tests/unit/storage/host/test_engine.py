@@ -49,7 +49,7 @@ class Host:
         body = write_message(
             HOST_REQUEST, fields, op_id=f"{image_id}.{number}", image_id=image_id, epoch=epoch
         )
-        self.engine.take(read_message(body), NAS, body)
+        self.engine.take(read_message(body), request, NAS, body)
         return self.answers()
 
     def step(self) -> list[HostDone | HostFailed]:
