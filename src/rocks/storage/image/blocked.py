@@ -85,7 +85,7 @@ _UNMAPPED_BY: Tuple[Tuple[State, Step], ...] = ((LOCAL, "detach"), (REMOTE, "dro
 """States without an open step: an unmap that was remembered begins it; in the others it waits for the open one."""
 
 
-_GIVEN_UP = "a new epoch; the copy is suspect"
+_ABANDONED = "a new epoch; the copy is suspect"
 _CONTRADICTED = "the record and the volume have different grants"
 
 
@@ -140,11 +140,11 @@ BLOCK: Tuple[Entry, ...] = (
         enter=stay,
     ),
     *(
-        Row(state, Abandon, BLOCKED, _GIVEN_UP, abandon, starts="abandon", enter=stay)
+        Row(state, Abandon, BLOCKED, _ABANDONED, abandon, starts="abandon", enter=stay)
         for state in HOST_HAS_IT
     ),
     Row(UNMAPPED, Abandon, UNMAPPED, "such copies are suspect", abandon_copies, guards.HAS_DIRTY),
-    Row(BLOCKED, Abandon, BLOCKED, _GIVEN_UP, abandon, starts="abandon", enter=stay),
+    Row(BLOCKED, Abandon, BLOCKED, _ABANDONED, abandon, starts="abandon", enter=stay),
     done(BLOCKED, "abandon", UNMAPPED, "the NAS's newest snapshot is the image", operation_done),
     failed(
         BLOCKED,

@@ -82,12 +82,12 @@ def cancel_unmap(image: Image, event: Any, now: int) -> Decision:
     return replace(refused, outcomes=(*refused.outcomes, *outcomes_of((event.op_id,))))
 
 
-def refuse_drop(image: Image, event: Any, now: int) -> Decision:
+def abort_drop(image: Image, event: Any, now: int) -> Decision:
     """A guest has the device open: nothing was changed, and the unmaps that waited fail."""
     return _no_unmap(image, f"Error detaching iSCSI target from compute node: {event.message}")
 
 
-def refuse_detach(image: Image, event: Any, now: int) -> Decision:
+def abort_detach(image: Image, event: Any, now: int) -> Decision:
     """The same, of the device of a copy."""
     return _no_unmap(image, f"ZVol {image.zvol} stays on {image.owner}: {event.message}")
 
@@ -184,9 +184,9 @@ RETURN: Tuple[Entry, ...] = (
     ),
     done(RETURNING, "drop", MAPPED, "the guest has written: copy first", guard=guards.HAS_CHANGES),
     done(RETURNING, "drop", RETURNING, "drop the export", starts="leave"),
-    failed(RETURNING, "drop", REMOTE, _IN_USE, refuse_drop, guards.IN_USE & guards.WITHOUT_COPY),
-    failed(RETURNING, "drop", MAPPED, _IN_USE, refuse_drop, guards.IN_USE),
-    failed(RETURNING, "detach", LOCAL, _IN_USE, refuse_detach, guards.IN_USE),
+    failed(RETURNING, "drop", REMOTE, _IN_USE, abort_drop, guards.IN_USE & guards.WITHOUT_COPY),
+    failed(RETURNING, "drop", MAPPED, _IN_USE, abort_drop, guards.IN_USE),
+    failed(RETURNING, "detach", LOCAL, _IN_USE, abort_detach, guards.IN_USE),
     done(RETURNING, "detach", RETURNING, "back to the base", guard=guards.NOT_PERSISTENT, starts="discard"),
     done(RETURNING, "detach", RETURNING, "final snapshot, send", begin_return, starts="return"),
     done(RETURNING, "return", RETURNING, "verify it on the NAS", begin_confirm, starts="confirm"),
