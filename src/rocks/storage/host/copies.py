@@ -21,7 +21,7 @@ from rocks.core.errors import (
 from rocks.core.values import size_text
 from rocks.fleet.wire.codec import encode
 from rocks.storage.host.effects import Name
-from rocks.storage.host.engine import GrantedImage
+from rocks.storage.host.engine import GrantedImage, Handler
 from rocks.storage.host.retained_copies import (
     IsOnNas,
     Reserve,
@@ -233,8 +233,6 @@ _SUSPENDED = "SUSPENDED"
 """The health of a pool whose disks are gone (zpoolconcepts(7)): what writes to it waits for them."""
 _IS_SUSPENDED = "pool I/O is currently suspended"
 """How `zfs` refuses most questions about such a pool (libzfs_util.c of OpenZFS)."""
-
-Handler = Callable[..., Facts]
 
 
 class CopyHandlers:

@@ -21,7 +21,7 @@ from rocks.storage.device_mapper.tables import (
     Table,
 )
 from rocks.storage.host.effects import Name
-from rocks.storage.host.engine import GrantedImage
+from rocks.storage.host.engine import GrantedImage, Handler
 from rocks.storage.host.guests import GuestState, machine_of
 from rocks.storage.image import names
 from rocks.storage.image.effects import DropMap, SwitchOrigin
@@ -44,8 +44,6 @@ _HEADER_BYTES = 8
 _CHUNK_BYTES = CHUNK_SECTORS * BYTES_PER_SECTOR
 _FIRST_BYTES = _CHUNK_BYTES + 16
 _MAPPER = "/dev/mapper/"
-
-Handler = Callable[..., Facts]
 
 
 def read_start(path: str, count: int) -> bytes:

@@ -77,6 +77,10 @@ class GrantedImage(NamedTuple):
         return self.known.pool or ""
 
 
+Handler = Callable[..., Facts]
+"""Performs an effect: the request, or None in a rebuild, and the image → the facts it found. RocksError when it fails."""
+
+
 def granted_image(copy: CopyRecord, known: HostImage, epoch: int) -> GrantedImage:
     """The image of a record, as `known`, for a request of that epoch."""
     details = copy.details

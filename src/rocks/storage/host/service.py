@@ -17,10 +17,10 @@ from rocks.storage.bus import Bus, BusSettings, Delivery
 from rocks.storage.configuration import Configuration
 from rocks.storage.daemon import BROKER_SECONDS, OutboxSender, when_recorded
 from rocks.storage.device_mapper.dm_devices import DmDevices
-from rocks.storage.host.copies import CopyHandlers, Handler, HostTransfers, StoredCopies
+from rocks.storage.host.copies import CopyHandlers, HostTransfers, StoredCopies
 from rocks.storage.host.devices import DeviceHandlers, device_rows, read_start
 from rocks.storage.host.effects import Name
-from rocks.storage.host.engine import GrantedImage, HostEngine, HostWorkers
+from rocks.storage.host.engine import GrantedImage, Handler, HostEngine, HostWorkers
 from rocks.storage.host.guests import GuestState, OpenGuests, ReleaseWatch, guest_state
 from rocks.storage.host.lost_records import recover_records
 from rocks.storage.host.retained_copies import report_copies

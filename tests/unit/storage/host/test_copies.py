@@ -11,9 +11,9 @@ import pytest
 
 from rocks.core.errors import PoolFullError, ToolError
 from rocks.core.values import BYTES_PER_GIB as GIB
-from rocks.storage.host.copies import CopyHandlers, Handler
+from rocks.storage.host.copies import CopyHandlers
 from rocks.storage.host.effects import Name
-from rocks.storage.host.engine import GrantedImage
+from rocks.storage.host.engine import GrantedImage, Handler
 from rocks.storage.image.effects import MapLinear, SeedCopy
 from rocks.storage.image.image import HostImage
 from tests.fakes.zfs import FakePools
