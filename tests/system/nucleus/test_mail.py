@@ -22,9 +22,11 @@ from nucleus.cli.main import main
 from nucleus.configuration import Configuration, MailSettings, WorkSettings, read_configuration
 from nucleus.mirror.claims import Claimant
 from nucleus.mirror.pool import Guard, Pool
+from nucleus.operations import smtp
+from nucleus.operations.causes import RefusedError
 from nucleus.operations.job import Tools
 from nucleus.operations.worker import perform
-from owners.reservations import mail, smtp
+from owners.reservations import mail
 from owners.reservations.controller import Controller
 from rocks.core.errors import UserError
 from rocks.core.process import run
@@ -168,7 +170,7 @@ def test_a_server_that_is_not_ready_is_asked_again_and_one_that_refuses_is_not(p
 )
 def test_what_is_not_one_address_is_refused(email: str) -> None:
     mailed = mail.Mailed(1, "UCSD", "dock6", datetime.now(UTC), datetime.now(UTC), None, None, None, email)
-    with pytest.raises(mail.RefusedError, match="is no address of a mail"):
+    with pytest.raises(RefusedError, match="is no address of a mail"):
         mail.compose(MailSettings(sender="a@b"), mailed, "failed")
 
 
