@@ -89,6 +89,8 @@ def _event_line(event: Event) -> str:
     line = f"{_text(data.get('at'))}  {where}  {event.type}"
     if (data.get("old"), data.get("new")) == (None, None):  # of set.ready, which states no more
         return line
+    if event.type == "set.ends":
+        return f"{line}  at {_text(data.get('new'))}"
     return f"{line}  {_text(data.get('old'))} -> {_text(data.get('new'))}"
 
 
