@@ -191,7 +191,7 @@ class _Comparison:
             changed["rocks_name"] = name
         if cluster != node.cluster:
             changed["cluster"] = cluster
-            self._touch(node.cluster)
+            self._leave(node)
         if node.missing_polls and self._listed.members is not None:
             changed["missing_polls"] = 0
         if changed:
@@ -250,6 +250,15 @@ class _Comparison:
                 old, target = getattr(node.values, column), f"{cluster.name}/{node.name}"
                 yield NewEvent(kind, target, old, changed[column], cluster.project_id, node.cluster)
 
+    def _leave(self, node: KnownNode) -> None:
+        """Note that the node is not in its cluster any more."""
+        cluster = self._known.clusters[node.cluster]
+        target = f"{cluster.name}/{node.name}"
+        self.changes.events.append(
+            NewEvent("node.removed", target, None, None, cluster.project_id, node.cluster)
+        )
+        self._touch(node.cluster)
+
     def _touch(self, cluster: int | str) -> None:
         if isinstance(cluster, int):  # a new one has no readers
             self.changes.touched.add(cluster)
@@ -263,7 +272,7 @@ class _Comparison:
                 self.changes.nodes[number] = {"missing_polls": missing}
                 if missing >= POLLS_UNTIL_GONE:
                     self.changes.nodes[number]["is_gone"] = True
-                    self._touch(node.cluster)
+                    self._leave(node)
 
     def _end_clusters(self, listed: set[int | str]) -> None:
         """A cluster is gone with its frontend."""

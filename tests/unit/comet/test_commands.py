@@ -503,7 +503,7 @@ def test_events_are_lines(comet: Comet) -> None:
     data = {
         "at": "2026-11-22T10:00:00Z",
         "cluster": "vc2",
-        "target": "vm-vc2-0",
+        "target": "vc2/vm-vc2-0",
         "old": "off",
         "new": "on\x1b",
     }

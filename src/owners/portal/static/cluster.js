@@ -11,7 +11,7 @@ import { aheadText, endsSoon, endsText, extendQuestion, LIVING, mayExtend } from
 import { NodeTable } from './table.js';
 
 const name = new URLSearchParams(location.search).get('name') ?? '';
-const TYPES = ['node.power', 'node.image', 'set.state', 'set.ready', 'set.ends', 'operation.state', 'image.added', 'image.removed', 'poll.stale', 'poll.fresh'];
+const TYPES = ['node.power', 'node.removed', 'node.image', 'set.state', 'set.ready', 'set.ends', 'operation.state', 'image.added', 'image.removed', 'poll.stale', 'poll.fresh'];
 const MANY = 16; // from here on, where the disks are is counted, too
 const chosen = new Set();
 const doings = new Doings();

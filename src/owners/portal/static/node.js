@@ -11,7 +11,7 @@ import { showScreen } from './screens.js';
 
 const given = new URLSearchParams(location.search);
 const [clusterName, name] = [given.get('cluster') ?? '', given.get('name') ?? ''];
-const TYPES = ['node.power', 'node.image', 'set.state', 'set.ready', 'set.ends', 'operation.state', 'image.added', 'image.removed', 'poll.stale', 'poll.fresh'];
+const TYPES = ['node.power', 'node.removed', 'node.image', 'set.state', 'set.ready', 'set.ends', 'operation.state', 'image.added', 'image.removed', 'poll.stale', 'poll.fresh'];
 const EVENTS = 20;
 const LINES = 40;
 const chosen = new Set([name]);

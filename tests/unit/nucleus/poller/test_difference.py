@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from nucleus.backends.shapes import Image, Machine, Member
 from nucleus.mirror.observations import KnownCluster, KnownNode, NodeValues
 from nucleus.poller.difference import Known, Listed, compare, hosts_of
-from nucleus.records import Interface
+from nucleus.records import Interface, NewEvent
 
 _NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 _ETH = Interface("eth0", "52:54:00:00:00:0a", "10.1.3.1", "255.255.255.0", "private", 3)
@@ -76,9 +76,10 @@ def test_what_was_listed_before_its_removal_does_not_come_back() -> None:
 def test_a_machine_is_gone_after_two_complete_polls_without_it() -> None:
     without = _with_vlan(_LISTED)._replace(members=[Member("vc1", "vc1")])
     first = compare(_KNOWN, without)
-    assert first.nodes[_VM] == {"missing_polls": 1}
+    assert first.nodes[_VM] == {"missing_polls": 1} and first.events == []
     again = Known(_KNOWN.clusters, {_VM: _NODE._replace(missing_polls=1), _FE: _FRONT})
-    assert compare(again, without).nodes[_VM]["is_gone"]
+    second = compare(again, without)
+    assert second.nodes[_VM]["is_gone"] and second.events == [_REMOVED]
     for part in ("interfaces", "gateways", "machines", "images"):
         assert _VM not in compare(again, without._replace(**{part: None})).nodes, part
     assert _VM not in compare(again, without._replace(has_all_images=False)).nodes
@@ -101,6 +102,7 @@ def test_a_machine_that_is_new_or_moved_to_another_cluster() -> None:
         ("vm-vc2-1", "vc2", "compute"),
     ]
     assert changes.nodes[_VM]["cluster"] == "vc2" and changes.touched == {_VC1}
+    assert changes.events == [_REMOVED], "for those who watch the former cluster"
 
 
 def test_a_mac_that_two_machines_have_is_the_first_one_s() -> None:
@@ -130,6 +132,7 @@ def _with_uuid(known: Known, number: int, uuid: str) -> Known:
 
 
 _ONE = _with_uuid(_KNOWN, _FE, "one")
+_REMOVED = NewEvent("node.removed", "vc1/n0", None, None, 5, _VC1)
 _GONE = {"missing_polls": 2, "is_gone": True}
 
 
