@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nucleus.mirror.observations import Changes, KnownCluster, KnownNode, NewNode, NodeValues
 from nucleus.records import NewEvent
+from nucleus.states import power_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -220,7 +221,8 @@ class _Comparison:
                 values = values._replace(image_state=None, image_locked=None)
         if listed.gateways is not None and values.gateway != listed.gateways.get(name):
             values = values._replace(gateway=listed.gateways.get(name))
-        return values
+        power = power_of(values.state, has_host=values.physical_host is not None)
+        return values if power in ("unknown", values.known_power) else values._replace(known_power=power)
 
     def _interfaces(self, name: str) -> tuple[Interface, ...] | None:
         """The interfaces without those whose MAC another machine, or an earlier one of this, has; None: not listed."""
