@@ -306,12 +306,14 @@ os-roll: ## build the ISO with what hosts are installed from: Debian's packages,
 	@[ -n "$$(find dist -maxdepth 1 -name 'rocks-agent_*.deb')" ] || exec $(MAKE) --no-print-directory packages
 	@export SOURCE_DATE_EPOCH=$(BUILD_TIME) $(if $(KEY),KEY='$(KEY)') && $(TOGETHER) roll/os/build dist $(if $(SOURCES),"$(SOURCES)")
 
-.PHONY: mpi-roll
-mpi-roll: $(PYTHON) ## build the ISO of the roll mpi into dist/: MPI for computes, of Debian's packages; KEY=KEY signs it (root)
+.PHONY: mpi-roll metrics-roll
+mpi-roll: ## build the ISO of the roll mpi into dist/: MPI for computes, of Debian's packages; KEY=KEY signs it (root)
+metrics-roll: ## build the ISO of the roll metrics into dist/: Prometheus and libvirt's exporter, for plots of machines; KEY=KEY signs it (root)
+mpi-roll metrics-roll: $(PYTHON)
 	@tools/setup packages
 	@tools/setup roll
 	@mkdir -p dist
-	@export $(if $(KEY),KEY='$(KEY)') && $(TOGETHER) roll/mpi/build dist
+	@$(if $(KEY),export KEY='$(KEY)' &&) $(TOGETHER) roll/build-of-packages $(@:-roll=) dist
 
 .PHONY: pragma-roll
 pragma-roll: $(PYTHON) ## build the ISO of the roll pragma into dist/; KEY=KEY signs it

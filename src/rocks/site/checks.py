@@ -65,6 +65,8 @@ if TYPE_CHECKING:
 CHECK_SECONDS = 15.0
 HOST_SECONDS = 5.0
 """How long a check waits for each host's answer, all being asked at once; and how long an overview does."""
+_PROBE_SECONDS = 60.0
+"""How long for the first answer about KVM: a host that has answered boots a guest for it, for up to 40 s."""
 
 # The checks that ask no host and take no time; a slurmctld that does not answer is waited for as long as a host.
 AT_ONCE = (
@@ -392,7 +394,7 @@ def _containers(database: Database, names: Sequence[str]) -> Iterator[SiteCheck]
     with open_fleet(database, names) as fleet:
         answers = contact_hosts(database, fleet, names, limit_seconds=CHECK_SECONDS)
     able = {name: ProbeRequest() for name, answer in answers.items() if not isinstance(answer, RocksError)}
-    probed = dict(ask_each(database, able, CHECK_SECONDS)) if able else {}
+    probed = dict(ask_each(database, able, _PROBE_SECONDS)) if able else {}
     for name, answer in {**answers, **probed}.items():
         if isinstance(answer, RocksError):
             yield SiteCheck(f"host {name}", WRONG, str(answer))

@@ -12,6 +12,7 @@ from lxml import etree
 
 from rocks.core.dataclasses import dataclass
 from rocks.core.errors import RocksError, StateError
+from rocks.core.values import FALSE_VALUES, TRUE_VALUES
 from rocks.install.graph.document import (
     ANNOTATIONS,
     REMARKS,
@@ -75,7 +76,7 @@ def read_file(element: etree._Element, text: str) -> File:
         _permissions(path, attribute(element, "perms")),
         _owner(path, attribute(element, "owner")),
         _choice(element, path, "vars", "literal", "expanded"),
-        not _choice(element, path, "rcs", "true", "false"),
+        _keeps_original(element, path),
     )
 
 
@@ -105,6 +106,14 @@ def _choice(element: etree._Element, path: str, name: str, usual: str, other: st
     if word not in (usual, other):
         raise StateError(f"{name} of {path} is {usual} or {other}, not {word!r}")
     return word == other
+
+
+def _keeps_original(element: etree._Element, path: str) -> bool:
+    """Whether `rcs` does not turn it off; Rocks' own node files write off, others false."""
+    word = attribute(element, "rcs").lower() or "on"
+    if word not in TRUE_VALUES | FALSE_VALUES:
+        raise StateError(f"rcs of {path} is on or off, not {word!r}")
+    return word in TRUE_VALUES
 
 
 # Tags that are processed at the frontend: `eval`, `include`, `sinclude`, `copy`, `var`, and `include` of `file`.

@@ -103,7 +103,7 @@ EVERYWHERE: Tuple[Entry, ...] = (
             state,
             "already mapped: answer with the device",
             mapping.already_mapped,
-            guards.SAME_HOST,
+            guards.STAYS,
         )
         for state in GUEST_MAY_RUN
     ),

@@ -284,6 +284,11 @@ def test_a_file_with_all_that_it_can_have() -> None:
     assert only_file(body) == File(
         "/f", FileMode.APPEND, "  a\n b\n", "", "", "640", "root:daemon", True, False
     )
+    assert [only_file(f'<file name="/f" rcs="{word}"/>').keeps_original for word in ("off", "on", "")] == [
+        False,
+        True,
+        True,
+    ]
     assert only_file('<file name="/f" mode="pipe" src="/g">sort</file>') == File(
         "/f", FileMode.PIPE, "sort\n", source="/g"
     )

@@ -4,9 +4,11 @@ from dataclasses import replace
 
 import pytest
 
+from rocks.core.errors import Code
 from rocks.storage.image import effects
 from rocks.storage.image.effects import AskHost
 from rocks.storage.image.image import Copy, CopyFact, HistoryPoint, Image
+from rocks.storage.image.states import GUEST_MAY_RUN, State
 from tests.unit.storage.records import (
     GIB,
     HOST,
@@ -30,6 +32,16 @@ def asked(image: Image) -> effects.HostRequest:
     last = image.work.effects[-1]
     assert isinstance(last, AskHost)
     return last.request
+
+
+@pytest.mark.parametrize("state", GUEST_MAY_RUN)
+def test_a_start_does_not_get_a_device_that_is_about_to_be_taken_away(state: State) -> None:
+    """The machine has ended while its image was in the middle of a step, and is started again."""
+    waiting = replace(record(state), unmap_ids=("release-1.1",))
+    refusal = refused(waiting, MAP)
+    assert (refusal.family, refusal.code) == ("busy", Code.IMAGE_BUSY)
+    assert refusal.text.startswith(f"ZVol {waiting.zvol} is busy")
+    assert after(record(state), MAP).device == record(state).device
 
 
 def test_f3_a_map_does_not_hide_changes_that_the_record_knows() -> None:
