@@ -222,8 +222,8 @@ def test_a_machine_that_is_gone_and_comes_back_is_its_owners_if_it_is_the_same(
     of_site, nodes = read(pool)
     assert set(of_site) == {"vc1"} and len(nodes) == 5
     with pool.transaction() as session:
-        told = events.events_after(session, Scope(None, frozenset({alpha})), 0, types=["node.removed"])
-    assert sorted(one.target for one in told) == [
+        removed = events.events_after(session, Scope(None, frozenset({alpha})), 0, types=["node.removed"])
+    assert sorted(one.target for one in removed) == [
         "vc2/n0",
         "vc2/vc2",
         *(f"vc2/vm-vc2-{n}" for n in (1, 2, 3)),
