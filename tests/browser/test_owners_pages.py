@@ -69,7 +69,7 @@ def test_a_set_has_its_life_its_charges_and_its_history(site: Site, visit: Calla
     before = {"cluster": "vc2", "count": 4, "allocation": "alp2", "walltime_mins": 60}
     body = {"cluster": "vc1", "computes": "vm-vc1-[0-2]", "walltime_mins": 240}
     assert [ask(site, token, "POST", "computeset", one) for one in (before, body)] == [201, 201]
-    owner.sees("#sets", "not enough hosts are free, place 1 in the queue, then 4h")
+    owner.sees("#sets", "not enough hosts are free, place 1 in the queue, then runs for 4h")
     owner.page.locator("#sets > li", has_text="of vc2").get_by_role("button", name="at once").click()
     owner.confirm()
     owner.sees("#sets > li:nth-child(1):last-child", "running")
