@@ -129,7 +129,108 @@ def test_free_computes_are_switched_on_by_a_set_and_powering_off_asks(
     owner.open()
     owner.sees("#clusters", f"set {number} running")
     keep_picture(owner, "clusters")
-    assert [one for one in owner.harms() if "400" not in one] == []
+    # 409: an estimate that the service answers when the set has been started
+    assert [one for one in owner.harms() if "400" not in one and "409" not in one] == []
+
+
+def test_the_start_dialog_says_cost_rest_and_start_while_somebody_types(
+    site: Site, visit: Callable[..., Visit]
+) -> None:
+    """One question at a time; a late answer to a former one is dropped. Without an answer, the set starts."""
+    with site.pool.transaction() as session:
+        project = identity.project_by_name(session, "alpha")
+        session.update("project", {"limits": {"node_hours": 40}}, id=project.id)
+    owner = visit(390).open("cluster?name=vc1").sign_in(token_of(site, "ann"))
+    owner.page.check("tr[data-key=vm-vc1-0] input")
+    button(owner, "Power on")
+    walltime = owner.page.get_by_label("Walltime")
+    owner.sees("dialog", "Costs up to 48 node hours. It would be refused: ")
+    walltime.fill("6h")
+    owner.sees("dialog", "Costs up to 6 node hours. alp1 has 40 left. It would start at once.")
+    assert violations(owner) == [] and not owner.page.evaluate(WIDE)
+
+    waiting: list[Any] = []
+    owner.page.route("**/v1/computeset/estimate", lambda route: waiting.append(route))
+    walltime.fill("7h")
+    wait_until(owner, lambda: len(waiting) == 1)
+    for text in ("8", "8h", "9h"):
+        walltime.fill(text)
+    owner.page.wait_for_timeout(1000)
+    assert len(waiting) == 1, "the next question waits for the answer"
+    answer = {
+        "cluster": "vc1", "computes": ["vm-vc1-0"], "allocation": "alp1", "walltime_mins": 420, "node_minutes": 420,
+        "left_minutes": 77 * 60, "estimated_start": None, "waiting": "of others",
+    }  # fmt: skip
+    waiting[0].fulfill(json=answer)
+    wait_until(owner, lambda: len(waiting) == 2)
+    assert waiting[1].request.post_data_json["walltime_mins"] == 540
+    assert owner.page.inner_text("dialog [role=status]") == "Costs up to 9 node hours."
+    waiting[1].fulfill(json=answer | {"node_minutes": 540})
+    owner.sees("dialog", "Costs up to 9 node hours. alp1 has 77 left. It would wait: of others.")
+    owner.page.unroute("**/v1/computeset/estimate")
+    owner.page.route("**/v1/computeset/estimate", lambda route: route.abort())
+    walltime.fill("5h")
+    owner.sees("dialog", "Costs up to 5 node hours. Not estimated: The service does not answer.")
+    button(owner, "Start")
+    wait_until(owner, lambda: site.rows("SELECT walltime_minutes FROM computeset") == [(300,)])
+    owner.page.locator("dialog").wait_for(state="detached")
+    assert [one for one in owner.harms() if "403" not in one and "ERR_FAILED" not in one] == []
+
+
+def test_two_browsers_act_at_once_on_one_cluster(site: Site, visit: Callable[..., Visit]) -> None:
+    """Of two sets with a node in common one starts; who was later gets the reason, and both pages show the same."""
+    people = [
+        visit().open("cluster?name=vc1").sign_in(token_of(site, name, "rename")) for name in ("ann", "kim")
+    ]
+    held: list[Any] = []
+    for person, other in zip(people, ("vm-vc1-1", "vm-vc1-2"), strict=True):
+        for name in ("vm-vc1-0", other):
+            person.page.check(f"tr[data-key={name}] input")
+        person.page.route("**/v1/computeset", lambda route: held.append(route))
+        button(person, "Power on")
+        button(person, "Start")
+    wait_until(people[0], lambda: len(held) == 2)
+    for one in held:
+        one.continue_()
+    wait_until(people[0], lambda: sum(person.page.locator("dialog").count() for person in people) == 1)
+    (late,) = (person for person in people if person.page.locator("dialog").count())
+    (first,) = (person for person in people if person is not late)
+    late.page.locator("dialog [role=alert]").filter(
+        has_text=re.compile("vm-vc1-0 is in the computeset|another computeset has just taken")
+    ).wait_for()
+    assert violations(late) == []
+    button(late, "Cancel")
+    ((number,),) = site.rows("SELECT id FROM computeset")
+    for person in people:
+        person.sees("tr[data-key=vm-vc1-0] [data-cell=set]", f"set {number} running")
+        person.sees("tr[data-key=vm-vc1-0] .power", "on")
+
+    for person in people:  # one node, for both
+        button(person, "Clear")
+        person.page.check("tr[data-key=vm-vc1-0] input")
+        button(person, "Power off")
+    for person in people:
+        person.confirm()
+    for person in people:
+        person.sees("tr[data-key=vm-vc1-0] .power", "off")
+        button(person, "Clear")
+        person.page.check("tr[data-key=vm-vc1-3] input")
+        button(person, "Rename")
+    for person, name, place in (
+        (first, "login", "tr[data-key=login]"),
+        (late, "other", "dialog [role=alert]:not(:empty)"),
+    ):
+        person.page.get_by_label("New name").fill(name)
+        person.page.locator("dialog").get_by_role("button", name="Rename").click()
+        person.page.locator(place).wait_for()
+    late.sees("dialog [role=alert]", "vm-vc1-3")
+    button(late, "Cancel")
+    late.page.locator("tr[data-key=login]").wait_for()
+    late.sees("#message", "vm-vc1-3 is not in the cluster any more.")
+    known = ("404", "409", "400")
+    assert [
+        one for person in people for one in person.harms() if not any(code in one for code in known)
+    ] == []
 
 
 def test_a_compute_is_renamed_and_removed_and_then_its_cluster(
@@ -298,7 +399,7 @@ def test_a_set_that_runs_in_part_says_why_beside_the_node_that_is_off(
     owner.sees("dialog", "vm-vc1-0, vm-vc1-1: shut down")
     owner.confirm()
     owner.sees("#message", "of vc1 has ended: it is cancelled.")
-    assert owner.harms() == []
+    assert [one for one in owner.harms() if "409" not in one] == []
 
 
 def test_what_waits_says_for_what(site: Site, visit: Callable[..., Visit]) -> None:

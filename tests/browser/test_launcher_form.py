@@ -16,7 +16,7 @@ LOSE_AN_ANSWER = """() => {
   const { fetch } = window;
   window.fetch = async (...request) => {
     const answer = await fetch(...request);
-    if (request[1].method !== 'POST') return answer;
+    if (request[1].method !== 'POST' || String(request[0]).endsWith('estimate')) return answer;
     window.fetch = fetch;
     throw new TypeError('the connection is lost');
   };

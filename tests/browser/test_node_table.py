@@ -1,5 +1,6 @@
 """The table of a cluster's nodes: found, sorted, chosen and kept in the address; and the page of a node."""
 
+import json
 import urllib.parse
 from collections.abc import Callable
 from typing import Any
@@ -209,14 +210,88 @@ def test_five_hundred_nodes_are_quick(site: Site, visit: Callable[..., Visit]) -
     owner.page.evaluate(MEASURE)
     owner.sign_in(token)
     owner.sees("#chips", "All 512")
-    wait_until(owner, lambda: len(owner.page.evaluate("window.times")) >= 3)
     guest = site.simulator.guests["vm-vc9-7"]
     guest.host, guest.state = HOSTS[0], "active"
     owner.sees("#chips", "On 1")
     times: list[float] = owner.page.evaluate("window.times")
     print(f"first view {times[1]:.0f} ms, updates {[round(one, 1) for one in times[2:]]} ms")
     assert max(times[:2]) < 900 and min(times[2:]) < 48
+    names = names_of(owner)
+    answer = metrics_answer("vc9", {name: [0.123 + index / 1000] * 30 for index, name in enumerate(names)})
+    owner.page.route("**/v1/cluster/vc9/metrics*", lambda route: route.fulfill(json=answer))
+    owner.page.evaluate("window.times.length = 1")
+    owner.page.get_by_label("CPU use").check()
+    wait_until(owner, lambda: owner.page.locator("#nodes svg").count() == 512)
+    guest.state = "nostate"
+    owner.sees("#chips", "On 0")
+    times = owner.page.evaluate("window.times.slice(1)")
+    print(
+        f"512 lines: {len(json.dumps(answer, separators=(',', ':'))) // 1000} kB, {[round(one, 1) for one in times]} ms"
+    )
+    assert max(times) < 900 and min(times[-2:]) < 48
     assert owner.harms() == []
+
+
+def metrics_answer(cluster: str, used: dict[str, list[float | None]]) -> dict[str, Any]:
+    """Of the CPUs of each node in the last hour."""
+    moments = [1_800_000_000 + 120 * number for number in range(30)]
+    nodes = [{"name": name, "cpu": values} for name, values in used.items()]
+    return {"cluster": cluster, "moments": moments, "nodes": nodes, "reason": None}
+
+
+def test_rows_have_lines_of_their_cpus_by_one_request_while_they_are_chosen(
+    site: Site, visit: Callable[..., Visit]
+) -> None:
+    """None where nothing was measured, nor without a Prometheus; the address keeps the choice."""
+    owner = visit().open("cluster?name=vc1").sign_in(token_of(site, "ann"))
+    owner.page.get_by_label("CPU use").check()
+    owner.sees("#message", "this site keeps no metrics of nodes")
+    wait_until(owner, lambda: not owner.page.get_by_label("CPU use").is_checked())
+    assert "use" not in query_of(owner) and owner.page.locator("#nodes svg").count() == 0
+
+    asked: list[str] = []
+    used = {
+        "vm-vc1-0": [None] * 27 + [0.5, 1, 4.0],
+        "vm-vc1-1": [0.25, None] * 14 + [None] * 2,
+        "vc1": [None] * 30,
+    }
+    status = [200]
+
+    def answer(route: Any) -> None:
+        asked.append(route.request.url)
+        content = (
+            metrics_answer("vc1", used) if status[0] == 200 else {"detail": "the metrics cannot be read now"}
+        )
+        route.fulfill(json=content, status=status[0])
+
+    owner.page.clock.install()
+    owner.page.route("**/v1/cluster/vc1/metrics*", answer)
+    owner.page.get_by_label("CPU use").check()
+    line = owner.page.get_by_label("4.00 of 2 CPUs busy")
+    line.wait_for()
+    assert line.locator("path").get_attribute("d") == "M27 15.0L28 10.0L29 0.0", (
+        "more than all of them is all"
+    )
+    assert owner.page.get_by_label("Not measured now").count() == 1
+    assert owner.page.locator("#nodes svg").count() == 2
+    assert len(asked) == 1 and "hours=1" in asked[0] and query_of(owner)["use"] == ["1"]
+    check_page(owner)
+    owner.page.clock.fast_forward(61_000)
+    wait_until(owner, lambda: len(asked) == 2)
+    status[0] = 503
+    owner.page.clock.fast_forward(61_000)
+    owner.sees("#message", "the metrics cannot be read now")
+    assert owner.page.locator("#nodes svg").count() == 0
+    status[0] = 200
+    owner.page.reload()
+    owner.page.get_by_label("4.00 of 2 CPUs busy").wait_for()
+    owner.page.get_by_label("CPU use").uncheck()
+    assert not owner.page.locator("#nodes svg").first.is_visible() and "use" not in query_of(owner)
+    count = len(asked)
+    owner.page.clock.fast_forward(200_000)
+    owner.page.wait_for_timeout(500)
+    assert len(asked) == count
+    assert [one for one in owner.harms() if "503" not in one] == []
 
 
 def test_a_node_has_a_page_that_says_what_it_is_and_what_happened(

@@ -58,8 +58,17 @@ def test_a_set_has_its_life_its_charges_and_its_history(site: Site, visit: Calla
     owner.sees("#allocations", "30 h left of 40")
     owner.sees("#charges", "10 node hours")
     owner.sees("#charges", "1 set of vc1")
+    day = site.rows("SELECT DATE(ended_at) FROM computeset")[0][0].isoformat()
+    owner.page.get_by_role("img", name=f"Charged by day: {day}: 10 node hours", exact=True).wait_for()
+    owner.sees("#days", f"Most: {day}: 10 node hours")
+    with owner.page.expect_download() as download:
+        owner.page.get_by_role("link", name="Days as CSV").click()
+    assert download.value.suggested_filename == f"usage-{day[:7]}.csv"
+    text = Path(download.value.path()).read_text("utf-8")
+    assert text.splitlines()[1] == f"{day},alp1,alpha,ann,vc1,1,36000,10.00"
     owner.page.get_by_role("button", name="Earlier month").click()
     owner.sees("#charges", "No set ended in it.")
+    assert not owner.page.is_visible("#days") and not owner.page.is_visible("#csv")
     owner.page.get_by_role("button", name="Later month").click()
     owner.sees("#charges", "10 node hours")
     with site.pool.transaction() as session:
@@ -89,6 +98,110 @@ def test_a_set_has_its_life_its_charges_and_its_history(site: Site, visit: Calla
     assert "_" not in owner.page.inner_text("#operations")
     check_page(owner, "history")
     assert owner.harms() == []
+
+
+def test_two_running_sets_are_merged_and_are_one_from_then_on(
+    site: Site, visit: Callable[..., Visit]
+) -> None:
+    """Only of one cluster; the page of a colleague follows. The question of its end names the nodes of both."""
+    token = token_of(site, "ann")
+    for cluster, computes, minutes in (
+        ("vc2", "vm-vc2-0", 240),
+        ("vc1", "vm-vc1-0", 240),
+        ("vc1", "vm-vc1-[1-2]", 120),
+    ):
+        body = {"cluster": cluster, "computes": computes, "walltime_mins": minutes}
+        assert ask(site, token, "POST", "computeset", body) == 201
+    other, first, second = (number for (number,) in site.rows("SELECT id FROM computeset ORDER BY id"))
+    owner, colleague = (visit().open("computesets").sign_in(one) for one in (token, token_of(site, "kim")))
+    for page in (owner, colleague):
+        for number in (other, first, second):
+            page.sees(f"#sets > li[data-key='{number}']", "running")
+    assert owner.page.get_by_role("button", name="Merge another set into set").count() == 2, (
+        "that of vc2 has none to be merged with"
+    )
+    owner.page.get_by_role("button", name=f"Merge another set into set {first} of vc1").click()
+    owner.sees("dialog", f"From then on set {first} has the 3 nodes of both")
+    assert owner.page.locator("dialog option").all_inner_texts() == [f"set {second}: vm-vc1-1, vm-vc1-2"]
+    ((end,),) = site.rows(f"SELECT start_time + INTERVAL 2 HOUR FROM computeset WHERE id = {second}")
+    owner.sees("dialog", f"Its end is the earliest of both, {end:%Y-%m-%d %H:%M}")
+    check_page(owner)
+    owner.confirm()
+    owner.sees("#message", f"Set {second} is a part of set {first} now.")
+    for page in (owner, colleague):
+        page.sees(f"#sets > li[data-key='{first}']", f"Set {first} (with {second}) of vc1")
+        page.sees(f"#sets > li[data-key='{first}']", "vm-vc1-0, vm-vc1-1, vm-vc1-2")
+        page.page.locator(f"#sets > li[data-key='{second}']").wait_for(state="detached")
+        assert page.page.get_by_role("button", name="Merge another set").count() == 0
+    owner.page.get_by_role("button", name=f"End set {first} of vc1 at once").click()
+    owner.sees("dialog", "vm-vc1-0, vm-vc1-1, vm-vc1-2: powered off at once.")
+    owner.confirm()
+    owner.page.locator(f"#sets > li[data-key='{first}']").wait_for(state="detached")
+    assert owner.harms() == colleague.harms() == []
+
+
+SHAPES = """() => {
+  const probe = document.body.appendChild(document.createElement('i'));
+  probe.style.forcedColorAdjust = 'none';
+  const known = Object.fromEntries(['Canvas', 'GrayText', 'Highlight', 'LinkText'].map((name) => {
+    probe.style.color = name;
+    return [getComputedStyle(probe).color, name];
+  }));
+  probe.remove();
+  return [...document.querySelectorAll('main svg rect, main svg path')].map((one) => {
+    const { fill, stroke } = getComputedStyle(one);
+    return [fill, stroke].map((colour) => known[colour] ?? colour).find((name) => !['none', 'Canvas'].includes(name));
+  });
+}"""
+"""Of each shape of a drawing, the colour that is not the background's."""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_pages_are_readable_with_forced_colours(site: Site, visit: Callable[..., Visit], scheme: str) -> None:
+    """Drawings have the person's colours, and what is chosen, grey or has the focus is not told by a background."""
+    token = token_of(site, "ann")
+    body = {"cluster": "vc1", "computes": "vm-vc1-[0-1]", "walltime_mins": 240}
+    assert ask(site, token, "POST", "computeset", body) == 201
+    with site.pool.transaction() as session:
+        session.execute(
+            "INSERT INTO computeset (cluster_id, project_id, name, account, node_count, walltime_minutes, state,"
+            " requested_by, start_time, ended_at) SELECT id, project_id, 'old', 'alp1', 2, 360, 'completed', 'ann',"
+            " UTC_TIMESTAMP(3) - INTERVAL 5 HOUR, UTC_TIMESTAMP(3) FROM cluster WHERE name = 'vc1'"
+        )
+    owner = visit(scheme=scheme)
+    owner.page.emulate_media(forced_colors="active")
+    owner.open("computesets").sign_in(token)
+    owner.sees("#sets", "of 4h remain")
+    owner.sees("#charges", "10 node hours")
+    colours = owner.page.evaluate(SHAPES)
+    assert set(colours) == {"Highlight", "GrayText"} and len(colours) > 30, colours
+    assert violations(owner) == []
+
+    owner.page.route(
+        "**/v1/cluster/vc1/metrics*",
+        lambda route: route.fulfill(
+            json={"cluster": "vc1", "moments": [0, 120], "nodes": [{"name": "vm-vc1-0", "cpu": [1, 2]}]}
+        ),
+    )
+    owner.open("cluster?name=vc1&use=1&selected=vm-vc1-0&show=on")
+    owner.page.get_by_label("2.00 of 2 CPUs busy").wait_for()
+    assert owner.page.evaluate(SHAPES) == ["LinkText"]
+
+    def style(selector: str, *keys: str) -> list[str]:
+        return list(
+            owner.page.eval_on_selector(
+                selector, "(one, keys) => keys.map((key) => getComputedStyle(one)[key])", list(keys)
+            )
+        )
+
+    assert style("#chips [aria-pressed=true]", "borderTopWidth") == ["3px"]
+    assert style("#chips [aria-pressed=false]", "borderTopWidth") == ["1px"]
+    assert style("tr:has(:checked)", "outlineStyle") == ["solid"]
+    grey, plain = (style(f"#actions [aria-disabled={one}]", "opacity", "color") for one in ("true", "false"))
+    assert grey[0] == plain[0] == "1" and grey[1] != plain[1]
+    owner.page.get_by_label("Filter").focus()
+    assert style("#filter", "outlineStyle", "outlineWidth") == ["solid", "3px"]
+    assert violations(owner) == [] and owner.harms() == []
 
 
 def test_an_image_is_uploaded_begins_again_after_a_break_and_is_deleted(

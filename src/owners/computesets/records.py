@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nucleus.mirror.columns import columns_of, from_json, placeholders, visible
@@ -458,19 +458,32 @@ def charges(
 
     A set belongs to the time of its end only, so the charges of times that follow each other add up to all.
     """
+    return [one for _, one in _charges(session, scope, begin, end, "NULL")]
+
+
+def charges_by_day(
+    session: Session, scope: Scope, begin: datetime, end: datetime
+) -> list[tuple[date, Charge]]:
+    """As `charges`, of each day that has some, in UTC."""
+    return _charges(session, scope, begin, end, "DATE(s.ended_at)")
+
+
+def _charges(
+    session: Session, scope: Scope, begin: datetime | None, end: datetime | None, day: str
+) -> list[tuple[Any, Charge]]:
     condition, values = visible(scope, "s.project_id")
     for moment, compared in ((begin, ">="), (end, "<")):
         if moment is not None:
             condition, values = f"{condition} AND s.ended_at {compared} %s", [*values, moment]
     rows = session.rows(
-        "SELECT s.account, p.name, s.requested_by, c.name, COUNT(*),"
+        f"SELECT {day} AS day, s.account, p.name, s.requested_by, c.name, COUNT(*),"
         f" SUM(COALESCE(s.charged_seconds, s.charged_so_far_seconds, {CHARGED} * 60))"
         " FROM computeset s JOIN cluster c ON c.id = s.cluster_id LEFT JOIN project p ON p.id = s.project_id"
-        f" WHERE s.ended_at IS NOT NULL AND {condition} GROUP BY s.account, p.name, s.requested_by, c.name"
-        " ORDER BY s.account, p.name, s.requested_by, c.name",
+        f" WHERE s.ended_at IS NOT NULL AND {condition} GROUP BY day, s.account, p.name, s.requested_by, c.name"
+        " ORDER BY day, s.account, p.name, s.requested_by, c.name",
         values,
     )
     return [
-        Charge(account, project, user, name, sets, int(seconds))
-        for account, project, user, name, sets, seconds in rows
+        (of_day, Charge(account, project, user, name, sets, int(seconds)))
+        for of_day, account, project, user, name, sets, seconds in rows
     ]

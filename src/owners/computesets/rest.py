@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import bisect
-from datetime import UTC, datetime
+import csv
+import io
+from datetime import UTC, date, datetime, timedelta
 from itertools import accumulate
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -825,18 +827,52 @@ class Charge(Answer):
     charged_seconds: int = Field(
         description="of nodes; as the site's Slurm has charged them, where it has one"
     )
+    day: date | None = Field(None, description="in UTC, of their end; with `by=day` only")
 
 
-@route(router, "GET /v1/usage", "list_usage", "What your computesets were charged", list[Charge])
+_MOST_DAYS = 366
+
+
+@route(
+    router,
+    "GET /v1/usage",
+    "list_usage",
+    "What your computesets were charged",
+    list[Charge],
+    responses={200: {"content": {"text/csv": {"schema": {"type": "string"}}}}},
+)
 @reads
 def list_usage(
     question: Reading,
     begin: Annotated[Time | None, Query(alias="from")] = None,
     end: Annotated[Time | None, Query(alias="to")] = None,
+    by: Annotated[
+        Literal["day"] | None, Query(description=f"each day by itself: of {_MOST_DAYS} at most")
+    ] = None,
+    form: Annotated[Literal["json", "csv"], Query(alias="format")] = "json",
 ) -> Response:
     """By allocation, project, user and cluster: of those that ended at or after `from`, and before `to`."""
     if begin is not None and end is not None and end <= begin:
         raise invalid("`to` is not after `from`; choose a later one")
-    span = [None if one is None else one.astimezone(UTC) for one in (begin, end)]
-    found = computesets.charges(question.session, question.scope, *span)
-    return conditional_json(question.call.request, [one._asdict() for one in found])
+    first, last = (None if one is None else one.astimezone(UTC) for one in (begin, end))
+    asked = question.session, question.scope
+    if by is None:
+        found = [one._asdict() for one in computesets.charges(*asked, first, last)]
+    elif first is None or last is None or last - first > timedelta(days=_MOST_DAYS):
+        raise invalid(f"`by=day` needs `from` and `to`, and at most {_MOST_DAYS} days between them")
+    else:
+        found = [
+            one._asdict() | {"day": day.isoformat()}
+            for day, one in computesets.charges_by_day(*asked, first, last)
+        ]
+    if form == "csv":
+        return Response(_csv_of(found, by), media_type="text/csv")
+    return conditional_json(question.call.request, found)
+
+
+def _csv_of(charges: Sequence[Json], by: str | None) -> str:
+    text = io.StringIO()
+    keys = [*([by] if by else ()), *computesets.Charge._fields]
+    rows = [[*(one[key] for key in keys), f"{one['charged_seconds'] / 3600:.2f}"] for one in charges]
+    csv.writer(text, lineterminator="\n").writerows([[*keys, "node_hours"], *rows])
+    return text.getvalue()

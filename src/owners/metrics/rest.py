@@ -47,7 +47,8 @@ _RATES = {
 """Value → the counter of libvirt that grows with it, as the exporter names it."""
 
 _MEMORY = "info_memory_usage_bytes"
-_MOST_VALUES = 120
+_MOST_VALUES, _MOST_OF_EACH = 120, 30
+"""Of one node, and of each of all: the rows of a table have lines of a hundred pixels."""
 _RATE_SECONDS = 150
 """A rate needs two values, and Prometheus asks hosts each minute by default."""
 _WAIT_SECONDS = 5.0
@@ -132,7 +133,7 @@ def _question(hours: int | None, is_of_one: bool) -> _Question:
     now = int(time.time())
     if hours is None:
         return _Question([now], 0, [*_RATES, "memory"])
-    step = 60 * math.ceil(hours * 60 / _MOST_VALUES)
+    step = 60 * math.ceil(hours * 60 / (_MOST_VALUES if is_of_one else _MOST_OF_EACH))
     end = now - now % step
     moments = range(end - hours * 3600 + step, end + 1, step)
     return _Question(moments, step, [*_RATES, "memory"] if is_of_one else ["cpu"])

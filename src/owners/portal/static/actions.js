@@ -1,10 +1,11 @@
 // What can be done with the chosen nodes of a cluster, as far as it fits their state.
 
-import { attempt, element, put, say, some } from './shared/page.js';
+import { element, put, say, some } from './shared/page.js';
 import { ask, askerOnce, askOfMany, AWAY, path, Refusal, SignedOut } from './shared/requests.js';
 import { nodesOf } from './shared/clusters.js';
-import { costText, hoursText, walltimeMinutes } from './shared/durations.js';
+import { minutesOf, walltimeMinutes } from './shared/durations.js';
 import { question } from './shared/question.js';
+import { estimates } from './shared/sets.js';
 import { pathOf, unchanged } from './nodes.js';
 
 const isOff = (node) => ['off', 'crashed'].includes(node.power);
@@ -97,17 +98,12 @@ export class Actions {
 
   startSet(computes) {
     const cost = element('p', { class: 'soft', role: 'status' });
-    const left = new Map(); // allocation → the minutes that are left of it, where it has a limit
     const select = element('select', {}, ...this.cluster.allocations.map((one) => element('option', { value: one }, one)));
     const walltime = element('input', { value: '2d', maxlength: 8, autocomplete: 'off' });
-    const show = () => put(cost, [costText(computes.length, walltime.value), left.has(select.value) && `${select.value} has ${hoursText(left.get(select.value))} left.`].filter(Boolean).join(' '));
-    for (const one of [walltime, select]) one.addEventListener('input', show);
-    show();
-    attempt(async () => {
-      const { content } = await ask('GET', path('project'));
-      for (const one of content.find(({ name }) => name === this.cluster.project)?.allocations ?? []) if (one.left_minutes !== null) left.set(one.name, one.left_minutes);
-      show();
-    });
+    const bodyOf = (minutes) => ({ cluster: this.cluster.name, computes, walltime_mins: minutes, ...(select.value && { allocation: select.value }) });
+    const estimate = estimates(cost, () => bodyOf(minutesOf(walltime.value)));
+    for (const one of [walltime, select]) one.addEventListener('input', estimate);
+    estimate();
     const start = askerOnce();
     question({
       title: `Start a computeset of ${some(computes)}`, text: cost, action: 'Start',
@@ -116,9 +112,7 @@ export class Actions {
         { name: 'allocation', label: 'Allocation', input: select },
       ],
       act: async (values) => {
-        const body = { cluster: this.cluster.name, computes, walltime_mins: walltimeMinutes(values.walltime_mins, 'walltime_mins') };
-        if (values.allocation) body.allocation = values.allocation;
-        this.began((await start(path('computeset'), body)).content);
+        this.began((await start(path('computeset'), bodyOf(walltimeMinutes(values.walltime_mins, 'walltime_mins')))).content);
         say(`Starting ${some(computes)} as a computeset …`);
       },
     });

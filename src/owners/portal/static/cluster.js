@@ -101,6 +101,10 @@ async function read() {
 const readSoon = soon(read);
 const readImagesSoon = soon(async () => actions.offer((await ask('GET', path('image'))).content));
 
+import('./metrics/sparklines.js').then(({ Sparklines }) => {
+  table.sparklines = new Sparklines(name, { changed: draw, lacking: () => table.change('use', '') });
+  if (cluster) draw();
+}, () => {}); // a part that a site may lack
 setInterval(draw, 60_000); // pictures of screens are renewed, and what remains of sets
 byId('remove').addEventListener('click', () => {
   const same = unchanged(cluster, readSoon);

@@ -1,16 +1,24 @@
 // The page of computesets: the life of each as a line, what allocations were charged and have left, and the charges of a month.
 
-import { byId, element, fillList, fillTexts, follow, put, say, soon, some, start } from './shared/page.js';
-import { ask, path } from './shared/requests.js';
+import { byId, element, fillList, fillTexts, follow, put, say, soon, start } from './shared/page.js';
+import { ask, base, path } from './shared/requests.js';
 import { hoursText as hours, nodeHours } from './shared/durations.js';
-import { endsSoon, endsText, extendQuestion, lifeOf, LIVING, mayExtend } from './shared/sets.js';
+import {
+  endsSoon, endsText, extendQuestion, lifeOf, LIVING, mayExtend, mergeQuestion, nodesText, partnersOf,
+} from './shared/sets.js';
 import { offerLaunch } from './launchers.js';
-import { line } from './lines.js';
+import { bars, line } from './lines.js';
 import { question } from './shared/question.js';
 
 const MINUTE = 60_000;
+const DAY = 86_400_000;
 const AGAIN = 5000; // no event says that it is known why a set waits
+const ENDS = {
+  shutdown: ['End', 'shut down, and powered off when that takes too long.'],
+  poweroff: ['End at once', 'powered off at once. What their systems have not written to disk is lost.'],
+};
 let rights = [];
+let sets = [];
 let again = null;
 let month = 0; // whose charges are shown: 0 is this one, -1 the last
 
@@ -23,44 +31,43 @@ function draw(row, parts, text) {
   else if (!before.isEqualNode(made)) before.replaceWith(made);
 }
 
-const nodesText = (one) => some(one.computes.map((node) => node.name));
-
-function buttons(one) {
-  const end = (how, action, text) => {
-    const title = action.replace('End', `End set ${one.id} of ${one.cluster}`);
+// Those of a row: a set may have been extended, or merged with another, since they were made.
+function buttons({ id, cluster }) {
+  const present = () => sets.find((one) => one.id === id);
+  const button = (name, text, label, act) => element('button', { type: 'button', 'data-action': name, class: name in ENDS && 'destructive', 'aria-label': label, onclick: () => act(present()) }, text);
+  const end = (how) => {
+    const [text, consequence] = ENDS[how];
+    const title = text.replace('End', `End set ${id} of ${cluster}`);
     const act = async () => {
-      await ask('PUT', path('computeset', one.id, how));
-      say(`Set ${one.id} will end.`);
+      await ask('PUT', path('computeset', id, how));
+      say(`Set ${id} will end.`);
       readSoon();
     };
-    const onclick = () => question({ title: `${title}?`, text, action, isDestructive: true, act });
-    return element('button', { type: 'button', class: 'destructive', onclick, hidden: !rights.includes('computeset'), 'aria-label': title }, action);
+    return button(how, text, title, (one) => question({ title: `${title}?`, text: `${nodesText(one)}: ${consequence}`, action: text, isDestructive: true, act }));
   };
-  const extend = element('button', { type: 'button', class: 'extend', hidden: !rights.includes('computeset'), 'aria-label': `Extend set ${one.id} of ${one.cluster}` }, 'Extend');
   return [
-    extend, end('shutdown', 'End', `${nodesText(one)}: shut down, and powered off when that takes too long.`),
-    end('poweroff', 'End at once', `${nodesText(one)}: powered off at once. What their systems have not written to disk is lost.`),
+    button('extend', 'Extend', `Extend set ${id} of ${cluster}`, (one) => extendQuestion(one, readSoon)),
+    button('merge', 'Merge', `Merge another set into set ${id} of ${cluster}`, (one) => mergeQuestion(one, partnersOf(one, sets), readSoon)),
+    end('shutdown'), end('poweroff'),
   ];
 }
 
 async function readSets() {
-  const { content } = await ask('GET', `${path('computeset')}?${LIVING.map((one) => `state=${one}`).join('&')}`);
-  fillList(byId('sets'), content, (one) => one.id, (row, one, isNew) => {
+  sets = (await ask('GET', `${path('computeset')}?${LIVING.map((one) => `state=${one}`).join('&')}`)).content;
+  fillList(byId('sets'), sets, (one) => one.id, (row, one, isNew) => {
     if (isNew) row.append(element('div', { class: 'end' }, element('a', { href: `cluster?${new URLSearchParams({ name: one.cluster })}`, 'aria-label': `Cluster of set ${one.id}` }, one.cluster), ...buttons(one)));
-    row.querySelector('button:not(.extend)').hidden ||= one.state === 'ending'; // it is asked for already
-    const extend = row.querySelector('.extend');
-    extend.hidden ||= !mayExtend(one);
-    extend.onclick = () => extendQuestion(one, readSoon);
+    const possible = { extend: mayExtend(one), merge: partnersOf(one, sets).length, shutdown: one.state !== 'ending', poweroff: true }; // one that ends may be ended at once
+    for (const [name, isPossible] of Object.entries(possible)) row.querySelector(`[data-action=${name}]`).hidden = !rights.includes('computeset') || !isPossible;
     const life = lifeOf(one);
     fillTexts(row, [
-      ['', `Set ${one.id} of ${one.cluster}`], [one.degraded ? 'warn' : '', one.degraded ? `${one.state}, some nodes failed: the page of ${one.cluster} says why` : one.state],
+      ['', `Set ${one.id}${one.merged.length ? ` (with ${one.merged.join(', ')})` : ''} of ${one.cluster}`], [one.degraded ? 'warn' : '', one.degraded ? `${one.state}, some nodes failed: the page of ${one.cluster} says why` : one.state],
       ['soft', one.state === 'running' ? `${one.nodes_ready} of ${one.nodes_total} nodes on` : `${one.nodes_total} node${one.nodes_total === 1 ? '' : 's'}`],
       ['soft', nodesText(one)], ['soft', `started by ${one.requested_by}`], ['soft', one.account && `charged to ${one.account}${one.charged_so_far_seconds === null ? '' : `: ${nodeHours(one.charged_so_far_seconds / 60)} so far`}`], ['soft', `up to ${nodeHours(one.nodes_total * one.walltime_mins)}`], [endsSoon(one) ? 'warn' : 'soft', life.text],
     ]);
     draw(row, life.parts, life.text);
   }, 'None. Start nodes of a cluster, and their set is here.');
   clearTimeout(again);
-  if (content.some((one) => !one.start_time && !one.waiting)) again = setTimeout(readSoon, AGAIN);
+  if (sets.some((one) => !one.start_time && !one.waiting)) again = setTimeout(readSoon, AGAIN);
 }
 
 async function readAllocations() {
@@ -75,15 +82,41 @@ async function readAllocations() {
   }, 'Your clusters have none. Ask your site for one.');
 }
 
+const keyOf = (one) => [one.allocation, one.project, one.user, one.cluster].join('/');
+
+// Of a month, in UTC as the days of the service.
 async function readCharges() {
   const now = new Date();
-  const [begin, end] = [month, month + 1].map((each) => new Date(now.getFullYear(), now.getMonth() + each));
-  const { content } = await ask('GET', `${path('usage')}?${new URLSearchParams({ from: begin.toISOString(), to: end.toISOString() })}`);
-  put(byId('month'), new Date(Date.UTC(begin.getFullYear(), begin.getMonth())).toISOString().slice(0, 7));
+  const [begin, end] = [month, month + 1].map((each) => new Date(Date.UTC(now.getUTCFullYear(), now.getUTCMonth() + each)));
+  const query = new URLSearchParams({ from: begin.toISOString(), to: end.toISOString(), by: 'day' });
+  const { content } = await ask('GET', `${path('usage')}?${query}`);
+  const name = begin.toISOString().slice(0, 7);
+  put(byId('month'), name);
   byId('later').disabled = month === 0;
-  fillList(byId('charges'), content, (one) => [one.allocation, one.project, one.user, one.cluster].join('/'), (row, one) => fillTexts(row, [
+  byId('csv').href = new URL(`${path('usage')}?${query}&format=csv`, base).href;
+  byId('csv').download = `usage-${name}.csv`;
+  byId('csv').hidden = byId('days').hidden = !content.length;
+  drawDays(content, name, (end - begin) / DAY);
+  const whole = new Map();
+  for (const one of content) {
+    const known = whole.get(keyOf(one)) ?? { computesets: 0, charged_seconds: 0 };
+    whole.set(keyOf(one), { ...one, computesets: known.computesets + one.computesets, charged_seconds: known.charged_seconds + one.charged_seconds });
+  }
+  fillList(byId('charges'), [...whole.values()], keyOf, (row, one) => fillTexts(row, [
     ['', one.allocation], ['', nodeHours(one.charged_seconds / 60)], ['soft', `${one.computesets} set${one.computesets === 1 ? '' : 's'} of ${one.cluster}`], ['soft', `started by ${one.user}`], ['soft', one.project && `project ${one.project}`],
   ]), 'No set ended in it.');
+}
+
+function drawDays(charges, name, count) {
+  const entries = Array.from({ length: count }, (_, index) => {
+    const day = `${name}-${String(index + 1).padStart(2, '0')}`;
+    const seconds = charges.filter((one) => one.day === day).reduce((sum, one) => sum + one.charged_seconds, 0);
+    return [`${day}: ${nodeHours(seconds / 60)}`, seconds];
+  });
+  const charged = entries.filter(([, seconds]) => seconds).map(([text]) => text);
+  const [most] = entries.reduce((one, other) => (other[1] > one[1] ? other : one));
+  byId('days').replaceChildren(bars(entries, `Charged by day: ${charged.join(', ') || 'nothing'}`), element('figcaption', { class: 'soft' },
+    element('span', {}, '1'), element('span', {}, `Most: ${most}`), element('span', {}, String(count))));
 }
 
 const readSoon = soon(async () => {
@@ -101,8 +134,9 @@ let timer = null;
 
 start((user, { scopes }) => {
   rights = scopes;
-  follow(['set.state', 'set.ready', 'set.ends'], (type, data) => {
+  follow(['set.state', 'set.ready', 'set.ends', 'operation.state'], (type, data) => { // a merge changes no state of a set
     const { target, cluster, new: state } = data;
+    if (type === 'operation.state') return state === 'succeeded' && readSoon();
     if (type === 'set.ends') say(endsText(data), 'Warning');
     else if (state === 'failed') say(`set ${target} of ${cluster}`, 'Failed');
     else if (['completed', 'cancelled'].includes(state)) say(`Set ${target} of ${cluster} has ended: it is ${state}.`);

@@ -1,10 +1,11 @@
 // The form of a launcher: the computes that its launcher.toml asks for, as a computeset on which `comet launch` goes on.
 // Its command needs its folder and the owner's SSH key, which are on the owner's machine.
 
-import { attemptForm, byId, element, put, say } from './shared/page.js';
+import { attemptForm, byId, element, say } from './shared/page.js';
 import { ask, askerOnce, path, Refusal, send } from './shared/requests.js';
-import { costText, walltimeMinutes, walltimeText } from './shared/durations.js';
+import { minutesOf, walltimeMinutes, walltimeText } from './shared/durations.js';
 import { question } from './shared/question.js';
+import { estimates } from './shared/sets.js';
 
 const options = (names) => names.map((one) => element('option', { value: one }, one));
 
@@ -32,12 +33,13 @@ function askFor(launcher, clusters, began) {
   const count = element('input', { type: 'number', min: 1, value: launcher.nodes, required: true });
   const walltime = element('input', { value: walltimeText(launcher.walltime), maxlength: 8, autocomplete: 'off' });
   const allocation = element('select', {});
-  const showCost = () => put(cost, costText(Number(count.value), walltime.value));
   const showAllocations = () => allocation.replaceChildren(...options(clusters.find((one) => one.name === cluster.value).allocations));
-  for (const one of [count, walltime]) one.addEventListener('input', showCost);
-  cluster.addEventListener('change', showAllocations);
-  showCost();
+  const bodyOf = (minutes) => ({ cluster: cluster.value, count: Number(count.value), walltime_mins: minutes, ...(allocation.value && { allocation: allocation.value }) });
+  const estimate = estimates(cost, () => bodyOf(minutesOf(walltime.value)));
+  cluster.addEventListener('input', showAllocations);
+  for (const one of [count, cluster, walltime, allocation]) one.addEventListener('input', estimate);
   showAllocations();
+  estimate();
   const start = askerOnce();
   question({
     title: 'Start the computes of the launcher', text: element('div', {}, element('p', {}, aboutText(launcher)), cost), action: 'Start',
@@ -46,9 +48,7 @@ function askFor(launcher, clusters, began) {
       { name: 'walltime_mins', label: 'Walltime, as 90m, 6h or 2d', input: walltime }, { name: 'allocation', label: 'Allocation', input: allocation },
     ],
     act: async (values) => {
-      const body = { cluster: values.cluster, count: Number(values.count), walltime_mins: walltimeMinutes(values.walltime_mins, 'walltime_mins') };
-      if (values.allocation) body.allocation = values.allocation;
-      const { content } = await start(path('computeset'), body);
+      const { content } = await start(path('computeset'), bodyOf(walltimeMinutes(values.walltime_mins, 'walltime_mins')));
       present(content.computeset, values.cluster);
       began();
     },

@@ -16,7 +16,8 @@ const COLUMNS = [
   ['address', 'Address', (one) => one.addresses[0]], ['cpus', 'CPU', (one) => one.node.cpus], ['memory', 'Memory', (one) => one.node.memory],
   ['disk', 'Disk', (one) => one.disk.text], ['since', 'Since', (one) => one.since],
 ];
-const CELLS = ['name', 'power', 'set', 'address', 'cpus', 'memory', 'disk', 'since', 'consoles', 'screen'];
+const CELLS = ['name', 'power', 'set', 'address', 'cpus', 'memory', 'disk', 'since', 'use', 'consoles', 'screen'];
+const SWITCHES = ['screens', 'use']; // of columns that cost the site something
 
 export class NodeTable {
   // `draw()` is called when the view has changed; `chosen`: the names of the chosen nodes; `open(node, type)` opens a console.
@@ -24,18 +25,18 @@ export class NodeTable {
     Object.assign(this, { draw, chosen, open, rows: new Map(), visible: [], anchor: null, current: null });
     this.body = byId('nodes').tBodies[0];
     const given = new URLSearchParams(location.search);
-    this.view = { show: given.get('show') ?? '', filter: given.get('filter') ?? '', sort: given.get('sort') ?? '', screens: given.get('screens') ?? '' };
+    this.view = { show: given.get('show') ?? '', filter: given.get('filter') ?? '', sort: given.get('sort') ?? '', screens: given.get('screens') ?? '', use: given.get('use') ?? '' };
+    this.sparklines = null; // of a part that a site may lack
     this.wanted = given.get('selected') ?? ''; // until its nodes are known
     this.all = element('input', { type: 'checkbox', onchange: () => this.choose(this.visible, this.all.checked) });
     this.heads = new Map(COLUMNS.map(([key, text]) => [key, element('th', { scope: 'col', 'data-cell': key }, element('button', { type: 'button', onclick: () => this.sortBy(key) }, text))]));
     byId('nodes').tHead.append(element('tr', {}, element('td', { 'data-cell': 'pick' }, this.all), ...this.heads.values(),
-      element('th', { scope: 'col', 'data-cell': 'consoles' }, 'Console'), element('th', { scope: 'col', 'data-cell': 'screen' }, 'Screen')));
+      element('th', { scope: 'col', 'data-cell': 'use' }, 'CPU use'), element('th', { scope: 'col', 'data-cell': 'consoles' }, 'Console'), element('th', { scope: 'col', 'data-cell': 'screen' }, 'Screen')));
     this.chips = new Map(CHIPS.map(([key]) => [key, element('button', { type: 'button', onclick: () => this.change('show', key) })]));
     byId('chips').replaceChildren(...this.chips.values());
     byId('filter').value = this.view.filter;
     byId('filter').addEventListener('input', () => this.change('filter', byId('filter').value.trim()));
-    byId('screens').checked = this.view.screens !== '';
-    byId('screens').addEventListener('change', () => this.change('screens', byId('screens').checked ? '1' : ''));
+    for (const id of SWITCHES) byId(id).addEventListener('change', () => this.change(id, byId(id).checked ? '1' : ''));
     this.body.addEventListener('keydown', (event) => this.move(event));
     this.body.addEventListener('focusin', (event) => this.makeCurrent(event.target.closest('tr')));
   }
@@ -103,7 +104,12 @@ export class NodeTable {
     }
     this.visible = this.sorted(found.filter(CHIPS.find(([key]) => key === this.view.show)?.[2] ?? (() => true)));
     byId('nodes').classList.toggle('choosable', isChoosable);
-    byId('nodes').classList.toggle('screens', this.view.screens !== '');
+    byId('use').parentElement.hidden = !this.sparklines;
+    this.sparklines?.want(this.view.use !== '');
+    for (const id of SWITCHES) {
+      byId(id).checked = this.view[id] !== '';
+      byId('nodes').classList.toggle(id, byId(id).checked);
+    }
     this.place(cluster);
     this.all.checked = this.visible.length > 0 && this.visible.every(({ node }) => this.chosen.has(node.name));
     this.all.hidden = !isChoosable;
@@ -170,6 +176,7 @@ export class NodeTable {
     const isChosen = this.chosen.has(entry.node.name);
     if (box.checked !== isChosen) box.checked = isChosen;
     if (this.view.screens || held.image.dataset.address) showScreen(row, held.image, this.view.screens && entry.mayOpen ? entry.screen : '');
+    if (this.view.use) this.sparklines?.draw(cells.use, entry.node);
     const shown = JSON.stringify([entry.node.power, entry.power, entry.doing, entry.role, entry.set, entry.addresses, entry.node.cpus, entry.memory, entry.disk, entry.drive, entry.since, entry.sinceText, entry.mayOpen]);
     if (held.shown === shown) return;
     held.shown = shown;

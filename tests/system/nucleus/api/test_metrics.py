@@ -142,7 +142,7 @@ def test_owners_see_what_their_nodes_use_and_no_others(
         (only,) = hour["nodes"]
         assert only["name"] == own_node and {len(only[value]) for value in now} == {60}
         week = metrics(hours=168)
-        assert len(week["nodes"]) == 5 and len(week["nodes"][0]["cpu"]) == 120
+        assert len(week["nodes"]) == 5 and len(week["nodes"][0]["cpu"]) == 30
         assert set(week["nodes"][0]) == {"name", "cpu"}, "of many nodes over a week, the CPUs alone"
         assert service.get("ann", "/v1/cluster/vc3/metrics").status_code == 404
         sql(pool, "UPDATE cluster SET assigned_at = UTC_TIMESTAMP(3) WHERE name = 'vc2'")

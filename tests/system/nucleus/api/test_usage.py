@@ -86,6 +86,27 @@ def test_owners_see_their_projects_only(service: Client) -> None:
     assert service.get("ann", "/v1/usage", params={"to": later["from"]}).json()[0]["computesets"] == 2
 
 
+def test_days_add_up_to_their_time_also_as_csv(service: Client) -> None:
+    """A day is one of UTC. Of an owner, the days of the owner's projects only."""
+    time = {"from": "2026-11-01T00:00:00Z", "to": "2026-12-01T00:00:00Z"}
+    rows = service.get("ann", "/v1/usage", params={**time, "by": "day"}).json()
+    assert [(one["day"], one["computesets"], one["charged_seconds"]) for one in rows] == [
+        (_DAYS[0], 1, 2 * 660), (_DAYS[1], 3, 3600 + 7201),
+    ]  # fmt: skip
+    (whole,) = service.get("ann", "/v1/usage", params=time).json()
+    assert whole["charged_seconds"] == sum(one["charged_seconds"] for one in rows) and "day" not in whole
+    answer = service.get("ann", "/v1/usage", params={**time, "by": "day", "format": "csv"})
+    assert answer.headers["Content-Type"].startswith("text/csv")
+    first, *_ = csv.DictReader(answer.text.splitlines())
+    assert first == {
+        "day": _DAYS[0], "allocation": "alpha-account", "project": "alpha", "user": "ann", "cluster": "vc2",
+        "computesets": "1", "charged_seconds": "1320", "node_hours": "0.37",
+    }  # fmt: skip
+    assert "day" not in service.get("ann", "/v1/usage", params={"format": "csv"}).text.splitlines()[0]
+    for bad in ({"by": "day"}, {**time, "to": "2027-11-03T00:00:00Z", "by": "day"}, {"by": "hour"}):
+        assert service.get("ann", "/v1/usage", params=bad).status_code == 400, bad
+
+
 def test_who_gets_a_cluster_sees_neither_its_former_sets_nor_their_charges(
     service: Client, pool: Pool
 ) -> None:

@@ -31,12 +31,6 @@ export function nodeHours(minutes) {
   return `${text} node hour${text === '1' ? '' : 's'}`;
 }
 
-// What so many nodes are charged for a walltime that somebody types.
-export function costText(nodes, text) {
-  const minutes = minutesOf(text);
-  return minutes === null ? '' : `Costs up to ${nodeHours(nodes * minutes)}.`;
-}
-
 // A time that passes: its two longest units, whole minutes rounded down.
 export function durationText(minutes) {
   let rest = Math.max(0, Math.floor(minutes));

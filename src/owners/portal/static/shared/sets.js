@@ -1,12 +1,13 @@
-// A computeset that has not ended: its life in words and parts, and the question that extends it.
+// A computeset that has not ended: its life in words and parts, and the questions that extend and merge it; and one that would be started.
 
-import { ago, element, put, say, time } from './page.js';
-import { ask, path, service } from './requests.js';
-import { durationText, minutesOf, nodeHours, walltimeMinutes, walltimeText } from './durations.js';
+import { ago, element, put, say, some, soon, time } from './page.js';
+import { ask, path, Refusal, service } from './requests.js';
+import { durationText, hoursText, minutesOf, nodeHours, walltimeMinutes, walltimeText } from './durations.js';
 import { question } from './question.js';
 
 export const LIVING = ['created', 'submitted', 'running', 'ending'];
 const MINUTE = 60_000;
+const TYPING = 300; // milliseconds without a key before the service is asked
 
 const beginOf = (one) => (one.start_time ? one.start_time * 1000 : null);
 
@@ -40,6 +41,8 @@ export function lifeOf(one) {
   return { parts: [['queued', queued], ['ran', ran], one.state === 'ending' ? ['ending', one.walltime_mins / 10] : ['remaining', Math.max(0, (endOf(one) - now) / MINUTE)]], text };
 }
 
+export const nodesText = (one) => some(one.computes.map((node) => node.name));
+
 export const mayExtend = (one) => ['submitted', 'running'].includes(one.state);
 
 // Asks how much longer it shall run; `extended(operation)` is called for what the service accepted.
@@ -60,4 +63,60 @@ export function extendQuestion(one, extended) {
       extended(content);
     },
   });
+}
+
+// Those that can be merged with it.
+export const partnersOf = (one, sets) => sets.filter((other) => other.id !== one.id && other.cluster === one.cluster && other.account === one.account && [one, other].every(({ state }) => state === 'running'));
+
+// Asks which of its partners shall be a part of it; `merged()` is called when one is.
+export function mergeQuestion(one, partners, merged) {
+  const about = element('p', { role: 'status' });
+  const select = element('select', { oninput: () => {
+    const other = partners.find(({ id }) => String(id) === select.value);
+    put(about, `From then on set ${one.id} has the ${one.nodes_total + other.nodes_total} nodes of both, and is extended and ended as one. Its end is the earliest of both, ${time(Math.min(endOf(one), endOf(other)))}: the nodes with this end stop then, unless you extend the set; the others continue until their own end. You cannot undo this.`);
+  } }, ...partners.map((other) => element('option', { value: other.id }, `set ${other.id}: ${nodesText(other)}`)));
+  select.dispatchEvent(new Event('input'));
+  question({
+    title: `Merge a set into set ${one.id} of ${one.cluster}`, text: about, action: 'Merge', isDestructive: true, fields: [{ name: 'computeset', label: 'Set', input: select }],
+    act: async (values) => {
+      await ask('POST', path('computeset', one.id, 'merge'), { computeset: Number(values.computeset) });
+      say(`Set ${values.computeset} is a part of set ${one.id} now.`);
+      merged();
+    },
+  });
+}
+
+const costText = (minutes) => (minutes ? `Costs up to ${nodeHours(minutes)}.` : '');
+
+function estimateText(found) {
+  const { node_minutes: cost, left_minutes: left, estimated_start: begin, waiting } = found;
+  const when = new Date(begin) - service.now() < MINUTE ? 'at once' : `${ago(begin)}, at ${time(begin)}`;
+  const start = begin ? `It would start ${when}` : waiting ? 'It would wait' : 'When it would start is not known';
+  return [costText(cost), left !== null && `${found.allocation} has ${hoursText(left)} left.`, `${start}${waiting ? `: ${waiting}` : ''}.`].filter(Boolean).join(' ');
+}
+
+// Has the place say what a computeset would cost, what is left, and when it would start. `bodyOf()`: the request that would start
+// it. The returned function is called for each change of it. One question at a time; the answer to a former one is dropped.
+// A refusal is said there, too, and keeps nobody from starting.
+export function estimates(place, bodyOf) {
+  const costOf = ({ computes, count, walltime_mins: minutes }) => costText((count ?? computes.length) * minutes);
+  const isOpen = () => place.isConnected && !place.closest('form').querySelector(':disabled'); // once it is sent, its nodes are in a set: its own
+  const show = (body, text) => isOpen() && JSON.stringify(body) === JSON.stringify(bodyOf()) && put(place, text);
+  const askNow = soon(async () => {
+    const body = bodyOf();
+    if (!isOpen() || !costOf(body)) return;
+    try {
+      show(body, estimateText((await ask('POST', path('computeset', 'estimate'), body)).content));
+    } catch (error) {
+      if (!(error instanceof Refusal)) throw error;
+      show(body, `${costOf(body)} ${error.isPassing ? 'Not estimated' : 'It would be refused'}: ${error.message}`);
+      if (error.isPassing) setTimeout(askNow, (error.seconds ?? 5) * 1000);
+    }
+  }, 0);
+  let timer = null;
+  return () => {
+    put(place, costOf(bodyOf()));
+    clearTimeout(timer);
+    timer = setTimeout(askNow, TYPING);
+  };
 }
