@@ -78,7 +78,7 @@ class GrantedImage(NamedTuple):
 
 
 Handler = Callable[..., Facts]
-"""Performs an effect: the request, or None in a rebuild, and the image → the facts it found. RocksError when it fails."""
+"""Performs an effect: the request, or None in a rebuild, and the image → its facts. RocksError when it fails."""
 
 
 def granted_image(copy: CopyRecord, known: HostImage, epoch: int) -> GrantedImage:
