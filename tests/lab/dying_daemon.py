@@ -69,7 +69,7 @@ def dying_in_stream(place: Any, function: str) -> None:
 
 
 def _effect(effect: Any) -> str:
-    return f"{type(effect).__name__}{getattr(effect, 'stage', '')}"
+    return effect if isinstance(effect, str) else f"{type(effect).__name__}{getattr(effect, 'stage', '')}"
 
 
 _rebuilds = threading.local()
@@ -86,7 +86,7 @@ def _rebuilding(whole: Callable[..., bool]) -> Callable[..., bool]:
     return rebuild
 
 
-def _rebuilt_name(self: Any, effect: Any, access: Any) -> str:
+def _rebuilt_name(self: Any, effect: Any, request: Any, access: Any) -> str:
     return f"rebuild-{access.known.stage}-{_effect(effect)}" if getattr(_rebuilds, "now", False) else ""
 
 
@@ -96,7 +96,7 @@ def arm_host() -> None:
     from rocks.storage.store import host as store
 
     dying_at(
-        lambda self, effect, zvol, epoch, request: f"{type(request).__name__}-{_effect(effect)}",
+        lambda self, effect, zvol, job: f"{type(job.request).__name__}-{_effect(effect)}",
         engine.HostEngine,
         "_do",
     )

@@ -256,7 +256,8 @@ def node_info(context: Context) -> None:
     values = row(
         found,
         "name kind cluster state power type admin_state image_state admin_disabled cpus memory disksize mac iface "
-        "host iso iso_active observed_at stale " + (_FRONTEND if node is None else _COMPUTE),
+        "host iso iso_active observed_at stale power_since host_state "
+        + (_FRONTEND if node is None else _COMPUTE),
         admin_state=found.disk_state,
         mac=macs(found),
         iface=[it.iface for it in usual_interfaces(found)],

@@ -85,10 +85,17 @@ def _event_target(event: Event) -> tuple[Any, ...]:
 
 def _event_line(event: Event) -> str:
     data = event.data
-    where = "/".join(str(data[key]) for key in ("cluster", "target") if data.get(key))
+    cluster, target = (str(data.get(key) or "") for key in ("cluster", "target"))
+    of_node = target.startswith(f"{cluster}/")
+    where = target if of_node else "/".join(it for it in (cluster, target) if it)
     line = f"{_text(data.get('at'))}  {where}  {event.type}"
-    if (data.get("old"), data.get("new")) == (None, None):  # of set.ready, which states no more
+    if (data.get("old"), data.get("new")) == (
+        None,
+        None,
+    ):  # of set.ready and node.removed, which state no more
         return line
+    if event.type == "set.ends":
+        return f"{line}  at {_text(data.get('new'))}"
     return f"{line}  {_text(data.get('old'))} -> {_text(data.get('new'))}"
 
 

@@ -57,6 +57,8 @@ class Node(NamedTuple):
     admin_disabled: bool = False
     iso: Optional[str] = None
     iso_active: Optional[str] = None
+    power_since: Optional[str] = None
+    host_state: Optional[str] = None
     observed_at: Optional[str] = None
     stale: bool = False
     pub_ip: Optional[str] = None

@@ -40,8 +40,8 @@ _LOOK_SECONDS, _PAUSE_SECONDS = 0.5, 0.1
 _EVERYBODYS = ("poll.stale", "poll.fresh")
 
 EventType = Literal[
-    "node.power", "node.image", "set.state", "set.ready", "operation.state", "image.added", "image.removed", "alarm",
-    "poll.stale", "poll.fresh",
+    "node.power", "node.image", "node.removed", "set.state", "set.ready", "set.ends", "operation.state", "image.added",
+    "image.removed", "alarm", "poll.stale", "poll.fresh",
 ]  # fmt: skip
 Types = Annotated[
     list[EventType] | None,

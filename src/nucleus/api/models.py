@@ -83,8 +83,10 @@ class _Node(Answer):
     type: str
     interface: list[Interface]
     power: Literal["on", "off", "paused", "crashed", "unknown"]
+    power_since: Moment
     image_state: str | None = Field(description="unmapped, mapped, NAS->VM or NAS<-VM; null: not on a NAS")
     admin_disabled: bool
+    host_state: str = Field(description="what its host does, in words")
     iso: str | None = Field(description="the image in the CD drive from the next power-on")
     iso_active: str | None = Field(description="the image in the CD drive since the last power-on")
     observed_at: Moment

@@ -109,17 +109,42 @@ def _node(
     shape: type[BaseModel], node: Node, interfaces: Sequence[Interface], freshness: Json, **computed: Any
 ) -> Json:
     """The private interface first: scripts of owners take the first."""
+    power = power_of(node.state, has_host=node.physical_host is not None)
     return shaped(
         shape,
         node,
         memory=node.memory_mb,
         disksize=node.disk_gb,
         interface=[{"mac": one.mac, "iface": one.iface, "ip": one.ip} for one in interfaces],
-        power=power_of(node.state, has_host=node.physical_host is not None),
+        power=power,
+        power_since=text_of(node.power_since) if power == node.known_power else None,
+        host_state=_host_state(node, power),
         iso=_owners_iso(node.iso),
         iso_active=_owners_iso(node.iso_active),
         **freshness,
         **computed,
+    )
+
+
+_HOST_STATES = {
+    "unknown": "Its host does not answer, or the node is being moved. Ask your operators if this lasts.",
+    "crashed": "The machine has crashed; its host answers. Power it on again.",
+    "on": "Its host answers.",
+    "paused": "Its host answers.",
+}
+
+
+def _host_state(node: Node, power: str) -> str:
+    """The state of its host, in words for owners: which host it is does not concern them."""
+    if node.admin_disabled:
+        return "An operator has disabled this node; ask your operators."
+    if power != "off":
+        return _HOST_STATES[power]
+    if node.set_id is not None:
+        return "Its host is kept until the computeset ends."
+    is_placed = node.kind == "frontend"
+    return (
+        "It starts on the host that it has." if is_placed else "It has no host: it gets one when it starts."
     )
 
 

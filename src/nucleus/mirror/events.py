@@ -78,6 +78,14 @@ def events_after(
     return [Event(*row) for row in session.rows(f"{sql} ORDER BY id LIMIT 1000", values)]
 
 
+def recent_events(session: Session, kind: str, target: str, minutes: int) -> list[str]:
+    """What events of a type have stated of a target, as new, within the last minutes."""
+    return session.column(
+        "SELECT new FROM event WHERE at > UTC_TIMESTAMP(3) - INTERVAL %s MINUTE AND type = %s AND target = %s",
+        (minutes, kind, target),
+    )
+
+
 def last_event(session: Session) -> int:
     """The greatest number so far; 0 without events."""
     return session.value("SELECT MAX(id) FROM event") or 0

@@ -12,6 +12,7 @@ from nucleus.mirror.clusters import bump_generation
 from nucleus.mirror.columns import columns_of, placeholders
 from nucleus.mirror.events import append_events
 from nucleus.records import Interface, NewEvent, Node
+from nucleus.states import power_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -27,7 +28,7 @@ SCHEDULER = "scheduler"
 
 
 class NodeValues(NamedTuple):
-    """The columns of a node that `rocks` lists."""
+    """The columns of a node that `rocks` lists; `known_power` follows from these, unless the power is unknown."""
 
     kind: str
     physical_host: str | None = None
@@ -40,6 +41,7 @@ class NodeValues(NamedTuple):
     gateway: str | None = None
     iso: str | None = None
     uuid: str | None = None
+    known_power: str | None = None
 
 
 class KnownCluster(NamedTuple):
@@ -249,6 +251,7 @@ def _write_nodes(
             continue
         columns = {column: value for column, value in values.items() if column not in ("is_gone", "cluster")}
         also = ["gone_at = NULL"] * ("is_gone" in values)
+        also += ["power_since = UTC_TIMESTAMP(3)"] * ("known_power" in values)
         if (
             "state" in values
         ):  # `iso` is what these values have made of it: the server assigns from left to right
@@ -367,11 +370,13 @@ def record_state(
     )  # owners lock it first, too
     known = session.row("SELECT state, physical_host FROM node WHERE id = %s FOR UPDATE", (node.id,))
     old, old_host = known or (node.state, node.physical_host)
+    power = power_of(state, has_host=host is not None)
     session.execute(
         "UPDATE node SET last_command_at = UTC_TIMESTAMP(3), iso_active ="
-        " IF(%s = 'active', IF(IFNULL(state, '') = 'active', iso_active, iso), NULL), state = %s, physical_host = %s"
-        " WHERE id = %s",
-        (state, state, host, node.id),
+        " IF(%s = 'active', IF(IFNULL(state, '') = 'active', iso_active, iso), NULL), state = %s, physical_host = %s,"
+        " power_since = IF(%s IN ('unknown', IFNULL(known_power, '')), power_since, UTC_TIMESTAMP(3)),"
+        " known_power = IF(%s = 'unknown', known_power, %s) WHERE id = %s",
+        (state, state, host, power, power, power, node.id),
     )
     if state != old or host != old_host:
         bump_generation(session, [node.cluster_id])

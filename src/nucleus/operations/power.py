@@ -12,14 +12,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nucleus.mirror import clusters
+from nucleus.mirror.events import append_events
 from nucleus.operations.causes import RefusedError
-from nucleus.records import SYSTEM, JsonObject
+from nucleus.records import SYSTEM, JsonObject, NewEvent
 from nucleus.states import ACTIVE, CRASHED, is_image_free, is_off, power_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from nucleus.backends.shapes import State
+    from nucleus.mirror.pool import Session
     from nucleus.operations.job import Job
     from nucleus.records import Node
 
@@ -116,9 +118,16 @@ def destroy(job: Job) -> JsonObject:
     elif there:
         job.rocks.remove_machine(there[0].machine)
     numbers, is_cluster = [node.id for node in removed], job.node is None
-    job.transaction(
-        lambda session: clusters.remove_nodes(session, cluster.id, numbers, with_cluster=is_cluster)
-    )
+    events = [
+        NewEvent("node.removed", f"{cluster.name}/{node.name}", None, None, cluster.project_id, cluster.id)
+        for node in removed
+    ]
+
+    def remove(session: Session) -> None:
+        clusters.remove_nodes(session, cluster.id, numbers, with_cluster=is_cluster)
+        append_events(session, events)
+
+    job.transaction(remove)
     return {}
 
 

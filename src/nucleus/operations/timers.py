@@ -27,6 +27,11 @@ def _boot_id() -> str:
     return given.replace("-", "")
 
 
+def moved(timer: JsonObject, seconds: float) -> JsonObject:
+    """The timer, due so much later."""
+    return {**timer, **{name: timer[name] + seconds for name in ("at", "since_boot")}}
+
+
 class Clock(NamedTuple):
     """The time of day, and the seconds since this machine has booted, in seconds; `boot` names that boot."""
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nucleus.mirror.observations import Changes, KnownCluster, KnownNode, NewNode, NodeValues
 from nucleus.records import NewEvent
+from nucleus.states import power_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -191,7 +192,7 @@ class _Comparison:
             changed["rocks_name"] = name
         if cluster != node.cluster:
             changed["cluster"] = cluster
-            self._touch(node.cluster)
+            self._leave(node)
         if node.missing_polls and self._listed.members is not None:
             changed["missing_polls"] = 0
         if changed:
@@ -220,7 +221,8 @@ class _Comparison:
                 values = values._replace(image_state=None, image_locked=None)
         if listed.gateways is not None and values.gateway != listed.gateways.get(name):
             values = values._replace(gateway=listed.gateways.get(name))
-        return values
+        power = power_of(values.state, has_host=values.physical_host is not None)
+        return values if power in ("unknown", values.known_power) else values._replace(known_power=power)
 
     def _interfaces(self, name: str) -> tuple[Interface, ...] | None:
         """The interfaces without those whose MAC another machine, or an earlier one of this, has; None: not listed."""
@@ -250,6 +252,15 @@ class _Comparison:
                 old, target = getattr(node.values, column), f"{cluster.name}/{node.name}"
                 yield NewEvent(kind, target, old, changed[column], cluster.project_id, node.cluster)
 
+    def _leave(self, node: KnownNode) -> None:
+        """Note that the node is not in its cluster any more."""
+        cluster = self._known.clusters[node.cluster]
+        target = f"{cluster.name}/{node.name}"
+        self.changes.events.append(
+            NewEvent("node.removed", target, None, None, cluster.project_id, node.cluster)
+        )
+        self._touch(node.cluster)
+
     def _touch(self, cluster: int | str) -> None:
         if isinstance(cluster, int):  # a new one has no readers
             self.changes.touched.add(cluster)
@@ -263,7 +274,7 @@ class _Comparison:
                 self.changes.nodes[number] = {"missing_polls": missing}
                 if missing >= POLLS_UNTIL_GONE:
                     self.changes.nodes[number]["is_gone"] = True
-                    self._touch(node.cluster)
+                    self._leave(node)
 
     def _end_clusters(self, listed: set[int | str]) -> None:
         """A cluster is gone with its frontend."""

@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Any
 from comet.client.hostlists import collect_hostlist
 from nucleus.mirror import clusters, operations
 from nucleus.mirror.columns import new_ulid
-from nucleus.mirror.events import NEWS, WORK, append_events
+from nucleus.mirror.events import NEWS, WORK, append_events, recent_events
 from nucleus.mirror.pool import logged
-from nucleus.operations.timers import Clock
+from nucleus.operations.timers import Clock, moved
 from nucleus.records import SYSTEM, JsonObject, NewEvent, NewOperation
 from nucleus.states import (
     CANCELLED,
@@ -88,6 +88,9 @@ whose host is away, gets no signal, and Slurm keeps each one.
 _ABSENT_SECONDS = 60.0
 """How long a batch system that answers may not have a job before it counts as lost."""
 
+WARNING_SECONDS, _LEAST_SECONDS = 3600.0, 3900.0
+"""How long before the end of a set its owners are warned, if it had so long left: the end of a shorter one is known."""
+
 
 def _read_sets(session: Session, sets: Sequence[Computeset], jobs: Mapping[str, Job]) -> list[Seen]:
     """The sets in their order, with their jobs by name; a fixed number of statements, however many they are.
@@ -142,6 +145,7 @@ class ComputesetController:
     def __init__(
         self, configuration: Configuration, guard: Guard, batch: Batch, clock: Clock | None = None
     ) -> None:
+        self._configuration = configuration
         self._settings, self._kind = configuration.computesets, configuration.batch.kind
         self._guard = guard
         self._batch = batch
@@ -314,6 +318,11 @@ class ComputesetController:
         known = notes.get(lifecycle.WALLTIME)
         if ends_at is not None and seen.one.state == RUNNING and known and known["at"] != ends_at:
             notes[lifecycle.WALLTIME] = self._clock.timer_at(ends_at)
+        if seen.one.state == RUNNING and (end := notes.get(lifecycle.WALLTIME)):
+            # an extension makes it due again; where a limit was shortened, it is due at once
+            is_long = not self._clock.is_due(moved(end, -_LEAST_SECONDS))
+            if is_long or lifecycle.WARNING in notes:
+                notes[lifecycle.WARNING] = moved(end, -WARNING_SECONDS)
         return notes
 
     def _events(self, seen: Seen, notes: JsonObject) -> list[Event]:
@@ -332,8 +341,9 @@ class ComputesetController:
             found += [Event("start_failed", node=node) for name, node in seen.failed if name not in known]
             for member in context.members:
                 found += node_events(member, seen)
-        names = (lifecycle.ABSENT, lifecycle.WALLTIME, lifecycle.GRACE, lifecycle.SYNC)
-        return found + [Event(name) for name in names if name in notes and self._clock.is_due(notes[name])]
+        return found + [
+            Event(name) for name in lifecycle.TIMERS if name in notes and self._clock.is_due(notes[name])
+        ]
 
     def _apply(self, session: Session, seen: Seen, events: list[Event], notes: JsonObject) -> bool:
         """Store what follows from the events, in this transaction, with the notes; whether something does."""
@@ -369,7 +379,7 @@ class ComputesetController:
         if state in ENDED_SETS:
             changed["ended_at"] = datetime.now(UTC)
         computesets.store_computeset(session, one.id, one.version, changed)
-        perform_actions(session, seen, state, context, actions, self._settings.grace_seconds)
+        perform_actions(session, seen._replace(notes=notes), state, context, actions, self._configuration)
         return True
 
     def _time(self, one: Computeset, notes: JsonObject, actions: list[Action]) -> None:
@@ -436,7 +446,7 @@ _ACTOR = "nucleus"
 STARTS = "start_member"
 """The kind of operation that starts a node of a set."""
 
-_SHUTDOWNS, _POWER_OFFS = "shutdown_member", "poweroff_member"
+_SHUTDOWNS, _POWER_OFFS, _WARN = "shutdown_member", "poweroff_member", "warn_set"
 _OWNERS = ("poweron", "poweroff", "shutdown", "reset", "reboot", "attach_iso")
 """Kinds of operations that owners ask for: the end of a set does not wait for those that are queued."""
 
@@ -449,10 +459,10 @@ def perform_actions(
     state: str,
     context: Context,
     actions: Sequence[Action],
-    grace_seconds: float,
+    configuration: Configuration,
 ) -> None:
     """Perform the actions, end the operations `start_set` and `end_set` that the step completes, and store events."""
-    one, events = seen.one, _perform(session, seen, actions, grace_seconds)
+    one, events = seen.one, _perform(session, seen, actions, configuration)
     is_ready = any(action.kind == "ready" for action in actions)
     if is_ready:
         events += _end(session, seen, "start_set", None)
@@ -475,8 +485,11 @@ def perform_actions(
     append_events(session, events)
 
 
-def _perform(session: Session, seen: Seen, actions: Sequence[Action], grace_seconds: float) -> list[NewEvent]:
+def _perform(
+    session: Session, seen: Seen, actions: Sequence[Action], configuration: Configuration
+) -> list[NewEvent]:
     one, kinds, events = seen.one, {action.kind for action in actions}, list[NewEvent]()
+    grace_seconds = configuration.computesets.grace_seconds
     cancelled = {"code": CANCELLED, "detail": f"the computeset {one.id} ends"}
     if kinds & {"shutdown", "poweroff"}:
         events += _end(session, seen, STARTS, cancelled, [QUEUED])
@@ -499,10 +512,30 @@ def _perform(session: Session, seen: Seen, actions: Sequence[Action], grace_seco
             operations.insert_operation(session, new)
         elif action.kind == "release":
             computesets.release_nodes(session, one.id)
+        elif action.kind == "warn":
+            events += _warn(session, seen, has_mail=bool(configuration.mail.server))
         elif action.kind == "alarm":
             _LOG.error("computeset %d: %s", one.id, action.text)
             events.append(seen.event("alarm", str(one.id), None, action.text))
     return events
+
+
+def _warn(session: Session, seen: Seen, *, has_mail: bool) -> list[NewEvent]:
+    """The event and the mail of a set that ends soon; none where another part with the same end has them already."""
+    one, end = seen.one, datetime.fromtimestamp(round(seen.notes[lifecycle.WALLTIME]["at"]), UTC)
+    event = seen.event(
+        "set.ends", str(one.merged_into or one.id), None, end.isoformat().replace("+00:00", "Z")
+    )
+    others = recent_events(session, event.type, event.target, minutes=10)
+    if any(abs(datetime.fromisoformat(known) - end) <= computesets.SAME_END for known in others):
+        return []
+    if has_mail:
+        new = NewOperation(
+            _WARN, _ACTOR, one.cluster_id, target_set=one.id,
+            unique_key=f"set/{one.id}/{one.version}/mail",
+        )  # fmt: skip
+        operations.insert_operation(session, new)  # of no project: it is nothing that owners have asked for
+    return [event]
 
 
 def _arguments(action: Action, grace_seconds: float) -> JsonObject:

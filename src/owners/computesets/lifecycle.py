@@ -42,8 +42,9 @@ if TYPE_CHECKING:
 MAX_SET_TRIES = 3
 """After so many failed starts of a machine, or lost jobs before it has hosts, a computeset is given up."""
 
-GRACE, SYNC, WALLTIME, ABSENT = "grace_timeout", "sync_timeout", "walltime", "job_absent"
-"""Names of timers, which are the kinds of their events."""
+GRACE, SYNC, WALLTIME, ABSENT, WARNING = "grace_timeout", "sync_timeout", "walltime", "job_absent", "warning"
+TIMERS = (ABSENT, WALLTIME, WARNING, GRACE, SYNC)
+"""Names of timers, which are the kinds of their events, in the order of these."""
 
 USER, LOST, REQUEUED, PLACEMENT, START_FAILED = "user", "lost", "requeued", "placement", "start_failed"
 REMOVED = "removed"
@@ -102,7 +103,7 @@ class Event(NamedTuple):
 
 
 class Action(NamedTuple):
-    """What follows from an event: start, shutdown, poweroff, timer, ready, release, alarm.
+    """What follows from an event: start, shutdown, poweroff, timer, ready, warn, release, alarm.
 
     None is for a job: the controller compares all jobs with their sets in each round, and ends or cancels those that
     nobody needs.
@@ -175,6 +176,10 @@ def _cancel_ending(_: str, context: Context, event: Event) -> Result:
     """Again; a request to power off overtakes the shutdown."""
     context = context._replace(is_cancelled=True)
     return ENDING, context, _of_running(context) if event.how == "poweroff" else []
+
+
+def _warning(state: str, context: Context, _: Event) -> Result:
+    return state, context, [Action("warn")]
 
 
 def _walltime(_: str, context: Context, __: Event) -> Result:
@@ -332,6 +337,7 @@ TABLE: dict[tuple[str, str], Handler] = {
     (SUBMITTED, "job_gone"): _lost_submitted,
     (RUNNING, "allocated"): _allocated_again,
     (RUNNING, "cancel"): _cancel_running,
+    (RUNNING, WARNING): _warning,
     (RUNNING, WALLTIME): _walltime,
     (RUNNING, "job_gone"): _lost_running,
     (RUNNING, ABSENT): _lost_running,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nucleus.mirror.columns import columns_of, from_json, placeholders, visible
@@ -65,6 +65,9 @@ class Computeset(NamedTuple):
 
 
 _COLUMNS = columns_of("s", Computeset._fields[:-2])
+
+SAME_END = timedelta(minutes=2)
+"""Parts of a set that were extended together end within a minute of each other."""
 
 
 def as_one(parts: Sequence[Computeset]) -> Computeset:

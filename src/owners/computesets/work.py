@@ -6,10 +6,12 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
-from nucleus.mirror import identity
-from nucleus.operations import power
+from comet.client.hostlists import collect_hostlist
+from nucleus.mirror import clusters, identity
+from nucleus.operations import mail, power
 from nucleus.operations.causes import CancelledError, RefusedError
 from nucleus.operations.power import has_ended, request_stop, start
+from nucleus.operations.timers import moved
 from nucleus.operations.worker import of_each_node
 from nucleus.records import SYSTEM, JsonObject
 from nucleus.states import ACTIVE, ENDED_SETS, RUNNING, is_ending
@@ -20,6 +22,7 @@ from rocks.core.errors import HostError, UserError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from email.message import EmailMessage
 
     from nucleus.mirror.pool import Session
     from nucleus.operations.job import Job
@@ -146,13 +149,56 @@ def _store_walltime(session: Session, job: Job, before: Computeset, minutes: int
     notes = records.read_notes(session, [one.id])[one.id]
     timer = notes.get(WALLTIME)
     if timer is not None:
-        seconds = (minutes - one.walltime_minutes) * 60
-        moved = {name: timer[name] + seconds for name in ("at", "since_boot")}
-        notes = {**notes, WALLTIME: {**timer, **moved}}
+        notes = {**notes, WALLTIME: moved(timer, (minutes - one.walltime_minutes) * 60)}
     columns = {"walltime_minutes": minutes, "notes": notes}
     if one.walltime_end is not None:  # the next request counts from it
         columns["walltime_end"] = one.walltime_end + timedelta(minutes=minutes - one.walltime_minutes)
     records.store_computeset(session, one.id, one.version, columns)
+
+
+def warn(job: Job) -> JsonObject:
+    """Send the mail about a set that ends soon to its owner; none where the set ends already, or without an address."""
+    number = job.operation.target_set
+    assert number is not None
+    found = job.transaction(lambda session: _warned(session, number))
+    if found is None or job.cluster is None:
+        return {}
+    one, nodes, email = found
+    mail.send(job, _mail(job.tools.mail.sender, email, one, job.cluster.name, nodes))
+    return {"email": email}
+
+
+def _warned(session: Session, number: int) -> tuple[Computeset, str, str] | None:
+    """The set, those of its nodes that end with it, and the address of who has started it."""
+    one = records.find_computeset(session, SYSTEM, number)
+    if one is None or one.state != RUNNING or is_ending(one.state, one.cancel_requested):
+        return None
+    user = identity.user_by_name(session, one.requested_by)
+    if user is None or not user.is_active or not user.email:
+        return None
+    whole = one.merged_into or one.id
+    parts = records.computesets_by_number(session, [whole]) + records.parts_of(session, [whole]).get(
+        whole, []
+    )
+    node_ids = [node_id for part in parts if _ends_with(part, one) for node_id in part.node_ids]
+    nodes = clusters.nodes_by_id(session, SYSTEM, node_ids).values()
+    return one, collect_hostlist([node.name for node in nodes]), user.email
+
+
+def _ends_with(part: Computeset, one: Computeset) -> bool:
+    if part.state != RUNNING or part.walltime_end is None or one.walltime_end is None:
+        return False
+    return abs(part.walltime_end - one.walltime_end) <= records.SAME_END
+
+
+def _mail(sender: str, email: str, one: Computeset, cluster: str, nodes: str) -> EmailMessage:
+    number, end = one.merged_into or one.id, f"{one.walltime_end:%Y-%m-%d %H:%M} UTC"
+    text = (
+        f"Computeset {number} of your cluster {cluster} ends at {end}.\n"
+        f"These nodes are shut down then: {nodes}\n\n"
+        f"To extend it by two hours: comet extend {number} +2h\n"
+    )
+    return mail.written(sender, email, f"Computeset {number} of {cluster} ends at {end}", text)
 
 
 VERBS: dict[str, Callable[[Job], JsonObject]] = {
@@ -165,5 +211,6 @@ VERBS: dict[str, Callable[[Job], JsonObject]] = {
     "reset_set": partial(of_each_node, kind="reset"),
     "reboot_set": partial(of_each_node, kind="reboot"),
     "extend_set": extend,
+    "warn_set": warn,
 }
 """Kind of an operation → what does it: some of single nodes, too, which may be in a set."""

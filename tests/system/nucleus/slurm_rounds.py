@@ -89,6 +89,13 @@ class Rounds:
         assert found is not None
         return found
 
+    def warnings(self) -> list[str]:
+        """The sets of which an end was announced, in that order."""
+        return [
+            target
+            for (target,) in sql(self._pool, "SELECT target FROM event WHERE type = 'set.ends' ORDER BY id")
+        ]
+
     def nodes_on(self) -> list[str]:
         """Hosts of the nodes that are on, by node."""
         rows = sql(self._pool, "SELECT physical_host FROM node WHERE state = 'active' ORDER BY name")

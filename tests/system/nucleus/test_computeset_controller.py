@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 import pytest
 
@@ -383,3 +384,83 @@ def test_a_process_that_is_stopped_loses_its_lease_and_writes_nothing_when_it_go
         second.release()
     finally:
         end_group(stopped)
+
+
+def _warnings(pool: Pool) -> list[str]:
+    """The targets of the warnings so far."""
+    with pool.transaction() as session:
+        return [one.target for one in events.events_after(session, SYSTEM, 0, types=["set.ends"])]
+
+
+def _set_of(pool: Pool, cluster: int, first: int, minutes: int) -> int:
+    """A set of one node."""
+    with pool.transaction() as session:
+        nodes = compute_numbers(session, cluster)[first : first + 1]
+        new = computesets.NewComputeset(cluster, nodes, "ann", "alp1", None, minutes, "ann")
+        return computesets.insert_computeset(session, new)
+
+
+def test_owners_are_warned_once_an_hour_before_an_end_and_again_after_an_extension(
+    pool: Pool, cluster_number: int, hands: Hands, guard: Guard
+) -> None:
+    """Also where the service was restarted meanwhile."""
+    long, short = _set_of(pool, cluster_number, 0, 180), _set_of(pool, cluster_number, 1, 60)
+
+    def later(minutes: int) -> list[str]:
+        hands.now, hands.since_boot = hands.now + minutes * 60, hands.since_boot + minutes * 60
+        controller = ComputesetController(Configuration(), guard, HostList(pool, ["h0", "h1"]), hands.clock)
+        for _ in range(3):
+            controller.round()
+        return _warnings(pool)
+
+    assert later(0) == later(50) == []
+    assert later(65) == []
+    assert _state(pool, short)[0] != "running" and _state(pool, long)[0] == "running"
+    assert later(10) == [str(long)], "the shorter one never was"
+    assert later(10) == [str(long)]
+    extend = NewOperation(
+        "extend_set", "ann", cluster_number, target_set=long, arguments={"minutes": 180 + 240}
+    )
+    with pool.transaction() as session:
+        asked = operations.insert_operation(session, extend).id
+        session.execute("UPDATE operation SET state = 'running', worker = 'test' WHERE id = %s", (asked,))
+        claimed = operations.find_operation(session, SYSTEM, asked)
+    assert claimed is not None
+    perform(Tools(pool, Rocks(Simulator(1), 60), WorkSettings(), threading.Event()), claimed)
+    assert later(60) == [str(long)]
+    assert later(180) == [str(long)] * 2
+    ((end,),) = sql(pool, "SELECT MAX(new) FROM event WHERE type = 'set.ends'")
+    ((known,),) = sql(pool, "SELECT walltime_end FROM computeset WHERE id = %s", (long,))
+    assert datetime.fromisoformat(end) == known
+
+
+def test_a_merged_set_is_warned_of_at_each_end_of_its_parts_and_of_the_same_end_once(
+    pool: Pool, cluster_number: int, hands: Hands, turn: Callable[[], None]
+) -> None:
+    first, second, last = (
+        _set_of(pool, cluster_number, node, minutes) for node, minutes in enumerate((120, 121, 240))
+    )
+    for _ in range(3):
+        turn()
+    with pool.transaction() as session:
+        computesets.merge(session, first, second)
+        computesets.merge(session, first, last)
+    for minutes, count in ((65, 1), (50, 1), (75, 2)):
+        hands.now, hands.since_boot = hands.now + minutes * 60, hands.since_boot + minutes * 60
+        for _ in range(3):
+            turn()
+        assert _warnings(pool) == [str(first)] * count, minutes
+
+
+def test_an_end_that_its_owner_asks_for_is_no_warning(
+    pool: Pool, cluster_number: int, hands: Hands, turn: Callable[[], None]
+) -> None:
+    number = _set_of(pool, cluster_number, 0, 180)
+    for _ in range(3):
+        turn()
+    with pool.transaction() as session:
+        assert computesets.request_end(session, number, "shutdown")
+    hands.now, hands.since_boot = hands.now + 130 * 60, hands.since_boot + 130 * 60
+    for _ in range(3):
+        turn()
+    assert _warnings(pool) == []

@@ -20,16 +20,20 @@ from lab.simulator import Simulator
 from nucleus.backends.rocks import Rocks
 from nucleus.cli.main import main
 from nucleus.configuration import Configuration, MailSettings, WorkSettings, read_configuration
+from nucleus.mirror import operations
 from nucleus.mirror.claims import Claimant
 from nucleus.mirror.pool import Guard, Pool
+from nucleus.operations import smtp
+from nucleus.operations.causes import RefusedError
 from nucleus.operations.job import Tools
 from nucleus.operations.worker import perform
-from owners.reservations import mail, smtp
+from nucleus.records import NewOperation
+from owners.reservations import mail
 from owners.reservations.controller import Controller
 from rocks.core.errors import UserError
 from rocks.core.process import run
 from tests.servers import free_port
-from tests.system.nucleus.conftest import sql
+from tests.system.nucleus.conftest import add_set, sql
 from tests.system.nucleus.slurm_rounds import Hands
 
 
@@ -59,7 +63,7 @@ class Post:
         self._controller = Controller(
             Configuration(database=pool.settings, mail=settings), self._guard, self.hands.clock
         )
-        self._claimant = Claimant("post", 4, 4, [mail.MAIL])
+        self._claimant = Claimant("post", 4, 4, [mail.MAIL, "warn_set"])
         self._tools = Tools(
             pool, Rocks(Simulator(1), 60), WorkSettings(attempts=1), threading.Event(), mail=settings
         )
@@ -163,12 +167,39 @@ def test_a_server_that_is_not_ready_is_asked_again_and_one_that_refuses_is_not(p
     assert post.deliver()[0][0] == "failed", "an hour is over"
 
 
+def test_who_started_a_set_gets_a_mail_before_it_ends(post: Post, pool: Pool, cluster_number: int) -> None:
+    number, (ann,) = add_set(pool, cluster_number, 2), [{"username": "ann", "email": "ann@site.example"}]
+    end = datetime(2026, 12, 1, 10, tzinfo=UTC)
+
+    def warned() -> list[str]:
+        with pool.transaction() as session:
+            new = NewOperation("warn_set", "nucleus", cluster_number, target_set=number)
+            operations.insert_operation(session, new)
+        assert post.deliver()[-1] == ("succeeded", None)
+        return [text.replace("\r", "") for _, _, text in post.letters.taken]
+
+    with pool.transaction() as session:
+        session.update(
+            "computeset", {"state": "running", "walltime_end": end.replace(tzinfo=None)}, id=number
+        )
+    assert warned() == [], "nobody of that name has an address"
+    with pool.transaction() as session:
+        session.insert("user", ann)
+    (text,) = warned()
+    assert f"Subject: Computeset {number} of vc2 ends at 2026-12-01 10:00 UTC\n" in text
+    assert (
+        "\nThese nodes are shut down then: vm-vc2-[0-1]\n" in text and f"comet extend {number} +2h\n" in text
+    )
+    sql(pool, "UPDATE computeset SET cancel_requested = 'shutdown'")
+    assert warned() == [text], "its end has begun"
+
+
 @pytest.mark.parametrize(
     "email", ["ann@site.example\nBcc: all@site.example", "a@x.example, b@y.example", "ann", "undisclosed:;"]
 )
 def test_what_is_not_one_address_is_refused(email: str) -> None:
     mailed = mail.Mailed(1, "UCSD", "dock6", datetime.now(UTC), datetime.now(UTC), None, None, None, email)
-    with pytest.raises(mail.RefusedError, match="is no address of a mail"):
+    with pytest.raises(RefusedError, match="is no address of a mail"):
         mail.compose(MailSettings(sender="a@b"), mailed, "failed")
 
 

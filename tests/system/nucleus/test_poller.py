@@ -177,6 +177,30 @@ def test_a_command_that_fails_leaves_its_values_and_the_others_count(
     assert read(pool)[1]["vc1"].state == "active"
 
 
+def test_it_is_noted_since_when_a_node_has_its_power(
+    poller: Poller, pool: Pool, simulator: Simulator
+) -> None:
+    """By poller and workers; a host that does not answer for a while changes nothing."""
+    guest = simulator.guests["vm-vc2-0"]
+
+    def polled(state: str) -> Node:
+        guest.host, guest.state = HOSTS[0], state
+        poller.poll()
+        return read(pool)[1]["vm-vc2-0"]
+
+    def recorded(state: str) -> Node:
+        with pool.transaction() as session:
+            observations.record_state(session, on, "vc2", None, state, HOSTS[0])
+        return read(pool)[1]["vm-vc2-0"]
+
+    first, on = polled("nostate"), polled("active")
+    assert (first.known_power, first.power_since, on.known_power) == ("off", None, "on")
+    for found in (polled("nostate-error"), polled("active"), recorded("nostate-error"), recorded("active")):
+        assert (found.known_power, found.power_since) == ("on", on.power_since) and on.power_since is not None
+    off = recorded("nostate")
+    assert off.known_power == "off" and off.power_since is not None and off.power_since > on.power_since
+
+
 @pytest.mark.parametrize("is_same", [True, False])
 def test_a_machine_that_is_gone_and_comes_back_is_its_owners_if_it_is_the_same(
     poller: Poller, pool: Pool, simulator: Simulator, is_same: bool
@@ -197,6 +221,13 @@ def test_a_machine_that_is_gone_and_comes_back_is_its_owners_if_it_is_the_same(
     poller.poll()
     of_site, nodes = read(pool)
     assert set(of_site) == {"vc1"} and len(nodes) == 5
+    with pool.transaction() as session:
+        removed = events.events_after(session, Scope(None, frozenset({alpha})), 0, types=["node.removed"])
+    assert sorted(one.target for one in removed) == [
+        "vc2/n0",
+        "vc2/vc2",
+        *(f"vc2/vm-vc2-{n}" for n in (1, 2, 3)),
+    ]
     for one in gone:
         one.uuid = one.uuid if is_same else str(uuid4())
     simulator.guests.update({one.name: one for one in gone})

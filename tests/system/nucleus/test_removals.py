@@ -80,7 +80,9 @@ def test_a_removal_whose_worker_is_killed_when_it_is_done_has_succeeded(
         assert name not in simulator.guests
         assert ended(pool, asked).state == "succeeded", look(pool, asked).error
     assert [command[0] for command in simulator.commands] == ["remove"]
-    assert sql(pool, "SELECT COUNT(gone_at) FROM node") == [(5 if name == "vc1" else 1,)]
+    count = 5 if name == "vc1" else 1
+    assert sql(pool, "SELECT COUNT(gone_at) FROM node") == [(count,)]
+    assert sql(pool, "SELECT COUNT(*) FROM event WHERE type = 'node.removed'") == [(count,)]
 
 
 @pytest.mark.parametrize("name", ["vc1", "vm-vc1-0"])

@@ -53,9 +53,11 @@ def test_a_set_waits_behind_a_batch_job_runs_is_extended_and_ends_at_its_walltim
     rounds.turn()
     after = rounds.look(number).walltime_end
     assert before is not None and after is not None and (after - before).total_seconds() == 3600
+    assert rounds.warnings() == []
     rounds.hands.ahead_seconds += 3700
     rounds.turn()
     assert rounds.look(number).state == "running", "an operator has extended it"
+    assert rounds.warnings() == [str(number)]
     rounds.hands.ahead_seconds += 3600
     rounds.until(number, "completed", "walltime")
     assert rounds.nodes_on() == []

@@ -503,15 +503,17 @@ def test_events_are_lines(comet: Comet) -> None:
     data = {
         "at": "2026-11-22T10:00:00Z",
         "cluster": "vc2",
-        "target": "vm-vc2-0",
+        "target": "vc2/vm-vc2-0",
         "old": "off",
         "new": "on\x1b",
     }
     stream = f": hello\n\nid: 7\nevent: node.power\ndata: {json.dumps(data)}\n\ndata: no json\n\nevent: x\n\n"
     stream += f"id: 8\nevent: set.ready\ndata: {json.dumps({**data, 'old': None, 'new': None})}\n\n"
+    stream += f"id: 9\nevent: set.ends\ndata: {json.dumps({**data, 'old': None, 'new': 'noon'})}\n\n"
     comet.server.answers["/events"] = answer(200, stream.encode(), Content_Type="text/event-stream")
     where = "2026-11-22T10:00:00Z  vc2/vm-vc2-0"
-    assert comet("events").out == f"{where}  node.power  off -> on\\x1b\n{where}  set.ready\n"
+    lines = "node.power  off -> on\\x1b", "set.ready", "set.ends  at noon"
+    assert comet("events").out == "".join(f"{where}  {line}\n" for line in lines)
     assert json.loads(comet("events", "--format=json").out.splitlines()[0])["id"] == "7"
     assert comet("events", "--types=set.state,node.power").status == 0
     assert comet.server.requests[-1][1].endswith("/events?types=set.state&types=node.power")

@@ -14,8 +14,8 @@ from tests.unit.docs.pages import CHECKOUT
 PAGE = CHECKOUT / "docs" / "evidence" / "conformance.md"
 SEEDS = os.environ.get("SEEDS", "")
 """The folder with the documents as text."""
-SHOWN = {"works", "in part", "simulated"}
-STATES = {*SHOWN, "not built", "hardware", "context"}
+WITH_TESTS = {"works", "in part", "simulated"}
+STATES = {*WITH_TESTS, "not built", "hardware", "context"}
 MAX_WORD_COUNT = 12
 _UNITS = (
     r"%|[GT]B|Gbps|GbE|hours?|years?|min(?:ute)?s?|SUs|users|attendees|CPUs?|nodes?|core|(?:new )?applicants|"
@@ -101,7 +101,7 @@ def test_what_works_has_a_test_and_what_does_not_its_reason() -> None:
     """So has what is simulated; nothing shows what is not built, needs hardware or is context."""
     for row in rows():
         tests = [evidence for evidence in row.evidence if "::" in evidence]
-        assert bool(tests) is (row.state in SHOWN), row
+        assert bool(tests) is (row.state in WITH_TESTS), row
         assert row.reason or row.state == "works", row
 
 

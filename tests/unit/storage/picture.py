@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rocks.storage.host.effects import HostEffect
 from rocks.storage.host.sequences import sequence_for
 from rocks.storage.image import rejections
 from rocks.storage.image.effects import AskHost, Effect, HostRequest
@@ -117,7 +118,7 @@ def host_table() -> str:
         for stage in _STAGES:
             found = sequence_for(request, HostImage("vm-vol", "tank", epoch=2, stage=stage), 2)
             if not isinstance(found, Rejection):
-                names = " → ".join(type(effect).__name__ for effect in found)
+                names = " → ".join(map(_host_effect, found))
                 rows.append((type(request).__name__, stage, names or "nothing"))
     return _table(("request", "stage", "effects, in order"), rows)
 
@@ -155,6 +156,10 @@ def _effect(effect: Effect) -> str:
     if isinstance(effect, AskHost):
         return f"the host: {type(effect.request).__name__}"
     return type(effect).__name__
+
+
+def _host_effect(effect: HostEffect) -> str:
+    return effect if isinstance(effect, str) else type(effect).__name__
 
 
 def _sample_steps() -> list[tuple[Step, sequences.Effects]]:

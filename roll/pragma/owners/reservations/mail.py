@@ -1,26 +1,21 @@
-"""Mails to owners about their reservations, each a stored operation, so that no mail server delays the controller."""
+"""Mails to owners about their reservations: each is a stored operation."""
 
 from __future__ import annotations
 
-import sys
-from datetime import timedelta
-from email.message import EmailMessage
-from email.policy import SMTP
 from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING
 
 from nucleus.mirror import operations
-from nucleus.operations.causes import RefusedError
-from nucleus.operations.job import LaterError
+from nucleus.operations import mail
 from nucleus.records import NewOperation
-from owners.reservations import records, smtp
+from owners.reservations import records
 from owners.reservations.records import FAILED, RUNNING, STOPPED, Mailed
-from rocks.core.clock import utc_now
-from rocks.core.errors import ToolError, UserError
-from rocks.core.process import run
+from rocks.core.errors import UserError
 
 if TYPE_CHECKING:
+    from email.message import EmailMessage
+
     from nucleus.configuration import MailSettings
     from nucleus.mirror.pool import Session
     from nucleus.operations.job import Job
@@ -37,15 +32,6 @@ $details
 `comet reservation list` lists your reservations.
 """
 _VARIABLES = ("reservation", "site", "vc", "begin", "end", "state", "details")
-
-_MAIL_SECONDS, _MAX_BYTES = 120.0, 64 * 1024
-"""For one mail, and for what the program that sends it may print."""
-
-_MAX_AT_ONCE = 2
-"""Mails that are sent at the same time: a server that hangs must leave the workers to others."""
-
-_AGAIN_SECONDS, _LATEST = 60.0, timedelta(hours=1)
-"""How often, and for how long, a server is asked that is away or wants to be asked again later."""
 
 
 def check_template(path: str) -> None:
@@ -71,41 +57,12 @@ def store(session: Session, settings: MailSettings, number: int, version: int, s
 
 def send(job: Job) -> JsonObject:
     """Send the mail of an operation; none where its owner has no address."""
-    settings, arguments = job.tools.mail, job.operation.arguments
-    mailed, running = job.transaction(
-        lambda session: (
-            records.mailed_of(session, arguments["interval"]),
-            operations.running_of(session, MAIL),
-        )
-    )
+    arguments = job.operation.arguments
+    mailed = job.transaction(lambda session: records.mailed_of(session, arguments["interval"]))
     if mailed is None or not mailed.email:
         return {}
-    if running > _MAX_AT_ONCE:
-        raise LaterError(_AGAIN_SECONDS)
-    _send(settings.server, compose(settings, mailed, arguments["state"]), job)
+    mail.send(job, compose(job.tools.mail, mailed, arguments["state"]))
     return {"email": mailed.email}
-
-
-def _send(server: str, message: EmailMessage, job: Job) -> None:
-    """Have the program send it; LaterError where it is to be tried again."""
-    host, _, port = server.partition(":")
-    addresses = [str(message[name].addresses[0].addr_spec) for name in ("From", "To")]
-    try:
-        ended = run(
-            [sys.executable, "-I", smtp.__file__, host, port or "25", *addresses],
-            deadline_seconds=_MAIL_SECONDS,
-            standard_input=message.as_bytes(policy=SMTP),
-            max_bytes=_MAX_BYTES,
-        )
-        status, reason = ended.exit_status, ended.error_text
-    except ToolError as error:
-        status, reason = smtp.TRY_AGAIN, str(error)
-    if status == smtp.UNAVAILABLE:
-        raise RefusedError(f"the mail server {server} did not take the mail: {reason}")
-    if status and utc_now() < job.operation.created + _LATEST:
-        raise LaterError(_AGAIN_SECONDS)
-    if status:
-        raise ToolError(f"the mail server {server} did not take the mail: {reason}")
 
 
 def compose(settings: MailSettings, mailed: Mailed, state: str) -> EmailMessage:
@@ -113,21 +70,12 @@ def compose(settings: MailSettings, mailed: Mailed, state: str) -> EmailMessage:
     details = mailed.reason or ""
     if state == RUNNING:
         details = f"Your cluster {mailed.cluster} answers: ssh root@{mailed.address}"
-    message = EmailMessage()
-    try:
-        message["From"], message["To"] = settings.sender, mailed.email
-        message["Subject"] = f"Reservation {mailed.reservation} of {mailed.site}: {state}"
-        is_one = len(message["To"].addresses) == 1 and "@" in message["To"].addresses[0].addr_spec
-    except ValueError:
-        is_one = False
-    if not is_one:
-        raise RefusedError(f"{mailed.email!r} is no address of a mail")
     text = _template(settings.text_file).substitute(
         reservation=mailed.reservation, site=mailed.site, vc=mailed.vc, state=state, details=details,
         begin=f"{mailed.begins_at:%Y-%m-%d %H:%M}", end=f"{mailed.ends_at:%Y-%m-%d %H:%M}",
     )  # fmt: skip
-    message.set_content(text)
-    return message
+    subject = f"Reservation {mailed.reservation} of {mailed.site}: {state}"
+    return mail.written(settings.sender, mailed.email, subject, text)
 
 
 def _template(path: str) -> Template:

@@ -7,11 +7,11 @@ import { Doings, entryOf, openConsole, unchanged } from './nodes.js';
 import { doneText, foldOperations, isLiving, operationText, targetText } from './shared/operations.js';
 import { question } from './shared/question.js';
 import { disksText, isOn, nodesOf, setText } from './shared/clusters.js';
-import { aheadText, extendQuestion, LIVING, mayExtend } from './shared/sets.js';
+import { aheadText, endsSoon, endsText, extendQuestion, LIVING, mayExtend } from './shared/sets.js';
 import { NodeTable } from './table.js';
 
 const name = new URLSearchParams(location.search).get('name') ?? '';
-const TYPES = ['node.power', 'node.image', 'set.state', 'set.ready', 'operation.state', 'image.added', 'image.removed', 'poll.stale', 'poll.fresh'];
+const TYPES = ['node.power', 'node.removed', 'node.image', 'set.state', 'set.ready', 'set.ends', 'operation.state', 'image.added', 'image.removed', 'poll.stale', 'poll.fresh'];
 const MANY = 16; // from here on, where the disks are is counted, too
 const chosen = new Set();
 const doings = new Doings();
@@ -61,7 +61,7 @@ function drawSets() {
     };
     extend.hidden = !rights.includes('computeset') || !mayExtend(one);
     extend.onclick = () => extendQuestion(one, began);
-    fillTexts(row, [['', setText(one.id, one.state)], ['soft', `${one.nodes_total} node${one.nodes_total === 1 ? '' : 's'}`], [one.degraded ? 'warn' : '', one.degraded ? 'some nodes failed' : ''], ['soft', one.state === 'ending' ? '' : aheadText(one)]]);
+    fillTexts(row, [['', setText(one.id, one.state)], ['soft', `${one.nodes_total} node${one.nodes_total === 1 ? '' : 's'}`], [one.degraded ? 'warn' : '', one.degraded ? 'some nodes failed' : ''], [endsSoon(one) ? 'warn' : 'soft', one.state === 'ending' ? '' : aheadText(one)]]);
     if (isNew) row.append(element('a', { href: 'computesets', 'aria-label': `Computesets: why set ${one.id} waits, its charge, and its end` }, 'Details'));
   }, '');
 }
@@ -121,6 +121,8 @@ start(async (user, { scopes }) => {
   actions ??= new Actions(byId('actions'), rights, { began, changed: readSoon, draw });
   follow(TYPES, (type, data) => {
     if (type === 'all' || type.startsWith('image.')) readImagesSoon();
-    if (!data.cluster || data.cluster === name) readSoon();
+    if (data.cluster && data.cluster !== name) return;
+    if (type === 'set.ends') say(endsText(data), 'Warning');
+    readSoon();
   });
 });

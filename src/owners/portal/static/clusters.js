@@ -6,7 +6,7 @@ import { nodesOf, setsText } from './shared/clusters.js';
 
 const PER_PAGE = 25;
 const SCOPES = [['power', 'power'], ['computeset', 'computesets'], ['image', 'CD drives'], ['console', 'consoles']];
-const TYPES = ['node.power', 'set.state', 'poll.stale', 'poll.fresh'];
+const TYPES = ['node.power', 'node.removed', 'set.state', 'poll.stale', 'poll.fresh'];
 const rows = new Map(); // clusters by their names, as they are in the list
 const changedClusters = new Set();
 let wanted = PER_PAGE; // so many are visible, as far as there are

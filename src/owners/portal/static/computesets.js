@@ -3,7 +3,9 @@
 import { byId, element, fillList, fillTexts, follow, put, say, soon, start } from './shared/page.js';
 import { ask, base, path } from './shared/requests.js';
 import { hoursText as hours, nodeHours } from './shared/durations.js';
-import { extendQuestion, lifeOf, LIVING, mayExtend, mergeQuestion, nodesText, partnersOf } from './shared/sets.js';
+import {
+  endsSoon, endsText, extendQuestion, lifeOf, LIVING, mayExtend, mergeQuestion, nodesText, partnersOf,
+} from './shared/sets.js';
 import { offerLaunch } from './launchers.js';
 import { bars, line } from './lines.js';
 import { question } from './shared/question.js';
@@ -60,7 +62,7 @@ async function readSets() {
     fillTexts(row, [
       ['', `Set ${one.id}${one.merged.length ? ` (with ${one.merged.join(', ')})` : ''} of ${one.cluster}`], [one.degraded ? 'warn' : '', one.degraded ? `${one.state}, some nodes failed: the page of ${one.cluster} says why` : one.state],
       ['soft', one.state === 'running' ? `${one.nodes_ready} of ${one.nodes_total} nodes on` : `${one.nodes_total} node${one.nodes_total === 1 ? '' : 's'}`],
-      ['soft', nodesText(one)], ['soft', `started by ${one.requested_by}`], ['soft', one.account && `charged to ${one.account}${one.charged_so_far_seconds === null ? '' : `: ${nodeHours(one.charged_so_far_seconds / 60)} so far`}`], ['soft', `up to ${nodeHours(one.nodes_total * one.walltime_mins)}`], ['soft', life.text],
+      ['soft', nodesText(one)], ['soft', `started by ${one.requested_by}`], ['soft', one.account && `charged to ${one.account}${one.charged_so_far_seconds === null ? '' : `: ${nodeHours(one.charged_so_far_seconds / 60)} so far`}`], ['soft', `up to ${nodeHours(one.nodes_total * one.walltime_mins)}`], [endsSoon(one) ? 'warn' : 'soft', life.text],
     ]);
     draw(row, life.parts, life.text);
   }, 'None. Start nodes of a cluster, and their set is here.');
@@ -132,9 +134,11 @@ let timer = null;
 
 start((user, { scopes }) => {
   rights = scopes;
-  follow(['set.state', 'set.ready', 'operation.state'], (type, { target, cluster, new: state }) => { // a merge changes no state of a set
+  follow(['set.state', 'set.ready', 'set.ends', 'operation.state'], (type, data) => { // a merge changes no state of a set
+    const { target, cluster, new: state } = data;
     if (type === 'operation.state') return state === 'succeeded' && readSoon();
-    if (state === 'failed') say(`set ${target} of ${cluster}`, 'Failed');
+    if (type === 'set.ends') say(endsText(data), 'Warning');
+    else if (state === 'failed') say(`set ${target} of ${cluster}`, 'Failed');
     else if (['completed', 'cancelled'].includes(state)) say(`Set ${target} of ${cluster} has ended: it is ${state}.`);
     readSoon();
   });

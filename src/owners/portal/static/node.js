@@ -11,7 +11,7 @@ import { showScreen } from './screens.js';
 
 const given = new URLSearchParams(location.search);
 const [clusterName, name] = [given.get('cluster') ?? '', given.get('name') ?? ''];
-const TYPES = ['node.power', 'node.image', 'set.state', 'set.ready', 'operation.state', 'image.added', 'image.removed', 'poll.stale', 'poll.fresh'];
+const TYPES = ['node.power', 'node.removed', 'node.image', 'set.state', 'set.ready', 'set.ends', 'operation.state', 'image.added', 'image.removed', 'poll.stale', 'poll.fresh'];
 const EVENTS = 20;
 const LINES = 40;
 const chosen = new Set([name]);
@@ -22,17 +22,6 @@ let node = null;
 let set = null;
 let operations = [];
 let actions = null;
-
-// The state of its host, in words for owners: which host it is does not concern them.
-function hostText() {
-  if (node.admin_disabled) return 'An operator has disabled this node; ask your operators.';
-  if (node.stale) return 'The site does not answer at present.';
-  if (node.power === 'unknown') return 'Its host does not answer, or the node is being moved. Ask your operators if this lasts.';
-  if (node.power === 'crashed') return 'The machine has crashed; its host answers. Power it on again.';
-  if (isOn(node)) return 'Its host answers.';
-  if (node.active_computeset) return 'Its host is kept until the computeset ends.';
-  return node === cluster.frontend ? 'The node starts on the host that it has.' : 'None: it gets a host when it starts.';
-}
 
 const DISKS = {
   nas: 'on the NAS', host: 'on its host', 'NAS → host': 'is being copied from the NAS to its host; the node can run meanwhile',
@@ -46,7 +35,7 @@ function facts() {
   return [
     ['Power', entry.power, `power ${node.power}`], ['', entry.doing[1], entry.doing[0]], ['Since', entry.sinceText, '', entry.since],
     ['Computeset', entry.set && [entry.set, set && aheadText(set)].filter(Boolean).join(', ')],
-    ['Host', hostText()], ['CPU', node.cpus], ['Memory', entry.memory],
+    ['Host', node.stale ? 'The site does not answer at present.' : node.host_state], ['CPU', node.cpus], ['Memory', entry.memory],
     ['Disk', size + (DISKS[disk.text] ?? DISKS[disk.place]), disk.place === 'way' ? 'warn' : ''], ['CD drive', entry.drive.replaceAll('CD ', '') || 'empty'],
     ['Public address', node.pub_ip], ['Netmask', node.pub_netmask], ['Gateway', node.gateway], ['Name servers', [node.dns1, node.dns2].filter(Boolean).join(', ')], ['Time server', node.ntp],
   ].filter(([, text, , moment]) => text || moment);

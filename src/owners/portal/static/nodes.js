@@ -58,6 +58,7 @@ export const openConsole = (cluster, node, type) => attempt(async () => {
 
 export const screenOf = (cluster, node) => `../${pathOf(cluster, node, 'console', 'screen')}`;
 
+const NEAR = 180_000; // milliseconds between the end of an operation and the change of power that it caused: guests take time to shut down
 const IS_ON = { poweron: true, start_member: true, poweroff: false, shutdown: false, poweroff_member: false, shutdown_member: false };
 const targetOf = (operation) => operation.node ?? operation.computeset;
 
@@ -103,7 +104,8 @@ export class Doings {
   // Not when somebody else, or its system, has switched it since.
   switchOf(node) {
     const one = this.switched.get(node.name);
-    return one && IS_ON[one.kind] === (node.power === 'on') ? one : null;
+    const isSame = one && (!node.power_since || Math.abs(new Date(node.power_since) - new Date(one.ended)) < NEAR);
+    return isSame && IS_ON[one.kind] === (node.power === 'on') ? one : null;
   }
 }
 
@@ -116,7 +118,7 @@ export function entryOf(cluster, node, doings, mayLook) {
   const entry = {
     node, disk, doing, power: powerText(node), role: node === cluster.frontend ? 'frontend' : '', addresses: addressesOf(node), memory: memoryText(node.memory),
     set: node.active_computeset ? setText(node.active_computeset, node.active_computeset_state) : '', drive: driveText(node),
-    since: switched?.ended ?? null, sinceText: switched ? `${doneText(switched)}${byText(switched)}` : '',
+    since: node.power_since ?? switched?.ended ?? null, sinceText: switched ? `${doneText(switched)}${byText(switched)}` : node.power_since ? powerText(node) : '',
     isBusy: isLiving(operation) || disk.place === 'way', isProblem: operation?.state === 'failed' || node.admin_disabled || ['crashed', 'unknown'].includes(node.power),
     mayOpen: mayLook && isOn(node), screen: screenOf(cluster, node),
   };

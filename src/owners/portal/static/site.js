@@ -5,7 +5,7 @@ import { ask, path } from './shared/requests.js';
 import { disksText, nodesOf } from './shared/clusters.js';
 import { operationTexts } from './shared/operations.js';
 
-const TYPES = ['node.power', 'node.image', 'set.state', 'operation.state', 'poll.stale', 'poll.fresh'];
+const TYPES = ['node.power', 'node.removed', 'node.image', 'set.state', 'operation.state', 'poll.stale', 'poll.fresh'];
 
 const list = (id, entries, keyOf, textsOf, nothing) =>
   fillList(byId(id), entries, keyOf, (row, one) => fillTexts(row, textsOf(one)), nothing);

@@ -6,7 +6,7 @@ import logging
 import ssl
 import threading
 from contextlib import nullcontext, suppress
-from typing import Any, Callable, ContextManager, Dict, List, NamedTuple, Optional, Tuple, Type
+from typing import Any, Callable, ContextManager, Dict, List, NamedTuple, Optional, Tuple, Union
 
 from rocks.core.clock import monotonic_seconds
 from rocks.core.errors import (
@@ -20,8 +20,8 @@ from rocks.core.errors import (
 )
 from rocks.core.values import size_text
 from rocks.fleet.wire.codec import encode
-from rocks.storage.host import effects
-from rocks.storage.host.engine import GrantedImage
+from rocks.storage.host.effects import Name
+from rocks.storage.host.engine import GrantedImage, Handler
 from rocks.storage.host.retained_copies import (
     IsOnNas,
     Reserve,
@@ -37,6 +37,17 @@ from rocks.storage.host.retained_copies import (
     retained_copies,
 )
 from rocks.storage.image import names
+from rocks.storage.image.effects import (
+    DiscardChanges,
+    LookAtCopy,
+    MapLinear,
+    MapOverlay,
+    PullCopy,
+    ReturnCopy,
+    SeedCopy,
+    SettleBase,
+    SwitchOrigin,
+)
 from rocks.storage.image.image import NOTHING, CopyFact, Facts
 from rocks.storage.image.space import (
     CHUNK_BYTES,
@@ -223,8 +234,6 @@ _SUSPENDED = "SUSPENDED"
 _IS_SUSPENDED = "pool I/O is currently suspended"
 """How `zfs` refuses most questions about such a pool (libzfs_util.c of OpenZFS)."""
 
-Handler = Callable[..., Facts]
-
 
 class CopyHandlers:
     """The handlers of effects on volumes. `host` is the host's name in the cluster.
@@ -246,39 +255,41 @@ class CopyHandlers:
         self._transfers = transfers
         self._host = host
         self._running = RunningCopies()
-        self.handlers: Dict[Type[object], Handler] = {
-            effects.ReadCopy: self._read_copy,
-            effects.EnsureQuarantined: self._ensure_quarantined,
-            effects.EnsureTempWrite: self._ensure_temp_write,
-            effects.EnsureTempWriteGone: self._ensure_temp_write_gone,
-            effects.EnsureSeedPlace: self._ensure_seed_place,
-            effects.ReceiveSeed: self._receive_seed,
-            effects.EnsureSeedNamed: self._ensure_seed_named,
-            effects.EnsureSeedSettled: self._ensure_seed_settled,
-            effects.RequireCopyAt: self._require_copy_at,
-            effects.MarkCopy: self._mark_copy,
-            effects.MarkMerged: self._mark_merged,
-            effects.MarkUnchanged: self._mark_unchanged,
-            effects.RequireAllInSnapshot: self._require_all_in_snapshot,
-            effects.SnapshotCopy: self._snapshot_copy,
-            effects.SendSnapshot: self._send_snapshot,
-            effects.AdvanceBase: self._advance_base,
-            effects.RollBack: self._roll_back,
+        self.handlers: Dict[Name, Handler] = {
+            "ReadCopy": self._read_copy,
+            "EnsureQuarantined": self._ensure_quarantined,
+            "EnsureTempWrite": self._ensure_temp_write,
+            "EnsureTempWriteGone": self._ensure_temp_write_gone,
+            "EnsureSeedPlace": self._ensure_seed_place,
+            "ReceiveSeed": self._receive_seed,
+            "EnsureSeedNamed": self._ensure_seed_named,
+            "EnsureSeedSettled": self._ensure_seed_settled,
+            "RequireCopyAt": self._require_copy_at,
+            "MarkDirty": self._mark_dirty,
+            "MarkClean": self._mark_clean,
+            "MarkMerged": self._mark_merged,
+            "MarkUnchanged": self._mark_unchanged,
+            "RequireAllInSnapshot": self._require_all_in_snapshot,
+            "SnapshotCopy": self._snapshot_copy,
+            "SendSnapshot": self._send_snapshot,
+            "AdvanceBase": self._advance_base,
+            "RollBack": self._roll_back,
         }
 
-    def _read_copy(self, effect: effects.ReadCopy, image: GrantedImage) -> Facts:
+    def _read_copy(self, request: LookAtCopy, image: GrantedImage) -> Facts:
+        """Read the state of the image's copy. Facts: copy."""
         known = image.known
-        if effect.pool is None:
+        if request.pool is None:
             return Facts(copy=CopyFact(known.stage, known.epoch))
-        pool = self._pools.read_pool(effect.pool)
-        volume = self._pools.read_volume(f"{effect.pool}/{effect.zvol}")
+        pool = self._pools.read_pool(request.pool)
+        volume = self._pools.read_volume(_volume(image))
         newest = None if volume is None else self._pools.read_history(volume.name).newest
         written = 0
         if volume is not None:
             written = volume.written_bytes
             if newest is not None:
                 written = self._pools.written_since(volume.name, newest.name, newest.guid)
-        temp_write = self._pools.read_volume(names.temp_write_volume(effect.pool, effect.zvol))
+        temp_write = self._pools.read_volume(_temp_write(image))
         copy = CopyFact(
             stage=known.stage,
             epoch=known.epoch,
@@ -288,17 +299,18 @@ class CopyHandlers:
             size_bytes=0 if volume is None else volume.size_bytes,
             has_temp_write=temp_write is not None,
             free_bytes=pool.free_bytes
-            + evictable_bytes(self._pools, effect.pool, image.evictable, self._is_on_nas),
+            + evictable_bytes(self._pools, image.pool, image.evictable, self._is_on_nas),
             pool_bytes=pool.size_bytes,
         )
         return Facts(copy=copy)
 
     # --- remains of an earlier epoch, and the temp-write volume
 
-    def _ensure_quarantined(self, effect: effects.EnsureQuarantined, image: GrantedImage) -> Facts:
+    def _ensure_quarantined(self, request: object, image: GrantedImage) -> Facts:
+        """Copy, temp-write volume and seed of an earlier epoch are renamed to names in quarantine."""
         epoch = image.known.epoch
-        self._settle_seed(effect.zvol, effect.pool)
-        for name in (_volume(effect), names.temp_write_volume(effect.pool, effect.zvol)):
+        self._settle_seed(image)
+        for name in (_volume(image), _temp_write(image)):
             volume = self._pools.read_volume(name)
             if volume is not None:
                 self._pools.ensure_renamed(name, volume.guid, self._free_quarantine_name(name, epoch))
@@ -312,68 +324,73 @@ class CopyHandlers:
             name_in_quarantine, number = f"{first}-{number}", number + 1
         return name_in_quarantine
 
-    def _ensure_temp_write(self, effect: effects.EnsureTempWrite, image: GrantedImage) -> Facts:
-        name = names.temp_write_volume(effect.pool, effect.zvol)
+    def _ensure_temp_write(self, request: MapOverlay, image: GrantedImage) -> Facts:
+        """The temp-write volume is there; a missing one is made, empty.
+
+        First `needed_bytes` are freed in the pool, by evicting copies of other images if necessary.
+        """
+        name = _temp_write(image)
         if self._pools.read_volume(name) is None:
             # only before the first reservation, which reduces the free space
-            self._evict(effect.pool, effect.needed_bytes, image)
+            self._evict(request.needed_bytes, image)
         self._pools.ensure_volume(
             name,
-            temp_write_bytes(effect.size_bytes),
+            temp_write_bytes(image.known.size_bytes),
             CHUNK_BYTES,  # so that writing a chunk needs no read
             # device-mapper treats a pool without free space as a full device, which must not happen
-            reserve_bytes(effect.size_bytes),
-            _properties(image, name, size=str(effect.size_bytes)),
+            reserve_bytes(image.known.size_bytes),
+            _properties(image, name, size=str(image.known.size_bytes)),
         )
         return NOTHING
 
-    def _ensure_temp_write_gone(self, effect: effects.EnsureTempWriteGone, image: GrantedImage) -> Facts:
-        name = names.temp_write_volume(effect.pool, effect.zvol)
+    def _ensure_temp_write_gone(self, request: object, image: GrantedImage) -> Facts:
+        """No temp-write volume."""
+        name = _temp_write(image)
         volume = self._pools.read_volume(name)
         if volume is not None:
             self._pools.ensure_volume_gone(name, volume.guid, may_lose_bytes=None)
-        self._running.end(effect.zvol)
+        self._running.end(image.zvol)
         return NOTHING
 
     # --- the seed
 
-    def _ensure_seed_place(self, effect: effects.EnsureSeedPlace, image: GrantedImage) -> Facts:
-        copy, seed = self._pools.read_volume(_volume(effect)), self._pools.read_volume(_seed(effect))
-        if copy is None or self._has_newest(copy.name, effect.base_guid):
+    def _ensure_seed_place(self, request: SeedCopy, image: GrantedImage) -> Facts:
+        """An older copy is renamed to the seed volume, to be updated there."""
+        copy, seed = self._pools.read_volume(_volume(image)), self._pools.read_volume(_seed(image))
+        if copy is None or self._has_newest(copy.name, request.base_guid):
             return NOTHING
         if seed is not None:
             raise IncoherentError(
-                f"{copy.name} and {seed.name} are both copies of {effect.zvol}; compare them by `zfs list -t all`"
+                f"{copy.name} and {seed.name} are both copies of {image.zvol}; compare them by `zfs list -t all`"
             )
-        self._pools.ensure_renamed(copy.name, copy.guid, _seed(effect))
+        self._pools.ensure_renamed(copy.name, copy.guid, _seed(image))
         return NOTHING
 
-    def _receive_seed(self, effect: effects.ReceiveSeed, image: GrantedImage) -> Facts:
-        if not self._has_newest(_volume(effect), effect.base_guid) and not self._has_newest(
-            _seed(effect), effect.base_guid
+    def _receive_seed(self, request: SeedCopy, image: GrantedImage) -> Facts:
+        """The seed volume has the base: received from the newest common snapshot, or resumed from a token."""
+        if not self._has_newest(_volume(image), request.base_guid) and not self._has_newest(
+            _seed(image), request.base_guid
         ):
             try:
                 self._transfers.receive(
                     image,
-                    _seed(effect),
-                    effect.base_guid,
-                    lambda left_bytes, begins: self._ensure_copy_space(
-                        effect.pool, image, left_bytes, begins
-                    ),
+                    _seed(image),
+                    request.base_guid,
+                    lambda left_bytes, begins: self._ensure_copy_space(image, left_bytes, begins),
                 )
             except BaseException:
-                self._running.end(effect.zvol)
+                self._running.end(image.zvol)
                 raise
             # its merge comes later, and ends when the temp-write volume is gone
-            self._running.expect(effect.zvol, effect.pool, self._merge_bytes(effect.pool, image))
+            self._running.expect(image.zvol, image.pool, self._merge_bytes(image))
         return NOTHING
 
-    def _ensure_copy_space(self, pool: str, image: GrantedImage, left_bytes: int, begins: bool) -> None:
+    def _ensure_copy_space(self, image: GrantedImage, left_bytes: int, begins: bool) -> None:
         """Evict copies of other images if necessary. PoolFullError when that does not suffice.
 
         A copy that begins leaves to the running ones what they still need: all would stop, and none could continue.
         """
-        zvol, merge_bytes = image.known.zvol, self._merge_bytes(pool, image)
+        zvol, pool, merge_bytes = image.zvol, image.pool, self._merge_bytes(image)
         stream_bytes = left_bytes if begins else 0
         fact = self._pools.read_pool(pool)
 
@@ -388,13 +405,13 @@ class CopyHandlers:
         if self._running.admit(zvol, pool, needed_bytes, shortage) is None:
             return
         others_bytes = self._running.needed_by_others(zvol, pool) if begins else 0
-        self._evict(pool, copy_space(fact.size_bytes, merge_bytes, stream_bytes) + others_bytes, image)
+        self._evict(copy_space(fact.size_bytes, merge_bytes, stream_bytes) + others_bytes, image)
         fact = self._pools.read_pool(pool)
         text = self._running.admit(zvol, pool, needed_bytes, shortage)
         if text is not None:
             if begins and shortage(0) is not None:
                 # not for other copies alone: guests of local images wait for the space of what was received before
-                self._try_to_drop_partial(names.seed_volume(pool, zvol))
+                self._try_to_drop_partial(_seed(image))
             raise PoolFullError(f"{zvol} is not copied to {self._host}: {text}")
 
     def _try_to_drop_partial(self, seed: str) -> None:
@@ -404,69 +421,85 @@ class CopyHandlers:
         except RocksError as error:
             _log.warning("what was received of %s stays: %s", seed, error)
 
-    def _merge_bytes(self, pool: str, image: GrantedImage) -> int:
-        temp_write = self._pools.read_volume(names.temp_write_volume(pool, image.known.zvol))
+    def _merge_bytes(self, image: GrantedImage) -> int:
+        temp_write = self._pools.read_volume(_temp_write(image))
         return merged_bytes(image.known.size_bytes, temp_write.referenced_bytes if temp_write else 0)
 
-    def _evict(self, pool: str, needed_bytes: int, image: GrantedImage) -> None:
-        evict_copies(self._pools, pool, needed_bytes, image.evictable, self._reserve, self._is_on_nas)
+    def _evict(self, needed_bytes: int, image: GrantedImage) -> None:
+        evict_copies(self._pools, image.pool, needed_bytes, image.evictable, self._reserve, self._is_on_nas)
 
-    def _ensure_seed_named(self, effect: effects.EnsureSeedNamed, image: GrantedImage) -> Facts:
-        name = _volume(effect)
+    def _ensure_seed_named(self, request: SeedCopy, image: GrantedImage) -> Facts:
+        """The received copy, whose newest snapshot is the base and is held, has the copy's name. Facts: guid."""
+        name = _volume(image)
         if self._pools.read_volume(name) is None:
-            self._require_newest(_seed(effect), effect.base_guid)
-            self._pools.ensure_renamed(_seed(effect), self._fact(_seed(effect)).guid, name)
-        newest = self._require_newest(name, effect.base_guid)
+            self._require_newest(_seed(image), request.base_guid)
+            self._pools.ensure_renamed(_seed(image), self._fact(_seed(image)).guid, name)
+        newest = self._require_newest(name, request.base_guid)
         self._pools.ensure_hold(name, newest.name, newest.guid, names.HOLD_TAG)
         self._write_properties(name, "clean", newest.guid, image)
         return Facts(guid=newest.guid)
 
-    def _ensure_seed_settled(self, effect: effects.EnsureSeedSettled, image: GrantedImage) -> Facts:
-        self._settle_seed(effect.zvol, effect.pool)
+    def _ensure_seed_settled(self, request: object, image: GrantedImage) -> Facts:
+        """No partial receive is left: a complete copy has its name back."""
+        self._settle_seed(image)
         return NOTHING
 
-    def _settle_seed(self, zvol: str, pool: str) -> None:
+    def _settle_seed(self, image: GrantedImage) -> None:
         """A complete copy that was renamed to be updated gets its name back; a partial first copy is destroyed."""
-        name = names.seed_volume(pool, zvol)
+        name = _seed(image)
         if self._pools.read_volume(name) is None:
             return
         self._pools.ensure_partial_gone(name)
         whole = self._pools.read_volume(name)
         if whole is not None:
-            self._pools.ensure_renamed(name, whole.guid, f"{pool}/{zvol}")
+            self._pools.ensure_renamed(name, whole.guid, _volume(image))
 
     # --- write changes back
 
-    def _require_copy_at(self, effect: effects.RequireCopyAt, image: GrantedImage) -> Facts:
-        size_bytes = self._fact(_volume(effect)).size_bytes
+    def _require_copy_at(self, request: Union[MapLinear, SwitchOrigin], image: GrantedImage) -> Facts:
+        """The copy's newest snapshot is the base, and nothing was written since; IncoherentError otherwise.
+
+        Facts: guid.
+        """
+        size_bytes = self._fact(_volume(image)).size_bytes
         if size_bytes < image.known.size_bytes:
             raise IncoherentError(
-                f"{_volume(effect)} has {size_text(size_bytes)} and its image {size_text(image.known.size_bytes)}: "
+                f"{_volume(image)} has {size_text(size_bytes)} and its image {size_text(image.known.size_bytes)}: "
                 "the copy is of the time before the image has grown"
             )
-        newest = self._require_newest(_volume(effect), effect.guid)
-        written = self._pools.written_since(_volume(effect), newest.name, newest.guid)
+        newest = self._require_newest(_volume(image), request.base_guid)
+        written = self._pools.written_since(_volume(image), newest.name, newest.guid)
         if written:
             raise IncoherentError(
-                f"{_volume(effect)} has {written} bytes written since {newest.name}, which the NAS does not have"
+                f"{_volume(image)} has {written} bytes written since {newest.name}, which the NAS does not have"
             )
         return Facts(guid=newest.guid)
 
-    def _mark_copy(self, effect: effects.MarkCopy, image: GrantedImage) -> Facts:
-        guid = effect.guid or self._newest(_volume(effect)).guid
-        self._write_properties(_volume(effect), effect.kind, guid, image)
+    def _mark_dirty(self, request: Union[MapLinear, SwitchOrigin], image: GrantedImage) -> Facts:
+        """The copy's properties say that it has changes on top of the base."""
+        self._write_properties(_volume(image), "dirty", request.base_guid, image)
         return NOTHING
 
-    def _mark_merged(self, effect: effects.MarkMerged, image: GrantedImage) -> Facts:
+    def _mark_clean(self, request: object, image: GrantedImage) -> Facts:
+        """The copy's properties say that it equals its newest snapshot."""
+        self._write_properties(_volume(image), "clean", self._newest(_volume(image)).guid, image)
+        return NOTHING
+
+    def _mark_merged(self, request: object, image: GrantedImage) -> Facts:
+        """The copy's properties say that what the guest wrote in this epoch is merged into it."""
         # an image of the same name may have had the copy in an epoch of the same number
-        name, merged = _volume(effect), names.unit_serial(image.image_id, image.epoch)
+        name, merged = _volume(image), names.unit_serial(image.image_id, image.epoch)
         self._pools.ensure_properties(name, self._fact(name).guid, {f"{OUR_PREFIX}merged": merged})
         return NOTHING
 
-    def _mark_unchanged(self, effect: effects.MarkUnchanged, image: GrantedImage) -> Facts:
-        name, base_guid = _volume(effect), f"{OUR_PREFIX}base_guid"
+    def _mark_unchanged(self, request: object, image: GrantedImage) -> Facts:
+        """A copy that was marked as dirty, and not written to, is marked as clean.
+
+        Without its pool nothing is done.
+        """
+        name, base_guid = _volume(image), f"{OUR_PREFIX}base_guid"
         try:
-            health = self._pools.read_pool(effect.pool).health
+            health = self._pools.read_pool(image.pool).health
             volume = self._pools.read_volume(name)
         except (StateError, ToolError) as error:
             if isinstance(error, ToolError) and _IS_SUSPENDED not in str(error):
@@ -483,31 +516,34 @@ class CopyHandlers:
             self._write_properties(name, "clean", newest.guid, image)
         return NOTHING
 
-    def _require_all_in_snapshot(self, effect: effects.RequireAllInSnapshot, image: GrantedImage) -> Facts:
-        name = _volume(effect)
-        final = self._pools.read_history(name).snapshot(effect.name)
+    def _require_all_in_snapshot(self, request: ReturnCopy, image: GrantedImage) -> Facts:
+        """Nothing was written to the copy since the request's snapshot, if there is one; IncoherentError otherwise."""
+        name = _volume(image)
+        final = self._pools.read_history(name).snapshot(request.name)
         written = 0 if final is None else self._pools.written_since(name, final.name, final.guid)
         if written:
-            text = f"{name} has {written} bytes written since its final snapshot {effect.name}"
+            text = f"{name} has {written} bytes written since its final snapshot {request.name}"
             raise IncoherentError(text, code=Code.HOST_AHEAD)
         return NOTHING
 
-    def _snapshot_copy(self, effect: effects.SnapshotCopy, image: GrantedImage) -> Facts:
-        volume = self._fact(_volume(effect))
-        taken = self._pools.ensure_snapshot(volume.name, volume.guid, effect.name, AUTOMATIC_PROPERTY)
+    def _snapshot_copy(self, request: Union[PullCopy, ReturnCopy], image: GrantedImage) -> Facts:
+        """The request's snapshot is there, held; it includes all earlier writes of the guest."""
+        volume = self._fact(_volume(image))
+        taken = self._pools.ensure_snapshot(volume.name, volume.guid, request.name, AUTOMATIC_PROPERTY)
         self._pools.ensure_hold(volume.name, taken.name, taken.guid, names.HOLD_TAG)
         return Facts(guid=taken.guid)
 
-    def _send_snapshot(self, effect: effects.SendSnapshot, image: GrantedImage) -> Facts:
-        return Facts(guid=self._transfers.send(image, _volume(effect), effect.name))
+    def _send_snapshot(self, request: Union[PullCopy, ReturnCopy], image: GrantedImage) -> Facts:
+        """The NAS has received, held and confirmed the snapshot. Facts: guid."""
+        return Facts(guid=self._transfers.send(image, _volume(image), request.name))
 
-    def _advance_base(self, effect: effects.AdvanceBase, image: GrantedImage) -> Facts:
-        """Cursor and hold of the new base are set before those of the old are removed."""
-        name = _volume(effect)
+    def _advance_base(self, request: Union[SettleBase, ReturnCopy], image: GrantedImage) -> Facts:
+        """The snapshot is the base: it has cursor and hold before older ones and automatic snapshots are removed."""
+        name = _volume(image)
         history = self._pools.read_history(name)
-        base = history.snapshot(effect.name)
+        base = history.snapshot(request.name)
         if base is None:
-            raise StateError(f"{name} has no snapshot {effect.name}, which should become its base")
+            raise StateError(f"{name} has no snapshot {request.name}, which should become its base")
         cursor = names.cursor_bookmark(base.guid, self._host)
         self._pools.ensure_hold(name, base.name, base.guid, names.HOLD_TAG)
         self._pools.ensure_bookmark(name, base.name, base.guid, cursor)
@@ -528,15 +564,18 @@ class CopyHandlers:
         if is_ours and not others and not snapshot.clones:
             self._pools.ensure_snapshot_gone(name, snapshot.name, snapshot.guid)
 
-    def _roll_back(self, effect: effects.RollBack, image: GrantedImage) -> Facts:
-        """The snapshot of a pull that was cut is discarded, too."""
-        name = _volume(effect)
+    def _roll_back(self, request: DiscardChanges, image: GrantedImage) -> Facts:
+        """The copy has the content of the base, which is held, and no later snapshot.
+
+        That of a pull that was cut is discarded, too.
+        """
+        name = _volume(image)
         history = self._pools.read_history(name)
-        base = history.of_guid(effect.guid)
+        base = history.of_guid(request.base_guid)
         for later in history.snapshots:
             if base is not None and later.createtxg > base.createtxg:
                 self._drop_automatic(name, later)
-        newest = self._require_newest(name, effect.guid)
+        newest = self._require_newest(name, request.base_guid)
         self._pools.ensure_rolled_back(name, self._fact(name).guid, newest.name, newest.guid)
         return Facts(guid=newest.guid)
 
@@ -581,12 +620,16 @@ def _properties(image: GrantedImage, name: str, **more: str) -> Dict[str, str]:
     return {f"{OUR_PREFIX}{key}": value for key, value in values.items()}
 
 
-def _volume(effect: effects.PoolEffect) -> str:
-    return f"{effect.pool}/{effect.zvol}"
+def _volume(image: GrantedImage) -> str:
+    return f"{image.pool}/{image.zvol}"
 
 
-def _seed(effect: effects.PoolEffect) -> str:
-    return names.seed_volume(effect.pool, effect.zvol)
+def _temp_write(image: GrantedImage) -> str:
+    return names.temp_write_volume(image.pool, image.zvol)
+
+
+def _seed(image: GrantedImage) -> str:
+    return names.seed_volume(image.pool, image.zvol)
 
 
 # --- volumes that no guest uses: listed, removed by a command, and proved by their NASes -----------------------------

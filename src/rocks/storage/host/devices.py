@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 from pathlib import Path
-from typing import Callable, Dict, Optional, Type
+from typing import Callable, Dict, Optional, Union
 
 from rocks.core.clock import Deadline, wait_seconds
 from rocks.core.errors import BusyError, HostError, IncoherentError, StateError, ToolError
@@ -20,10 +20,11 @@ from rocks.storage.device_mapper.tables import (
     SnapshotMerge,
     Table,
 )
-from rocks.storage.host import effects
-from rocks.storage.host.engine import GrantedImage
+from rocks.storage.host.effects import Name
+from rocks.storage.host.engine import GrantedImage, Handler
 from rocks.storage.host.guests import GuestState, machine_of
 from rocks.storage.image import names
+from rocks.storage.image.effects import DropMap, SwitchOrigin
 from rocks.storage.image.image import NOTHING, Facts
 from rocks.storage.image.names import TARGET_PREFIX, guest_device
 from rocks.storage.image.space import unreservable_bytes
@@ -43,8 +44,6 @@ _HEADER_BYTES = 8
 _CHUNK_BYTES = CHUNK_SECTORS * BYTES_PER_SECTOR
 _FIRST_BYTES = _CHUNK_BYTES + 16
 _MAPPER = "/dev/mapper/"
-
-Handler = Callable[..., Facts]
 
 
 def read_start(path: str, count: int) -> bytes:
@@ -73,72 +72,82 @@ class DeviceHandlers:
         self._pools = pools
         self._sessions = sessions
         self._dm_devices = dm_devices
-        self.handlers: Dict[Type[object], Handler] = {
-            effects.RequireUnused: self._require_unused,
-            effects.RequireClosed: self._require_closed,
-            effects.EnsureDeviceGone: self._ensure_device_gone,
-            effects.EnsureOriginGone: self._ensure_origin_gone,
-            effects.EnsureSession: self._ensure_session,
-            effects.EnsureSessionGone: self._ensure_session_gone,
-            effects.EnsureRemoteOrigin: self._ensure_remote_origin,
-            effects.EnsureLocalOrigin: self._ensure_local_origin,
-            effects.RequireTempWrite: self._require_temp_write,
-            effects.RequireTempWriteEmpty: self._require_temp_write_empty,
-            effects.EnsureOverlayDevice: self._ensure_overlay_device,
-            effects.EnsureMergeDevice: self._ensure_merge_device,
-            effects.WaitMerged: self._wait_merged,
-            effects.EnsureLinearDevice: self._ensure_linear_device,
+        self.handlers: Dict[Name, Handler] = {
+            "RequireUnused": self._require_unused,
+            "RequireClosed": self._require_closed,
+            "EnsureDeviceGone": self._ensure_device_gone,
+            "EnsureOriginGone": self._ensure_origin_gone,
+            "EnsureSession": self._ensure_session,
+            "EnsureSessionGone": self._ensure_session_gone,
+            "EnsureSessionsGone": self._ensure_sessions_gone,
+            "EnsureRemoteOrigin": self._ensure_remote_origin,
+            "EnsureLocalOrigin": self._ensure_local_origin,
+            "RequireTempWrite": self._require_temp_write,
+            "RequireTempWriteEmpty": self._require_temp_write_empty,
+            "EnsureOverlayDevice": self._ensure_overlay_device,
+            "EnsureMergeDevice": self._ensure_merge_device,
+            "WaitMerged": self._wait_merged,
+            "EnsureLinearDevice": self._ensure_linear_device,
         }
 
     # --- sessions
 
-    def _ensure_session(self, effect: effects.EnsureSession, image: GrantedImage) -> Facts:
+    def _ensure_session(self, request: object, image: GrantedImage) -> Facts:
+        """Logged in to the recorded target; the disk's serial and size are the expected ones. Facts: device."""
         if not image.address:
             raise HostError(
                 f"this host has lost its records, and with them the address of {image.nas}: its next request has it; "
                 f"whether {image.nas} answers: rocks list host storagemap {image.nas}"
             )
+        known = image.known
+        assert known.target is not None and known.serial is not None
         session = self._sessions.ensure_session(
             SessionSpec(
-                target=effect.target,
+                target=known.target,
                 address=image.address,
                 port=image.portal_port,
                 chap=image.chap,
-                unit_serial=effect.serial,
-                size_bytes=effect.size_bytes,
-                read_only=effect.read_only,
+                unit_serial=known.serial,
+                size_bytes=known.size_bytes,
+                read_only=known.stage == "overlay",
             )
         )
         return Facts(device=session.device_path)
 
-    def _ensure_session_gone(self, effect: effects.EnsureSessionGone, image: GrantedImage) -> Facts:
-        targets = [effect.target] if effect.target is not None else self._targets_of(effect.zvol, image.nas)
-        for target in targets:
-            self._sessions.ensure_session_gone(target)
+    def _ensure_session_gone(self, request: Union[DropMap, SwitchOrigin], image: GrantedImage) -> Facts:
+        """No session, disk or session record of the request's target; without one, of any target of the image."""
+        if request.target is None:
+            return self._ensure_sessions_gone(request, image)
+        self._sessions.ensure_session_gone(request.target)
         return NOTHING
 
-    def _targets_of(self, zvol: str, nas: str) -> "list[str]":
-        prefix = names.target_name(nas, zvol, 0)[:-1]
-        found = [session.target for session in self._sessions.read_sessions()]
-        return [target for target in found if target.startswith(prefix) and target[len(prefix) :].isdigit()]
+    def _ensure_sessions_gone(self, request: object, image: GrantedImage) -> Facts:
+        """The same of any target of the image."""
+        prefix = names.target_name(image.nas, image.zvol, 0)[:-1]
+        for target in [session.target for session in self._sessions.read_sessions()]:
+            if target.startswith(prefix) and target[len(prefix) :].isdigit():
+                self._sessions.ensure_session_gone(target)
+        return NOTHING
 
     # --- removal
 
-    def _require_unused(self, effect: effects.RequireUnused, image: GrantedImage) -> Facts:
-        mapping = self._closed(effect.zvol)
+    def _require_unused(self, request: object, image: GrantedImage) -> Facts:
+        """No guest has the device open, or was saved with it. BusyError otherwise."""
+        mapping = self._closed(image.zvol)
         if mapping is not None and isinstance(mapping.table, Placeholder):
             return NOTHING
-        machine = machine_of(effect.zvol)
+        machine = machine_of(image.zvol)
         if machine is not None and self._state_of(machine) == "saved":
             raise BusyError(
-                f"{machine} is saved on this host, and its memory belongs to {effect.zvol}: rocks restore host vm "
+                f"{machine} is saved on this host, and its memory belongs to {image.zvol}: rocks restore host vm "
                 f"{machine} continues it, rocks stop host vm {machine} saved=remove discards what its guest had in "
                 "memory"
             )
         return NOTHING
 
-    def _require_closed(self, effect: effects.RequireClosed, image: GrantedImage) -> Facts:
-        self._closed(effect.zvol)
+    def _require_closed(self, request: object, image: GrantedImage) -> Facts:
+        """No guest has the device open. BusyError otherwise."""
+        self._closed(image.zvol)
         return NOTHING
 
     def _closed(self, zvol: str) -> Optional[DmDeviceFact]:
@@ -158,46 +167,59 @@ class DeviceHandlers:
             )
         return mapping
 
-    def _ensure_device_gone(self, effect: effects.EnsureDeviceGone, image: GrantedImage) -> Facts:
-        mapping = self._dm_devices.read(names.guest_device(effect.zvol))
+    def _ensure_device_gone(self, request: object, image: GrantedImage) -> Facts:
+        """The guest's device is gone.
+
+        BusyError when it is open, or its guest was saved with it. A placeholder that an arriving guest has open
+        stays.
+        """
+        mapping = self._dm_devices.read(names.guest_device(image.zvol))
         if mapping is not None and isinstance(mapping.table, Placeholder) and mapping.open_count:
             return NOTHING  # nothing was written to it, and the map may be repeated for the guest that waits
-        self._require_unused(effects.RequireUnused(effect.zvol), image)
-        self._dm_devices.ensure_gone(names.guest_device(effect.zvol), Deadline(_CLOSE_SECONDS))
+        self._require_unused(request, image)
+        self._dm_devices.ensure_gone(names.guest_device(image.zvol), Deadline(_CLOSE_SECONDS))
         return NOTHING
 
-    def _ensure_origin_gone(self, effect: effects.EnsureOriginGone, image: GrantedImage) -> Facts:
-        self._dm_devices.ensure_gone(names.origin_device(effect.zvol), Deadline(_CLOSE_SECONDS))
+    def _ensure_origin_gone(self, request: object, image: GrantedImage) -> Facts:
+        """The origin device below the guest's device is gone."""
+        self._dm_devices.ensure_gone(names.origin_device(image.zvol), Deadline(_CLOSE_SECONDS))
         return NOTHING
 
     # --- the origin
 
-    def _ensure_remote_origin(self, effect: effects.EnsureRemoteOrigin, image: GrantedImage) -> Facts:
-        name = names.origin_device(effect.zvol)
+    def _ensure_remote_origin(self, request: object, image: GrantedImage) -> Facts:
+        """The origin device is there, over the NAS's disk; one that is over the copy already stays."""
+        name = names.origin_device(image.zvol)
         if self._take_over(name) is not None:
             self._dm_devices.ensure_resumed(name)
             return NOTHING
-        session = next((one for one in self._sessions.read_sessions() if one.target == effect.target), None)
+        target = image.known.target
+        session = next((one for one in self._sessions.read_sessions() if one.target == target), None)
         if session is None or not session.device_path:
-            raise StateError(f"there is no disk of {effect.target} on this host; a session is needed first")
+            raise StateError(f"there is no disk of {target} on this host; a session is needed first")
         self._dm_devices.ensure(name, Linear(_sectors(image), session.device_path))
         return NOTHING
 
-    def _ensure_local_origin(self, effect: effects.EnsureLocalOrigin, image: GrantedImage) -> Facts:
-        name = names.origin_device(effect.zvol)
+    def _ensure_local_origin(self, request: object, image: GrantedImage) -> Facts:
+        """The origin device is there, over the copy.
+
+        One that is over the NAS's disk is switched while the guest runs.
+        """
+        name = names.origin_device(image.zvol)
         mapping = self._take_over(name)
         # after the merge the origin is no longer needed
-        guest = self._dm_devices.read(names.guest_device(effect.zvol))
+        guest = self._dm_devices.read(names.guest_device(image.zvol))
         if mapping is None and guest is not None and isinstance(guest.table, Linear):
             return NOTHING
-        self._switch_or_make(name, Linear(_sectors(image), self._local(effect)), (Linear,))
+        self._switch_or_make(name, Linear(_sectors(image), self._local(image)), (Linear,))
         return NOTHING
 
     # --- the guest's device
 
-    def _ensure_overlay_device(self, effect: effects.EnsureOverlayDevice, image: GrantedImage) -> Facts:
-        name = names.guest_device(effect.zvol)
-        table = Snapshot(_sectors(image), *self._overlay(effect))
+    def _ensure_overlay_device(self, request: object, image: GrantedImage) -> Facts:
+        """The guest's device is a snapshot of the origin over the temp-write volume. Facts: device."""
+        name = names.guest_device(image.zvol)
+        table = Snapshot(_sectors(image), *self._overlay(image))
         mapping = self._take_over(name)
         if mapping is not None:
             self._dm_devices.ensure_resumed(name)
@@ -206,16 +228,17 @@ class DeviceHandlers:
         self._dm_devices.ensure(name, table)
         return Facts(device=f"{_MAPPER}{name}")
 
-    def _ensure_merge_device(self, effect: effects.EnsureMergeDevice, image: GrantedImage) -> Facts:
-        name = names.guest_device(effect.zvol)
+    def _ensure_merge_device(self, request: object, image: GrantedImage) -> Facts:
+        """The guest's device merges the temp-write volume into the copy: same origin, same temp-write volume."""
+        name = names.guest_device(image.zvol)
         mapping = self._dm_devices.read(name)
         if mapping is not None and isinstance(mapping.table, Linear):
             return NOTHING  # merged, and switched
         if mapping is not None and mapping.status is not None and mapping.status.state == "merge_failed":
             # the kernel tries again only with a new table, and fails again in a pool without free space
-            self._check_free_space(effect.pool, name)
+            self._check_free_space(image.pool, name)
             self._dm_devices.ensure_extended(name)
-        self._switch_or_make(name, SnapshotMerge(_sectors(image), *self._overlay(effect)), (Snapshot,))
+        self._switch_or_make(name, SnapshotMerge(_sectors(image), *self._overlay(image)), (Snapshot,))
         return NOTHING
 
     def _check_free_space(self, pool: str, name: str) -> None:
@@ -226,8 +249,12 @@ class DeviceHandlers:
                 "free space there, then the merge continues"
             )
 
-    def _wait_merged(self, effect: effects.WaitMerged, image: GrantedImage) -> Facts:
-        name = names.guest_device(effect.zvol)
+    def _wait_merged(self, request: object, image: GrantedImage) -> Facts:
+        """Wait until the merge is complete.
+
+        ToolError when the kernel reports the snapshot as invalid, full or failed.
+        """
+        name = names.guest_device(image.zvol)
         while True:
             mapping = self._dm_devices.read(name)
             if mapping is None:
@@ -254,9 +281,10 @@ class DeviceHandlers:
                 )
             wait_seconds(_MERGE_POLL_SECONDS)
 
-    def _ensure_linear_device(self, effect: effects.EnsureLinearDevice, image: GrantedImage) -> Facts:
-        name = names.guest_device(effect.zvol)
-        table = Linear(_sectors(image), self._local(effect))
+    def _ensure_linear_device(self, request: object, image: GrantedImage) -> Facts:
+        """The guest's device is the copy itself; one that has been merged is switched. Facts: device."""
+        name = names.guest_device(image.zvol)
+        table = Linear(_sectors(image), self._local(image))
         self._switch_or_make(name, table, (SnapshotMerge, Placeholder))
         return Facts(device=f"{_MAPPER}{name}")
 
@@ -297,35 +325,44 @@ class DeviceHandlers:
 
     # --- the temp-write volume, as a device
 
-    def _require_temp_write(self, effect: effects.RequireTempWrite, image: GrantedImage) -> Facts:
-        header = self._read_start(self._temp_write(effect), _HEADER_BYTES)
+    def _require_temp_write(self, request: object, image: GrantedImage) -> Facts:
+        """The temp-write volume is there with a valid header.
+
+        IncoherentError otherwise: a restart makes no new one.
+        """
+        header = self._read_start(self._temp_write(image), _HEADER_BYTES)
         if header != _HEADER + (1).to_bytes(4, "little"):
             raise IncoherentError(
-                f"the temp-write volume of {effect.zvol} has no valid header ({header.hex()}); "
+                f"the temp-write volume of {image.zvol} has no valid header ({header.hex()}); "
                 "the guest's writes may be lost; the volume is left as it is"
             )
         return NOTHING
 
-    def _require_temp_write_empty(self, effect: effects.RequireTempWriteEmpty, image: GrantedImage) -> Facts:
-        mapping = self._dm_devices.read(names.guest_device(effect.zvol))
+    def _require_temp_write_empty(self, request: object, image: GrantedImage) -> Facts:
+        """The temp-write volume is empty or missing.
+
+        Otherwise facts has_changes True, and the request ends here, done; the host then rebuilds the stage's
+        devices.
+        """
+        mapping = self._dm_devices.read(names.guest_device(image.zvol))
         if mapping is not None and mapping.status is not None:
             return Facts(has_changes=not mapping.status.is_merged)
-        volume = self._pools.read_volume(names.temp_write_volume(effect.pool, effect.zvol))
+        volume = self._pools.read_volume(names.temp_write_volume(image.pool, image.zvol))
         if volume is None:
             return Facts(has_changes=False)
-        return Facts(has_changes=_holds_exceptions(self._read_start(self._temp_write(effect), _FIRST_BYTES)))
+        return Facts(has_changes=_holds_exceptions(self._read_start(self._temp_write(image), _FIRST_BYTES)))
 
     # --- helpers
 
-    def _local(self, effect: effects.PoolEffect) -> str:
-        return self._pools.wait_for_device(f"{effect.pool}/{effect.zvol}", Deadline(DEVICE_SECONDS))
+    def _local(self, image: GrantedImage) -> str:
+        return self._pools.wait_for_device(f"{image.pool}/{image.zvol}", Deadline(DEVICE_SECONDS))
 
-    def _temp_write(self, effect: effects.PoolEffect) -> str:
-        name = names.temp_write_volume(effect.pool, effect.zvol)
+    def _temp_write(self, image: GrantedImage) -> str:
+        name = names.temp_write_volume(image.pool, image.zvol)
         return self._pools.wait_for_device(name, Deadline(DEVICE_SECONDS))
 
-    def _overlay(self, effect: effects.PoolEffect) -> "tuple[str, str]":
-        return f"{_MAPPER}{names.origin_device(effect.zvol)}", self._temp_write(effect)
+    def _overlay(self, image: GrantedImage) -> "tuple[str, str]":
+        return f"{_MAPPER}{names.origin_device(image.zvol)}", self._temp_write(image)
 
 
 def _holds_exceptions(start: bytes) -> bool:

@@ -29,14 +29,7 @@ from rocks.core.errors import (
 from rocks.core.files import file_error
 from rocks.fleet.wire.codec import decode_lenient, encode
 from rocks.storage.bus.link import Backoff
-from rocks.storage.host.effects import (
-    EnsureDeviceGone,
-    EnsureSessionGone,
-    HostEffect,
-    ReceiveSeed,
-    RecordStage,
-    RequireUnused,
-)
+from rocks.storage.host.effects import HostEffect, Name, RecordStage
 from rocks.storage.host.sequences import rebuild_effects, sequence_for
 from rocks.storage.image.effects import DetachDevice, DropMap, HostRequest, LookAtCopy
 from rocks.storage.image.image import (
@@ -73,6 +66,20 @@ class GrantedImage(NamedTuple):
     chap: Optional[ChapSecrets]
     evictable: Mapping[str, str] = {}
 
+    @property
+    def zvol(self) -> str:
+        """The image's name."""
+        return self.known.zvol
+
+    @property
+    def pool(self) -> str:
+        """The pool of its volumes here; empty without one."""
+        return self.known.pool or ""
+
+
+Handler = Callable[..., Facts]
+"""Performs an effect: the request, or None in a rebuild, and the image → its facts. RocksError when it fails."""
+
 
 def granted_image(copy: CopyRecord, known: HostImage, epoch: int) -> GrantedImage:
     """The image of a record, as `known`, for a request of that epoch."""
@@ -93,11 +100,6 @@ def granted_image(copy: CopyRecord, known: HostImage, epoch: int) -> GrantedImag
 
 
 # --- what the messages of requests say: the request itself, its image and its numbers --------------------------------
-
-
-def image_of(message: Message) -> str:
-    """The image that a request is about. IncoherentError when the message is no request."""
-    return str(request_of(message).zvol)
 
 
 def request_of(message: Message) -> Any:
@@ -130,8 +132,8 @@ def numbers_of(op_id: str) -> Tuple[int, int]:
 
 _log = logging.getLogger(__name__)
 
-Perform = Callable[[HostEffect, GrantedImage], Facts]
-"""Performs an effect and returns the facts it found. RocksError when it fails."""
+Perform = Callable[[Name, Optional[HostRequest], GrantedImage], Facts]
+"""Performs an effect, of a request or else of a rebuild, and returns the facts it found. RocksError when it fails."""
 
 
 @dataclass
@@ -150,7 +152,7 @@ class _Rebuild:
     """Devices of an image that are still to be rebuilt: the effects that are left, None before it begins."""
 
     is_tried: bool
-    effects: Optional[List[HostEffect]] = None
+    effects: Optional[List[Name]] = None
     cause: str = ""  # why it cannot go on, as it was logged
 
 
@@ -192,12 +194,11 @@ class HostEngine:
 
     # --- requests
 
-    def take(self, message: Message, sender: str, body: bytes) -> Optional[str]:
+    def take(self, message: Message, request: HostRequest, sender: str, body: bytes) -> Optional[str]:
         """Record a request; returns the image whose worker must wake. A known one is answered again, or continues."""
         if sender != message.fields.get("nas"):
             raise IncoherentError(f"{sender} sent a request of the NAS {message.fields.get('nas')!r}")
-        request = request_of(message)
-        zvol = str(request.zvol)
+        zvol = request.zvol
         epoch, sequence = numbers_of(message.op_id)
         came = int(utc_now().timestamp())
         with self._store.transaction():
@@ -323,13 +324,13 @@ class HostEngine:
         try:
             return self._do(effect, zvol, job)
         except (BusyError, StateError) as error:
-            is_about_device = isinstance(effect, (RequireUnused, EnsureDeviceGone)) or (
+            is_about_device = effect in ("RequireUnused", "EnsureDeviceGone") or (
                 # the guest of an image that is not copied uses the session's disk itself
-                isinstance(effect, EnsureSessionGone) and self._stage_of(zvol) == "remote"
+                effect == "EnsureSessionGone" and self._stage_of(zvol) == "remote"
             )
             if isinstance(job.request, (DropMap, DetachDevice)) and not is_about_device:
                 raise HostError(str(error)) from error
-            if isinstance(effect, ReceiveSeed) and isinstance(error, PoolFullError):
+            if effect == "ReceiveSeed" and isinstance(error, PoolFullError):
                 # parallel copies may count on the same free space, which returns when one of them ends
                 raise HostError(f"{error}; the copy continues when the pool has free space") from error
             raise
@@ -345,11 +346,8 @@ class HostEngine:
         if isinstance(effect, RecordStage):
             self._record_stage(seen, effect, job)
             return NOTHING
-        known = seen.known
-        size = getattr(job.request, "size_bytes", 0)
-        if size and known.size_bytes != size:
-            known = replace(known, size_bytes=size)
-        return self._perform(effect, granted_image(seen, known, job.message.epoch))
+        known = _with_request(seen.known, job.request)
+        return self._perform(effect, job.request, granted_image(seen, known, job.message.epoch))
 
     def _forget_secrets(self, zvol: str) -> None:
         """Delete the passwords of an image that no longer uses its NAS."""
@@ -358,14 +356,13 @@ class HostEngine:
             self._store.keep(copy._replace(details={**copy.details, "chap": None}))
 
     def _record_stage(self, copy: CopyRecord, effect: RecordStage, job: _Job) -> None:
+        uses_nas = effect.stage in ("overlay", "remote")
         known = replace(
-            copy.known,
+            _with_request(copy.known, job.request),
             stage=effect.stage,
-            target=effect.target,
-            serial=effect.serial,
+            target=job.request.target if uses_nas else None,
+            serial=job.request.serial if uses_nas else None,
             epoch=job.message.epoch,
-            pool=getattr(job.request, "pool", None) or copy.known.pool,
-            size_bytes=getattr(job.request, "size_bytes", 0) or copy.known.size_bytes,
         )
         recorded = copy._replace(known=known)
         self._publish(recorded)
@@ -426,7 +423,8 @@ class HostEngine:
             rebuild.effects = list(rebuild_effects(copy.known, open_request))
         try:
             if rebuild.effects:
-                self._perform(rebuild.effects[0], granted_image(copy, copy.known, copy.known.epoch))
+                image = granted_image(copy, copy.known, copy.known.epoch)
+                self._perform(rebuild.effects[0], None, image)
                 rebuild.effects.pop(0)
         except IncoherentError as error:
             _log.error("%s (%s) cannot be rebuilt: %s", zvol, copy.known.stage, error)
@@ -444,6 +442,12 @@ class HostEngine:
             _log.info("%s: rebuilt as %s", zvol, copy.known.stage)
         del self._rebuilds[zvol]
         return False
+
+
+def _with_request(known: HostImage, request: Any) -> HostImage:
+    """The record with the pool and the size that the request has, where it has them."""
+    pool = getattr(request, "pool", None) or known.pool
+    return replace(known, pool=pool, size_bytes=getattr(request, "size_bytes", 0) or known.size_bytes)
 
 
 def _details(message: Message, before: Mapping[str, Any]) -> Dict[str, Any]:
@@ -513,13 +517,13 @@ class HostWorkers:
     def take(self, message: Message, sender: str, body: bytes) -> None:
         """Record a request; a worker performs it. One that this release cannot read is answered by an error."""
         try:
-            zvol = image_of(message)
+            request = request_of(message)
         except IncoherentError as error:
             self.reject(message, sender, error)
             return
         with self._lock:
-            self._asked_at[zvol] = monotonic_seconds()
-        waiting = self._engine.take(message, sender, body)
+            self._asked_at[request.zvol] = monotonic_seconds()
+        waiting = self._engine.take(message, request, sender, body)
         if waiting is not None:
             self._wake(waiting)
 

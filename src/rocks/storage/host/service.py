@@ -6,10 +6,10 @@ import logging
 import ssl
 import threading
 from pathlib import Path
-from typing import Callable, Dict, Iterable, NamedTuple
+from typing import Callable, Dict, Iterable, NamedTuple, Optional
 
 from rocks.core.clock import Deadline
-from rocks.core.errors import BugError, RocksError, UserError
+from rocks.core.errors import RocksError, UserError
 from rocks.core.periodic import PeriodicThread
 from rocks.fleet.host.state_folder import record_names
 from rocks.fleet.wire.codec import encode
@@ -17,14 +17,15 @@ from rocks.storage.bus import Bus, BusSettings, Delivery
 from rocks.storage.configuration import Configuration
 from rocks.storage.daemon import BROKER_SECONDS, OutboxSender, when_recorded
 from rocks.storage.device_mapper.dm_devices import DmDevices
-from rocks.storage.host.copies import CopyHandlers, Handler, HostTransfers, StoredCopies
+from rocks.storage.host.copies import CopyHandlers, HostTransfers, StoredCopies
 from rocks.storage.host.devices import DeviceHandlers, device_rows, read_start
-from rocks.storage.host.effects import HostEffect
-from rocks.storage.host.engine import GrantedImage, HostEngine, HostWorkers
+from rocks.storage.host.effects import Name
+from rocks.storage.host.engine import GrantedImage, Handler, HostEngine, HostWorkers
 from rocks.storage.host.guests import GuestState, OpenGuests, ReleaseWatch, guest_state
 from rocks.storage.host.lost_records import recover_records
 from rocks.storage.host.retained_copies import report_copies
 from rocks.storage.host.temp_write_watch import TempWriteWatch
+from rocks.storage.image.effects import HostRequest
 from rocks.storage.image.image import Facts
 from rocks.storage.image.names import guest_device
 from rocks.storage.iscsi.initiator import SessionDriver, device_path_of
@@ -240,14 +241,11 @@ class HostHandlers:
     """Performs every effect except RecordStage, which the engine performs on its records."""
 
     def __init__(self, copies: CopyHandlers, devices: DeviceHandlers) -> None:
-        self._handlers: Dict[type, Handler] = {**copies.handlers, **devices.handlers}
+        self._handlers: Dict[Name, Handler] = {**copies.handlers, **devices.handlers}
 
-    def do(self, effect: HostEffect, image: GrantedImage) -> Facts:
+    def do(self, effect: Name, request: Optional[HostRequest], image: GrantedImage) -> Facts:
         """Perform one effect and return its facts. RocksError when it fails."""
-        handler = self._handlers.get(type(effect))
-        if handler is None:
-            raise BugError(f"the host has no handler for {type(effect).__name__}; please report this")
-        return handler(effect, image)
+        return self._handlers[effect](request, image)
 
 
 class MappedRecords:

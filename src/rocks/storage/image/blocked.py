@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, Tuple
 
-from rocks.storage.image import guards, moves, removal, rows, write_back
+from rocks.storage.image import guards, moves, write_back
 from rocks.storage.image.events import Abandon, Cancel, Contradicted, Retry, Unmap
 from rocks.storage.image.image import Decision, Image, Step
 from rocks.storage.image.lost_records import RECOVER
@@ -14,13 +14,19 @@ from rocks.storage.image.rows import (
     Entry,
     RejectionRow,
     Row,
+    abandon,
+    answer,
+    block_contradicted,
     contradict,
     done,
-    enter,
     failed,
     fresh,
+    operation_done,
     outcomes_of,
     reopened,
+    retried_row,
+    stay,
+    stays,
     with_operation,
 )
 from rocks.storage.image.states import (
@@ -49,37 +55,27 @@ def remember_unmap(image: Image, event: Any, now: int) -> Decision:
     return Decision(known, outcomes_of((event.op_id,), "state", text))
 
 
-def go_on_to_unmap(image: Image, event: Any, now: int) -> Decision:
-    """The cause is fixed, and an unmap was remembered."""
-    return Decision(fresh(enter(image, RETURNING)), outcomes_of((event.op_id,)))
-
-
 def go_on(image: Image, event: Any, now: int) -> Decision:
-    """Return to the former state; the open step begins again from its first effect."""
-    assert image.blocked_from is not None
-    back = fresh(enter(image, image.blocked_from))
-    outcomes = outcomes_of((event.op_id,))
-    if image.work is None:
-        return Decision(back, outcomes)
-    return Decision(reopened(back, image.work), outcomes)
+    """The open step begins again from its first effect."""
+    back = replace(fresh(image), sequence=image.sequence + 1, blocked_from=None, disagrees="")
+    return answer(reopened(back), event, now)
 
 
 def abandon_copies(image: Image, event: Any, now: int) -> Decision:
     """No host has the image, but some have changes: these become suspect and are preserved."""
     epoch = max(image.epoch, 0 if event.standing is None else event.standing.epoch) + 1
-    aborted = replace(fresh(enter(image, UNMAPPED)), epoch=epoch, abandon_reason=event.reason)
+    aborted = replace(image, epoch=epoch, abandon_reason=event.reason)
     for copy in image.copies:
         if copy.kind == "dirty":
             aborted = aborted.with_copy(copy.host, copy.pool, "suspect", copy.guid)
-    return Decision(aborted, outcomes_of((event.op_id,)))
+    return answer(aborted, event, now)
 
 
 def not_abandoned(image: Image, event: Any, now: int) -> Decision:
     """The volume has got a higher epoch since: abandoning again exceeds that one."""
+    stopped = replace(image, work=None, operation_id="")
     failed = outcomes_of((image.operation_id,), event.family, event.message)
-    stopped = replace(image, work=None, operation_id="", retry_at=None)
-    blocked = contradict(stopped, Contradicted(event.message), now)
-    return replace(blocked, outcomes=failed)
+    return Decision(contradict(stopped, Contradicted(event.message), now), failed)
 
 
 # --- rows ------------------------------------------------------------------------------------------------------------
@@ -89,20 +85,17 @@ _UNMAPPED_BY: Tuple[Tuple[State, Step], ...] = ((LOCAL, "detach"), (REMOTE, "dro
 """States without an open step: an unmap that was remembered begins it; in the others it waits for the open one."""
 
 
+_ABANDONED = "a new epoch; the copy is suspect"
+_CONTRADICTED = "the record and the volume have different grants"
+
+
 BLOCK: Tuple[Entry, ...] = (
     *(
         RejectionRow(BLOCKED, event, "ZVol {image.zvol} is already being given up", guards.ABANDONING, "busy")
         for event in (Retry, Abandon)
     ),
-    Row(
-        BLOCKED,
-        Unmap,
-        BLOCKED,
-        "remembered: done when it goes on",
-        remember_unmap,
-        guards.GRANTED,
-    ),
-    Row(BLOCKED, Cancel, BLOCKED, "cancel the unmap", write_back.cancel_unmap, guards.UNMAP_WAITS),
+    stays(BLOCKED, Unmap, "remembered: done when it goes on", remember_unmap, guards.GRANTED),
+    stays(BLOCKED, Cancel, "cancel the unmap", write_back.cancel_unmap, guards.UNMAP_WAITS),
     *RECOVER,
     *(
         Row(
@@ -110,23 +103,24 @@ BLOCK: Tuple[Entry, ...] = (
             Retry,
             RETURNING,
             "an unmap was remembered",
-            go_on_to_unmap,
+            answer,
             guards.was_in(state) & guards.UNMAP_WAITS,
             starts=step,
         )
         for state, step in _UNMAPPED_BY
     ),
+    # a NAS that has taken the image over reports that, and one that has it receives nothing twice
     Row(
         BLOCKED,
         Retry,
         MOVING,
         "send again",
-        moves.resume_move,
+        answer,
         guards.was_in(MOVING) & guards.NOTHING_OPEN,
         starts="send",
     ),
     *(
-        Row(BLOCKED, Retry, state, "go on where it was", go_on, guards.was_in(state))
+        Row(BLOCKED, Retry, state, "go on where it was", go_on, guards.was_in(state), enter=stay)
         for state in (UNMAPPED, *HOST_HAS_IT, DELETING, RESTORING, MOVING, GROWING)
     ),
     RejectionRow(
@@ -136,28 +130,22 @@ BLOCK: Tuple[Entry, ...] = (
         "run rocks clean host storagemap to go on",
         guards.EXCHANGING,
     ),
-    Row(MOVING, Abandon, BLOCKED, "a new epoch; it stays here", moves.abandon_move, starts="abandon"),
+    Row(
+        MOVING,
+        Abandon,
+        BLOCKED,
+        "a new epoch; it stays here",
+        moves.abandon_move,
+        starts="abandon",
+        enter=stay,
+    ),
     *(
-        Row(
-            state,
-            Abandon,
-            BLOCKED,
-            "a new epoch; the copy is suspect",
-            rows.begin_abandon,
-            starts="abandon",
-        )
+        Row(state, Abandon, BLOCKED, _ABANDONED, abandon, starts="abandon", enter=stay)
         for state in HOST_HAS_IT
     ),
     Row(UNMAPPED, Abandon, UNMAPPED, "such copies are suspect", abandon_copies, guards.HAS_DIRTY),
-    Row(
-        BLOCKED,
-        Abandon,
-        BLOCKED,
-        "a new epoch; the copy is suspect",
-        rows.begin_abandon,
-        starts="abandon",
-    ),
-    done(BLOCKED, "abandon", UNMAPPED, "the NAS's newest snapshot is the image", removal.operation_done),
+    Row(BLOCKED, Abandon, BLOCKED, _ABANDONED, abandon, starts="abandon", enter=stay),
+    done(BLOCKED, "abandon", UNMAPPED, "the NAS's newest snapshot is the image", operation_done),
     failed(
         BLOCKED,
         "abandon",
@@ -165,16 +153,12 @@ BLOCK: Tuple[Entry, ...] = (
         "the volume has a newer grant",
         not_abandoned,
         guards.GRANT_REFUSED,
+        enter=stay,
     ),
-    failed(BLOCKED, "abandon", BLOCKED, "again after a pause", rows.try_later),
+    retried_row(BLOCKED, "abandon"),
     *(
-        Row(
-            state,
-            Contradicted,
-            BLOCKED,
-            "the record and the volume have different grants",
-            rows.contradict,
-        )
+        Row(state, Contradicted, BLOCKED, _CONTRADICTED, change, enter=stay)
         for state in STATES
+        for change in (contradict if state == BLOCKED else block_contradicted,)
     ),
 )

@@ -1,4 +1,4 @@
-"""The transitions by which a record is made from the grant on its volume, and from what the host then reports; pure.
+"""The rows and changes by which a record is made from the grant on its volume, and from what its host reports; pure.
 
 The record was lost, or is older than the volume. While it is made, the image is blocked and has no `blocked_from`.
 """
@@ -8,24 +8,35 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, Tuple
 
-from rocks.storage.image import guards, mapping, names, rows
+from rocks.storage.image import guards, mapping, names
 from rocks.storage.image.effects import Grant
 from rocks.storage.image.events import Retry
 from rocks.storage.image.grants import SEQUENCE_GAP
 from rocks.storage.image.guards import Guard
 from rocks.storage.image.image import CopyFact, Decision, Image, Stage, Step
-from rocks.storage.image.rows import Change, Entry, Row, done, enter, exported, failed, fresh, outcomes_of
+from rocks.storage.image.rows import (
+    Change,
+    Entry,
+    Row,
+    answer,
+    done,
+    enter,
+    exported,
+    fresh,
+    measured,
+    retried_row,
+)
 from rocks.storage.image.states import BLOCKED, DELETING, MAPPED, REMOTE, RETURNING, SWITCHING, State
+from rocks.storage.image.write_back import begin_return
 
 
 def take_unmapped(image: Image, event: Any, now: int) -> Decision:
     """The volume says that no host has the image: an export of the record's time is removed."""
-    standing: Grant = event.standing
-    taken = _with_grant(image, standing, RETURNING)
-    if standing.epoch >= image.epoch and image.owner is not None:
+    taken = _with_grant(image, event.standing)
+    if event.standing.epoch >= image.epoch and image.owner is not None:
         # the newer grant has ended after the host's changes were written back or abandoned
         taken = taken.with_copy(image.owner, "", "none")
-    return Decision(taken, outcomes_of((event.op_id,)))
+    return answer(taken, event, now)
 
 
 def take_removed(image: Image, event: Any, now: int) -> Decision:
@@ -33,66 +44,64 @@ def take_removed(image: Image, event: Any, now: int) -> Decision:
 
     After a move the volume bears another id than the image, which is on the other NAS.
     """
-    standing: Grant = event.standing
     taken = replace(
-        _with_grant(image, standing, DELETING), reason="it was removed after the time of the NAS's records"
+        _with_grant(image, event.standing),
+        reason="it was removed after the time of the NAS's records",
+        image_id=event.standing.image_id or image.image_id,
+        copies=(),
+        due_at=None,
     )
-    taken = replace(taken, image_id=standing.image_id or image.image_id, copies=(), due_at=None)
-    return Decision(taken, outcomes_of((event.op_id,)))
+    return answer(taken, event, now)
 
 
 def begin_look(image: Image, event: Any, now: int) -> Decision:
     """Ask the host that the volume names what it has of the image; until it answers, nobody else gets the image."""
     standing: Grant = event.standing
     assert standing.owner is not None
-    taken = replace(
-        _with_grant(image, standing, BLOCKED), reason=f"waits for {standing.owner} to report what it has"
-    )
     copies = image.copies
     if standing.epoch > image.epoch:
         # a grant is given when no other host has changes that the NAS lacks, and without a copy when none has
         copies = tuple(copy for copy in copies if copy.kind != "dirty")
-    taken = replace(taken, copies=copies)
+    reason = f"waits for {standing.owner} to report what it has"
+    taken = replace(_with_grant(image, standing), reason=reason, copies=copies)
     if standing.sync:  # otherwise its guest writes to the NAS
         taken = taken.with_copy(standing.owner, standing.remote_pool or "", "dirty", standing.base_guid)
-    return Decision(taken, outcomes_of((event.op_id,)))
+    return answer(taken, event, now)
 
 
 def look_again(image: Image, event: Any, now: int) -> Decision:
     """The same question under a new number."""
-    return Decision(replace(fresh(enter(image, BLOCKED)), reason=image.reason), outcomes_of((event.op_id,)))
+    return answer(replace(fresh(image), reason=image.reason), event, now)
 
 
-def found_merging(image: Image, event: Any, now: int) -> Decision:
+def found_merging(image: Image, event: Any, now: int) -> Image:
     """The copy is complete, and merged or being merged; the export may still be there."""
     device = f"/dev/mapper/{names.guest_device(image.zvol)}"
-    return Decision(replace(exported(_found(image, event, SWITCHING)), device=device))
+    return replace(found_export(image, event, now), device=device)
 
 
-def found_disk(image: Image, event: Any, now: int) -> Decision:
+def found_disk(image: Image, event: Any, now: int) -> Image:
     """The guest uses the NAS's disk: the export is restored, and the host gets its present secrets."""
-    return Decision(replace(exported(_found(image, event, BLOCKED)), reason="its export is restored"))
+    return replace(found_export(image, event, now), reason="its export is restored")
 
 
-def found_changes(image: Image, event: Any, now: int) -> Decision:
+def found_changes(image: Image, event: Any, now: int) -> Image:
     """The device is gone and the host's copy has changes: they are written back."""
-    back = exported(_found(image, event, RETURNING))
-    return Decision(replace(back, pending_name=names.snapshot_name(back.epoch, back.sequence, now)))
+    return begin_return(found_export(image, event, now), event, now)
 
 
-def found_unwanted_changes(image: Image, event: Any, now: int) -> Decision:
-    """The same, of an image that is not persistent: they are discarded."""
-    return Decision(exported(_found(image, event, RETURNING)))
+def found_export(image: Image, event: Any, now: int) -> Image:
+    """There may be an export of the grant."""
+    return exported(measured(image, event, now))
 
 
-def found_nothing(image: Image, event: Any, now: int) -> Decision:
+def found_nothing(image: Image, event: Any, now: int) -> Image:
     """The host has nothing that the NAS lacks."""
     assert image.owner is not None
-    left = exported(_found(image, event, RETURNING))
-    return Decision(left.with_copy(image.owner, "", "none"))
+    return found_export(image, event, now).with_copy(image.owner, "", "none")
 
 
-def found_contradiction(image: Image, event: Any, now: int) -> Decision:
+def found_contradiction(image: Image, event: Any, now: int) -> Image:
     """What the host has belongs to another epoch, or is a temp-write volume whose stage nobody has recorded."""
     copy = event.facts.copy
     text = (
@@ -100,8 +109,8 @@ def found_contradiction(image: Image, event: Any, now: int) -> Decision:
         f"{', with a temp-write volume' if copy.has_temp_write else ''}, and the volume says epoch {image.epoch}; "
         f"{_remedy(image, copy)}, then run `rocks clean host storagemap {image.nas} {image.zvol}`"
     )
-    blocked = _found(image, event, BLOCKED)
-    return Decision(replace(blocked, reason=text, failure_family="incoherent", disagrees="host"))
+    known = measured(image, event, now)
+    return replace(known, reason=text, failure_family="incoherent", disagrees="host")
 
 
 def _remedy(image: Image, copy: CopyFact) -> str:
@@ -114,9 +123,9 @@ def _remedy(image: Image, copy: CopyFact) -> str:
     return f"compare with `rocks list host storagedev {image.owner}`"
 
 
-def _with_grant(image: Image, standing: Grant, state: State) -> Image:
+def _with_grant(image: Image, standing: Grant) -> Image:
     return replace(
-        fresh(enter(image, state)),
+        image,
         epoch=max(image.epoch, standing.epoch),
         sequence=max(image.sequence, standing.sequence) + SEQUENCE_GAP,
         owner=standing.owner,
@@ -137,15 +146,6 @@ def _with_grant(image: Image, standing: Grant, state: State) -> Image:
     )
 
 
-def _found(image: Image, event: Any, state: State) -> Image:
-    facts = event.facts
-    return replace(
-        fresh(enter(image, state)),
-        size_bytes=facts.size_bytes or image.size_bytes,
-        volume_guid=image.volume_guid or facts.volume_guid,
-    )
-
-
 # --- rows ------------------------------------------------------------------------------------------------------------
 
 
@@ -155,6 +155,7 @@ RECOVERY_STEPS: Tuple[Step, ...] = ("look", "attach_overlay", "attach_remote")
 _MERGING = guards.found_stage("merging") & guards.HAS_BASE
 _OVERLAY = guards.found_stage("overlay") & guards.HAS_BASE
 _REMOTE = guards.found_stage("remote") & guards.HAS_INITIATOR
+_SAYS_FREE = guards.DISAGREES & guards.STANDS_FREE
 _UNWANTED = guards.FOUND_COPY & guards.HAS_BASE & guards.TO_DISCARD
 
 
@@ -172,6 +173,7 @@ RECOVER: Tuple[Entry, ...] = (
         look_again,
         guards.RECOVERING,
         starts="look",
+        enter=enter,
     ),
     Row(
         BLOCKED,
@@ -179,7 +181,7 @@ RECOVER: Tuple[Entry, ...] = (
         DELETING,
         "the volume says that it was removed, or moved to another NAS",
         take_removed,
-        guards.DISAGREES & guards.STANDS_FREE & guards.STANDS_REMOVED,
+        _SAYS_FREE & guards.STANDS_REMOVED,
         starts="mark",
     ),
     Row(
@@ -188,7 +190,7 @@ RECOVER: Tuple[Entry, ...] = (
         RETURNING,
         "the volume says that no host has it",
         take_unmapped,
-        guards.DISAGREES & guards.STANDS_FREE,
+        _SAYS_FREE,
         starts="leave",
     ),
     Row(
@@ -208,22 +210,16 @@ RECOVER: Tuple[Entry, ...] = (
     _found_row(BLOCKED, "restore the export", found_disk, _OVERLAY, "attach_overlay"),
     _found_row(BLOCKED, "restore the export", found_disk, _REMOTE, "attach_remote"),
     _found_row(RETURNING, "end the grant", found_nothing, guards.FOUND_NOTHING, "leave"),
-    _found_row(RETURNING, "back to the base", found_unwanted_changes, _UNWANTED, "discard"),
+    _found_row(RETURNING, "back to the base", found_export, _UNWANTED, "discard"),
     _found_row(RETURNING, "final snapshot, send", found_changes, guards.FOUND_COPY, "return"),
     done(BLOCKED, "look", BLOCKED, "needs operator action", found_contradiction),
     *(
         done(
-            BLOCKED,
-            step,
-            RETURNING,
-            "an unmap was remembered",
-            mapping.attached_then_unmap,
-            guards.UNMAP_WAITS,
-            "drop",
+            BLOCKED, step, RETURNING, "an unmap was remembered", mapping.attached, guards.UNMAP_WAITS, "drop"
         )
         for step in RECOVERY_STEPS[1:]
     ),
     done(BLOCKED, "attach_overlay", MAPPED, "the guest goes on", mapping.attached),
     done(BLOCKED, "attach_remote", REMOTE, "the guest goes on", mapping.attached),
-    *(failed(BLOCKED, step, BLOCKED, "again after a pause", rows.try_later) for step in RECOVERY_STEPS),
+    *(retried_row(BLOCKED, step) for step in RECOVERY_STEPS),
 )

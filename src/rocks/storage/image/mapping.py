@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, Dict, Optional, Tuple
+from typing import Any, Optional, Tuple
 
-from rocks.storage.image import guards, rows
+from rocks.storage.image import guards
 from rocks.storage.image.events import Cancel, Map, StartSeed
 from rocks.storage.image.guards import Guard
 from rocks.storage.image.image import Decision, Image, Step
@@ -14,16 +14,20 @@ from rocks.storage.image.rows import (
     Entry,
     RejectionRow,
     Row,
+    block_other_guid,
+    block_unexpected_changes,
+    blocked,
     done,
     enter,
     exported,
     failed,
     fresh,
-    into,
+    measured,
     outcomes_of,
     pool_of,
     retried,
     retried_later,
+    stay,
     unmapped,
     with_found,
 )
@@ -39,15 +43,17 @@ from rocks.storage.image.states import (
     UNMAPPED,
     State,
 )
-from rocks.storage.image.write_back import begin_unmap, then_unmap
+from rocks.storage.image.write_back import then_unmap
 
 # --- map -----------------------------------------------------------------------------------------------------------
 
 
-def begin_map(image: Image, event: Any, now: int) -> Decision:
+def begin_map(image: Image, event: Any, now: int) -> Image:
     """A new epoch for the host; reports under an older one are rejected from here on."""
-    granted = replace(
-        fresh(enter(image, MAPPING)),
+    # without a volume, the size of this request counts, since the disk may have changed after a failed map
+    known = image.size_bytes if image.volume_guid else event.size_bytes
+    return replace(
+        image,
         epoch=image.epoch + 1,
         owner=event.host,
         remote_pool=event.remote_pool,
@@ -55,18 +61,11 @@ def begin_map(image: Image, event: Any, now: int) -> Decision:
         initiator=event.initiator,
         lease_token=image.lease_token if event.lease_token is None else event.lease_token,
         machine=image.machine or event.machine,
-        size_bytes=_size(image, event),
+        size_bytes=int(known or image.size_bytes or event.size_bytes),
         device=None,
         pending_name=None,
         operation_id=event.op_id,
     )
-    return Decision(granted)
-
-
-def _size(image: Image, event: Any) -> int:
-    """The size of the volume; without one, that of this request, since the disk may have changed after a failed map."""
-    known = image.size_bytes if image.volume_guid else event.size_bytes
-    return int(known or image.size_bytes or event.size_bytes)
 
 
 def already_mapped(image: Image, event: Any, now: int) -> Decision:
@@ -76,150 +75,107 @@ def already_mapped(image: Image, event: Any, now: int) -> Decision:
     return Decision(known, outcomes_of((event.op_id,), device=image.device))
 
 
-def _prepared(image: Image, event: Any) -> Image:
+def prepared(image: Image, event: Any, now: int) -> Image:
     """The record with the facts about the NAS's volume."""
     facts = event.facts
     return replace(
-        fresh(enter(image, MAPPING)),
-        size_bytes=facts.size_bytes or image.size_bytes,
-        volume_guid=image.volume_guid or facts.volume_guid,
+        measured(image, event, now),
         base_name=facts.base_name or image.base_name,
         base_guid=facts.base_guid or image.base_guid,
     )
 
 
-def attach_export(image: Image, event: Any, now: int) -> Decision:
+def prepared_export(image: Image, event: Any, now: int) -> Image:
     """The host has no copy, an older one, or one that must be quarantined; or the image stays on the NAS."""
-    return Decision(exported(_prepared(image, event)))
+    return exported(prepared(image, event, now))
 
 
-def attach_linear(image: Image, event: Any, now: int) -> Decision:
-    """The host's copy equals the image."""
-    return Decision(_prepared(image, event))
+def no_free_space(image: Image, event: Any, now: int) -> Image:
+    """The numbers are reported."""
+    text = f"ZVol {image.zvol} is not mapped to {image.owner}: {guards.shortage(image, event.facts)}"
+    return _ended(prepared(image, event, now), "state", text)
 
 
-def no_free_space(image: Image, event: Any, now: int) -> Decision:
-    """Revoke the grant and report the numbers."""
-    text = guards.shortage(image, event.facts)
-    return _ended(
-        _prepared(image, event), "state", f"ZVol {image.zvol} is not mapped to {image.owner}: {text}"
-    )
-
-
-def would_lose_changes(image: Image, event: Any, now: int) -> Decision:
-    """Revoke the grant: the copy there needs operator action."""
+def would_lose_changes(image: Image, event: Any, now: int) -> Image:
+    """The copy there needs operator action."""
     text = (
         f"ZVol {image.zvol} is not mapped: {image.owner} has changes on a base that is no longer the "
         f"NAS's newest; see `rocks list host storagesnap`, then run `rocks clean host storagemap`"
     )
-    return _ended(_prepared(image, event), "state", text)
+    return _ended(prepared(image, event, now), "state", text)
 
 
-def _ended(image: Image, family: str, text: str) -> Decision:
-    """Why the map ends without a device; published when all is as before."""
-    return Decision(replace(image, failure_family=family, reason=text))
-
-
-def stop_map(image: Image, event: Any, now: int) -> Decision:
-    """The map failed: the row's step undoes what there is of it."""
-    text = f"Error attaching iSCSI target to compute node: {event.message}"
-    return _ended(_stopped(image), event.family, text)
+def stop_map(image: Image, event: Any, now: int) -> Image:
+    """The map has failed; a base that it has made is the base from here on."""
+    return _ended(image, event.family, f"Error attaching iSCSI target to compute node: {event.message}")
 
 
 def cancel_map(image: Image, event: Any, now: int) -> Decision:
-    """The map is cancelled by a command: the host undoes it."""
-    ended = _ended(_stopped(image), "state", "the mapping was cancelled")
-    return replace(ended, outcomes=outcomes_of((event.op_id,)))
+    """The same, by a command."""
+    return Decision(_ended(image, "state", "the mapping was cancelled"), outcomes_of((event.op_id,)))
 
 
-def _stopped(image: Image) -> Image:
-    """The record of a map that is aborted; a base that it has made is the base from here on."""
-    return with_found(image, enter(image, MAPPING))
+def _ended(image: Image, family: str, text: str) -> Image:
+    """Why the map ends without a device; published when all is as before."""
+    return replace(image, failure_family=family, reason=text)
 
 
-def undone(image: Image, event: Any, now: int) -> Decision:
+def undone(image: Image, event: Any, now: int) -> Image:
     """The host has undone the map."""
-    left = replace(enter(image, MAPPING), tries=0, faults=0)
-    return Decision(left)
+    return replace(image, tries=0, faults=0)
+
+
+def undone_later(image: Image, event: Any, now: int) -> Decision:
+    """The failure of the map is published before it is undone."""
+    failed = outcomes_of((image.operation_id,), image.failure_family, image.reason)
+    return Decision(replace(retried_later(image, event, now), operation_id=""), failed)
 
 
 def map_failed(image: Image, event: Any, now: int) -> Decision:
     """All is as before; the failure is published."""
     failed = outcomes_of((image.operation_id,), image.failure_family, image.reason)
-    return Decision(unmapped(image), (*failed, *outcomes_of(image.unmap_ids)))
+    return Decision(unmapped(fresh(image)), (*failed, *outcomes_of(image.unmap_ids)))
 
 
 def attached(image: Image, event: Any, now: int) -> Decision:
     """The guest may start."""
-    assert image.work is not None
-    state = _ATTACHED[image.work.step]
-    entered = replace(fresh(enter(image, state)), device=event.facts.device, operation_id="")
-    if state == LOCAL:
-        entered = entered.with_copy(entered.owner or "", pool_of(image), "dirty", image.base_guid)
-    return Decision(entered, outcomes_of((image.operation_id,), device=event.facts.device))
+    known = replace(image, device=event.facts.device, operation_id="")
+    return Decision(known, outcomes_of((image.operation_id,), device=event.facts.device))
 
 
-def attached_then_unmap(image: Image, event: Any, now: int) -> Decision:
-    """An unmap was requested meanwhile."""
-    done = attached(image, event, now)
-    assert done.image is not None
-    then = begin_unmap(done.image, None, now)
-    return replace(then, outcomes=(*done.outcomes, *then.outcomes))
+def attached_copy(image: Image, event: Any, now: int) -> Decision:
+    """The same, with the copy as the device."""
+    return attached(written(image, event, now), event, now)
 
-
-_ATTACHED: Dict[Step, State] = {"attach_overlay": MAPPED, "attach_linear": LOCAL, "attach_remote": REMOTE}
 
 # --- copy, switch, merge -------------------------------------------------------------------------------------------
 
 
-def begin_seed(image: Image, event: Any, now: int) -> Decision:
-    """Earlier failures still count: they are of the same copy."""
-    seeding = enter(image, SEEDING).with_copy(image.owner or "", pool_of(image), "partial")
-    return Decision(seeding)
+def begin_seed(image: Image, event: Any, now: int) -> Image:
+    """The host begins a copy."""
+    return image.with_copy(image.owner or "", pool_of(image), "partial")
 
 
-def seed_failed(image: Image, event: Any, now: int) -> Decision:
-    """Wait for the next slot, after a pause."""
-    return Decision(retried_later(enter(image, MAPPED), image, event, now))
-
-
-def begin_switch(image: Image, event: Any, now: int) -> Decision:
+def written(image: Image, event: Any, now: int) -> Image:
     """The copy will be written to, so it counts as dirty."""
-    switching = fresh(enter(image, SWITCHING))
-    switching = switching.with_copy(image.owner or "", pool_of(image), "dirty", image.base_guid)
-    return Decision(switching)
+    return image.with_copy(image.owner or "", pool_of(image), "dirty", image.base_guid)
 
 
 # --- rows ------------------------------------------------------------------------------------------------------------
 
 
-def _prepared_row(sentence: str, change: Change, guard: Optional[Guard], starts: Step) -> Row:
+def _prepared(sentence: str, change: Change, guard: Optional[Guard], starts: Step) -> Row:
     """What follows when the NAS's volume and the host's copy are known."""
     return done(MAPPING, "prepare", MAPPING, sentence, change, guard, starts)
 
 
-def _attached(step: Step, state: State, back: Step) -> Tuple[Row, ...]:
+def _attached(step: Step, state: State, change: Change, back: Step) -> Tuple[Row, ...]:
     """The ends of a step that gives the host a device; `back` takes the device away."""
     return (
-        done(
-            MAPPING,
-            step,
-            RETURNING,
-            "unmap at once",
-            attached_then_unmap,
-            guards.UNMAP_WAITS,
-            back,
-        ),
-        done(MAPPING, step, state, "the guest may run", attached),
-        failed(MAPPING, step, MAPPING, "undo it on the host", stop_map, starts="undo"),
+        done(MAPPING, step, RETURNING, "unmap at once", change, guards.UNMAP_WAITS, back),
+        done(MAPPING, step, state, "the guest may run", change),
+        failed(MAPPING, step, MAPPING, "undo it on the host", stop_map, starts="undo", enter=with_found),
     )
-
-
-_ATTACHING: Tuple[Tuple[Step, State, Step], ...] = (
-    ("attach_overlay", MAPPED, "drop"),
-    ("attach_linear", LOCAL, "detach"),
-    ("attach_remote", REMOTE, "drop"),
-)
 
 
 MAP: Tuple[Entry, ...] = (
@@ -246,56 +202,45 @@ MAP: Tuple[Entry, ...] = (
         guards.DIRTY_ELSEWHERE,
     ),
     Row(UNMAPPED, Map, MAPPING, "grant a new epoch", begin_map, starts="prepare"),
-    _prepared_row("revoke the grant", would_lose_changes, guards.WOULD_LOSE_CHANGES, "leave"),
-    _prepared_row("revoke the grant", no_free_space, guards.NO_FREE_SPACE, "leave"),
-    _prepared_row("export it writable", attach_export, guards.WITHOUT_COPY, "attach_remote"),
-    _prepared_row("no export, no transfer", attach_linear, guards.COPY_AT_BASE, "attach_linear"),
-    _prepared_row("export it read only", attach_export, None, "attach_overlay"),
-    *(row for ending in _ATTACHING for row in _attached(*ending)),
-    failed(
-        MAPPING,
-        "prepare",
-        BLOCKED,
-        "another grant is on the volume",
-        rows.block,
-        guards.GRANT_REFUSED,
-    ),
-    failed(MAPPING, "prepare", MAPPING, "revoke the grant", stop_map, starts="leave"),
+    _prepared("revoke the grant", would_lose_changes, guards.WOULD_LOSE_CHANGES, "leave"),
+    _prepared("revoke the grant", no_free_space, guards.NO_FREE_SPACE, "leave"),
+    _prepared("export it writable", prepared_export, guards.WITHOUT_COPY, "attach_remote"),
+    _prepared("no export, no transfer", prepared, guards.COPY_AT_BASE, "attach_linear"),
+    _prepared("export it read only", prepared_export, None, "attach_overlay"),
+    *_attached("attach_overlay", MAPPED, attached, "drop"),
+    *_attached("attach_linear", LOCAL, attached_copy, "detach"),
+    *_attached("attach_remote", REMOTE, attached, "drop"),
+    blocked(MAPPING, "prepare", guards.GRANT_REFUSED, "another grant is on the volume"),
+    failed(MAPPING, "prepare", MAPPING, "revoke the grant", stop_map, starts="leave", enter=with_found),
     done(
         MAPPING,
         "undo",
         BLOCKED,
         "needs operator action",
-        rows.block_unexpected_changes,
+        block_unexpected_changes,
         guards.HAS_CHANGES,
+        enter=stay,
     ),
-    done(MAPPING, "undo", MAPPING, "revoke the grant", undone, starts="leave"),
-    done(MAPPING, "leave", UNMAPPED, "the map has failed", map_failed),
-    failed(MAPPING, "undo", BLOCKED, "needs operator action", rows.block, guards.NO_MORE_TRIES),
-    failed(MAPPING, "undo", MAPPING, "again after a pause", rows.publish_and_try_later),
-    failed(MAPPING, "leave", BLOCKED, "needs operator action", rows.block, guards.NO_MORE_TRIES),
-    failed(MAPPING, "leave", MAPPING, "again after a pause", rows.publish_and_try_later),
+    done(MAPPING, "undo", MAPPING, "revoke the grant", undone, starts="leave", enter=enter),
+    done(MAPPING, "leave", UNMAPPED, "the map has failed", map_failed, enter=enter),
+    blocked(MAPPING, "undo"),
+    failed(MAPPING, "undo", MAPPING, "again after a pause", undone_later, enter=stay),
+    blocked(MAPPING, "leave"),
+    failed(MAPPING, "leave", MAPPING, "again after a pause", undone_later, enter=stay),
     RejectionRow(MAPPING, Cancel, "ZVol {image.zvol}: the mapping is already being undone", guards.UNDOING),
-    Row(MAPPING, Cancel, MAPPING, "undo it on the host", cancel_map, starts="undo"),
+    Row(MAPPING, Cancel, MAPPING, "undo it on the host", cancel_map, starts="undo", enter=with_found),
 )
 
 
 LOCALISE: Tuple[Entry, ...] = (
-    Row(MAPPED, StartSeed, SEEDING, "copy it", begin_seed, guards.NO_PAUSE, starts="seed"),
-    done(
-        SEEDING,
-        "seed",
-        SWITCHING,
-        "switch the guest to the copy",
-        begin_switch,
-        guards.IS_BASE,
-        "switch",
-    ),
-    done(SEEDING, "seed", BLOCKED, "the received snapshot is another one", rows.block_other_guid),
-    failed(SEEDING, "seed", BLOCKED, "needs operator action", rows.block, guards.NO_MORE_TRIES),
-    failed(SEEDING, "seed", MAPPED, "go on after a pause", seed_failed),
-    done(SWITCHING, "switch", SWITCHING, "drop the export, merge", into(SWITCHING), starts="merge"),
+    # earlier failures still count: they are of the same copy
+    Row(MAPPED, StartSeed, SEEDING, "copy it", begin_seed, guards.NO_PAUSE, starts="seed", enter=enter),
+    done(SEEDING, "seed", SWITCHING, "switch the guest to the copy", written, guards.IS_BASE, "switch"),
+    done(SEEDING, "seed", BLOCKED, "the received snapshot is another one", block_other_guid, enter=stay),
+    blocked(SEEDING, "seed"),
+    failed(SEEDING, "seed", MAPPED, "go on after a pause", retried_later, enter=enter),
+    done(SWITCHING, "switch", SWITCHING, "drop the export, merge", starts="merge"),
     then_unmap(done, SWITCHING, "merge", "an unmap waits for this"),
-    done(SWITCHING, "merge", LOCAL, "the image is independent of the NAS", into(LOCAL)),
+    done(SWITCHING, "merge", LOCAL, "the image is independent of the NAS"),
     *retried(SWITCHING, "switch", "merge"),
 )

@@ -1,12 +1,13 @@
 """The rows of the table and how its modules write them, and the changes that rows of several subjects share; pure.
 
-A change takes the record, the event and the time (UNIX seconds), and returns a Decision. The state machine begins the
-step that the row starts.
+The state machine brings the record into the row's state, applies the row's change to it and begins the step that the
+row starts.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any, Callable, Optional, Tuple, Type, Union
 
 from rocks.core.dataclasses import dataclass
@@ -17,15 +18,26 @@ from rocks.storage.image.events import Contradicted, Event, StepDone, StepFailed
 from rocks.storage.image.grants import is_recovering
 from rocks.storage.image.guards import Guard
 from rocks.storage.image.image import NOTHING, Decision, Image, Outcome, Step, Witness, Work
-from rocks.storage.image.states import BLOCKED, RETURNING, UNMAPPED, State
+from rocks.storage.image.states import BLOCKED, RETURNING, State
 from rocks.storage.image.transfers import retry_delay
 
 REMEMBERED = "remembered"
 """In the place of the operations of unmaps that were answered already: the image was blocked."""
 
 
+# --- how a record enters the state of its row ------------------------------------------------------------------------
+
+
+Enter = Callable[[Image, State], Image]
+
+
+def afresh(image: Image, state: State) -> Image:
+    """With the next number, without an open step and without counts of failures."""
+    return fresh(enter(image, state))
+
+
 def enter(image: Image, state: State) -> Image:
-    """The record in a state, with the next number and no open step."""
+    """The same, but earlier failures still count."""
     return replace(
         image,
         state=state,
@@ -37,19 +49,47 @@ def enter(image: Image, state: State) -> Image:
     )
 
 
+def with_found(image: Image, state: State) -> Image:
+    """As `enter`, with the volume and the base that the open step has found."""
+    facts = NOTHING if image.work is None else image.work.facts
+    return replace(
+        enter(image, state),
+        volume_guid=image.volume_guid or facts.volume_guid,
+        base_name=facts.base_name or image.base_name,
+        base_guid=facts.base_guid or image.base_guid,
+    )
+
+
+def stay(image: Image, state: State) -> Image:
+    """With its number and its open step; an image that gets blocked remembers its state."""
+    is_new = state == BLOCKED and image.state != BLOCKED
+    return replace(image, state=state, blocked_from=image.state if is_new else image.blocked_from)
+
+
+# --- what is new in a record that has entered the state of its row ---------------------------------------------------
+
+
+Change = Callable[[Image, Any, int], Union[Image, Decision]]
+"""The record in the row's state, the event and the time (UNIX seconds) → the record with what else is new, and the
+outcomes, if there are any."""
+
+
+def nothing_else(image: Image, event: Any, now: int) -> Image:
+    """Only the state is new."""
+    return image
+
+
 def fresh(image: Image) -> Image:
     """The record without its counts of failures."""
     return replace(image, tries=0, faults=0, retry_at=None, failure_family="", reason="")
 
 
-def into(state: State) -> Callable[[Image, Any, int], Decision]:
-    """The transition into a state, and no more; of a step that has succeeded."""
-    return lambda image, event, now: Decision(fresh(enter(image, state)))
-
-
-def reopened(image: Image, work: Work) -> Image:
-    """The record with that step open again from its first effect, under the record's number."""
-    return replace(image, work=Work(work.step, f"{image.epoch}-{image.sequence}", work.effects))
+def reopened(image: Image) -> Image:
+    """The record with its open step, if it has one, from the first effect, under the record's number."""
+    if image.work is None:
+        return image
+    work = Work(image.work.step, f"{image.epoch}-{image.sequence}", image.work.effects)
+    return replace(image, work=work)
 
 
 def outcomes_of(
@@ -69,22 +109,15 @@ def pool_of(image: Image) -> str:
     return image.remote_pool or ""
 
 
-def with_found(before: Image, image: Image) -> Image:
-    """The record with the volume and the base that the open step has found."""
-    facts = NOTHING if before.work is None else before.work.facts
-    return replace(
-        image,
-        volume_guid=before.volume_guid or facts.volume_guid,
-        base_name=facts.base_name or before.base_name,
-        base_guid=facts.base_guid or before.base_guid,
-    )
+def exported(image: Image) -> Image:
+    """The image under the name of its grant's iSCSI target."""
+    return replace(image, target=names.target_name(image.nas, image.zvol, image.epoch))
 
 
 def unmapped(image: Image) -> Image:
-    """The record of an image that no host has, without open operations."""
-    copies = tuple(copy for copy in image.copies if copy.kind != "partial")
+    """No host has the image, and no operation is open."""
     return replace(
-        fresh(enter(image, UNMAPPED)),
+        image,
         owner=None,
         remote_pool=None,
         initiator=None,
@@ -100,90 +133,96 @@ def unmapped(image: Image) -> Image:
         move_ids=(),
         grace_seconds=0,
         at_once=False,
-        copies=copies,
+        copies=tuple(copy for copy in image.copies if copy.kind != "partial"),
     )
 
 
-def retried_later(image: Image, before: Image, event: Any, now: int) -> Image:
-    """The record with one more failure than before, and the time of the next attempt."""
-    tries = before.tries + 1
-    faults = before.faults + (0 if FAMILIES[event.family] else 1)
-    return replace(image, tries=tries, faults=faults, retry_at=now + retry_delay(tries), reason=event.message)
+def measured(image: Image, event: Any, now: int) -> Image:
+    """The step has found the volume, and its size."""
+    guid = image.volume_guid or event.facts.volume_guid
+    return replace(image, size_bytes=event.facts.size_bytes or image.size_bytes, volume_guid=guid)
 
 
-def exported(image: Image) -> Image:
-    """The image under the name of its grant's iSCSI target."""
-    return replace(image, target=names.target_name(image.nas, image.zvol, image.epoch))
+def answer(image: Image, event: Any, now: int) -> Decision:
+    """The request has succeeded."""
+    return Decision(image, outcomes_of((event.op_id,)))
+
+
+def operation_done(image: Image, event: Any, now: int) -> Decision:
+    """No host has the image."""
+    return Decision(unmapped(image), outcomes_of((image.operation_id,)))
+
+
+def operation_failed(image: Image, event: Any, now: int) -> Decision:
+    """Nothing was changed."""
+    return Decision(unmapped(image), outcomes_of((image.operation_id,), event.family, event.message))
 
 
 # --- changes after failures: try again, block, abandon ---------------------------------------------------------------
 
 
-def try_later(image: Image, event: Any, now: int) -> Decision:
-    """The same step again, after a pause."""
-    return Decision(retried_later(image, image, event, now))
+def retried_later(image: Image, event: Any, now: int) -> Image:
+    """One more failure, and the time of the next attempt."""
+    tries = image.tries + 1
+    faults = image.faults + (0 if FAMILIES[event.family] else 1)
+    return replace(image, tries=tries, faults=faults, retry_at=now + retry_delay(tries), reason=event.message)
 
 
-def publish_and_try_later(image: Image, event: Any, now: int) -> Decision:
-    """The same; the failure of a map is published before it is undone."""
-    outcomes = outcomes_of((image.operation_id,), image.failure_family, image.reason)
-    return Decision(replace(retried_later(image, image, event, now), operation_id=""), outcomes)
-
-
-def try_again(image: Image, event: Any, now: int) -> Decision:
+def try_again(image: Image, event: Any, now: int) -> Image:
     """The whole step from its first effect, under a new number."""
-    assert image.work is not None
-    entered = replace(enter(image, image.state), blocked_from=image.blocked_from, disagrees=image.disagrees)
-    return Decision(reopened(entered, image.work))
-
-
-def pause_over(image: Image, event: Any, now: int) -> Decision:
-    """The transfer that failed waits for a slot again."""
-    return Decision(replace(image, retry_at=None))
+    return reopened(replace(image, sequence=image.sequence + 1, retry_at=None))
 
 
 def block(image: Image, event: Any, now: int) -> Decision:
     """The image needs operator action; the open step stays as it is."""
     if guards.GRANT_REFUSED.holds(image, event, now):
-        return contradict(image, Contradicted(event.message), now)
-    return _block(image, event.family, event.message)
+        return block_contradicted(image, Contradicted(event.message), now)
+    return _blocked(image, event.family, event.message)
 
 
-def contradict(image: Image, event: Any, now: int) -> Decision:
-    """The volume or the host contradicts the record: nobody gets the image before an operator decides."""
+def block_contradicted(image: Image, event: Any, now: int) -> Decision:
+    """The same: the volume or the host contradicts the record."""
+    return _blocked(contradict(image, event, now), "incoherent", _contradiction(image, event))
+
+
+def contradict(image: Image, event: Any, now: int) -> Image:
+    """Nobody gets the image, which is blocked, before an operator decides."""
+    work = None if is_recovering(image) else image.work
+    disagrees: Witness = "host" if event.by_host else "volume"
+    return replace(
+        image,
+        reason=_contradiction(image, event),
+        failure_family="incoherent",
+        work=work,
+        retry_at=None,
+        disagrees=disagrees,
+    )
+
+
+def _contradiction(image: Image, event: Any) -> str:
     what = "what the host has" if event.by_host else "what the volume says"
-    text = (
+    return (
         f"{event.text}; `rocks clean host storagemap {image.nas} {image.zvol}` goes on with {what}, and "
         'with force=yes reason="…" gives up what no snapshot of the NAS has'
     )
-    blocked = Decision(replace(image, reason=text, failure_family="incoherent"))
-    if image.state != BLOCKED:
-        blocked = _block(image, "incoherent", text)
-    assert blocked.image is not None
-    work = None if is_recovering(blocked.image) else blocked.image.work
-    disagrees: Witness = "host" if event.by_host else "volume"
-    return replace(blocked, image=replace(blocked.image, work=work, retry_at=None, disagrees=disagrees))
 
 
 def block_other_guid(image: Image, event: Any, now: int) -> Decision:
     """The received snapshot is another than the one sent."""
-    return _block(
-        image, "incoherent", f"{image.owner} received snapshot {event.facts.guid}, not {image.base_guid}"
-    )
+    text = f"{image.owner} received snapshot {event.facts.guid}, not {image.base_guid}"
+    return _blocked(image, "incoherent", text)
 
 
 def block_unexpected_changes(image: Image, event: Any, now: int) -> Decision:
     """A device was written to before its map was published."""
-    return _block(image, "incoherent", f"the map to {image.owner} failed, but data was written there")
+    return _blocked(image, "incoherent", f"the map to {image.owner} failed, but data was written there")
 
 
-def _block(image: Image, family: str, reason: str) -> Decision:
+def _blocked(image: Image, family: str, reason: str) -> Decision:
     waiting = (image.operation_id, *image.unmap_ids, *image.pull_ids, *image.move_ids)
     text = f"ZVol {image.zvol} is blocked and needs operator action: {reason}"
     blocked = replace(
         image,
-        state=BLOCKED,
-        blocked_from=image.state,
         failure_family=family,
         reason=reason,
         retry_at=None,
@@ -197,7 +236,7 @@ def _block(image: Image, family: str, reason: str) -> Decision:
     return Decision(blocked, outcomes_of(waiting, family, text))
 
 
-def begin_abandon(image: Image, event: Any, now: int) -> Decision:
+def abandon(image: Image, event: Any, now: int) -> Decision:
     """A new epoch, so that the lost host is stale when it returns; its copy is never destroyed.
 
     Operations that waited for that host fail; a blocked image has none. The epoch exceeds that of the volume too, and
@@ -206,9 +245,9 @@ def begin_abandon(image: Image, event: Any, now: int) -> Decision:
     standing = event.standing or Grant()
     waiting = (image.operation_id, *image.unmap_ids, *image.pull_ids)
     aborted = replace(
-        with_found(image, enter(image, BLOCKED)),
+        with_found(image, BLOCKED),
         epoch=max(image.epoch, standing.epoch) + 1,
-        blocked_from=(image.blocked_from or RETURNING) if image.state == BLOCKED else image.state,
+        blocked_from=image.blocked_from or RETURNING,
         operation_id=event.op_id,
         unmap_ids=(),
         pull_ids=(),
@@ -230,13 +269,10 @@ def begin_abandon(image: Image, event: Any, now: int) -> Decision:
 # --- the entries of the table, and how its modules write them --------------------------------------------------------
 
 
-Change = Callable[[Image, Any, int], Decision]
-
-
 @dataclass(frozen=True)
 class Row:
-    """In `state`, on `event` (of `step`) and if `guard` holds: `change` leads to `to`, and the state
-    machine then begins the step `starts`.
+    """In `state`, on `event` (of `step`) and if `guard` holds, the record enters `to`; `change` is what else is new in
+    it. Then the step `starts` begins.
 
     `to` None: the record is deleted.
     """
@@ -245,10 +281,11 @@ class Row:
     event: Type[Event]
     to: Optional[State]
     sentence: str
-    change: Change
+    change: Change = nothing_else
     guard: Optional[Guard] = None
     step: Optional[Step] = None
     starts: Optional[Step] = None
+    enter: Enter = afresh
 
 
 @dataclass(frozen=True)
@@ -265,36 +302,50 @@ class RejectionRow:
 Entry = Union[Row, RejectionRow]
 
 
-def done(
+def _ends(
+    event: Type[Event],
     state: State,
     step: Step,
     to: Optional[State],
     sentence: str,
-    change: Change,
+    change: Change = nothing_else,
     guard: Optional[Guard] = None,
     starts: Optional[Step] = None,
+    enter: Enter = afresh,
 ) -> Row:
-    """The row of a step that has succeeded."""
-    return Row(state, StepDone, to, sentence, change, guard, step, starts)
+    return Row(state, event, to, sentence, change, guard, step, starts, enter)
 
 
-def failed(
+done = partial(_ends, StepDone)
+"""The row of a step that has succeeded."""
+
+failed = partial(_ends, StepFailed)
+"""The row of a step that has failed."""
+
+
+def stays(
     state: State,
-    step: Step,
-    to: State,
+    event: Type[Event],
     sentence: str,
-    change: Change,
+    change: Change = nothing_else,
     guard: Optional[Guard] = None,
-    starts: Optional[Step] = None,
 ) -> Row:
-    """The row of a step that has failed."""
-    return Row(state, StepFailed, to, sentence, change, guard, step, starts)
+    """The row of an event after which the step that is open goes on."""
+    return Row(state, event, state, sentence, change, guard, enter=stay)
+
+
+def blocked(
+    state: State, step: Step, guard: Guard = guards.NO_MORE_TRIES, sentence: str = "needs operator action"
+) -> Row:
+    """A step that fails blocks the image, as a rule when trying again cannot help."""
+    return failed(state, step, BLOCKED, sentence, block, guard, enter=stay)
+
+
+def retried_row(state: State, step: Step) -> Row:
+    """A step that fails is tried again."""
+    return failed(state, step, state, "again after a pause", retried_later, enter=stay)
 
 
 def retried(state: State, *steps: Step) -> Tuple[Row, ...]:
-    """A step that fails is tried again in its state; the image is blocked when trying again cannot help."""
-    rows = []
-    for step in steps:
-        rows.append(failed(state, step, BLOCKED, "needs operator action", block, guards.NO_MORE_TRIES))
-        rows.append(failed(state, step, state, "again after a pause", try_later))
-    return tuple(rows)
+    """The same; the image is blocked when trying again cannot help."""
+    return tuple(row for step in steps for row in (blocked(state, step), retried_row(state, step)))

@@ -1,7 +1,7 @@
 """The state machine of an image's life: a record and an event in, a decision or a rejection out; pure.
 
-It finds the row of the table, applies the row's transition and begins the step that the row starts. The effects of a
-step come from `nas.sequences`; `nas.engine` stores the record and has the effects performed.
+It finds the row of the table, enters the row's state, applies its change and begins its step. The effects of a step
+come from `nas.sequences`; `nas.engine` stores the record and has the effects performed.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from dataclasses import field, replace
 from typing import Any, Callable, Dict, List, Mapping, Tuple, Type, Union
 
 from rocks.core.dataclasses import dataclass
-from rocks.core.errors import BugError, Code
-from rocks.storage.image import grants, guards, mapping, rows
+from rocks.core.errors import Code
+from rocks.storage.image import grants, guards, mapping
 from rocks.storage.image.blocked import BLOCK
 from rocks.storage.image.effects import Effect, EnsureExportGone, EnsureGrant
 from rocks.storage.image.events import (
@@ -35,7 +35,7 @@ from rocks.storage.image.mapping import LOCALISE, MAP
 from rocks.storage.image.moves import MOVE
 from rocks.storage.image.rejections import format_text, reject
 from rocks.storage.image.removal import DELETE_AND_RESTORE, GROWTH
-from rocks.storage.image.rows import Entry, RejectionRow, Row, outcomes_of
+from rocks.storage.image.rows import Entry, RejectionRow, Row, outcomes_of, stays, try_again
 from rocks.storage.image.states import (
     BLOCKED,
     DELETING,
@@ -68,21 +68,21 @@ def configure(image: Image, event: Any, now: int) -> Decision:
     return Decision(configured, outcomes_of((event.op_id,)))
 
 
-def note_copy(image: Image, event: Any, now: int) -> Decision:
+def note_copy(image: Image, event: Any, now: int) -> Image:
     """The owner's answers are newer than its report; changes of another host under an old epoch are suspect."""
     if event.host == image.owner:
-        return Decision(image)
+        return image
     known = image.copy_on(event.host)
     kind = event.kind
     is_overtaken = event.copy_epoch < image.epoch or image.owner is not None
     if kind == "dirty" and (is_overtaken or (known is not None and known.kind == "suspect")):
         kind = "suspect"
-    return Decision(image.with_copy(event.host, event.pool, kind, event.guid))
+    return image.with_copy(event.host, event.pool, kind, event.guid)
 
 
-def stay(image: Image, event: Any, now: int) -> Decision:
-    """The record stays as it is."""
-    return Decision(image)
+def end_pause(image: Image, event: Any, now: int) -> Image:
+    """The transfer that failed waits for a slot again."""
+    return replace(image, retry_at=None)
 
 
 def is_performing(image: Image) -> bool:
@@ -97,39 +97,18 @@ def is_performing(image: Image) -> bool:
 
 EVERYWHERE: Tuple[Entry, ...] = (
     *(
-        Row(
-            state,
-            Map,
-            state,
-            "already mapped: answer with the device",
-            mapping.already_mapped,
-            guards.STAYS,
-        )
+        stays(state, Map, "already mapped: answer with the device", mapping.already_mapped, guards.STAYS)
         for state in GUEST_MAY_RUN
     ),
     *(
-        Row(
-            state,
-            RetryDue,
-            state,
-            "repeat the step under a new number",
-            rows.try_again,
-            guards.PAUSE_OVER,
-        )
+        stays(state, RetryDue, "repeat the step under a new number", try_again, guards.PAUSE_OVER)
         for state in (MAPPING, SWITCHING, PULLING, RETURNING, DELETING, RESTORING, MOVING, BLOCKED)
     ),
     *(
-        Row(
-            state,
-            RetryDue,
-            state,
-            "the next free slot counts",
-            rows.pause_over,
-            guards.PAUSE_OVER,
-        )
+        stays(state, RetryDue, "the next free slot counts", end_pause, guards.PAUSE_OVER)
         for state in (MAPPED, LOCAL)
     ),
-    *(Row(state, Restarted, state, STATES[state].restart, stay) for state in STATES),
+    *(stays(state, Restarted, STATES[state].restart) for state in STATES),
     RejectionRow(
         REMOTE,
         Configure,
@@ -137,8 +116,8 @@ EVERYWHERE: Tuple[Entry, ...] = (
         "discarded; unmap it first",
         guards.NOT_TO_PERSIST,
     ),
-    *(Row(state, Configure, state, "effective at the next unmap", configure) for state in STATES),
-    *(Row(state, CopyFound, state, "record it", note_copy) for state in STATES),
+    *(stays(state, Configure, "effective at the next unmap", configure) for state in STATES),
+    *(stays(state, CopyFound, "record it", note_copy) for state in STATES),
 )
 
 
@@ -243,11 +222,15 @@ class StateMachine:
         return reject(image, event)
 
     def _apply(self, row: Row, image: Image, event: Event, now_seconds: int) -> Decision:
-        """The row's transition, then the step that the row starts."""
-        decision = _checked(row, row.change(image, event, now_seconds))
-        if row.starts is None or decision.image is None:
-            return decision
+        """The record enters the row's state, with what else is new; then the step that the row starts begins."""
+        entered = image if row.to is None else row.enter(image, row.to)
+        found = row.change(entered, event, now_seconds)
+        decision = found if isinstance(found, Decision) else Decision(found)
+        if row.to is None:
+            return replace(decision, image=None)
         new = decision.image
+        if row.starts is None or new is None:
+            return decision
         effects = self.sequences[row.starts](new, event, now_seconds)
         work = Work(row.starts, f"{new.epoch}-{new.sequence}", effects)
         return replace(decision, image=replace(new, work=work))
@@ -262,13 +245,3 @@ def _is_overtaken(image: Image, work: Work, event: Result) -> bool:
     if isinstance(event, (EffectDone, EffectFailed)) and event.position != work.position:
         return True
     return isinstance(event, (EffectFailed, HostFailed)) and image.retry_at is not None
-
-
-def _checked(row: Row, decision: Decision) -> Decision:
-    """The page shows the table, so a transition must not lead to any other state."""
-    state = None if decision.image is None else decision.image.state
-    if state != row.to:
-        raise BugError(
-            f"the row {row.state} {row.event.__name__} leads to {state}, not to {row.to}; please report this"
-        )
-    return decision

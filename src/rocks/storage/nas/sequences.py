@@ -94,7 +94,8 @@ def pull(image: Image, event: Any, now_seconds: int) -> Effects:
 
 def accept(image: Image, event: Any, now_seconds: int) -> Effects:
     """The NAS verifies that it has the snapshot before the snapshot becomes the base."""
-    guid, name = event.facts.guid or "", image.pending_name or ""
+    assert image.pending_name is not None
+    guid, name = event.facts.guid or "", image.pending_name
     return (
         effects.VerifyReceived(image.volume, guid),
         effects.EnsureOnlyHold(image.volume, name, guid),
@@ -140,7 +141,8 @@ def discard(image: Image, event: Any, now_seconds: int) -> Effects:
 
 def confirm(image: Image, event: Any, now_seconds: int) -> Effects:
     """The NAS verifies that it has the final snapshot before the grant ends."""
-    guid, name = event.facts.guid or "", image.pending_name or ""
+    assert image.pending_name is not None
+    guid, name = event.facts.guid or "", image.pending_name
     return (
         effects.VerifyReceived(image.volume, guid),
         effects.EnsureOnlyHold(image.volume, name, guid),

@@ -1,4 +1,4 @@
-"""Requests of a command to the image storage of a NAS or a host: their shapes, and a row for each in `ACTIONS`.
+"""Requests of a command to the image storage of a NAS or a host: the shape and the action of each.
 
 Names of fields are those that existing tools use. `messages` converts them.
 """
@@ -39,9 +39,55 @@ class Asks(Generic[Reply_co]):
     """A request whose reply is read as that."""
 
 
+# --- actions: each is declared once, with the shape of its request. Names are those that existing tools use ----------
+
+
+Role = Literal["nas", "host"]
+
+Effect = Literal["reads", "again", "in time", "once"]
+"""What a request does, and does when it is repeated: it changes nothing; it is performed again, which makes no
+difference; the same, but not after its deadline; as an operation on an image it is recorded, and gets that reply."""
+
+
+class Action(NamedTuple):
+    """A request: its name, what it does, the action of the reply, how that is read, who answers, and its shape."""
+
+    name: str
+    effect: Effect
+    reply: str
+    read: Callable[[Fields], Any]
+    role: Role
+    shape: Type[Asks[Any]]
+
+
+ACTIONS: Dict[str, Action] = {}
+"""Name → action, for every action of a command: what a daemon answers, and what a command can ask."""
+
+_BY_SHAPE: Dict[Type[Asks[Any]], Action] = {}
+_Shape = TypeVar("_Shape", bound=Type[Asks[Any]])
+
+
+def action(
+    name: str, effect: Effect, reply: str, read: Callable[[Fields], Any] = read_nothing, role: Role = "nas"
+) -> Callable[[_Shape], _Shape]:
+    """Declares the action whose request has the decorated shape."""
+
+    def declare(shape: _Shape) -> _Shape:
+        ACTIONS[name] = _BY_SHAPE[shape] = Action(name, effect, reply, read, role, shape)
+        return shape
+
+    return declare
+
+
+def action_of(request: Asks[Any]) -> Action:
+    """The action of a request."""
+    return _BY_SHAPE[type(request)]
+
+
 # --- requests to a NAS ---------------------------------------------------------------------------------------------
 
 
+@action("map_zvol", "once", "zvol_mapped", read_bdev)
 @dataclass(frozen=True)
 class MapZvol(Asks[str]):
     """Map an image to a host. `size` in GiB counts only for a volume that does not exist yet.
@@ -61,6 +107,7 @@ class MapZvol(Asks[str]):
     machine: str = ""
 
 
+@action("add_zvol", "again", "zvol_added", partial(read_shape, MadeVolume))
 @dataclass(frozen=True)
 class AddZvol(Asks[replies.MadeVolume]):
     """Make a volume: an empty one, or a clone of a snapshot of another one of the pool (`origin`: VOLUME[@SNAPSHOT]).
@@ -75,6 +122,7 @@ class AddZvol(Asks[replies.MadeVolume]):
     importing: bool = False
 
 
+@action("add_base", "in time", "base_added", partial(read_shape, MadeBase))
 @dataclass(frozen=True)
 class AddBase(Asks[replies.MadeBase]):
     """Make the base volume of an image of the library, unless it is complete: its content is transferred next.
@@ -90,6 +138,7 @@ class AddBase(Asks[replies.MadeBase]):
     image: str
 
 
+@action("list_bases", "reads", "base_list", partial(read_rows, BaseRow))
 @dataclass(frozen=True)
 class ListBases(Asks[Tuple[replies.BaseRow, ...]]):
     """The base volumes of all pools of the NAS that have images, also unfinished ones."""
@@ -107,6 +156,7 @@ class NewClone:
     size_bytes: int = 0
 
 
+@action("clone_zvols", "in time", "zvols_cloned", partial(read_shape, MadeClones))
 @dataclass(frozen=True)
 class CloneZvols(Asks[replies.MadeClones]):
     """Make those clones that are missing; a volume that exists stays as it is.
@@ -122,6 +172,7 @@ class CloneZvols(Asks[replies.MadeClones]):
     sources: Tuple[str, ...] = ()
 
 
+@action("freeze_zvols", "in time", "zvols_frozen", read_names)
 @dataclass(frozen=True)
 class FreezeZvols(Asks[Dict[str, str]]):
     """Have a snapshot of the present content of each of the unmapped images, from which clones are made."""
@@ -130,6 +181,7 @@ class FreezeZvols(Asks[Dict[str, str]]):
     zvols: Tuple[str, ...]
 
 
+@action("unmap_zvol", "once", "zvol_unmapped")
 @dataclass(frozen=True)
 class UnmapZvol(Asks[None]):
     """Unmap an image and write its changes back. The answer comes when the NAS has them."""
@@ -137,6 +189,7 @@ class UnmapZvol(Asks[None]):
     zvol: str
 
 
+@action("del_zvol", "once", "zvol_deleted")
 @dataclass(frozen=True)
 class DelZvol(Asks[None]):
     """Destroy an unmapped image; with `force` even if a host's copy has changes that the NAS does not have.
@@ -154,6 +207,7 @@ class DelZvol(Asks[None]):
     with_snapshots: bool = False
 
 
+@action("undelete_zvol", "once", "zvol_undeleted")
 @dataclass(frozen=True)
 class UndeleteZvol(Asks[None]):
     """Revoke the removal of an image whose grace period has not ended."""
@@ -161,6 +215,7 @@ class UndeleteZvol(Asks[None]):
     zvol: str
 
 
+@action("accept_zvol", "again", "zvol_accepted")
 @dataclass(frozen=True)
 class AcceptZvol(Asks[None]):
     """Expect an image that the NAS `source` will move here, into `zpool`; `needed_bytes` must be free there."""
@@ -172,6 +227,7 @@ class AcceptZvol(Asks[None]):
     needed_bytes: int = 0
 
 
+@action("move_zvol", "once", "zvol_moved")
 @dataclass(frozen=True)
 class MoveZvol(Asks[None]):
     """Move an unmapped image to the pool `zpool` of another NAS, which expects it. The answer comes when it is there.
@@ -185,6 +241,7 @@ class MoveZvol(Asks[None]):
     grace_seconds: int = 0
 
 
+@action("check_request", "reads", "request_checked")
 @dataclass(frozen=True)
 class CheckRequest(Asks[None]):
     """Whether the NAS would refuse a request (its message) from its own records; nothing is changed."""
@@ -192,6 +249,7 @@ class CheckRequest(Asks[None]):
     message: str
 
 
+@action("list_zvols", "reads", "zvol_list", partial(read_rows, ImageRow))
 @dataclass(frozen=True)
 class ListZvols(Asks[Tuple[replies.ImageRow, ...]]):
     """Images of the NAS by name, from the first one behind `after`; as many as fit into a message. `more` in the answer
@@ -200,6 +258,7 @@ class ListZvols(Asks[Tuple[replies.ImageRow, ...]]):
     after: str = ""
 
 
+@action("grow_zvol", "once", "zvol_grown")
 @dataclass(frozen=True)
 class GrowZvol(Asks[None]):
     """Give an unmapped image this size; it never shrinks. With `machine`, a UUID, another machine's image stays."""
@@ -210,6 +269,7 @@ class GrowZvol(Asks[None]):
     machine: str = ""
 
 
+@action("get_zvol_attrs", "reads", "get_zvol_attrs", read_image_attributes)
 @dataclass(frozen=True)
 class GetZvolAttrs(Asks[replies.ImageAttributes]):
     """The attributes of one image."""
@@ -217,6 +277,7 @@ class GetZvolAttrs(Asks[replies.ImageAttributes]):
     zvol: str
 
 
+@action("set_zvol_attrs", "again", "set_zvol_attrs", read_image_attributes)
 @dataclass(frozen=True)
 class SetZvolAttrs(Asks[replies.ImageAttributes]):
     """Set some of them; None clears one. With `persistent` no, a guest's writes are discarded at unmap.
@@ -229,11 +290,13 @@ class SetZvolAttrs(Asks[replies.ImageAttributes]):
     machine: str = ""
 
 
+@action("get_attrs", "reads", "get_attrs", read_attributes)
 @dataclass(frozen=True)
 class GetAttrs(Asks[Dict[str, Optional[str]]]):
     """The attributes of the whole NAS."""
 
 
+@action("set_attrs", "again", "set_attrs", read_attributes)
 @dataclass(frozen=True)
 class SetAttrs(Asks[Dict[str, Optional[str]]]):
     """Set some of them; None stores null."""
@@ -241,6 +304,7 @@ class SetAttrs(Asks[Dict[str, Optional[str]]]):
     attrs: Tuple[Tuple[str, Optional[str]], ...]
 
 
+@action("del_attrs", "again", "del_attrs", read_attributes)
 @dataclass(frozen=True)
 class DelAttrs(Asks[Dict[str, Optional[str]]]):
     """Remove some of them."""
@@ -248,6 +312,7 @@ class DelAttrs(Asks[Dict[str, Optional[str]]]):
     attrs: Tuple[str, ...]
 
 
+@action("pull_zvol", "once", "zvol_pulled")
 @dataclass(frozen=True)
 class PullZvol(Asks[None]):
     """Write a running guest's changes back now."""
@@ -255,6 +320,7 @@ class PullZvol(Asks[None]):
     zvol: str
 
 
+@action("cancel_zvol", "once", "zvol_cancelled")
 @dataclass(frozen=True)
 class CancelZvol(Asks[None]):
     """Undo a map or a move in progress, or cancel a waiting unmap."""
@@ -262,6 +328,7 @@ class CancelZvol(Asks[None]):
     zvol: str
 
 
+@action("retry_zvol", "once", "zvol_retried")
 @dataclass(frozen=True)
 class RetryZvol(Asks[None]):
     """Continue with a blocked image, whose cause has been fixed."""
@@ -269,6 +336,7 @@ class RetryZvol(Asks[None]):
     zvol: str
 
 
+@action("abandon_zvol", "once", "zvol_abandoned")
 @dataclass(frozen=True)
 class AbandonZvol(Asks[None]):
     """Abandon the changes that only the image's host has. The reason is recorded. A NAS of 0.1 requires `force`."""
@@ -278,6 +346,7 @@ class AbandonZvol(Asks[None]):
     force: bool = True
 
 
+@action("list_snapshots", "reads", "snapshot_list", read_snapshots)
 @dataclass(frozen=True)
 class ListSnapshots(Asks[replies.SnapshotsOfImage]):
     """Snapshots of an image; with `zpool`, also of a volume there that has no record yet."""
@@ -286,6 +355,7 @@ class ListSnapshots(Asks[replies.SnapshotsOfImage]):
     zpool: str = ""
 
 
+@action("restore_zvol", "once", "zvol_restored")
 @dataclass(frozen=True)
 class RestoreZvol(Asks[None]):
     """Make an earlier snapshot the current content; with `zpool`, also of a volume there that has no record yet.
@@ -299,6 +369,7 @@ class RestoreZvol(Asks[None]):
     zpool: str = ""
 
 
+@action("hold_snapshot", "in time", "snapshot_held", partial(read_shape, HeldRow))
 @dataclass(frozen=True)
 class HoldSnapshot(Asks[replies.HeldRow]):
     """Hold a snapshot of an image with these tags (`rocks.storage.wire.names`), in their order.
@@ -316,6 +387,7 @@ class HoldSnapshot(Asks[replies.HeldRow]):
     machine: str = ""
 
 
+@action("release_snapshot", "in time", "snapshot_released")
 @dataclass(frozen=True)
 class ReleaseSnapshot(Asks[None]):
     """Release the holds of a snapshot of a machine, by its name; with `is_unfinished` only that of one being made.
@@ -330,11 +402,13 @@ class ReleaseSnapshot(Asks[None]):
     machine: str = ""
 
 
+@action("list_operations", "reads", "operation_list", partial(read_rows, OperationRow))
 @dataclass(frozen=True)
 class ListOperations(Asks[Tuple[replies.OperationRow, ...]]):
     """The operations in progress on the NAS."""
 
 
+@action("op_status", "reads", "op_status")
 @dataclass(frozen=True)
 class OperationStatus(Asks[None]):
     """The result or the progress of an operation, by its id."""
@@ -345,116 +419,28 @@ class OperationStatus(Asks[None]):
 # --- requests to a host --------------------------------------------------------------------------------------------
 
 
+@action("list_dev", "reads", "dev_list", read_devices, role="host")
 @dataclass(frozen=True)
 class ListDevices(Asks[Dict[str, replies.DeviceRow]]):
     """The host's parts of images."""
 
 
+@action("list_initiator", "reads", "zvol_list", read_body_text, role="host")
 @dataclass(frozen=True)
 class ListInitiator(Asks[str]):
     """The host's iSCSI name."""
 
 
+@action("list_copies", "reads", "copy_list", partial(read_rows, CopyRow), role="host")
 @dataclass(frozen=True)
 class ListCopies(Asks[Tuple[replies.CopyRow, ...]]):
     """Copies of images on the host that no guest uses, also quarantined ones."""
 
 
+@action("del_copy", "again", "copy_deleted", role="host")
 @dataclass(frozen=True)
 class DelCopy(Asks[None]):
     """Destroy one of them, by its whole name; with `force` also data that no NAS has."""
 
     volume: str
     force: bool = False
-
-
-# --- the table of actions ------------------------------------------------------------------------------------------
-# Every request of a command that image storage answers, what it does, and how its reply is read. Names of actions are
-# those that existing tools use.
-
-
-Role = Literal["nas", "host"]
-
-Effect = Literal["reads", "again", "in time", "once"]
-"""What a request does, and does when it is repeated: it changes nothing; it is performed again, which makes no
-difference; the same, but not after its deadline; as an operation on an image it is recorded, and gets that reply."""
-
-
-class Action(NamedTuple):
-    """A request: its name, who answers, its shape, the action of the reply, how that is read, and what it does."""
-
-    name: str
-    role: Role
-    shape: Type[Asks[Any]]
-    reply: str
-    read: Callable[[Fields], Any]
-    effect: Effect
-
-
-ACTIONS: Dict[str, Action] = {
-    action.name: action
-    for action in (
-        Action("map_zvol", "nas", MapZvol, "zvol_mapped", read_bdev, "once"),
-        Action("add_zvol", "nas", AddZvol, "zvol_added", partial(read_shape, MadeVolume), "again"),
-        Action("add_base", "nas", AddBase, "base_added", partial(read_shape, MadeBase), "in time"),
-        Action("list_bases", "nas", ListBases, "base_list", partial(read_rows, BaseRow), "reads"),
-        Action(
-            "clone_zvols",
-            "nas",
-            CloneZvols,
-            "zvols_cloned",
-            partial(read_shape, MadeClones),
-            "in time",
-        ),
-        Action("freeze_zvols", "nas", FreezeZvols, "zvols_frozen", read_names, "in time"),
-        Action("unmap_zvol", "nas", UnmapZvol, "zvol_unmapped", read_nothing, "once"),
-        Action("del_zvol", "nas", DelZvol, "zvol_deleted", read_nothing, "once"),
-        Action("undelete_zvol", "nas", UndeleteZvol, "zvol_undeleted", read_nothing, "once"),
-        Action("accept_zvol", "nas", AcceptZvol, "zvol_accepted", read_nothing, "again"),
-        Action("move_zvol", "nas", MoveZvol, "zvol_moved", read_nothing, "once"),
-        Action("grow_zvol", "nas", GrowZvol, "zvol_grown", read_nothing, "once"),
-        Action("check_request", "nas", CheckRequest, "request_checked", read_nothing, "reads"),
-        Action("list_zvols", "nas", ListZvols, "zvol_list", partial(read_rows, ImageRow), "reads"),
-        Action("get_zvol_attrs", "nas", GetZvolAttrs, "get_zvol_attrs", read_image_attributes, "reads"),
-        Action("set_zvol_attrs", "nas", SetZvolAttrs, "set_zvol_attrs", read_image_attributes, "again"),
-        Action("get_attrs", "nas", GetAttrs, "get_attrs", read_attributes, "reads"),
-        Action("set_attrs", "nas", SetAttrs, "set_attrs", read_attributes, "again"),
-        Action("del_attrs", "nas", DelAttrs, "del_attrs", read_attributes, "again"),
-        Action("pull_zvol", "nas", PullZvol, "zvol_pulled", read_nothing, "once"),
-        Action("cancel_zvol", "nas", CancelZvol, "zvol_cancelled", read_nothing, "once"),
-        Action("retry_zvol", "nas", RetryZvol, "zvol_retried", read_nothing, "once"),
-        Action("abandon_zvol", "nas", AbandonZvol, "zvol_abandoned", read_nothing, "once"),
-        Action("list_snapshots", "nas", ListSnapshots, "snapshot_list", read_snapshots, "reads"),
-        Action("restore_zvol", "nas", RestoreZvol, "zvol_restored", read_nothing, "once"),
-        Action(
-            "hold_snapshot",
-            "nas",
-            HoldSnapshot,
-            "snapshot_held",
-            partial(read_shape, HeldRow),
-            "in time",
-        ),
-        Action("release_snapshot", "nas", ReleaseSnapshot, "snapshot_released", read_nothing, "in time"),
-        Action(
-            "list_operations",
-            "nas",
-            ListOperations,
-            "operation_list",
-            partial(read_rows, OperationRow),
-            "reads",
-        ),
-        Action("op_status", "nas", OperationStatus, "op_status", read_nothing, "reads"),
-        Action("list_dev", "host", ListDevices, "dev_list", read_devices, "reads"),
-        Action("list_copies", "host", ListCopies, "copy_list", partial(read_rows, CopyRow), "reads"),
-        Action("del_copy", "host", DelCopy, "copy_deleted", read_nothing, "again"),
-        Action("list_initiator", "host", ListInitiator, "zvol_list", read_body_text, "reads"),
-    )
-}
-"""Name → action, for every action of a command: what a daemon answers, and what a command can ask."""
-
-_BY_SHAPE: Dict[Type[Asks[Any]], Action] = {action.shape: action for action in ACTIONS.values()}
-
-
-def action_of(request: Asks[Any]) -> Action:
-    """The action of a request."""
-    return _BY_SHAPE[type(request)]

@@ -23,9 +23,10 @@ SETTINGS = PollSettings(power_seconds=10, topology_seconds=60)
 FRESH = Freshness(NOW, False, 0).fields
 FRONTEND = Node(
     1, 5, "frontend", "vc1", "vc1", None, "h1", 2, 2048, 36, "active", "mapped", False, None, None, None, None,
-    "VM", None, None, False, None, None, None, None, None,
+    "VM", None, None, False, None, None, "on", NOW, None, None, None,
 )  # fmt: skip
 COMPUTE = FRONTEND._replace(id=2, kind="compute", name="n0", state="nostate", set_id=9, set_state="running")
+FREE = COMPUTE._replace(set_id=None, set_state=None)
 PRIVATE = Interface("eth0", "52:54:00:00:00:01", "10.1.0.1", "255.255.0.0", "private", 3)
 PUBLIC = Interface("eth1", "52:54:00:00:00:02", "203.0.113.9", "255.255.255.0", "public", 0)
 SET = Computeset(
@@ -68,6 +69,31 @@ def test_a_cluster_that_is_gone_is_not_stale() -> None:
     """No poll will confirm it again; computesets that have ended still list its nodes."""
     found = freshness_of(cluster(3600, 3600, None)._replace(gone_at=NOW), SETTINGS, NOW)
     assert not found.is_stale and found.observed_at == NOW - timedelta(hours=1)
+
+
+@pytest.mark.parametrize(
+    ("node", "since", "host"),
+    [
+        (FRONTEND, text_of(NOW), "Its host answers."),
+        (
+            FRONTEND._replace(state="nostate", known_power="off"),
+            text_of(NOW),
+            "It starts on the host that it has.",
+        ),
+        (FRONTEND._replace(state="nostate-error"), None, "Its host does not answer, or"),
+        (FRONTEND._replace(state="crashed", known_power="crashed"), text_of(NOW), "The machine has crashed"),
+        (COMPUTE, None, "Its host is kept until the computeset ends."),
+        (FREE, None, "It has no host"),
+        (FREE._replace(admin_disabled=True), None, "An operator has disabled"),
+    ],
+)
+def test_a_node_has_its_power_since_a_moment_and_its_host_a_state(
+    node: Node, since: str | None, host: str
+) -> None:
+    """The moment is of the power that is answered with it; another one was not seen yet, or not noted."""
+    found = cluster_json(cluster(0, 0, 0), [node], {}, [], FRESH)
+    (one,) = [found["frontend"] or found["computes"][0]]
+    assert one["power_since"] == since and one["host_state"].startswith(host)
 
 
 def test_a_cluster_has_its_frontend_with_the_public_interface_and_its_computes() -> None:

@@ -5,11 +5,11 @@ from datetime import UTC, datetime, timedelta
 from nucleus.backends.shapes import Image, Machine, Member
 from nucleus.mirror.observations import KnownCluster, KnownNode, NodeValues
 from nucleus.poller.difference import Known, Listed, compare, hosts_of
-from nucleus.records import Interface
+from nucleus.records import Interface, NewEvent
 
 _NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 _ETH = Interface("eth0", "52:54:00:00:00:0a", "10.1.3.1", "255.255.255.0", "private", 3)
-_OFF = NodeValues("compute", "host-0", 2, 2048, 36, "nostate", "unmapped", False, None, None)
+_OFF = NodeValues("compute", "host-0", 2, 2048, 36, "nostate", "unmapped", False, known_power="off")
 _VC1, _FE, _VM = 1, 10, 11
 _CLUSTER = KnownCluster("vc1", "vc1", 5, 3, False)
 _NODE = KnownNode("n0", "vm-vc1-0", _VC1, _OFF, (_ETH,), 0, False, None)
@@ -44,7 +44,7 @@ def test_a_poll_that_sees_the_same_changes_nothing() -> None:
 def test_a_state_is_written_with_its_event_and_others_stay() -> None:
     listed = Listed(machines={"vm-vc1-0": _MACHINE._replace(state="active")}, began=_NOW, now=_NOW)
     changes = compare(_KNOWN, listed)
-    assert changes.nodes == {_VM: {"state": "active"}} and changes.touched == {_VC1}
+    assert changes.nodes == {_VM: {"state": "active", "known_power": "on"}} and changes.touched == {_VC1}
     assert [(e.type, e.target, e.old, e.new) for e in changes.events] == [
         ("node.power", "vc1/n0", "nostate", "active")
     ]
@@ -56,7 +56,17 @@ def test_what_was_listed_before_a_command_is_ignored_for_its_node() -> None:
         node = _NODE._replace(last_command_at=_NOW + timedelta(seconds=seconds))
         later = listed._replace(now=_NOW + timedelta(seconds=2))
         changed = compare(Known(_KNOWN.clusters, {_VM: node}), later).nodes[_VM]
-        assert changed == ({"cpus": 4} if outdated else {"cpus": 4, "state": "active"}), seconds
+        power = {} if outdated else {"state": "active", "known_power": "on"}
+        assert changed == {"cpus": 4, **power}, seconds
+
+
+def test_a_host_that_does_not_answer_for_a_while_leaves_the_power_that_was_known() -> None:
+    on = _NODE._replace(values=_OFF._replace(state="active", known_power="on"))
+    away = Listed(machines={"vm-vc1-0": _MACHINE._replace(state="nostate-error")}, began=_NOW, now=_NOW)
+    assert compare(Known(_KNOWN.clusters, {_VM: on}), away).nodes == {_VM: {"state": "nostate-error"}}
+    back = Listed(machines={"vm-vc1-0": _MACHINE._replace(state="active")}, began=_NOW, now=_NOW)
+    unknown = on._replace(values=on.values._replace(state="nostate-error"))
+    assert compare(Known(_KNOWN.clusters, {_VM: unknown}), back).nodes == {_VM: {"state": "active"}}
 
 
 def test_what_was_listed_before_its_removal_does_not_come_back() -> None:
@@ -76,9 +86,10 @@ def test_what_was_listed_before_its_removal_does_not_come_back() -> None:
 def test_a_machine_is_gone_after_two_complete_polls_without_it() -> None:
     without = _with_vlan(_LISTED)._replace(members=[Member("vc1", "vc1")])
     first = compare(_KNOWN, without)
-    assert first.nodes[_VM] == {"missing_polls": 1}
+    assert first.nodes[_VM] == {"missing_polls": 1} and first.events == []
     again = Known(_KNOWN.clusters, {_VM: _NODE._replace(missing_polls=1), _FE: _FRONT})
-    assert compare(again, without).nodes[_VM]["is_gone"]
+    second = compare(again, without)
+    assert second.nodes[_VM]["is_gone"] and second.events == [_REMOVED]
     for part in ("interfaces", "gateways", "machines", "images"):
         assert _VM not in compare(again, without._replace(**{part: None})).nodes, part
     assert _VM not in compare(again, without._replace(has_all_images=False)).nodes
@@ -101,6 +112,7 @@ def test_a_machine_that_is_new_or_moved_to_another_cluster() -> None:
         ("vm-vc2-1", "vc2", "compute"),
     ]
     assert changes.nodes[_VM]["cluster"] == "vc2" and changes.touched == {_VC1}
+    assert changes.events == [_REMOVED], "for those who watch the former cluster"
 
 
 def test_a_mac_that_two_machines_have_is_the_first_one_s() -> None:
@@ -130,6 +142,7 @@ def _with_uuid(known: Known, number: int, uuid: str) -> Known:
 
 
 _ONE = _with_uuid(_KNOWN, _FE, "one")
+_REMOVED = NewEvent("node.removed", "vc1/n0", None, None, 5, _VC1)
 _GONE = {"missing_polls": 2, "is_gone": True}
 
 

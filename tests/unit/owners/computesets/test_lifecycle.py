@@ -49,6 +49,7 @@ _EVENTS = [
     Event("cancel", how="shutdown"),
     Event("cancel", how="poweroff"),
     Event("walltime"),
+    Event("warning"),
     Event("job_gone", how="lost"),
     Event("job_absent"),
     Event("hosts_lost", jobid=7, lost=("h0",)),

@@ -11,9 +11,10 @@ import pytest
 
 from rocks.core.errors import PoolFullError, ToolError
 from rocks.core.values import BYTES_PER_GIB as GIB
-from rocks.storage.host.copies import CopyHandlers, Handler
-from rocks.storage.host.effects import EnsureTempWriteGone, MarkCopy, MarkUnchanged, ReceiveSeed
-from rocks.storage.host.engine import GrantedImage
+from rocks.storage.host.copies import CopyHandlers
+from rocks.storage.host.effects import Name
+from rocks.storage.host.engine import GrantedImage, Handler
+from rocks.storage.image.effects import MapLinear, SeedCopy
 from rocks.storage.image.image import HostImage
 from tests.fakes.zfs import FakePools
 
@@ -36,6 +37,11 @@ class Transfers:
         self.received.append(image.known.zvol)
 
 
+def image_of(zvol: str) -> GrantedImage:
+    known = HostImage(zvol, "tank", size_bytes=STREAM_BYTES)
+    return GrantedImage(zvol, 1, known, "nas-0-0", f"tank/{zvol}", "127.0.0.1", 1, 2, None)
+
+
 @pytest.fixture
 def pools() -> FakePools:
     return FakePools({"tank": POOL_BYTES})
@@ -47,16 +53,14 @@ def transfers() -> Transfers:
 
 
 @pytest.fixture
-def handlers(pools: FakePools, transfers: Transfers) -> dict[type[object], Handler]:
+def handlers(pools: FakePools, transfers: Transfers) -> dict[Name, Handler]:
     return CopyHandlers(pools, cast("Any", transfers), "vmh1").handlers
 
 
 @pytest.fixture
-def receive(handlers: dict[type[object], Handler]) -> Callable[[str], None]:
+def receive(handlers: dict[Name, Handler]) -> Callable[[str], None]:
     def one(zvol: str) -> None:
-        known = HostImage(zvol, size_bytes=STREAM_BYTES)
-        image = GrantedImage(zvol, 1, known, "nas-0-0", f"tank/{zvol}", "127.0.0.1", 1, 2, None)
-        handlers[ReceiveSeed](ReceiveSeed(zvol, "tank", "7"), image)
+        handlers["ReceiveSeed"](SeedCopy(zvol, "tank", "img-1-1", "7"), image_of(zvol))
 
     return one
 
@@ -69,7 +73,7 @@ def free_reserved(pools: FakePools, free_bytes: int, volume: str = "tank/other")
 def test_a_copy_leaves_to_a_running_one_what_it_needs(
     pools: FakePools,
     transfers: Transfers,
-    handlers: dict[type[object], Handler],
+    handlers: dict[Name, Handler],
     receive: Callable[[str], None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -96,7 +100,7 @@ def test_a_copy_leaves_to_a_running_one_what_it_needs(
     assert refused[0].endswith("to stay free, besides 52.0 GiB for copies that are being received")
     with pytest.raises(PoolFullError, match=r"besides 8\.0 GiB for copies"):
         receive("b-vol")  # the writes of the first guest are not merged yet
-    handlers[EnsureTempWriteGone](EnsureTempWriteGone("a-vol", "tank"), cast("Any", None))
+    handlers["EnsureTempWriteGone"](None, image_of("a-vol"))
     receive("b-vol")
     assert transfers.received == ["a-vol", "b-vol"] and given_back == []
     free_reserved(pools, NEEDED_BYTES - GIB, "tank/more")
@@ -173,10 +177,10 @@ def test_a_mark_that_cannot_be_set_is_set_by_the_repetition(
     """
     pools = FakePools({"tank": 1024**3})
     handlers = CopyHandlers(pools, cast("Any", None), "vmh1").handlers
-    image = GrantedImage("1", 5, HostImage("vm-vol"), "nas-0-0", COPY, "127.0.0.1", 1, 2, None)
+    image = GrantedImage("1", 5, HostImage("vm-vol", "tank"), "nas-0-0", COPY, "127.0.0.1", 1, 2, None)
     pools.ensure_volume(COPY, 64 * 1024 * 1024, 8192)
     base = pools.ensure_snapshot(COPY, pools.read_volume(COPY).guid, "img-1-1", {})
-    handlers[MarkCopy](MarkCopy("vm-vol", "tank", "dirty", base.guid), image)
+    handlers["MarkDirty"](MapLinear("vm-vol", "tank", base.guid, 64 * 1024 * 1024), image)
 
     def fail(*values: Any) -> Any:
         raise ToolError("zfs set does not end")
@@ -184,10 +188,10 @@ def test_a_mark_that_cannot_be_set_is_set_by_the_repetition(
     with monkeypatch.context() as patch:
         patch.setattr(pools, "ensure_properties", fail)
         with pytest.raises(ToolError):
-            handlers[MarkUnchanged](MarkUnchanged("vm-vol", "tank"), image)
+            handlers["MarkUnchanged"](None, image)
     assert pools.read_volume(COPY).property_value("imgstore:copy") == "dirty"
     pools.export_pool("tank")
-    handlers[MarkUnchanged](MarkUnchanged("vm-vol", "tank"), image)
+    handlers["MarkUnchanged"](None, image)
     assert (
         "tank/vm-vol stays marked as changed until its next map: this machine has no ZFS pool" in caplog.text
     )
@@ -195,7 +199,7 @@ def test_a_mark_that_cannot_be_set_is_set_by_the_repetition(
     pools.fake.pools["tank"].health = "SUSPENDED"
     with monkeypatch.context() as patch:
         patch.setattr(pools, "ensure_properties", fail)
-        handlers[MarkUnchanged](MarkUnchanged("vm-vol", "tank"), image)
+        handlers["MarkUnchanged"](None, image)
     assert "until its next map: its pool is SUSPENDED" in caplog.text
     for text, is_passing in (("tank: pool I/O is currently suspended", False), ("zfs does not end", True)):
 
@@ -204,8 +208,8 @@ def test_a_mark_that_cannot_be_set_is_set_by_the_repetition(
 
         with monkeypatch.context() as patch, pytest.raises(ToolError) if is_passing else nullcontext():
             patch.setattr(pools, "read_pool", refuse)
-            handlers[MarkUnchanged](MarkUnchanged("vm-vol", "tank"), image)
+            handlers["MarkUnchanged"](None, image)
     assert "until its next map: tank: pool I/O is currently suspended" in caplog.text
     pools.fake.pools["tank"].health = "ONLINE"
-    handlers[MarkUnchanged](MarkUnchanged("vm-vol", "tank"), image)
+    handlers["MarkUnchanged"](None, image)
     assert pools.read_volume(COPY).property_value("imgstore:copy") == "clean"

@@ -13,16 +13,7 @@ from rocks.storage.device_mapper.tables import (
     Table,
 )
 from rocks.storage.host.devices import DeviceHandlers
-from rocks.storage.host.effects import (
-    EnsureDeviceGone,
-    EnsureLinearDevice,
-    EnsureLocalOrigin,
-    EnsureMergeDevice,
-    EnsureOverlayDevice,
-    EnsureRemoteOrigin,
-    HostEffect,
-    WaitMerged,
-)
+from rocks.storage.host.effects import Name
 from rocks.storage.host.engine import GrantedImage
 from rocks.storage.image.image import HostImage
 from rocks.storage.iscsi.initiator import LOGGED_IN, SessionFact
@@ -56,11 +47,11 @@ class Host:
         sessions = _Sessions(FakeTargets(""), "i")
         self._handlers = DeviceHandlers(self.pools, sessions, self.dm_devices).handlers
 
-    def do(self, *effects: HostEffect) -> None:
-        known = HostImage(ZVOL, "tank", size_bytes=GIB)
+    def do(self, *effects: Name) -> None:
+        known = HostImage(ZVOL, "tank", target=TARGET, size_bytes=GIB)
         image = GrantedImage("id", 1, known, "nas", "tank/a-vol", "10.0.0.1", 3260, 7443, None)
         for effect in effects:
-            self._handlers[type(effect)](effect, image)
+            self._handlers[effect](None, image)
 
 
 def test_merge_that_has_stopped_is_tried_again_when_there_is_free_space() -> None:
@@ -71,7 +62,7 @@ def test_merge_that_has_stopped_is_tried_again_when_there_is_free_space() -> Non
     host.dm_devices.ensure(SNAP, snapshot)
     host.dm_devices.switch(SNAP, SnapshotMerge(SECTORS, f"/dev/mapper/{ORIGIN}", COW), snapshot)
     host.kernel.devices[SNAP].state = "merge_failed"
-    merge = EnsureMergeDevice(ZVOL, "tank"), WaitMerged(ZVOL)
+    merge = "EnsureMergeDevice", "WaitMerged"
     host.pools.leave_free("tank", GIB // 1000)
     with pytest.raises(BusyError, match="free space there, then the merge continues"):
         host.do(*merge)
@@ -79,23 +70,22 @@ def test_merge_that_has_stopped_is_tried_again_when_there_is_free_space() -> Non
     host.do(*merge)
     with pytest.raises(BusyError, match="has stopped: the kernel reports merge failed; it is tried again"):
         host.kernel.devices[SNAP].state = "merge_failed"
-        host.do(WaitMerged(ZVOL))
+        host.do("WaitMerged")
 
 
 @pytest.mark.parametrize("is_loaded", [False, True], ids=["created", "loaded"])
 @pytest.mark.parametrize(
     ("effect", "name", "table"),
     [
-        (EnsureRemoteOrigin(ZVOL, TARGET), ORIGIN, Linear(SECTORS, DISK)),
-        (EnsureLocalOrigin(ZVOL, "tank"), ORIGIN, Linear(SECTORS, LOCAL)),
-        (EnsureOverlayDevice(ZVOL, "tank"), SNAP, Snapshot(SECTORS, f"/dev/mapper/{ORIGIN}", COW)),
-        (EnsureMergeDevice(ZVOL, "tank"), SNAP, SnapshotMerge(SECTORS, f"/dev/mapper/{ORIGIN}", COW)),
-        (EnsureLinearDevice(ZVOL, "tank"), SNAP, Linear(SECTORS, LOCAL)),
+        ("EnsureRemoteOrigin", ORIGIN, Linear(SECTORS, DISK)),
+        ("EnsureLocalOrigin", ORIGIN, Linear(SECTORS, LOCAL)),
+        ("EnsureOverlayDevice", SNAP, Snapshot(SECTORS, f"/dev/mapper/{ORIGIN}", COW)),
+        ("EnsureMergeDevice", SNAP, SnapshotMerge(SECTORS, f"/dev/mapper/{ORIGIN}", COW)),
+        ("EnsureLinearDevice", SNAP, Linear(SECTORS, LOCAL)),
     ],
-    ids=lambda value: type(value).__name__,
 )
 def test_a_device_that_a_crash_left_without_a_table_gets_it_when_the_step_is_repeated(
-    effect: HostEffect, name: str, table: Table, is_loaded: bool
+    effect: Name, name: str, table: Table, is_loaded: bool
 ) -> None:
     """The daemon or the host died between the creation of the device and the activation of its table."""
     host = Host()
@@ -111,22 +101,22 @@ def test_a_device_that_a_crash_left_without_a_table_gets_it_when_the_step_is_rep
 @pytest.mark.parametrize(
     ("effect", "table"),
     [
-        (EnsureOverlayDevice(ZVOL, "tank"), Snapshot(SECTORS, f"/dev/mapper/{ORIGIN}", COW)),
-        (EnsureLinearDevice(ZVOL, "tank"), Linear(SECTORS, LOCAL)),
+        ("EnsureOverlayDevice", Snapshot(SECTORS, f"/dev/mapper/{ORIGIN}", COW)),
+        ("EnsureLinearDevice", Linear(SECTORS, LOCAL)),
     ],
     ids=["overlay", "linear"],
 )
-def test_placeholder_of_an_arriving_guest_gets_the_image(effect: HostEffect, table: Table) -> None:
+def test_placeholder_of_an_arriving_guest_gets_the_image(effect: Name, table: Table) -> None:
     """While the guest has it open; a map that is undone before leaves it to the next one."""
     host = Host()
     host.dm_devices.ensure(ORIGIN, Linear(SECTORS, LOCAL))
     host.dm_devices.ensure(SNAP, Placeholder(SECTORS))
     host.kernel.devices[SNAP].holders = 1
-    host.do(EnsureDeviceGone(ZVOL))
+    host.do("EnsureDeviceGone")
     left = host.dm_devices.read(SNAP)
     assert left is not None and left.table == Placeholder(SECTORS)
     host.do(effect, effect)
     assert host.dm_devices.is_live(SNAP, table)
     host.kernel.devices[SNAP].table, host.kernel.devices[SNAP].holders = Placeholder(SECTORS), 0
-    host.do(EnsureDeviceGone(ZVOL))
+    host.do("EnsureDeviceGone")
     assert host.dm_devices.read(SNAP) is None, "nobody waits for it"

@@ -6,7 +6,7 @@ import pytest
 
 from rocks.core.errors import HostError
 from rocks.fleet.wire.codec import encode
-from rocks.storage.host.effects import EnsureSession, HostEffect
+from rocks.storage.host.effects import Name
 from rocks.storage.host.engine import GrantedImage, HostEngine
 from rocks.storage.image.effects import DropMap, HostRequest, LookAtCopy, MapRemote, ReturnCopy
 from rocks.storage.image.events import HostDone, HostFailed
@@ -27,7 +27,7 @@ class Host:
 
     def __init__(self, folder: Path) -> None:
         self.store = HostStore(folder / "host.db")
-        self.done: list[type[HostEffect]] = []
+        self.done: list[Name] = []
         self.is_away = False
         self.start()
 
@@ -35,10 +35,10 @@ class Host:
         """The daemon, which was killed, starts."""
         self.engine = HostEngine(self.store, self.do)
 
-    def do(self, effect: HostEffect, image: GrantedImage) -> Facts:
-        if self.is_away and isinstance(effect, EnsureSession):
+    def do(self, effect: Name, request: HostRequest | None, image: GrantedImage) -> Facts:
+        if self.is_away and effect == "EnsureSession":
             raise HostError("no such target")
-        self.done.append(type(effect))
+        self.done.append(effect)
         return NOTHING
 
     def take(self, number: str, request: HostRequest, image_id: str = IMAGE) -> list[HostDone | HostFailed]:
@@ -49,7 +49,7 @@ class Host:
         body = write_message(
             HOST_REQUEST, fields, op_id=f"{image_id}.{number}", image_id=image_id, epoch=epoch
         )
-        self.engine.take(read_message(body), NAS, body)
+        self.engine.take(read_message(body), request, NAS, body)
         return self.answers()
 
     def step(self) -> list[HostDone | HostFailed]:
@@ -124,7 +124,7 @@ def test_a_late_request_of_a_former_image_of_the_name_changes_nothing(
     answers = [one for _ in range(5) for one in host.step()]
     expected = [("9-3", answer), ("2-7", HostDone)] if waits else [("9-3", answer)]
     assert [(one.work_id, type(one)) for one in answers] == expected
-    assert host.store.copy(ZVOL) == before and EnsureSession in host.done
+    assert host.store.copy(ZVOL) == before and "EnsureSession" in host.done
     assert isinstance(host.perform("2-8", DropMap(ZVOL, None, MAP.target, discards=False)), HostDone)
     assert host.store.copy(ZVOL).known.stage == "none"
 
@@ -147,7 +147,7 @@ def test_an_open_request_begins_again_after_a_crash(host: Host) -> None:
     assert host.step() == [] and host.store.copy(ZVOL).known.stage == "remote"
     host.start()
     answers = [*host.step(), *host.step()]
-    assert [type(answer) for answer in answers] == [HostDone] and host.done == [EnsureSession]
+    assert [type(answer) for answer in answers] == [HostDone] and host.done == ["EnsureSession"]
 
 
 def test_devices_are_rebuilt_after_a_restart(host: Host) -> None:
@@ -159,7 +159,7 @@ def test_devices_are_rebuilt_after_a_restart(host: Host) -> None:
     assert host.step() == [] and host.engine.must_rebuild(ZVOL) and host.done == []
     host.is_away = False
     host.step()
-    assert host.done == [EnsureSession] and not host.engine.must_rebuild(ZVOL)
+    assert host.done == ["EnsureSession"] and not host.engine.must_rebuild(ZVOL)
 
 
 def test_a_rebuild_that_cannot_go_on_is_logged_once(host: Host, caplog: pytest.LogCaptureFixture) -> None:

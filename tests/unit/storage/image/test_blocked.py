@@ -7,7 +7,6 @@ from dataclasses import replace
 import pytest
 
 from rocks.core.errors import FAMILIES
-from rocks.storage.host import effects as host_effects
 from rocks.storage.host import sequences as host_sequences
 from rocks.storage.image import effects, transfers
 from rocks.storage.image.effects import AskHost, Grant
@@ -170,10 +169,12 @@ def test_a_lost_record_does_not_prove_that_nothing_was_written() -> None:
     request = effects.DropMap("vm-vol", "tank", "iqn.x", discards=False)
     sequence = host_sequences.sequence_for(request, HostImage("vm-vol"), 2)
     assert not isinstance(sequence, Rejection)
-    kinds = [type(effect) for effect in sequence]
-    assert kinds.index(host_effects.RequireTempWriteEmpty) < kinds.index(host_effects.EnsureSessionGone)
-    assert kinds[0] is host_effects.EnsureDeviceGone
-    assert host_effects.EnsureTempWriteGone not in kinds and host_effects.RecordStage not in kinds
+    assert sequence == (
+        "EnsureDeviceGone",
+        "RequireTempWriteEmpty",
+        "EnsureOriginGone",
+        "EnsureSessionGone",
+    )
 
 
 def test_changes_under_a_lost_record_block_the_image() -> None:
@@ -207,7 +208,7 @@ def test_a_temp_write_volume_is_quarantined_at_the_next_map(sync: bool) -> None:
     assert ask.request.quarantines
     sequence = host_sequences.sequence_for(ask.request, HostImage("vm-vol"), mapping.epoch)
     assert not isinstance(sequence, Rejection)
-    assert any(isinstance(effect, host_effects.EnsureQuarantined) for effect in sequence)
+    assert "EnsureQuarantined" in sequence
 
 
 # --- texts ---------------------------------------------------------------------------------------------------------

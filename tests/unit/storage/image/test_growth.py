@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 
 from rocks.core.errors import Code, IncoherentError
-from rocks.storage.host import effects as host_effects
 from rocks.storage.host.copies import CopyHandlers
 from rocks.storage.host.engine import GrantedImage
 from rocks.storage.image import effects, guards
@@ -191,13 +190,13 @@ def test_a_host_refuses_a_copy_that_is_smaller_than_the_image() -> None:
     fact = pools.read_volume("tank/vm-vol")
     newest = pools.ensure_snapshot("tank/vm-vol", fact.guid, "one", {})
     handlers = CopyHandlers(pools, None, "vmh1")  # type: ignore[arg-type] # nothing is transferred
-    effect = host_effects.RequireCopyAt("vm-vol", "tank", newest.guid)
-    require = handlers.handlers[host_effects.RequireCopyAt]
+    request = effects.MapLinear("vm-vol", "tank", newest.guid, SIZE)
+    require = handlers.handlers["RequireCopyAt"]
     known = HostImage("vm-vol", "tank", size_bytes=SIZE)
     image = GrantedImage("1", 1, known, "nas-0-0", "tank/vm-vol", "10.2.0.1", 3260, 7780, None)
-    assert require(effect, image).guid == newest.guid
+    assert require(request, image).guid == newest.guid
     with pytest.raises(IncoherentError, match="of the time before the image has grown"):
-        require(effect, image._replace(known=replace(known, size_bytes=GROWN)))
+        require(request, image._replace(known=replace(known, size_bytes=GROWN)))
     pools.write("tank/vm-vol", b"by hand")
     with pytest.raises(IncoherentError, match="bytes written since one, which the NAS does not have"):
-        require(effect, image)
+        require(request, image)

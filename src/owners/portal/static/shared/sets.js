@@ -14,12 +14,20 @@ const beginOf = (one) => (one.start_time ? one.start_time * 1000 : null);
 // When it ends, in milliseconds; the site may have extended it.
 export const endOf = (one) => (one.walltime_end ? new Date(one.walltime_end).getTime() : beginOf(one) && beginOf(one) + one.walltime_mins * MINUTE);
 
+const HOUR = 3_600_000; // so long before its end its owners are warned
+
+export const endsSoon = (one) => one.state === 'running' && endOf(one) - service.now() < HOUR;
+
+// What an event of a set says that ends soon.
+export const endsText = ({ target, cluster, new: end }) => `Set ${target} of ${cluster} ends ${ago(end)}.`;
+
 // What is ahead of it: why it waits, or what remains.
 export function aheadText(one) {
   if (one.state === 'ending') return 'ending: its disks are written back';
   if (beginOf(one) === null) {
     return [one.waiting, one.place && `place ${one.place} in the queue`, one.estimated_start && `starts ${ago(one.estimated_start)}`, `then runs for ${walltimeText(one.walltime_mins)}`].filter(Boolean).join(', ');
   }
+  if (endsSoon(one)) return `ends ${ago(endOf(one))}`;
   return `${durationText((endOf(one) - service.now()) / MINUTE)} of ${walltimeText(one.walltime_mins)} remain`;
 }
 
