@@ -27,6 +27,10 @@ SCHEDULER = "scheduler"
 """Beside the commands of the poller a source, of the controller of computesets: the batch system, if it is Slurm."""
 
 
+_NO_COLUMNS = frozenset(("is_gone", "cluster", "is_switched"))
+"""What a change of a node says beside new values of columns; `is_switched`: its power was another one until now."""
+
+
 class NodeValues(NamedTuple):
     """The columns of a node that `rocks` lists; `known_power` follows from these, unless the power is unknown."""
 
@@ -249,9 +253,9 @@ def _write_nodes(
     for number, values in changes.nodes.items():
         if values.get("is_gone"):
             continue
-        columns = {column: value for column, value in values.items() if column not in ("is_gone", "cluster")}
+        columns = {column: value for column, value in values.items() if column not in _NO_COLUMNS}
         also = ["gone_at = NULL"] * ("is_gone" in values)
-        also += ["power_since = UTC_TIMESTAMP(3)"] * ("known_power" in values)
+        also += ["power_since = UTC_TIMESTAMP(3)"] * ("is_switched" in values)
         if (
             "state" in values
         ):  # `iso` is what these values have made of it: the server assigns from left to right

@@ -184,6 +184,8 @@ class _Comparison:
         node = self._known.nodes[number]
         after = self._values(name, machine, before, is_outdated=self._is_outdated(node))
         changed = _changed(node.values, after) if node.values != after else {}
+        if "known_power" in changed and node.values.known_power is not None:
+            changed["is_switched"] = True  # else it may have had that power for long
         if node.is_gone:
             changed["is_gone"] = False
         elif changed:
@@ -192,7 +194,10 @@ class _Comparison:
             changed["rocks_name"] = name
         if cluster != node.cluster:
             changed["cluster"] = cluster
-            self._leave(node)
+            if node.is_gone:
+                self._touch(node.cluster)
+            else:
+                self._leave(node)
         if node.missing_polls and self._listed.members is not None:
             changed["missing_polls"] = 0
         if changed:

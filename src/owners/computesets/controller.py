@@ -521,21 +521,20 @@ def _perform(
 
 
 def _warn(session: Session, seen: Seen, *, has_mail: bool) -> list[NewEvent]:
-    """The event and the mail of a set that ends soon; none where another part with the same end has them already."""
+    """The event of a set that ends soon, unless another part with the same end has it already; and the mail."""
     one, end = seen.one, datetime.fromtimestamp(round(seen.notes[lifecycle.WALLTIME]["at"]), UTC)
     event = seen.event(
         "set.ends", str(one.merged_into or one.id), None, end.isoformat().replace("+00:00", "Z")
     )
-    others = recent_events(session, event.type, event.target, minutes=10)
-    if any(abs(datetime.fromisoformat(known) - end) <= computesets.SAME_END for known in others):
-        return []
     if has_mail:
         new = NewOperation(
             _WARN, _ACTOR, one.cluster_id, target_set=one.id,
             unique_key=f"set/{one.id}/{one.version}/mail",
         )  # fmt: skip
         operations.insert_operation(session, new)  # of no project: it is nothing that owners have asked for
-    return [event]
+    others = recent_events(session, event.type, event.target, minutes=10)
+    is_known = any(abs(datetime.fromisoformat(known) - end) <= computesets.SAME_END for known in others)
+    return [] if is_known else [event]
 
 
 def _arguments(action: Action, grace_seconds: float) -> JsonObject:

@@ -18,6 +18,7 @@ from nucleus.states import ACTIVE, ENDED_SETS, RUNNING, is_ending
 from owners.computesets import records
 from owners.computesets.lifecycle import WALLTIME
 from owners.computesets.slurm import Slurm
+from rocks.core.clock import utc_now
 from rocks.core.errors import HostError, UserError
 
 if TYPE_CHECKING:
@@ -156,6 +157,10 @@ def _store_walltime(session: Session, job: Job, before: Computeset, minutes: int
     records.store_computeset(session, one.id, one.version, columns)
 
 
+_SOON = timedelta(minutes=70)
+"""A set that ends later needs no mail yet: its warning is due again an hour before that end."""
+
+
 def warn(job: Job) -> JsonObject:
     """Send the mail about a set that ends soon to its owner; none where the set ends already, or without an address."""
     number = job.operation.target_set
@@ -169,10 +174,15 @@ def warn(job: Job) -> JsonObject:
 
 
 def _warned(session: Session, number: int) -> tuple[Computeset, str, str] | None:
-    """The set, those of its nodes that end with it, and the address of who has started it."""
+    """The set, the nodes that end with it as a hostlist, and the mail address of the user who started it.
+
+    None where it does not end soon any more, there is no address, or that user gets the mail of another part.
+    """
     one = records.find_computeset(session, SYSTEM, number)
     if one is None or one.state != RUNNING or is_ending(one.state, one.cancel_requested):
         return None
+    if one.walltime_end is None or not utc_now() < one.walltime_end < utc_now() + _SOON:
+        return None  # it was extended while the mail waited
     user = identity.user_by_name(session, one.requested_by)
     if user is None or not user.is_active or not user.email:
         return None
@@ -180,7 +190,10 @@ def _warned(session: Session, number: int) -> tuple[Computeset, str, str] | None
     parts = records.computesets_by_number(session, [whole]) + records.parts_of(session, [whole]).get(
         whole, []
     )
-    node_ids = [node_id for part in parts if _ends_with(part, one) for node_id in part.node_ids]
+    ending = [part for part in parts if _ends_with(part, one)]
+    if one.id != min(part.id for part in ending if part.requested_by == one.requested_by):
+        return None
+    node_ids = [node_id for part in ending for node_id in part.node_ids]
     nodes = clusters.nodes_by_id(session, SYSTEM, node_ids).values()
     return one, collect_hostlist([node.name for node in nodes]), user.email
 
@@ -194,11 +207,10 @@ def _ends_with(part: Computeset, one: Computeset) -> bool:
 def _mail(sender: str, email: str, one: Computeset, cluster: str, nodes: str) -> EmailMessage:
     number, end = one.merged_into or one.id, f"{one.walltime_end:%Y-%m-%d %H:%M} UTC"
     text = (
-        f"Computeset {number} of your cluster {cluster} ends at {end}.\n"
-        f"These nodes are shut down then: {nodes}\n\n"
+        f"At {end}, these nodes of computeset {number} of your cluster {cluster} are shut down:\n{nodes}\n\n"
         f"To extend it by two hours: comet extend {number} +2h\n"
     )
-    return mail.written(sender, email, f"Computeset {number} of {cluster} ends at {end}", text)
+    return mail.written(sender, email, f"Nodes of computeset {number} of {cluster} end at {end}", text)
 
 
 VERBS: dict[str, Callable[[Job], JsonObject]] = {

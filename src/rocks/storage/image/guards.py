@@ -161,10 +161,7 @@ OLD_LEASE = Guard(
     ),
 )
 DIRTY_ELSEWHERE = Guard("unreturned changes on another host, or in another pool", _dirty_elsewhere)
-STAYS = Guard(
-    "for the host that has the image; no unmap waits",
-    lambda image, event, now: event.host == image.owner and not image.unmap_ids,
-)
+SAME_HOST = Guard("for the host that has the image", lambda image, event, now: event.host == image.owner)
 GRANTED = Guard("a host has it", lambda image, event, now: image.owner is not None)
 UNMAP_WAITS = Guard("an unmap waits", lambda image, event, now: bool(image.unmap_ids))
 NOT_PERSISTENT = Guard("not persistent", lambda image, event, now: not image.persistent)

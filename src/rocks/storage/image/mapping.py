@@ -69,10 +69,18 @@ def begin_map(image: Image, event: Any, now: int) -> Image:
 
 
 def already_mapped(image: Image, event: Any, now: int) -> Decision:
-    """Publish the device again and record the newest lease: the end of a machine under an older one is ignored."""
+    """Publish the device again and record the newest lease: the end of a machine under an older one is ignored.
+
+    An unmap that waits is cancelled, or the machine would lose its device; not by a late request under an older lease.
+    """
     tokens = [token for token in (image.lease_token, event.lease_token) if token is not None]
     known = replace(image, lease_token=max(tokens, default=None))
-    return Decision(known, outcomes_of((event.op_id,), device=image.device))
+    outcomes = outcomes_of((event.op_id,), device=image.device)
+    if event.lease_token is None or event.lease_token == known.lease_token:
+        text = f"the unmapping of ZVol {image.zvol} was cancelled: its machine is started again"
+        outcomes = (*outcomes, *outcomes_of(image.unmap_ids, "state", text))
+        known = replace(known, unmap_ids=())
+    return Decision(known, outcomes)
 
 
 def prepared(image: Image, event: Any, now: int) -> Image:

@@ -135,9 +135,6 @@ OVERTAKEN: Tuple[Type[Event], ...] = (events.StartSeed, events.StartPull, events
 def reject(image: Image, event: Event) -> Rejection:
     """The rejection of a pair without a row."""
     family, template = _template(image.state, type(event))
-    if isinstance(event, events.Map) and event.host == image.owner and image.unmap_ids:
-        # its device is about to be taken away: the start asks again until the image is written back
-        family, template = "busy", _BUSY
     is_stale = isinstance(event, OVERTAKEN)
     return Rejection(family, format_text(template, image, event), is_stale, _CODES.get(template))
 

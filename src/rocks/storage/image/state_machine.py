@@ -97,7 +97,7 @@ def is_performing(image: Image) -> bool:
 
 EVERYWHERE: Tuple[Entry, ...] = (
     *(
-        stays(state, Map, "already mapped: answer with the device", mapping.already_mapped, guards.STAYS)
+        stays(state, Map, "already mapped: answer with the device", mapping.already_mapped, guards.SAME_HOST)
         for state in GUEST_MAY_RUN
     ),
     *(

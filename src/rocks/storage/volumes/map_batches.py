@@ -15,15 +15,7 @@ from rocks.core.errors import BusyError, Code, RocksError, StateError
 from rocks.storage.bus import BrokerAwayError
 from rocks.storage.client import asking
 from rocks.storage.client.listing import progress_line
-from rocks.storage.image.states import (
-    DELETING,
-    GROWING,
-    MAPPING,
-    PULLING,
-    RESTORING,
-    RETURNING,
-    SWITCHING,
-)
+from rocks.storage.image.states import DELETING, GROWING, MAPPING, RESTORING, RETURNING
 from rocks.storage.limits import MAP_SECONDS
 from rocks.storage.wire.requests import GetZvolAttrs, MapZvol, SetZvolAttrs
 
@@ -40,11 +32,9 @@ START_WAIT_SECONDS = 900.0
 
 _LOOK_SECONDS = 1.0
 
-_PASSING: tuple[str, ...] = (MAPPING, RETURNING, RESTORING, GROWING, SWITCHING, PULLING)
-"""States that reject a map as busy and end by themselves; the last two do while an unmap waits for their end.
-
-The start does not wait for an image that is being destroyed: the map would create an empty volume in its place.
-"""
+_PASSING: tuple[str, ...] = (MAPPING, RETURNING, RESTORING, GROWING)
+"""States that reject a map as busy and end by themselves. The start does not wait for an image that is being destroyed:
+the map would create an empty volume in its place."""
 
 _LEFT_ALONE = (DELETING, None)
 

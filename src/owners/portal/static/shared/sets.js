@@ -102,21 +102,27 @@ export function estimates(place, bodyOf) {
   const costOf = ({ computes, count, walltime_mins: minutes }) => costText((count ?? computes.length) * minutes);
   const isOpen = () => place.isConnected && !place.closest('form').querySelector(':disabled'); // once it is sent, its nodes are in a set: its own
   const show = (body, text) => isOpen() && JSON.stringify(body) === JSON.stringify(bodyOf()) && put(place, text);
+  let timer = null;
+  let pause = 0; // seconds; doubled at each refusal
+  const askLater = (milliseconds) => {
+    clearTimeout(timer);
+    timer = setTimeout(askNow, milliseconds);
+  };
   const askNow = soon(async () => {
     const body = bodyOf();
     if (!isOpen() || !costOf(body)) return;
     try {
       show(body, estimateText((await ask('POST', path('computeset', 'estimate'), body)).content));
+      pause = 0;
     } catch (error) {
       if (!(error instanceof Refusal)) throw error;
       show(body, `${costOf(body)} ${error.isPassing ? 'Not estimated' : 'It would be refused'}: ${error.message}`);
-      if (error.isPassing) setTimeout(askNow, (error.seconds ?? 5) * 1000);
+      pause = Math.min(pause * 2 || 5, 60);
+      if (error.isPassing) askLater(Math.max(error.seconds ?? 0, pause) * 1000);
     }
   }, 0);
-  let timer = null;
   return () => {
     put(place, costOf(bodyOf()));
-    clearTimeout(timer);
-    timer = setTimeout(askNow, TYPING);
+    askLater(TYPING);
   };
 }
