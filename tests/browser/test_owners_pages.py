@@ -158,7 +158,7 @@ SHAPES = """() => {
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_pages_are_readable_with_forced_colours(site: Site, visit: Callable[..., Visit], scheme: str) -> None:
-    """Drawings have the person's colours, and what is chosen, grey or has the focus is not told by a background."""
+    """Drawings have the person's colours, and what is chosen, grey or has the focus is visible without backgrounds."""
     token = token_of(site, "ann")
     body = {"cluster": "vc1", "computes": "vm-vc1-[0-1]", "walltime_mins": 240}
     assert ask(site, token, "POST", "computeset", body) == 201

@@ -249,26 +249,27 @@ def hosts(day: Day) -> None:
 
 
 def cluster(day: Day) -> None:
-    """Image, cluster, start, SSH in the cluster; a disk becomes local, goes back, and is stopped."""
+    """Image, cluster, start, SSH in it; one disk becomes local; the cluster stops, and all disks are written back."""
     (added,) = operator_blocks(8)
     day.type(added)
     start, *others = operator_blocks(9)
     day.type(start)
     began = time.monotonic()
     day.wait_for("hostname", 3 * _HOURS, CLUSTER)  # from the workstation, whose key the cluster has
-    day.note(f"`ssh root@{CLUSTER}` answered {time.monotonic() - began:.0f} s after that.\n")
+    day.note(
+        f"`ssh root@{CLUSTER}` answered {time.monotonic() - began:.0f} s after the last line was typed.\n"
+    )
     day.wait_for("ssh -o StrictHostKeyChecking=no vm-vc1-0 hostname", 1 * _HOURS, CLUSTER)
-    day.note(f"`ssh vm-vc1-0` from there answered {time.monotonic() - began:.0f} s after that.\n")
+    day.note(f"`ssh vm-vc1-0` from there answered {time.monotonic() - began:.0f} s after that line.\n")
     day.wait_for("rocks list host storagemap nas-0-0 | grep -q ' mapped '", 3 * _HOURS)  # no longer NAS->VM
-    day.note(f"A disk was local {time.monotonic() - began:.0f} s after that.\n")
+    day.note(f"The first disk was local {time.monotonic() - began:.0f} s after that line.\n")
     for block in others:
         if "console" not in block:
             day.type(block)
     began = time.monotonic()
-    day.wait_for(
-        "! rocks list host storagemap nas-0-0 | grep -E 'mapped |NAS<-VM' | grep -v unmapped", 1 * _HOURS
-    )
-    day.note(f"All disks were written back {time.monotonic() - began:.0f} s after that.\n")
+    rows = 'rows=$(rocks list host storagemap nas-0-0 output-header=no) && [ $(echo "$rows" | wc -l) = 3 ]'
+    day.wait_for(f'{rows} && [ "$(echo "$rows" | grep -c " unmapped ")" = 3 ]', 1 * _HOURS)
+    day.note(f"All disks were written back {time.monotonic() - began:.0f} s after the last line was typed.\n")
 
 
 STAGES: dict[str, Callable[[Day], None]] = {"frontend": frontend, "hosts": hosts, "cluster": cluster}
@@ -345,9 +346,9 @@ def _write_page() -> None:
     ).text.strip()
     parts = [
         "# The first day\n",
-        f"Written by `make lab-first-day` at commit {commit}: blank machines, emulated without KVM, with nothing but "
+        f"Written by `make lab-first-day` at commit {commit}: blank emulated machines with nothing but "
         "the frontend's medium and a network without an uplink. The lines are those of the [operator's guide]"
-        "(../guide/operator.md), typed in its order"
+        "(../guide/operator.md), typed in its order, without the console and the backup"
         + "".join(f"; `{typed}` in place of `{printed}`" for printed, typed in _SMALLER)
         + ".\n",
     ]

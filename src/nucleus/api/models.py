@@ -86,7 +86,9 @@ class _Node(Answer):
     power_since: Moment
     image_state: str | None = Field(description="unmapped, mapped, NAS->VM or NAS<-VM; null: not on a NAS")
     admin_disabled: bool
-    host_state: str = Field(description="what its host does, in words")
+    host_state: str = Field(
+        description="one sentence for owners: whether its host answers, and what they can do"
+    )
     iso: str | None = Field(description="the image in the CD drive from the next power-on")
     iso_active: str | None = Field(description="the image in the CD drive since the last power-on")
     observed_at: Moment

@@ -79,7 +79,7 @@ def events_after(
 
 
 def recent_events(session: Session, kind: str, target: str, minutes: int) -> list[str]:
-    """What events of a type have stated of a target, as new, within the last minutes."""
+    """The `new` values of the events of this type about the target, from the last `minutes`."""
     return session.column(
         "SELECT new FROM event WHERE at > UTC_TIMESTAMP(3) - INTERVAL %s MINUTE AND type = %s AND target = %s",
         (minutes, kind, target),

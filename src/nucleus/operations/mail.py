@@ -1,4 +1,4 @@
-"""Mails to owners, each an operation, so that no mail server delays who asks for it."""
+"""Mails to owners, each an operation, so that a slow mail server does not delay the caller."""
 
 from __future__ import annotations
 
@@ -38,13 +38,14 @@ def written(sender: str, receiver: str, subject: str, text: str) -> EmailMessage
     except ValueError:
         is_one = False
     if not is_one:
-        raise RefusedError(f"{receiver!r} is no address of a mail")
+        raise RefusedError(f"{receiver!r} is not a mail address")
     message.set_content(text)
     return message
 
 
 def send(job: Job, message: EmailMessage) -> None:
-    """Send the mail of an operation. LaterError: it is to be tried again; RefusedError: the server refuses it."""
+    """Send the mail of an operation. LaterError: try again in a minute. RefusedError: the server refused it for
+    good. ToolError: the server was unreachable for an hour."""
     running = job.transaction(lambda session: operations.running_of(session, job.operation.kind))
     if running > _MAX_AT_ONCE:
         raise LaterError(_AGAIN_SECONDS)

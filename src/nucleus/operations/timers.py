@@ -28,7 +28,7 @@ def _boot_id() -> str:
 
 
 def moved(timer: JsonObject, seconds: float) -> JsonObject:
-    """The timer, due so much later."""
+    """The timer, due `seconds` later; earlier if negative."""
     return {**timer, **{name: timer[name] + seconds for name in ("at", "since_boot")}}
 
 

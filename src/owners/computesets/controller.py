@@ -89,7 +89,7 @@ _ABSENT_SECONDS = 60.0
 """How long a batch system that answers may not have a job before it counts as lost."""
 
 WARNING_SECONDS, _LEAST_SECONDS = 3600.0, 3900.0
-"""How long before the end of a set its owners are warned, if it had so long left: the end of a shorter one is known."""
+"""Owners are warned so long before the end of a set, if it had more than the second left: else who starts it knows."""
 
 
 def _read_sets(session: Session, sets: Sequence[Computeset], jobs: Mapping[str, Job]) -> list[Seen]:

@@ -66,7 +66,7 @@ CHECK_SECONDS = 15.0
 HOST_SECONDS = 5.0
 """How long a check waits for each host's answer, all being asked at once; and how long an overview does."""
 _PROBE_SECONDS = 60.0
-"""How long for the first answer about KVM: a host that has answered boots a guest for it, for up to 40 s."""
+"""How long a host may take for its first answer about KVM: it boots a guest to find out, which takes up to 40 s."""
 
 # The checks that ask no host and take no time; a slurmctld that does not answer is waited for as long as a host.
 AT_ONCE = (

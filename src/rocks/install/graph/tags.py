@@ -109,7 +109,7 @@ def _choice(element: etree._Element, path: str, name: str, usual: str, other: st
 
 
 def _keeps_original(element: etree._Element, path: str) -> bool:
-    """Whether `rcs` does not turn it off; Rocks' own node files write off, others false."""
+    """Whether the original file is kept: unless `rcs` is off (as Rocks' own node files write it), false or no."""
     word = attribute(element, "rcs").lower() or "on"
     if word not in TRUE_VALUES | FALSE_VALUES:
         raise StateError(f"rcs of {path} is on or off, not {word!r}")

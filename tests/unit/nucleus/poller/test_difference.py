@@ -44,7 +44,9 @@ def test_a_poll_that_sees_the_same_changes_nothing() -> None:
 def test_a_state_is_written_with_its_event_and_others_stay() -> None:
     listed = Listed(machines={"vm-vc1-0": _MACHINE._replace(state="active")}, began=_NOW, now=_NOW)
     changes = compare(_KNOWN, listed)
-    assert changes.nodes == {_VM: {"state": "active", "known_power": "on"}} and changes.touched == {_VC1}
+    assert changes.nodes == {
+        _VM: {"state": "active", "known_power": "on", "is_switched": True}
+    } and changes.touched == {_VC1}
     assert [(e.type, e.target, e.old, e.new) for e in changes.events] == [
         ("node.power", "vc1/n0", "nostate", "active")
     ]
@@ -56,7 +58,7 @@ def test_what_was_listed_before_a_command_is_ignored_for_its_node() -> None:
         node = _NODE._replace(last_command_at=_NOW + timedelta(seconds=seconds))
         later = listed._replace(now=_NOW + timedelta(seconds=2))
         changed = compare(Known(_KNOWN.clusters, {_VM: node}), later).nodes[_VM]
-        power = {} if outdated else {"state": "active", "known_power": "on"}
+        power = {} if outdated else {"state": "active", "known_power": "on", "is_switched": True}
         assert changed == {"cpus": 4, **power}, seconds
 
 

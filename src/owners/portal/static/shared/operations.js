@@ -4,7 +4,7 @@
 const DONE = {
   poweron: 'switched on', poweroff: 'switched off', shutdown: 'shut down', reset: 'reset', reboot: 'asked to reboot',
   start_member: 'switched on', shutdown_member: 'asked to shut down', poweroff_member: 'switched off',
-  start_set: 'started', end_set: 'ended', extend_set: 'extended', merge_set: 'merged', warn_set: 'announced by mail to end soon', reset_set: 'reset', reboot_set: 'asked to reboot',
+  start_set: 'started', end_set: 'ended', extend_set: 'extended', merge_set: 'merged', warn_set: 'looked at for a mail about its end', reset_set: 'reset', reboot_set: 'asked to reboot',
   destroy: 'removed', add_image: 'added', remove_image: 'deleted', rename: 'renamed',
 };
 // The same as a noun, for what did not succeed, or not yet for all nodes.

@@ -19,7 +19,7 @@ const HOUR = 3_600_000; // so long before its end its owners are warned
 export const endsSoon = (one) => one.state === 'running' && endOf(one) - service.now() < HOUR;
 
 // What an event of a set says that ends soon.
-export const endsText = ({ target, cluster, new: end }) => `Set ${target} of ${cluster} ends ${ago(end)}.`;
+export const endsText = ({ target, cluster, new: end }) => `Nodes of set ${target} of ${cluster} end ${ago(end)}.`;
 
 // What is ahead of it: why it waits, or what remains.
 export function aheadText(one) {
@@ -73,7 +73,7 @@ export function mergeQuestion(one, partners, merged) {
   const about = element('p', { role: 'status' });
   const select = element('select', { oninput: () => {
     const other = partners.find(({ id }) => String(id) === select.value);
-    put(about, `From then on set ${one.id} has the ${one.nodes_total + other.nodes_total} nodes of both, and is extended and ended as one. Its end is the earliest of both, ${time(Math.min(endOf(one), endOf(other)))}: the nodes with this end stop then, unless you extend the set; the others continue until their own end. You cannot undo this.`);
+    put(about, `Set ${one.id} then has the ${one.nodes_total + other.nodes_total} nodes of both; Extend and End act on all of them. Without an extension, the nodes of the set that ends first stop ${time(Math.min(endOf(one), endOf(other)))}; the others run until their own end. You cannot undo this.`);
   } }, ...partners.map((other) => element('option', { value: other.id }, `set ${other.id}: ${nodesText(other)}`)));
   select.dispatchEvent(new Event('input'));
   question({
@@ -100,7 +100,7 @@ function estimateText(found) {
 // A refusal is said there, too, and keeps nobody from starting.
 export function estimates(place, bodyOf) {
   const costOf = ({ computes, count, walltime_mins: minutes }) => costText((count ?? computes.length) * minutes);
-  const isOpen = () => place.isConnected && !place.closest('form').querySelector(':disabled'); // once it is sent, its nodes are in a set: its own
+  const isOpen = () => place.isConnected && !place.closest('form').querySelector(':disabled'); // after it was sent, an estimate would be refused: the nodes are in the new set
   const show = (body, text) => isOpen() && JSON.stringify(body) === JSON.stringify(bodyOf()) && put(place, text);
   let timer = null;
   let pause = 0; // seconds; doubled at each refusal
