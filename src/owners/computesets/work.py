@@ -207,7 +207,7 @@ def _ends_with(part: Computeset, one: Computeset) -> bool:
 def _mail(sender: str, email: str, one: Computeset, cluster: str, nodes: str) -> EmailMessage:
     number, end = one.merged_into or one.id, f"{one.walltime_end:%Y-%m-%d %H:%M} UTC"
     text = (
-        f"At {end}, these nodes of computeset {number} of your cluster {cluster} are shut down:\n{nodes}\n\n"
+        f"At {end}, these nodes of computeset {number}\nof your cluster {cluster} are shut down:\n{nodes}\n\n"
         f"To extend it by two hours: comet extend {number} +2h\n"
     )
     return mail.written(sender, email, f"Nodes of computeset {number} of {cluster} end at {end}", text)

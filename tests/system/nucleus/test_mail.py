@@ -28,12 +28,13 @@ from nucleus.operations.causes import RefusedError
 from nucleus.operations.job import Tools
 from nucleus.operations.worker import perform
 from nucleus.records import NewOperation
+from owners.computesets import records as computesets
 from owners.reservations import mail
 from owners.reservations.controller import Controller
 from rocks.core.errors import UserError
 from rocks.core.process import run
 from tests.servers import free_port
-from tests.system.nucleus.conftest import add_set, sql
+from tests.system.nucleus.conftest import add_set, compute_numbers, sql
 from tests.system.nucleus.slurm_rounds import Hands
 
 
@@ -168,30 +169,43 @@ def test_a_server_that_is_not_ready_is_asked_again_and_one_that_refuses_is_not(p
 
 
 def test_who_started_a_set_gets_a_mail_before_it_ends(post: Post, pool: Pool, cluster_number: int) -> None:
-    number, (ann,) = add_set(pool, cluster_number, 2), [{"username": "ann", "email": "ann@site.example"}]
-    end = datetime(2026, 12, 1, 10, tzinfo=UTC)
+    number, (ann,) = add_set(pool, cluster_number, 1), [{"username": "ann", "email": "ann@site.example"}]
+    with pool.transaction() as session:
+        second = compute_numbers(session, cluster_number)[1:2]
+        new = computesets.NewComputeset(cluster_number, second, "ann", "alp1", None, 60, "ann")
+        other = computesets.insert_computeset(session, new)
+    end = datetime.now(UTC).replace(tzinfo=None, microsecond=0) + timedelta(minutes=30)
 
-    def warned() -> list[str]:
+    def warned(part: int = number) -> list[str]:
         with pool.transaction() as session:
-            new = NewOperation("warn_set", "nucleus", cluster_number, target_set=number)
-            operations.insert_operation(session, new)
+            operations.insert_operation(
+                session, NewOperation("warn_set", "nucleus", cluster_number, target_set=part)
+            )
         assert post.deliver()[-1] == ("succeeded", None)
         return [text.replace("\r", "") for _, _, text in post.letters.taken]
 
-    with pool.transaction() as session:
-        session.update(
-            "computeset", {"state": "running", "walltime_end": end.replace(tzinfo=None)}, id=number
-        )
+    def changed(part: int, **values: object) -> None:
+        with pool.transaction() as session:
+            session.update("computeset", values, id=part)
+
+    changed(number, state="running", walltime_end=end)
+    changed(other, state="running", walltime_end=end + timedelta(minutes=1), merged_into=number)
     assert warned() == [], "nobody of that name has an address"
     with pool.transaction() as session:
         session.insert("user", ann)
     (text,) = warned()
-    assert f"Subject: Computeset {number} of vc2 ends at 2026-12-01 10:00 UTC\n" in text
-    assert (
-        "\nThese nodes are shut down then: vm-vc2-[0-1]\n" in text and f"comet extend {number} +2h\n" in text
-    )
-    sql(pool, "UPDATE computeset SET cancel_requested = 'shutdown'")
-    assert warned() == [text], "its end has begun"
+    assert f"Subject: Nodes of computeset {number} of vc2 end at {end:%Y-%m-%d %H:%M} UTC\n" in text
+    assert "are shut down:\nvm-vc2-[0-1]\n" in text and f"comet extend {number} +2h\n" in text
+    assert warned(other) == [text], "the mail of the first part has its nodes"
+    changed(other, requested_by="bob")
+    with pool.transaction() as session:
+        session.insert("user", {"username": "bob", "email": "bob@site.example"})
+    assert len(warned(other)) == 2, "each owner has one"
+    for late in (timedelta(hours=4), -timedelta(hours=1)):
+        changed(number, walltime_end=end + late)
+        assert len(warned()) == 2, "it was extended, or ends, while the mail waited"
+    changed(number, walltime_end=end, cancel_requested="shutdown")
+    assert len(warned()) == 2, "its end has begun"
 
 
 @pytest.mark.parametrize(
@@ -199,7 +213,7 @@ def test_who_started_a_set_gets_a_mail_before_it_ends(post: Post, pool: Pool, cl
 )
 def test_what_is_not_one_address_is_refused(email: str) -> None:
     mailed = mail.Mailed(1, "UCSD", "dock6", datetime.now(UTC), datetime.now(UTC), None, None, None, email)
-    with pytest.raises(RefusedError, match="is no address of a mail"):
+    with pytest.raises(RefusedError, match="is not a mail address"):
         mail.compose(MailSettings(sender="a@b"), mailed, "failed")
 
 
