@@ -197,7 +197,7 @@ def test_a_set_is_selected_and_extended_on_the_page_of_its_cluster_and_on_that_o
     ]
     with site.pool.transaction() as session:
         session.execute(f"UPDATE computeset SET notes = JSON_SET(notes, {', '.join(moved)})")
-    owner.sees("#message", "of vc1 ends in 46 minutes.")
+    owner.sees("#message", "of vc1 end in 46 minutes.")
     owner.sees("#sets .warn", "ends in 4")
     assert [one for one in owner.harms() if "400" not in one and "409" not in one] == []
 

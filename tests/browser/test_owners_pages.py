@@ -121,10 +121,10 @@ def test_two_running_sets_are_merged_and_are_one_from_then_on(
         "that of vc2 has none to be merged with"
     )
     owner.page.get_by_role("button", name=f"Merge another set into set {first} of vc1").click()
-    owner.sees("dialog", f"From then on set {first} has the 3 nodes of both")
+    owner.sees("dialog", f"Set {first} then has the 3 nodes of both")
     assert owner.page.locator("dialog option").all_inner_texts() == [f"set {second}: vm-vc1-1, vm-vc1-2"]
     ((end,),) = site.rows(f"SELECT start_time + INTERVAL 2 HOUR FROM computeset WHERE id = {second}")
-    owner.sees("dialog", f"Its end is the earliest of both, {end:%Y-%m-%d %H:%M}")
+    owner.sees("dialog", f"the nodes of the set that ends first stop {end:%Y-%m-%d %H:%M}")
     check_page(owner)
     owner.confirm()
     owner.sees("#message", f"Set {second} is a part of set {first} now.")
