@@ -43,7 +43,7 @@ def power(context: Context) -> int:
         locate(context)
     action, nodes = given.command[1], given.nodes
     if nodes is not None and nodes.casefold() == "all":
-        _refuse_all(context, action)
+        _point_to_all_nodes(context, action)
     if action == "on" and (context.option("count") is not None or _are_free(context, nodes)):
         computesets.start(context)
         return 0
@@ -60,7 +60,7 @@ def power(context: Context) -> int:
     return followed(context, given.cluster, done, _WAITED[action], _DONE.get(action))
 
 
-def _refuse_all(context: Context, action: str) -> None:
+def _point_to_all_nodes(context: Context, action: str) -> None:
     """UsageError for the word, unless a compute has it as its name: some computes may be free, or in other sets."""
     cluster = context.arguments.cluster
     computes = [it.name for it in context.client.cluster(cluster).computes]
