@@ -401,14 +401,17 @@ def late_charges(session: Session) -> list[int]:
 
 
 def uncharged_sets(session: Session) -> dict[str, bool]:
-    """Name of the job → whether the set has ended, of sets whose charge grows or is not known.
+    """Name of the job → whether the set has ended, of sets whose charge grows, is not known, or may still change.
 
-    Of those that have ended: any 100 of 30 days, so that some without a charge hide no others. Those that were refused
-    have no job.
+    The last is so in the hour after the end: a slurmctld that was killed may have forgotten it, and end the job again.
+    Of those that have ended: any 100 of 30 days, so that some without a charge hide no others, and any 100 of the hour.
+    Those that were refused have no job.
     """
+    ended = "SELECT name, TRUE FROM computeset WHERE name IS NOT NULL AND jobid IS NOT NULL AND charged_seconds IS"
+    anew = "ORDER BY RAND() LIMIT 100"
     rows = session.rows(
-        "(SELECT name, TRUE FROM computeset WHERE ended_at > UTC_TIMESTAMP(3) - INTERVAL 30 DAY AND name IS NOT NULL"
-        " AND charged_seconds IS NULL AND jobid IS NOT NULL ORDER BY RAND() LIMIT 100) UNION ALL"
+        f"({ended} NULL AND ended_at > UTC_TIMESTAMP(3) - INTERVAL 30 DAY {anew}) UNION ALL"
+        f" ({ended} NOT NULL AND ended_at > UTC_TIMESTAMP(3) - INTERVAL 1 HOUR {anew}) UNION ALL"
         " SELECT name, FALSE FROM computeset WHERE ended_at IS NULL AND start_time IS NOT NULL AND name IS NOT NULL"
     )
     return {name: bool(has_ended) for name, has_ended in rows}

@@ -222,6 +222,10 @@ def test_sets_that_the_batch_system_refused_hide_no_charges(pool: Pool, cluster_
         for number in range(100):
             session.execute(insert, (cluster_number, f"lost{number}", "completed", 1000 + number))
         wait_until(lambda: "charged" in computesets.uncharged_sets(session))
+        session.execute("UPDATE computeset SET charged_seconds = 5")
+        assert len(computesets.uncharged_sets(session)) == 100, "a job that ended lately may end again"
+        session.execute("UPDATE computeset SET ended_at = ended_at - INTERVAL 61 MINUTE")
+        assert computesets.uncharged_sets(session) == {}
 
 
 def test_what_is_asked_twice_is_done_once(pool: Pool, cluster_number: int) -> None:
