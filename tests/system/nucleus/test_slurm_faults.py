@@ -193,3 +193,23 @@ def test_a_set_whose_image_is_not_written_back_in_time_keeps_its_hosts(
     sql(pool, "UPDATE node SET image_state = 'unmapped'")
     rounds.until(number, "cancelled", "user")
     assert rounds.alarms(str(number), kind)[1] == 0
+
+
+def test_a_job_that_a_killed_slurmctld_ends_again_is_charged_by_its_last_end(
+    rounds: Rounds, slurm: SlurmSite
+) -> None:
+    """What it stored last may be older than the end, which the accounting knows: for it the job runs."""
+    number = rounds.start(0, 1)
+    one = rounds.until(number, "running")
+    slurm.ask("scancel", str(one.jobid))
+    rounds.until(number, "failed", "operator")
+
+    def is_charged() -> bool:
+        rounds.reconcile()
+        return rounds.look(number).charged_seconds == sum(charges(slurm, one.name))
+
+    wait_until(is_charged)
+    slurm.signal("slurmctld", "KILL")
+    slurm.start_controller()
+    wait_until(lambda: slurm.ask("squeue", "-h", "-t", "RUNNING", f"--name={one.name}") == "")
+    wait_until(is_charged, lambda: str(accounted(slurm, one.name, "State", "End", "ElapsedRaw")))
