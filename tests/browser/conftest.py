@@ -28,6 +28,7 @@ from nucleus.mirror import identity
 from nucleus.mirror.clusters import assign_cluster
 from nucleus.mirror.pool import Guard, Pool
 from nucleus.poller.poller import Poller
+from owners.computesets.batch import HostList
 from tests.system.comet.conftest import HOSTS, Clock, Service, Site
 from tests.system.conftest import initialised_data, mariadb
 from tests.system.nucleus.conftest import nucleus_settings, pool, worker_schema
@@ -55,14 +56,20 @@ def chromium() -> Iterator[Any]:
 
 
 @pytest.fixture
-def site(nucleus_settings: DatabaseSettings, pool: Pool, tmp_path: Path) -> Iterator[Site]:
+def hosts() -> list[str]:
+    """Those that computesets run on."""
+    return HOSTS
+
+
+@pytest.fixture
+def site(nucleus_settings: DatabaseSettings, pool: Pool, tmp_path: Path, hosts: list[str]) -> Iterator[Site]:
     """Clusters vc1 and vc2 of four computes, both of project alpha; ann is its member, root an operator."""
     simulator = Simulator(clusters=2, copy_seconds=4.0)
     configuration = Configuration(
         database=nucleus_settings,
         poll=PollSettings(power_seconds=0.5, topology_seconds=5.0),
         console=ConsoleSettings(libraries=str(CHECKOUT / ".state/browser")),
-        batch=BatchSettings(hosts=HOSTS),
+        batch=BatchSettings(hosts=hosts),
         images=ImageSettings(folder=str(tmp_path / "images")),
     )
     guard = Guard(nucleus_settings, "poller")
@@ -81,7 +88,7 @@ def site(nucleus_settings: DatabaseSettings, pool: Pool, tmp_path: Path) -> Iter
     )
     service = Service(calm, pool, simulator)
     found = Site(simulator, poller, pool, service, tmp_path, configuration, Clock())
-    with found.at_work():
+    with found.at_work(HostList(pool, hosts)):
         yield found
     service.stop()
 
@@ -151,12 +158,15 @@ def _is_late_estimate(fault: str) -> bool:
 
 @pytest.fixture
 def visit(chromium: Any, site: Site) -> Iterator[Callable[..., Visit]]:
-    """A new browser window: visit(width=1280, scheme="light")."""
+    """A new browser window: visit(width=1280, scheme="light", zone="Europe/Berlin"), by default in the site's zone."""
     contexts = []
 
-    def begin(width: int = 1280, scheme: str = "light") -> Visit:
+    def begin(width: int = 1280, scheme: str = "light", zone: str | None = None) -> Visit:
         context = chromium.new_context(
-            viewport={"width": width, "height": 900}, color_scheme=scheme, reduced_motion="reduce"
+            viewport={"width": width, "height": 900},
+            color_scheme=scheme,
+            reduced_motion="reduce",
+            timezone_id=zone,
         )
         contexts.append(context)
         return Visit(context.new_page(), site.service.url)

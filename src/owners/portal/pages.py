@@ -20,6 +20,7 @@ from nucleus.api.representations import text_of
 from nucleus.api.service import Known, address_of, charged
 from nucleus.mirror import audit, identity, observations
 from nucleus.mirror.hosts import listed_hosts, machines_of_hosts
+from owners.portal.guide import guide, terms
 from rocks.core.names import counted
 
 if TYPE_CHECKING:
@@ -66,7 +67,10 @@ def page(request: Request, title: str, body: str, script: str = "") -> Response:
     """A page in the shell of all, with nothing from elsewhere. `body` is HTML; `script` is the name of a module."""
     base = request.scope["state"]["base"]
     module = f'<script type="module" src="{base}/assets/{script}.js"></script>' if script else ""
-    text = _SHELL.substitute(title=html.escape(title), base=base, zone=_ZONE, script=module, body=body)
+    meanings = "".join(f"<dt>{html.escape(one)}<dd>{html.escape(text)}" for one, text in terms().items())
+    text = _SHELL.substitute(
+        title=html.escape(title), base=base, zone=_ZONE, script=module, body=body, terms=meanings
+    )
     policy = {"Content-Security-Policy": _PAGE_POLICY if script else _POLICY}
     return HTMLResponse(text, headers={**policy, "Cross-Origin-Opener-Policy": "same-origin"})
 
@@ -92,6 +96,14 @@ def page_of_refusal(problem: Problem, request: Request) -> Response | None:
 async def root(request: Request) -> Response:
     """To the page of owners."""
     return Response(None, 303, {"Location": f"{request.scope['state']['base']}/page/clusters"})
+
+
+@router.get("/page/help")
+async def help_page(request: Request) -> Response:
+    """The owner's guide."""
+    return page(
+        request, "Help", guide() or "<p>The owner's guide is not installed here: ask your site for it.</p>"
+    )
 
 
 @router.get("/page/{name}")

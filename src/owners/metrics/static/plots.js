@@ -1,6 +1,6 @@
 // Plots of what a node uses, in an hour, a day or a week. uPlot draws them.
 
-import { attempt, element, put } from '../shared/page.js';
+import { attempt, element, put, zone } from '../shared/page.js';
 import { ask, path } from '../shared/requests.js';
 import UPlot from '../uplot/uPlot.esm.js';
 
@@ -24,7 +24,7 @@ function options(width, unit, series) {
   const style = getComputedStyle(document.body);
   const axis = { stroke: style.color, grid: { stroke: '#8884', width: 1 }, ticks: { show: false }, font: `11px ${style.fontFamily}` };
   return {
-    width, height: HEIGHT, legend: { show: false }, cursor: { drag: { x: false, y: false } },
+    width, height: HEIGHT, tzDate: (seconds) => UPlot.tzDate(new Date(seconds * 1000), zone()), legend: { show: false }, cursor: { drag: { x: false, y: false } },
     scales: { y: { range: (_, low, high) => [0, Math.max(high, unit ? 1000 : 0.1) * 1.1] } },
     axes: [axis, { ...axis, size: 70, values: (_, ticks) => ticks.map((one) => quantity(one, unit)) }],
     series: [{}, ...series.map(([, label], index) => ({ label, stroke: COLOURS[index], width: 1.5, spanGaps: false }))],
@@ -71,5 +71,6 @@ export function showPlots(section, cluster, node) {
   section.hidden = false;
   new ResizeObserver(() => plots.forEach((one) => one.setSize({ width: Math.max(260, section.clientWidth - 40), height: HEIGHT }))).observe(section);
   setInterval(renew, RENEWED);
+  document.addEventListener('zone', renew);
   return renew();
 }

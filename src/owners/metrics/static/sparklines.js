@@ -44,6 +44,12 @@ export class Sparklines {
     this.changed();
   }
 
+  // The busy CPUs of a node, on average of what was measured in the hour; null without any.
+  mean(name) {
+    const measured = (this.values.get(name) ?? []).filter((value) => value !== null);
+    return measured.length ? measured.reduce((sum, value) => sum + value, 0) / measured.length : null;
+  }
+
   // In a cell, whose whole height is all CPUs of the node.
   draw(cell, { name, cpus }) {
     const values = this.values.get(name);

@@ -2,9 +2,9 @@
 
 import { byId, element, fillList, fillTexts, follow, put, say, soon, start } from './shared/page.js';
 import { ask, base, path } from './shared/requests.js';
-import { hoursText as hours, nodeHours } from './shared/durations.js';
+import { durationText, hoursText as hours, nodeHours } from './shared/durations.js';
 import {
-  endsSoon, endsText, extendQuestion, lifeOf, LIVING, mayExtend, mergeQuestion, nodesText, partnersOf,
+  endsSoon, endsText, extendQuestion, lifeOf, LIVING, mayExtend, mergeQuestion, nodesText, partnersOf, REASONS,
 } from './shared/sets.js';
 import { offerLaunch } from './launchers.js';
 import { bars, line } from './lines.js';
@@ -105,6 +105,22 @@ async function readCharges() {
   fillList(byId('charges'), [...whole.values()], keyOf, (row, one) => fillTexts(row, [
     ['', one.allocation], ['', nodeHours(one.charged_seconds / 60)], ['soft', `${one.computesets} set${one.computesets === 1 ? '' : 's'} of ${one.cluster}`], ['soft', `started by ${one.user}`], ['soft', one.project && `project ${one.project}`],
   ]), 'No set ended in it.');
+  byId('ended-title').hidden = byId('ended').hidden = !content.length;
+  if (content.length) await readEnded(begin, end);
+}
+
+// Each set that ended in this time, the newest first: who started it, how long it ran, why it ended, and its charge.
+async function readEnded(begin, end) {
+  const query = new URLSearchParams({ from: begin.toISOString(), to: end.toISOString(), fields: 'id,state,cluster,account,start_time,ended_at,end_reason,requested_by,charged_seconds,nodes_total' });
+  const { content } = await ask('GET', `${path('computeset')}?${query}`);
+  fillList(byId('ended'), content.reverse(), (one) => one.id, (row, one) => {
+    const ran = one.start_time ? `ran for ${durationText(new Date(one.ended_at) / MINUTE - one.start_time / 60)}` : 'did not start';
+    fillTexts(row, [
+      ['', `Set ${one.id} of ${one.cluster}`], ['', one.charged_seconds === null ? 'its charge is not known yet' : nodeHours(one.charged_seconds / 60)],
+      ['soft', `${one.nodes_total} node${one.nodes_total === 1 ? '' : 's'}`], ['soft', ran], ['soft', `started by ${one.requested_by}`], ['soft', one.account],
+      [one.state === 'failed' ? 'bad' : 'soft', [one.state, REASONS[one.end_reason] ?? one.end_reason].filter(Boolean).join(': ')], ['soft', 'ended', one.ended_at],
+    ]);
+  }, 'None.');
 }
 
 function drawDays(charges, name, count) {

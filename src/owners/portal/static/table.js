@@ -14,7 +14,7 @@ const CHIPS = [
 const COLUMNS = [
   ['name', 'Name', (one) => one.node.name], ['power', 'Power', (one) => one.power], ['set', 'Computeset', (one) => one.node.active_computeset],
   ['address', 'Address', (one) => one.addresses[0]], ['cpus', 'CPU', (one) => one.node.cpus], ['memory', 'Memory', (one) => one.node.memory],
-  ['disk', 'Disk', (one) => one.disk.text], ['since', 'Since', (one) => one.since],
+  ['disk', 'Disk', (one) => one.disk.text], ['since', 'Since', (one) => one.since], ['use', 'CPU use', (one, sparklines) => sparklines?.mean(one.node.name)],
 ];
 const CELLS = ['name', 'power', 'set', 'address', 'cpus', 'memory', 'disk', 'since', 'use', 'consoles', 'screen'];
 const SWITCHES = ['screens', 'use']; // of columns that cost the site something
@@ -31,7 +31,7 @@ export class NodeTable {
     this.all = element('input', { type: 'checkbox', onchange: () => this.choose(this.visible, this.all.checked) });
     this.heads = new Map(COLUMNS.map(([key, text]) => [key, element('th', { scope: 'col', 'data-cell': key }, element('button', { type: 'button', onclick: () => this.sortBy(key) }, text))]));
     byId('nodes').tHead.append(element('tr', {}, element('td', { 'data-cell': 'pick' }, this.all), ...this.heads.values(),
-      element('th', { scope: 'col', 'data-cell': 'use' }, 'CPU use'), element('th', { scope: 'col', 'data-cell': 'consoles' }, 'Console'), element('th', { scope: 'col', 'data-cell': 'screen' }, 'Screen')));
+      element('th', { scope: 'col', 'data-cell': 'consoles' }, 'Console'), element('th', { scope: 'col', 'data-cell': 'screen' }, 'Screen')));
     this.chips = new Map(CHIPS.map(([key]) => [key, element('button', { type: 'button', onclick: () => this.change('show', key) })]));
     byId('chips').replaceChildren(...this.chips.values());
     byId('filter').value = this.view.filter;
@@ -47,10 +47,10 @@ export class NodeTable {
     this.draw();
   }
 
-  // By the column, then the other way round, then as the cluster has them.
+  // By the column, then the other way round, then as the cluster has them. The busiest nodes come first.
   sortBy(key) {
-    const next = { [key]: `-${key}`, [`-${key}`]: '' };
-    this.change('sort', next[this.view.sort] ?? key);
+    const [first, second] = key === 'use' ? [`-${key}`, key] : [key, `-${key}`];
+    this.change('sort', { [first]: second, [second]: '' }[this.view.sort] ?? first);
   }
 
   choose(entries, isChosen) {
@@ -127,7 +127,7 @@ export class NodeTable {
     const compare = (one, other) => (typeof one === 'number' ? one - other : natural(one, other));
     const isEmpty = (value) => value === null || value === undefined || value === '';
     return [...entries].sort((one, other) => {
-      const [first, second] = [valueOf(one), valueOf(other)];
+      const [first, second] = [one, other].map((entry) => valueOf(entry, this.sparklines));
       if (isEmpty(first) || isEmpty(second)) return isEmpty(first) - isEmpty(second);
       return sign * compare(first, second);
     });
@@ -195,8 +195,7 @@ export class NodeTable {
     cells.disk.firstChild.dataset.place = entry.disk.place;
     put(cells.disk.firstChild, entry.disk.text);
     put(cells.disk.lastChild, entry.drive);
-    putMoment(cells.since, '', entry.since);
-    if (entry.since) cells.since.title = `${entry.sinceText}, ${cells.since.title}`;
+    putMoment(cells.since, '', entry.since, entry.sinceText);
     for (const one of cells.consoles.children) one.hidden = !entry.mayOpen;
   }
 

@@ -54,9 +54,14 @@ export function fillTexts(row, texts) {
   });
 }
 
-// Such as 2026-11-29 14:30 UTC, whatever the browser's language: in the zone of the site, as its operators read it.
+// The zone of times: the site's, as its operators read them, or by choice that of the browser, which remembers the choice.
+const SITE_ZONE = document.documentElement.dataset.zone;
+const OWN_ZONE = new Intl.DateTimeFormat().resolvedOptions().timeZone;
+export const zone = () => (byId('zone').ariaPressed === 'true' ? OWN_ZONE : SITE_ZONE);
+
+// Such as 2026-11-29 14:30 UTC, whatever the browser's language.
 const FORM = { year: 'numeric', month: '2-digit', day: '2-digit', hour: '2-digit', minute: '2-digit' };
-export const time = (moment, timeZone = document.documentElement.dataset.zone) => (moment ? new Date(moment).toLocaleString('sv-SE', { ...FORM, timeZoneName: 'short', timeZone }) : 'never');
+export const time = (moment, timeZone = zone()) => (moment ? new Date(moment).toLocaleString('sv-SE', { ...FORM, timeZoneName: 'short', timeZone }) : 'never');
 
 const SPANS = [['year', 31_536_000], ['month', 2_592_000], ['day', 86_400], ['hour', 3600], ['minute', 60]];
 const RELATIVE = new Intl.RelativeTimeFormat('en');
@@ -68,18 +73,49 @@ export function ago(moment) {
   return unit ? RELATIVE.format(Math.trunc(seconds / length), unit) : 'just now';
 }
 
-// The text, and after it how long ago the moment is: it is renewed as time passes. The moment itself appears on hover.
-export function putMoment(place, text, moment) {
-  if (moment) Object.assign(place.dataset, { text, moment });
-  else delete place.dataset.moment;
-  if (moment) place.title = time(moment);
-  else if (place.title) place.removeAttribute('title');
+// On hover: the moment itself, after what else is to be read there.
+const showMoment = (place) => { place.title = [place.dataset.about, time(place.dataset.moment)].filter(Boolean).join(', '); };
+
+// The text, and after it how long ago the moment is: it is renewed as time passes.
+export function putMoment(place, text, moment, about = '') {
+  if (moment) {
+    Object.assign(place.dataset, { text, moment, about });
+    showMoment(place);
+  } else {
+    delete place.dataset.moment;
+    if (place.title) place.removeAttribute('title');
+  }
   put(place, moment ? `${text} ${ago(moment)}`.trim() : text);
 }
 
 setInterval(() => {
   for (const one of document.querySelectorAll('[data-moment]')) put(one, `${one.dataset.text} ${ago(one.dataset.moment)}`.trim());
 }, 20_000);
+
+function offerZone() {
+  const button = byId('zone');
+  const press = (isOwn) => button.setAttribute('aria-pressed', String(isOwn));
+  button.hidden = time(Date.now(), OWN_ZONE) === time(Date.now(), SITE_ZONE); // a zone has several names
+  button.title = `Times of ${OWN_ZONE} instead of ${SITE_ZONE}`;
+  press(localStorage.getItem('zone') === 'own');
+  button.addEventListener('click', () => {
+    press(zone() === SITE_ZONE);
+    localStorage.setItem('zone', zone() === OWN_ZONE ? 'own' : 'site');
+    document.querySelectorAll('[data-moment]').forEach(showMoment);
+    document.dispatchEvent(new Event('zone'));
+    readAgain(); // for times within texts
+  });
+}
+
+// The meaning of a term appears on hover of a heading or label that has it; the list of all is at the end of the page.
+function explainTerms() {
+  const meanings = [...document.querySelectorAll('#terms dt')].flatMap((one) => one.textContent.split(', ').map((term) => [term, `${one.textContent}: ${one.nextElementSibling.textContent}`]));
+  const tests = meanings.sort(([one], [other]) => other.length - one.length).map(([term, meaning]) => [new RegExp(`\\b${term}s?\\b`, 'i'), meaning]);
+  document.addEventListener('mouseover', ({ target }) => {
+    if (!target.matches('h2, h3, dt, label, legend, thead button')) return;
+    target.title = tests.find(([test]) => test.test(target.textContent))?.[1] ?? '';
+  });
+}
 
 const AGAIN = 5000;
 const PATIENCE = 3000; // a stream that breaks off and is there again is no news
@@ -131,6 +167,7 @@ export async function attemptForm(form, act, report = say) {
 
 let events = null;
 let begin = () => {};
+let readAgain = () => {};
 let timer = null;
 let visitor = null;
 let absence = null;
@@ -215,6 +252,8 @@ export function start(show) {
   const present = location.pathname.split('/').at(-1).replace('node', 'cluster');
   document.querySelector('nav').replaceChildren(...PAGES.map(([name, text]) => element('a',
     { href: name, 'data-operator': name === 'site', hidden: name === 'site', 'aria-current': name.startsWith(present) && (name === present ? 'page' : 'true') }, text)));
+  offerZone();
+  explainTerms();
   const bar = byId('bar'); // what is at the end of the page is above it
   new ResizeObserver(() => document.documentElement.style.setProperty('--bar', `${bar.offsetHeight}px`)).observe(bar);
   byId('close-message').addEventListener('click', () => {
@@ -231,6 +270,7 @@ export function start(show) {
 // Calls changed(type, data) for each event, and changed('all', {}) whenever events may have been missed.
 export function follow(types, changed) {
   events?.close();
+  readAgain = () => changed('all', {});
   events = new EventSource(new URL('v1/events', base));
   for (const type of types) events.addEventListener(type, (event) => changed(type, JSON.parse(event.data)));
   events.addEventListener('lost', () => changed('all', {}));

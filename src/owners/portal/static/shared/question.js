@@ -23,4 +23,5 @@ export function question({ title, text = '', fields = [], action, isDestructive 
   const dialog = element('dialog', { 'aria-labelledby': 'question', onclose: () => dialog.remove() }, form);
   document.body.append(dialog);
   dialog.showModal();
+  if (!isDestructive) form.querySelector('input')?.select(); // what is typed replaces the proposal
 }
