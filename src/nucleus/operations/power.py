@@ -20,7 +20,7 @@ from nucleus.states import ACTIVE, CRASHED, is_image_free, is_off, power_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from nucleus.backends.shapes import State
+    from nucleus.backends.rocks_output import State
     from nucleus.mirror.pool import Session
     from nucleus.operations.job import Job
     from nucleus.records import Node

@@ -12,7 +12,7 @@ from nucleus.states import power_of
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from nucleus.backends.shapes import Image, Machine, Member
+    from nucleus.backends.rocks_output import Image, Machine, Member
     from nucleus.records import Interface
 
 POLLS_UNTIL_GONE = 2

@@ -24,6 +24,7 @@ from nucleus.mirror.columns import new_ulid
 from nucleus.mirror.events import NEWS, WORK, append_events, recent_events
 from nucleus.mirror.pool import logged
 from nucleus.operations.timers import Clock, moved
+from nucleus.power_actions import POWER_ACTIONS
 from nucleus.records import SYSTEM, JsonObject, NewEvent, NewOperation
 from nucleus.states import (
     CANCELLED,
@@ -40,6 +41,7 @@ from nucleus.states import (
 )
 from owners.computesets import lifecycle
 from owners.computesets import records as computesets
+from owners.computesets.alarms import Alarms, Scheduler, store_charges
 from owners.computesets.batch import (
     HOSTS_CHECKED,
     SCHEDULED,
@@ -50,7 +52,6 @@ from owners.computesets.batch import (
     record_hosts,
     record_unavailable,
 )
-from owners.computesets.checks import Alarms, Scheduler, store_charges
 from owners.computesets.lifecycle import (
     Action,
     Event,
@@ -447,7 +448,7 @@ STARTS = "start_member"
 """The kind of operation that starts a node of a set."""
 
 _SHUTDOWNS, _POWER_OFFS, _WARN = "shutdown_member", "poweroff_member", "warn_set"
-_OWNERS = ("poweron", "poweroff", "shutdown", "reset", "reboot", "attach_iso")
+_OWNERS = (*POWER_ACTIONS, "attach_iso")
 """Kinds of operations that owners ask for: the end of a set does not wait for those that are queued."""
 
 _KINDS = {"start": STARTS, "shutdown": _SHUTDOWNS, "poweroff": _POWER_OFFS}

@@ -17,7 +17,7 @@ import pytest
 from nucleus.api import decorators
 from nucleus.api.access.authentication import store_token
 from nucleus.api.app import create_application
-from nucleus.api.web_server import Bounds
+from nucleus.api.nginx import Bounds
 from nucleus.cli.main import main
 from nucleus.configuration import BatchSettings, Configuration, DatabaseSettings, ImageSettings
 from nucleus.mirror import identity

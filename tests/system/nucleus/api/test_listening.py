@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from nucleus.api.app import create_application
-from nucleus.api.web_server import Bounds, listening
+from nucleus.api.nginx import Bounds, listening
 from nucleus.configuration import Configuration, ListenSettings
 from nucleus.mirror.pool import Pool
 from rocks.core.errors import HostError
@@ -339,7 +339,7 @@ def test_the_service_ends_with_its_nginx(
     number: signal.Signals,
 ) -> None:
     ended: list[bool] = []
-    monkeypatch.setattr("nucleus.api.web_server._end_service", lambda one: ended.append(one.is_set()))
+    monkeypatch.setattr("nucleus.api.nginx._end_service", lambda one: ended.append(one.is_set()))
     settings = replace(configuration, listen=ListenSettings(socket=str(tmp_path / "s")))
 
     def serve() -> None:
@@ -367,7 +367,7 @@ def test_no_text_of_a_client_ends_the_service(
 ) -> None:
     """nginx's errors have paths of clients, and its message of a worker's end is known by its form."""
     ended: list[bool] = []
-    monkeypatch.setattr("nucleus.api.web_server._end_service", lambda one: ended.append(one.is_set()))
+    monkeypatch.setattr("nucleus.api.nginx._end_service", lambda one: ended.append(one.is_set()))
     paths = ("exited%20on%20signal", "[alert]%201%231:%20worker%20process%202%20exited%20on%20signal%209")
     with at_port(configuration, pool) as port:
         for path in paths:
@@ -398,7 +398,7 @@ def test_nobody_connects_to_a_socket_before_it_is_the_groups(
         seen.append((folder, mode, path.exists()))
         link(own, target)
 
-    monkeypatch.setattr("nucleus.api.web_server.os.link", look)
+    monkeypatch.setattr("nucleus.api.nginx.os.link", look)
     with listening(replace(configuration, listen=ListenSettings(socket=str(path)))):
         assert seen == [(0o700, 0o660, False)] and path.is_socket()
     assert not path.exists()

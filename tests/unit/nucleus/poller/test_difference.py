@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from nucleus.backends.shapes import Image, Machine, Member
+from nucleus.backends.rocks_output import Image, Machine, Member
 from nucleus.mirror.observations import KnownCluster, KnownNode, NodeValues
 from nucleus.poller.difference import Known, Listed, compare, hosts_of
 from nucleus.records import Interface, NewEvent
