@@ -31,6 +31,10 @@ SLOW_SECONDS = 60
 `rocks stop host vm action=shutdown` waits as long for a guest by default.
 """
 
+DISK_SECONDS = 1200
+"""How much longer than other commands one may take that removes a disk and makes another: a NAS may take five minutes
+for each, while it answers others."""
+
 SOME_FAILED = 3
 """Exit status of a command that some hosts or NASes did not answer."""
 
@@ -145,6 +149,15 @@ class Rocks:
     def set_cdrom(self, machine: str, medium: str | None) -> None:
         """Insert an ISO (`image=NAME`, `cdrom=PATH`), or none, from the next start on."""
         self._change(("set", "host", "vm", "cdrom", machine, medium or "cdrom=none"))
+
+    def reinstall(self, machine: str, image: str | None) -> None:
+        """Remove its first disk; its next start makes it from this image of the library, or from the one it has."""
+        chosen = () if image is None else (f"image={image}",)
+        self._change(("reinstall", "host", "vm", machine, *chosen), DISK_SECONDS)
+
+    def clone(self, original: str, machine: str) -> None:
+        """Replace its first disk by a clone of that of another machine of its cluster."""
+        self._change(("clone", "host", "vm", original, machine), DISK_SECONDS)
 
     def add_image(self, name: str, path: str, sha256: str) -> None:
         """Import an ISO into the image library."""

@@ -1,4 +1,4 @@
-"""Images of owners: in the image library of the site, and in the drives of nodes."""
+"""Images of owners: in the image library of the site, in the drives of nodes, and on their disks."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nucleus.backends.rocks import SiteError
+from nucleus.mirror import clusters
 from nucleus.mirror.events import append_events
 from nucleus.operations.causes import RefusedError
+from nucleus.operations.power import check_unused
 from nucleus.operations.retries import is_outcome
 from nucleus.operations.worker import of_each_node
-from nucleus.records import JsonObject, NewEvent
+from nucleus.records import SYSTEM, JsonObject, NewEvent
 from nucleus.states import ENDING
 from owners.images import records as images
 from rocks.core.errors import Code, RocksError
@@ -18,6 +20,7 @@ from rocks.core.errors import Code, RocksError
 if TYPE_CHECKING:
     from nucleus.mirror.pool import Session
     from nucleus.operations.job import Job
+    from nucleus.records import Node
 
 
 def add_image(job: Job) -> JsonObject:
@@ -109,3 +112,29 @@ def _attach(job: Job) -> JsonObject:
     reference = job.operation.arguments.get("iso") if medium else None
     job.transaction(lambda session: images.record_iso(session, job.target, reference))
     return {"iso": reference}
+
+
+def reinstall(job: Job) -> JsonObject:
+    """Have the node's first disk made anew at its next start. Done twice, it removes no more: the node is off."""
+    image = job.operation.arguments.get("reference")
+    _begin(job, "reinstall", job.target)
+    job.rocks.reinstall(job.target.machine, image)
+    return {"image": image}
+
+
+def clone(job: Job) -> JsonObject:
+    """Replace the node's first disk by a clone of that of the compute of the arguments."""
+    number = int(job.operation.arguments["original"])
+    original = job.transaction(lambda session: clusters.nodes_by_id(session, SYSTEM, [number]).get(number))
+    if original is None or original.gone_at is not None:
+        raise RefusedError("the node whose disk was to be cloned was removed from the site")
+    _begin(job, "clone", original, job.target)
+    job.rocks.clone(original.machine, job.target.machine)
+    return {"original": original.name}
+
+
+def _begin(job: Job, step: str, *nodes: Node) -> None:
+    """RefusedError unless the nodes are off with their disks on the NAS: they may have been started since."""
+    for node in nodes:
+        check_unused(node, job.rocks.read_state(node.machine))
+    job.store(step)

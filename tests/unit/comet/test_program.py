@@ -200,13 +200,21 @@ def completed(*typed: str) -> list[str]:
 def test_completion_offers_words_options_and_names_of_the_cache(
     server: NucleusServer, configured: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert completed("1", "comet", "c") == ["cache", "cluster", "completion", "computeset", "console"]
+    assert completed("1", "comet", "c") == [
+        "cache",
+        "clone",
+        "cluster",
+        "completion",
+        "computeset",
+        "console",
+    ]
     assert completed("2", "comet", "power", "") == ["off", "on", "reboot", "reset", "shutdown"]
     assert completed("2", "comet", "cluster", "v") == []
     assert start("ll").wait(60) == 0
     assert start("iso", "list").wait(60) == 0
     assert completed("2", "comet", "cluster", "v") == ["vc2"]
     assert completed("4", "comet", "power", "off", "vc2", "vm-vc2-") == [f"vm-vc2-{it}" for it in range(4)]
+    assert completed("3", "comet", "clone", "vc2", "vm-vc2-3") == ["vm-vc2-3"]
     assert completed("3", "comet", "image", "attach", "d") == ["debian.iso"]
     assert completed("4", "comet", "power", "on", "--wait", "v") == ["vc2"]
     assert completed("2", "comet", "cluster", "--st") == ["--status", "--state="]

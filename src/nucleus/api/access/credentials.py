@@ -16,10 +16,20 @@ from cryptography.fernet import Fernet, InvalidToken
 
 from nucleus.limits import SIGNATURE_WINDOW_SECONDS
 
-SCOPES = ("read", "power", "computeset", "console", "image", "rename", "cluster:destroy", "admin")
+SCOPES = (
+    "read",
+    "power",
+    "computeset",
+    "console",
+    "image",
+    "rename",
+    "cluster:reinstall",
+    "cluster:destroy",
+    "admin",
+)
 """What a token may allow. `read` is in each; admin = the others of every cluster, for operators."""
 
-OWNER_SCOPES = ("read", "power", "computeset", "console", "image", "rename")
+OWNER_SCOPES = ("read", "power", "computeset", "console", "image", "rename", "cluster:reinstall")
 """What a token allows when nothing else is stated: everything of every day."""
 
 NOT_WHOLE = (

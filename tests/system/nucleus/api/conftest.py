@@ -41,7 +41,7 @@ def add_person(session: Session, username: str, *projects: str, is_operator: boo
         project = identity.project_by_name(session, name)
         identity.set_member(session, user, project.id, True)
     identity.acknowledge(session, user)
-    scopes = ["power", "computeset", "console", "image", "rename", "cluster:destroy"]
+    scopes = ["power", "computeset", "console", "image", "rename", "cluster:reinstall", "cluster:destroy"]
     scopes += ["admin"] if is_operator else []
     return store_token(session, user, scopes, None, None, "test")[1].text
 

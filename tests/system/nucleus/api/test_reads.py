@@ -234,6 +234,7 @@ def test_a_foreign_object_is_one_that_does_not_exist(
     bodies: dict[str, dict[str, object]] = {
         "rename": {"name": "new"}, "attach_iso": {"iso_name": ""}, "console": {"type": "vnc"},
         "{s}": {"walltime_mins": 60}, "merge": {"computeset": 99},
+        "reinstall": {"confirm": "vm-vc3-0"}, "clone": {"confirm": "vm-vc3-0", "original": "vm-vc3-1"},
     }  # fmt: skip
     assert len(ROUTES) > 25
     for method, path in ROUTES:
