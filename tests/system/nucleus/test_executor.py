@@ -151,6 +151,7 @@ def test_an_executor_that_is_away_is_named(tmp_path: Path) -> None:
         SocketExecutor(str(tmp_path / "absent.sock")).run(["list", "cluster", "json=yes"], 60)
 
 
+@pytest.mark.slow
 def test_what_is_asked_for_while_the_executor_is_away_is_done_when_it_is_back(
     pool: Pool, cluster_number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

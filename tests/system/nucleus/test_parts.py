@@ -79,6 +79,7 @@ class Core:
             return answer.status, json.loads(text) if is_json else text.decode()
 
 
+@pytest.mark.slow
 def test_a_site_with_the_poller_alone_serves_its_clusters(
     absent_schema: DatabaseSettings, tmp_path: Path
 ) -> None:

@@ -237,6 +237,7 @@ def test_completion_offers_words_options_and_names_of_the_cache(
     assert completed("2", "comet", "cluster", "v") == []
 
 
+@pytest.mark.slow
 def test_the_shells_take_the_scripts() -> None:
     for shell in ("bash", "zsh", "fish"):
         text, _ = start("completion", shell).communicate(timeout=60)
@@ -496,6 +497,7 @@ def test_what_is_typed_may_be_no_text(server: NucleusServer, configured: Path) -
         assert status in (2, 3) and b"Traceback" not in error, error
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("redirected", [">&-", "<&-", ">&- 2>&-", "<&- >&- 2>&-"])
 def test_a_closed_descriptor_is_not_given_to_a_connection(
     server: NucleusServer, configured: Path, redirected: str

@@ -132,6 +132,7 @@ def test_the_certificate_of_the_settings_is_that_of_the_service(
     assert "\r\nlocation: https://site.example/" in answer.lower(), "of the scheme that clients use"
 
 
+@pytest.mark.slow
 def test_a_connection_without_a_whole_request_ends(
     configuration: Configuration, pool: Pool, people: dict[str, str]
 ) -> None:
@@ -159,6 +160,7 @@ ENDLESS = {
 """How a request begins, and what follows again and again."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ENDLESS)
 def test_what_has_no_end_is_refused(service: Client, kind: str) -> None:
     """100 MiB are far more than the buffers of a socket, and the service gets none of it."""
@@ -477,6 +479,7 @@ def test_who_listens_everywhere_is_reached_by_either_protocol(
                 assert raw.recv(100).startswith(b"HTTP/1.1 200 ")
 
 
+@pytest.mark.slow
 def test_nobody_is_asked_to_repeat_a_change_that_may_be_done(
     configuration: Configuration, tmp_path: Path
 ) -> None:

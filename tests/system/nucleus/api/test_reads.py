@@ -103,6 +103,7 @@ def test_how_fresh_it_is_is_stated_without_a_change_of_the_cluster(service: Clie
     assert [(one["observed_at"], one["stale"]) for one in nodes] == [("2026-01-02T03:04:05.678Z", True)] * 6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("who", "path"),
     [
@@ -296,6 +297,7 @@ def test_nobody_gets_401_and_a_method_that_is_not_there_405(service: Client) -> 
     assert service.get("ann", "/v1/nothing").status_code == 404
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("who", "path", "status"),
     [

@@ -183,6 +183,7 @@ def test_a_site_is_removed_when_its_reservations_have_ended(
     assert service.get("ann", ALL).json() == []
 
 
+@pytest.mark.slow
 def test_reservations_for_which_slurm_is_asked_hold_up_no_others(
     configuration: Configuration,
     pool: Pool,
