@@ -14,9 +14,9 @@ from comet.client.files import expanded
 from comet.client.records import bad_answer
 
 _COLUMNS = columns(
-    "id", "site", "vc", "owner", "cpus", "memory_gb", "begin", "end", "state", "address", "reason"
+    "id", "site", "vc", "owner", "cpus", "memory_gb", "begin", "end", "state", "address", "reason", "title"
 )
-_KEYS = "id site owner vc cpus memory_gb ent created begin end state reason cluster address"
+_KEYS = "id site owner vc cpus memory_gb ent title description created begin end state reason cluster address"
 _MAX_KEY_BYTES = 16384
 _PUBLIC = "give the file that ends in .pub, such as ~/.ssh/id_ed25519.pub"
 _PUBLIC_KEY = re.compile(r"(ssh|ecdsa|sk-ssh|sk-ecdsa)-\S+ \S")
@@ -64,6 +64,8 @@ def create(context: Context) -> None:
             "memory_gb": number(str(context.option("memory")), "a number of GB"),
             "ent": context.option("ent"),
             "public_key": _key(str(context.option("key"))),
+            "title": context.option("title"),
+            "description": context.option("description"),
         }
     )
     count = len(_intervals(made))

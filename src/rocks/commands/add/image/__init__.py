@@ -18,17 +18,21 @@ class Command(rocks.commands.Command):
 
     An import that was interrupted is continued by the same command.
 
+    With clonezilla, the image is a disk that Clonezilla saved with partclone: its partition table (dos or gpt), boot
+    code, file systems and swap space, uncompressed or packed with gzip or zstd. LVM, RAID and encrypted partitions are
+    rejected. This needs the packages partclone and fdisk; an interrupted command begins anew.
+
     With vm, the image is the disk of a virtual machine that is stopped, a raw file of its host; the machine cannot be
     started meanwhile. What is in it stays in it: remove names, keys and the like first.
 
     <arg type='string' name='name'>
     Name of the image: letters, digits and . _ + -.
     </arg>
-    <param type='string' name='file' of='file' default='none: with url or vm'>
+    <param type='string' name='file' of='file' default='none: with url, vm or clonezilla'>
     Path of the file; of its parts in their order, separated by commas; or of a folder that has only its parts, whose
     names are of one length.
     </param>
-    <param type='string' name='url' default='none: with file or vm'>
+    <param type='string' name='url' default='none: with file, vm or clonezilla'>
     URL of the file, or of its parts in their order, separated by commas; http or https. A download that was interrupted
     is continued if the server still has the same file.
     </param>
@@ -44,8 +48,11 @@ class Command(rocks.commands.Command):
     <param type='string' name='vm' of='machine' default='none: a file'>
     Virtual machine whose disk becomes the image, instead of a file.
     </param>
-    <param type='string' name='disk' of='none' default='the first'>
-    Device of that disk, for example vdb.
+    <param type='string' name='clonezilla' of='file' default='none: a file'>
+    Folder in which Clonezilla saved a disk (savedisk), instead of a file.
+    </param>
+    <param type='string' name='disk' of='none' default='the first; of Clonezilla, the only one'>
+    Device of that disk, for example vdb, or sda.
     </param>
     <param type='string' name='comment' default='none'>
     What is in the image.
@@ -65,6 +72,9 @@ class Command(rocks.commands.Command):
     </example>
     <example cmd='add image golden vm=vm-web-0 comment="with our compilers"'>
     Add the first disk of a machine.
+    </example>
+    <example cmd='add image biolinux clonezilla=/home/partimag/biolinux-img'>
+    Add the disk that Clonezilla saved.
     </example>
     <related>list image</related>
     <related>save image</related>
@@ -86,10 +96,12 @@ class Command(rocks.commands.Command):
 
         if len(args) != 1:
             self.abort("must supply the name of one image")
-        names = ("file", "checksum", "format", "size", "comment", "vm", "disk", "url")
+        names = ("file", "checksum", "format", "size", "comment", "vm", "disk", "url", "clonezilla")
         added = AddedImage(args[0], *(value or None for value in self.fillTexts(*names)))
         if added.vm:
             from rocks.machine.image_of_disk import add_image_of_disk as add  # SSH
+        elif added.clonezilla:
+            from rocks.library.clonezilla import add_saved_disk as add
         else:
             from rocks.library.images import add_image as add
         image = add(self.db, added, self.showProgress)
