@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Self
 
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 PASSWORD = "s3cret of the cloud"
-_SERVICES = {
+SERVICES = {
     "nova": ("compute", "/compute/v2.1"),
     "glance": ("image", "/image"),
     "neutron": ("network", "/network"),
@@ -38,13 +38,17 @@ class OpenStackServer:
     def url(self) -> str:
         return f"http://127.0.0.1:{self._server.server_port}"
 
-    def __enter__(self) -> OpenStackServer:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._server.shutdown()
         self._server.server_close()
+
+    def is_known(self, token: str) -> bool:
+        """Whether a token is one of this server's."""
+        return token == "a-token"
 
     def _answer(self, environment: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
         method, path = environment["REQUEST_METHOD"], environment["PATH_INFO"]
@@ -59,7 +63,7 @@ class OpenStackServer:
         elif request == "POST /v3/auth/tokens":
             status, found = self._token(json.loads(body))
             headers["X-Subject-Token"] = "a-token"
-        elif environment.get("HTTP_X_AUTH_TOKEN") != "a-token":
+        elif not self.is_known(environment.get("HTTP_X_AUTH_TOKEN", "")):
             status, found = "401 Unauthorized", {"error": {"code": 401, "message": "no token"}}
         else:
             status, found = self._resource(method, path, json.loads(body) if body else {})
@@ -75,7 +79,7 @@ class OpenStackServer:
         place = {"interface": "public", "region": "RegionOne", "region_id": "RegionOne", "id": "e"}
         catalog = [
             {"type": kind, "name": name, "id": name, "endpoints": [{**place, "url": self.url + path}]}
-            for name, (kind, path) in _SERVICES.items()
+            for name, (kind, path) in SERVICES.items()
         ]
         issued, expires = "2026-12-02T00:00:00.000000Z", "2036-12-02T00:00:00.000000Z"
         owner = {"id": "u1", "name": "ann", "domain": {"id": "default", "name": "Default"}}
