@@ -63,7 +63,7 @@ def create(context: Context) -> None:
             "cpus": number(str(context.option("cpus")), "a number of CPUs"),
             "memory_gb": number(str(context.option("memory")), "a number of GB"),
             "ent": context.option("ent"),
-            "public_key": _key(str(context.option("key"))),
+            "public_key": public_key(str(context.option("key")), "--key="),
             "title": context.option("title"),
             "description": context.option("description"),
         }
@@ -94,23 +94,23 @@ def update(context: Context) -> None:
     )
 
 
-def _key(path: str) -> str:
+def public_key(path: str, option: str = "") -> str:
     """The public key of a file. UsageError for all else, before anything is sent: a private key stays here."""
     try:
         with expanded(Path(path)).open("rb") as file:
             content = file.read(_MAX_KEY_BYTES + 1)
         text = content.decode("utf-8").strip()
     except OSError as error:
-        raise UsageError(f"--key={path}: it cannot be read: {error.strerror}") from None
+        raise UsageError(f"{option}{path}: it cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise UsageError(f"--key={path}: it is no text; {_PUBLIC}") from None
+        raise UsageError(f"{option}{path}: it is no text; {_PUBLIC}") from None
     if any(it in text for it in _PRIVATE):
-        raise UsageError(f"--key={path}: this is a private key, which stays with you; {_PUBLIC}")
+        raise UsageError(f"{option}{path}: this is a private key, which stays with you; {_PUBLIC}")
     if len(content) > _MAX_KEY_BYTES:
-        raise UsageError(f"--key={path}: it is too large for a public key, which is one line; {_PUBLIC}")
+        raise UsageError(f"{option}{path}: it is too large for a public key, which is one line; {_PUBLIC}")
     lines = [it for it in text.splitlines() if it.strip() and not it.startswith("#")]
     if len(lines) != 1 or not _PUBLIC_KEY.match(lines[0].strip()):
-        raise UsageError(f"--key={path}: it is not one public SSH key in one line; {_PUBLIC}")
+        raise UsageError(f"{option}{path}: it is not one public SSH key in one line; {_PUBLIC}")
     return text
 
 
