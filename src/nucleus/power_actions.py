@@ -23,8 +23,8 @@ POWER_ACTIONS = {
 }
 """Kind of an operation → the action."""
 
-STOPS = tuple(name for name in POWER_ACTIONS if name != "poweron")
-"""Those that `rocks stop host vm action=` does."""
+STOP_ACTIONS = tuple(name for name in POWER_ACTIONS if name != "poweron")
+"""The values of `rocks stop host vm action=`."""
 
 RESTARTS = tuple(name for name, action in POWER_ACTIONS.items() if action.leaves_on is None)
-"""Those of a node that is on, and stays so. Nobody can read afterwards whether one was done: none is repeated."""
+"""Actions after which a node is on as before. Nobody can tell afterwards whether one was done, so none is repeated."""

@@ -309,8 +309,8 @@ def test_nodes_get_fresh_disks_and_clones(site: Site, visit: Callable[..., Visit
     expected = ("reinstall", "host", "vm", "vm-vc1-0", "image=debian-12", "json=yes")
     assert expected in site.simulator.commands
 
-    button(owner, "Clone a disk")
-    owner.sees("dialog", "Clone a disk for vm-vc1-0?")
+    button(owner, "Replace by a clone")
+    owner.sees("dialog", "Give a cloned disk to vm-vc1-0?")
     originals = owner.page.get_by_label("Compute whose disk is cloned")
     assert originals.inner_text().split("\n") == ["vm-vc1-2", "vm-vc1-3"]
     assert violations(owner) == [] and not owner.page.evaluate(WIDE)
@@ -326,7 +326,7 @@ def test_nodes_get_fresh_disks_and_clones(site: Site, visit: Callable[..., Visit
     button(owner, "Reinstall")
     owner.page.get_by_label("Type vm-vc1-3 to confirm").fill("vm-vc1-3")
     owner.confirm()
-    owner.sees("#facts", "not given a fresh disk: disks of other nodes are clones of that of vm-vc1-3")
+    owner.sees("#facts", "not given a fresh disk: other nodes have clones of the disk of vm-vc1-3")
     assert violations(owner) == []
     other = visit().open("cluster?name=vc1").sign_in(token_of(site, "kim"))
     other.page.check("tr[data-key=vm-vc1-0] input")

@@ -96,7 +96,7 @@ _OWN = (
     Parameter(("--memory",), "memory of the whole cluster in GB", "GB"),
     Parameter(("--ent",), "with an interface on the network between sites"),
     Parameter(("--key",), "your public SSH key", "FILE", "file"),
-    Parameter(("--title",), "a title, for the calendar", "TEXT"),
+    Parameter(("--title",), "a title, for the list", "TEXT"),
     Parameter(("--description",), "what it is for", "TEXT"),
     Parameter(("--link",), "print its address only"),
     Parameter(("--serial",), "the serial console, in this terminal; Ctrl-] leaves it"),

@@ -35,7 +35,7 @@ _IN_COMET = {
     "vm ssh": ("ssh",),
     "image list": ("iso", "list"),
 }
-"""What these are of `comet`, whose options follow."""
+"""Command of `cm` → words of `comet` that do the same in Comet; the options follow."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -44,7 +44,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 class _Command(Context):
-    """One command's run: its arguments, the files, and the cloud when it is asked first."""
+    """The arguments and settings of one command; `engine` connects to the cloud at its first use."""
 
     def __init__(self, given: argparse.Namespace, settings: Settings) -> None:
         super().__init__(given)
@@ -65,7 +65,7 @@ def _default(command: _Command) -> None:
     if wrong is not None:
         raise UsageError(f"'{wrong}' is not KEY=VALUE, such as cloud=comet")
     if given:
-        set_defaults(command.settings, dict(it.partition("=")[::2] for it in given))
+        set_defaults(command.settings, dict(it.partition("=")[::2] for it in given), command.given.cloud)
         return
     found = {"cloud": command.cloud, "hpc": command.settings.default("", "hpc")}
     found |= {key: command.settings.default(command.cloud, key) for key in OF_CLOUDS}
@@ -150,7 +150,10 @@ def _vm_boot(command: _Command) -> None:
     except CometError as error:
         error.args = (f"{error}. {_left(engine, name)}",)
         raise
-    show(f"{name} ({node.id}) is being made in cloud {engine.name}. Its addresses: cm vm ip {name}")
+    show(
+        f"{name} ({node.id}) is being made in cloud {engine.name}. "
+        f"Its addresses: cm vm ip {name} --cloud={engine.name}"
+    )
 
 
 def _free_name(taken: set[str]) -> str:
@@ -215,7 +218,10 @@ def _ssh(line: list[str], script: Optional[IO[bytes]]) -> int:
 def _key_add(command: _Command) -> None:
     name, text, engine = command.given.name, public_key(command.given.file), command.engine
     engine.ask(engine.driver.import_key_pair_from_string, name, text)
-    show(f"cloud {engine.name} has the key {name}. Give it to new machines: cm default key={name}")
+    show(
+        f"cloud {engine.name} has the key {name}. "
+        f"Give it to new machines: cm default key={name} --cloud={engine.name}"
+    )
 
 
 def _secgroup_add(command: _Command) -> None:
@@ -254,13 +260,15 @@ def _hpc_run(command: _Command) -> int:
 
 
 def _in_comet(path: str, line: list[str]) -> int:
-    """The same of Comet's virtual clusters, whose client knows all about them."""
+    """Run the command of `comet` that does the same in Comet; its exit status."""
     if path == "vm delete":
         raise UsageError("a computeset of Comet ends as a whole: comet terminate SET, of comet computeset")
     if path == "vm boot" and line and not line[0].startswith("-"):
         path = "vm boot NAME"
     if path not in _IN_COMET:
-        raise UsageError(f"cm {path}: the cloud {COMET} has none. Choose another: cm cloud list")
+        raise UsageError(
+            f"cm {path}: the cloud {COMET} has none. Choose another: --cloud=NAME; cm cloud list lists them"
+        )
     return run_comet([*_IN_COMET[path], *line])
 
 
@@ -294,20 +302,26 @@ def run(line: Sequence[str]) -> int:
     typed = [*line[1:], "--help"] if line[0] == "help" else list(line)
     try:
         before, rest = _cloud_option(prog="cm", add_help=False).parse_known_args(typed)
-        path = rest[0] if rest[0] == "default" else " ".join(rest[:2])
+        words = [it for it in rest if it not in ("-h", "--help")]
+        is_help = len(words) < len(rest)
+        path = words[0] if words[0] == "default" else " ".join(words[:2])
         row = next((it for it in _TABLE if _path_of(it[0]) == path), None)
         if row is None:
-            usages = [f"cm {usage}: {text}" for usage, _, text in _TABLE if usage.split()[0] == rest[0]]
+            usages = [f"cm {usage}: {text}" for usage, _, text in _TABLE if usage.split()[0] == words[0]]
+            if is_help:
+                show("\n".join(usages))
+                return 0
             raise UsageError("\n".join([f"'cm {path}' is no command. There are:", *usages]))
         settings = load()
-        is_help = bool({"-h", "--help"} & set(rest))
         if (
             not is_help
             and row[1] not in (_default, _cloud_list, _hpc_run)
             and settings.cloud(before.cloud) == COMET
         ):
             return _in_comet(path, rest[2:])
-        given = _parser(path, *row).parse_args(rest[len(path.split()) :])
+        given = _parser(path, *row).parse_args(
+            [*words[len(path.split()) :], *(["--help"] if is_help else [])]
+        )
         given.cloud = before.cloud
         return row[1](_Command(given, settings)) or 0
     except CometError as error:

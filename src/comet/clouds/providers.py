@@ -190,7 +190,9 @@ class Engine:
         if type(error).__name__ == "InvalidCredsError" or status in (401, 403) and "uota" not in text:
             return AuthenticationError(f"{cloud} does not take user and secret of {where}: {text}")
         if re.search(r"LimitExceeded|quota", text, re.IGNORECASE):
-            return RefusedError(f"a quota of {cloud} is used up: {text}. Your machines there: cm vm list")
+            return RefusedError(
+                f"a quota of {cloud} is used up: {text}. Your machines there: cm vm list --cloud={self.name}"
+            )
         if re.search("Invalid region|specified endpoint|1 matching endpoint", text):
             return UsageError(f"{cloud} has no such region: correct region of {where}")
         return (NotFoundError if status == 404 else RefusedError)(f"{cloud} has not done it: {text}")
@@ -202,7 +204,7 @@ def _driver(provider: str) -> Callable[..., Any]:
         found: Callable[..., Any] = importlib.import_module("libcloud.compute.providers").get_driver(provider)
     except ImportError as error:
         raise UsageError(
-            f"clouds need Apache Libcloud, which {sys.executable} does not have ({error}): pip install "
-            "'comet-client[clouds]', or apt-get install python3-libcloud"
+            f"clouds need Apache Libcloud, which {sys.executable} does not have ({error}): "
+            f"{sys.executable} -m pip install 'apache-libcloud>=3.4', or apt-get install python3-libcloud"
         ) from None
     return found

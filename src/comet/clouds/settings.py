@@ -42,7 +42,12 @@ class Settings(NamedTuple):
     def login_node(self, given: str = "") -> str:
         """`HOST` or `USER@HOST` of the HPC system that was given, of the default one, or of the only one."""
         only = next(iter(self.hpc), "") if len(self.hpc) == 1 else ""
-        name = self._known("HPC system", given or self.default("", "hpc") or only, tuple(self.hpc))
+        chosen = given or self.default("", "hpc") or only
+        if not chosen:
+            advice = "cm default hpc=NAME" if self.hpc else "write a table [hpc.NAME] with host into it"
+            names = ", ".join(self.hpc) or "none"
+            raise NotFoundError(f"no HPC system is chosen of {self.path} ({names}): {advice}")
+        name = self._known("HPC system", chosen, tuple(self.hpc))
         user, host = self.hpc[name].get("user", ""), self.hpc[name].get("host", "")
         if not _HOST.fullmatch(host) or user and not USER.fullmatch(user):
             raise UsageError(
@@ -74,12 +79,18 @@ def load() -> Settings:
     return Settings(path, clouds, hpc, _defaults(path.with_name("defaults.toml")))
 
 
-def set_defaults(settings: Settings, given: Mapping[str, str]) -> None:
-    """Write defaults, for the cloud that is then the default; '' removes one. UsageError, NotFoundError."""
+def set_defaults(settings: Settings, given: Mapping[str, str], chosen: str = "") -> None:
+    """Write defaults; the value '' removes one. UsageError, NotFoundError.
+
+    Those of a cloud are written for the cloud that is `chosen`, else for the one that is then the default.
+    """
     unknown = [it for it in given if it not in ("cloud", "hpc", *OF_CLOUDS)]
     if unknown:
         raise UsageError(f"there is no default '{unknown[0]}': cloud, hpc, {', '.join(OF_CLOUDS)}")
-    cloud = COMET if given.get("cloud") == "" else settings.cloud(given.get("cloud", ""))
+    is_removed = given.get("cloud") == ""
+    cloud = COMET if is_removed and not chosen else settings.cloud(chosen or given.get("cloud", ""))
+    if given.get("cloud"):
+        settings.cloud(given["cloud"])
     if cloud == COMET and set(given) & set(OF_CLOUDS):
         raise UsageError(
             f"the cloud {COMET} has no such defaults: choose another one first, cm default cloud=NAME"

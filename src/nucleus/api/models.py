@@ -145,7 +145,8 @@ class Operation(Answer):
     node: str | None
     computeset: int | None
     image: str | None = Field(
-        description="what attach_iso puts into the drive, null: nothing; that of add_image, remove_image, reinstall"
+        description="the image that attach_iso inserts (null: none), add_image adds, remove_image removes, or reinstall "
+        "uses (null: the node's)"
     )
     actor: str
     progress: list[dict[str, Any]]

@@ -44,7 +44,11 @@ def reinstall(change: Change, c: str, n: str, body: models.FreshDisk) -> Respons
     _demand_replaceable(change, cluster, node, body.confirm)
     offered = change.call.service.configuration.images.for_disks
     if body.image is not None and body.image not in offered:
-        names = f"choose one of: {', '.join(offered)}" if offered else "the site offers none: leave it out"
+        names = (
+            f"choose one of: {', '.join(offered)}"
+            if offered
+            else "this site offers none: repeat the command without an image"
+        )
         raise Problem("unknown-image", f"there is no image {body.image[:128]!r} for disks; {names}")
     arguments = {} if body.image is None else {"reference": body.image}
     operation = change.ask("reinstall", cluster, node, arguments=arguments)

@@ -115,8 +115,8 @@ def check_source_volume(
     volume = volume_of(vm.host.attribute(IMAGE_ATTRIBUTE))
     if not volume:
         return
-    begin = f"{vm.name} would get no disk: its image is the volume {volume}"
-    set_other = f"rocks set host attr {vm.name} {IMAGE_ATTRIBUTE} IMAGE gives it another"
+    begin = f"{vm.name} would get no disk: it is to be made from the volume {volume}"
+    set_other = f"rocks reinstall host vm {vm.name} image=IMAGE makes it from an image"
     row = next((row for row in rows if (row.zvol, row.zpool) == (volume, disk.zpool)), None)
     if row is None:
         raise StateError(f"{begin}, and {disk.nas} has no image of that name in {disk.zpool}; {set_other}")
@@ -211,12 +211,20 @@ CLONE_WAIT_SECONDS = 300.0
 class Request(NamedTuple):
     """The machines; `force`: also those that run, which are powered off, and whose images are unmapped.
 
-    `image`: what the disks are made from, from now on; '': from the image that each machine has.
+    `image`: what the disks are made from, from now on; '': from the image that each machine has. `original`: the
+    machine whose disk is cloned instead.
     """
 
     names: Sequence[str]
     force: bool
     image: str = ""
+    original: str = ""
+
+    def command_for(self, name: str) -> str:
+        """The command that does this for one of the machines."""
+        if self.original:
+            return f"rocks clone host vm {self.original} {name}"
+        return f"rocks reinstall host vm {name}" + (f" image={self.image}" if self.image else "")
 
 
 class _Checked(NamedTuple):
@@ -226,6 +234,7 @@ class _Checked(NamedTuple):
     volumes: dict[str, DiskLocation]
     mapped: set[str]
     held: set[str]
+    request: Request
 
 
 def reinstall_vms(
@@ -278,7 +287,7 @@ def clone_vms(
     place = _place_of_original(database, original, request.names)
     volume = volume_name(place.vm, 0)
     failed: dict[str, RocksError] = {}
-    checked = _check(database, request._replace(image=f"{VOLUME_PREFIX}{volume}"), failed)
+    checked = _check(database, request._replace(image=f"{VOLUME_PREFIX}{volume}", original=place.vm), failed)
     if failed:
         return _refused(request, failed, notify)
     database.commit()
@@ -380,7 +389,7 @@ def _check(database: Database, request: Request, failed: dict[str, RocksError]) 
     good = [vm for vm in machines if vm.name not in failed]
     _check_snapshots(database, good, failed)
     mapped = _check_volumes(database, good, volumes, request, failed)
-    return _Checked(machines, volumes, mapped, names_held)
+    return _Checked(machines, volumes, mapped, names_held, request)
 
 
 def _with_image(vm: VirtualMachine, image: str) -> VirtualMachine:
@@ -547,13 +556,13 @@ def _unmap(
     with open_storage(database) as storage:
         answers = storage.wait_each(requests, seconds, watcher)
     return {
-        name: _not_unmapped(name, checked.volumes[name], answer)
+        name: _not_unmapped(checked.request.command_for(name), name, checked.volumes[name], answer)
         for name, answer in answers.items()
         if isinstance(answer, RocksError) and not is_not_mapped(answer)
     }
 
 
-def _not_unmapped(name: str, disk: DiskLocation, error: RocksError) -> RocksError:
+def _not_unmapped(command: str, name: str, disk: DiskLocation, error: RocksError) -> RocksError:
     """Why the machine keeps its disk; image storage goes on with what takes longer than it was waited for."""
     from rocks.storage.bus import NoAnswerError
 
@@ -561,7 +570,7 @@ def _not_unmapped(name: str, disk: DiskLocation, error: RocksError) -> RocksErro
         return error
     return BusyError(
         f"{name} keeps its disk for now: its changes are not written back yet ({error}). When rocks list host "
-        f"storagemap {disk.nas} shows it unmapped, repeat: rocks reinstall host vm {name}; timeout=SECONDS waits longer"
+        f"storagemap {disk.nas} shows it unmapped, repeat: {command}; timeout=SECONDS waits longer"
     )
 
 
@@ -600,7 +609,7 @@ def _remove(
         elif isinstance(outcome, UnknownEndError):
             failed[disk.vm] = HostError(
                 f"whether {disk.vm} keeps its disk {disk.nas}:{disk.zpool}/{volume_name(disk.vm, 0)} is not known: "
-                f"{outcome}. When the NAS answers, repeat: rocks reinstall host vm {disk.vm}"
+                f"{outcome}. When the NAS answers, repeat: {checked.request.command_for(disk.vm)}"
             )
         elif isinstance(outcome, RocksError):
             failed[disk.vm] = StateError(

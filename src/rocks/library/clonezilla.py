@@ -247,7 +247,9 @@ def _read_table(disk: str, text: str, size_sectors: int) -> tuple[str, tuple[Par
     label = _LABEL.search(text)
     kind = label[1] if label else "dos"  # sfdisk before 2.26 knew no other, and printed none
     if kind not in ("dos", "gpt"):
-        raise UserError(f"{disk} has a partition table of the type {kind}, and dos and gpt are restored here")
+        raise UserError(
+            f"{disk} has a partition table of the type {kind}; only dos (MBR) and gpt are restored here"
+        )
     lines, partitions = [] if label else ["label: dos"], []
     for line in map(str.rstrip, text.splitlines()):
         found = _PARTITION_LINE.fullmatch(line)

@@ -177,7 +177,7 @@ def test_what_is_refused_makes_nothing(owner: Owner, cloud: CloudServer, tmp_pat
         ("default colour=red", 2, "no default 'colour'"),
         ("default cloud=absent", 4, "no cloud 'absent'"),
         ("default cloud", 2, "is not KEY=VALUE"),
-        ("hpc run job.sh", 4, "no HPC system ''"),
+        ("hpc run job.sh", 4, "no HPC system is chosen"),
     ):
         assert text in owner.refused(line, status), line
     assert list(cloud.machines()) == ["one"]
@@ -396,7 +396,7 @@ def test_a_batch_job_by_ssh_on_the_default_system(tmp_path: Path, slurm: SlurmSi
         (tmp_path / "bin/ssh").write_text(f'#!/bin/sh\nexec /usr/bin/ssh {options} {names} "$@"\n')
         (tmp_path / "bin/ssh").chmod(0o755)
         owner.environment["PATH"] = f"{tmp_path / 'bin'}:{owner.environment['PATH']}"
-        assert "no HPC system ''" in owner.refused(f"hpc run {tmp_path}/job-one.sh", 4)
+        assert "no HPC system is chosen" in owner.refused(f"hpc run {tmp_path}/job-one.sh", 4)
         owner.done("default hpc=bridges")
         assert re.fullmatch("Submitted batch job [0-9]+\n", owner.done(f"hpc run {tmp_path}/job-one.sh"))
         wait_until(lambda: (slurm.folder / "out").exists() and (slurm.folder / "out").read_text())

@@ -127,7 +127,9 @@ class NewReservation(Request):
         False, description="whether the cluster has an interface on the network between sites"
     )
     public_key: Text = Field(description="SSH key of the owner, in one line")
-    title: Annotated[str, StringConstraints(max_length=MAX_TITLE)] = Field("", description="for the calendar")
+    title: Annotated[str, StringConstraints(max_length=MAX_TITLE)] = Field(
+        "", description="for the list of reservations"
+    )
     description: Annotated[str, StringConstraints(max_length=MAX_DESCRIPTION)] = Field(
         "", description="what it is for"
     )

@@ -1,4 +1,4 @@
--- What the calendar says of a reservation, in its owner's words. The table is that of the part for reservations: a number of
+-- What the list states about a reservation, in its owner's words. The table is that of the part for reservations: a number of
 -- its own above those of Nucleus would make a schema that Nucleus cannot read once the part is gone. A part that comes later
 -- makes the table with these columns (0008).
 

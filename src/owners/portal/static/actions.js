@@ -48,7 +48,7 @@ export class Actions {
     if (rights.includes('cluster:reinstall')) {
       const isFree = (node) => node.power === 'off' && !node.active_computeset;
       const reinstall = { text: 'Reinstall', fits: isFree, reason: 'None of the selected nodes is off and in no set.', loss: true };
-      const clone = { text: 'Clone a disk', fits: (node) => isCompute(node) && isFree(node), reason: 'None of the selected nodes is a compute that is off and in no set.', loss: true };
+      const clone = { text: 'Replace by a clone', fits: (node) => isCompute(node) && isFree(node), reason: 'None of the selected nodes is a compute that is off and in no set.', loss: true };
       made.push(button(reinstall, () => attempt(() => this.reinstall(this.targets(reinstall)))), button(clone, () => this.clone(this.targets(clone), clone.fits)));
     }
     if (rights.includes('cluster:destroy')) {
@@ -176,8 +176,8 @@ export class Actions {
     if (!names.length) return say('No other compute is off and in no set, whose disk could be cloned.', 'Not done');
     const select = element('select', {}, ...names.map((one) => element('option', { value: one }, one)));
     return this.lose(targets, {
-      action: 'Clone a disk', title: 'Clone a disk for', fields: [{ name: 'original', label: 'Compute whose disk is cloned', input: select }],
-      text: 'All that is on their system disks is lost: they become clones of that of another compute. Names, addresses and other disks stay.',
+      action: 'Replace by a clone', title: 'Give a cloned disk to', fields: [{ name: 'original', label: 'Compute whose disk is cloned', input: select }],
+      text: 'All that is on their system disks is lost. Each gets a clone of the disk of another compute. Names, addresses and other disks stay.',
       request: (same, target, values) => same.ask('POST', `${target}/clone`, values),
     });
   }

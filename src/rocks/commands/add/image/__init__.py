@@ -16,9 +16,9 @@ class Command(rocks.commands.Command):
     take no space. A qcow2 image that refers to another file, a symbolic link, and a file that is not what format states
     are rejected. The library is the folder of the attribute image_library.
 
-    An import that was interrupted is continued by the same command.
+    The same command continues an interrupted import of file or url.
 
-    With clonezilla, the image is a disk that Clonezilla saved with partclone: its partition table (dos or gpt), boot
+    With clonezilla, the image is a disk that Clonezilla saved with partclone: its partition table (MBR or GPT), boot
     code, file systems and swap space, uncompressed or packed with gzip or zstd. LVM, RAID and encrypted partitions are
     rejected. This needs the packages partclone and fdisk; an interrupted command begins anew.
 
@@ -84,7 +84,8 @@ class Command(rocks.commands.Command):
 
     NoDryRun = "it changes only the library of images on this machine, and no host"
     AdviceAfterInterrupt = (
-        "the same command continues it; rocks remove image NAME removes what there is of it"
+        "the same command continues it, or begins anew with clonezilla; rocks remove image NAME removes what an "
+        "unfinished import has left"
     )
 
     def run(self, params: dict[str, str], args: list[str]) -> None:

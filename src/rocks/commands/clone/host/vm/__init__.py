@@ -9,13 +9,13 @@ RollName = "kvm"
 
 class Command(rocks.commands.Command):
     """
-    Replace the first disk of virtual machines by a clone of that of another machine of their cluster, on its NAS, as
-    clone cluster does for all machines of a cluster. What was on them is lost. A clone takes no space until it is
-    written to. Names, addresses, keys and all other disks stay; cloud-init sets the machines up anew.
+    Replace the first disk of virtual machines by a clone of the disk of another machine of their cluster, on its NAS.
+    What was on the replaced disks is lost. A clone takes no space until it is written to. Names, addresses, keys and
+    all other disks stay; cloud-init sets the machines up anew.
 
-    Nothing is changed unless the original is off, with its changes written back, and the machines are off, in the same
-    pool, from an image, and without snapshots, saved memory and clones of their own. The original's disk cannot be
-    removed while it has clones. After a kill, repeat the command.
+    Nothing is changed unless all checks pass. The original must be off, with its changes written back. The other
+    machines must be off (or force=yes), in the same pool and made from an image, without snapshots, saved memory and
+    clones of their own. The original's disk cannot be removed while it has clones. After a kill, repeat the command.
 
     <arg type='string' name='original' of='machine'>
     Virtual machine whose disk is cloned.
@@ -26,10 +26,10 @@ class Command(rocks.commands.Command):
     <shared names='force-off,write-back-timeout,dry-run'/>
 
     <example cmd='clone host vm vm-vc1-0 vm-vc1-1 vm-vc1-2'>
-    Two computes that have what the first one has.
+    Give two computes clones of the disk of the first one.
     </example>
     <example cmd='clone host vm vm-vc1-0 vm-vc1-1 force=yes'>
-    One that may be running, and is powered off.
+    Power a machine off, if it runs, and give it a clone.
     </example>
     <related>clone cluster</related>
     <related>reinstall host vm</related>

@@ -13,9 +13,9 @@ class Command(rocks.commands.Command):
     start makes it again from the machine's image (attribute vm_image). What is on it is lost. Names, addresses, keys
     and all other disks stay; cloud-init sets the machine up anew, with new host keys of SSH.
 
-    Nothing is changed unless all machines have an image that the library has, are off, and have neither snapshots nor
-    saved memory. A machine without an image is installed from an ISO (rocks set host vm cdrom). A disk on a NAS that
-    is a clone of another machine's (clone cluster, clone host vm) is made from an image if that is named. After a
+    Nothing is changed unless all machines have an image that the library has, are off (or force=yes), and have neither
+    snapshots nor saved memory. A machine without an image is installed from an ISO (rocks set host vm cdrom). A disk on
+    a NAS that is a clone of another machine's disk (clone cluster, clone host vm) is replaced only with image=. After a
     kill, repeat the command.
 
     <shared names='machines'/>
@@ -28,7 +28,7 @@ class Command(rocks.commands.Command):
     A fresh disk for a machine that is off.
     </example>
     <example cmd='reinstall host vm vm-vc1-0 vm-vc1-1 force=yes'>
-    For two machines, which may be running.
+    Fresh disks for two machines, which are powered off if they run.
     </example>
     <example cmd='reinstall host vm vm-vc1-0 image=debian-13'>
     A disk from another image.
