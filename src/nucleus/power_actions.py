@@ -27,4 +27,4 @@ STOP_ACTIONS = tuple(name for name in POWER_ACTIONS if name != "poweron")
 """The values of `rocks stop host vm action=`."""
 
 RESTARTS = tuple(name for name, action in POWER_ACTIONS.items() if action.leaves_on is None)
-"""Actions after which a node is on as before. Nobody can tell afterwards whether one was done, so none is repeated."""
+"""Actions after which a node is on as before. Nothing shows afterwards whether one was done, so none is repeated."""

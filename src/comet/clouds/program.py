@@ -16,7 +16,7 @@ from typing import IO, Any, Callable, NoReturn, Optional
 
 from comet.cli.context import Context, signals_as_interrupts, warn
 from comet.cli.main import run as run_comet
-from comet.cli.output import columns, show
+from comet.cli.output import columns, safe, show
 from comet.cli.reservations import public_key
 from comet.client.cache import Cache
 from comet.client.cache import default_path as cache_path
@@ -35,7 +35,7 @@ _IN_COMET = {
     "vm ssh": ("ssh",),
     "image list": ("iso", "list"),
 }
-"""Command of `cm` → words of `comet` that do the same in Comet; the options follow."""
+"""Command of `cm` → arguments of `comet` that do the same in Comet; the options follow."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -95,7 +95,10 @@ def _list(command: _Command) -> int:
     keys = _COLUMNS[what].split()
     status, cache = 0, Cache(cache_path(), f"cloud:{command.cloud}", f"{of['provider']}/{of['user']}")
     try:
-        rows = [{key: _cell(command.engine, it, key) for key in keys} for it in command.engine.all(what)]
+        found = command.engine.all(what)
+        rows = command.engine.ask(
+            lambda: [{key: _cell(command.engine, it, key) for key in keys} for it in found]
+        )
         cache.put(what, json.dumps(rows).encode(), "")
     except UnreachableError as error:
         known = cache.get(what)
@@ -126,7 +129,8 @@ def _vm_boot(command: _Command) -> None:
         if not chosen[key]:
             raise UsageError(f"no {key} is chosen: --{key}=NAME, or cm default {key}=NAME, of cm {key} list")
     engine, driver = command.engine, command.engine.driver
-    taken = {it.name for it in engine.all("vm")}
+    before = engine.all("vm")
+    taken = {it.name for it in before}
     name = command.given.name or _free_name(taken)
     if not _MACHINE.fullmatch(name):
         raise UsageError(f"'{name}' is no machine's name: letters, digits, dot and dash, at most 63")
@@ -137,18 +141,22 @@ def _vm_boot(command: _Command) -> None:
     more |= {"name": name, "image": found["image"], "size": found["flavor"]}
     more |= {"ex_keyname": chosen["key"]} if chosen["key"] else {}
 
+    attempts = 0
+
     def make() -> Any:
-        """OpenStack's takes two requests, and only the second may have been refused."""
-        made = [it for it in driver.list_nodes() if it.name == name and str(it.state) != "terminated"]
+        """OpenStack's takes two requests, and only the second may have been refused: a repetition looks first."""
+        nonlocal attempts
+        attempts += 1
+        made = _new(driver.list_nodes(), before, name) if attempts > 1 else []
         return made[0] if made else driver.create_node(**more)
 
     try:
         with signals_as_interrupts():
             node = engine.ask(make)
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"interrupted; {_left(engine, name)}") from None
+        raise KeyboardInterrupt(f"interrupted; {_left(engine, before, name)}") from None
     except CometError as error:
-        error.args = (f"{error}. {_left(engine, name)}",)
+        error.args = (f"{error}. {_left(engine, before, name)}",)
         raise
     show(
         f"{name} ({node.id}) is being made in cloud {engine.name}. "
@@ -161,16 +169,26 @@ def _free_name(taken: set[str]) -> str:
     return next(f"{user}-{number}" for number in range(1, len(taken) + 2) if f"{user}-{number}" not in taken)
 
 
-def _left(engine: Engine, name: str) -> str:
+def _new(machines: Sequence[Any], before: Sequence[Any], name: str) -> list[Any]:
+    """Those that were not there before and have the name, or none yet: EC2 names a machine in a second request."""
+    known = {it.id for it in before}
+    found = [it for it in machines if it.id not in known and str(it.state) != "terminated"]
+    return [it for it in found if it.name in (name, it.id, "", None)]
+
+
+def _left(engine: Engine, before: Sequence[Any], name: str) -> str:
     """What a boot that did not end has left, and the command that removes it."""
-    look, remove = f"cm vm list --cloud={engine.name}", f"cm vm delete {name} --cloud={engine.name}"
+    look, remove = f"cm vm list --cloud={engine.name}", f"cm vm delete {{}} --cloud={engine.name}"
     try:
-        found = [it for it in engine.all("vm") if it.name == name]
+        found = _new(engine.all("vm"), before, name)
     except CometError as error:
-        return f"it may have made {name} ({error}). Look later: {look}; remove it: {remove}"
+        return f"it may have made {name} ({error}). Look later: {look}; remove it: {remove.format(name)}"
     if not found:
         return f"cloud {engine.name} has no machine {name}"
-    return f"cloud {engine.name} has the machine {name} ({found[0].state}). Remove it: {remove}"
+    given = safe(str(found[0].name or found[0].id))
+    return (
+        f"cloud {engine.name} has the machine {given} ({found[0].state}). Remove it: {remove.format(given)}"
+    )
 
 
 def _delete(command: _Command) -> None:
@@ -180,7 +198,7 @@ def _delete(command: _Command) -> None:
     command.confirm(f"This deletes {what} {found.name} in cloud {engine.name}{disk}. Go on?")
     delete = {"vm": engine.driver.destroy_node, "key": engine.driver.delete_key_pair}
     engine.ask(delete.get(what) or functools.partial(engine.row.delete_group, engine.driver), found)
-    show(f"{what} {found.name} is deleted")
+    show(f"{what} {safe(str(found.name))} is deleted")
 
 
 def _addresses(command: _Command, name: str) -> list[str]:
@@ -190,6 +208,8 @@ def _addresses(command: _Command, name: str) -> list[str]:
     if not addresses:
         raise RefusedError(f"machine {found.name} is {found.state} and has no address yet")
     try:
+        if any("%" in it for it in addresses):  # the zone of an IPv6 address may be any text
+            raise ValueError("it has a zone")
         return [str(ipaddress.ip_address(it)) for it in addresses]
     except ValueError as error:
         raise UnreachableError(f"cloud {command.cloud} gave an address that is none: {error}") from None
@@ -302,12 +322,12 @@ def run(line: Sequence[str]) -> int:
     typed = [*line[1:], "--help"] if line[0] == "help" else list(line)
     try:
         before, rest = _cloud_option(prog="cm", add_help=False).parse_known_args(typed)
-        words = [it for it in rest if it not in ("-h", "--help")]
-        is_help = len(words) < len(rest)
-        path = words[0] if words[0] == "default" else " ".join(words[:2])
+        named = [it for it in rest if it not in ("-h", "--help")]
+        is_help = len(named) < len(rest)
+        path = named[0] if named[0] == "default" else " ".join(named[:2])
         row = next((it for it in _TABLE if _path_of(it[0]) == path), None)
         if row is None:
-            usages = [f"cm {usage}: {text}" for usage, _, text in _TABLE if usage.split()[0] == words[0]]
+            usages = [f"cm {usage}: {text}" for usage, _, text in _TABLE if usage.split()[0] == named[0]]
             if is_help:
                 show("\n".join(usages))
                 return 0
@@ -320,7 +340,7 @@ def run(line: Sequence[str]) -> int:
         ):
             return _in_comet(path, rest[2:])
         given = _parser(path, *row).parse_args(
-            [*words[len(path.split()) :], *(["--help"] if is_help else [])]
+            [*named[len(path.split()) :], *(["--help"] if is_help else [])]
         )
         given.cloud = before.cloud
         return row[1](_Command(given, settings)) or 0

@@ -183,7 +183,8 @@ class Engine:
             advice = "the clock of this machine is off: set it (timedatectl), and repeat the command"
             return RefusedError(f"{cloud} refused the time of the request: {advice}. It answered: {text}")
         if status == 429 or re.search("RequestLimitExceeded|Throttling", text):
-            seconds = int(getattr(error, "retry_after", 0) or 0)
+            stated = re.match("[0-9]{1,6}", str(getattr(error, "retry_after", "")))
+            seconds = int(stated[0]) if stated else 0
             limited = RefusedError(f"{cloud} limits requests: repeat it in {max(seconds, 60)} seconds")
             limited.retry_after = seconds
             return limited

@@ -145,8 +145,8 @@ class Operation(Answer):
     node: str | None
     computeset: int | None
     image: str | None = Field(
-        description="the image that attach_iso inserts (null: none), add_image adds, remove_image removes, or reinstall "
-        "uses (null: the node's)"
+        description="the image that attach_iso inserts (null: none), add_image adds, remove_image removes, or "
+        "reinstall uses (null: the node's)"
     )
     actor: str
     progress: list[dict[str, Any]]

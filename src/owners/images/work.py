@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,18 +10,23 @@ from nucleus.backends.rocks import SiteError
 from nucleus.mirror import clusters
 from nucleus.mirror.events import append_events
 from nucleus.operations.causes import RefusedError
+from nucleus.operations.job import LaterError
 from nucleus.operations.power import check_unused
 from nucleus.operations.retries import is_outcome
 from nucleus.operations.worker import of_each_node
 from nucleus.records import SYSTEM, JsonObject, NewEvent
 from nucleus.states import ENDING
 from owners.images import records as images
-from rocks.core.errors import Code, RocksError
+from rocks.core.errors import BusyError, Code, RocksError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from nucleus.mirror.pool import Session
     from nucleus.operations.job import Job
     from nucleus.records import Node
+
+_LOOK_SECONDS = 5.0
 
 
 def add_image(job: Job) -> JsonObject:
@@ -117,8 +123,8 @@ def _attach(job: Job) -> JsonObject:
 def reinstall(job: Job) -> JsonObject:
     """Have the node's first disk made anew at its next start. Done twice, it removes no more: the node is off."""
     image = job.operation.arguments.get("reference")
-    _begin(job, "reinstall", job.target)
-    job.rocks.reinstall(job.target.machine, image)
+    with _alone(job, "reinstall", job.target):
+        job.rocks.reinstall(job.target.machine, image)
     return {"image": image}
 
 
@@ -128,13 +134,24 @@ def clone(job: Job) -> JsonObject:
     original = job.transaction(lambda session: clusters.nodes_by_id(session, SYSTEM, [number]).get(number))
     if original is None or original.gone_at is not None:
         raise RefusedError("the node whose disk was to be cloned was removed from the site")
-    _begin(job, "clone", original, job.target)
-    job.rocks.clone(original.machine, job.target.machine)
+    with _alone(job, "clone", original, job.target):
+        job.rocks.clone(original.machine, job.target.machine)
     return {"original": original.name}
 
 
-def _begin(job: Job, step: str, *nodes: Node) -> None:
-    """RefusedError unless the nodes are off with their disks on the NAS: they may have been started since."""
+@contextlib.contextmanager
+def _alone(job: Job, step: str, *nodes: Node) -> Iterator[None]:
+    """RefusedError unless the nodes are off with their disks on the NAS: they may have been started since.
+
+    LaterError while the command of a worker that was killed goes on, which the executor lets end.
+    """
+    was_begun = job.has(step)
     for node in nodes:
         check_unused(node, job.rocks.read_state(node.machine))
     job.store(step)
+    try:
+        yield
+    except SiteError as error:
+        if was_begun and error.reported_family == BusyError.family:
+            raise LaterError(_LOOK_SECONDS) from error
+        raise

@@ -34,7 +34,7 @@ from rocks.network.network_rules import next_addresses, unknown_network
 from rocks.network.routes import default_gateways
 from rocks.storage.volumes.move_records import check_not_moving, read_moves
 from rocks.storage.volumes.place_records import disk_locations, put_disks
-from rocks.storage.volumes.places import volume_name
+from rocks.storage.volumes.places import removal_command, volume_name
 from rocks.storage.wire import requests as wire
 
 if TYPE_CHECKING:
@@ -119,10 +119,13 @@ def create_volumes(
     of_pool: defaultdict[tuple[str, str], list[NasClone]] = defaultdict(list)
     for one in clones:
         of_pool[disks[one.original].nas, disks[one.original].zpool].append(one)
+    machines = {vm.name: vm for vm in table.load_vms(database, sorted({one.original for one in clones}))}
+    originals = {name: (vm, disks[name]) for name, vm in machines.items()}
+    database.end_reading()
     with open_storage(database) as storage:
-        for (nas, zpool), chosen in of_pool.items():
+        for (nas, _), chosen in of_pool.items():
             try:
-                _clone(storage, nas, zpool, chosen, progress)
+                _clone(storage, originals, chosen, progress)
             except RocksError as error:
                 raise CLASSES[error.family](
                     f"nothing was added: {error}; volumes that {nas} has made are used when the command is repeated",
@@ -145,19 +148,45 @@ def record_places(database: Database, disks: Mapping[str, DiskLocation], clones:
 
 
 def _clone(
-    storage: StorageClient, nas: str, zpool: str, clones: Sequence[NasClone], progress: Callable[[str], None]
+    storage: StorageClient,
+    originals: Mapping[str, tuple[VirtualMachine, DiskLocation]],
+    clones: Sequence[NasClone],
+    progress: Callable[[str], None],
 ) -> None:
-    originals = {one.original: volume_name(one.original, 0) for one in clones}
-    origins = freeze_volumes(storage, nas, zpool, sorted(originals.values()))
-    requests = [wire.NewClone(volume_name(one.clone, 0), origins[originals[one.original]]) for one in clones]
-    clone_volumes(storage, nas, zpool, requests, progress)
+    """Those of one pool."""
+    chosen = [originals[name] for name in sorted({one.original for one in clones})]
+    origins = freeze_volumes(storage, chosen)
+    requests = [
+        wire.NewClone(volume_name(one.clone, 0), origins[volume_name(one.original, 0)]) for one in clones
+    ]
+    clone_volumes(storage, chosen[0][1].nas, chosen[0][1].zpool, requests, progress)
 
 
-def freeze_volumes(storage: StorageClient, nas: str, zpool: str, volumes: Sequence[str]) -> dict[str, str]:
-    """Volume → VOLUME@SNAPSHOT, which has its present content. StateError when a host has it."""
+def check_owner(vm: VirtualMachine, disk: DiskLocation, volume: str, machine: str | None) -> None:
+    """StateError when the image on the NAS bears the UUID of another machine: a removed one of the name has left it."""
+    if machine not in ("", vm.uuid):
+        raise StateError(
+            f"the image {disk.nas}:{volume} belongs to another machine ({machine}), not to {vm.name}: remove it "
+            f"({removal_command(disk.nas, disk.zpool, volume)} now=yes), and start {vm.name}: its disk is fresh then"
+        )
+
+
+def freeze_volumes(
+    storage: StorageClient, originals: Sequence[tuple[VirtualMachine, DiskLocation]]
+) -> dict[str, str]:
+    """Volume → VOLUME@SNAPSHOT, which has its present content, of the first disks of machines in one pool.
+
+    StateError when a host has one, or it is another machine's: clones would show its content.
+    """
     from rocks.storage.client import asking
     from rocks.storage.limits import MAP_SECONDS
 
+    nas, zpool = originals[0][1].nas, originals[0][1].zpool
+    volumes = [volume_name(vm.name, 0) for vm, _ in originals]
+    rows = {row.zvol: row for row in storage.ask(asking.images_of(nas)) if row.zpool == zpool}
+    for volume, (vm, disk) in zip(volumes, originals, strict=True):
+        if volume in rows:
+            check_owner(vm, disk, volume, rows[volume].machine)
     frozen = storage.ask(asking.question(nas, wire.FreezeZvols(zpool, tuple(volumes))), MAP_SECONDS)
     return {volume: f"{volume}@{frozen[volume]}" for volume in volumes}
 

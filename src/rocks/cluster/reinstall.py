@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from rocks.cluster.clone import check_at_rest, clone_volumes, freeze_volumes
+from rocks.cluster.clone import check_at_rest, check_owner, clone_volumes, freeze_volumes
 from rocks.core import dry_run
 from rocks.core.errors import CLASSES, BusyError, Code, HostError, RocksError, StateError, UserError
 from rocks.core.names import first_few
@@ -137,15 +137,6 @@ def check_snapshots(vm: VirtualMachine, names: Sequence[str]) -> None:
             f"{vm.name} has the snapshot {names[0]}, which is of its present disks: remove it first: rocks remove host "
             f"vm snapshot {vm.name} {names[0]}",
             code=Code.DISK_HAS_SNAPSHOTS,
-        )
-
-
-def check_owner(vm: VirtualMachine, disk: DiskLocation, volume: str, machine: str | None) -> None:
-    """StateError when the image on the NAS bears the UUID of another machine: a removed one of the name has left it."""
-    if machine not in ("", vm.uuid):
-        raise StateError(
-            f"the image {disk.nas}:{volume} belongs to another machine ({machine}), not to {vm.name}: remove it "
-            f"({removal_command(disk.nas, disk.zpool, volume)} now=yes), and start {vm.name}: its disk is fresh then"
         )
 
 
@@ -284,7 +275,7 @@ def clone_vms(
     ensure_epoch(database, notify)
     ensure_locked(database, [original], wait_seconds=CLONE_WAIT_SECONDS)
     ensure_locked(database, request.names)
-    place = _place_of_original(database, original, request.names)
+    vm, place = _original(database, original, request.names)
     volume = volume_name(place.vm, 0)
     failed: dict[str, RocksError] = {}
     checked = _check(database, request._replace(image=f"{VOLUME_PREFIX}{volume}", original=place.vm), failed)
@@ -294,7 +285,7 @@ def clone_vms(
     from rocks.storage.volumes.access import open_storage
 
     with open_storage(database) as storage:  # before a disk is removed
-        origin = freeze_volumes(storage, place.nas, place.zpool, [volume])[volume]
+        origin = freeze_volumes(storage, [(vm, place)])[volume]
     attributes = {CLONE_ATTRIBUTE: volume}
     done = _replace(database, checked, attributes, failed, watcher, progress, write_back_seconds)
     ready = [vm for vm in checked.machines if vm.name in done]
@@ -324,8 +315,8 @@ def _with_power(lines: dict[str, tuple[str, ...]], checked: _Checked) -> dict[st
     return {**lines, **off}
 
 
-def _place_of_original(database: Database, original: str, names: Sequence[str]) -> DiskLocation:
-    """The place of the disk that is to be cloned, which is at rest; all machines are locked.
+def _original(database: Database, original: str, names: Sequence[str]) -> tuple[VirtualMachine, DiskLocation]:
+    """The machine whose disk is to be cloned, which is at rest, and the disk's place; all machines are locked.
 
     UserError or StateError when it cannot be cloned for one of the machines.
     """
@@ -359,7 +350,7 @@ def _place_of_original(database: Database, original: str, names: Sequence[str]) 
             )
     check_no_doubt(vm)
     check_at_rest(database, [place])
-    return place
+    return vm, place
 
 
 def _check(database: Database, request: Request, failed: dict[str, RocksError]) -> _Checked:
@@ -604,7 +595,12 @@ def _remove(
             done[disk.vm] = True
         on_nas = [disk for disk in on_nas if disk.vm not in done]
     for disk, outcome in destroy_volumes(database, machines, on_nas).items():
-        if isinstance(outcome, DestroyingError):
+        if isinstance(outcome, DestroyingError) and checked.request.original:
+            failed[disk.vm] = BusyError(  # its name is not free for the clone
+                f"{disk.vm}: its former disk is still being destroyed ({outcome}); when that has ended, repeat: "
+                f"{checked.request.command_for(disk.vm)}"
+            )
+        elif isinstance(outcome, DestroyingError):
             done[disk.vm] = True  # it was accepted: the disk does not come back
         elif isinstance(outcome, UnknownEndError):
             failed[disk.vm] = HostError(

@@ -47,7 +47,9 @@ _DEVICE = re.compile(r"[a-z][a-z0-9]{1,31}")
 _DISK_SIZE = re.compile(r"^Disk /dev/([^:\s]+): (\d{1,15})s$", re.MULTILINE)
 _SECTOR_SIZE = re.compile(r"^Sector size \(logical/physical\): (\d{1,6})B/", re.MULTILINE)
 _LABEL = re.compile(r"^label: *(\w+)$", re.MULTILINE)
-_HEADER_LINE = re.compile(r"(label|label-id|first-lba|last-lba|table-length): *[\w-]{1,36}")
+_HEADER_LINE = re.compile(
+    r"(label|label-id|first-lba|last-lba): *[\w-]{1,36}|table-length: *[0-9]{1,3}"
+)  # sfdisk makes room for each entry of the table
 _PARTITION_LINE = re.compile(
     r"/dev/(?P<name>[a-z0-9]+) *: *start= *(?P<start>\d{1,15}), *size= *(?P<size>\d{1,15})"
     r"(?P<rest>(?:, *(?:(?:type|Id|uuid)= *[\dA-Fa-f-]+|name=\"[^\"]*\"|attrs=\"[^\"]*\"|bootable))*)"
@@ -82,6 +84,9 @@ _HEAD_1 = struct.Struct("<iQQQ")
 
 _HEAD_2 = struct.Struct("<QQQQI")
 """Of image format 0002, at byte 52: bytes of the file system, its blocks, blocks in use twice, bytes of a block."""
+
+_CHECKSUM, _CHECKSUM_AT = struct.Struct("<HHI"), 96
+"""Of image format 0002: kind of the checksums (0: none, 32: CRC32), bytes of one, blocks between two."""
 
 
 class Partition(NamedTuple):
@@ -378,6 +383,9 @@ def _read_head(head: bytes, system: str, size_bytes: int) -> int:
         block, stated, blocks, used = _HEAD_1.unpack_from(head, 36)
     elif head[_VERSION] == b"0002":
         stated, blocks, used, _, block = _HEAD_2.unpack_from(head, 52)
+        mode, size, each = _CHECKSUM.unpack_from(head, _CHECKSUM_AT)
+        if (mode, size) not in ((0, 0), (32, 4)) or (mode and not each):
+            raise UserError("its header states checksums that partclone does not write; copy it again")
     else:
         raise UserError(
             f"its image has the format {one_line(str(head[_VERSION])[2:-1])}, and 0001 and 0002 are known"

@@ -329,3 +329,18 @@ def test_a_clone_waits_for_another_of_the_same_disk(original: Original) -> None:
         ended = done.result(120)
     assert ended.exit_status == 0, ended.error_text
     assert original.content(f"vm-{name}-1-vol").startswith(f"of vm-{name}-0".encode())
+
+
+def test_the_disk_that_a_removed_machine_has_left_is_not_cloned(original: Original) -> None:
+    """Another owner may have had it: neither by a machine of the name nor by a copy of its cluster."""
+    storage, name = original.storage, original.name
+    model, other = f"vm-{name}-0", f"vm-{name}-1"
+    uuid = "8a5c1f0e-0000-4000-8000-000000000001"
+    storage.cluster.change(
+        "UPDATE vm_nodes v JOIN nodes n ON n.ID = v.Node SET v.UUID = %s WHERE n.Name = %s", [uuid, model]
+    )
+    refused = storage.refused("clone", "host", "vm", model, other)
+    assert f"the image {NAS}:{model}-vol belongs to another machine" in refused
+    assert original.content(f"{other}-vol").startswith(f"of {other}".encode())
+    assert "belongs to another machine" in storage.refused("clone", "cluster", name, IP)
+    assert original.volumes() == {}

@@ -67,7 +67,7 @@ def test_machines_that_were_started_meanwhile_keep_their_disks(
             "the image for vm-vc1-0 is not in the site's library any more; choose another",
         ),
         ("disk_has_clones", "other nodes have clones of the disk of vm-vc1-0"),
-        ("disk_is_clone", "the disk of vm-vc1-0 is a clone of another node's; name the image"),
+        ("disk_is_clone", "the disk of vm-vc1-0 is a clone of another node's: choose an image"),
         ("disk_has_snapshots", "the site has snapshots of the disk of vm-vc1-0"),
     ],
 )

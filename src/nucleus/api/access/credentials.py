@@ -32,6 +32,9 @@ SCOPES = (
 OWNER_SCOPES = ("read", "power", "computeset", "console", "image", "rename", "cluster:reinstall")
 """What a token allows when nothing else is stated: everything of every day."""
 
+LATER_SCOPES = ("cluster:reinstall",)
+"""Of `OWNER_SCOPES`, what tokens of earlier releases lack: they are still as good as a password."""
+
 NOT_WHOLE = (
     "a part of the token is missing, or it is of another service: here a token is nuc_, 8 characters, _ and 43 more;"
     " copy it again from its first character to its last"
