@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import ipaddress
 import re
 import subprocess  # noqa: TID251 - this program stands alone, without rocks.core
@@ -59,11 +60,18 @@ _SORT = {"computeset": "active_computeset", "ram": "memory", "disk": "disksize"}
 
 
 def documents(context: Context) -> list[Any]:
-    """The server's clusters: the named one, or all."""
+    """The server's clusters: the named one, those whose names match a pattern such as v*, or all."""
     name = context.arguments.cluster
-    if name is not None:
+    is_pattern = name is not None and not {*"*?["}.isdisjoint(name)
+    if name is not None and not is_pattern:
         return [context.client.document("cluster", name, "")]
-    return records.read_list(context.client.document("cluster", ""), "clusters")
+    found = records.read_list(context.client.document("cluster", ""), "clusters")
+    if is_pattern:
+        matches = re.compile(fnmatch.translate(name.casefold())).match
+        found = [it for it in found if matches(records.read_cluster(it).name.casefold())]
+        if not found:
+            raise NotFoundError(f"no cluster of yours matches {name!r}. List them: comet ll")
+    return found
 
 
 def summary_rows(context: Context) -> None:

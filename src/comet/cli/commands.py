@@ -90,6 +90,9 @@ _OWN = (
     Parameter(("--end",), "when it ends; the cluster is stopped ten minutes earlier", "TIME"),
     Parameter(("--from",), "only of computesets that ended then or later, such as 2026-12-01", "TIME"),
     Parameter(("--to",), "only of computesets that ended earlier", "TIME"),
+    Parameter(
+        ("--by",), "each day (UTC) in rows of its own; the last 31 without --from", "UNIT", choices=("day",)
+    ),
     Parameter(("--repeat",), "the same time again; needs --until", "EVERY", choices=("daily", "weekly")),
     Parameter(("--until",), "when it begins no more", "TIME"),
     Parameter(("--cpus",), "CPUs of all computes", "N"),
@@ -150,7 +153,11 @@ _START = "--count --allocation --walltime --reservation"
 
 _ARGUMENTS = {
     "CLUSTER": ("cluster", "the cluster's name", "cluster"),
-    "[CLUSTER]": ("cluster", "the cluster's name (default: all of yours)", "cluster"),
+    "[CLUSTER]": (
+        "cluster",
+        "the cluster's name, or a pattern such as 'v*' (default: all of yours)",
+        "cluster",
+    ),
     "{CLUSTER}": ("cluster", "the cluster's name (default: the only one)", "cluster"),
     "[NODE]": ("node", "a compute (default: the frontend)", "node"),
     "[NODES]": ("nodes", "computes such as vm-[0-3] (default: the frontend)", "node"),
@@ -204,7 +211,7 @@ _TABLE = (
      "run a command on a computeset of its own, fetch what it leaves, and end the computeset",
      "--group --launch-count --launch-cluster --allocation --computeset"),
     ("usage", "computesets:usage",
-     "what your projects' computesets were charged, by allocation, when they had ended", "--from --to"),
+     "what your projects' computesets were charged, by allocation, when they had ended", "--from --to --by"),
     ("power on {CLUSTER} [NODES]", "power:power",
      "switch the frontend on, or computes of a running computeset; free computes start as a new one", _START),
     ("power off CLUSTER [NODES|SET]", "power:power",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from datetime import datetime
+from datetime import datetime, timedelta, timezone
 from typing import Any, Optional
 
 from comet.cli.context import Context, ask, is_terminal, locate, number
@@ -17,6 +17,7 @@ from comet.client.views import macs, row
 
 _NODES = columns("name", "state", "type", "mac", "cpus", "cluster", "host", "memory")
 _CHARGES = columns("allocation", "project", "user", "cluster", "computesets", "node_hours")
+_CHARGES_BY_DAY = (*columns("day"), *_CHARGES)
 CHARGE_KEYS = "allocation project user cluster computesets charged_seconds"
 _STATES = {"active": list(records.LIVING_STATES), "all": []}
 
@@ -280,12 +281,22 @@ def usage(context: Context) -> None:
     begin, end = (zoned_time(context.option(it), f"--{it}") for it in ("from", "to"))
     if begin and end and datetime.fromisoformat(end) <= datetime.fromisoformat(begin):
         raise UsageError("--to is not after --from: choose a later --to")
-    found = context.client.usage(begin, end)
+    by = context.option("by")
+    if by:
+        tomorrow = datetime.now(timezone.utc).replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(
+            1
+        )
+        end = end or tomorrow.isoformat()
+        begin = begin or (datetime.fromisoformat(end) - timedelta(days=31)).isoformat()
+    found = context.client.usage(begin, end, by)
     rows = [{**it, "node_hours": _hours(it.get("charged_seconds"))} for it in found]
     if not rows and context.form == "table":
         context.say("no computeset that has ended was found")
         return
-    context.print(rows, _CHARGES, lambda: found, f"{CHARGE_KEYS} node_hours")
+    if by:
+        rows = [{by: it.get(by), **it} for it in rows]
+    chosen, keys = (_CHARGES_BY_DAY, f"day {CHARGE_KEYS}") if by else (_CHARGES, CHARGE_KEYS)
+    context.print(rows, chosen, lambda: found, f"{keys} node_hours")
 
 
 def _hours(seconds: Any) -> Optional[float]:

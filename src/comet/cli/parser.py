@@ -53,30 +53,48 @@ _ELSEWHERE = {"key": _KEYS, "keys": _KEYS, "login": _LOGIN, "certificate": _CERT
 """What owners look for and no command does, and how it is done."""
 
 _HABITS = {
-    "ls": "ll",
-    "list": "ll",
-    "clusters": "ll",
+    **dict.fromkeys(
+        ("ls", "list", "clusters", "vcs", "virsh", "openstack", "nova", "server", "vm", "vms"), "ll"
+    ),
     "get": "ll or comet cluster CLUSTER",
-    "nodes": "cluster CLUSTER",
-    "describe": "cluster CLUSTER or comet node info CLUSTER NODE",
-    "show": "cluster CLUSTER or comet node info CLUSTER NODE",
-    "info": "cluster CLUSTER or comet node info CLUSTER NODE",
+    **dict.fromkeys(("nodes", "sinfo", "hosts", "ps", "node list"), "cluster CLUSTER"),
+    **dict.fromkeys(("describe", "show", "info"), "cluster CLUSTER or comet node info CLUSTER NODE"),
     "stop": "power shutdown CLUSTER NODES or comet terminate SET",
-    "cancel": "terminate SET",
-    "scancel": "terminate SET",
-    "end": "terminate SET",
-    "delete": "terminate SET or comet iso delete IMAGE; clusters are removed on their page",
+    **dict.fromkeys(("cancel", "scancel", "end", "kill"), "terminate SET"),
+    **dict.fromkeys(
+        ("delete", "rm", "remove"),
+        "terminate SET or comet iso delete IMAGE; clusters are removed on their page",
+    ),
     "destroy": "terminate SET; clusters are removed on their page",
-    "squeue": "computeset --state=active",
-    "queue": "computeset --state=active",
+    **dict.fromkeys(("squeue", "queue", "jobs", "job", "scontrol"), "computeset --state=active"),
     "sets": "computeset",
-    "logs": "console --serial CLUSTER NODE",
-    "log": "console --serial CLUSTER NODE",
+    **dict.fromkeys(
+        ("salloc", "sbatch", "srun", "run", "alloc"), "start CLUSTER --count=N or comet launch LAUNCHER"
+    ),
+    **dict.fromkeys(("sacct", "account", "accounts", "quota", "charges", "cost"), "usage"),
+    **dict.fromkeys(("logs", "log", "serial"), "console --serial CLUSTER NODE"),
+    "vnc": "console CLUSTER NODE",
     "watch": "ll --watch or comet cluster CLUSTER --watch",
-    "status": "cluster CLUSTER --status",
-    "boot": "power on CLUSTER",
+    **dict.fromkeys(("status", "power status"), "cluster CLUSTER --status"),
+    **dict.fromkeys(("boot", "poweron"), "power on CLUSTER"),
+    "poweroff": "power off CLUSTER",
+    "restart": "power reboot CLUSTER",
+    "power cycle": "power reset CLUSTER",
+    "mount": "iso attach IMAGE CLUSTER",
+    **dict.fromkeys(("tasks", "task"), "operation list"),
+    **dict.fromkeys(("whoami", "config"), "active"),
+    "logout": "token revoke TOKEN",
+    "version": "--version",
 }
-"""First words that other programs have, and what comes here in their place."""
+"""Words that other programs have, and what comes here in their place."""
+
+_OPTION_HABITS = {
+    **dict.fromkeys(("--nodes", "-N"), "--count"),
+    "--time": "--walltime",
+    **dict.fromkeys(("--account", "-A"), "--allocation"),
+    "--json": "--format=json",
+}
+"""The same of options."""
 
 _OPTIONS = {
     name
@@ -113,9 +131,9 @@ def _commands_like(text: str, program: str) -> str:
     """The commands of the program with a word that the text resembles; '' without any."""
     from difflib import get_close_matches
 
-    if program == "comet" and text.lower() in _HABITS:
-        return f"comet {_HABITS[text.lower()]}"
     group = tuple(program.split()[1:])
+    if habit := _HABITS.get(" ".join([*group, text.lower()])):
+        return f"comet {habit}"
     paths = [it.path for it in COMMANDS if it.path[: len(group)] == group]
     near = get_close_matches(text.lower(), {it for path in paths for it in path[len(group) :]}, 1, 0.7)
     found = [f"comet {' '.join(path)}" for path in paths if near and near[0] in path[len(group) :]]
@@ -134,7 +152,9 @@ def _advice_on_option(text: str, path: tuple[str, ...]) -> str:
         return " Options come first, then --, then all names."
     if path == ("launch",) and text in ("--walltime", "--user"):
         return f" The {text[2:]} is in launcher.toml."
-    near = " or ".join(get_close_matches(text, names, 2, 0.75))
+    habit = _OPTION_HABITS.get(text, "")
+    known = habit if habit.partition("=")[0] in names else ""
+    near = known or " or ".join(get_close_matches(text, names, 2, 0.75))
     return f" Did you mean: {near}?" if near else ""
 
 
@@ -163,6 +183,8 @@ def normalised(line: list[str]) -> list[str]:
         found[1], found[2] = found[2], found[1]  # as `virsh` and `ipmitool` have it: `power vc1 on`
     if found[:1] == ["computeset"] and len(found) > 1 and found[1] in _OF_SETS:
         del found[0]  # `computeset merge 3 5`
+    if found[:2] == ["computeset", "list"]:
+        del found[1]  # as `iso list`
     first = next((index for index, it in enumerate(found) if it in SYNONYMS), None)
     if first is not None and all(it.startswith("-") for it in found[:first]):
         found[first] = SYNONYMS[found[first]]
@@ -195,7 +217,9 @@ def parsed(typed: list[str]) -> argparse.Namespace:
         advice = _advice_on_names(typed)
         raise UsageError(f"{error}.{advice}" if advice else str(error)) from None
     if unknown:
-        option = next((it.partition("=")[0] for it in unknown if it.startswith("--")), "")
+        option = next(
+            (it.partition("=")[0] for it in unknown if it.startswith("--") or it in _OPTION_HABITS), ""
+        )
         advice = _advice_on_option(option, found.command) if option else _advice_on_names(typed)
         command = " ".join(found.command)
         raise UsageError(f"unrecognized arguments: {' '.join(unknown)}.{advice} See: comet {command} --help")

@@ -8,7 +8,7 @@ from comet.cli import computesets
 from comet.cli.context import Context, computes_of, is_terminal, locate, number
 from comet.cli.output import safe, shortened, show
 from comet.client.errors import NotFoundError, RefusedError, UsageError
-from comet.client.hostlists import expand_hostlist
+from comet.client.hostlists import collect_hostlist, expand_hostlist
 from comet.client.records import Outcome, is_of
 
 _DONE = {"on": "on", "off": "off", "shutdown": "off"}
@@ -42,6 +42,8 @@ def power(context: Context) -> int:
     if given.command[1] == "on" or is_terminal():
         locate(context)
     action, nodes = given.command[1], given.nodes
+    if nodes is not None and nodes.casefold() == "all":
+        _point_to_all_nodes(context, action)
     if action == "on" and (context.option("count") is not None or _are_free(context, nodes)):
         computesets.start(context)
         return 0
@@ -56,6 +58,17 @@ def power(context: Context) -> int:
     _confirm_loss(context, action, f"the frontend of {given.cluster}" if names is None else str(nodes))
     done = each(context, context.client.power_each(given.cluster, action, names), _ACCEPTED[action])
     return followed(context, given.cluster, done, _WAITED[action], _DONE.get(action))
+
+
+def _point_to_all_nodes(context: Context, action: str) -> None:
+    """UsageError for the word, unless a compute has it as its name: some computes may be free, or in other sets."""
+    cluster = context.arguments.cluster
+    computes = [it.name for it in context.client.cluster(cluster).computes]
+    if all(it.casefold() != "all" for it in computes):
+        raise UsageError(
+            f"power {action} {cluster} all: name the computes, or a computeset by its number, such as"
+            f" comet power {action} {cluster} '{collect_hostlist(computes)}'"
+        )
 
 
 def _confirm_loss(context: Context, action: str, what: str) -> None:

@@ -233,9 +233,14 @@ class Client(Requests):
     def computeset(self, number: int) -> Computeset:
         return records.read_computeset(self.document("computeset", number, ""))
 
-    def usage(self, begin: Optional[str] = None, end: Optional[str] = None) -> list[dict[str, Any]]:
-        """What computesets that ended from `begin` on and before `end` (RFC 3339) were charged, in seconds of nodes."""
-        query = [(name, it) for name, it in (("from", begin), ("to", end)) if it is not None]
+    def usage(
+        self, begin: Optional[str] = None, end: Optional[str] = None, by: Optional[str] = None
+    ) -> list[dict[str, Any]]:
+        """What computesets that ended from `begin` on and before `end` (RFC 3339) were charged, in seconds of nodes.
+
+        With `by="day"`, which needs both, each day (UTC) has objects of its own, with the key `day`.
+        """
+        query = [(name, it) for name, it in (("from", begin), ("to", end), ("by", by)) if it is not None]
         found = records.read_list(self.document("usage", query=query), "charges")
         return [it for it in found if isinstance(it, dict)]
 

@@ -202,6 +202,19 @@ def _visible(scope: Scope, states: Sequence[str], cluster_id: int | None) -> tup
     return sql, values
 
 
+class Ended(NamedTuple):
+    """When a set ended: not before `first`, and before `last`. None: at any time, or not at all."""
+
+    first: datetime | None = None
+    last: datetime | None = None
+
+    def condition(self) -> tuple[str, list[Any]]:
+        """SQL behind AND, and its values."""
+        pairs = [(">=", self.first), ("<", self.last)]
+        given = [(compared, moment) for compared, moment in pairs if moment is not None]
+        return "".join(f" AND s.ended_at {compared} %s" for compared, _ in given), [it for _, it in given]
+
+
 def sizes_of_computesets(
     session: Session,
     scope: Scope,
@@ -209,9 +222,12 @@ def sizes_of_computesets(
     cluster_id: int | None,
     after: int | None,
     limit: int,
+    ended: Ended,
 ) -> list[tuple[int, int]]:
     """(number, how many nodes) of sets that the asker may see: those after a number, or for None the newest first."""
     which, values = _visible(scope, states, cluster_id)
+    of_time, moments = ended.condition()
+    which, values = f"{which}{of_time}", [*values, *moments]
     if after is not None:
         which, values = f"{which} AND s.id > %s", [*values, after]
     rows = session.rows(
@@ -472,9 +488,8 @@ def _charges(
     session: Session, scope: Scope, begin: datetime | None, end: datetime | None, day: str
 ) -> list[tuple[Any, Charge]]:
     condition, values = visible(scope, "s.project_id")
-    for moment, compared in ((begin, ">="), (end, "<")):
-        if moment is not None:
-            condition, values = f"{condition} AND s.ended_at {compared} %s", [*values, moment]
+    of_time, moments = Ended(begin, end).condition()
+    condition, values = f"{condition}{of_time}", [*values, *moments]
     rows = session.rows(
         f"SELECT {day} AS day, s.account, p.name, s.requested_by, c.name, COUNT(*),"
         f" SUM(COALESCE(s.charged_seconds, s.charged_so_far_seconds, {CHARGED} * 60))"

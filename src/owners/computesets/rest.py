@@ -461,6 +461,10 @@ def list_computesets(
     question: Reading,
     state: States = None,
     cluster: Annotated[str | None, Query(max_length=128)] = None,
+    begin: Annotated[
+        Time | None, Query(alias="from", description="only those that ended then or later")
+    ] = None,
+    end: Annotated[Time | None, Query(alias="to", description="only those that ended earlier")] = None,
     limit: Limit = None,
     cursor: Cursor = None,
     fields: Fields = None,
@@ -471,13 +475,14 @@ def list_computesets(
     """
     page, request = page_of(limit, cursor), question.call.request
     number = None if cluster is None else find_cluster(question, cluster).id
-    found, headers = _found(question, page, state or (), number)
+    ended = computesets.Ended(*(None if one is None else one.astimezone(UTC) for one in (begin, end)))
+    found, headers = _found(question, page, state or (), number, ended)
     answers = [one for one in sets_json(question, found) if not state or one["state"] in state]
     return conditional_json(request, chosen(answers, fields), headers)
 
 
 def _found(
-    question: Reading, page: Page, states: Sequence[str], cluster: int | None
+    question: Reading, page: Page, states: Sequence[str], cluster: int | None, ended: computesets.Ended
 ) -> tuple[list[computesets.Computeset], dict[str, str]]:
     """The sets of the page, and the header that leads to the next.
 
@@ -485,11 +490,11 @@ def _found(
     """
     asked = question.session, question.scope, states, cluster
     is_whole = page.limit is None and page.after is None
-    if is_whole and states and not set(states) & set(ENDED_SETS):
+    if is_whole and states and not set(states) & set(ENDED_SETS) and ended == computesets.Ended():
         return computesets.list_computesets(*asked), {}
     after = None if is_whole else number_of(page.after or "")
     most = page.limit or MAX_PER_PAGE
-    sizes = computesets.sizes_of_computesets(*asked, after, most + 1)
+    sizes = computesets.sizes_of_computesets(*asked, after, most + 1, ended)
     numbers = [number for number, _ in sizes]
     count = min(most, _fitting([nodes for _, nodes in sizes]))
     headers = dict[str, str]()

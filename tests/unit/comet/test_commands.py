@@ -66,6 +66,8 @@ def test_active_changes_the_server(configured: Path, comet: Comet) -> None:
 def test_ll_has_a_row_for_each_cluster(comet: Comet) -> None:
     assert "| vc2  | alpha   | 4     | vm-vc2-[0-3] |" in comet("ll").out
     assert comet("ll", "vc3").status == 4
+    assert comet("ll", "V?2") == comet("ll", "v*") == comet("ll")
+    assert comet("ll", "x*").err == "no cluster of yours matches 'x*'. List them: comet ll\n"
     rows = json.loads(comet("ll", "vc2", "--format=json").out)
     assert (rows[0]["name"], rows[0]["nodes"], rows[0]["allocations"]) == ("vc2", "vm-vc2-[0-3]", "alp1")
 
@@ -348,6 +350,10 @@ def test_a_mistyped_word_is_answered_with_what_was_meant(comet: Comet) -> None:
         ("watch", "comet ll --watch"),
         ("start vc2 2", "comet start vc2 --count=2"),
         ("start vc2 -n 1 -t 6:00", "walltime '6:00' is not understood"),
+        ("start vc2 -N 1", "Did you mean: --count?"),
+        ("cluster vc2 -A alp1", "-A. See: comet cluster --help"),
+        ("power cycle vc2", "Did you mean: comet power reset CLUSTER?"),
+        ("power on vc2 all", "comet power on vc2 'vm-vc2-[0-3]'"),
         ("cluster vc2 --columns=nme", "--columns=nme: choose from active_computeset, "),
     ],
 )
@@ -547,7 +553,10 @@ def test_a_type_of_events_that_is_none_is_a_wrong_use(comet: Comet) -> None:
 @pytest.mark.parametrize(
     ("typed", "error"),
     [
-        (("ll", ""), "CLUSTER is empty: give the cluster's name (default: all of yours)\n"),
+        (
+            ("ll", ""),
+            "CLUSTER is empty: give the cluster's name, or a pattern such as 'v*' (default: all of yours)\n",
+        ),
         (
             ("power", "on", "vc2", ""),
             "NODES is empty: give computes such as vm-[0-3] (default: the frontend)\n",

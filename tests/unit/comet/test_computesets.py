@@ -1,6 +1,7 @@
 """Commands of computesets against a small server."""
 
 import json
+import re
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -267,7 +268,7 @@ def test_a_list_without_rows_has_the_header_of_one_with_rows_in_csv(comet: Comet
     described = json.loads((CHECKOUT / "docs/reference/nucleus-openapi.json").read_text("utf-8"))
     schemas = described["components"]["schemas"]
     fields = {name: list(it.get("properties", ())) for name, it in schemas.items()}
-    # that of a day is not asked for
+    # that of a day is asked for by --by
     assert CHARGE_KEYS.split() == schemas["Charge"]["required"] and TOKEN_KEYS.split() == fields["Token"]
     reserved = dict.fromkeys(fields["ReservationAnswer"])
     reserved["intervals"] = [dict.fromkeys(fields["ReservedInterval"])]
@@ -304,6 +305,14 @@ def test_usage_is_asked_for_a_time(comet: Comet) -> None:
         refused = comet("usage", *typed)
         assert (refused.status, refused.err) == (2, advice)
     assert len(comet.server.requests) == asked_before
+    of_days = [{**charge, "charged_seconds": 3600, "day": f"2026-11-0{day}"} for day in (1, 2)]
+    comet.server.answers["usage"] = answer(200, json.dumps(of_days).encode())
+    assert "| 2026-11-02 | alp1 " in comet("usage", "--by=day").out
+    by_day = comet("usage", "--by=day", "--format=csv", "--to=2026-12-02T00:00Z").out.splitlines()
+    assert by_day[0].startswith("day,allocation,") and by_day[1].startswith("2026-11-01,alp1,")
+    begin, end = re.findall(r"(?:from|to)=(\d+-\d+-\d+)", comet.server.requests[-1][1])
+    assert (begin, end) == ("2026-11-01", "2026-12-02") and "by=day" in comet.server.requests[-1][1]
+    assert comet("usage", "--by=week").status == 2
     comet.server.answers["usage"] = answer(200, b"[]")
     asked = comet("usage", "--from=2026-11-01T00:00Z", "--to=2026-12-01T00:00+01:00")
     assert asked.status == 0 and "no computeset that has ended" in asked.err

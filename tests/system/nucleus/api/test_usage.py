@@ -107,6 +107,24 @@ def test_days_add_up_to_their_time_also_as_csv(service: Client) -> None:
         assert service.get("ann", "/v1/usage", params=bad).status_code == 400, bad
 
 
+def test_the_sets_that_ended_in_a_time_are_those_that_were_charged_in_it(service: Client) -> None:
+    """Also a page at a time; those that have not ended are in no such list."""
+    time = {"from": "2026-11-02T00:00:00Z", "to": "2026-11-03T00:00:00Z"}
+    found = service.get("ann", "/v1/computeset", params=time).json()
+    assert [one["state"] for one in found] == ["completed", "completed", "failed"]
+    (usage,) = service.get("ann", "/v1/usage", params=time).json()
+    assert sum(one["charged_seconds"] or 0 for one in found) == usage["charged_seconds"]
+    first = service.get("ann", "/v1/computeset", params={**time, "limit": 2})
+    following = re.search("(/v1/[^>]*)>", first.headers["Link"])
+    assert following is not None
+    rest = service.get("ann", following[1])
+    assert [one["id"] for one in first.json() + rest.json()] == [one["id"] for one in found]
+    assert service.get("ann", "/v1/computeset", params={**time, "state": "running"}).json() == []
+    early = service.get("ann", "/v1/computeset", params={"to": time["from"]}).json()
+    assert [one["ended_at"][:10] for one in early] == [_DAYS[0]]
+    assert service.get("ann", "/v1/computeset", params={"from": "yesterday"}).status_code == 400
+
+
 def test_who_gets_a_cluster_sees_neither_its_former_sets_nor_their_charges(
     service: Client, pool: Pool
 ) -> None:
