@@ -242,6 +242,12 @@ class Simulator:
         self.guests[arguments[0]].iso = None if medium == "cdrom=none" else medium.removeprefix("cdrom=")
         return Answer(0, "", "")
 
+    def _replace_disk(self, arguments: Sequence[str]) -> Answer:
+        running = next(
+            (one for one in arguments if one in self.guests and self.guests[one].state == "active"), None
+        )
+        return _refused(f"{running} may be running") if running else Answer(0, "", "")
+
     def _console(self, arguments: Sequence[str]) -> Answer:
         return Answer(0, f"{arguments[0]} login: \n", "")
 
@@ -281,6 +287,8 @@ class Simulator:
         ("set", "host", "vm"): _place,
         ("start", "host", "vm"): _start,
         ("stop", "host", "vm"): _stop,
+        ("reinstall", "host", "vm"): _replace_disk,
+        ("clone", "host", "vm"): _replace_disk,
         ("report", "host", "vm", "console"): _console,
     }
 

@@ -160,7 +160,7 @@ class NucleusServer:
                 machine = next((it for it in found["computes"] if it["name"] == compute), None)
                 if machine is None:
                     return problem("unknown-node", 404, f"cluster {name} has no compute {compute}")
-                free = ("console", "attach_iso")
+                free = ("console", "attach_iso", "reinstall", "clone")
                 if action and action[0] not in free and machine["active_computeset_state"] != "running":
                     return problem("not-in-running-set", 409, f"{compute} is in no running computeset")
             case _:
@@ -171,7 +171,12 @@ class NucleusServer:
             ticket = {"page_url": "https://elsewhere.example/nucleus/console/ticket#autoconnect"}
             ticket |= {"ws_url": "wss://elsewhere.example/ws/console/ticket", "expires_at": ""}
             return 201, ticket, {}
-        if action[0] == "attach_iso":
+        if action[0] in ("reinstall", "clone"):
+            if body["confirm"] != machine["name"]:
+                return problem("invalid-request", 400, f"repeat the name of {machine['name']}")
+            if machine["power"] == "on":
+                return problem("state-conflict", 409, f"{machine['name']} is on; power it off first")
+        elif action[0] == "attach_iso":
             machine["iso"] = query["iso_name"][0] or None
         else:
             power = {"poweroff": "off", "shutdown": "off"}.get(action[0], "on")

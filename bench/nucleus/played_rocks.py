@@ -25,7 +25,7 @@ class PlayedRocks(Simulator):
         key = tuple(arguments)
         if key[0] == "pragma":  # one cluster image; no cluster ever runs
             return Answer(0, _IMAGES if key[2] == "repository" else "", "")
-        if key[0] in ("start", "stop") and not key[3].startswith("vm-"):
+        if key[0] in ("start", "stop") and not self._with_names(arguments)[3].startswith("vm-"):
             time.sleep(_FRONTEND_SECONDS)
         if key[0] != "list" or len(key) > _LONGEST_LIST:
             self._lists.clear()

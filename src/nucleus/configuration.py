@@ -130,11 +130,15 @@ class OidcSettings:
 
 @dataclass(frozen=True)
 class ImageSettings:
-    """Where images are while they are uploaded, how large one may be, and whether owners may publish for everybody."""
+    """Where images are while they are uploaded, how large one may be, and whether owners may publish for everybody.
+
+    `for_disks`: disk images of the site's library from which owners may have disks made.
+    """
 
     folder: str = "/var/lib/rocks-nucleus/images"
     most_gb: int = 20
     owners_publish: bool = False
+    for_disks: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

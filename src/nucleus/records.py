@@ -56,7 +56,7 @@ class Cluster(NamedTuple):
 
 class Node(NamedTuple):
     """A machine of a cluster; `kind` is frontend or compute. `set_id`: the living computeset that has it, which may be
-    merged into another. `known_power`: the last one that was known, which it has `power_since`.
+    merged into another. `last_power`: the last power that was known, which it has `power_since`.
     """
 
     id: int
@@ -82,7 +82,7 @@ class Node(NamedTuple):
     admin_disabled: bool
     last_command_at: datetime | None
     gone_at: datetime | None
-    known_power: str | None
+    last_power: str | None
     power_since: datetime | None
     set_id: int | None
     set_state: str | None

@@ -70,7 +70,7 @@ def site(nucleus_settings: DatabaseSettings, pool: Pool, tmp_path: Path, hosts: 
         poll=PollSettings(power_seconds=0.5, topology_seconds=5.0),
         console=ConsoleSettings(libraries=str(CHECKOUT / ".state/browser")),
         batch=BatchSettings(hosts=hosts),
-        images=ImageSettings(folder=str(tmp_path / "images")),
+        images=ImageSettings(folder=str(tmp_path / "images"), for_disks=["debian-12"]),
     )
     guard = Guard(nucleus_settings, "poller")
     poller = Poller(configuration, Rocks(simulator, 60), guard)

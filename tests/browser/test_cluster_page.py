@@ -283,6 +283,57 @@ def test_a_compute_is_renamed_and_removed_and_then_its_cluster(
     assert [one for one in owner.harms() if not any(code in one for code in ("400", "404", "409"))] == []
 
 
+def test_nodes_get_fresh_disks_and_clones(site: Site, visit: Callable[..., Visit]) -> None:
+    """By a token that allows it, after the name was typed; a node that is on keeps its disk, and gives no clone."""
+    guests = site.simulator.guests
+    guests["vm-vc1-1"].host, guests["vm-vc1-1"].state = HOSTS[0], "active"
+    owner = visit(390).open("cluster?name=vc1").sign_in(token_of(site, "ann", "cluster:reinstall"))
+    owner.sees("tr[data-key=vm-vc1-1] .power", "on")
+    for name in ("vm-vc1-0", "vm-vc1-1"):
+        owner.page.check(f"tr[data-key={name}] input")
+    button(owner, "Reinstall")
+    owner.sees("dialog", "Reinstall vm-vc1-0?")
+    owner.sees("dialog", "All that is on their system disks is lost.")
+    assert owner.page.get_by_label("Image", exact=True).inner_text().split("\n") == [
+        "the one that each has", "debian-12",
+    ]  # fmt: skip
+    assert violations(owner) == [] and not owner.page.evaluate(WIDE)
+    owner.page.get_by_label("Image", exact=True).select_option("debian-12")
+    owner.page.get_by_label("Type vm-vc1-0 to confirm").fill("vc1")
+    owner.confirm()
+    owner.sees("#confirm-wrong", "must be vm-vc1-0")
+    assert not any(one[0] == "reinstall" for one in site.simulator.commands)
+    owner.page.get_by_label("Type vm-vc1-0 to confirm").fill("vm-vc1-0")
+    owner.confirm()
+    owner.sees("#message", "given a fresh disk")
+    expected = ("reinstall", "host", "vm", "vm-vc1-0", "image=debian-12", "json=yes")
+    assert expected in site.simulator.commands
+
+    button(owner, "Replace by a clone")
+    owner.sees("dialog", "Give a cloned disk to vm-vc1-0?")
+    originals = owner.page.get_by_label("Compute whose disk is cloned")
+    assert originals.inner_text().split("\n") == ["vm-vc1-2", "vm-vc1-3"]
+    assert violations(owner) == [] and not owner.page.evaluate(WIDE)
+    originals.select_option("vm-vc1-3")
+    owner.page.get_by_label("Type vm-vc1-0 to confirm").fill("vm-vc1-0")
+    owner.confirm()
+    owner.sees("#message", "given a clone of a disk")
+    assert ("clone", "host", "vm", "vm-vc1-3", "vm-vc1-0", "json=yes") in site.simulator.commands
+
+    refusal = Answer(1, '[{"error": {"family": "state", "code": "disk_has_clones"}}]', "Error: refused")
+    site.simulator.faults.append((("reinstall",), lambda: refusal))
+    owner.open("node?cluster=vc1&name=vm-vc1-3")
+    button(owner, "Reinstall")
+    owner.page.get_by_label("Type vm-vc1-3 to confirm").fill("vm-vc1-3")
+    owner.confirm()
+    owner.sees("#facts", "not given a fresh disk: other nodes have clones of the disk of vm-vc1-3")
+    assert violations(owner) == []
+    other = visit().open("cluster?name=vc1").sign_in(token_of(site, "kim"))
+    other.page.check("tr[data-key=vm-vc1-0] input")
+    assert other.page.get_by_role("button", name="Reinstall").count() == 0
+    assert [one for person in (owner, other) for one in person.harms()] == []
+
+
 def swap_names(site: Site, table: str, one: str, other: str) -> None:
     """What had the one name has the other, as after somebody's renames."""
     with site.pool.transaction() as session:

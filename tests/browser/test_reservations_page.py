@@ -41,6 +41,8 @@ def test_a_week_shows_what_a_reservation_leaves_until_it_is_cancelled(
         "To": f"{day}T18:00",
         "CPUs": "65",
         "GB of memory": "4",
+        "Title": "HKU BioLinux cluster",
+        "Description": "for Monday's class",
     }
     for label, value in {**values, "public SSH key": "none"}.items():
         owner.page.get_by_label(label).fill(value)
@@ -63,6 +65,8 @@ def test_a_week_shows_what_a_reservation_leaves_until_it_is_cancelled(
     owner.sees("section:has-text('UCSD') td[colspan='8']", "48 CPUs 188 GB")
     owner.sees("section:has-text('UCSD') td[colspan='10']", "64 CPUs 192 GB")
     owner.sees("#mine", "dock6 at UCSD")
+    owner.sees("#mine", "HKU BioLinux cluster")
+    owner.sees("#mine", "for Monday's class")
     owner.sees("#mine", f"{day} 10:00 UTC to {day} 18:00 UTC")
     check_page(owner, "reservations")
     owner.page.get_by_role("button", name="Cancel reservation").click()

@@ -37,7 +37,6 @@ from rocks.storage.device_mapper.tables import (
     Table,
     Target,
     devices_of,
-    format_status,
     pieces_of,
     read_targets,
     target_of,
@@ -46,6 +45,16 @@ from rocks.storage.device_mapper.tables import (
 
 _ENTRIES = 512
 """Exceptions in a metadata chunk: 16 bytes each in 8 KiB."""
+
+_FAILURES = {"invalid": "Invalid", "merge_failed": "Merge failed", "overflow": "Overflow"}
+"""State of a snapshot → the kernel's text."""
+
+
+def _status_text(status: SnapshotStatus) -> str:
+    """The text of a status, as the kernel writes it."""
+    if status.state == "ok":
+        return f"{status.allocated_sectors}/{status.total_sectors} {status.metadata_sectors}"
+    return _FAILURES[status.state]
 
 
 class FakeBlocks:
@@ -319,9 +328,9 @@ class FakeKernel:
         if not isinstance(table, Overlay):
             return ""
         if device.state != "ok":
-            return format_status(SnapshotStatus(0, 0, 0, device.state))
+            return _status_text(SnapshotStatus(0, 0, 0, device.state))
         used = len(self.blocks.exceptions(table.cow))
-        return format_status(device.set_status or status_of(used, self.blocks.length(table.cow) or 0))
+        return _status_text(device.set_status or status_of(used, self.blocks.length(table.cow) or 0))
 
     def _behind(self, path: str) -> FakeDmDevice | None:
         node = self.device_number(path)

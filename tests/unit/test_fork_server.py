@@ -86,6 +86,7 @@ def test_without_its_client_it_is_killed_with_what_it_started(place: Path) -> No
         wait_until(lambda: all(_is_gone(number) for number in numbers if number))
 
 
+@pytest.mark.slow
 def test_a_run_that_is_too_long(place: Path) -> None:
     with pytest.raises(ToolError, match=r"rocks sleep did not close its output in 0\.5 s"):
         run_forked(place, ["sleep"], {}, 0.5)

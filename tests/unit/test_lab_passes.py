@@ -72,6 +72,7 @@ def test_a_key_is_of_what_a_module_imports_declares_and_commands() -> None:
     assert sorted(name for name in files if name.startswith(others)) == []
 
 
+@pytest.mark.slow
 def test_a_command_in_one_text_is_of_the_key() -> None:
     """As tests/lab/network_site.py has them."""
     files = {str(path.relative_to(keys.CHECKOUT)) for path in keys.files_of("test_isolation.py")}

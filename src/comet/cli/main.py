@@ -10,6 +10,10 @@ if TYPE_CHECKING:
     from comet.client.configuration import Endpoint
 
 
+_OF_CLOUDS = ("default", "cloud", "vm", "flavor", "key", "secgroup", "hpc")
+"""First words that `cm` has and `comet` has not."""
+
+
 def program() -> NoReturn:
     """`comet`."""
     line = sys.argv[1:]
@@ -58,6 +62,11 @@ def _prepare_streams() -> None:
 def run(line: list[str], passwords: Optional[dict[Endpoint, str]] = None) -> int:
     """One command; its exit status. `passwords`: those of `Context`."""
     import importlib
+
+    typed = line[1:] if line[:1] == ["help"] else line
+    is_of_clouds = typed[:1] != [] and typed[0] in _OF_CLOUDS or typed[:2] == ["image", "list"]
+    if is_of_clouds and sys.argv[0].rpartition("/")[2] == "cm":
+        return int(importlib.import_module("comet.clouds.program").run(line))
 
     from comet.cli.context import Context, warn
     from comet.cli.output import show

@@ -14,9 +14,9 @@ from comet.client.files import expanded
 from comet.client.records import bad_answer
 
 _COLUMNS = columns(
-    "id", "site", "vc", "owner", "cpus", "memory_gb", "begin", "end", "state", "address", "reason"
+    "id", "site", "vc", "owner", "cpus", "memory_gb", "begin", "end", "state", "address", "reason", "title"
 )
-_KEYS = "id site owner vc cpus memory_gb ent created begin end state reason cluster address"
+_KEYS = "id site owner vc cpus memory_gb ent title description created begin end state reason cluster address"
 _MAX_KEY_BYTES = 16384
 _PUBLIC = "give the file that ends in .pub, such as ~/.ssh/id_ed25519.pub"
 _PUBLIC_KEY = re.compile(r"(ssh|ecdsa|sk-ssh|sk-ecdsa)-\S+ \S")
@@ -63,7 +63,9 @@ def create(context: Context) -> None:
             "cpus": number(str(context.option("cpus")), "a number of CPUs"),
             "memory_gb": number(str(context.option("memory")), "a number of GB"),
             "ent": context.option("ent"),
-            "public_key": _key(str(context.option("key"))),
+            "public_key": public_key(str(context.option("key")), "--key="),
+            "title": context.option("title"),
+            "description": context.option("description"),
         }
     )
     count = len(_intervals(made))
@@ -92,23 +94,23 @@ def update(context: Context) -> None:
     )
 
 
-def _key(path: str) -> str:
+def public_key(path: str, option: str = "") -> str:
     """The public key of a file. UsageError for all else, before anything is sent: a private key stays here."""
     try:
         with expanded(Path(path)).open("rb") as file:
             content = file.read(_MAX_KEY_BYTES + 1)
         text = content.decode("utf-8").strip()
     except OSError as error:
-        raise UsageError(f"--key={path}: it cannot be read: {error.strerror}") from None
+        raise UsageError(f"{option}{path}: it cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise UsageError(f"--key={path}: it is no text; {_PUBLIC}") from None
+        raise UsageError(f"{option}{path}: it is no text; {_PUBLIC}") from None
     if any(it in text for it in _PRIVATE):
-        raise UsageError(f"--key={path}: this is a private key, which stays with you; {_PUBLIC}")
+        raise UsageError(f"{option}{path}: this is a private key, which stays with you; {_PUBLIC}")
     if len(content) > _MAX_KEY_BYTES:
-        raise UsageError(f"--key={path}: it is too large for a public key, which is one line; {_PUBLIC}")
+        raise UsageError(f"{option}{path}: it is too large for a public key, which is one line; {_PUBLIC}")
     lines = [it for it in text.splitlines() if it.strip() and not it.startswith("#")]
     if len(lines) != 1 or not _PUBLIC_KEY.match(lines[0].strip()):
-        raise UsageError(f"--key={path}: it is not one public SSH key in one line; {_PUBLIC}")
+        raise UsageError(f"{option}{path}: it is not one public SSH key in one line; {_PUBLIC}")
     return text
 
 

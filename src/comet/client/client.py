@@ -354,6 +354,21 @@ class Client(Requests):
         for target, segments in _targets(cluster, nodes):
             yield self._outcome(target, "PUT", (*segments, "attach_iso"), query=[("iso_name", image)])
 
+    def reinstall_each(
+        self, cluster: str, nodes: Optional[Nodes] = None, image: Optional[str] = None
+    ) -> Iterator[Outcome]:
+        """Fresh disks for the frontend, or for nodes, made at their next power-on; an error is in its outcome."""
+        for target, segments in _targets(cluster, nodes):
+            body = _without_none({"confirm": target, "image": image})
+            yield self._outcome(target, "POST", (*segments, "reinstall"), body)
+
+    def clone_each(self, cluster: str, original: str, nodes: Nodes) -> Iterator[Outcome]:
+        """Clones of the disk of a compute for others of its cluster; an error is in its outcome."""
+        for target, segments in _targets(cluster, nodes):
+            yield self._outcome(
+                target, "POST", (*segments, "clone"), {"confirm": target, "original": original}
+            )
+
     def upload_iso(
         self,
         path: Union[str, Path],

@@ -175,7 +175,7 @@ def destroy_cluster(change: Change, c: str, confirm: Confirm = "") -> Response:
     demand_cluster_match(change, cluster)
     _demand_confirmation(confirm, cluster.name)
     for node in clusters.nodes_of(change.session, change.scope, [cluster.id])[cluster.id]:
-        _demand_removable(node)
+        demand_unused(node)
     if operations.targets_in_work(change.session, cluster.id, "poweron"):
         raise conflict(
             f"a node of {cluster.name} is being powered on: wait for it, then `comet power off {cluster.name}`, "
@@ -183,6 +183,8 @@ def destroy_cluster(change: Change, c: str, confirm: Confirm = "") -> Response:
         )
     if operations.targets_in_work(change.session, cluster.id, "attach_iso"):
         raise conflict(f"the drive of a node of {cluster.name} is being changed; wait until that has ended")
+    if any(operations.targets_in_work(change.session, cluster.id, kind) for kind in ("reinstall", "clone")):
+        raise conflict(f"the disk of a node of {cluster.name} is being replaced; wait until that has ended")
     return accepted(change, change.ask("destroy", cluster), (cluster.name, None))
 
 
@@ -197,7 +199,7 @@ def destroy_compute(change: Change, c: str, n: str, confirm: Confirm = "") -> Re
     node = find_node(change, cluster, n, lock=True)
     demand_cluster_match(change, cluster)
     _demand_confirmation(confirm, node.name)
-    _demand_removable(node)
+    demand_unused(node)
     return accepted(change, change.ask("destroy", cluster, node), (cluster.name, node.name))
 
 
@@ -209,7 +211,8 @@ def _demand_confirmation(confirm: str, name: str) -> None:
         )
 
 
-def _demand_removable(node: Node) -> None:
+def demand_unused(node: Node) -> None:
+    """Problem while the node is in a computeset, may run, or its disk is not on its NAS only."""
     if node.set_id is not None:
         raise Problem(
             "node-busy",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from starlette.responses import Response
 
 from nucleus.api.problems import Problem, conflict, invalid, wants_operation
-from nucleus.mirror import idempotency
+from nucleus.mirror import idempotency_keys
 from rocks.core.errors import BusyError
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def claimed(session: Session, call: Call, key: str) -> Response | None:
     """
     request_hash = _request_hash(call)
     try:
-        stored = idempotency.claim(session, call.caller.actor, key, call.caller.token_id, request_hash)
+        stored = idempotency_keys.claim(session, call.caller.actor, key, call.caller.token_id, request_hash)
     except BusyError:
         raise Problem(
             "request-in-progress",
@@ -59,8 +59,8 @@ def keep(session: Session, call: Call, key: str, response: Response) -> None:
         headers, body = _SECRET, b""
     elif len(body) > MAX_STORED_ANSWER_BYTES:
         headers, body = {**_SECRET, "location": headers.get("location", "")}, b""
-    answer = idempotency.Stored(b"", response.status_code, headers, body)
-    idempotency.store(session, call.caller.actor, key, answer)
+    answer = idempotency_keys.Stored(b"", response.status_code, headers, body)
+    idempotency_keys.store(session, call.caller.actor, key, answer)
 
 
 def answer_before(call: Call) -> Response | None:
@@ -72,7 +72,7 @@ def answer_before(call: Call) -> Response | None:
     if key is None:
         return None
     with call.service.pool.transaction() as session:
-        stored = idempotency.find(session, call.caller.actor, key)
+        stored = idempotency_keys.find(session, call.caller.actor, key)
     return None if stored is None else _answer_again(stored, _request_hash(call))
 
 
@@ -91,7 +91,7 @@ def _request_hash(call: Call) -> bytes:
     return hashlib.sha256(repr(tuple(what)).encode() + body).digest()
 
 
-def _answer_again(stored: idempotency.Stored, request_hash: bytes) -> Response:
+def _answer_again(stored: idempotency_keys.Stored, request_hash: bytes) -> Response:
     if stored.request_hash != request_hash:
         raise Problem("key-reused", "this Idempotency-Key was used for another request; use a new key")
     if "location" in stored.headers and _has_secret(stored.headers):

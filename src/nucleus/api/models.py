@@ -145,7 +145,8 @@ class Operation(Answer):
     node: str | None
     computeset: int | None
     image: str | None = Field(
-        description="what attach_iso puts into the CD drive, null: nothing; the image of add_image and remove_image"
+        description="the image that attach_iso inserts (null: none), add_image adds, remove_image removes, or "
+        "reinstall uses (null: the node's)"
     )
     actor: str
     progress: list[dict[str, Any]]
@@ -213,6 +214,22 @@ class IsoNodes(Request):
 
     iso_name: Text
     nodes: Text | None = None
+
+
+class FreshDisk(Request):
+    """The name of the node once more, whose disk is lost, and what its new one is made from."""
+
+    confirm: Text
+    image: Text | None = Field(
+        None, description="of GET /v1/image/disk; without it, the image that the node has"
+    )
+
+
+class ClonedDisk(Request):
+    """The name of the node once more, whose disk is lost, and the compute whose disk is cloned."""
+
+    confirm: Text
+    original: Text
 
 
 class Image(Answer):

@@ -16,6 +16,7 @@ from nucleus.api.service import Change, accepted, find_cluster, find_node, unkno
 from nucleus.hostlists import MAX_OWNERS_NODES, expand
 from nucleus.mirror import clusters, operations
 from nucleus.parts import installed
+from nucleus.power_actions import POWER_ACTIONS, RESTARTS
 from nucleus.states import SYNCING, disk_state, is_off
 from rocks.core.errors import UserError
 
@@ -30,16 +31,6 @@ _RECENT_SECONDS = 5.0
 """A state that was read so short a time ago is as good as read now."""
 
 
-_ACTIONS = {
-    "poweron": "Power a node on",
-    "poweroff": "Power a node off, at once",
-    "reboot": "Ask the node's system to reboot",
-    "reset": "Reset a node, at once",
-    "shutdown": "Ask the node's system to shut down",
-}
-"""Action → its summary; rows 7 to 9, 11, 12 and 15 to 19 of Table 1."""
-
-
 def _declare(action: str, summary: str) -> None:
     def handler(change: Change, c: str, n: str) -> Response:
         """A compute node must be in a running computeset. Frontends are in none, and nothing is charged."""
@@ -50,8 +41,8 @@ def _declare(action: str, summary: str) -> None:
     route_of_nodes(router, path, names, summary, status_code=204)(changes("power", action)(handler))
 
 
-for _action, _summary in _ACTIONS.items():
-    _declare(_action, _summary)
+for _name, _action in POWER_ACTIONS.items():
+    _declare(_name, _action.summary)
 
 
 def _power(change: Change, action: str, c: str, n: str | None) -> Response:
@@ -59,7 +50,7 @@ def _power(change: Change, action: str, c: str, n: str | None) -> Response:
     node = find_node(change, cluster, n, lock=True)
     demand_cluster_match(change, cluster)
     demand_possible(change, action, cluster, [node])
-    if action in ("reboot", "reset"):
+    if action in RESTARTS:
         demand_stays_on(change, [node])
         coming = operations.coming_power(change.session, [node.id])
         if is_off(node.state, has_host=node.physical_host is not None) and node.id not in coming:

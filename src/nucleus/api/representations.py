@@ -117,7 +117,7 @@ def _node(
         disksize=node.disk_gb,
         interface=[{"mac": one.mac, "iface": one.iface, "ip": one.ip} for one in interfaces],
         power=power,
-        power_since=text_of(node.power_since) if power == node.known_power else None,
+        power_since=text_of(node.power_since) if power == node.last_power else None,
         host_state=_host_state(node, power),
         iso=_owners_iso(node.iso),
         iso_active=_owners_iso(node.iso_active),

@@ -17,6 +17,7 @@ import struct
 import threading
 from typing import TYPE_CHECKING
 
+from nucleus.power_actions import STOP_ACTIONS
 from rocks.core.errors import BusyError, RocksError
 
 if TYPE_CHECKING:
@@ -49,8 +50,11 @@ _ALLOWED: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
     (("set", "host", "vm", "cdrom"), (_NAME, rf"image={_FILE}|cdrom=none", r"json=yes")),
     (("set", "host", "vm"), (_NAME, rf"physnode={_NAME}", r"json=yes")),
     (("start", "host", "vm"), (_NAME, r"json=yes")),
-    (("stop", "host", "vm"), (_NAME, r"action=(poweroff|shutdown|reset|reboot)", r"json=yes")),
+    (("stop", "host", "vm"), (_NAME, rf"action=({'|'.join(STOP_ACTIONS)})", r"json=yes")),
     (("stop", "host", "vm"), (_NAME, r"action=shutdown", r"timeout=[0-9]{1,4}", r"json=yes")),
+    (("reinstall", "host", "vm"), (_NAME, r"json=yes")),
+    (("reinstall", "host", "vm"), (_NAME, rf"image={_FILE}", r"json=yes")),
+    (("clone", "host", "vm"), (_NAME, _NAME, r"json=yes")),
     (("add", "image"), (_FILE, r"file=(?P<path>.*)", r"checksum=[0-9a-f]{64}", r"format=iso", r"json=yes")),
     (("remove", "image"), (_FILE, r"json=yes")),
     (("remove", "cluster"), (_NAME, r"json=yes")),

@@ -7,7 +7,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from nucleus.backends import shapes
+from nucleus.backends import rocks_output
 from rocks.core.errors import HostError, ToolError
 
 if TYPE_CHECKING:
@@ -31,6 +31,10 @@ SLOW_SECONDS = 60
 `rocks stop host vm action=shutdown` waits as long for a guest by default.
 """
 
+DISK_SECONDS = 1200
+"""How much longer than other commands one may take that removes a disk and makes another: a NAS may take five minutes
+for each, while it answers others."""
+
 SOME_FAILED = 3
 """Exit status of a command that some hosts or NASes did not answer."""
 
@@ -44,17 +48,17 @@ class Source(NamedTuple):
     is_topology: bool
 
 
-CLUSTER = Source("cluster", ("list", "cluster", "json=yes"), shapes.read_members, True)
-INTERFACE = Source("interface", ("list", "host", "interface", "json=yes"), shapes.read_interfaces, True)
-ROUTE = Source("route", ("list", "host", "route", "json=yes"), shapes.read_gateways, True)
+CLUSTER = Source("cluster", ("list", "cluster", "json=yes"), rocks_output.read_members, True)
+INTERFACE = Source("interface", ("list", "host", "interface", "json=yes"), rocks_output.read_interfaces, True)
+ROUTE = Source("route", ("list", "host", "route", "json=yes"), rocks_output.read_gateways, True)
 VM = Source(
-    "vm", ("list", "host", "vm", "status=yes", "showdisks=yes", "json=yes"), shapes.read_machines, False
+    "vm", ("list", "host", "vm", "status=yes", "showdisks=yes", "json=yes"), rocks_output.read_machines, False
 )
-STORAGEMAP = Source("storagemap", ("list", "host", "storagemap", "json=yes"), shapes.read_images, False)
+STORAGEMAP = Source("storagemap", ("list", "host", "storagemap", "json=yes"), rocks_output.read_images, False)
 SOURCES = (CLUSTER, INTERFACE, ROUTE, VM, STORAGEMAP)
 """What a complete poll asks."""
 
-LIBRARY = Source("image", ("list", "image", "json=yes"), shapes.read_library, False)
+LIBRARY = Source("image", ("list", "image", "json=yes"), rocks_output.read_library, False)
 
 
 _LARGEST_PICTURE = 11 << 20
@@ -90,7 +94,7 @@ class Rows(NamedTuple):
 class Done(NamedTuple):
     """What a start or a stop left: the machine's host and state, where it printed them, and its error, if any."""
 
-    seen: shapes.State | None
+    seen: rocks_output.State | None
     error: ToolError | None
 
 
@@ -120,10 +124,10 @@ class Rocks:
             raise ToolError(f"`rocks {' '.join(CLUSTER.arguments)}` printed nothing, or not everything")
         return {member.name for member in rows.content}
 
-    def read_state(self, machine: str) -> shapes.State:
+    def read_state(self, machine: str) -> rocks_output.State:
         """The state of a machine now; all None where its host does not say. SiteError when there is no such machine."""
         answer = self._run(("list", "host", "vm", machine, "status=yes", "json=yes"))
-        return next(iter(shapes.read_states(answer).values()), shapes.State())
+        return next(iter(rocks_output.read_states(answer).values()), rocks_output.State())
 
     def place(self, machine: str, host: str) -> None:
         """Have the machine start on this host from now on."""
@@ -145,6 +149,15 @@ class Rocks:
     def set_cdrom(self, machine: str, medium: str | None) -> None:
         """Insert an ISO (`image=NAME`, `cdrom=PATH`), or none, from the next start on."""
         self._change(("set", "host", "vm", "cdrom", machine, medium or "cdrom=none"))
+
+    def reinstall(self, machine: str, image: str | None) -> None:
+        """Remove its first disk; its next start makes it from this image of the library, or from the one it has."""
+        chosen = () if image is None else (f"image={image}",)
+        self._change(("reinstall", "host", "vm", machine, *chosen), DISK_SECONDS)
+
+    def clone(self, original: str, machine: str) -> None:
+        """Replace its first disk by a clone of that of another machine of its cluster."""
+        self._change(("clone", "host", "vm", original, machine), DISK_SECONDS)
 
     def add_image(self, name: str, path: str, sha256: str) -> None:
         """Import an ISO into the image library."""
@@ -201,7 +214,7 @@ class Rocks:
         answer, error = self._try(arguments, more_seconds)
         seen = None
         with contextlib.suppress(ToolError):  # a plugin of the site may print, too
-            seen = next(iter(shapes.read_states(answer.out).values()), None)
+            seen = next(iter(rocks_output.read_states(answer.out).values()), None)
         return Done(seen, error)
 
     def _change(self, arguments: Sequence[str], more_seconds: float = 0.0) -> None:
@@ -214,12 +227,12 @@ class Rocks:
         answer = self._executor.run((*arguments, "json=yes"), self._deadline_seconds + more_seconds)
         if answer.status == 0:
             return answer, None
-        return answer, _failure(arguments, answer.status, answer.err, *shapes.read_error(answer.out))
+        return answer, _failure(arguments, answer.status, answer.err, *rocks_output.read_error(answer.out))
 
     def _run(self, arguments: Sequence[str], more_seconds: float = 0.0) -> str:
         answer = self._executor.run(arguments, self._deadline_seconds + more_seconds)
         if answer.status != 0:
-            raise _failure(arguments, answer.status, answer.err, *shapes.read_error(answer.out))
+            raise _failure(arguments, answer.status, answer.err, *rocks_output.read_error(answer.out))
         return answer.out
 
 

@@ -79,7 +79,7 @@ def run(arguments: argparse.Namespace, configuration: Configuration) -> int:
         stack.callback(pool.close)
         if "api" in arguments.only:
             from nucleus.api.app import create_application  # slow to import, and other parts do without it
-            from nucleus.api.web_server import listening
+            from nucleus.api.nginx import listening
 
             application = create_application(configuration, pool, executor)
             has_ended = application.state.service.has_ended

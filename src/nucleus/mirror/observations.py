@@ -32,7 +32,7 @@ _NO_COLUMNS = frozenset(("is_gone", "cluster", "is_switched"))
 
 
 class NodeValues(NamedTuple):
-    """The columns of a node that `rocks` lists; `known_power` follows from these, unless the power is unknown."""
+    """The columns of a node that `rocks` lists; `last_power` follows from these, unless the power is unknown."""
 
     kind: str
     physical_host: str | None = None
@@ -45,7 +45,7 @@ class NodeValues(NamedTuple):
     gateway: str | None = None
     iso: str | None = None
     uuid: str | None = None
-    known_power: str | None = None
+    last_power: str | None = None
 
 
 class KnownCluster(NamedTuple):
@@ -378,8 +378,8 @@ def record_state(
     session.execute(
         "UPDATE node SET last_command_at = UTC_TIMESTAMP(3), iso_active ="
         " IF(%s = 'active', IF(IFNULL(state, '') = 'active', iso_active, iso), NULL), state = %s, physical_host = %s,"
-        " power_since = IF(%s IN ('unknown', IFNULL(known_power, '')), power_since, UTC_TIMESTAMP(3)),"
-        " known_power = IF(%s = 'unknown', known_power, %s) WHERE id = %s",
+        " power_since = IF(%s IN ('unknown', IFNULL(last_power, '')), power_since, UTC_TIMESTAMP(3)),"
+        " last_power = IF(%s = 'unknown', last_power, %s) WHERE id = %s",
         (state, state, host, power, power, power, node.id),
     )
     if state != old or host != old_host:

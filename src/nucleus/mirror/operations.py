@@ -14,6 +14,7 @@ from nucleus.mirror.columns import (
     to_json,
     visible,
 )
+from nucleus.power_actions import POWER_ACTIONS
 from nucleus.records import SYSTEM, JsonObject, NewOperation, Operation, Scope
 from nucleus.states import QUEUED, RUNNING, SUCCEEDED, outcome_of
 
@@ -24,8 +25,9 @@ if TYPE_CHECKING:
 
 _COLUMNS = columns_of("o", Operation._fields)
 _LEAVES_ON = {
-    **dict.fromkeys(("poweron", "start_member"), True),
-    **dict.fromkeys(("poweroff", "shutdown", "poweroff_member", "shutdown_member", "destroy"), False),
+    **{name: one.leaves_on for name, one in POWER_ACTIONS.items() if one.leaves_on is not None},
+    "start_member": True,
+    **dict.fromkeys(("poweroff_member", "shutdown_member", "destroy"), False),
 }
 """Kind of an operation that decides the power of a node → whether it leaves it on."""
 

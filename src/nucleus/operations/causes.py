@@ -15,8 +15,17 @@ CAUSES: dict[str, str] = {
     Code.HOST_FULL.value: "the host that {what} was given has too little left for it; try again later",
     Code.POOL_FULL.value: "the site's storage has no space for {what}",
     Code.LIBRARY_IMAGE_EXISTS.value: "the site's library has something else in the place of {what}",
-    Code.LIBRARY_IMAGE_UNKNOWN.value: "the image for {what} is not in the site's library any more; upload it again",
+    Code.LIBRARY_IMAGE_UNKNOWN.value: "the image for {what} is not in the site's library any more; choose another",
     Code.LIBRARY_IMAGE_IN_USE.value: "a machine has {what} in its drive; take it out first, and try again",
+    Code.DISK_HAS_SNAPSHOTS.value: "the site has snapshots of the disk of {what}, which it must remove first",
+    Code.DISK_HAS_CLONES.value: (
+        "other nodes have clones of the disk of {what}: first reinstall those with an image (comet reinstall "
+        "--image=NAME)"
+    ),
+    Code.DISK_IS_CLONE.value: (
+        "the disk of {what} is a clone of another node's: choose an image for the new one (comet reinstall "
+        "--image=NAME)"
+    ),
     Code.FILE_REJECTED.value: "what was uploaded is not the ISO that it should be; upload it again",
     Code.MEDIUM_OVERRIDDEN.value: "the site has put another image into the drive of {what}",
     Code.INSTALLER_FAILED.value: "{what} did not boot its installer, which only the site's operators can change",

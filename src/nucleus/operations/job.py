@@ -6,7 +6,7 @@ import logging
 import threading
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from nucleus.backends.shapes import State
+from nucleus.backends.rocks_output import State
 from nucleus.configuration import BatchSettings, MailSettings
 from nucleus.mirror import clusters, observations, operations
 from nucleus.mirror.events import NEWS, WORK, append_events

@@ -20,7 +20,7 @@ from nucleus.states import ACTIVE, CRASHED, is_image_free, is_off, power_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from nucleus.backends.shapes import State
+    from nucleus.backends.rocks_output import State
     from nucleus.mirror.pool import Session
     from nucleus.operations.job import Job
     from nucleus.records import Node
@@ -110,7 +110,7 @@ def destroy(job: Job) -> JsonObject:
         there = [node for node in removed if node.rocks_name in listed]
     for node in there:
         # one of which nothing is printed may run, and would be stopped
-        _check_unused(node, job.rocks.read_state(node.machine))
+        check_unused(node, job.rocks.read_state(node.machine))
     job.store("remove")
     if there and job.node is None:
         frontends = [node.machine for node in there if node.kind == "frontend"]
@@ -131,7 +131,7 @@ def destroy(job: Job) -> JsonObject:
     return {}
 
 
-def _check_unused(node: Node, seen: State) -> None:
+def check_unused(node: Node, seen: State) -> None:
     """RefusedError unless the machine is off with its image on the NAS."""
     if (power := power_of(seen.state, has_host=node.physical_host is not None)) not in ("off", "crashed"):
         raise RefusedError(f"the power of {node.name} is {power}; power it off first")

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 from nucleus.backends.executor import UnreachedError
 from nucleus.backends.rocks import SiteError
+from nucleus.power_actions import RESTARTS
 from rocks.core.errors import RocksError, StateError, UserError
 
 if TYPE_CHECKING:
     from nucleus.records import Operation
 
-_ONCE = {"reset", "reboot", "reset_set", "reboot_set", "start_member"}
+_ONCE = {*RESTARTS, *(f"{name}_set" for name in RESTARTS), "start_member"}
 """Not tried again after a failure: resets, and starts that the computeset's machine repeats."""
 
 _LONGEST_PAUSE_SECONDS = 30.0
@@ -24,7 +25,7 @@ UNREACHED = "unreached"
 
 def is_outcome(error: RocksError, operation: Operation, max_attempts: int) -> bool:
     """Whether the error is the outcome: the attempts are used up, or the same request gets the same answer."""
-    if isinstance(error, UnreachedError) and operation.kind not in ("reset", "reboot"):
+    if isinstance(error, UnreachedError) and operation.kind not in RESTARTS:
         return operation.attempts >= _UNREACHED_ATTEMPTS
     is_refused = (
         error.reported_family in (UserError.family, StateError.family)

@@ -24,6 +24,7 @@ from nucleus.operations.causes import UnfinishedError, error_for
 from nucleus.operations.job import Job, LaterError, LostError, Tools
 from nucleus.operations.retries import UNREACHED, is_outcome, pause_seconds
 from nucleus.parts import installed
+from nucleus.power_actions import RESTARTS, STOP_ACTIONS
 from nucleus.records import SYSTEM, JsonObject, NewOperation, Operation
 from nucleus.states import ENDED_OPERATIONS, SUCCEEDED
 from rocks.core.errors import BugError, RocksError
@@ -82,10 +83,10 @@ def _children(session: Session, parent: Operation, kind: str) -> list[Operation]
 
 VERBS: dict[str, Callable[[Job], JsonObject]] = {
     "poweron": power.power_on,
-    "poweroff": partial(power.stop, action="poweroff"),
-    "shutdown": partial(power.stop, action="shutdown"),
-    "reset": partial(power.stop_once, action="reset"),
-    "reboot": partial(power.stop_once, action="reboot"),
+    **{
+        name: partial(power.stop_once if name in RESTARTS else power.stop, action=name)
+        for name in STOP_ACTIONS
+    },
     "destroy": power.destroy,
 }
 """Kind of an operation → what does it. Errors are stored with the operation."""

@@ -12,7 +12,7 @@ from nucleus.states import power_of
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from nucleus.backends.shapes import Image, Machine, Member
+    from nucleus.backends.rocks_output import Image, Machine, Member
     from nucleus.records import Interface
 
 POLLS_UNTIL_GONE = 2
@@ -184,7 +184,7 @@ class _Comparison:
         node = self._known.nodes[number]
         after = self._values(name, machine, before, is_outdated=self._is_outdated(node))
         changed = _changed(node.values, after) if node.values != after else {}
-        if "known_power" in changed and node.values.known_power is not None:
+        if "last_power" in changed and node.values.last_power is not None:
             changed["is_switched"] = True  # else it may have had that power for long
         if node.is_gone:
             changed["is_gone"] = False
@@ -227,7 +227,7 @@ class _Comparison:
         if listed.gateways is not None and values.gateway != listed.gateways.get(name):
             values = values._replace(gateway=listed.gateways.get(name))
         power = power_of(values.state, has_host=values.physical_host is not None)
-        return values if power in ("unknown", values.known_power) else values._replace(known_power=power)
+        return values if power in ("unknown", values.last_power) else values._replace(last_power=power)
 
     def _interfaces(self, name: str) -> tuple[Interface, ...] | None:
         """The interfaces without those whose MAC another machine, or an earlier one of this, has; None: not listed."""

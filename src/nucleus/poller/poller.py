@@ -16,7 +16,7 @@ from nucleus.limits import STALE_INTERVALS
 from nucleus.mirror import audit, observations
 from nucleus.mirror.events import NEWS, WORK, append_events, forget_old_events
 from nucleus.mirror.history import SETS_AT_ONCE, forget_old
-from nucleus.mirror.idempotency import forget_old_answers
+from nucleus.mirror.idempotency_keys import forget_old_answers
 from nucleus.mirror.observations import Changes, KnownNode
 from nucleus.parts import Polled, installed
 from nucleus.poller.difference import Known, Listed, compare, hosts_of, without_images

@@ -106,7 +106,8 @@ def list_tokens(question: Reading) -> Response:
 def create_token(change: Change, body: users.NewToken) -> Response:
     """Its text is in this answer only. It allows no more, and lasts no longer, than what it is made with.
 
-    Without `scopes` it has those of every day that the credentials have. A token that may only read makes none.
+    Without `scopes` it has those of every day that the credentials have, but for `cluster:reinstall`. A token that may
+    only read makes none.
     """
     call = change.call
     excess = [scope for scope in body.scopes if scope not in call.scope.scopes]

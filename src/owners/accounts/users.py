@@ -105,14 +105,16 @@ class Acknowledged(Request):
     version: Text
 
 
-TokenScope = Literal["read", "power", "computeset", "console", "image", "rename", "cluster:destroy", "admin"]
+TokenScope = Literal[
+    "read", "power", "computeset", "console", "image", "rename", "cluster:reinstall", "cluster:destroy", "admin"
+]  # fmt: skip
 
 
 class NewToken(Request):
     """What a token may do, and for how long."""
 
     scopes: list[TokenScope] = Field(
-        default=["read", "power", "computeset", "console", "image", "rename"], max_length=8
+        default=["read", "power", "computeset", "console", "image", "rename"], max_length=9
     )
     projects: list[Text] | None = Field(None, max_length=100, description="only these of the user's projects")
     days: Annotated[int, NO_BOOLEAN] = Field(DEFAULT_TOKEN_DAYS, ge=1, le=MAX_TOKEN_DAYS)

@@ -41,7 +41,7 @@ def _verbs() -> Mapping[str, Callable[[Job], JsonObject]]:
 
 def _loop(configuration: Configuration, pool: Pool) -> Callable[[threading.Event], None]:
     from nucleus.mirror.pool import Guard
-    from owners.computesets.checks import check_kind
+    from owners.computesets.alarms import check_kind
     from owners.computesets.controller import ComputesetController, batch_of
 
     with pool.transaction() as session:
@@ -57,9 +57,9 @@ def _gauges(session: Session) -> Mapping[str, Mapping[tuple[str, ...], float]]:
 
 
 def _alarms(session: Session) -> Sequence[Alarm]:
-    from owners.computesets import checks
+    from owners.computesets import alarms
 
-    return checks.alarms(session)
+    return alarms.alarms(session)
 
 
 def _may_act(change: Change, action: str, cluster: Cluster, nodes: Sequence[Node]) -> None:

@@ -24,6 +24,7 @@ from nucleus.mirror.columns import new_ulid
 from nucleus.mirror.events import NEWS, WORK, append_events, recent_events
 from nucleus.mirror.pool import logged
 from nucleus.operations.timers import Clock, moved
+from nucleus.power_actions import POWER_ACTIONS
 from nucleus.records import SYSTEM, JsonObject, NewEvent, NewOperation
 from nucleus.states import (
     CANCELLED,
@@ -40,6 +41,7 @@ from nucleus.states import (
 )
 from owners.computesets import lifecycle
 from owners.computesets import records as computesets
+from owners.computesets.alarms import Alarms, Scheduler, store_charges
 from owners.computesets.batch import (
     HOSTS_CHECKED,
     SCHEDULED,
@@ -50,7 +52,6 @@ from owners.computesets.batch import (
     record_hosts,
     record_unavailable,
 )
-from owners.computesets.checks import Alarms, Scheduler, store_charges
 from owners.computesets.lifecycle import (
     Action,
     Event,
@@ -89,7 +90,8 @@ _ABSENT_SECONDS = 60.0
 """How long a batch system that answers may not have a job before it counts as lost."""
 
 WARNING_SECONDS, _LEAST_SECONDS = 3600.0, 3900.0
-"""Owners are warned so long before the end of a set, if it had more than the second left: else who starts it knows."""
+"""Owners are warned an hour before the end of a set. A set that never had 65 minutes left has no warning: who starts it
+knows when it ends."""
 
 
 def _read_sets(session: Session, sets: Sequence[Computeset], jobs: Mapping[str, Job]) -> list[Seen]:
@@ -319,7 +321,8 @@ class ComputesetController:
         if ends_at is not None and seen.one.state == RUNNING and known and known["at"] != ends_at:
             notes[lifecycle.WALLTIME] = self._clock.timer_at(ends_at)
         if seen.one.state == RUNNING and (end := notes.get(lifecycle.WALLTIME)):
-            # an extension makes it due again; where a limit was shortened, it is due at once
+            # The timer follows the end: an extension sets it again after it was due, and a shortened limit may make it
+            # due at once. `_LEAST_SECONDS` is longer than `WARNING_SECONDS`, else one that was due would be set again.
             is_long = not self._clock.is_due(moved(end, -_LEAST_SECONDS))
             if is_long or lifecycle.WARNING in notes:
                 notes[lifecycle.WARNING] = moved(end, -WARNING_SECONDS)
@@ -447,7 +450,7 @@ STARTS = "start_member"
 """The kind of operation that starts a node of a set."""
 
 _SHUTDOWNS, _POWER_OFFS, _WARN = "shutdown_member", "poweroff_member", "warn_set"
-_OWNERS = ("poweron", "poweroff", "shutdown", "reset", "reboot", "attach_iso")
+_OWNERS = (*POWER_ACTIONS, "attach_iso")
 """Kinds of operations that owners ask for: the end of a set does not wait for those that are queued."""
 
 _KINDS = {"start": STARTS, "shutdown": _SHUTDOWNS, "poweroff": _POWER_OFFS}

@@ -13,6 +13,7 @@ from nucleus.operations.causes import CancelledError, RefusedError
 from nucleus.operations.power import has_ended, request_stop, start
 from nucleus.operations.timers import moved
 from nucleus.operations.worker import of_each_node
+from nucleus.power_actions import RESTARTS
 from nucleus.records import SYSTEM, JsonObject
 from nucleus.states import ACTIVE, ENDED_SETS, RUNNING, is_ending
 from owners.computesets import records
@@ -215,13 +216,11 @@ def _mail(sender: str, email: str, one: Computeset, cluster: str, nodes: str) ->
 
 VERBS: dict[str, Callable[[Job], JsonObject]] = {
     "poweron": partial(power.power_on, before=_place),
-    "reset": partial(_once, action="reset"),
-    "reboot": partial(_once, action="reboot"),
+    **{name: partial(_once, action=name) for name in RESTARTS},
     "start_member": start_member,
     "shutdown_member": ask_to_shut_down,
     "poweroff_member": partial(power.stop, action="poweroff"),
-    "reset_set": partial(of_each_node, kind="reset"),
-    "reboot_set": partial(of_each_node, kind="reboot"),
+    **{f"{name}_set": partial(of_each_node, kind=name) for name in RESTARTS},
     "extend_set": extend,
     "warn_set": warn,
 }

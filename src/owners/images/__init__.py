@@ -1,4 +1,4 @@
-"""ISO images of owners: what there is, how it comes here, into the library of the site, and into drives of nodes."""
+"""Images for owners: ISOs, how they come into the library of the site and into drives, and fresh disks of nodes."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 
 def _routers() -> Sequence[APIRouter]:
-    from owners.images import image_uploads, rest
+    from owners.images import disks, image_uploads, rest
 
-    return [image_uploads.router, rest.router]
+    return [image_uploads.router, rest.router, disks.router]
 
 
 def _verbs() -> Mapping[str, Callable[[Job], JsonObject]]:
@@ -30,6 +30,8 @@ def _verbs() -> Mapping[str, Callable[[Job], JsonObject]]:
         "attach_iso": work.attach_iso,
         "add_image": work.add_image,
         "remove_image": work.remove_image,
+        "reinstall": work.reinstall,
+        "clone": work.clone,
     }
 
 

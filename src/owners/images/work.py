@@ -1,23 +1,32 @@
-"""Images of owners: in the image library of the site, and in the drives of nodes."""
+"""Images of owners: in the image library of the site, in the drives of nodes, and on their disks."""
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nucleus.backends.rocks import SiteError
+from nucleus.mirror import clusters
 from nucleus.mirror.events import append_events
 from nucleus.operations.causes import RefusedError
+from nucleus.operations.job import LaterError
+from nucleus.operations.power import check_unused
 from nucleus.operations.retries import is_outcome
 from nucleus.operations.worker import of_each_node
-from nucleus.records import JsonObject, NewEvent
+from nucleus.records import SYSTEM, JsonObject, NewEvent
 from nucleus.states import ENDING
 from owners.images import records as images
-from rocks.core.errors import Code, RocksError
+from rocks.core.errors import BusyError, Code, RocksError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from nucleus.mirror.pool import Session
     from nucleus.operations.job import Job
+    from nucleus.records import Node
+
+_LOOK_SECONDS = 5.0
 
 
 def add_image(job: Job) -> JsonObject:
@@ -109,3 +118,40 @@ def _attach(job: Job) -> JsonObject:
     reference = job.operation.arguments.get("iso") if medium else None
     job.transaction(lambda session: images.record_iso(session, job.target, reference))
     return {"iso": reference}
+
+
+def reinstall(job: Job) -> JsonObject:
+    """Have the node's first disk made anew at its next start. Done twice, it removes no more: the node is off."""
+    image = job.operation.arguments.get("reference")
+    with _alone(job, "reinstall", job.target):
+        job.rocks.reinstall(job.target.machine, image)
+    return {"image": image}
+
+
+def clone(job: Job) -> JsonObject:
+    """Replace the node's first disk by a clone of that of the compute of the arguments."""
+    number = int(job.operation.arguments["original"])
+    original = job.transaction(lambda session: clusters.nodes_by_id(session, SYSTEM, [number]).get(number))
+    if original is None or original.gone_at is not None:
+        raise RefusedError("the node whose disk was to be cloned was removed from the site")
+    with _alone(job, "clone", original, job.target):
+        job.rocks.clone(original.machine, job.target.machine)
+    return {"original": original.name}
+
+
+@contextlib.contextmanager
+def _alone(job: Job, step: str, *nodes: Node) -> Iterator[None]:
+    """RefusedError unless the nodes are off with their disks on the NAS: they may have been started since.
+
+    LaterError while the command of a worker that was killed goes on, which the executor lets end.
+    """
+    was_begun = job.has(step)
+    for node in nodes:
+        check_unused(node, job.rocks.read_state(node.machine))
+    job.store(step)
+    try:
+        yield
+    except SiteError as error:
+        if was_begun and error.reported_family == BusyError.family:
+            raise LaterError(_LOOK_SECONDS) from error
+        raise

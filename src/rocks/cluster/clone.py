@@ -34,7 +34,8 @@ from rocks.network.network_rules import next_addresses, unknown_network
 from rocks.network.routes import default_gateways
 from rocks.storage.volumes.move_records import check_not_moving, read_moves
 from rocks.storage.volumes.place_records import disk_locations, put_disks
-from rocks.storage.volumes.places import volume_name
+from rocks.storage.volumes.places import removal_command, volume_name
+from rocks.storage.wire import requests as wire
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -44,7 +45,6 @@ if TYPE_CHECKING:
     from rocks.inventory.records import VirtualMachine
     from rocks.storage.client import StorageClient
     from rocks.storage.volumes.places import DiskLocation
-    from rocks.storage.wire.requests import NewClone
 
 
 # The disks of cluster copies whose original is on NASes: clones of a snapshot of each disk of the original.
@@ -86,16 +86,22 @@ def disks_on_nas(database: Database, machines: Sequence[VirtualMachine]) -> dict
                 f"the disk of {vm.name} is on {found[vm.name].nas} and has no pool: rocks set host vm nas {vm.name} "
                 f"nas={found[vm.name].nas} zpool=POOL"
             )
-    ensure_locked(database, list(found))
-    for lease in read_leases(database, list(found)).values():
+    check_at_rest(database, list(found.values()))
+    return found
+
+
+def check_at_rest(database: Database, disks: Sequence[DiskLocation]) -> None:
+    """Lock the machines of these disks. StateError when one may be running, or its disk is being moved."""
+    names = [disk.vm for disk in disks]
+    ensure_locked(database, names)
+    for lease in read_leases(database, names).values():
         if lease.is_held:
             raise StateError(
                 f"{lease.name} may be running on {lease.host}, and its disk is cloned as it is on the NAS: stop it, "
                 f"and wait until its changes are there (rocks stop host vm {lease.name}, then the same with "
                 "terminate=true)"
             )
-    check_not_moving(list(found.values()), read_moves(database))
-    return found
+    check_not_moving(disks, read_moves(database))
 
 
 def create_volumes(
@@ -113,10 +119,13 @@ def create_volumes(
     of_pool: defaultdict[tuple[str, str], list[NasClone]] = defaultdict(list)
     for one in clones:
         of_pool[disks[one.original].nas, disks[one.original].zpool].append(one)
+    machines = {vm.name: vm for vm in table.load_vms(database, sorted({one.original for one in clones}))}
+    originals = {name: (vm, disks[name]) for name, vm in machines.items()}
+    database.end_reading()
     with open_storage(database) as storage:
-        for (nas, zpool), chosen in of_pool.items():
+        for (nas, _), chosen in of_pool.items():
             try:
-                _clone(storage, nas, zpool, chosen, progress)
+                _clone(storage, originals, chosen, progress)
             except RocksError as error:
                 raise CLASSES[error.family](
                     f"nothing was added: {error}; volumes that {nas} has made are used when the command is repeated",
@@ -139,29 +148,70 @@ def record_places(database: Database, disks: Mapping[str, DiskLocation], clones:
 
 
 def _clone(
-    storage: StorageClient, nas: str, zpool: str, clones: Sequence[NasClone], progress: Callable[[str], None]
+    storage: StorageClient,
+    originals: Mapping[str, tuple[VirtualMachine, DiskLocation]],
+    clones: Sequence[NasClone],
+    progress: Callable[[str], None],
 ) -> None:
+    """Those of one pool."""
+    chosen = [originals[name] for name in sorted({one.original for one in clones})]
+    origins = freeze_volumes(storage, chosen)
+    requests = [
+        wire.NewClone(volume_name(one.clone, 0), origins[volume_name(one.original, 0)]) for one in clones
+    ]
+    clone_volumes(storage, chosen[0][1].nas, chosen[0][1].zpool, requests, progress)
+
+
+def check_owner(vm: VirtualMachine, disk: DiskLocation, volume: str, machine: str | None) -> None:
+    """StateError when the image on the NAS bears the UUID of another machine: a removed one of the name has left it."""
+    if machine not in ("", vm.uuid):
+        raise StateError(
+            f"the image {disk.nas}:{volume} belongs to another machine ({machine}), not to {vm.name}: remove it "
+            f"({removal_command(disk.nas, disk.zpool, volume)} now=yes), and start {vm.name}: its disk is fresh then"
+        )
+
+
+def freeze_volumes(
+    storage: StorageClient, originals: Sequence[tuple[VirtualMachine, DiskLocation]]
+) -> dict[str, str]:
+    """Volume → VOLUME@SNAPSHOT, which has its present content, of the first disks of machines in one pool.
+
+    StateError when a host has one, or it is another machine's: clones would show its content.
+    """
     from rocks.storage.client import asking
     from rocks.storage.limits import MAP_SECONDS
-    from rocks.storage.wire import requests as wire
 
-    sources = sorted({volume_name(one.original, 0) for one in clones})
-    snapshots = storage.ask(asking.question(nas, wire.FreezeZvols(zpool, tuple(sources))), MAP_SECONDS)
-    requests = [
-        wire.NewClone(volume_name(one.clone, 0), f"{source}@{snapshots[source]}")
-        for one in clones
-        for source in [volume_name(one.original, 0)]
-    ]
-    for first in range(0, len(requests), CLONES_AT_ONCE):
-        some = tuple(requests[first : first + CLONES_AT_ONCE])
+    nas, zpool = originals[0][1].nas, originals[0][1].zpool
+    volumes = [volume_name(vm.name, 0) for vm, _ in originals]
+    rows = {row.zvol: row for row in storage.ask(asking.images_of(nas)) if row.zpool == zpool}
+    for volume, (vm, disk) in zip(volumes, originals, strict=True):
+        if volume in rows:
+            check_owner(vm, disk, volume, rows[volume].machine)
+    frozen = storage.ask(asking.question(nas, wire.FreezeZvols(zpool, tuple(volumes))), MAP_SECONDS)
+    return {volume: f"{volume}@{frozen[volume]}" for volume in volumes}
+
+
+def clone_volumes(
+    storage: StorageClient,
+    nas: str,
+    zpool: str,
+    clones: Sequence[wire.NewClone],
+    progress: Callable[[str], None],
+) -> None:
+    """Make the clones; those that an interrupted command has made of the same volume are used."""
+    from rocks.storage.client import asking
+    from rocks.storage.limits import MAP_SECONDS
+
+    for first in range(0, len(clones), CLONES_AT_ONCE):
+        some = tuple(clones[first : first + CLONES_AT_ONCE])
         made = storage.ask(asking.question(nas, wire.CloneZvols(zpool, some, replaces=True)), MAP_SECONDS)
         if made.missing:
             lost = lost_snapshots(some, made.missing)
             raise StateError(f"{nas} has lost the snapshot {', '.join(lost)}; repeat the command")
-        progress(f"{nas}:{zpool}: {first + len(some)} of {len(requests)} disks are cloned")
+        progress(f"{nas}:{zpool}: {first + len(some)} of {len(clones)} disks are cloned")
 
 
-def lost_snapshots(requested: Sequence[NewClone], missing: Sequence[str]) -> list[str]:
+def lost_snapshots(requested: Sequence[wire.NewClone], missing: Sequence[str]) -> list[str]:
     """The snapshots, VOLUME@NAME, of which the missing volumes were to be clones."""
     return sorted({clone.origin for clone in requested if clone.zvol in missing})
 

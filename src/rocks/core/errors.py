@@ -80,6 +80,15 @@ class Code(str, enum.Enum):
     LIBRARY_IMAGE_IN_USE = "library_image_in_use"
     """Virtual machines have the image of the library in their drive, or are to have disks from it."""
 
+    DISK_HAS_SNAPSHOTS = "disk_has_snapshots"
+    """The machine has snapshots of the disk that is to be replaced."""
+
+    DISK_HAS_CLONES = "disk_has_clones"
+    """Disks of other machines are clones of the disk that is to be replaced."""
+
+    DISK_IS_CLONE = "disk_is_clone"
+    """The disk is a clone of another machine's, and would be made from an image."""
+
     FILE_REJECTED = "file_rejected"
     """The file is not the image that it was stated to be."""
 

@@ -40,8 +40,8 @@ from rocks.fleet.wire.requests import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from rocks.fleet.wire.codec import Reply, Request
     from rocks.fleet.wire.facts import DomainFact
-    from rocks.fleet.wire.request import Reply, Request
 
     Ask = Callable[[Request[Any]], Any]
 

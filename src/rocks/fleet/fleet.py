@@ -19,7 +19,7 @@ from rocks.fleet.openssh import Masters, ReusedConnection
 from rocks.fleet.run_parallel import run_parallel
 from rocks.fleet.session import Session
 from rocks.fleet.wire.calls import reply_deadline_seconds
-from rocks.fleet.wire.request import Reply, Request
+from rocks.fleet.wire.codec import Reply, Request
 
 if TYPE_CHECKING:
     from rocks.fleet.known_hosts import HostKey

@@ -12,6 +12,7 @@ from rocks.core.version import is_packaged
 from rocks.fleet.agent_line import AgentLine, AnsweringError, NoAgentError
 from rocks.fleet.connection import Connection, FleetSettings, HostAddress
 from rocks.fleet.wire.calls import reply_deadline_seconds
+from rocks.fleet.wire.codec import Reply, Request
 from rocks.fleet.wire.envelope import (
     AGENT_FOLDER,
     VersionError,
@@ -20,7 +21,6 @@ from rocks.fleet.wire.envelope import (
     write_request,
 )
 from rocks.fleet.wire.errors import at_host
-from rocks.fleet.wire.request import Reply, Request
 
 
 class Session:

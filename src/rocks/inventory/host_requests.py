@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from rocks.database.connection import Database
     from rocks.fleet.connection import HostAddress
     from rocks.fleet.host_files import FileChange
-    from rocks.fleet.wire.request import Reply, Request
+    from rocks.fleet.wire.codec import Reply, Request
 
     Progress = Callable[[int, int, str], None]
     """Called with the number of hosts that have answered, the number of hosts, and the last one."""

@@ -492,12 +492,18 @@ LOCK_WAIT_SECONDS = 2.0
 """How long a command waits for another one that changes the same machine, volume or image."""
 
 
-def lock_vms(database: Database, names: Sequence[str], *, also_moving: bool = False) -> dict[str, RocksError]:
+def lock_vms(
+    database: Database,
+    names: Sequence[str],
+    *,
+    also_moving: bool = False,
+    wait_seconds: float = LOCK_WAIT_SECONDS,
+) -> dict[str, RocksError]:
     """Lock the machines until the connection closes; the error of each that another command is changing.
 
     So of each whose live migration was interrupted, unless `also_moving`: two hosts may have it.
     """
-    busy: dict[str, RocksError] = dict(_lock(database, names))
+    busy: dict[str, RocksError] = dict(_lock(database, names, wait_seconds))
     if not also_moving:
         for lease in read_leases(database, names).values():
             if lease.state == MOVING:
@@ -507,9 +513,15 @@ def lock_vms(database: Database, names: Sequence[str], *, also_moving: bool = Fa
     return busy
 
 
-def ensure_locked(database: Database, names: Sequence[str], *, also_moving: bool = False) -> None:
+def ensure_locked(
+    database: Database,
+    names: Sequence[str],
+    *,
+    also_moving: bool = False,
+    wait_seconds: float = LOCK_WAIT_SECONDS,
+) -> None:
     """As `lock_vms`; the error of the first machine that is not locked."""
-    for error in lock_vms(database, names, also_moving=also_moving).values():
+    for error in lock_vms(database, names, also_moving=also_moving, wait_seconds=wait_seconds).values():
         raise error
 
 
@@ -523,9 +535,9 @@ def check_not_moving(database: Database, found: Iterable[Lease]) -> None:
         ensure_locked(database, moving)
 
 
-def _lock(database: Database, names: Sequence[str]) -> dict[str, BusyError]:
+def _lock(database: Database, names: Sequence[str], wait_seconds: float) -> dict[str, BusyError]:
     try:
-        database.lock_all([_lock_name(name) for name in names], LOCK_WAIT_SECONDS)
+        database.lock_all([_lock_name(name) for name in names], wait_seconds)
         return {}
     except BusyError:
         pass  # find out below which of them are busy, so that the others go on

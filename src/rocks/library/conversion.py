@@ -1,4 +1,4 @@
-"""Conversions by qemu-img, below bounds of memory, time and size; formats are stated, never probed."""
+"""Conversions by qemu-img and other tools, below bounds of memory, time and size; formats are stated, never probed."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def convert_qcow2(source: Path, target: Path, max_bytes: int, progress: Progress
 
 def check_qcow2(source: Path, max_bytes: int) -> None:
     """UserError when a qcow2 image is damaged; `qemu-img convert` reads what is cut off as zeros."""
-    checked = _run_tool(["qemu-img", "check", "-q", "-f", "qcow2", str(source)], max_bytes)
+    checked = run_tool(["qemu-img", "check", "-q", "-f", "qcow2", str(source)], max_bytes)
     if checked.exit_status not in (0, 3):  # 3: clusters that are in use by nobody, which do no harm
         raise UserError("qemu-img check finds errors in it; it may be cut off: fetch it again")
 
@@ -124,18 +124,24 @@ def _convert(
         reached.extend(map(float, _PERCENT.findall(output)))
         watch(reached[-1])
 
-    return _run_tool(["qemu-img", "convert", "-p", *arguments], max_bytes, seconds, printed)
+    return run_tool(["qemu-img", "convert", "-p", *arguments], max_bytes, seconds, printed)
 
 
-def _run_tool(
+def run_tool(
     arguments: list[str],
     max_bytes: int,
     seconds: int = _TOOL_SECONDS,
     watch: Callable[[bytes], None] | None = None,
+    input_descriptor: int | None = None,
 ) -> Finished:
-    """Run the program below bounds. What `watch` raises ends it."""
+    """Run the program below bounds; it writes no file of more than `max_bytes`. What `watch` raises ends it."""
     bounds = [f"--as={_TOOL_MEMORY_BYTES}", f"--cpu={seconds}", f"--fsize={max_bytes}", "--core=0"]
     try:
-        return run(["prlimit", *bounds, *arguments], deadline_seconds=seconds, watch=watch)
+        return run(
+            ["prlimit", *bounds, *arguments],
+            deadline_seconds=seconds,
+            watch=watch,
+            input_descriptor=input_descriptor,
+        )
     except ToolError as error:
         raise HostError(one_line(str(error))) from None

@@ -57,6 +57,7 @@ class AddedImage(NamedTuple):
     vm: str | None = None
     disk: str | None = None
     url: str | None = None
+    clonezilla: str | None = None
 
 
 def add_image(database: Database, added: AddedImage, progress: Callable[[str], None]) -> LibraryImage:
@@ -68,7 +69,7 @@ def add_image(database: Database, added: AddedImage, progress: Callable[[str], N
     if bool(added.file) == bool(added.url) or added.disk is not None:
         raise UserError(
             "must supply the path of the file, or of its parts: file=PATH; or instead their URL: url=URL; "
-            "disk= is for vm=NAME"
+            "disk= is for vm=NAME and clonezilla=FOLDER"
         )
     checksums = [] if added.checksum is None else [_read_checksum(one) for one in added.checksum.split(",")]
     request = ImportRequest(added.name, (), max_gb, None, _read_format(added.format), comment)

@@ -427,7 +427,7 @@ def _read(sources: Sources, unfinished: UnfinishedImport, request: ImportRequest
                 digest.update(data)
 
         packed = SequentialReader(sources.read_at, watch)
-        size = _fill(unfinished, _sequence(UNPACKERS[kind](packed)), request)
+        size = _fill(unfinished, sequence_of_blocks(UNPACKERS[kind](packed)), request)
         if packed.offset != sources.size_bytes:
             raise UserError("it is damaged, or not whole: other data follow its end")
     else:
@@ -509,7 +509,7 @@ def _fill(unfinished: UnfinishedImport, blocks: Blocks, request: ImportRequest) 
     for offset, block in blocks:
         end = offset + len(block)
         if end > request.max_bytes:
-            raise _too_large(f"more than {gigabytes(request.max_bytes)}", request.max_bytes)
+            raise too_large(None, request.max_bytes)
         is_there = end <= begin and os.pread(unfinished.descriptor, len(block), offset) == block
         if not is_there and (offset < begin or block != _ZEROS[: len(block)]):
             space.count(len(block))
@@ -519,7 +519,7 @@ def _fill(unfinished: UnfinishedImport, blocks: Blocks, request: ImportRequest) 
     return end
 
 
-def _sequence(pieces: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
+def sequence_of_blocks(pieces: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
     """(offset, block) of a stream of pieces."""
     offset, rest = 0, b""
     for piece in pieces:
@@ -567,7 +567,7 @@ def _check_plain(kind: FileKind, size: int, read_at: ReadAt, request: ImportRequ
         raise UserError(f"it is {_named(kind)}, not {_named(request.format)}")
     size_bytes = qcow2_size(read_at) if kind == "qcow2" else size
     if size_bytes > request.max_bytes:
-        raise _too_large(gigabytes(size_bytes), request.max_bytes)
+        raise too_large(size_bytes, request.max_bytes)
     stated = stated_bytes(kind, read_at)
     if size < stated:
         raise UserError(f"it is cut off: it states {stated} bytes and has {size}; fetch it again")
@@ -579,7 +579,9 @@ def _check_plain(kind: FileKind, size: int, read_at: ReadAt, request: ImportRequ
         )
 
 
-def _too_large(size: str, max_bytes: int) -> UserError:
+def too_large(size_bytes: int | None, max_bytes: int) -> UserError:
+    """The error for a disk of so many bytes; None where only more than the most is known."""
+    size = f"more than {gigabytes(max_bytes)}" if size_bytes is None else gigabytes(size_bytes)
     return UserError(
         f"it is a disk of {size}, and {gigabytes(max_bytes)} is the most that is imported; if it is meant to be that "
         "large, give size=GB"

@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 
     from rocks.database.connection import Database
     from rocks.fleet.connection import HostAddress
+    from rocks.fleet.wire.codec import Reply, Request
     from rocks.fleet.wire.facts import HostFacts
-    from rocks.fleet.wire.request import Reply, Request
     from rocks.inventory.records import VirtualMachine
 
 

@@ -42,6 +42,7 @@ def add_image_of_disk(database: Database, added: AddedImage, progress: Callable[
     for name, value in (
         ("file", added.file),
         ("url", added.url),
+        ("clonezilla", added.clonezilla),
         ("checksum", added.checksum),
         ("format", added.format),
     ):

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from rocks.database.connection import Database
-    from rocks.fleet.wire.request import Reply, Request
+    from rocks.fleet.wire.codec import Reply, Request
     from rocks.fleet.wire.requests import Erase, ImageChange, ImageFact
     from rocks.inventory.records import Disk, Host, VirtualMachine
 

@@ -70,6 +70,7 @@ def test_a_watched_program_has_the_same_deadline() -> None:
         run(["sleep", "60"], deadline_seconds=0.7, watch=lambda output: None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "more", ["", "watch=lambda output: None", "max_bytes=1000"], ids=["", "watched", "bounded"]
 )
@@ -111,6 +112,7 @@ def test_c6_a_grandchild_that_keeps_the_output_open_does_not_outlive_the_deadlin
     os.kill(grandchild, signal.SIGKILL)  # ProcessLookupError if `run` had waited until it ended
 
 
+@pytest.mark.slow
 def test_c6_pipes_are_closed_after_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process, "_REAP_SECONDS", 0.2)
     gc.collect()  # what earlier tests have left is not closed meanwhile

@@ -157,6 +157,7 @@ def answers(company: MixedHosts) -> Answers:
     return found, ended, scripted
 
 
+@pytest.mark.slow
 @pytest.mark.system
 def test_no_host_delays_the_others(company: MixedHosts, answers: Answers) -> None:
     """Each faulty host has its own clear error within the deadlines; the good one answers at once."""
@@ -266,6 +267,7 @@ def test_a_command_on_a_host_outside_the_fleet() -> None:
     assert result.state == "error" and "host x is not in this fleet; please report this" in result.message
 
 
+@pytest.mark.slow
 def test_commands_on_this_machine(tmp_path: Path) -> None:
     """Without SSH; in time, after the timeout, and in parallel: each waits for the others."""
     here = [HostAddress(f"local-{number}", "", is_local=True) for number in range(4)]

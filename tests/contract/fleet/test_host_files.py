@@ -64,6 +64,7 @@ def test_accounts_come_and_go(host: Place, machine: Machine) -> None:
     assert there(machine, "/usr/bin/find", "/etc", "-name", "*.lock", "-newer", "/etc/passwd") == ""
 
 
+@pytest.mark.slow
 def test_a_file_that_changed_meanwhile_stays(host: Place, machine: Machine) -> None:
     found = read_files(*host, ["/etc/motd-of-test"])
     assert found == {}

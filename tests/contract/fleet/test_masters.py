@@ -175,6 +175,7 @@ def _fleet_in_the_master(line: Line) -> Fleet:
     raise AssertionError("the master's session did not become free in time")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", [0o755, 0o777, 0o770])
 def test_a_folder_that_others_can_enter_is_not_used(line: Line, mode: int) -> None:
     folder = Path(line.settings.control_folder)
@@ -193,6 +194,7 @@ def test_no_other_user_reaches_a_socket(line: Line) -> None:
     assert (folder.stat().st_mode & 0o777, master.stat().st_mode & 0o777) == (0o700, 0o600)
 
 
+@pytest.mark.slow
 def test_commands_at_once_leave_one_master(line: Line) -> None:
     fleets = [Fleet([line.host], line.settings) for _ in range(4)]
     for fleet in fleets:
@@ -227,6 +229,7 @@ def test_a_start_of_a_master_leaves_no_zombie(line: Line) -> None:
     wait_until(lambda: not _zombies() - before, seconds=10)
 
 
+@pytest.mark.slow
 def test_an_agent_that_does_not_end_leaves_no_program_here(line: Line, tmp_path: Path) -> None:
     """As one that hangs in the kernel of its host, or of a host that answers only to stay connected."""
     line.ask()
@@ -248,6 +251,7 @@ def test_an_agent_that_does_not_end_leaves_no_program_here(line: Line, tmp_path:
         os.kill(int(number.read_text()), signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_a_host_that_does_not_let_a_master_in_leaves_no_program_here(line: Line, tmp_path: Path) -> None:
     more = "AuthorizedKeysCommand /usr/bin/sleep 20\nAuthorizedKeysCommandUser root"
     with ssh_server(tmp_path / "slow", "", more) as (server, _):

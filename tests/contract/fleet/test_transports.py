@@ -185,6 +185,7 @@ def test_a_command_that_takes_too_long_is_killed(way: Way) -> None:
     assert not any(mark in line for line in command_lines())
 
 
+@pytest.mark.slow
 def test_a_command_that_runs_on_without_output_ends_at_the_timeout(connection: Connection) -> None:
     start = time.monotonic()
     end = connection.run("echo begun; exec >&- 2>&-; exec sleep 300", 2)

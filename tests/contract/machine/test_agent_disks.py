@@ -93,6 +93,7 @@ def _in_the_same_second(image: Path, spec: DiskSpec) -> DiskSpec:
     return replace(spec, put_after=int(done(["stat", "--format=%W", str(image)])))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "reason"),
     [

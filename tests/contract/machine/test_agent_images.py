@@ -134,6 +134,7 @@ def test_an_image_that_is_not_what_was_announced_is_not_stored(receiver: Receive
     assert not (receiver.images / "vm.vda").exists()
 
 
+@pytest.mark.slow
 def test_an_image_arrives_by_ssh(
     machine: Machine, ssh_settings: tuple[FleetSettings, SshServer], receiver: Receiver
 ) -> None:
@@ -195,6 +196,7 @@ def test_a_copy_that_others_could_have_changed_is_not_used(receiver: Receiver) -
     assert list(receiver.images.iterdir()) == [receiver.copy.parent]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", [0o777, 0o1777])
 def test_nothing_is_copied_where_no_disk_can_be_made(receiver: Receiver, mode: int) -> None:
     receiver.images.chmod(mode)

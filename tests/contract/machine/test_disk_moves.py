@@ -158,6 +158,7 @@ def test_files_that_are_not_copies_stay_as_they_are(move: Move) -> None:
     assert Path(moving_path(str(other))).read_bytes() == b"of another"
 
 
+@pytest.mark.slow
 def test_a_disk_that_may_not_be_sent_is_not(move: Move) -> None:
     move.refused(f"host old has not sent .*: .* belongs to {MINE} now, not to {THEIRS}", machine=THEIRS)
     for path in (move.new / "vm.vda.moving",):
@@ -220,6 +221,7 @@ def test_a_disk_does_not_arrive_where_a_file_system_is_not_mounted(move: Move) -
     move.has_arrived()
 
 
+@pytest.mark.slow
 def test_a_host_that_sends_something_else_is_not_believed(move: Move) -> None:
     """The old host sends other streams than an agent does; the new host stores none of them."""
     head, sizes = "b'rocks disk move 1\\n'", "struct.Struct('>QQ').pack"

@@ -11,10 +11,10 @@ from rocks.agent.calls import reply_to
 from rocks.core.errors import RocksError
 from rocks.core.process import run_checked
 from rocks.fleet.host.state_folder import Place
+from rocks.fleet.wire.codec import Request
 from rocks.fleet.wire.envelope import read_reply, write_request
 from rocks.fleet.wire.errors import as_exception
 from rocks.fleet.wire.facts import FactsRequest, Fence, LeaseEnd, ProbeRequest
-from rocks.fleet.wire.request import Request
 from rocks.fleet.wire.requests import (
     DiskSpec,
     ImagesRequest,
@@ -143,6 +143,7 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", sample(list(DAMAGES)))
 @pytest.mark.parametrize("place", Place)
 def test_a_damaged_place_is_named_with_what_to_do(agent: UsedAgent, place: Place, damage: str) -> None:
@@ -206,6 +207,7 @@ def fill(folder: Path) -> None:
             pass
 
 
+@pytest.mark.slow
 @pytest.mark.system
 @pytest.mark.parametrize("place", Place)
 def test_a_full_disk(small_disk: Path, tmp_path: Path, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

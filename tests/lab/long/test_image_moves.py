@@ -77,3 +77,24 @@ def test_a_machine_moves_with_its_image_and_back_after_the_command_was_killed(im
     images.wait_for_state("unmapped")
     images.count_on_nas(max(back, site.count("vmh1", GUEST)))
     assert images.leftovers("vmh1") == [] and images.leftovers("vmh2") == []
+
+
+def test_a_machine_moves_twenty_times_while_it_writes(images: ImageSite) -> None:
+    """There and back, each time when its image is local again: no count is lost, and nothing is left on either host."""
+    site = images.site
+    site.done("start", "host", "vm", GUEST)
+    site.wait_for_count("vmh1", GUEST, beyond=0)
+    here, there = "vmh1", "vmh2"
+    for _ in range(20):
+        images.wait_until_local(here, _SECONDS)
+        images.wait_for_state("mapped", _SECONDS)
+        before = site.count(here, GUEST)
+        site.done(*MOVE, there, "live=yes")
+        site.wait_for_count(there, GUEST, beyond=before)
+        assert site.domain_state(here, GUEST) == "absent"
+        here, there = there, here
+    images.wait_until_local(here, _SECONDS)
+    site.done("stop", "host", "vm", GUEST)
+    images.wait_for_state("unmapped", _SECONDS)
+    images.count_on_nas(site.count(here, GUEST))
+    assert images.leftovers("vmh1") == [] and images.leftovers("vmh2") == []

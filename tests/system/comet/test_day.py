@@ -15,6 +15,7 @@ from nucleus.mirror import audit
 from tests.system.comet.conftest import HOSTS, PASSWORD, Site
 
 
+@pytest.mark.slow
 def test_signing_in_makes_one_token_and_a_private_file(site: Site) -> None:
     """Step 1."""
     options = ("--endpoint=dev", f"--url={site.service.url}", "--user=ann")
@@ -132,6 +133,7 @@ def test_a_request_with_the_same_key_is_done_once(day: Site) -> None:
     assert done.json() == [number, number]
 
 
+@pytest.mark.slow
 def test_what_is_foreign_looks_missing_to_a_stranger(day: Site) -> None:
     """Steps 23 and 24."""
     assert day.sign_in("bob").status == 0
@@ -161,6 +163,7 @@ def test_what_is_foreign_looks_missing_to_a_stranger(day: Site) -> None:
         assert b"nucleus" in answer.read()
 
 
+@pytest.mark.slow
 def test_events_of_several_types_are_followed_together(day: Site) -> None:
     """As the help of `comet events` shows it."""
     assert day.comet("ann", "start", "vc2", "vm-vc2-0").status == 0
@@ -185,6 +188,7 @@ def test_a_token_for_a_script_has_no_more_rights_than_it_needs(day: Site) -> Non
     assert "comet token create --scopes=read,computeset" in refused.err
 
 
+@pytest.mark.slow
 def test_a_frontend_is_installed_from_an_image(day: Site) -> None:
     """Steps 4 to 8."""
     image = day.folder / "inst.iso"

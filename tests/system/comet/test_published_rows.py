@@ -16,7 +16,7 @@ def test_all_rows_of_the_published_table(day: Site) -> None:
         user = identity.user_by_name(session, "ann")
         (cluster,) = session.row("SELECT id FROM cluster WHERE name = 'vc1'") or (0,)
         assign_cluster(session, cluster, next(iter(user.projects)))
-        scopes = ["power", "computeset", "console", "image", "rename", "cluster:destroy"]
+        scopes = ["power", "computeset", "console", "image", "rename", "cluster:reinstall", "cluster:destroy"]
         token = store_token(session, user.id, scopes, None, None, "old client")[1].text
     with day.at_work():
         asked = ask_all(OldClient(day.service.url, "ann", token), "vc2", "vm-vc2-0", "vc1")

@@ -49,6 +49,7 @@ def value_of(declared: Declared) -> str:
     return EXAMPLES.get(declared.name, "1")
 
 
+@pytest.mark.slow
 def test_every_command_refuses_what_it_does_not_declare(vm_site: Site) -> None:
     """One site for all: a refused command changes nothing, which is part of each question."""
     for path in COMMANDS:
@@ -76,6 +77,7 @@ def check_that_undeclared_is_refused(vm_site: Site, path: tuple[str, ...]) -> No
         assert "given; " in vm_site.refused(*path, *arguments, "surplus")
 
 
+@pytest.mark.slow
 def test_a_mistyped_parameter_is_answered_with_the_right_one(vm_site: Site) -> None:
     for path in COMMANDS:
         for it in COMMANDS[path].parameters:

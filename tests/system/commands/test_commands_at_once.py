@@ -54,6 +54,7 @@ def test_of_two_that_add_the_same_host_one_succeeds(site: Site, processes: dict[
     assert len(site.done("list host").splitlines()) == 4
 
 
+@pytest.mark.slow
 def test_of_two_that_remove_the_same_host_one_says_that_it_is_gone(
     site: Site, processes: dict[str, str]
 ) -> None:
@@ -78,6 +79,7 @@ def test_of_two_that_remove_the_same_host_one_says_that_it_is_gone(
     assert site.done("list host output-col=host output-header=no").split() == ["compute-0-1:"]
 
 
+@pytest.mark.slow
 def test_of_two_that_add_the_same_partition_one_succeeds(site: Site, processes: dict[str, str]) -> None:
     site.done("add host compute-0-0")
     for number in range(3):
@@ -164,6 +166,7 @@ def test_bytes_that_are_not_utf8_are_rejected(site: Site, processes: dict[str, s
     assert process.stderr.count(b"\n") == 1 and process.stderr.startswith(b"Error: ")
 
 
+@pytest.mark.slow
 def test_of_two_that_add_the_same_route_one_succeeds(site: Site, processes: dict[str, str]) -> None:
     site.done("add host compute-0-0")
     for kind in (["route"], ["host", "route", "compute-0-0"]):
@@ -175,6 +178,7 @@ def test_of_two_that_add_the_same_route_one_succeeds(site: Site, processes: dict
             assert message.startswith("Error: route exists") and "Traceback" not in message
 
 
+@pytest.mark.slow
 def test_all_that_set_or_remove_the_same_attribute_at_once_succeed(
     site: Site, processes: dict[str, str]
 ) -> None:

@@ -169,6 +169,7 @@ def test_without_sudo_the_error_requires_root(program: Program) -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("word", ["help", "--help", "-h"])
 def test_help_of_a_command_for_root_needs_no_root(program: Program, word: str) -> None:
     ended = program.run("add", "attr", word, user=ORDINARY_USER)
@@ -176,6 +177,7 @@ def test_help_of_a_command_for_root_needs_no_root(program: Program, word: str) -
     assert ended.stdout.startswith("rocks add attr {attr} {value} [force=bool]\n")
 
 
+@pytest.mark.slow
 def test_a_nested_command_for_root_is_refused(program: Program) -> None:
     write_command_file(program.folder / "tree" / "frob", "self.command('add.attr', ['a', '1'])")
     ended = program.run("frob", user=ORDINARY_USER, environment={"ROCKS_TREES": f"{program.folder}/tree"})
@@ -185,6 +187,7 @@ def test_a_nested_command_for_root_is_refused(program: Program) -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_group_of_commands_for_root_is_empty_for_an_ordinary_user(program: Program) -> None:
     ended = program.run("add", "os", user=ORDINARY_USER)
     assert (ended.returncode, ended.stdout) == (255, "")
@@ -199,11 +202,13 @@ def test_a_reader_that_goes_away_is_no_fault(program: Program) -> None:
     assert (ended.returncode, ended.stderr) == (0, "")
 
 
+@pytest.mark.slow
 def test_a_closed_output_is_no_fault(program: Program) -> None:
     closed = program.run("list", "host", "help", before=("/bin/sh", "-c", 'exec "$@" >&-', "sh"))
     assert (closed.returncode, closed.stderr) == (0, "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("redirection", ["2>&1", "2>&-"], ids=["reader-gone", "closed"])
 def test_a_command_goes_on_when_nobody_reads_its_messages(program: Program, redirection: str) -> None:
     """As with `2>&1 | head -1`: it changes hosts, and would be undone in the database only."""
@@ -224,6 +229,7 @@ def test_a_command_goes_on_when_nobody_reads_its_messages(program: Program, redi
     assert (program.folder / "done").exists()
 
 
+@pytest.mark.slow
 def test_output_that_cannot_be_written_is_an_error(program: Program) -> None:
     with Path("/dev/full").open("wb") as full:
         ended = program.run("report", "version", output=full)
@@ -233,6 +239,7 @@ def test_output_that_cannot_be_written_is_an_error(program: Program) -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_terminal_of_another_character_set_gets_escapes(program: Program) -> None:
     write_command_file(program.folder / "tree" / "frob", "self.addText('Zürich 東京')")
     ended = program.run(
@@ -269,6 +276,7 @@ def test_list_host_loads_nothing_heavy(site: Site, cluster_environment: dict[str
     assert not HEAVY & set(ended.stderr.split())
 
 
+@pytest.mark.slow
 def test_an_interrupt_reports_that_operations_on_hosts_continue(program: Program) -> None:
     write_command_file(
         program.folder / "tree" / "frob", "import os, signal\nos.kill(os.getpid(), signal.SIGINT)"
@@ -368,6 +376,7 @@ self.db.after_commit(kill)
     assert ended.err == "" and "private" in ended.out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "typed", ["set attr a b", "start host vm none", "stop host vm none", "set host cpus none 2", "list host"]
 )
@@ -390,6 +399,7 @@ def test_a_frozen_database_ends_a_command_after_one_wait(
     assert site.rocks("list host").status == 0
 
 
+@pytest.mark.slow
 def test_a_database_that_froze_for_a_while_is_waited_for_as_usual_again(
     cluster_database: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,6 +3,8 @@
 import shlex
 from collections.abc import Sequence
 
+import pytest
+
 from rocks.commands._framework.documentation import Documentation, read_documentation
 from rocks.commands._framework.tree import OUR_TREE, all_commands, load_package
 from tests.system.commands.conftest import Site
@@ -82,6 +84,7 @@ def test_reading_takes_as_many_statements_for_a_large_site_as_for_a_small_one(vm
     assert sum(ended.status == 0 for ended in large.values()) > 50, "most commands were run to their end"
 
 
+@pytest.mark.slow
 def test_changing_many_hosts_takes_as_many_statements_as_one(vm_site: Site) -> None:
     one, many = grow(vm_site, 1, 10, 1), grow(vm_site, 2, 11, 8)
     found, compared = {}, 0
@@ -160,6 +163,7 @@ def test_64_hosts_take_as_many_statements_as_one(site: Site) -> None:
     check_counts(site, OF_HOSTS, names, 30)  # one of them is the entry of the audit log
 
 
+@pytest.mark.slow
 def test_64_machines_and_their_disks_take_as_many_statements_as_one(images: Site) -> None:
     check_counts(images, ["add host vm HOSTS compute"], add_64(images), 32)
     machines = [f"compute-9-{number}-0" for number in range(64)]

@@ -273,6 +273,7 @@ def test_the_error_names_a_duplicate_value(database: Database) -> None:
         database.execute("INSERT INTO nodes (Name) VALUES ('WEB-1')")
 
 
+@pytest.mark.slow
 def test_a_row_that_another_command_holds_ends_with_a_busy_error(
     database: Database, other: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -366,6 +367,7 @@ def test_absent_server(tmp_path: Path, mariadb: Settings) -> None:
         Database(unknown).rows("SELECT 1")
 
 
+@pytest.mark.slow
 def test_silent_server_times_out(mariadb: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rocks.database.connection.driver.open_connection.__defaults__", (1,))
     folder = Path(tempfile.mkdtemp())  # a short path: a socket's may not be long
@@ -378,6 +380,7 @@ def test_silent_server_times_out(mariadb: Settings, monkeypatch: pytest.MonkeyPa
     folder.rmdir()
 
 
+@pytest.mark.slow
 def test_server_that_ends_between_statements(private_server: MariadbPlace, tmp_path: Path) -> None:
     socket_path, folder = str(private_server.socket_path), str(tmp_path / "state")
     settings = Settings(socket_path, "localhost", 3306, "root", "", "cluster", folder)

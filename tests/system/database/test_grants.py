@@ -66,6 +66,7 @@ def test_without_a_grant_only_root_can_connect(as_reader: Settings) -> None:
         asked(as_reader, "SELECT 1")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("account", ["nobody", ALL_LOCAL_USERS])
 def test_reader_sees_all_except_secrets_and_changes_nothing(
     cluster_database: Settings, as_reader: Settings, account: str

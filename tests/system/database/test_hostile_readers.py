@@ -173,6 +173,7 @@ def read_long(before: Sequence[str]) -> Callable[[Callable[[], pymysql.Connectio
     return attack
 
 
+@pytest.mark.slow
 def test_a_long_statement_of_a_reader_ends_by_itself(
     readable: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -201,6 +202,7 @@ def test_a_reader_that_lifts_its_limit_is_ended_by_the_server(
         root.execute(f"DROP EVENT {grants.quoted(readable.database)}.end_long_reads")
 
 
+@pytest.mark.slow
 def test_another_command_of_root_is_waited_for_and_not_ended(
     readable: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

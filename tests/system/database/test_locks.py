@@ -59,6 +59,7 @@ def test_all_or_none_without_a_statement(database: Database, other: Database) ->
     assert other.statements == 0
 
 
+@pytest.mark.slow
 def test_waiting_time_is_for_all_locks_together(database: Database, other: Database) -> None:
     names = [f"vm {i}" for i in range(10)]
     database.lock_all(names, 1)

@@ -275,6 +275,7 @@ def test_two_at_once(synced: Site, target: Target) -> None:
     assert [path.name for path in target.file("/run/rocks-firewall").glob("*.nft")] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", ["table inet rocks_filter { chain", "", "flush ruleset; nonsense"])
 def test_rules_that_nft_refuses_change_nothing(synced: Site, target: Target, text: str) -> None:
     on_host.load_rules(target.host, target.settings, rules_with(3001), UNIT_TEXT)

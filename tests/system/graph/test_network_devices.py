@@ -188,6 +188,7 @@ kill $bus
 """
 
 
+@pytest.mark.slow
 def test_routes_are_set_and_removed_at_once_and_addresses_wait_for_the_boot(tmp_path: Path) -> None:
     """The part of a profile, run where networkd has set up the device: its own program applies the routes."""
     if os.geteuid() != 0 or not _NETWORKD.exists() or not _BUS.exists():

@@ -193,6 +193,7 @@ def test_units_are_enabled_started_and_restarted_for_newer_files(machine: Machin
     assert "b.service does not start: journalctl -u b.service says why" in ended.error_text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["nas", "vm_host", "vm_host_with_copies", "frontend"])
 def test_our_own_nodes_change_nothing_the_second_time(machine: Machine, name: str) -> None:
     """The host's programs and certificate are there; systemctl, modprobe and the kernel's folder of modules are stubs.

@@ -44,6 +44,7 @@ def give_key(machine: Machine, key: str) -> None:
     path.write_text(key)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "host", "units"),
     [

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 from rocks.core.errors import RocksError
-from rocks.core.process import run
+from rocks.core.process import Finished, run
 from rocks.database.connection import Database
 from rocks.fleet.fleet import Fleet
 from rocks.fleet.wire.errors import AgentError
@@ -47,11 +47,16 @@ def die(*_: object, **__: object) -> NoReturn:
     raise KilledError
 
 
-def run_until_killed(patches: str, *arguments: str) -> None:
+def run_process(patches: str, *arguments: str) -> Finished:
     """Run `rocks` in a process of its own, with Python statements in which `kill` stands for the step that kills it."""
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3] / "src")}
     program = [sys.executable, "-c", _KILLED.format(patches=patches), *arguments]
-    ended = run(program, deadline_seconds=300, environment=environment)
+    return run(program, deadline_seconds=300, environment=environment)
+
+
+def run_until_killed(patches: str, *arguments: str) -> None:
+    """As `run_process`, which must be killed."""
+    ended = run_process(patches, *arguments)
     assert ended.exit_status == -9, ended.error_text
 
 

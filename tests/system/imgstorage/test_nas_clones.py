@@ -3,6 +3,7 @@
 The hosts of these tests are played, as in `test_storage_vms`.
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,11 @@ from rocks.cluster import clone as cluster_clones
 from rocks.core.errors import HostError
 from rocks.database.connection import Database
 from rocks.inventory.host_records import LOCK as INVENTORY
+from rocks.leases.lease import LOCK_WAIT_SECONDS, ensure_locked
 from rocks.storage.wire import requests as wire
+from rocks.storage.wire.names import is_base
 from tests.system.imgstorage.image_site import NAS
-from tests.system.imgstorage.storage_site import HOST, START, Storage, owner
+from tests.system.imgstorage.storage_site import HOST, START, Storage, owner, run_process, run_until_killed
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEpmvZ7QZ9bJc1bS7yXg0mB1hQdCkV2y3d5mYJ0Xh8aB me"
 IP = "203.0.113.20"
@@ -214,4 +217,130 @@ def test_a_dry_run_makes_nothing(original: Original) -> None:
         f"make these volumes of tank as clones, unless they exist: {original.name}-1-vol"
         in ended.out + ended.err
     )
+    assert original.volumes() == {}
+
+
+def test_computes_get_clones_of_another_one(original: Original) -> None:
+    """Its disk in place of theirs, at once; the frontend and the original keep theirs."""
+    storage, name = original.storage, original.name
+    model, other = f"vm-{name}-0", f"vm-{name}-1"
+    line = ("clone", "host", "vm", model, other)
+    dry = storage.succeeded(*line, "dry-run=yes")
+    assert f"{NAS}: would destroy the image {other}-vol\n" in dry.out
+    assert f"make these volumes of tank as clones, unless they exist: {other}-vol" in dry.out
+    assert original.content(f"{other}-vol").startswith(f"of {other}".encode())
+
+    ended = storage.succeeded(*line)
+    assert ended.err == f"{other}: its disk is a clone of that of {model}\n"
+    assert original.content(f"{other}-vol").startswith(f"of {model}".encode())
+    fact = storage.images.nas.pools.read_volume(f"tank/{other}-vol")
+    assert fact is not None and (fact.origin or "").startswith(f"tank/{model}-vol@img-")
+    assert original.content(f"{name}-vol").startswith(f"of {name}".encode())
+
+    assert storage.rocks(*START, model, other).status == 0
+    storage.images.wait_for_state(f"{other}-vol", "local")
+    storage.images.hosts[HOST].pools.write(f"tank/{other}-vol", b"of its owner", 4096)
+    storage.stop(model, other)
+    assert original.content(f"{model}-vol").startswith(f"of {model}".encode())
+    assert f"since tank/{other}-vol is a clone of it" in storage.refused("reinstall", "host", "vm", model)
+    again = storage.succeeded(*line)
+    assert again.err == f"{other}: its disk is a clone of that of {model}\n"
+    assert original.content(f"{other}-vol").startswith(f"of {model}".encode())
+
+    assert "is a clone of tank/" in storage.refused("reinstall", "host", "vm", other)
+    storage.succeeded("reinstall", "host", "vm", other, "image=debian")
+    assert storage.rocks(*START, other).status == 0
+    storage.stop(other)
+    fact = storage.images.nas.pools.read_volume(f"tank/{other}-vol")
+    assert fact is not None and is_base((fact.origin or "").partition("/")[2].partition("@")[0])
+    listed = storage.done("list", "host", "attr", other)
+    assert "vm_disk_clone_of" not in listed
+    storage.succeeded("reinstall", "host", "vm", model)
+
+
+def test_what_a_clone_of_a_disk_would_lose_or_get_wrong_refuses_all(
+    original: Original, library: Path
+) -> None:
+    """An original that runs, or of another cluster; machines that may run, are elsewhere, or get no own name."""
+    storage, name = original.storage, original.name
+    model, other = f"vm-{name}-0", f"vm-{name}-1"
+    line = ("clone", "host", "vm", model)
+    assert "must supply a machine" in storage.refused(*line)
+    assert f"{model} cannot be a clone of itself" in storage.refused(*line, other, model)
+    storage.add_vm("stranger")
+    assert f"stranger and {model} are not machines of one virtual cluster" in storage.refused(
+        *line, other, "stranger"
+    )
+    assert storage.rocks(*START, model).status == 0
+    assert f"{model} may be running on {HOST}, and its disk is cloned" in storage.refused(*line, other)
+    storage.stop(model)
+    assert storage.rocks(*START, other).status == 0
+    refused = storage.rocks(*line, name, other)
+    assert refused.status == 1 and f"{other} may be running on {HOST}" in refused.err
+    assert "no disk of these 2 machines was removed" in refused.err
+    storage.stop(other)
+    storage.done("remove", "host", "attr", other, "vm_image")
+    assert f"{other} was not made from an image" in storage.refused(*line, other)
+    storage.done("set", "host", "attr", other, "vm_image", "debian")
+    storage.done("set", "host", "vm", "nas", other, "nas=none")
+    assert f"the disk of {other} is not in the pool of that of {model}" in storage.refused(*line, other)
+    assert f"the disk of {other} is on no NAS" in storage.refused("clone", "host", "vm", other, model)
+    storage.done("set", "host", "vm", "nas", other, f"nas={NAS}", "zpool=tank")
+    for machine in original.machines:
+        assert original.content(f"{machine}-vol").startswith(f"of {machine}".encode())
+
+
+def test_a_killed_clone_of_a_disk_is_completed_by_its_repetition(original: Original) -> None:
+    """SIGKILL when the old disk is gone and the new one is not made."""
+    storage, name = original.storage, original.name
+    line = ("clone", "host", "vm", f"vm-{name}-0", f"vm-{name}-1")
+    run_until_killed("from rocks.cluster import reinstall\nreinstall.clone_volumes = kill", *line)
+    assert storage.images.nas.pools.read_volume(f"tank/vm-{name}-1-vol") is None
+    storage.succeeded(*line)
+    assert original.content(f"vm-{name}-1-vol").startswith(f"of vm-{name}-0".encode())
+
+
+def test_a_nas_that_makes_no_clone_is_no_success(original: Original, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The old disk is gone; the message states it, and a repetition makes the clone."""
+    storage, name = original.storage, original.name
+    line = ("clone", "host", "vm", f"vm-{name}-0", f"vm-{name}-1")
+
+    def failing(*_: Any) -> Any:
+        raise HostError("the pool is away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(storage.images.nas.pools, "ensure_clones", failing)
+        ended = storage.rocks(*line)
+    assert ended.status == 1 and f"vm-{name}-1 has no disk now" in ended.err
+    assert "the pool is away; repeat the command" in ended.err
+    storage.succeeded(*line)
+    assert original.content(f"vm-{name}-1-vol").startswith(f"of vm-{name}-0".encode())
+
+
+def test_a_clone_waits_for_another_of_the_same_disk(original: Original) -> None:
+    """Owners ask for each compute by itself, and all lock the original; the lock is given back while it waits."""
+    storage, name = original.storage, original.name
+    with ThreadPoolExecutor(1) as waiting:
+        with Database(storage.cluster.database.settings) as other:
+            ensure_locked(other, [f"vm-{name}-0"])
+            done = waiting.submit(run_process, "", "clone", "host", "vm", f"vm-{name}-0", f"vm-{name}-1")
+            with pytest.raises(TimeoutError):
+                done.result(2 * LOCK_WAIT_SECONDS)
+        ended = done.result(120)
+    assert ended.exit_status == 0, ended.error_text
+    assert original.content(f"vm-{name}-1-vol").startswith(f"of vm-{name}-0".encode())
+
+
+def test_the_disk_that_a_removed_machine_has_left_is_not_cloned(original: Original) -> None:
+    """Another owner may have had it: neither by a machine of the name nor by a copy of its cluster."""
+    storage, name = original.storage, original.name
+    model, other = f"vm-{name}-0", f"vm-{name}-1"
+    uuid = "8a5c1f0e-0000-4000-8000-000000000001"
+    storage.cluster.change(
+        "UPDATE vm_nodes v JOIN nodes n ON n.ID = v.Node SET v.UUID = %s WHERE n.Name = %s", [uuid, model]
+    )
+    refused = storage.refused("clone", "host", "vm", model, other)
+    assert f"the image {NAS}:{model}-vol belongs to another machine" in refused
+    assert original.content(f"{other}-vol").startswith(f"of {other}".encode())
+    assert "belongs to another machine" in storage.refused("clone", "cluster", name, IP)
     assert original.volumes() == {}

@@ -104,7 +104,7 @@ def test_disks_that_an_image_does_not_replace_stay(storage: Storage, library: Pa
     storage.done("add", "host", "storageimg", NAS, "tank", "clone-vol", "origin=teacher-vol")
     message = storage.refused(*REINSTALL, "clone")
     assert f"the disk {NAS}:clone-vol of clone is a clone of tank/teacher-vol@" in message
-    assert "rocks clone cluster" in message
+    assert "image=other does that, and rocks clone host vm makes such a clone again" in message
     ended = storage.rocks(*REINSTALL, "teacher", "clone")
     assert ended.status == 1 and "no disk of these 2 machines was removed" in ended.err
     assert has(storage, "teacher-vol") and has(storage, "clone-vol")
@@ -122,6 +122,28 @@ def test_disks_that_an_image_does_not_replace_stay(storage: Storage, library: Pa
     assert f"rocks remove host storageimg {NAS} tank renewed-vol now=yes" in message
     storage.add_vm("bare")
     assert "bare has no image" in storage.refused(*REINSTALL, "bare")
+
+
+def test_another_image_is_that_of_the_machine_from_then_on(storage: Storage, library: Path) -> None:
+    """It is recorded when the old disk is gone; an ISO, or a name that the library lacks, removes none."""
+    add_image(storage, library, "former")
+    content, _ = add_image(storage, library, "latter")
+    used(storage, "chooser", "former")
+    iso = library.parent / "medium.iso"
+    iso.write_bytes(bytes(0x8000) + b"\x01CD001\x01" + bytes(4096))
+    storage.done("add", "image", "medium", f"file={iso}", "format=iso")
+    for image, reason in (("absent", "there is no image absent"), ("medium", "the image medium is an ISO")):
+        message = storage.refused(*REINSTALL, "chooser", f"image={image}")
+        assert f"chooser would get no disk: {reason}" in message
+    assert "name of an image has 1 to 64 letters" in storage.refused(*REINSTALL, "chooser", "image=../etc")
+    assert has(storage, "chooser-vol")
+    ended = storage.succeeded(*REINSTALL, "chooser", "image=latter")
+    assert "chooser: its disk vda is removed; its next start makes it from the image latter" in ended.err
+    start(storage, "chooser")
+    storage.stop("chooser")
+    assert content_of(storage, "chooser-vol") == content
+    assert "disks are made from it" in storage.refused("remove", "image", "latter")
+    storage.done("remove", "image", "former")
 
 
 def test_an_image_larger_than_the_disk_refuses(storage: Storage, library: Path) -> None:

@@ -101,6 +101,7 @@ def test_good_answers_become_a_plan(machine: Shell) -> None:
     assert "Gateway=203.0.113.1\n" in (etc / "systemd/network/10-eth1.network").read_text()
 
 
+@pytest.mark.slow
 def test_the_same_answers_are_the_same_installation_and_an_adapter_can_be_named(machine: Shell) -> None:
     number = 'write_plan; grep -e ^installation -e ^interface "$WORK/plan"'
     first = machine.text(_script(machine, ANSWERS) + number)
@@ -131,6 +132,7 @@ def test_all_errors_are_listed_at_once(machine: Shell) -> None:
     assert "short" not in listed, "no password is shown"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("old", "new", "problem"),
     [
@@ -156,6 +158,7 @@ def test_the_rules_of_the_site_are_those_of_create_site(
     read_answers_text(ANSWERS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("old", "new", "problem"),
     [
@@ -227,6 +230,7 @@ def test_a_roll_may_have_blanks_in_its_name(machine: Shell) -> None:
     assert (store / "rolls/os.iso").exists()
 
 
+@pytest.mark.slow
 def test_a_partition_of_install_keep_stays_as_it_is(machine: Shell) -> None:
     """Only where it has a file system, and only on a disk with the plan's partitions."""
     machine.add_disk("vda", 12000)
@@ -421,6 +425,7 @@ def test_the_installer_takes_what_the_frontend_writes(machine: Shell) -> None:
     assert sum(answer == "yes" for answer in taken.values()) > len(taken) // 2
 
 
+@pytest.mark.slow
 def test_adapters_are_listed_with_what_they_lack(machine: Shell) -> None:
     """No driver, no firmware, no link; one at USB is taken only by its address."""
     (machine.folder / "sys/class/net/eth1/carrier").write_text("0\n")
@@ -510,6 +515,7 @@ def test_files_of_other_editors(machine: Shell) -> None:
     assert (site / "attributes").read_text() == "boot_service = yes\nnas img_zpools = tank\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("rolls", "copied"),
     [

@@ -96,6 +96,7 @@ def test_both_disks_of_an_array_get_the_same_sizes(shell: Shell) -> None:
     assert [line + "-2" for line in first] == second
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["ext4", "vfat", "swap"])
 @pytest.mark.parametrize("place", ["disk", "gpt", "dos"])
 def test_a_disk_with_data_is_rejected_unless_the_plan_says_overwrite(
@@ -140,6 +141,7 @@ def test_the_second_disk_of_an_array_is_looked_at_before_the_first_is_written(sh
     assert not written(first)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("overwrite", [False, True])
 @pytest.mark.parametrize("mark", [False, True])
 @pytest.mark.parametrize("place", ["disk", "partition", "beside a file system", "a moment old"])
@@ -186,6 +188,7 @@ def test_an_interrupted_installation_goes_on_without_overwrite(shell: Shell) -> 
     assert shell.text('table_of "$DEV/vda"').splitlines()[-1].endswith(" root")
 
 
+@pytest.mark.slow
 def test_an_array_whose_first_disk_alone_has_its_mark_is_installed_again(shell: Shell) -> None:
     """The machine stopped between the marks of the two."""
     for name in ("vda", "vdb"):

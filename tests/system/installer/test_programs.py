@@ -15,6 +15,7 @@ INITRAMFS = (
 )
 
 
+@pytest.mark.slow
 def test_shellcheck_has_no_remark() -> None:
     checks = [
         *(["shellcheck", "-x", "-P", str(FOLDER.parents[1]), str(FOLDER / name)] for name in BUILDERS),

@@ -95,6 +95,7 @@ def test_another_site_and_a_newer_release(
     assert "nothing was changed" in listed and f"install_restore: site.saved {problem}" in listed
 
 
+@pytest.mark.slow
 def test_damaged_files(shell: Shell, medium: Path) -> None:
     saved = medium / "site.saved"
     whole = saved.read_bytes()
@@ -111,6 +112,7 @@ def test_damaged_files(shell: Shell, medium: Path) -> None:
     assert "is not on the medium" in shell.error(_script(shell))
 
 
+@pytest.mark.slow
 def test_a_wrong_passphrase(shell: Shell, medium: Path) -> None:
     """From the medium it ends the installation; a person is asked again."""
     for wrong in (PASSPHRASE[:-1], "x", "a" * 200):
@@ -124,6 +126,7 @@ def test_a_wrong_passphrase(shell: Shell, medium: Path) -> None:
     assert "this is not the passphrase of site.saved" in (shell.folder / "console").read_text()
 
 
+@pytest.mark.slow
 def test_no_room(shell: Shell, medium: Path) -> None:
     """Of 3 MiB, the restore takes 2,060 MiB at most."""
     (medium / "answers").write_text(f"{_ANSWERS}install_partitions = root:2:ext4:/\n")

@@ -256,6 +256,7 @@ def test_a_machine_ends_with_its_starter_unless_it_is_released(machine: Machine)
     assert "ended sleep" in machine.stop()
 
 
+@pytest.mark.slow
 def test_a_starter_that_is_killed_leaves_no_process(machine: Machine, tmp_path: Path) -> None:
     """Killed at several moments, from before the supervisor starts until the machine is complete."""
     for milliseconds in range(40, 300, 20):

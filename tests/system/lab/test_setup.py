@@ -64,6 +64,7 @@ _OTHERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", _OTHERS)
 def test_another_system_is_refused_in_one_line(name: str, checkout: Path, tmp_path: Path) -> None:
     """Also one that is made of Debian's packages, and the next Debian; in a mount namespace of the test's own."""

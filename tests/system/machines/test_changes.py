@@ -179,6 +179,7 @@ def test_what_cannot_change_now_waits_for_the_next_start(running: MachineSite) -
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("disk", "message"),
     [

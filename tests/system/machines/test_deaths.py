@@ -5,6 +5,7 @@ import pytest
 from tests.system.machines.site import NEW, OLD, MachineSite
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dying_host", [None, OLD])
 @pytest.mark.parametrize("after", ["start", "stop"])
 def test_a_start(machines: MachineSite, dying_host: str | None, after: str) -> None:
@@ -26,6 +27,7 @@ def test_a_start(machines: MachineSite, dying_host: str | None, after: str) -> N
     assert machines.running(vm) == [OLD] and machines.lease(vm)[1:] == ("running", OLD)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dying_host", [None, OLD])
 @pytest.mark.parametrize("after", ["start", "stop"])
 def test_a_stop(machines: MachineSite, dying_host: str | None, after: str) -> None:

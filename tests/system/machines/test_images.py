@@ -58,6 +58,7 @@ def test_no_empty_disk_takes_the_place_of_an_image_that_is_missing(machines: Mac
     assert "letters, digits" in machines.refused("set host attr guest vm_image volume:tank/golden")
 
 
+@pytest.mark.slow
 def test_an_image_that_root_copies_to_the_path_of_a_new_disk_is_the_machine_s(machines: MachineSite) -> None:
     """The published pragma_boot does so: the path is that of `list host vm showdisks=yes`, and the start follows."""
     machines.add("booted")
@@ -87,6 +88,7 @@ def test_an_image_that_root_copies_to_the_path_of_a_new_disk_is_the_machine_s(ma
     machines.run("stop host vm booted")
 
 
+@pytest.mark.slow
 def test_an_unmarked_disk_of_a_removed_machine_is_not_its_namesake_s(machines: MachineSite) -> None:
     """As one of classic Rocks, which marked none: the name and the path are the same, and the file was there before."""
     image, content = machines.image("again.vda"), b"the former owner's data"
@@ -374,6 +376,7 @@ def test_a_snapshot_that_dies_at_any_effect_is_completed(
         assert two_disks.files(OLD) == list(DISKS)
 
 
+@pytest.mark.slow
 def test_a_restore_that_dies_at_any_effect_is_completed(two_disks: MachineSite) -> None:
     two_disks.run("add host vm snapshot g monday")
     for _ in two_disks.deaths("restore host vm snapshot g monday"):

@@ -25,6 +25,7 @@ def starts_once(machines: MachineSite, host: str) -> None:
     machines.run(f"stop host vm {VM}")
 
 
+@pytest.mark.slow
 def test_a_machine_moves_with_its_disk(mover: MachineSite) -> None:
     assert OLD in mover.run(f"move host vm {VM} {NEW} dry-run=yes")
     assert mover.place(VM) == OLD and mover.files(NEW) == []

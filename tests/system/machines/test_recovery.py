@@ -172,6 +172,7 @@ def test_on_a_healthy_site_the_comparison_changes_nothing(machines: MachineSite)
     assert machines.running(vm) == [OLD]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "claim"), [(".epoch", 2**30), ("never", 2**32 - 1)])
 def test_a_host_that_claims_what_was_never_granted_is_named_with_the_way_out(
     machines: MachineSite, name: str, claim: int
@@ -233,6 +234,7 @@ def test_the_end_of_a_guest_whose_stop_lost_its_host_is_taken(machines: MachineS
     assert (machines.hosts[OLD].state / "leases" / vm).read_text() == "2\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("record", ["of now", "lost"])
 def test_nothing_is_added_before_the_hosts_have_reported_what_a_copy_lacks(
     machines: MachineSite, record: str

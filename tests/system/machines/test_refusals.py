@@ -17,6 +17,7 @@ def start_error(machines: MachineSite, vm: str) -> str:
     return error
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -88,6 +88,7 @@ def test_it_starts_on_its_host_alone(saved: MachineSite) -> None:
     assert saved.running("g") == [OLD]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("state", ["running", "stopping", "starting"])
 def test_a_record_that_a_killed_command_left_is_corrected(saved: MachineSite, state: str) -> None:
     saved.site.change("UPDATE vm_leases SET State = %s WHERE Name = 'g'", [state])

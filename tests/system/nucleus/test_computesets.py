@@ -121,6 +121,7 @@ def _are_all(pool: Pool, numbers: tuple[int, ...], state: str) -> bool:
     return all(node.state == state for node in _nodes(pool) if node.id in numbers)
 
 
+@pytest.mark.slow
 def test_the_life_of_two_sets(pool: Pool, nucleus_settings: DatabaseSettings, tmp_path: Path) -> None:
     _live_two_sets(pool, nucleus_settings, tmp_path, _LIST)
     with pool.transaction() as session:
@@ -219,6 +220,7 @@ UPGRADE = "\r\n".join(
 )
 
 
+@pytest.mark.slow
 def test_all_parts_of_one_service_that_ends_when_it_is_asked_to(
     pool: Pool, nucleus_settings: DatabaseSettings, tmp_path: Path
 ) -> None:

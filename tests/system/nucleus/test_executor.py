@@ -81,6 +81,13 @@ FORBIDDEN = (
     "remove host vm snapshot vm-vc1-0 nightly",
     "remove host vm fence compute-0-0",
     "list host vm lease json=yes",
+    "reinstall host vm a force=yes json=yes",
+    "reinstall host vm a image=volume:b-vol json=yes",
+    "reinstall host vm a b json=yes",
+    "reinstall cluster a json=yes",
+    "clone host vm a json=yes",
+    "clone host vm a b c json=yes",
+    "clone cluster a 203.0.113.20 json=yes",
     "report host vm screen vc1 file=/etc/passwd",
     f"add image x file={IMAGES}/1.iso",
     f"add image x file={IMAGES}/1.iso checksum={SHA256}",
@@ -120,6 +127,12 @@ def test_what_nucleus_needs_is_run(service: ExecutorService, tmp_path: Path) -> 
     assert executor.run(["list", "image", "json=yes"], 60).out == "[]"
     drive = ["set", "host", "vm", "cdrom", "vc1", "image=debian-12.iso", "json=yes"]
     assert executor.run(drive, 60).status == 0
+    for line in (
+        "reinstall host vm vm-vc1-0",
+        "reinstall host vm vm-vc1-0 image=a",
+        "clone host vm vm-vc1-0 vm-vc1-1",
+    ):
+        assert executor.run([*line.split(), "json=yes"], 60).status == 0
     assert isinstance(service.executor, Simulator)
     assert service.executor.guests["vc1"].iso == "image=debian-12.iso"
     assert (tmp_path / "executor.sock").stat().st_mode & 0o077 == 0
@@ -138,6 +151,7 @@ def test_an_executor_that_is_away_is_named(tmp_path: Path) -> None:
         SocketExecutor(str(tmp_path / "absent.sock")).run(["list", "cluster", "json=yes"], 60)
 
 
+@pytest.mark.slow
 def test_what_is_asked_for_while_the_executor_is_away_is_done_when_it_is_back(
     pool: Pool, cluster_number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,8 +7,8 @@ import pytest
 from nucleus.cli.main import main
 from nucleus.configuration import BatchSettings, Configuration
 from nucleus.mirror.pool import Pool
+from owners.computesets.alarms import check_kind
 from owners.computesets.batch import HostList, NewJob
-from owners.computesets.checks import check_kind
 from owners.computesets.controller import ComputesetController
 from rocks.core.errors import HostError, StateError, UserError
 from tests.system.nucleus.conftest import add_set, held, sql

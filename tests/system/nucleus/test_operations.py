@@ -132,6 +132,7 @@ def test_each_verb_does_what_it_says(pool: Pool, simulator: Simulator, nodes: di
     assert [one.new for one in found if one.type == "operation.state"][:1] == ["succeeded"]
 
 
+@pytest.mark.slow
 def test_a_power_operation_is_one_process(
     pool: Pool, simulator: Simulator, nodes: dict[str, Node], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -158,6 +159,7 @@ def test_a_power_operation_is_one_process(
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", ["poweron", "poweroff", "shutdown", "reset", "reboot", "attach_iso"])
 @pytest.mark.parametrize("state", ["active", "nostate"])
 def test_nothing_is_done_to_a_machine_that_has_got_the_name_since_the_last_poll(
@@ -197,6 +199,7 @@ def test_no_other_machine_gets_the_host_of_a_computeset(
     assert "replaced" in (asked.error or {})["detail"] and not simulator.commands
 
 
+@pytest.mark.slow
 def test_a_computeset_is_extended_with_its_timer(
     pool: Pool, simulator: Simulator, nodes: dict[str, Node]
 ) -> None:
@@ -240,6 +243,7 @@ def test_a_computeset_is_extended_with_its_timer(
     assert refused.state == "failed" and "is ending or has ended" in (refused.error or {})["detail"]
 
 
+@pytest.mark.slow
 def test_a_failure_is_tried_again_and_then_reported(
     pool: Pool,
     simulator: Simulator,
@@ -375,6 +379,7 @@ def after_a_kill(pool: Pool, simulator: Simulator, folder: Path, kill_at: int) -
             yield
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("environment")
 @pytest.mark.parametrize("kill_at", [4, 9, 14])
 def test_a_worker_that_is_killed_between_two_steps(
@@ -390,6 +395,7 @@ def test_a_worker_that_is_killed_between_two_steps(
     assert reset.state == "succeeded" or "may have been done" in (reset.error or {})["detail"]
 
 
+@pytest.mark.slow
 def test_images_reach_the_library_and_drives(
     pool: Pool, simulator: Simulator, nodes: dict[str, Node], tmp_path: Path
 ) -> None:

@@ -79,6 +79,7 @@ class Core:
             return answer.status, json.loads(text) if is_json else text.decode()
 
 
+@pytest.mark.slow
 def test_a_site_with_the_poller_alone_serves_its_clusters(
     absent_schema: DatabaseSettings, tmp_path: Path
 ) -> None:
@@ -123,3 +124,15 @@ def test_a_part_that_comes_later_brings_its_tables(absent_schema: DatabaseSettin
             after = dict(session.rows("SELECT version, finished FROM schema_version"))
             assert after.keys() - before.keys() == {8} and before.items() <= after.items()
             assert "notes" in session.column("SHOW COLUMNS FROM reservation_interval")
+            assert {"title", "description"} <= set(session.column("SHOW COLUMNS FROM reservation"))
+
+
+def test_a_reservation_of_earlier_tables_gets_a_title(absent_schema: DatabaseSettings) -> None:
+    set_up(absent_schema)
+    with closing(Pool(absent_schema)) as pool:
+        with pool.transaction() as session:
+            session.execute("ALTER TABLE reservation DROP COLUMN title, DROP COLUMN description")
+            session.execute("DELETE FROM schema_version WHERE version = 26")
+        set_up(absent_schema)
+        with pool.transaction() as session:
+            assert {"title", "description"} <= set(session.column("SHOW COLUMNS FROM reservation"))

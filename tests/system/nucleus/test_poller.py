@@ -194,15 +194,15 @@ def test_it_is_noted_since_when_a_node_has_its_power(
         return read(pool)[1]["vm-vc2-0"]
 
     first, on = polled("nostate"), polled("active")
-    assert (first.known_power, first.power_since, on.known_power) == ("off", None, "on")
+    assert (first.last_power, first.power_since, on.last_power) == ("off", None, "on")
     for found in (polled("nostate-error"), polled("active"), recorded("nostate-error"), recorded("active")):
-        assert (found.known_power, found.power_since) == ("on", on.power_since) and on.power_since is not None
+        assert (found.last_power, found.power_since) == ("on", on.power_since) and on.power_since is not None
     with pool.transaction() as session:
-        session.update("node", {"known_power": None, "power_since": None}, id=on.id)
+        session.update("node", {"last_power": None, "power_since": None}, id=on.id)
     assert polled("active").power_since is None  # it may have run for long
     off = recorded("nostate")
     assert (
-        off.known_power == "off"
+        off.last_power == "off"
         and off.power_since is not None
         and on.power_since
         and off.power_since > on.power_since

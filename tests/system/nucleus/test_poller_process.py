@@ -62,6 +62,7 @@ def _is_free(settings: DatabaseSettings) -> bool:
         guard.release()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
 def test_it_ends_with_the_service(
     serving: subprocess.Popen[bytes], nucleus_settings: DatabaseSettings, how: signal.Signals
@@ -92,12 +93,14 @@ def _waits(number: int) -> list[str]:
     ] + commands
 
 
+@pytest.mark.slow
 def test_a_signal_to_both_ends_both(serving: subprocess.Popen[bytes]) -> None:
     """As systemd, and a terminal, send it."""
     os.killpg(serving.pid, signal.SIGINT)
     assert serving.wait() == 0
 
 
+@pytest.mark.slow
 def test_the_service_ends_when_its_poller_was_killed(serving: subprocess.Popen[bytes]) -> None:
     os.kill(_poller(serving), signal.SIGKILL)
     assert serving.wait() == 1

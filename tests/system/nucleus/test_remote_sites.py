@@ -72,6 +72,7 @@ def test_a_cluster_is_booted_found_and_removed_by_ssh(far: Path) -> None:
     assert (far / "calls").read_text().count(f"shutdown dock\n{again}\nclean dock\n") == 1
 
 
+@pytest.mark.slow
 def test_a_site_that_lies_hangs_or_has_another_key_is_an_error(far: Path, tmp_path: Path) -> None:
     other = RemoteSite("root@127.0.0.1", 30.0)
     (far / "lie").write_text(

@@ -28,6 +28,7 @@ def ask_destroy(pool: Pool, cluster: int, node: int | None = None) -> Operation:
         return operations.insert_operation(session, NewOperation("destroy", "ann", cluster, node))
 
 
+@pytest.mark.slow
 def test_a_cluster_is_destroyed_when_all_of_it_is_off(
     pool: Pool, simulator: Simulator, nodes: dict[str, Node]
 ) -> None:
@@ -54,6 +55,7 @@ def test_a_machine_of_which_nothing_is_printed_does_not_count_as_off(
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("environment")
 @pytest.mark.parametrize(
     "answer", [Answer(0, "", ""), Answer(0, "[]", ""), Answer(3, "[]", "Error: no answer")]
@@ -85,6 +87,7 @@ def test_a_removal_whose_worker_is_killed_when_it_is_done_has_succeeded(
     assert sql(pool, "SELECT COUNT(*) FROM event WHERE type = 'node.removed'") == [(count,)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["vc1", "vm-vc1-0"])
 def test_what_has_got_another_machine_s_name_since_the_last_poll_is_not_removed(
     pool: Pool, simulator: Simulator, nodes: dict[str, Node], name: str

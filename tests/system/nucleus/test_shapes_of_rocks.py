@@ -90,6 +90,9 @@ def _causes(site: Site, real: Rocks, machine: str, folder: Path) -> None:
     assert cause(real.set_cdrom, machine, "image=none.iso") == ("state", "library_image_unknown")
     real.set_cdrom(machine, "image=medium")
     assert cause(real.remove_image, "medium") == ("state", "library_image_in_use")
+    assert cause(real.reinstall, machine, "none") == ("state", "library_image_unknown")
+    assert cause(real.reinstall, machine, "medium") == ("state", ""), "an ISO"
+    assert cause(real.clone, machine, machine) == ("state", ""), "its disk is on no NAS"
     site.done("set", "attr", "vm_cdrom", "medium")
     assert cause(real.set_cdrom, machine, None) == ("state", "medium_overridden")
     assert cause(real.remove_cluster, "nobody") == ("user", "")

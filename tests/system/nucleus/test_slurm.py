@@ -25,6 +25,7 @@ def _accounting(slurm: SlurmSite, name: str | None) -> list[list[str]]:
     return accounted(slurm, name, "State", "AllocNodes")
 
 
+@pytest.mark.slow
 def test_a_set_waits_behind_a_batch_job_runs_is_extended_and_ends_at_its_walltime(
     rounds: Rounds, slurm: SlurmSite
 ) -> None:
@@ -111,6 +112,7 @@ def test_slurm_extends_a_set_within_the_limits_of_account_and_partition(
         system.extend(one, 150)
 
 
+@pytest.mark.slow
 def test_slurm_says_when_a_set_would_start_and_has_no_job_of_it(rounds: Rounds, slurm: SlurmSite) -> None:
     system = Slurm(BatchSettings("slurm", PARTITION, USER))
     job = batch.NewJob("estimate", 2, 60, ACCOUNT)
@@ -128,6 +130,7 @@ def test_slurm_says_when_a_set_would_start_and_has_no_job_of_it(rounds: Rounds, 
     assert slurm.ask("squeue", "-h", "-o", "%j").count("\n") == 0, "the set alone"
 
 
+@pytest.mark.slow
 def test_merged_sets_are_jobs_of_their_own(rounds: Rounds, slurm: SlurmSite, pool: Pool) -> None:
     """Shown as one until the first of them ends; the other goes on with its job, and both charges are one sum."""
     numbers = rounds.start(0, 1), rounds.start(1, 2, minutes=120)
@@ -161,6 +164,7 @@ def test_merged_sets_are_jobs_of_their_own(rounds: Rounds, slurm: SlurmSite, poo
     assert whole().charged_seconds == sum(sum(charges(slurm, name)) for name in names)
 
 
+@pytest.mark.slow
 def test_slurm_limits_an_account_and_charges_its_sets(
     rounds: Rounds, slurm: SlurmSite, pool: Pool, request: pytest.FixtureRequest
 ) -> None:
@@ -215,6 +219,7 @@ def test_slurm_limits_an_account_and_charges_its_sets(
     wait_until(lambda: limiting() == "root", "the limit of the account above is found")
 
 
+@pytest.mark.slow
 def test_a_set_is_ended_by_its_owner_in_each_state(rounds: Rounds, slurm: SlurmSite) -> None:
     created = rounds.start(0, 1)
     rounds.end(created)
@@ -232,6 +237,7 @@ def test_a_set_is_ended_by_its_owner_in_each_state(rounds: Rounds, slurm: SlurmS
     wait_until(lambda: _accounting(slurm, name) == [["COMPLETED", "3"]])
 
 
+@pytest.mark.slow
 def test_a_job_that_an_operator_cancels_ends_its_set_by_that_reason(rounds: Rounds, slurm: SlurmSite) -> None:
     number = rounds.start(0, 2)
     one = rounds.until(number, "running")
@@ -326,6 +332,7 @@ def test_nodes_without_jobs_are_an_alarm_while_a_set_waits_and_when_a_hook_drain
     rounds.until(number, "cancelled", "user")
 
 
+@pytest.mark.slow
 def test_a_set_whose_job_ends_before_nucleus_saw_its_hosts_is_submitted_again(
     rounds: Rounds, slurm: SlurmSite
 ) -> None:

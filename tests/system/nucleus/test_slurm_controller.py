@@ -11,7 +11,7 @@ from nucleus.mirror import status
 from nucleus.mirror.observations import database_now
 from nucleus.mirror.pool import Pool
 from nucleus.states import SCHEDULER_AWAY, TOO_FEW_HOSTS
-from owners.computesets.checks import check_kind
+from owners.computesets.alarms import check_kind
 from rocks.core.errors import StateError
 from tests.slurm_site import HOSTS, PARTITION, SlurmSite
 from tests.system.nucleus.conftest import sql

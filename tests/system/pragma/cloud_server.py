@@ -1,4 +1,4 @@
-"""A cloud on this machine: moto's server of EC2, by HTTP. One request of many can be cut."""
+"""A cloud on this machine: moto's server of EC2, by HTTP. A request can be cut, refused, or wait for its answer."""
 
 from __future__ import annotations
 
@@ -25,6 +25,10 @@ class CloudServer:
 
     def __init__(self, *images: str) -> None:
         self.cut = 0
+        self.refusals: dict[str, list[tuple[str, str, str]]] = {}
+        """Action → (status, code, message) of the next answers in moto's place, as EC2 documents its errors."""
+        self.held: dict[str, threading.Event] = {}
+        """Action → what its answer waits for, when it is done."""
         self.actions: list[str] = []
         """What was asked of EC2, in its order."""
         self._application = DomainDispatcherApplication(create_backend_app)
@@ -61,13 +65,22 @@ class CloudServer:
         self.cloud.reset()
 
     def _answer(self, environment: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
-        """Moto's answer. EC2's name of the answers' namespace ends with a slash, which moto leaves out."""
+        """Moto's answer. EC2's namespace of answers ends with a slash, and its errors have no `Type`, unlike moto's."""
         held: list[Any] = []
         self.cut -= 1
         self.actions += parse_qs(environment["QUERY_STRING"]).get("Action", [])
+        action = self.actions[-1] if self.actions else ""
+        if self.refusals.get(action):
+            status, code, message = self.refusals[action].pop(0)
+            start(status, [("Content-Type", "text/xml")])
+            error = f"<Error><Code>{code}</Code><Message>{message}</Message></Error>"
+            return [f"<Response><Errors>{error}</Errors><RequestID>1</RequestID></Response>".encode()]
         text = b"".join(self._application(environment, lambda *given: held.append(given)))
         if not self.cut:
             environment["werkzeug.socket"].shutdown(socket.SHUT_RDWR)  # done, without an answer
+        if action in self.held:
+            self.held[action].wait(60)
         status, headers = held[0][:2]
         start(status, [header for header in headers if header[0].lower() != "content-length"])
+        text = text.replace(b"<Type>Sender</Type>", b"")
         return [text.replace(b'/doc/2016-11-15"', b'/doc/2016-11-15/"')]

@@ -181,6 +181,7 @@ def test_all_machines_run_on_the_hosts_that_are_named(local: Site, started: list
     assert machines(local)["lake"]["host"] == "vmc-0-1"
 
 
+@pytest.mark.slow
 def test_a_site_of_ten_hosts_with_sixteen_cpus_is_filled_to_the_last_one(
     local: Site, started: list[list[str]]
 ) -> None:
@@ -280,6 +281,7 @@ def test_no_address_no_vlan_and_no_name_are_three_errors(local: Site, started: l
     assert sorted(machines(local)) == ["lake", "vm-lake-0"]
 
 
+@pytest.mark.slow
 def test_boots_at_once_get_the_addresses_that_are_free(
     local: Site, key: Path, processes: dict[str, str], tmp_path: Path
 ) -> None:

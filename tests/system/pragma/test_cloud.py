@@ -30,6 +30,7 @@ def key(tmp_path: Path) -> str:
     return f"key={tmp_path / 'key.pub'}"
 
 
+@pytest.mark.slow
 def test_machines_get_their_sizes_and_vc_out(local: Site, cloud: CloudServer, key: str) -> None:
     """6 CPUs are two computes of 3, whose size has 4; memory decides, too."""
     local.done(BOOT, key)

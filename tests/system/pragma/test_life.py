@@ -38,6 +38,7 @@ def nothing_is_left(machines: MachineSite) -> None:
     assert machines.sql("SELECT IP FROM networks WHERE IP = '203.0.113.20'") == []
 
 
+@pytest.mark.slow
 def test_boot_list_shutdown_and_clean(machines: MachineSite) -> None:
     """Scenario 16; a cluster that is gone is an error of `list cluster`, and none of `clean`."""
     assert "Started cluster dock" in machines.run("pragma boot dock6 3")
@@ -72,6 +73,7 @@ def test_boot_list_shutdown_and_clean(machines: MachineSite) -> None:
     assert states(machines) == {"dock": ("active", "203.0.113.20")}
 
 
+@pytest.mark.slow
 def test_a_shutdown_is_for_all_machines_and_names_one_that_is_stuck(machines: MachineSite) -> None:
     """Scenario 15: a host that does not answer stops no other machine; the same command goes on when it does."""
     machines.run("pragma boot dock6 3")
@@ -104,6 +106,7 @@ def test_a_cluster_of_other_commands_is_neither_shut_down_nor_cleaned(machines: 
     assert machines.sql("SELECT Name FROM nodes ORDER BY Name") == before
 
 
+@pytest.mark.slow
 def test_what_a_start_notes_of_a_machine_is_printed(machines: MachineSite) -> None:
     """These hosts have no /dev/kvm; the first start also notes that the image was copied."""
     ended = machines.rocks("pragma boot dock6 0")
@@ -113,6 +116,7 @@ def test_what_a_start_notes_of_a_machine_is_printed(machines: MachineSite) -> No
     assert "under emulation" in by_hand.err and by_hand.err in ended.err
 
 
+@pytest.mark.slow
 def test_a_dry_run_of_a_start_and_of_a_stop_with_notes_ends(
     machines: MachineSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -134,6 +138,7 @@ def test_a_dry_run_of_a_start_and_of_a_stop_with_notes_ends(
     assert machines.running("dock") == [HEAD]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("moment", "winners"), [("library_images", 1), ("lock", 1), ("start", 2)])
 def test_two_boots_at_once_do_not_get_the_same_cpus(
     machines: MachineSite, monkeypatch: pytest.MonkeyPatch, moment: str, winners: int
@@ -197,6 +202,7 @@ def test_a_repeated_request_whose_description_has_left_the_repository_says_how_i
     assert states(machines) == {"dock": ("active", "203.0.113.20")}
 
 
+@pytest.mark.slow
 def test_a_repeated_request_starts_no_machine_on_another_host_than_it_names(machines: MachineSite) -> None:
     """Those of the first boot may have another job by now."""
     boot = "pragma boot dock6 1 request=nucleus-1"
@@ -209,6 +215,7 @@ def test_a_repeated_request_starts_no_machine_on_another_host_than_it_names(mach
     assert machines.running("dock") == machines.running("vm-dock-0") == [OLD]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["ssh", "clock"])
 def test_a_boot_that_waits_ends_when_its_cluster_is_removed(
     machines: MachineSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
@@ -236,6 +243,7 @@ def test_a_boot_that_waits_ends_when_its_cluster_is_removed(
     nothing_is_left(machines)
 
 
+@pytest.mark.slow
 def test_a_cluster_that_is_shut_down_while_its_computes_wait_stays_off(
     machines: MachineSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -255,6 +263,7 @@ def test_a_cluster_that_is_shut_down_while_its_computes_wait_stays_off(
     assert {state for state, _ in states(machines).values()} == {"nostate"}
 
 
+@pytest.mark.slow
 def test_what_an_interrupted_boot_advises_removes_the_cluster(
     machines: MachineSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -36,6 +36,7 @@ def place_of(image: Path) -> str:
     return place
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["ext2", "ext3", "ext4"])
 @pytest.mark.parametrize(
     ("tree", "links"),

@@ -103,6 +103,7 @@ def test_one_command_at_a_time_removes_a_cluster(local: Site, programs: Path, tm
     assert not folder.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fault", "reason"),
     [("sleep 60", "did not end within 1 s and was killed"), ("echo broken >&2; exit 3", "status 3: broken")],

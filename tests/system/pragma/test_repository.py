@@ -252,6 +252,7 @@ def test_a_url_without_a_repository_is_named_with_its_attribute(
         assert text in refused and refused.endswith("; rocks set attr pragma_repository_url URL")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("files", range(3))
 def test_a_sync_that_dies_between_its_files_mixes_no_versions(
     pragma_site: Site, server: RangeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: int

@@ -193,6 +193,7 @@ def process(machines: MachineSite, pool: Pool, tmp_path: Path) -> Iterator[Proce
     made.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("passing", ["ahead_seconds", "step_seconds"])
 def test_a_cluster_runs_from_begin_to_ten_minutes_before_the_end(
     process: Process, machines: MachineSite, ssh: Callable[[bytes], None], passing: str
@@ -244,6 +245,7 @@ def test_a_process_that_is_killed_at_any_command_leaves_nothing(
     process.executor.limit = -1
 
 
+@pytest.mark.slow
 def test_a_cluster_that_cannot_be_booted_disturbs_no_other(
     process: Process, machines: MachineSite, ssh: Callable[[bytes], None]
 ) -> None:
@@ -278,6 +280,7 @@ def test_a_time_that_the_service_has_missed_starts_nothing(process: Process, mac
     assert process.executor.calls == []
 
 
+@pytest.mark.slow
 def test_a_cluster_that_never_answers_is_removed_in_time(
     process: Process, machines: MachineSite, ssh: Callable[[bytes], None]
 ) -> None:

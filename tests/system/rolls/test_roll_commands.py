@@ -151,6 +151,7 @@ def test_a_roll_that_needs_a_later_version_is_refused(roll_site: Site, build_rol
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("path", "text", "message"),
     [
@@ -179,6 +180,7 @@ def test_names_that_are_taken_edges_to_nothing_and_cycles_are_refused(
     assert roll_site.rocks("report", "hello").status == 255
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("tag", "message"),
     [
@@ -206,6 +208,7 @@ def test_a_roll_with_a_node_that_no_host_could_have_is_not_built(
     assert checked.status and message in " ".join(checked.out.split()), checked
 
 
+@pytest.mark.slow
 def test_a_roll_that_is_being_written_is_checked_with_what_it_belongs_to(
     roll_site: Site, tmp_path: Path
 ) -> None:

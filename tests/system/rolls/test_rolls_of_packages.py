@@ -42,6 +42,7 @@ def test_the_frontend_gets_prometheus_and_its_hosts_the_exporter(roll_site: Site
     assert _packages(roll_site, "head", _METRICS) == set()
 
 
+@pytest.mark.slow
 def test_prometheus_takes_its_settings(tmp_path: Path) -> None:
     if shutil.which("promtool") is None:
         pytest.skip("promtool is not installed")

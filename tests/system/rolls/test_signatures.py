@@ -115,6 +115,7 @@ def test_nothing_of_a_roll_is_read_before_its_signature(
     assert "nodes/hello.xml, line 1: invalid XML" in message
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["ed25519", "rsa2048"])
 def test_a_signed_roll_is_twice_the_same(tmp_path: Path, keys: Keys, kind: str) -> None:
     vendor = keys.make("vendor", kind)
@@ -177,6 +178,7 @@ def test_an_unknown_secret_key_makes_no_roll(tmp_path: Path, keys: Keys) -> None
     assert not list(tmp_path.glob("*.iso")) and keys.folder.is_dir()
 
 
+@pytest.mark.slow
 def test_a_distribution_is_signed_by_the_site_s_key(
     roll_site: Site, tmp_path: Path, keys: Keys, trusted: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -166,6 +166,7 @@ def test_medians_of_hosts_and_guests_stand_side_by_side(machines: Machines) -> N
     assert all((machines.root / name / "paper-hardware" / "pw.in").exists() for name in NAMES)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "machine", "values", "reason"),
     [

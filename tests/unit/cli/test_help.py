@@ -30,6 +30,7 @@ def test_help_without_a_match(rocks: Rocks) -> None:
     assert "did you mean list host?" in rocks("help", "lst", "hots").error
 
 
+@pytest.mark.slow
 def test_help_about_a_topic(rocks: Rocks) -> None:
     every = rocks("help", "all").output.splitlines()
     about = {topic: rocks("help", topic).output.splitlines() for topic in TOPICS}

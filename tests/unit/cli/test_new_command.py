@@ -43,6 +43,7 @@ def run(checkout: Path, *arguments: str) -> process.Finished:
     )
 
 
+@pytest.mark.slow
 def test_the_new_command_has_a_test_that_passes(checkout: Path) -> None:
     """And its files need no change of style."""
     made = run(checkout, "-m", "lab.pages.new_command", "list", "host", "shade")

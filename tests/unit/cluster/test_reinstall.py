@@ -89,7 +89,7 @@ GOLDEN = ImageRow("golden", "tank", "unmapped", "idle")
         (GOLDEN, ""),
         (
             replace(GOLDEN, zvol="silver"),
-            "nas-0-0 has no image of that name in tank; rocks set host attr web",
+            "nas-0-0 has no image of that name in tank; rocks reinstall host vm web image=",
         ),
         (replace(GOLDEN, zpool="other"), "nas-0-0 has no image of that name in tank"),
         (replace(GOLDEN, state="deleting"), "which is deleting, and only an image at rest"),

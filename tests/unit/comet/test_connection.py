@@ -109,6 +109,7 @@ def test_a_server_that_never_ends_its_headers_is_given_up() -> None:
             client.clusters()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("times", [1, 4])
 def test_a_change_whose_answer_is_lost_is_asked_again_with_its_key(
     server: NucleusServer, client: Client, times: int
@@ -438,6 +439,7 @@ def test_an_answer_that_is_cut_off_is_no_wrong_address(
     assert [it.name for it in client.clusters()] == ["vc2"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("headers", [{}, {"Transfer_Encoding": "chunked"}])
 def test_a_change_whose_answer_is_cut_off_is_asked_again_with_its_key(
     server: NucleusServer, client: Client, headers: dict[str, str]

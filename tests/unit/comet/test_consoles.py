@@ -117,6 +117,7 @@ def test_the_escape_leaves_the_console(server: NucleusServer, configured: Path) 
     assert process.returncode == 0
 
 
+@pytest.mark.slow
 def test_a_silent_console_ends_after_the_end_of_its_input(server: NucleusServer, configured: Path) -> None:
     """The service's pings are no answer of the guest."""
 
@@ -138,6 +139,7 @@ def test_a_silent_console_ends_after_the_end_of_its_input(server: NucleusServer,
     assert "the console is left" in error
 
 
+@pytest.mark.slow
 def test_the_first_answer_of_a_console_may_come_late(server: NucleusServer, configured: Path) -> None:
     """The service opens the console on its host after it has answered."""
 

@@ -200,13 +200,21 @@ def completed(*typed: str) -> list[str]:
 def test_completion_offers_words_options_and_names_of_the_cache(
     server: NucleusServer, configured: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert completed("1", "comet", "c") == ["cache", "cluster", "completion", "computeset", "console"]
+    assert completed("1", "comet", "c") == [
+        "cache",
+        "clone",
+        "cluster",
+        "completion",
+        "computeset",
+        "console",
+    ]
     assert completed("2", "comet", "power", "") == ["off", "on", "reboot", "reset", "shutdown"]
     assert completed("2", "comet", "cluster", "v") == []
     assert start("ll").wait(60) == 0
     assert start("iso", "list").wait(60) == 0
     assert completed("2", "comet", "cluster", "v") == ["vc2"]
     assert completed("4", "comet", "power", "off", "vc2", "vm-vc2-") == [f"vm-vc2-{it}" for it in range(4)]
+    assert completed("3", "comet", "clone", "vc2", "vm-vc2-3") == ["vm-vc2-3"]
     assert completed("3", "comet", "image", "attach", "d") == ["debian.iso"]
     assert completed("4", "comet", "power", "on", "--wait", "v") == ["vc2"]
     assert completed("2", "comet", "cluster", "--st") == ["--status", "--state="]
@@ -229,6 +237,7 @@ def test_completion_offers_words_options_and_names_of_the_cache(
     assert completed("2", "comet", "cluster", "v") == []
 
 
+@pytest.mark.slow
 def test_the_shells_take_the_scripts() -> None:
     for shell in ("bash", "zsh", "fish"):
         text, _ = start("completion", shell).communicate(timeout=60)
@@ -488,6 +497,7 @@ def test_what_is_typed_may_be_no_text(server: NucleusServer, configured: Path) -
         assert status in (2, 3) and b"Traceback" not in error, error
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("redirected", [">&-", "<&-", ">&- 2>&-", "<&- >&- 2>&-"])
 def test_a_closed_descriptor_is_not_given_to_a_connection(
     server: NucleusServer, configured: Path, redirected: str

@@ -11,6 +11,7 @@ from tests.unit.comet.conftest import Comet, sent
 _TIMES = {"begin": "2026-12-01T10:00:00.000Z", "end": "2026-12-01T12:00:00.000Z"}
 _MADE = {
     "id": 7, "site": "UCSD", "owner": "ann", "vc": "dock6\x1b[2J", "cpus": 16, "memory_gb": 4, "ent": False,
+    "title": "HKU BioLinux cluster", "description": "for a class",
     "intervals": [
         {**_TIMES, "state": "running", "reason": None, "cluster": "dock7", "address": "203.0.113.9"},
         {**_TIMES, "state": "waiting", "reason": None, "cluster": None, "address": None},
@@ -31,6 +32,7 @@ def test_a_reservation_is_made_listed_and_cancelled(comet: Comet, key: str) -> N
     created = comet(
         "reservation", "create", "UCSD", "dock6", "--begin=2026-12-01T10:00+09:00", "--end=2026-12-01T12:00Z",
         "--repeat=daily", "--until=2026-12-09T00:00", "--cpus=16", "--memory=4", key,
+        "--title=HKU BioLinux cluster", "--description=for a class",
     )  # fmt: skip
     assert created.out == "reservation 7: UCSD is reserved 2 times\n", created.err
     ((_, body),) = sent(comet.server, "POST")
@@ -38,10 +40,11 @@ def test_a_reservation_is_made_listed_and_cancelled(comet: Comet, key: str) -> N
     assert body.pop("end")[:11] == "2026-12-01T" and body.pop("until")[:7] == "2026-12"
     assert body == {
         "site": "UCSD", "vc": "dock6", "repeat": "daily", "cpus": 16, "memory_gb": 4,
-        "public_key": "ssh-ed25519 AAAA ann",
+        "public_key": "ssh-ed25519 AAAA ann", "title": "HKU BioLinux cluster", "description": "for a class",
     }  # fmt: skip
     comet.server.answers["reservation"] = answer(200, json.dumps([_MADE]).encode())
     listed = comet("reservation", "list")
+    assert listed.out.count("HKU BioLinux cluster") == 2
     assert "203.0.113.9" in listed.out and listed.out.count("UCSD") == 2 and "\x1b" not in listed.out
     assert json.loads(comet("reservation", "list", "--format=rest").out) == [_MADE]
     cells = comet("reservation", "list", "--format=csv").out

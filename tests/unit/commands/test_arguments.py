@@ -23,6 +23,7 @@ PARAMETER = re.compile(r"[A-Za-z0-9_+-]+=")
 """The specification's own rule."""
 
 
+@pytest.mark.slow
 @given(st.lists(st.text(alphabet="select=_ +-aZ09%'é\t\n")))
 @example(["select name from nodes where rack=0", "select=5", "selected=1", "", "=", "=x", "a b=c", "é=1"])
 def test_arguments_and_parameters_are_separated_as_specified(texts: list[str]) -> None:

@@ -158,6 +158,7 @@ def title(path: tuple[str, ...]) -> str:
     return " ".join(path)
 
 
+@pytest.mark.slow
 def test_every_command_that_reaches_hosts_can_be_tried_or_says_why_not() -> None:
     assert [
         f"{title(path)} reaches {', '.join(sorted(reached_gateways(path)))}: its docstring needs "

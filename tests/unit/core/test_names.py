@@ -35,6 +35,7 @@ def allowed(check: Callable[[str], None], text: str) -> bool:
     return True
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("check", CHECKS)
 @given(text=st.one_of(st.text(), st.text(alphabet="aZ09-_.:/ +'\"<&\n\\", max_size=20)))
 def test_a_name_needs_no_quoting_anywhere(check: Callable[[str], None], text: str) -> None:

@@ -78,6 +78,7 @@ def on_private_network(site: HostOfSite) -> HostOfSite:
     return replace(site, host=replace(site.host, interfaces=interfaces))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("release", RELEASES)
 @pytest.mark.parametrize("name", SITES)
 def test_every_appliance_has_a_valid_kickstart_file(name: str, release: str) -> None:
@@ -87,6 +88,7 @@ def test_every_appliance_has_a_valid_kickstart_file(name: str, release: str) -> 
     assert "rocks_profile </dev/null" in found.scripts[-1].script
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SITES)
 def test_every_appliance_has_a_valid_preseed_file(name: str, tmp_path: Path) -> None:
     text = installer_file(profile_of_document(document_of(SITES[name], "deb")), "preseed")

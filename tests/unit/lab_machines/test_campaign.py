@@ -136,6 +136,7 @@ def disk(tmp_path: Path) -> Path:
     return found
 
 
+@pytest.mark.slow
 def test_a_disk_with_all_that_was_confirmed_has_lost_nothing(
     disk: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -163,6 +164,7 @@ def forget_counts(disk: Path) -> None:
     write(disk, COUNTER_SECTOR * SECTOR_BYTES, block_of(REPORTED - 1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
@@ -215,6 +217,7 @@ def put(disk: io.BytesIO, sector: int, data: bytes) -> None:
     disk.write(data)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 70, SLOTS, SLOTS + 1, 3 * SLOTS + 5])
 @pytest.mark.parametrize("ahead", [0, 1])
 def test_disk_as_the_guest_leaves_it_is_whole(count: int, ahead: int) -> None:

@@ -35,6 +35,7 @@ def scenarios(length: int) -> list[Scenario]:
     return [found for found in itertools.product(COMMANDS, repeat=length) if found[0] == COMMANDS[0]]
 
 
+@pytest.mark.slow
 @pytest.mark.hypothesis
 @pytest.mark.parametrize("scenario", sample(scenarios(3)), ids=lambda found: "-".join(map("".join, found)))
 def test_every_interleaving_of_three_commands(scenario: Scenario) -> None:

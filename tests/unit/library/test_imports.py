@@ -168,6 +168,7 @@ def test_an_iso_is_recognised_and_the_disk_of_a_whole_number_of_sectors(tmp_path
     refused(tmp_path / "library", iso, "it is an ISO, not a raw image", name="two", format="raw")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("xorriso") is None, reason="xorriso is not installed")
 @pytest.mark.parametrize("packed", [False, True])
 def test_an_iso_that_is_cut_off_is_refused(tmp_path: Path, packed: bool) -> None:
@@ -273,6 +274,7 @@ def test_a_damaged_qcow2_image_is_rejected(tmp_path: Path, raw: Path) -> None:
     refused(tmp_path / "library", tmp_path / "version", "version 9", name="two")
 
 
+@pytest.mark.slow
 @needs_qemu
 def test_a_file_that_holds_more_than_it_seems_to_is_rejected(tmp_path: Path) -> None:
     """A few kilobytes that are a disk of 60 TiB, or unpack to more than was allowed."""

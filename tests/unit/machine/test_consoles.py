@@ -37,6 +37,7 @@ def test_control_sequences_are_left_out_and_the_rest_is_visible(line: str, text:
     assert plain_line(line) == text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("piece", ["\x1b]", "\x1b[1", "\x1b[", "\x1b(", "\x1b"])
 def test_a_long_line_that_is_nothing_but_beginnings_comes_to_its_end(piece: str) -> None:
     assert "\x1b" not in plain_line(piece * 300_000)

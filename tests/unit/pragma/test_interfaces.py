@@ -66,6 +66,7 @@ def test_sites_that_share_a_network_choose_from_their_own_parts():
         read_interfaces("ent", "ent:eth2:10.102.0.9/29")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", ["10.1.0.0/24", "10.1.0.0/16", "10.1.4.0/22"])
 def test_addresses_of_computes_are_inside_the_netmask(network):
     """Scenario 8: the frontend is the gateway of its computes."""

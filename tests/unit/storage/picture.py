@@ -129,13 +129,12 @@ def sections() -> dict[str, str]:
         "picture": mermaid(),
         "states": states_table(),
         "steps": steps_table(),
-        "host": host_table(),
     }
 
 
 def long_tables() -> dict[str, str]:
     """Those that are too long for the page, by the names of their files in tests/golden/image_life."""
-    return {"rows": rows_table(), "rejections": rejections_table()}
+    return {"rows": rows_table(), "rejections": rejections_table(), "host_requests": host_table()}
 
 
 def _rows() -> list[Row]:

@@ -63,6 +63,8 @@ class Reservation(NamedTuple):
     cpus: int
     memory_gb: int
     has_ent: bool
+    title: str
+    description: str
     created: datetime
     intervals: tuple[Interval, ...]
 
@@ -191,8 +193,8 @@ def list_reservations(
     condition, values = _visible(scope)
     part = "" if limit is None else f" LIMIT {limit:d}"
     rows = session.rows(
-        "SELECT r.id, s.name, u.username, r.vc, r.cpus, r.memory_gb, r.has_ent, r.created FROM reservation r"
-        " JOIN reservation_site s ON s.id = r.site_id JOIN user u ON u.id = r.user_id"
+        "SELECT r.id, s.name, u.username, r.vc, r.cpus, r.memory_gb, r.has_ent, r.title, r.description,"
+        " r.created FROM reservation r JOIN reservation_site s ON s.id = r.site_id JOIN user u ON u.id = r.user_id"
         f" WHERE {condition} AND r.id > %s ORDER BY r.id{part}",
         [*values, after],
     )

@@ -43,6 +43,7 @@ Day = Annotated[date, Query(ge=date(2000, 1, 1), lt=date(2200, 1, 1))]
 _LOG = logging.getLogger(__name__)
 
 MAX_CPUS, MAX_MEMORY_GB = 100_000, 1_000_000
+MAX_TITLE, MAX_DESCRIPTION = 100, 1000
 
 _TURNS = AtOnce("reservations that are being made", 1, max_of_all=2, retry_seconds=2, wait_seconds=2)
 """Slurm is asked in the transaction of each, which has a connection and the site's row; one more waits for that."""
@@ -95,6 +96,8 @@ class ReservationAnswer(Answer):
     cpus: int
     memory_gb: int
     ent: bool
+    title: str
+    description: str
     created: Moment
     intervals: list[ReservedInterval]
 
@@ -124,6 +127,12 @@ class NewReservation(Request):
         False, description="whether the cluster has an interface on the network between sites"
     )
     public_key: Text = Field(description="SSH key of the owner, in one line")
+    title: Annotated[str, StringConstraints(max_length=MAX_TITLE)] = Field(
+        "", description="for the list of reservations"
+    )
+    description: Annotated[str, StringConstraints(max_length=MAX_DESCRIPTION)] = Field(
+        "", description="what it is for"
+    )
 
 
 @route(router, "GET /v1/reservation/site", "list_reservation_sites", "Sites", list[ReservableSite])
@@ -249,7 +258,7 @@ def _create(change: Change, body: NewReservation, images: list[str] | None) -> R
         )
     columns = {
         "user_id": change.caller.user.id, "vc": body.vc, "cpus": body.cpus, "memory_gb": body.memory_gb,
-        "has_ent": body.ent, "public_key": key,
+        "has_ent": body.ent, "public_key": key, "title": body.title, "description": body.description,
     }  # fmt: skip
     try:
         number = reserve.reserve(change.session, site, spans, columns, batch)

@@ -387,10 +387,10 @@ def demand_more_than_read(caller: Caller) -> None:
 
 
 def demand_all_of_password(caller: Caller) -> None:
-    """Problem for credentials that allow less than the user's password."""
+    """Problem for credentials that allow less than the user's password, but for `LATER_SCOPES`."""
     whole = _scope_of_password(caller.user)
     for scope in credentials.SCOPES:
-        if scope in whole.scopes and scope not in caller.scope.scopes:
+        if scope in whole.scopes and scope not in {*caller.scope.scopes, *credentials.LATER_SCOPES}:
             raise missing_scope(caller, scope)
     if not caller.is_whole:
         raise forbidden(

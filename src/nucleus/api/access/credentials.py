@@ -16,11 +16,24 @@ from cryptography.fernet import Fernet, InvalidToken
 
 from nucleus.limits import SIGNATURE_WINDOW_SECONDS
 
-SCOPES = ("read", "power", "computeset", "console", "image", "rename", "cluster:destroy", "admin")
+SCOPES = (
+    "read",
+    "power",
+    "computeset",
+    "console",
+    "image",
+    "rename",
+    "cluster:reinstall",
+    "cluster:destroy",
+    "admin",
+)
 """What a token may allow. `read` is in each; admin = the others of every cluster, for operators."""
 
-OWNER_SCOPES = ("read", "power", "computeset", "console", "image", "rename")
+OWNER_SCOPES = ("read", "power", "computeset", "console", "image", "rename", "cluster:reinstall")
 """What a token allows when nothing else is stated: everything of every day."""
+
+LATER_SCOPES = ("cluster:reinstall",)
+"""Of `OWNER_SCOPES`, what tokens of earlier releases lack: they are still as good as a password."""
 
 NOT_WHOLE = (
     "a part of the token is missing, or it is of another service: here a token is nuc_, 8 characters, _ and 43 more;"

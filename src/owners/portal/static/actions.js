@@ -1,6 +1,6 @@
 // What can be done with the chosen nodes of a cluster, as far as it fits their state.
 
-import { element, put, say, some } from './shared/page.js';
+import { attempt, element, put, say, some } from './shared/page.js';
 import { ask, askerOnce, askOfMany, AWAY, path, Refusal, SignedOut } from './shared/requests.js';
 import { nodesOf } from './shared/clusters.js';
 import { minutesOf, walltimeMinutes } from './shared/durations.js';
@@ -44,6 +44,12 @@ export class Actions {
     if (rights.includes('rename')) {
       const rename = { text: 'Rename', fits: (node) => isCompute(node) && this.chosen.size === 1, reason: 'Select one compute.' };
       made.push(button(rename, () => this.rename(this.targets(rename)[0])));
+    }
+    if (rights.includes('cluster:reinstall')) {
+      const isFree = (node) => node.power === 'off' && !node.active_computeset;
+      const reinstall = { text: 'Reinstall', fits: isFree, reason: 'None of the selected nodes is off and in no set.', loss: true };
+      const clone = { text: 'Replace by a clone', fits: (node) => isCompute(node) && isFree(node), reason: 'None of the selected nodes is a compute that is off and in no set.', loss: true };
+      made.push(button(reinstall, () => attempt(() => this.reinstall(this.targets(reinstall)))), button(clone, () => this.clone(this.targets(clone), clone.fits)));
     }
     if (rights.includes('cluster:destroy')) {
       const remove = { text: 'Remove', fits: (node) => isCompute(node) && isOff(node) && !node.active_computeset, reason: 'None of the selected nodes is a compute that is off and in no set.', loss: true };
@@ -132,18 +138,47 @@ export class Actions {
     });
   }
 
-  remove(targets) {
+  // Something of the nodes is lost: the name is typed once more, and a node that became another meanwhile is left alone.
+  lose(targets, { action, title = action, text, fields = [], request }) {
     const { cluster } = this;
     const same = unchanged(cluster, this.changed, targets.map((node) => node.name));
     const expected = targets.length === 1 ? targets[0].name : cluster.name;
     question({
-      title: `Remove ${some(targets.map((node) => node.name))}?`, text: 'You cannot undo this. Their disks stay with the site.', action: 'Remove', isDestructive: true,
-      fields: [{ name: 'confirm', label: `Type ${expected} to confirm`, input: element('input', { maxlength: 128, autocomplete: 'off' }) }],
-      act: async ({ confirm }) => {
+      title: `${title} ${some(targets.map((node) => node.name))}?`, text, action, isDestructive: true,
+      fields: [...fields, { name: 'confirm', label: `Type ${expected} to confirm`, input: element('input', { maxlength: 128, autocomplete: 'off' }) }],
+      act: async ({ confirm, ...values }) => {
         if (confirm.trim() !== expected) throw new Refusal('The name is another', 'Not done', false, [{ pointer: '#/confirm', detail: `It must be ${expected}` }]);
         await same.check();
-        this.each('Remove', targets, (node) => same.ask('DELETE', `${pathOf(cluster, node)}?${new URLSearchParams({ confirm: node.name })}`));
+        this.each(action, targets, (node) => request(same, pathOf(cluster, node), { confirm: node.name, ...values }));
       },
+    });
+  }
+
+  remove(targets) {
+    this.lose(targets, {
+      action: 'Remove', text: 'You cannot undo this. Their disks stay with the site.',
+      request: (same, target, values) => same.ask('DELETE', `${target}?${new URLSearchParams(values)}`),
+    });
+  }
+
+  async reinstall(targets) {
+    const { content: images } = await ask('GET', path('image', 'disk'));
+    const select = element('select', {}, ...[['', 'the one that each has'], ...images.map((one) => [one, one])].map(([value, text]) => element('option', { value }, text)));
+    this.lose(targets, {
+      action: 'Reinstall', fields: [{ name: 'image', label: 'Image', input: select }],
+      text: 'All that is on their system disks is lost. The next power-on makes them anew from the image. Names, addresses and other disks stay.',
+      request: (same, target, { image, ...values }) => same.ask('POST', `${target}/reinstall`, { ...values, ...(image && { image }) }),
+    });
+  }
+
+  clone(targets, fits) {
+    const names = this.cluster.computes.filter((node) => fits(node) && !targets.includes(node)).map((node) => node.name);
+    if (!names.length) return say('No other compute is off and in no set, whose disk could be cloned.', 'Not done');
+    const select = element('select', {}, ...names.map((one) => element('option', { value: one }, one)));
+    return this.lose(targets, {
+      action: 'Replace by a clone', title: 'Give a cloned disk to', fields: [{ name: 'original', label: 'Compute whose disk is cloned', input: select }],
+      text: 'All that is on their system disks is lost. Each gets a clone of the disk of another compute. Names, addresses and other disks stay.',
+      request: (same, target, values) => same.ask('POST', `${target}/clone`, values),
     });
   }
 

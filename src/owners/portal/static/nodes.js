@@ -37,11 +37,11 @@ export function unchanged(known, readAgain, names = null) {
     }
     etag = answer.etag;
   };
-  return { check, ask: async (method, target) => {
+  return { check, ask: async (method, target, body) => {
     for (let attempts = 1; ; attempts += 1) {
       if (etag === null) await check();
       try {
-        return await askOfMany(method, target, undefined, etag);
+        return await askOfMany(method, target, body, etag);
       } catch (error) {
         etag = null; // the next attempt looks again
         if (error.status !== 412 || attempts === 10) throw error;

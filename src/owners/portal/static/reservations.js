@@ -43,6 +43,8 @@ function reserve(site) {
       { name: 'vc', label: 'Cluster image, as the site calls it', input: element('input', { required: true, maxlength: 40, autocomplete: 'off' }) },
       { name: 'begin', label: 'From, in UTC', input: moment('09') }, { name: 'end', label: 'To, in UTC', input: moment('17') },
       { name: 'cpus', label: 'CPUs of all computes', input: number() }, { name: 'memory_gb', label: 'GB of memory', input: number() },
+      { name: 'title', label: 'Title (optional)', input: element('input', { maxlength: 100, autocomplete: 'off' }) },
+      { name: 'description', label: 'Description (optional)', input: element('input', { maxlength: 1000, autocomplete: 'off' }) },
       { name: 'public_key', label: 'Your public SSH key, in one line', input: element('input', { required: true, maxlength: 4096, autocomplete: 'off' }) },
     ],
     act: async (values) => {
@@ -68,7 +70,7 @@ async function readMine() {
     fillTexts(row, [
       ['', `${one.vc} at ${one.site}`], ['', first.state], ['', `${one.cpus} CPUs, ${one.memory_gb} GB`],
       ['', `${utc(first.begin)} to ${utc(first.end)}`], ['soft', one.next.length > 1 ? `and ${one.next.length === 2 ? 'once' : `${one.next.length - 1} times`} more` : ''],
-      ['soft', first.address && `${first.cluster}, ${first.address}`], ['soft', `reservation ${one.id} of ${one.owner}`], ['soft', first.reason],
+      ['soft', first.address && `${first.cluster}, ${first.address}`], ['', one.title], ['soft', one.description], ['soft', `reservation ${one.id} of ${one.owner}`], ['soft', first.reason],
     ]);
   }, 'No active reservations.');
 }

@@ -6,7 +6,7 @@ import { question } from './shared/question.js';
 
 const SCOPES = {
   power: 'power of nodes', computeset: 'computesets', console: 'consoles', image: 'images and CD drives', rename: 'rename nodes',
-  'cluster:destroy': 'remove clusters and nodes', admin: 'everything of an operator',
+  'cluster:reinstall': 'fresh disks of nodes', 'cluster:destroy': 'remove clusters and nodes', admin: 'everything of an operator',
 };
 const EVERY_DAY = ['power', 'computeset', 'console', 'image', 'rename'];
 let session = null; // the token of this session

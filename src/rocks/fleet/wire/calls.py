@@ -6,6 +6,7 @@ from typing import Any, Dict, NamedTuple, Type
 
 from rocks.core.errors import BugError
 from rocks.core.values import BYTES_PER_GB
+from rocks.fleet.wire.codec import Request
 from rocks.fleet.wire.facts import (
     AdapterFacts,
     AdaptersRequest,
@@ -18,7 +19,6 @@ from rocks.fleet.wire.facts import (
     ProbeFact,
     ProbeRequest,
 )
-from rocks.fleet.wire.request import Request
 from rocks.fleet.wire.requests import (
     RELEASE_SECONDS,
     ChangeDomain,

@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import dataclasses
 import typing
-from typing import Any, Callable, Dict, Mapping, Tuple, Type, TypeVar, Union
+from typing import Any, Callable, Dict, Generic, Mapping, Tuple, Type, TypeVar, Union
 
 from rocks.core.errors import IncoherentError
 
 Shape = TypeVar("Shape")
+Reply = TypeVar("Reply", covariant=True)
 Reader = Callable[[Any, str], Any]
 
 TAG = "shape"
@@ -25,6 +26,10 @@ TAG = "shape"
 _readers: Dict[Tuple[Any, bool], Reader] = {}
 _union_members: Dict[type, str] = {}
 _KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
+
+
+class Request(Generic[Reply]):
+    """Base of every request; the reply to a `FactsRequest(Request[HostFacts])` is a HostFacts."""
 
 
 def encode(value: Any) -> Any:

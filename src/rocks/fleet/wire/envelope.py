@@ -14,10 +14,9 @@ import rocks
 from rocks.core.errors import IncoherentError, RocksError, StateError
 from rocks.core.terminal import one_line
 from rocks.fleet.wire.calls import CALLS, Call, call_of
-from rocks.fleet.wire.codec import decode, encode
+from rocks.fleet.wire.codec import Reply, Request, decode, encode
 from rocks.fleet.wire.errors import AgentError, as_exception
 from rocks.fleet.wire.received import check_reply, parse_json
-from rocks.fleet.wire.request import Reply, Request
 
 MAXIMUM_LINE_BYTES = 16 * 1024 * 1024
 """Longest request or reply that each side reads."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal, Optional, Tuple
 
 from rocks.core.dataclasses import dataclass
-from rocks.fleet.wire.request import Request
+from rocks.fleet.wire.codec import Request
 
 ACTIVE_STATES = ("running", "blocked", "paused", "shutdown", "crashed")
 """States in which a domain holds memory and may write to its disks."""

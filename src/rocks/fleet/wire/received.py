@@ -14,6 +14,7 @@ from collections import Counter
 from typing import Any, Dict, Iterable, Iterator, List, Sequence, Tuple
 
 from rocks.core.errors import IncoherentError
+from rocks.fleet.wire.codec import Request
 from rocks.fleet.wire.facts import (
     AdapterFacts,
     AdaptersRequest,
@@ -24,7 +25,6 @@ from rocks.fleet.wire.facts import (
     ShapeFact,
 )
 from rocks.fleet.wire.leases import EPOCH_TOKENS, MAX_EPOCHS
-from rocks.fleet.wire.request import Request
 from rocks.fleet.wire.requests import (
     InfinibandFacts,
     InfinibandRequest,

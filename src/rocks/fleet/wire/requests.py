@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Literal, Optional, Tuple, Union
 
 from rocks.core.dataclasses import dataclass
-from rocks.fleet.wire.codec import tagged
+from rocks.fleet.wire.codec import Request, tagged
 from rocks.fleet.wire.errors import AgentError
 from rocks.fleet.wire.facts import Fence
-from rocks.fleet.wire.request import Request
 
 DiskFormat = Literal["raw", "qcow2", "qed"]
 StopAction = Literal["poweroff", "shutdown", "reset", "reboot"]

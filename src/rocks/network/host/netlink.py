@@ -6,9 +6,8 @@ from contextlib import contextmanager
 from typing import Any, Iterator
 
 from pyroute2 import IPRoute, NetlinkError
-from pyroute2.netlink import nla
 from pyroute2.netlink.exceptions import NetlinkDumpInterrupted
-from pyroute2.netlink.rtnl import ifinfmsg, tcmsg
+from pyroute2.netlink.rtnl import ifinfmsg
 
 from rocks.core.errors import ToolError
 
@@ -16,11 +15,6 @@ __all__ = ["IPRoute", "NetlinkDumpInterrupted", "NetlinkError"]
 
 IFF_NOARP: int = ifinfmsg.IFF_NOARP
 IFF_UP: int = ifinfmsg.IFF_UP
-Attribute: Any = nla
-"""Base class of netlink attributes."""
-
-TrafficMessage: Any = tcmsg.tcmsg
-"""Base class of traffic control messages."""
 
 
 def reason_of(error: Any) -> str:

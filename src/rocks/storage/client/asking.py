@@ -75,7 +75,7 @@ class Query(Generic[Answer]):
     @property
     def is_reading(self) -> bool:
         """Whether it changes nothing."""
-        return action_of(self.request).effect == "reads"
+        return action_of(self.request).repetition == "reads"
 
     @property
     def zvol(self) -> str:

@@ -185,13 +185,6 @@ def parse_status(text: str) -> SnapshotStatus:
     return SnapshotStatus(allocated, total, metadata, "ok")
 
 
-def format_status(status: SnapshotStatus) -> str:
-    """The text of a status, as `parse_status` reads it."""
-    if status.state == "ok":
-        return f"{status.allocated_sectors}/{status.total_sectors} {status.metadata_sectors}"
-    return next(text for text, state in _STATES.items() if state == status.state)
-
-
 def read_targets(targets: Sequence[Target]) -> KnownTable:
     """The record of a table of one target or several."""
     if len(targets) == 1:

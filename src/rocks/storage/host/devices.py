@@ -190,7 +190,7 @@ class DeviceHandlers:
     def _ensure_remote_origin(self, request: object, image: GrantedImage) -> Facts:
         """The origin device is there, over the NAS's disk; one that is over the copy already stays."""
         name = names.origin_device(image.zvol)
-        if self._take_over(name) is not None:
+        if self._read_usable(name) is not None:
             self._dm_devices.ensure_resumed(name)
             return NOTHING
         target = image.known.target
@@ -206,7 +206,7 @@ class DeviceHandlers:
         One that is over the NAS's disk is switched while the guest runs.
         """
         name = names.origin_device(image.zvol)
-        mapping = self._take_over(name)
+        mapping = self._read_usable(name)
         # after the merge the origin is no longer needed
         guest = self._dm_devices.read(names.guest_device(image.zvol))
         if mapping is None and guest is not None and isinstance(guest.table, Linear):
@@ -220,7 +220,7 @@ class DeviceHandlers:
         """The guest's device is a snapshot of the origin over the temp-write volume. Facts: device."""
         name = names.guest_device(image.zvol)
         table = Snapshot(_sectors(image), *self._overlay(image))
-        mapping = self._take_over(name)
+        mapping = self._read_usable(name)
         if mapping is not None:
             self._dm_devices.ensure_resumed(name)
             if isinstance(mapping.table, Placeholder):
@@ -290,7 +290,7 @@ class DeviceHandlers:
 
     def _switch_or_make(self, name: str, table: Table, may_follow: "tuple[type, ...]") -> None:
         """Ensure the table: a missing device is made, one with a table that this may follow is switched."""
-        mapping = self._take_over(name)
+        mapping = self._read_usable(name)
         if mapping is None:
             self._dm_devices.ensure(name, table)
             return
@@ -312,10 +312,11 @@ class DeviceHandlers:
             switched.whole_seconds,
         )
 
-    def _take_over(self, name: str) -> Optional[DmDeviceFact]:
-        """What is there to build on; None also for a device without a table, which `ensure` completes after a crash.
+    def _read_usable(self, name: str) -> Optional[DmDeviceFact]:
+        """The device, if it has a table; None means that the caller makes it.
 
-        A placeholder that no guest has open any more is removed: it may have another size.
+        A device without a table is left for `ensure`, which completes it after a crash. A placeholder that no guest has
+        open any more is removed: it may have another size.
         """
         mapping = self._dm_devices.read(name)
         if mapping is not None and isinstance(mapping.table, Placeholder) and not mapping.open_count:

@@ -1,7 +1,7 @@
-"""The rows of the table and how its modules write them, and the changes that rows of several subjects share; pure.
+"""The form of a row of the state table, short ways to write rows, and the changes that several modules use; pure.
 
-The state machine brings the record into the row's state, applies the row's change to it and begins the step that the
-row starts.
+On an event, the state machine finds the row, brings the record into the row's state by `enter`, applies the row's
+`change`, and begins the step that the row starts.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from rocks.storage.image.states import BLOCKED, RETURNING, State
 from rocks.storage.image.transfers import retry_delay
 
 REMEMBERED = "remembered"
-"""In the place of the operations of unmaps that were answered already: the image was blocked."""
+"""In `unmap_ids` of a blocked image: it was being unmapped, and those requests have been answered."""
 
 
 # --- how a record enters the state of its row ------------------------------------------------------------------------
@@ -32,12 +32,12 @@ Enter = Callable[[Image, State], Image]
 
 
 def afresh(image: Image, state: State) -> Image:
-    """With the next number, without an open step and without counts of failures."""
+    """The record in that state, with the next sequence number, without an open step, and no failures counted."""
     return fresh(enter(image, state))
 
 
 def enter(image: Image, state: State) -> Image:
-    """The same, but earlier failures still count."""
+    """As `afresh`, but earlier failures still count."""
     return replace(
         image,
         state=state,
@@ -50,7 +50,7 @@ def enter(image: Image, state: State) -> Image:
 
 
 def with_found(image: Image, state: State) -> Image:
-    """As `enter`, with the volume and the base that the open step has found."""
+    """As `enter`; the record also gets the volume and the base that the open step has found."""
     facts = NOTHING if image.work is None else image.work.facts
     return replace(
         enter(image, state),
@@ -61,7 +61,7 @@ def with_found(image: Image, state: State) -> Image:
 
 
 def stay(image: Image, state: State) -> Image:
-    """With its number and its open step; an image that gets blocked remembers its state."""
+    """The record in that state, with its sequence number and its open step; `blocked_from` is the state it had."""
     is_new = state == BLOCKED and image.state != BLOCKED
     return replace(image, state=state, blocked_from=image.state if is_new else image.blocked_from)
 
@@ -70,22 +70,21 @@ def stay(image: Image, state: State) -> Image:
 
 
 Change = Callable[[Image, Any, int], Union[Image, Decision]]
-"""The record in the row's state, the event and the time (UNIX seconds) → the record with what else is new, and the
-outcomes, if there are any."""
+"""(record in the row's state, event, UNIX seconds) → the changed record, in a `Decision` if there are outcomes."""
 
 
 def nothing_else(image: Image, event: Any, now: int) -> Image:
-    """Only the state is new."""
+    """The record as it entered the state."""
     return image
 
 
 def fresh(image: Image) -> Image:
-    """The record without its counts of failures."""
+    """The record with no failures counted."""
     return replace(image, tries=0, faults=0, retry_at=None, failure_family="", reason="")
 
 
 def reopened(image: Image) -> Image:
-    """The record with its open step, if it has one, from the first effect, under the record's number."""
+    """The record whose open step, if any, begins again at its first effect, under the record's sequence number."""
     if image.work is None:
         return image
     work = Work(image.work.step, f"{image.epoch}-{image.sequence}", image.work.effects)
@@ -95,27 +94,27 @@ def reopened(image: Image) -> Image:
 def outcomes_of(
     ids: Tuple[str, ...], family: Optional[str] = None, text: str = "", device: Optional[str] = None
 ) -> Tuple[Outcome, ...]:
-    """The same outcome of each operation; of a failure with its family."""
+    """One outcome for each operation, all alike; `family` is that of a failure, None means success."""
     return tuple(Outcome(op_id, family, text, device) for op_id in ids if op_id)
 
 
 def with_operation(ids: Tuple[str, ...], op_id: str) -> Tuple[str, ...]:
-    """The operations with one more, unless it is among them."""
+    """The operations, with this one added if it is not among them."""
     return ids if op_id in ids else (*ids, op_id)
 
 
 def pool_of(image: Image) -> str:
-    """The pool of the host's copy; empty without one."""
+    """The pool of the host that has the image; empty if the record names none."""
     return image.remote_pool or ""
 
 
 def exported(image: Image) -> Image:
-    """The image under the name of its grant's iSCSI target."""
+    """The record with the name of the iSCSI target of its epoch."""
     return replace(image, target=names.target_name(image.nas, image.zvol, image.epoch))
 
 
 def unmapped(image: Image) -> Image:
-    """No host has the image, and no operation is open."""
+    """The record of an image that no host has, without open operations."""
     return replace(
         image,
         owner=None,
@@ -138,23 +137,23 @@ def unmapped(image: Image) -> Image:
 
 
 def measured(image: Image, event: Any, now: int) -> Image:
-    """The step has found the volume, and its size."""
+    """The record with the volume and the size that the step has found."""
     guid = image.volume_guid or event.facts.volume_guid
     return replace(image, size_bytes=event.facts.size_bytes or image.size_bytes, volume_guid=guid)
 
 
 def answer(image: Image, event: Any, now: int) -> Decision:
-    """The request has succeeded."""
+    """The event's request has succeeded; nothing else changes."""
     return Decision(image, outcomes_of((event.op_id,)))
 
 
 def operation_done(image: Image, event: Any, now: int) -> Decision:
-    """No host has the image."""
+    """The operation has succeeded, and no host has the image."""
     return Decision(unmapped(image), outcomes_of((image.operation_id,)))
 
 
 def operation_failed(image: Image, event: Any, now: int) -> Decision:
-    """Nothing was changed."""
+    """The operation has failed, and no host has the image."""
     return Decision(unmapped(image), outcomes_of((image.operation_id,), event.family, event.message))
 
 
@@ -162,31 +161,31 @@ def operation_failed(image: Image, event: Any, now: int) -> Decision:
 
 
 def retried_later(image: Image, event: Any, now: int) -> Image:
-    """One more failure, and the time of the next attempt."""
+    """Counts the failure, and sets the time of the next attempt; only a fault counts towards blocking."""
     tries = image.tries + 1
     faults = image.faults + (0 if FAMILIES[event.family] else 1)
     return replace(image, tries=tries, faults=faults, retry_at=now + retry_delay(tries), reason=event.message)
 
 
 def try_again(image: Image, event: Any, now: int) -> Image:
-    """The whole step from its first effect, under a new number."""
+    """Begins the step again at its first effect, under a new sequence number."""
     return reopened(replace(image, sequence=image.sequence + 1, retry_at=None))
 
 
 def block(image: Image, event: Any, now: int) -> Decision:
-    """The image needs operator action; the open step stays as it is."""
+    """The image is blocked until an operator acts; the open step stays as it is."""
     if guards.GRANT_REFUSED.holds(image, event, now):
         return block_contradicted(image, Contradicted(event.message), now)
     return _blocked(image, event.family, event.message)
 
 
 def block_contradicted(image: Image, event: Any, now: int) -> Decision:
-    """The same: the volume or the host contradicts the record."""
+    """The image is blocked because the volume or the host contradicts the record."""
     return _blocked(contradict(image, event, now), "incoherent", _contradiction(image, event))
 
 
 def contradict(image: Image, event: Any, now: int) -> Image:
-    """Nobody gets the image, which is blocked, before an operator decides."""
+    """Records the contradiction, and who disagrees; the open step ends, unless it is a recovery."""
     work = None if is_recovering(image) else image.work
     disagrees: Witness = "host" if event.by_host else "volume"
     return replace(
@@ -208,13 +207,13 @@ def _contradiction(image: Image, event: Any) -> str:
 
 
 def block_other_guid(image: Image, event: Any, now: int) -> Decision:
-    """The received snapshot is another than the one sent."""
+    """Blocked: the host received another snapshot than the NAS sent."""
     text = f"{image.owner} received snapshot {event.facts.guid}, not {image.base_guid}"
     return _blocked(image, "incoherent", text)
 
 
 def block_unexpected_changes(image: Image, event: Any, now: int) -> Decision:
-    """A device was written to before its map was published."""
+    """Blocked: the map failed, but the device had been written to before it was published."""
     return _blocked(image, "incoherent", f"the map to {image.owner} failed, but data was written there")
 
 
@@ -237,10 +236,10 @@ def _blocked(image: Image, family: str, reason: str) -> Decision:
 
 
 def abandon(image: Image, event: Any, now: int) -> Decision:
-    """A new epoch, so that the lost host is stale when it returns; its copy is never destroyed.
+    """Gives up what the lost host has changed: a new epoch makes that host stale when it returns; its copy is kept.
 
-    Operations that waited for that host fail; a blocked image has none. The epoch exceeds that of the volume too, and
-    the host that the volume names may have changes as well as the one in the record.
+    Operations that wait for the host fail. The new epoch exceeds that of the volume, too. If the volume names another
+    host than the record, both may have changes, and both copies are marked as suspect.
     """
     standing = event.standing or Grant()
     waiting = (image.operation_id, *image.unmap_ids, *image.pull_ids)
@@ -271,10 +270,9 @@ def abandon(image: Image, event: Any, now: int) -> Decision:
 
 @dataclass(frozen=True)
 class Row:
-    """In `state`, on `event` (of `step`) and if `guard` holds, the record enters `to`; `change` is what else is new in
-    it. Then the step `starts` begins.
+    """In `state`, on `event` (of `step`, if given) and if `guard` holds, the record enters the state `to`.
 
-    `to` None: the record is deleted.
+    `change` then makes all other changes, and the step `starts` begins. `to` None: the record is deleted.
     """
 
     state: State
@@ -317,10 +315,10 @@ def _ends(
 
 
 done = partial(_ends, StepDone)
-"""The row of a step that has succeeded."""
+"""Writes the row for a step that has succeeded."""
 
 failed = partial(_ends, StepFailed)
-"""The row of a step that has failed."""
+"""Writes the row for a step that has failed."""
 
 
 def stays(
@@ -330,22 +328,22 @@ def stays(
     change: Change = nothing_else,
     guard: Optional[Guard] = None,
 ) -> Row:
-    """The row of an event after which the step that is open goes on."""
+    """The row for an event that leaves the state and the open step as they are."""
     return Row(state, event, state, sentence, change, guard, enter=stay)
 
 
 def blocked(
     state: State, step: Step, guard: Guard = guards.NO_MORE_TRIES, sentence: str = "needs operator action"
 ) -> Row:
-    """A step that fails blocks the image, as a rule when trying again cannot help."""
+    """The row for a failed step that blocks the image; by default when no more tries are left."""
     return failed(state, step, BLOCKED, sentence, block, guard, enter=stay)
 
 
 def retried_row(state: State, step: Step) -> Row:
-    """A step that fails is tried again."""
+    """The row for a failed step that is tried again later."""
     return failed(state, step, state, "again after a pause", retried_later, enter=stay)
 
 
 def retried(state: State, *steps: Step) -> Tuple[Row, ...]:
-    """The same; the image is blocked when trying again cannot help."""
+    """For each step two rows: blocked when no more tries are left, else tried again later."""
     return tuple(row for step in steps for row in (blocked(state, step), retried_row(state, step)))

@@ -358,7 +358,7 @@ class Commands:
     def handle(self, message: Message, sender: str, op_id: str, reply_to: Optional[str]) -> None:
         """Record a request, and answer it now or when it is done. A repeated request gets the same answer."""
         action = ACTIONS.get(message.action)
-        is_recorded = action is None or action.role != "nas" or action.effect == "once"
+        is_recorded = action is None or action.role != "nas" or action.repetition == "once"
         if sender != self._frontend or not is_recorded:  # of others, who are refused, no record is made
             self._answer_now(message, sender, op_id, reply_to)
         else:
@@ -369,7 +369,7 @@ class Commands:
         """Requests without an event are not recorded: a repeated one is performed again, which changes nothing."""
         try:
             request = self._permitted(message, sender)
-            if action_of(request).effect == "in time":
+            if action_of(request).repetition == "in time":
                 _check_deadline(message)
             body = write_success(message.action, self._answers[type(request)](request), op_id=op_id)
         except RocksError as error:

@@ -44,16 +44,21 @@ class Asks(Generic[Reply_co]):
 
 Role = Literal["nas", "host"]
 
-Effect = Literal["reads", "again", "in time", "once"]
-"""What a request does, and does when it is repeated: it changes nothing; it is performed again, which makes no
-difference; the same, but not after its deadline; as an operation on an image it is recorded, and gets that reply."""
+Repetition = Literal["reads", "again", "in time", "once"]
+"""How a daemon treats a request that arrives again.
+
+`reads`: it changes nothing. `again`: it is performed again, which makes no difference. `in time`: the same, but not
+after its deadline. `once`: it is an operation on an image, which is recorded; the recorded reply is sent.
+"""
 
 
 class Action(NamedTuple):
-    """A request: its name, what it does, the action of the reply, how that is read, who answers, and its shape."""
+    """A request: its name, how a repeated one is treated, the action of the reply, how that is read, who answers, and
+    its shape.
+    """
 
     name: str
-    effect: Effect
+    repetition: Repetition
     reply: str
     read: Callable[[Fields], Any]
     role: Role
@@ -68,12 +73,16 @@ _Shape = TypeVar("_Shape", bound=Type[Asks[Any]])
 
 
 def action(
-    name: str, effect: Effect, reply: str, read: Callable[[Fields], Any] = read_nothing, role: Role = "nas"
+    name: str,
+    repetition: Repetition,
+    reply: str,
+    read: Callable[[Fields], Any] = read_nothing,
+    role: Role = "nas",
 ) -> Callable[[_Shape], _Shape]:
     """Declares the action whose request has the decorated shape."""
 
     def declare(shape: _Shape) -> _Shape:
-        ACTIONS[name] = _BY_SHAPE[shape] = Action(name, effect, reply, read, role, shape)
+        ACTIONS[name] = _BY_SHAPE[shape] = Action(name, repetition, reply, read, role, shape)
         return shape
 
     return declare

@@ -184,6 +184,7 @@ def with_interface(world: World) -> DomainDocument:
     return parse_domain(xml_of(world).replace("<serial", f"{nic}<serial"))
 
 
+@pytest.mark.slow
 def test_an_interface_that_the_guest_keeps_is_down_until_it_is_recorded_again(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -152,6 +152,7 @@ def test_stop_undefines(world: World) -> None:
     assert world.image.exists()
 
 
+@pytest.mark.slow
 def test_a_guest_that_does_not_listen_is_powered_off(world: World) -> None:
     """A blank disk has nothing that looks at the power button."""
     start(world)
@@ -183,6 +184,7 @@ def restore(world: World, token: int = 7) -> bool:
     return run(world, replace(request, continues=True)).changed
 
 
+@pytest.mark.slow
 def test_a_saved_domain_continues_under_its_lease(world: World) -> None:
     """Also when the restore was interrupted before the guest ran; a failure leaves the save."""
     refused(StateError, "was saved, but this host does not have its memory any more", restore, world)
@@ -198,6 +200,7 @@ def test_a_saved_domain_continues_under_its_lease(world: World) -> None:
     refused(ToolError, "managed save", world.domains.check_managed_save, NAME)
 
 
+@pytest.mark.slow
 def test_fences(world: World) -> None:
     """Lower leases go, the same and higher ones stay; so does a domain without lease, where the fence does not hold."""
     assert ensure_fenced(world.domains, Fence(NAME, 8))
@@ -211,6 +214,7 @@ def test_fences(world: World) -> None:
     assert state(world) == "running"
 
 
+@pytest.mark.slow
 def test_a_machine_that_ended_and_was_renamed_starts(world: World) -> None:
     """libvirt defines no second domain with its UUID; a machine that ends by itself leaves its definition."""
     uuid = "<uuid>5f1e0b56-0a53-4ac8-9a5c-5ad6a2a2a0aa</uuid>"

@@ -55,6 +55,7 @@ def test_the_next_boot_is_written_at_once(served: Site, folders: tuple[Path, Pat
     assert [path.name for path in tftp.glob("hosts/*")] == ["52-54-00-00-00-33.ipxe"]
 
 
+@pytest.mark.slow
 def test_dnsmasq_is_informed_by_the_next_command_after_one_that_was_killed_before(
     served: Site, folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -194,6 +195,7 @@ def test_a_machine_that_is_not_on_the_network_private_serves_nothing(
     assert "a demo has no boot service" in printed and STATE not in printed, "it changed this machine"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", ["", "no", "maybe"])
 def test_nothing_starts_dhcp_before_the_operator_stated_that_there_is_no_other(
     served: Site, folders: tuple[Path, Path], value: str

@@ -92,6 +92,7 @@ def _hosts(site: Site) -> int:
     return int(count)
 
 
+@pytest.mark.slow
 def test_each_machine_becomes_one_host(
     served: Site, folders: tuple[Path, Path], environment: dict[str, str], wire: socket.socket
 ) -> None:
@@ -115,6 +116,7 @@ def test_each_machine_becomes_one_host(
     assert "eth0" in served.done("list host interface compute-0-2")
 
 
+@pytest.mark.slow
 def test_ten_thousand_machines_are_not_ten_thousand_hosts(
     served: Site, environment: dict[str, str], wire: socket.socket
 ) -> None:
@@ -242,6 +244,7 @@ def test_hosts_that_were_not_found_are_an_error(
     assert Discovery(environment, "timeout=1").ended()[0] == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "content", "fault"),
     [

@@ -103,6 +103,7 @@ def _apt(folder: Path, authority: Path, profile: str) -> list[str]:
     return ["apt-get", *(part for name, value in options.items() for part in ("-o", f"{name}={value}"))]
 
 
+@pytest.mark.slow
 def test_a_host_installs_packages_of_the_distribution(served: Site, pki: Path, tmp_path: Path) -> None:
     host = Host(HOST_ADDRESS)
     try:
@@ -119,6 +120,7 @@ def test_a_host_installs_packages_of_the_distribution(served: Site, pki: Path, t
         host.close()
 
 
+@pytest.mark.slow
 def test_another_machine_gets_nothing(served: Site, pki: Path, tmp_path: Path) -> None:
     profile = served.done("report host profile vmc-0-0")
     host = Host("10.1.0.77")

@@ -177,6 +177,7 @@ def no_controls(*texts: str) -> None:
         assert all(c.isprintable() or c in "\n\t" for c in text), ascii(text)[:500]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", BAD)
 def test_the_good_host_is_served(machines: Site, play: Play, kind: str) -> None:
     """Start, status and stop of two machines, one of them on a bad host, which has its lease: the other runs."""
@@ -266,6 +267,7 @@ COMMANDS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda parts: ascii(" ".join(parts)))
 @pytest.mark.parametrize("answer", [texts_of, notes_of, lambda line: write_error(AgentError("host", EVIL))])
 def test_no_word_of_a_host_controls_the_terminal(
@@ -430,6 +432,7 @@ def test_a_terminal_gets_no_control_character_of_any_output(machines: Site, play
     no_controls(printed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_a_host_that_answers_by_chance(machines: Site, play: Play, seed: int) -> None:
     """Damaged replies, by a fixed seed: the machine on the other host starts and stops each time."""

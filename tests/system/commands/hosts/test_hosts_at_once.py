@@ -40,6 +40,7 @@ def test_a_host_that_gets_a_machine_while_it_is_checked_stays(
     assert vm_site.rows("SELECT COUNT(*) FROM nodes WHERE Name = 'vmc-0-0'") == [(1,)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("action", ["added", "renamed"])
 def test_of_an_alias_and_a_host_of_the_same_name_one_is_stored(site: Site, action: str) -> None:
     """Names and aliases are in two tables, so no key compares them: both were stored, and the alias meant nothing."""

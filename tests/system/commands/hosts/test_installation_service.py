@@ -156,6 +156,7 @@ def test_a_host_that_asks_without_end_leaves_workers_for_others(hosts: Site, ser
     assert other.status == 403 and f"no host has the address {STRANGER}" in other.text
 
 
+@pytest.mark.slow
 def test_clients_that_say_nothing_do_not_keep_others_out(pki: Path) -> None:
     pair = message_broker.node_authority().bundle("head").pair
     bounds = Bounds(per_address=3, seconds=patience(5))

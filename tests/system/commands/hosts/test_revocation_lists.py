@@ -5,6 +5,8 @@ import threading
 from collections.abc import Mapping
 from pathlib import Path
 
+import pytest
+
 from rocks.database.connection import Database
 from rocks.fleet.connection import FleetSettings, HostAddress
 from rocks.site import certificates
@@ -108,6 +110,7 @@ def test_a_repeated_command_brings_the_nodes_the_list_that_a_killed_one_has_left
     assert not (deployed / "head/revoked.pem").exists()
 
 
+@pytest.mark.slow
 def test_a_list_that_was_read_later_is_brought_later(vm_site: Site, pki: Path, deployed: Path) -> None:
     """Of two commands at once: else the node would accept what the second one has revoked."""
     authority = message_broker.node_authority()

@@ -194,6 +194,7 @@ def test_run_host_distinguishes_failures(known: Site) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_run_host_kills_at_the_timeout(known: Site) -> None:
     begin = time.monotonic()
     timeout = math.ceil(patience(1))

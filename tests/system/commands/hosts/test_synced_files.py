@@ -37,6 +37,7 @@ def on_host(site: Site, command: str) -> str:
     return ended.out
 
 
+@pytest.mark.slow
 def test_sync_users(hosts: Site, tmp_path: Path) -> None:
     own = on_host(hosts, "head -n 1 /etc/shadow")
     assert hosts.done("sync users", HOST) == f"{HOST}: accounts written\n"

@@ -143,6 +143,7 @@ def test_keys_are_made_once(service: Service) -> None:
     assert len(service.ask("list macs", key="rsa.key")["machines"]) == 3
 
 
+@pytest.mark.slow
 def test_of_other_clusters_an_owner_learns_nothing(service: Service) -> None:
     """A foreign machine and a missing one, a foreign cluster and a missing one, are answered alike."""
     reasons = {
@@ -217,6 +218,7 @@ def test_without_a_database_an_owner_learns_nothing(
     assert any("/secret/place" in line for line in service.log)
 
 
+@pytest.mark.slow
 def test_the_program_says_what_is_missing() -> None:
     def run(*arguments: str) -> tuple[int, str]:
         done = subprocess.run(

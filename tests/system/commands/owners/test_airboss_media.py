@@ -43,6 +43,7 @@ def in_drive(service: Service, name: str) -> tuple[str, str, str]:
     return found.get("vm_cdrom", ""), found.get("kvm_cdrom_boot", ""), path or ""
 
 
+@pytest.mark.slow
 def test_an_owner_inserts_and_ejects_an_iso(service: Service) -> None:
     done = service.program("set", "host", "cdrom", "vm-one-0", "image=debian-netinst", "boot=last")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

@@ -149,6 +149,7 @@ def test_a_named_answers_what_the_database_has(served: Site, tmp_path: Path) -> 
     assert not (tmp_path / "dns/unread").exists()
 
 
+@pytest.mark.slow
 def test_a_zone_hides_no_host_of_its_name(served: Site) -> None:
     """named answered without an address for a host whose name is that of a zone, while the reverse name named it."""
     served.done("add host storage membership=compute rack=1 rank=5")

@@ -337,6 +337,7 @@ def test_a_dump_makes_the_same_database_again(
     )
 
 
+@pytest.mark.slow
 def test_a_dump_is_loaded_where_a_cluster_was_removed(site: Site, silent_hosts: None, tmp_path: Path) -> None:
     """All of it comes back; what is there as the dump says is counted, also by another load."""
     make_site(site, 3)

@@ -271,6 +271,7 @@ def test_of_this_machine_no_other_has_tried_the_rules(hosts: Site) -> None:
     }
 
 
+@pytest.mark.slow
 def test_rules_that_were_read_later_are_brought_later(hosts: Site) -> None:
     """Of two commands at once: else the host would have the earlier rules afterwards."""
     hosts.done("set host attr compute-0-0 firewall true")

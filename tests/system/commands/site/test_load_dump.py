@@ -71,6 +71,7 @@ def usual(text: str, *beginnings: str) -> set[str]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("release", [6, 7])
 def test_a_rocks_site_moves_in(
     frontend: Site, load: Callable[..., Ended], release: int, tmp_path: Path
@@ -189,6 +190,7 @@ def test_a_line_that_fails_halfway_leaves_no_trace(frontend: Site, load: Callabl
     assert {"first:", "last:"} <= set(frontend.done("list attr").split())
 
 
+@pytest.mark.slow
 def test_what_was_changed_since_the_dump_stays(frontend: Site, load: Callable[..., Ended]) -> None:
     """Memory, MAC address, VLAN and boot action; each is listed with both values. What was removed comes back."""
     load(rocks_dump(7, 3))
@@ -216,6 +218,7 @@ def test_what_was_changed_since_the_dump_stays(frontend: Site, load: Callable[..
     assert "Compute" in frontend.done("list host compute-0-1")
 
 
+@pytest.mark.slow
 def test_a_host_that_differs_in_a_column_stays(frontend: Site, load: Callable[..., Ended]) -> None:
     """It was taken for another host that has its address: the remedy was to give it the name that it has."""
     load(rocks_dump(7, 3))
@@ -234,6 +237,7 @@ def test_a_host_that_differs_in_a_column_stays(frontend: Site, load: Callable[..
     assert len(reasons) == 2 and frontend.contents() == contents
 
 
+@pytest.mark.slow
 def test_what_a_new_frontend_has_gets_the_values_of_the_dump(
     frontend: Site, load: Callable[..., Ended]
 ) -> None:
@@ -328,6 +332,7 @@ def printed(site: Site, line: str, folder: str) -> str:
     )
 
 
+@pytest.mark.slow
 def test_the_page_prints_what_it_shows(frontend: Site, tmp_path: Path, silent_hosts: None) -> None:
     frontend.patch.setenv("ROCKS_SITE_FOLDER", str(tmp_path / "etc"))
     frontend.patch.setenv("ROCKS_BACKUP_FOLDER", str(tmp_path / "backup"))

@@ -15,6 +15,7 @@ def used(site: Site) -> Site:
     return site
 
 
+@pytest.mark.slow
 def test_list_network(site: Site) -> None:
     assert site.done("list network") == (
         "NETWORK  SUBNET      NETMASK       MTU  DNSZONE     SERVEDNS\n"

@@ -154,6 +154,7 @@ def test_the_key_is_made_with_the_site_and_checked(
     assert checked() == f"key: ok {key_file}", "the same answers again make what is missing"
 
 
+@pytest.mark.slow
 def test_check_names_the_hosts_that_do_not_answer(vm_site: Site) -> None:
     vm_site.done("add host nas-0-0 'membership=NAS Appliance'")
     ended = vm_site.rocks("check site")

@@ -59,6 +59,7 @@ def test_a_count_of_one_searches_an_address_as_any_count_does(original: Site) ->
         assert printed.split()[:2] == [f"{name}-1:", address]
 
 
+@pytest.mark.slow
 def test_forty_clones_have_what_the_original_has_and_nothing_in_common(original: Site) -> None:
     printed = original.done(*CLONE, "count=40", "name=class", "output-header=no").splitlines()
     assert [line.split() for line in (printed[0], printed[39])] == [

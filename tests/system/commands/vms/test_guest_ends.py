@@ -99,6 +99,7 @@ def test_a_guest_that_runs_again_keeps_its_lease(guests: Guests) -> None:
     assert (guests.lease(), guests.terminated, note.exists()) == ("running", [], False)
 
 
+@pytest.mark.slow
 def test_a_report_waits_for_the_start_that_is_at_work(guests: Guests) -> None:
     """The start decides about a guest that does not come up; one that ends before it is recorded is reported again."""
     guests.site.change("UPDATE vm_leases SET State = 'starting'")
@@ -115,6 +116,7 @@ def test_a_report_waits_for_the_start_that_is_at_work(guests: Guests) -> None:
     assert (guests.lease(), guests.terminated, note.exists()) == ("released", ["web"], False)
 
 
+@pytest.mark.slow
 def test_a_report_waits_for_the_stop_that_is_at_work(guests: Guests) -> None:
     """Asked of the host only when the stop is over; it keeps the reason of a stop by force, and the image."""
     guests.site.change("UPDATE vm_leases SET State = 'stopping', Reason = 'burnt'")
@@ -131,6 +133,7 @@ def test_a_report_waits_for_the_stop_that_is_at_work(guests: Guests) -> None:
     assert guests.site.database.rows("SELECT Reason FROM vm_leases") == [("burnt",)]
 
 
+@pytest.mark.slow
 def test_a_stop_at_work_holds_up_no_report_of_another_guest(guests: Guests) -> None:
     answer(guests)
     guests.ended = ("web",)

@@ -97,6 +97,7 @@ def test_hosts_that_do_not_answer_are_no_long_wait(samples: Site) -> None:
     assert time.monotonic() - began < 60
 
 
+@pytest.mark.slow
 def test_a_thousand_machines_in_one_list(vm_site: Site) -> None:
     vm_site.done("add cluster 203.0.113.9 1000 fe-name=big cluster-naming=yes")
     names = [f"vm-big-{number}" for number in range(1000)]

@@ -17,7 +17,7 @@ import pytest
 from nucleus.api import decorators
 from nucleus.api.access.authentication import store_token
 from nucleus.api.app import create_application
-from nucleus.api.web_server import Bounds
+from nucleus.api.nginx import Bounds
 from nucleus.cli.main import main
 from nucleus.configuration import BatchSettings, Configuration, DatabaseSettings, ImageSettings
 from nucleus.mirror import identity
@@ -41,7 +41,7 @@ def add_person(session: Session, username: str, *projects: str, is_operator: boo
         project = identity.project_by_name(session, name)
         identity.set_member(session, user, project.id, True)
     identity.acknowledge(session, user)
-    scopes = ["power", "computeset", "console", "image", "rename", "cluster:destroy"]
+    scopes = ["power", "computeset", "console", "image", "rename", "cluster:reinstall", "cluster:destroy"]
     scopes += ["admin"] if is_operator else []
     return store_token(session, user, scopes, None, None, "test")[1].text
 

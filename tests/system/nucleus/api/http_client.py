@@ -14,8 +14,8 @@ from urllib.parse import unquote_plus, urlencode
 
 from nucleus.api.access.throttles import Rate
 from nucleus.api.app import server_of
+from nucleus.api.nginx import Bounds, listening
 from nucleus.api.recent_answers import RecentAnswer
-from nucleus.api.web_server import Bounds, listening
 from nucleus.configuration import Configuration, ListenSettings
 
 SECONDS = 120

@@ -169,7 +169,16 @@ def _of_images(
         {"body": {"iso_name": name}} for name in names
     ]
     whole = base64.b64encode(ISO).decode()
+    off = _names("vc6")[20:]  # sets are started of the first ones
     return {
+        "reinstall_compute": [
+            {"path": {"c": "vc6", "n": name}, "body": {"confirm": name}} for name in off[:5]
+        ],
+        "reinstall_frontend": [{"path": {"c": "vc6"}, "body": {"confirm": "vc6"}}],
+        "clone_compute": [
+            {"path": {"c": "vc6", "n": name}, "body": {"confirm": name, "original": off[9]}}
+            for name in off[5:9]
+        ],
         "attach_compute_iso": [{"path": {"c": "vc2", "n": "vm-vc2-0"}} | one for one in attached],
         "attach_frontend_iso": [{"path": {"c": "vc2"}} | one for one in attached],
         "attach_nodes": [

@@ -266,6 +266,7 @@ AFTER_OFF = {"poweron": 202, "poweroff": 202, "shutdown": 202, "reboot": 409, "r
 AFTER_ON = dict.fromkeys(AFTER_OFF, 202)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("node", ["frontend", "compute/vm-vc2-0"])
 @pytest.mark.parametrize("state", ["queued", "running"])
 @pytest.mark.parametrize(

@@ -325,6 +325,7 @@ def test_a_user_reads_few_consoles_at_the_same_time(consoles: Client) -> None:
     assert consoles.get("ann", f"{COMPUTE}/log").status_code == 200
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("of_host", "at_a_time"), [(3, 2), (1, 1)])
 def test_consoles_that_open_slowly_hold_up_no_others(
     consoles: Client, pool: Pool, monkeypatch: pytest.MonkeyPatch, of_host: int, at_a_time: int

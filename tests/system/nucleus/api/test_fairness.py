@@ -61,6 +61,7 @@ def test_the_rate_of_changes_is_that_of_the_person(service: Client) -> None:
     assert service.ask("bob", "PATCH", "/v1/user", json={}).status_code == 200
 
 
+@pytest.mark.slow
 def test_of_changes_one_after_the_other_none_is_refused(service: Client) -> None:
     """Far more than the burst, at a rate below that of a slow machine's answers; the published client repeats none."""
     service.application.state.service.change_rate = Rate("changes", 5, 2, max_waiting=4)
@@ -68,6 +69,7 @@ def test_of_changes_one_after_the_other_none_is_refused(service: Client) -> None
     assert codes == [200] * 12
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "path", "body", "status"),
     [

@@ -116,6 +116,7 @@ def test_no_log_has_what_proves_who_somebody_is(
         assert secret not in text and made.split("_")[2] not in text and basic not in text, text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [

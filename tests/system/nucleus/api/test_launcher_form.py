@@ -24,6 +24,7 @@ def test_the_examples_have_the_values_of_comet(service: Client, path: Path) -> N
     assert (answer.status_code, answer.json()) == (200, launcher_values(path.read_text("utf-8"), ""))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text",
     [

@@ -19,6 +19,7 @@ def limit(pool: Pool, **limits: int) -> None:
         session.update("project", {"limits": limits}, id=project.id)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "status", "code"),
     [

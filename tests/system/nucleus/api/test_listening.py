@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from nucleus.api.app import create_application
-from nucleus.api.web_server import Bounds, listening
+from nucleus.api.nginx import Bounds, listening
 from nucleus.configuration import Configuration, ListenSettings
 from nucleus.mirror.pool import Pool
 from rocks.core.errors import HostError
@@ -132,6 +132,7 @@ def test_the_certificate_of_the_settings_is_that_of_the_service(
     assert "\r\nlocation: https://site.example/" in answer.lower(), "of the scheme that clients use"
 
 
+@pytest.mark.slow
 def test_a_connection_without_a_whole_request_ends(
     configuration: Configuration, pool: Pool, people: dict[str, str]
 ) -> None:
@@ -159,6 +160,7 @@ ENDLESS = {
 """How a request begins, and what follows again and again."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ENDLESS)
 def test_what_has_no_end_is_refused(service: Client, kind: str) -> None:
     """100 MiB are far more than the buffers of a socket, and the service gets none of it."""
@@ -339,7 +341,7 @@ def test_the_service_ends_with_its_nginx(
     number: signal.Signals,
 ) -> None:
     ended: list[bool] = []
-    monkeypatch.setattr("nucleus.api.web_server._end_service", lambda one: ended.append(one.is_set()))
+    monkeypatch.setattr("nucleus.api.nginx._end_service", lambda one: ended.append(one.is_set()))
     settings = replace(configuration, listen=ListenSettings(socket=str(tmp_path / "s")))
 
     def serve() -> None:
@@ -367,7 +369,7 @@ def test_no_text_of_a_client_ends_the_service(
 ) -> None:
     """nginx's errors have paths of clients, and its message of a worker's end is known by its form."""
     ended: list[bool] = []
-    monkeypatch.setattr("nucleus.api.web_server._end_service", lambda one: ended.append(one.is_set()))
+    monkeypatch.setattr("nucleus.api.nginx._end_service", lambda one: ended.append(one.is_set()))
     paths = ("exited%20on%20signal", "[alert]%201%231:%20worker%20process%202%20exited%20on%20signal%209")
     with at_port(configuration, pool) as port:
         for path in paths:
@@ -398,7 +400,7 @@ def test_nobody_connects_to_a_socket_before_it_is_the_groups(
         seen.append((folder, mode, path.exists()))
         link(own, target)
 
-    monkeypatch.setattr("nucleus.api.web_server.os.link", look)
+    monkeypatch.setattr("nucleus.api.nginx.os.link", look)
     with listening(replace(configuration, listen=ListenSettings(socket=str(path)))):
         assert seen == [(0o700, 0o660, False)] and path.is_socket()
     assert not path.exists()
@@ -477,6 +479,7 @@ def test_who_listens_everywhere_is_reached_by_either_protocol(
                 assert raw.recv(100).startswith(b"HTTP/1.1 200 ")
 
 
+@pytest.mark.slow
 def test_nobody_is_asked_to_repeat_a_change_that_may_be_done(
     configuration: Configuration, tmp_path: Path
 ) -> None:

@@ -104,6 +104,7 @@ def own_node(pool: Pool, people: dict[str, str]) -> str:
     return str(name)
 
 
+@pytest.mark.slow
 def test_owners_see_what_their_nodes_use_and_no_others(
     configuration: Configuration, pool: Pool, people: dict[str, str], own_node: str, tmp_path: Path
 ) -> None:

@@ -103,6 +103,7 @@ def test_how_fresh_it_is_is_stated_without_a_change_of_the_cluster(service: Clie
     assert [(one["observed_at"], one["stale"]) for one in nodes] == [("2026-01-02T03:04:05.678Z", True)] * 6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("who", "path"),
     [
@@ -234,6 +235,7 @@ def test_a_foreign_object_is_one_that_does_not_exist(
     bodies: dict[str, dict[str, object]] = {
         "rename": {"name": "new"}, "attach_iso": {"iso_name": ""}, "console": {"type": "vnc"},
         "{s}": {"walltime_mins": 60}, "merge": {"computeset": 99},
+        "reinstall": {"confirm": "vm-vc3-0"}, "clone": {"confirm": "vm-vc3-0", "original": "vm-vc3-1"},
     }  # fmt: skip
     assert len(ROUTES) > 25
     for method, path in ROUTES:
@@ -295,6 +297,7 @@ def test_nobody_gets_401_and_a_method_that_is_not_there_405(service: Client) -> 
     assert service.get("ann", "/v1/nothing").status_code == 404
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("who", "path", "status"),
     [

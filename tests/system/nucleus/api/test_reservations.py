@@ -47,6 +47,16 @@ def test_the_published_site_has_48_cpus_and_188_gb_left(service: Client, sites: 
     assert days == [at(0)[:-1] + ".000Z", at(2)[:-1] + ".000Z", "waiting"]
 
 
+def test_a_reservation_has_a_title_and_a_description(service: Client, sites: None) -> None:
+    texts = {"title": "HKU BioLinux cluster (Shava Smallen)", "description": "<b>für</b> Montag"}
+    assert texts.items() <= reserve(service, **texts).json().items()
+    assert reserve(service).json()["title"] == ""
+    assert [one["description"] for one in service.get("ann", ALL).json()] == [texts["description"], ""]
+    for key, size in (("title", 100), ("description", 1000)):
+        assert reserve(service, **{key: "ü" * size}).status_code == 201
+        assert reserve(service, **{key: "x" * (size + 1)}).status_code == 400
+
+
 def test_the_week_of_a_site_has_what_each_hour_has_left(service: Client, sites: None) -> None:
     reserve(service)
     begin = base()
@@ -183,6 +193,7 @@ def test_a_site_is_removed_when_its_reservations_have_ended(
     assert service.get("ann", ALL).json() == []
 
 
+@pytest.mark.slow
 def test_reservations_for_which_slurm_is_asked_hold_up_no_others(
     configuration: Configuration,
     pool: Pool,

@@ -48,6 +48,7 @@ def reserved(slurm: SlurmSite) -> list[tuple[str, str]]:
     return [(one["ReservationName"], one["NodeCnt"]) for one in fields if "ReservationName" in one]
 
 
+@pytest.mark.slow
 def test_a_reservation_of_this_site_is_one_of_slurm(
     configuration: Configuration, pool: Pool, people: dict[str, str], sites: None, operator: SlurmSite
 ) -> None:
@@ -79,6 +80,7 @@ def test_a_reservation_of_this_site_is_one_of_slurm(
         assert count == [(5,)]
 
 
+@pytest.mark.slow
 def test_any_number_of_times_takes_the_same_few_programs_of_slurm(
     configuration: Configuration,
     pool: Pool,
@@ -153,6 +155,7 @@ def test_slurm_ends_reservations_and_keeps_none_that_nobody_has(
     ]
 
 
+@pytest.mark.slow
 def test_what_changes_while_the_controller_asks_slurm_stays_as_it_was_made(
     configuration: Configuration,
     pool: Pool,
@@ -201,6 +204,7 @@ def test_what_changes_while_the_controller_asks_slurm_stays_as_it_was_made(
         guard.release()
 
 
+@pytest.mark.slow
 def test_a_computeset_runs_in_a_reservation_that_its_account_may_use(
     rounds: Rounds, operator: SlurmSite
 ) -> None:

@@ -182,6 +182,7 @@ def test_a_user_has_a_limit_of_tokens(service: Client, pool: Pool, monkeypatch: 
     assert make() == 201
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["login", "page"])
 def test_who_signs_in_often_is_not_locked_out(
     configuration: Configuration, pool: Pool, people: dict[str, str], tmp_path: Path, way: str

@@ -57,6 +57,7 @@ def test_operations_survive_encoding(made: list[Any]) -> None:
     assert decode(PerformRequest, json.loads(json.dumps(encode(request))), "request") == request
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("call", CALLS.values(), ids=lambda call: call.name)
 def test_every_shape_of_the_table_survives_encoding(call: Any) -> None:
     """Requests and replies of every call, with generated contents."""

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from rocks.core.errors import IncoherentError, RocksError
+from rocks.fleet.wire.codec import Request
 from rocks.fleet.wire.envelope import read_reply, write_error, write_reply
 from rocks.fleet.wire.errors import AgentError
 from rocks.fleet.wire.facts import (
@@ -31,7 +32,6 @@ from rocks.fleet.wire.facts import (
     VfFact,
 )
 from rocks.fleet.wire.received import LONGEST_TEXT, MAX_VALUES
-from rocks.fleet.wire.request import Request
 from rocks.fleet.wire.requests import (
     DropCount,
     InfinibandFacts,

@@ -88,6 +88,7 @@ def test_sections_of_the_installer_keep_their_interpreter_and_their_text(release
 _TEXT = st.text(st.characters(codec="utf-8", exclude_categories=("Cs", "Cc")), max_size=60)
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None)
 @given(_TEXT, st.sampled_from(["/usr/bin/cat", "cat -A"]))
 def test_any_text_of_a_section_is_executed_as_it_is(text: str, interpreter: str) -> None:

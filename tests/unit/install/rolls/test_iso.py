@@ -81,6 +81,7 @@ def test_the_same_sources_give_the_same_bytes(tmp_path: Path, iso: Path) -> None
     assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith(".")) == []
 
 
+@pytest.mark.slow
 def test_the_signal_that_ends_xorriso_is_named(tmp_path: Path) -> None:
     tree, iso = tmp_path / "tree", tmp_path / "large.iso"
     tree.mkdir()
@@ -112,6 +113,7 @@ def test_what_is_read_is_what_was_written(tmp_path: Path, iso: Path) -> None:
     assert (tmp_path / "out/nodes/hello.xml").stat().st_mode & 0o777 == 0o644
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", [0.0, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.9, 0.99])
 def test_an_iso_that_is_cut_off_is_refused(tmp_path: Path, iso: Path, part: float) -> None:
     short = tmp_path / "short.iso"
@@ -188,6 +190,7 @@ def test_python_that_is_nested_too_deeply_is_refused(tmp_path: Path, tree: Path)
         added(foreign_iso(tree), tmp_path / "out")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "message"),
     [

@@ -156,6 +156,7 @@ disks.ensure_disk(DiskSpec(sys.argv[1], "raw", 1, False), ImageOwners(Path(sys.a
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", ["ftruncate", "fsync", "link", "unlink", "close"])
 def test_killed_at_every_step(tmp_path: Path, step: str) -> None:
     """SIGKILL anywhere leaves no image or a whole one; the next start makes it and tidies up."""
@@ -204,6 +205,7 @@ def test_no_image_is_created_where_a_file_system_is_not_mounted(
     assert not ensure_disk(spec(folder / "kvm" / "vm.hda")).changed
 
 
+@pytest.mark.slow
 def test_two_at_once(tmp_path: Path) -> None:
     """Both processes succeed or one asks to try again; there is one image and nothing else."""
     path = tmp_path / "vm.hda"

@@ -26,8 +26,8 @@ _MINUTES = "it must be a whole number of minutes, from 1 to 10000000; 90 is an h
 _COUNT = "it must be a whole number of nodes, from 1 to 100000"
 _DAYS = "it must be a whole number of days, from 1 to 3650"
 _SCOPE = (
-    "it must be one of read, power, computeset, console, image, rename, cluster:destroy; admin is for the site's"
-    " operators"
+    "it must be one of read, power, computeset, console, image, rename, cluster:reinstall, cluster:destroy; admin is"
+    " for the site's operators"
 )
 
 
@@ -49,7 +49,7 @@ _SCOPE = (
         (users.NewToken, {"days": "x"}, {"#/days": _DAYS}),
         (users.NewToken, {"days": 4000}, {"#/days": _DAYS}),
         (users.NewToken, {"scopes": ["read", "x"]}, {"#/scopes/1": _SCOPE}),
-        (users.NewToken, {"scopes": ["read"] * 9}, {"#/scopes": "it must have at most 8 entries"}),
+        (users.NewToken, {"scopes": ["read"] * 10}, {"#/scopes": "it must have at most 9 entries"}),
         (users.NewToken, {"note": "a\nb"}, {"#/note": "it must be a text without control characters"}),
         (
             models.NewName,

@@ -76,12 +76,12 @@ def test_a_cluster_that_is_gone_is_not_stale() -> None:
     [
         (FRONTEND, text_of(NOW), "Its host answers."),
         (
-            FRONTEND._replace(state="nostate", known_power="off"),
+            FRONTEND._replace(state="nostate", last_power="off"),
             text_of(NOW),
             "It starts on the host that it has.",
         ),
         (FRONTEND._replace(state="nostate-error"), None, "Its host does not answer, or"),
-        (FRONTEND._replace(state="crashed", known_power="crashed"), text_of(NOW), "The machine has crashed"),
+        (FRONTEND._replace(state="crashed", last_power="crashed"), text_of(NOW), "The machine has crashed"),
         (COMPUTE, None, "Its host is kept until the computeset ends."),
         (FREE, None, "It has no host"),
         (FREE._replace(admin_disabled=True), None, "An operator has disabled"),

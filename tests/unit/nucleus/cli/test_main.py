@@ -119,7 +119,10 @@ def test_every_command_has_its_help(capsys: pytest.CaptureFixture[str]) -> None:
     ("arguments", "line"),
     [
         (["token", "create", "bob", "--scope", "foo"], "--scope cannot be foo; it is one of read, power, "),
-        (["token", "create", "bob", "--scope", "foo"], ", rename, cluster:destroy, admin\n"),
+        (
+            ["token", "create", "bob", "--scope", "foo"],
+            ", rename, cluster:reinstall, cluster:destroy, admin\n",
+        ),
         (["usage", "--format=xml"], "--format cannot be xml; it is one of table, json, csv\n"),
     ],
 )

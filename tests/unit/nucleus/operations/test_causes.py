@@ -7,7 +7,7 @@ import pytest
 from lab.simulator import Simulator
 from nucleus.backends.executor import Answer
 from nucleus.backends.rocks import Rocks, SiteError
-from nucleus.backends.shapes import State
+from nucleus.backends.rocks_output import State
 from nucleus.operations.causes import CAUSE, CAUSES, RefusedError, error_for, owners_text
 from rocks.core.errors import FAMILIES, Code, HostError, RocksError, ToolError
 

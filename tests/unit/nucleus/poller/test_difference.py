@@ -2,14 +2,14 @@
 
 from datetime import UTC, datetime, timedelta
 
-from nucleus.backends.shapes import Image, Machine, Member
+from nucleus.backends.rocks_output import Image, Machine, Member
 from nucleus.mirror.observations import KnownCluster, KnownNode, NodeValues
 from nucleus.poller.difference import Known, Listed, compare, hosts_of
 from nucleus.records import Interface, NewEvent
 
 _NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 _ETH = Interface("eth0", "52:54:00:00:00:0a", "10.1.3.1", "255.255.255.0", "private", 3)
-_OFF = NodeValues("compute", "host-0", 2, 2048, 36, "nostate", "unmapped", False, known_power="off")
+_OFF = NodeValues("compute", "host-0", 2, 2048, 36, "nostate", "unmapped", False, last_power="off")
 _VC1, _FE, _VM = 1, 10, 11
 _CLUSTER = KnownCluster("vc1", "vc1", 5, 3, False)
 _NODE = KnownNode("n0", "vm-vc1-0", _VC1, _OFF, (_ETH,), 0, False, None)
@@ -45,7 +45,7 @@ def test_a_state_is_written_with_its_event_and_others_stay() -> None:
     listed = Listed(machines={"vm-vc1-0": _MACHINE._replace(state="active")}, began=_NOW, now=_NOW)
     changes = compare(_KNOWN, listed)
     assert changes.nodes == {
-        _VM: {"state": "active", "known_power": "on", "is_switched": True}
+        _VM: {"state": "active", "last_power": "on", "is_switched": True}
     } and changes.touched == {_VC1}
     assert [(e.type, e.target, e.old, e.new) for e in changes.events] == [
         ("node.power", "vc1/n0", "nostate", "active")
@@ -58,12 +58,12 @@ def test_what_was_listed_before_a_command_is_ignored_for_its_node() -> None:
         node = _NODE._replace(last_command_at=_NOW + timedelta(seconds=seconds))
         later = listed._replace(now=_NOW + timedelta(seconds=2))
         changed = compare(Known(_KNOWN.clusters, {_VM: node}), later).nodes[_VM]
-        power = {} if outdated else {"state": "active", "known_power": "on", "is_switched": True}
+        power = {} if outdated else {"state": "active", "last_power": "on", "is_switched": True}
         assert changed == {"cpus": 4, **power}, seconds
 
 
 def test_a_host_that_does_not_answer_for_a_while_leaves_the_power_that_was_known() -> None:
-    on = _NODE._replace(values=_OFF._replace(state="active", known_power="on"))
+    on = _NODE._replace(values=_OFF._replace(state="active", last_power="on"))
     away = Listed(machines={"vm-vc1-0": _MACHINE._replace(state="nostate-error")}, began=_NOW, now=_NOW)
     assert compare(Known(_KNOWN.clusters, {_VM: on}), away).nodes == {_VM: {"state": "nostate-error"}}
     back = Listed(machines={"vm-vc1-0": _MACHINE._replace(state="active")}, began=_NOW, now=_NOW)

@@ -93,11 +93,13 @@ def _reachable() -> dict[tuple[str, Context], list[Event]]:
     return found
 
 
+@pytest.mark.slow
 def test_the_enumeration_is_worth_its_name() -> None:
     assert 300 < len(_reachable()) < 40000
     assert {state for state, _ in _reachable()} == set(_STATES)
 
 
+@pytest.mark.slow
 def test_states_never_go_back_and_terminal_ones_are_never_left() -> None:
     for (state, context), event in itertools.product(_reachable(), _EVENTS):
         after, _, actions = step(state, context, event)
@@ -106,6 +108,7 @@ def test_states_never_go_back_and_terminal_ones_are_never_left() -> None:
             assert after == state and not any(action.kind in ("start", "release") for action in actions)
 
 
+@pytest.mark.slow
 def test_nothing_is_started_after_a_cancel_and_nodes_are_released_at_the_end_only() -> None:
     for (state, context), event in itertools.product(_reachable(), _EVENTS):
         after, changed, actions = step(state, context, event)
@@ -117,6 +120,7 @@ def test_nothing_is_started_after_a_cancel_and_nodes_are_released_at_the_end_onl
             assert not any(member.is_on or not member.is_free for member in changed.members), (state, event)
 
 
+@pytest.mark.slow
 def test_an_event_twice_is_an_event_once() -> None:
     for (state, context), event in itertools.product(_reachable(), _EVENTS):
         if event.kind != "start_failed":

@@ -34,6 +34,7 @@ def map_with_backup(site: DrivenSite, sync: bool, moment: int, folder: Path) -> 
     assert folder.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", range(1, 11))
 @pytest.mark.parametrize("sync", [False, True], ids=["remote", "copied"])
 @pytest.mark.parametrize("was_mapped", [False, True], ids=["first map", "second map"])

@@ -74,6 +74,7 @@ def exported(site: DrivenSite) -> set[str]:
     return {one.target.rpartition(":")[2].partition(".")[0] for one in site.nas.targets.read_exports()}
 
 
+@pytest.mark.slow
 def test_the_start_does_not_wait_for_a_pool_that_hangs(
     rebooted: tuple[DrivenSite, Hanging], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -90,6 +91,7 @@ def test_the_start_does_not_wait_for_a_pool_that_hangs(
     assert site.row("bad-a-vol")["reason"] == "" and not site.nas.service._comparison.unread
 
 
+@pytest.mark.slow
 def test_the_start_does_not_wait_for_a_list_of_pools_that_hangs(
     rebooted: tuple[DrivenSite, Hanging], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -103,6 +105,7 @@ def test_the_start_does_not_wait_for_a_list_of_pools_that_hangs(
     assert exported(site) == {f"good-{zvol}" for zvol in IMAGES}
 
 
+@pytest.mark.slow
 def test_a_round_waits_for_a_pool_once_and_after_the_exports_of_others(
     rebooted: tuple[DrivenSite, Hanging],
 ) -> None:

@@ -81,6 +81,7 @@ def test_an_older_record_destroys_no_volume(
     assert pools.read_volume(f"tank/{ZVOL}").guid == guid
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("obstacle", ["hold", "silence", "other volume"])
 @pytest.mark.parametrize("removed", ["by a command", "by a move", "before the records were lost"])
 def test_an_image_that_is_not_destroyed_at_once_stays_removed(

@@ -45,5 +45,5 @@ def test_a_nas_answers_what_the_table_of_actions_declares() -> None:
     """At once all but operations, which are begun and recorded."""
     now, begun = Commands._answers_by_request(MagicMock()), Commands._begins_by_request(MagicMock())
     mine = [action for action in ACTIONS.values() if action.role == "nas"]
-    assert now.keys() == {action.shape for action in mine if action.effect != "once"}
-    assert begun.keys() == {action.shape for action in mine if action.effect == "once"}
+    assert now.keys() == {action.shape for action in mine if action.repetition != "once"}
+    assert begun.keys() == {action.shape for action in mine if action.repetition == "once"}

@@ -163,18 +163,18 @@ def test_the_text_alone_does_not_make_an_action_unsupported() -> None:
     assert answer.action == "zvol_mapped"
 
 
-def test_what_a_request_does_is_declared_once() -> None:
-    """The effects of the table are those that a NAS and a dry run rely on."""
-    by_effect = {
-        effect: {action.name for action in ACTIONS.values() if action.effect == effect}
-        for effect in ("reads", "again", "in time", "once")
+def test_how_a_repeated_request_is_treated_is_declared_once() -> None:
+    """A NAS and a dry run rely on these."""
+    by_repetition = {
+        repetition: {action.name for action in ACTIONS.values() if action.repetition == repetition}
+        for repetition in ("reads", "again", "in time", "once")
     }
     reading = {name for name in ACTIONS if name.startswith(("list_", "get_"))}
-    assert reading | {"op_status", "check_request"} == by_effect["reads"]
-    assert by_effect["again"] == {
+    assert reading | {"op_status", "check_request"} == by_repetition["reads"]
+    assert by_repetition["again"] == {
         *("add_zvol", "accept_zvol", "set_zvol_attrs", "set_attrs", "del_attrs", "del_copy"),
     }
-    assert by_effect["in time"] == {
+    assert by_repetition["in time"] == {
         *("add_base", "clone_zvols", "freeze_zvols", "hold_snapshot", "release_snapshot"),
     }
-    assert action_of(wire.UnmapZvol("a")).name in by_effect["once"]
+    assert action_of(wire.UnmapZvol("a")).name in by_repetition["once"]

@@ -1,6 +1,6 @@
 -- Sites that can be reserved, and their reservations. `address` is that of a site that is reached by SSH, NULL: this one.
 -- `request` is what a site knows the cluster of an interval by: other services, and older copies of these tables, have others.
--- The members of the project are a site's administrators.
+-- The members of the project are a site's administrators. Where the table was there, 0026 adds `title` and `description`.
 
 CREATE TABLE IF NOT EXISTS reservation_site (
   id INT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY,
@@ -23,6 +23,8 @@ CREATE TABLE IF NOT EXISTS reservation (
   memory_gb INT UNSIGNED NOT NULL,
   has_ent BOOLEAN NOT NULL DEFAULT FALSE,
   public_key TEXT NOT NULL,
+  title VARCHAR(100) NOT NULL DEFAULT '',
+  description VARCHAR(1000) NOT NULL DEFAULT '',
   created DATETIME(3) NOT NULL DEFAULT UTC_TIMESTAMP(3),
   FOREIGN KEY (site_id) REFERENCES reservation_site (id),
   FOREIGN KEY (user_id) REFERENCES user (id)

@@ -6,12 +6,13 @@ const DONE = {
   start_member: 'switched on', shutdown_member: 'asked to shut down', poweroff_member: 'switched off',
   start_set: 'started', end_set: 'ended', extend_set: 'extended', merge_set: 'merged', warn_set: 'looked at for a mail about its end', reset_set: 'reset', reboot_set: 'asked to reboot',
   destroy: 'removed', add_image: 'added', remove_image: 'deleted', rename: 'renamed',
+  reinstall: 'given a fresh disk', clone: 'given a clone of a disk',
 };
 // The same as a noun, for what did not succeed, or not yet for all nodes.
 const NOUNS = {
   poweron: 'Power-on', poweroff: 'Power-off', shutdown: 'Shutdown', reset: 'Reset', reboot: 'Reboot', start_member: 'Power-on', shutdown_member: 'Shutdown',
   poweroff_member: 'Power-off', start_set: 'Start', end_set: 'End', extend_set: 'Extension', merge_set: 'Merge', warn_set: 'Mail about the end', reset_set: 'Reset', reboot_set: 'Reboot', destroy: 'Removal',
-  add_image: 'Upload', remove_image: 'Deletion', rename: 'Renaming', attach_iso: 'Change',
+  add_image: 'Upload', remove_image: 'Deletion', rename: 'Renaming', attach_iso: 'Change', reinstall: 'Fresh disk', clone: 'Cloned disk',
 };
 const PARTLY = 'host'; // the code of the error of a set that runs without some of its nodes
 const SEVERAL = 3; // more names than these are counted

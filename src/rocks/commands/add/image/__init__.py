@@ -16,7 +16,11 @@ class Command(rocks.commands.Command):
     take no space. A qcow2 image that refers to another file, a symbolic link, and a file that is not what format states
     are rejected. The library is the folder of the attribute image_library.
 
-    An import that was interrupted is continued by the same command.
+    The same command continues an interrupted import of file or url.
+
+    With clonezilla, the image is a disk that Clonezilla saved with partclone: its partition table (MBR or GPT), boot
+    code, file systems and swap space, uncompressed or packed with gzip or zstd. LVM, RAID and encrypted partitions are
+    rejected. This needs the packages partclone and fdisk; an interrupted command begins anew.
 
     With vm, the image is the disk of a virtual machine that is stopped, a raw file of its host; the machine cannot be
     started meanwhile. What is in it stays in it: remove names, keys and the like first.
@@ -24,11 +28,11 @@ class Command(rocks.commands.Command):
     <arg type='string' name='name'>
     Name of the image: letters, digits and . _ + -.
     </arg>
-    <param type='string' name='file' of='file' default='none: with url or vm'>
+    <param type='string' name='file' of='file' default='none: with url, vm or clonezilla'>
     Path of the file; of its parts in their order, separated by commas; or of a folder that has only its parts, whose
     names are of one length.
     </param>
-    <param type='string' name='url' default='none: with file or vm'>
+    <param type='string' name='url' default='none: with file, vm or clonezilla'>
     URL of the file, or of its parts in their order, separated by commas; http or https. A download that was interrupted
     is continued if the server still has the same file.
     </param>
@@ -44,8 +48,11 @@ class Command(rocks.commands.Command):
     <param type='string' name='vm' of='machine' default='none: a file'>
     Virtual machine whose disk becomes the image, instead of a file.
     </param>
-    <param type='string' name='disk' of='none' default='the first'>
-    Device of that disk, for example vdb.
+    <param type='string' name='clonezilla' of='file' default='none: a file'>
+    Folder in which Clonezilla saved a disk (savedisk), instead of a file.
+    </param>
+    <param type='string' name='disk' of='none' default='the first; of Clonezilla, the only one'>
+    Device of that disk, for example vdb, or sda.
     </param>
     <param type='string' name='comment' default='none'>
     What is in the image.
@@ -66,6 +73,9 @@ class Command(rocks.commands.Command):
     <example cmd='add image golden vm=vm-web-0 comment="with our compilers"'>
     Add the first disk of a machine.
     </example>
+    <example cmd='add image biolinux clonezilla=/home/partimag/biolinux-img'>
+    Add the disk that Clonezilla saved.
+    </example>
     <related>list image</related>
     <related>save image</related>
     <related>check image</related>
@@ -74,7 +84,8 @@ class Command(rocks.commands.Command):
 
     NoDryRun = "it changes only the library of images on this machine, and no host"
     AdviceAfterInterrupt = (
-        "the same command continues it; rocks remove image NAME removes what there is of it"
+        "the same command continues it, or begins anew with clonezilla; rocks remove image NAME removes what an "
+        "unfinished import has left"
     )
 
     def run(self, params: dict[str, str], args: list[str]) -> None:
@@ -86,10 +97,12 @@ class Command(rocks.commands.Command):
 
         if len(args) != 1:
             self.abort("must supply the name of one image")
-        names = ("file", "checksum", "format", "size", "comment", "vm", "disk", "url")
+        names = ("file", "checksum", "format", "size", "comment", "vm", "disk", "url", "clonezilla")
         added = AddedImage(args[0], *(value or None for value in self.fillTexts(*names)))
         if added.vm:
             from rocks.machine.image_of_disk import add_image_of_disk as add  # SSH
+        elif added.clonezilla:
+            from rocks.library.clonezilla import add_saved_disk as add
         else:
             from rocks.library.images import add_image as add
         image = add(self.db, added, self.showProgress)

@@ -14,6 +14,7 @@ from tests.system.commands.conftest import Site
 from tests.system.commands.site.saved.conftest import Machine, save
 
 
+@pytest.mark.slow
 def test_what_running_machines_have_of_their_hosts_outlives_a_restore(
     old: Machine, new: Machine, site: Site, secret: str, tmp_path: Path
 ) -> None:

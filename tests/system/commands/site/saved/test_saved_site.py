@@ -127,6 +127,7 @@ def test_what_a_service_reads_is_its_own_after_a_restore(
         )
 
 
+@pytest.mark.slow
 def test_settings_of_this_machines_database_server_stay(
     old: Machine, new: Machine, site: Site, secret: str, tmp_path: Path
 ) -> None:

@@ -89,6 +89,7 @@ def test_a_result_is_found_again_on_demand_only(tmp_path: Path, monkeypatch: pyt
     assert accelerator.probe_accelerator(tmp_path).reason == "boot 2" and len(boots) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("program", "reason"),
     [

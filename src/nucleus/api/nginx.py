@@ -90,7 +90,7 @@ def configuration_of(configuration: Configuration, folder: Path, place: str, bou
         "    ssl_protocols TLSv1.2 TLSv1.3;\n    ssl_session_cache shared:sessions:2m;"
     )
     is_root = os.geteuid() == 0
-    return _Text((Path(__file__).parent / "nginx.conf").read_text("utf-8")).substitute(
+    return _Text((Path(__file__).parent / "nginx.conf.in").read_text("utf-8")).substitute(
         bounds._asdict(),
         folder=folder,
         bodies=folder / "bodies",

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from nucleus.backends import shapes
-from nucleus.backends.shapes import Image, Machine, Member
+from nucleus.backends import rocks_output
+from nucleus.backends.rocks_output import Image, Machine, Member
 from rocks.core.errors import ToolError
 
 _ORIGINAL = [
@@ -40,26 +40,26 @@ _VM = {
 @pytest.mark.parametrize("printed", [_ORIGINAL, _OURS])
 def test_clients_are_those_of_their_frontend(printed: list[object]) -> None:
     expected = [Member("vc1", "vc1"), Member("vm-vc1-0", "vc1"), Member("vc2", "vc2")]
-    assert shapes.read_members(json.dumps(printed)) == expected
+    assert rocks_output.read_members(json.dumps(printed)) == expected
 
 
 def test_values_may_be_texts_and_none() -> None:
     text = json.dumps([{"vm-host": "vm-0", "vm": [_VM, {**dict.fromkeys(_VM), "mac": "x"}]}])
-    assert shapes.read_machines(text) == {"vm-0": Machine(None, 2, 2048, 36, "nostate-error", None)}
+    assert rocks_output.read_machines(text) == {"vm-0": Machine(None, 2, 2048, 36, "nostate-error", None)}
 
 
 def test_a_machine_has_the_cpus_and_memory_with_which_it_runs() -> None:
     """What was changed since waits for its next start."""
     row = {**_VM, "cpus": 8, "mem": 8192, "running-cpus": 2, "running-mem": 1024}
     text = json.dumps([{"vm-host": "vm-0", "vm": [row]}])
-    assert shapes.read_machines(text)["vm-0"][1:3] == (2, 1024)
+    assert rocks_output.read_machines(text)["vm-0"][1:3] == (2, 1024)
     off = json.dumps([{"vm-host": "vm-0", "vm": [{**row, "running-cpus": None, "running-mem": None}]}])
-    assert shapes.read_machines(off)["vm-0"][1:3] == (8, 8192)
+    assert rocks_output.read_machines(off)["vm-0"][1:3] == (8, 8192)
 
 
 def test_a_state_of_a_later_version_counts_as_unknown() -> None:
     text = json.dumps([{"vm-host": "vm-0", "vm": [{**_VM, "status": "on fire"}]}])
-    assert shapes.read_machines(text)["vm-0"].state == "nostate-error"
+    assert rocks_output.read_machines(text)["vm-0"].state == "nostate-error"
 
 
 def test_images_are_known_by_their_machine() -> None:
@@ -68,7 +68,7 @@ def test_images_are_known_by_their_machine() -> None:
         {"zvol": "x", "state": "mapped", "locked": None},
     ]
     text = json.dumps([{"nas": "nas-0-0", "storagemap": rows}])
-    assert shapes.read_images(text) == {"vm-0": Image("NAS->VM", True), "x": Image("mapped", False)}
+    assert rocks_output.read_images(text) == {"vm-0": Image("NAS->VM", True), "x": Image("mapped", False)}
 
 
 @pytest.mark.parametrize(
@@ -94,12 +94,12 @@ def test_of_several_disks_that_counts_which_is_not_on_its_nas_only(
         for number, (state, locked) in enumerate(states)
     ]
     listed = [{"nas": nas, "storagemap": [row]} for nas, row in zip(nases, rows, strict=True)]
-    assert shapes.read_images(json.dumps(listed)) == {"vm-0": expected}
+    assert rocks_output.read_images(json.dumps(listed)) == {"vm-0": expected}
 
 
 @pytest.mark.parametrize("text", ["", "  \n", "[]"])
 def test_nothing_is_an_empty_list(text: str) -> None:
-    assert shapes.read_members(text) == [] and shapes.read_images(text) == {}
+    assert rocks_output.read_members(text) == [] and rocks_output.read_images(text) == {}
 
 
 @pytest.mark.parametrize(
@@ -116,4 +116,4 @@ def test_nothing_is_an_empty_list(text: str) -> None:
 )
 def test_anything_else_is_an_error_that_names_it(text: str, why: str) -> None:
     with pytest.raises(ToolError, match=why):
-        shapes.read_machines(text)
+        rocks_output.read_machines(text)

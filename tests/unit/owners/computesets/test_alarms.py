@@ -7,7 +7,7 @@ from unittest.mock import MagicMock
 
 from nucleus.configuration import BatchSettings, Configuration
 from nucleus.operations.timers import Clock
-from owners.computesets.checks import Scheduler
+from owners.computesets.alarms import Scheduler
 from rocks.core.errors import HostError
 
 
