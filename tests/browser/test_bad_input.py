@@ -80,7 +80,7 @@ def test_terms_have_their_meaning_on_hover_and_help_is_the_guide_of_owners(
     owner.sees("main", "comet init --endpoint=production")
     assert owner.page.url.endswith("/page/help#in-a-browser")
     assert owner.page.locator("#in-a-browser").inner_text() == "In a browser"
-    assert owner.page.locator("main table").count() > 2 and "](" not in owner.page.inner_text("main")
+    assert owner.page.locator("main table").count() > 0 and "](" not in owner.page.inner_text("main")
     check_page(owner)
     owner.page.set_viewport_size({"width": 320, "height": 844})
     assert not owner.page.evaluate(WIDE) and owner.harms() == []
