@@ -3,11 +3,13 @@
 import datetime
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from nucleus.backends.executor import Answer
+from rocks.core.version import guide_page
 from tests.browser.conftest import HOSTILE, Visit, token_of
 from tests.browser.test_cluster_page import button
 from tests.browser.test_owners_pages import ask, check_page
@@ -79,8 +81,10 @@ def test_terms_have_their_meaning_on_hover_and_help_is_the_guide_of_owners(
     owner.page.get_by_role("link", name="Help", exact=True).click()
     owner.sees("main", "comet init --endpoint=production")
     assert owner.page.url.endswith("/page/help#in-a-browser")
+    tables = Path(guide_page("owners.md")).read_text("utf-8").count("\n|---")
+    assert tables
     assert owner.page.locator("#in-a-browser").inner_text() == "In a browser"
-    assert owner.page.locator("main table").count() > 0 and "](" not in owner.page.inner_text("main")
+    assert owner.page.locator("main table").count() == tables and "](" not in owner.page.inner_text("main")
     check_page(owner)
     owner.page.set_viewport_size({"width": 320, "height": 844})
     assert not owner.page.evaluate(WIDE) and owner.harms() == []

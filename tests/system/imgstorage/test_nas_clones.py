@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 
 from rocks.cluster import clone as cluster_clones
+from rocks.cluster import reinstall
 from rocks.core.errors import HostError
 from rocks.database.connection import Database
 from rocks.inventory.host_records import LOCK as INVENTORY
 from rocks.leases.lease import LOCK_WAIT_SECONDS, ensure_locked
+from rocks.machine.volumes import DestroyingError
 from rocks.storage.wire import requests as wire
 from rocks.storage.wire.names import is_base
 from tests.system.imgstorage.image_site import NAS
@@ -344,3 +346,23 @@ def test_the_disk_that_a_removed_machine_has_left_is_not_cloned(original: Origin
     assert original.content(f"{other}-vol").startswith(f"of {other}".encode())
     assert "belongs to another machine" in storage.refused("clone", "cluster", name, IP)
     assert original.volumes() == {}
+
+
+def test_a_disk_that_is_still_being_destroyed_makes_no_room_for_its_clone(
+    original: Original, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The machine keeps what its next start makes; the message names the command that makes the clone later."""
+    storage, name = original.storage, original.name
+    line = ("clone", "host", "vm", f"vm-{name}-0", f"vm-{name}-1")
+
+    def accepted(database: Any, machines: Any, disks: Any) -> Any:
+        return {disk: DestroyingError("the NAS is busy") for disk in disks}
+
+    with monkeypatch.context() as patch:
+        patch.setattr(reinstall, "destroy_volumes", accepted)
+        refused = storage.refused(*line)
+    assert "its former disk is still being destroyed (the NAS is busy)" in refused
+    assert f"repeat: rocks {' '.join(line)}" in refused
+    assert original.content(f"vm-{name}-1-vol").startswith(f"of vm-{name}-1".encode())
+    storage.succeeded(*line)
+    assert original.content(f"vm-{name}-1-vol").startswith(f"of vm-{name}-0".encode())

@@ -220,6 +220,8 @@ WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
     "unknown format": (spoiled(VFAT, 30, b"0009"), "has the format 0009"),
     "larger system": (spoiled(VFAT, 52, b"\0\0\0\0\0\1"), "bytes, and the partition has 20971520"),
     "no blocks": (spoiled(VFAT, 84, bytes(4)), "bytes, and the partition has"),
+    "checksums of no bytes": (spoiled(VFAT, 98, bytes(2)), "checksums that partclone does not write"),
+    "checksums of no blocks": (spoiled(VFAT, 100, bytes(4)), "checksums that partclone does not write"),
     "false header": (spoiled(VFAT, 40, b"X"), "Invalid header checksum"),
     "false data": (spoiled(VFAT, 200_000, b"another"), "CRC error"),
     "cut": (lambda folder: sorted(folder.glob("sda15.*"))[-1].unlink(), "sda15: its image is damaged, or not whole"),

@@ -493,6 +493,9 @@ def test_nobody_is_asked_to_repeat_a_change_that_may_be_done(
         assert {one.status_code for one in answers.values()} == {503}
         assert "send the request again later" in answers["GET"].json()["detail"]
         assert "whether the change was made is not known: look" in answers["PATCH"].json()["detail"]
+        keyed = client.ask("", "PATCH", "/v1/user", headers={"Idempotency-Key": "one"})
+        pauses = [one.headers.get("retry-after") for one in (answers["GET"], answers["PATCH"], keyed)]
+        assert pauses == ["2", None, "2"], "a change with its key is known at its repetition"
         upload = client.ask("", "POST", "/v1/image?name=a.iso", body=bytes(100))
         assert upload.status_code == 503 and "the upload was not stored" in upload.json()["detail"]
 
