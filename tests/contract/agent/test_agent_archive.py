@@ -13,6 +13,7 @@ from rocks.fleet.wire.envelope import agent_archive_name
 from tests.patience import patience
 
 
+@pytest.mark.slow
 def test_the_same_sources_give_the_same_bytes(tmp_path: Path) -> None:
     """With the file name in the upgrade command."""
     first, second = agent_archive.build(tmp_path / "a"), agent_archive.build(tmp_path / "b")

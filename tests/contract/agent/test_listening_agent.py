@@ -73,6 +73,7 @@ def _served_by(machine: Machine) -> int | None:
     return listener if runs else None
 
 
+@pytest.mark.slow
 def test_requests_are_handed_over(machine: Machine, listener: int) -> None:
     """Each to a process of its own, as many at once as there are; they end with their input."""
     one, other = Serving(machine), Serving(machine)
@@ -93,6 +94,7 @@ def test_the_hook_is_handed_over(machine: Machine, listener: int) -> None:
     assert waiting.returncode == 1 and error.startswith(b"rocks: the domain XML cannot be read")
 
 
+@pytest.mark.slow
 def test_a_run_is_killed_with_its_program(machine: Machine, listener: int) -> None:
     """Who reads its output reads the end, and nothing runs on."""
     serving = Serving(machine)
@@ -102,6 +104,7 @@ def test_a_run_is_killed_with_its_program(machine: Machine, listener: int) -> No
     wait_until(lambda: not _children(listener))
 
 
+@pytest.mark.slow
 def test_a_program_is_killed_with_its_run(machine: Machine, listener: int) -> None:
     """The frontend learns that the agent has ended."""
     serving = Serving(machine)
@@ -110,6 +113,7 @@ def test_a_program_is_killed_with_its_run(machine: Machine, listener: int) -> No
     assert serving.process.wait(patience(20)) in (-signal.SIGKILL, 128 + signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_runs_outlive_the_agent_that_listens(machine: Machine, listener: int) -> None:
     """Then, and while it hangs, programs do the work themselves."""
     serving = Serving(machine)
@@ -122,6 +126,7 @@ def test_runs_outlive_the_agent_that_listens(machine: Machine, listener: int) ->
     assert Serving(machine).end() == 0
 
 
+@pytest.mark.slow
 def test_an_agent_of_another_package_ends(machine: Machine, listener: int) -> None:
     """The first request after an upgrade is answered by the new package, and later ones by an agent of it."""
     serving = Serving(machine)

@@ -96,6 +96,7 @@ def start(token: int) -> StartDomain:
     return StartDomain(NAME, token, xml, (DiskSpec(IMAGE, "qcow2", 1, False),), (LINK,))
 
 
+@pytest.mark.slow
 def test_a_guest_s_life(far: FarHost, machine: Machine) -> None:
     """Facts, start, the same again, console, pause, resume, stop; each with its documented result."""
     facts = far.ask(FactsRequest((IMAGE,), (Fence(NAME, 1),)))
@@ -159,6 +160,7 @@ def test_an_agent_killed_in_the_middle_of_a_start(far: FarHost, machine: Machine
     assert [entry.name for entry in folder.iterdir()] == [f"{NAME}.vda"]
 
 
+@pytest.mark.slow
 def test_an_overtaken_domain_is_destroyed_at_the_first_contact(far: FarHost) -> None:
     """Neither the agent nor libvirt starts it again."""
     assert far.perform(start(3))[0].error is None
@@ -169,6 +171,7 @@ def test_an_overtaken_domain_is_destroyed_at_the_first_contact(far: FarHost) -> 
     assert far.perform(start(4))[0].error is None
 
 
+@pytest.mark.slow
 def test_libvirts_hook_rejects_an_overtaken_domain(far: FarHost, machine: Machine, libvirt_uri: str) -> None:
     """As after a boot, when libvirt starts the defined domains; others start, with their devices."""
     from rocks.machine.host.libvirt.domain_xml import emulated, parse_domain, with_emulator

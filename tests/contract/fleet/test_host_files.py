@@ -49,6 +49,7 @@ def write_accounts(host: Place, accounts: Accounts) -> int:
     return len(changes)
 
 
+@pytest.mark.slow
 def test_accounts_come_and_go(host: Place, machine: Machine) -> None:
     before = {path: there(machine, "/bin/cat", path) for path in ACCOUNT_FILES[:3]}
     owner = there(machine, "/usr/bin/stat", "-c", "%a %U %G", "/etc/shadow", "/etc/passwd")
@@ -87,6 +88,7 @@ def test_a_folder_of_secrets_is_roots_alone(host: Place, machine: Machine) -> No
     assert modes == "700 root\n600 root\n600 root\n"
 
 
+@pytest.mark.slow
 def test_a_lock_that_is_held_is_waited_for_by_nobody_and_a_dead_one_is_taken(
     host: Place, machine: Machine
 ) -> None:

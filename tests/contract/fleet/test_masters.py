@@ -93,6 +93,7 @@ def line(machine: Machine, ssh_settings: tuple[FleetSettings, SshServer], tmp_pa
             end([process for process in map(identify, found.masters()) if process], 0)
 
 
+@pytest.mark.slow
 def test_the_second_command_does_not_log_in(line: Line) -> None:
     line.ask()
     line.wait_for_master()
@@ -103,6 +104,7 @@ def test_the_second_command_does_not_log_in(line: Line) -> None:
     assert len(line.masters()) == 1
 
 
+@pytest.mark.slow
 def test_the_second_command_does_not_load_the_ssh_library(line: Line) -> None:
     line.ask()
     line.wait_for_master()
@@ -220,6 +222,7 @@ def _zombies() -> set[int]:
     return found
 
 
+@pytest.mark.slow
 def test_a_start_of_a_master_leaves_no_zombie(line: Line) -> None:
     """A service asks hosts for as long as it runs."""
     before = _zombies()

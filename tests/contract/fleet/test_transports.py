@@ -128,6 +128,7 @@ for line in sys.stdin.buffer:
 """
 
 
+@pytest.mark.slow
 def test_large_lines_pass_both_ways(way: Way) -> None:
     """Larger than any pipe or SSH window."""
     way.use_agent(MIRROR)
@@ -193,6 +194,7 @@ def test_a_command_that_runs_on_without_output_ends_at_the_timeout(connection: C
     assert time.monotonic() - start < 120, "it was waited for"
 
 
+@pytest.mark.slow
 def test_a_command_of_this_machine_that_cannot_be_killed_is_left_behind(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -51,6 +51,7 @@ def test_a_file_of_nobody_needs_the_operator_s_consent(attacked: Attacked) -> No
     assert "belongs to another" in attacked.start(attacked.spec(image, machine=THEIRS))
 
 
+@pytest.mark.slow
 def test_a_file_that_root_put_there_for_the_machine_is_its_own(attacked: Attacked) -> None:
     """As the published pragma_boot does: it adds the machine, copies the image to the path of its disk, and starts."""
     image, since = attacked.images / "vm.vda", int(time.time())
@@ -173,6 +174,7 @@ def test_without_marks_of_the_file_system_nothing_is_taken(
     assert "its file system keeps no marks of owners" in attacked.start(attacked.spec(image, put_after=since))
 
 
+@pytest.mark.slow
 def test_the_mark_is_root_s_alone(attacked: Attacked) -> None:
     """The owner of the file can neither read nor write it."""
     image = attacked.images / "vm.vda"

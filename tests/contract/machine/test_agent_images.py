@@ -99,6 +99,7 @@ def receiver(tmp_path: Path) -> Receiver:
     return Receiver(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_disk_is_a_copy_of_the_image_with_the_size_of_its_machine(receiver: Receiver) -> None:
     receiver.send()
     assert receiver.copy.stat().st_mode & 0o777 == 0o600
@@ -155,6 +156,7 @@ def test_an_image_arrives_by_ssh(
     assert list(stored.parent.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_transfer_that_is_killed_leaves_nothing_that_the_next_one_does_not_remove(
     receiver: Receiver,
 ) -> None:

@@ -98,12 +98,14 @@ def move(tmp_path: Path) -> Move:
     return Move(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_disk_arrives_whole_and_its_zeros_are_not_sent(move: Move) -> None:
     assert move.run() < 12_000_000
     move.has_arrived()
     assert move.owner(move.disk) == MINE
 
 
+@pytest.mark.slow
 def test_what_has_arrived_is_not_sent_again(move: Move) -> None:
     move.break_off(7_000_000)
     unfinished = Path(moving_path(str(move.arrived)))

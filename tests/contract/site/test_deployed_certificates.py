@@ -33,6 +33,7 @@ def test_deployment_to_this_machine(tmp_path: Path) -> None:
         deploy(host, FleetSettings(), FIRST, str(tmp_path / "file"))
 
 
+@pytest.mark.slow
 @pytest.mark.system
 def test_deployment_to_a_host(
     ssh_settings: tuple[FleetSettings, SshServer], machine: Machine, tmp_path: Path

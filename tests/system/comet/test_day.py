@@ -32,6 +32,7 @@ def test_signing_in_makes_one_token_and_a_private_file(site: Site) -> None:
     assert token not in signed.out
 
 
+@pytest.mark.slow
 def test_refusals_of_the_interface_are_put_in_words_for_somebody_at_a_terminal(site: Site) -> None:
     nobody = site.comet("ann", "ll", f"--endpoint={site.service.url}")
     assert nobody.status == 3
@@ -46,6 +47,7 @@ def test_refusals_of_the_interface_are_put_in_words_for_somebody_at_a_terminal(s
     )
 
 
+@pytest.mark.slow
 def test_an_owner_sees_the_own_clusters(day: Site) -> None:
     """Steps 2 and 3."""
     listed = day.comet("ann", "ll").out
@@ -99,6 +101,7 @@ def test_names_change_all_at_once(day: Site) -> None:
     assert {"vm-vc2-0", "vm-vc2-1"} <= set(day.simulator.guests)
 
 
+@pytest.mark.slow
 def test_a_server_that_is_away_has_an_answer_in_the_cache(day: Site) -> None:
     """Step 19."""
     assert day.comet("ann", "start", "vc2", "vm-vc2-0").status == 0
@@ -171,6 +174,7 @@ def test_events_of_several_types_are_followed_together(day: Site) -> None:
     assert (found.status, "set.state" in found.out) == (0, True), found.err
 
 
+@pytest.mark.slow
 def test_a_token_for_a_script_has_no_more_rights_than_it_needs(day: Site) -> None:
     made = day.comet("ann", "token", "create", "--scopes=read", "--note=watch", "--days=1")
     token = made.out.strip()

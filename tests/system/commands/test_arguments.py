@@ -193,6 +193,7 @@ def test_a_forgotten_value_after_two_hosts_or_a_forgotten_attribute(hosts: Site)
     hosts.done("remove host attr op-0-1 attr=op-0-0")
 
 
+@pytest.mark.slow
 def test_without_a_terminal_no_command_changes_all_because_none_is_named(vm_site: Site) -> None:
     """Every command that takes several hosts, appliances or networks, run without one of them."""
     asked = 0

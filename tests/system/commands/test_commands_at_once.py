@@ -45,6 +45,7 @@ def ends(started: list[subprocess.Popen[str]]) -> list[tuple[int, str]]:
     return outcomes
 
 
+@pytest.mark.slow
 def test_of_two_that_add_the_same_host_one_succeeds(site: Site, processes: dict[str, str]) -> None:
     for number in range(3):
         outcomes = ends([start(processes, "add", "host", f"compute-0-{number}") for _ in range(2)])
@@ -117,6 +118,7 @@ def test_of_many_that_take_the_same_address_one_succeeds(site: Site, processes: 
     assert all("Traceback" not in error for _, error in outcomes)
 
 
+@pytest.mark.slow
 def test_of_eight_that_take_the_same_address_on_different_networks_one_succeeds(
     site: Site, processes: dict[str, str]
 ) -> None:
@@ -214,6 +216,7 @@ def setting(host: str, name: str, value: str = "red") -> Change:
     return lambda database: set_attribute(database, "host", [host], name, value)
 
 
+@pytest.mark.slow
 def test_transactions_that_add_one_attribute_and_set_another_do_not_deadlock(site: Site) -> None:
     """As the lines of a dump that are loaded while another command changes the same members."""
     site.done("add host compute-0-0")
@@ -232,6 +235,7 @@ def test_transactions_that_add_one_attribute_and_set_another_do_not_deadlock(sit
     assert all(word in listed for word in ("first", "second", "colour"))
 
 
+@pytest.mark.slow
 def test_transactions_of_a_host_that_never_had_an_attribute_do_not_deadlock(site: Site) -> None:
     site.done("add host compute-0-0")
     site.change("DELETE FROM catindex WHERE Name = 'compute-0-0'")
@@ -243,6 +247,7 @@ def test_transactions_of_a_host_that_never_had_an_attribute_do_not_deadlock(site
     assert {"a0", "a1", "a2", "colour"} <= set(listed)
 
 
+@pytest.mark.slow
 def test_the_order_of_named_machines_is_not_that_of_locks(vm_site: Site) -> None:
     """Another command wants both machines when one of them has its first maximum."""
     vm_site.done("add cluster 203.0.113.30 2", "fe-name=one", "cluster-naming=yes")

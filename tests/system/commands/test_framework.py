@@ -194,6 +194,7 @@ def test_a_group_of_commands_for_root_is_empty_for_an_ordinary_user(program: Pro
     assert ended.stderr.startswith('Error: there is no command below "add os" that you may run\n')
 
 
+@pytest.mark.slow
 def test_a_reader_that_goes_away_is_no_fault(program: Program) -> None:
     reading, writing = os.pipe()
     os.close(reading)
@@ -286,6 +287,7 @@ def test_an_interrupt_reports_that_operations_on_hosts_continue(program: Program
     assert ended.stderr == "interrupted; operations that a host has begun continue there\n"
 
 
+@pytest.mark.slow
 def test_an_interrupt_that_closes_the_connection_is_no_lost_database(
     site: Site, write_command: WriteCommand
 ) -> None:

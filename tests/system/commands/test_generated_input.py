@@ -212,6 +212,7 @@ def clean(site: Site) -> None:
         site.change(f"INSERT INTO {table} SELECT * FROM one_{table}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES, ids=lambda case: " ".join(case.line))
 @_generated
 @given(text=TEXTS)

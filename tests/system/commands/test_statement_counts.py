@@ -171,6 +171,7 @@ def test_64_machines_and_their_disks_take_as_many_statements_as_one(images: Site
     check_counts(images, OF_MACHINES, machines, 32)
 
 
+@pytest.mark.slow
 def test_files_of_services_take_as_many_statements_for_many_hosts_as_for_few(vm_site: Site) -> None:
     grow(vm_site, 1, 10, 1)
     few = [vm_site.rocks("sync", name) for name in ("dns", "config")]

@@ -240,6 +240,7 @@ def test_percent_is_literal_without_values(database: Database) -> None:
     assert database.rows("SELECT %s LIKE '%%a'", ("ba",)) == [(1,)]
 
 
+@pytest.mark.slow
 @hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(60))
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=128))
 def test_any_text_survives(database: Database, text: str) -> None:

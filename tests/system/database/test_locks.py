@@ -132,6 +132,7 @@ def test_locks_end_with_their_process_however_it_ends(cluster_database: Settings
     other.lock("vm a", 0)
 
 
+@pytest.mark.slow
 def test_the_next_number_of_a_table_is_waited_for(cluster_database: Settings, database: Database) -> None:
     """The second transaction holds it while it waits for the row of the first; the third one adds another row."""
     inserting = "INSERT INTO catindex (Name, Category) SELECT %s, ID FROM categories WHERE Name = 'host'"

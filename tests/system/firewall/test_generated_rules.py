@@ -127,6 +127,7 @@ def test_every_flag_in_every_place(network: Namespace) -> None:
     network.run("nft", "-c", "-f", "-", text=firewall_file(HOST, valid, port_of_service))
 
 
+@pytest.mark.slow
 @settings(max_examples=examples(25), deadline=None)
 @given(rules=st.lists(RULES, min_size=40, max_size=40))
 def test_a_rule_is_refused_or_one_statement(network: Namespace, rules: list[FirewallRule]) -> None:

@@ -131,6 +131,7 @@ def test_sections_run_in_their_interpreters_and_read_nothing_of_the_script(machi
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("body", "message"),
     [
@@ -247,6 +248,7 @@ def test_network_devices_are_set_up_where_their_service_is_in_use_and_wait_for_t
     assert sorted(path.name for path in link.parent.iterdir()) == ["10-eth0.link", "10-eth0.network"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("packaging", "folder", "own"),
     [
@@ -323,6 +325,7 @@ def test_a_pool_is_made_once_of_empty_disks(nas: Machine, disks: list[str]) -> N
     assert len(_made(nas)) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [["mkfs.ext4", "-q"], ["sfdisk", "-q"], ["dd"]])
 def test_a_disk_with_data_is_never_part_of_a_pool(nas: Machine, disks: list[str], command: list[str]) -> None:
     """A file system, a partition table, or any byte at the begin."""
@@ -357,6 +360,7 @@ def test_a_pool_that_was_begun_is_completed_and_one_that_exists_is_not_replaced(
     assert "has data (" in nas.run(text).error_text, "the record ended with the pool"
 
 
+@pytest.mark.slow
 def test_the_rest_is_all_disks_but_the_systems(nas: Machine, disks: list[str]) -> None:
     """Pairs of them, the same ones whatever the kernel names first; others than disks are no part of it."""
     lsblk = nas.path("/usr/local/sbin/lsblk")

@@ -79,6 +79,7 @@ def test_transfer_of_an_image_that_is_given_up_ends_at_once(site: ImageSite) -> 
     assert site.row(ZVOL)["state"] == "unmapped"
 
 
+@pytest.mark.slow
 def test_unmap_without_changes_does_not_wait_for_the_copy(site: ImageSite) -> None:
     """The copy would take most of a minute; the unmap cuts it; what had come is not in the way of the next."""
     nas, host = site.nas, site.hosts[HOST]

@@ -70,6 +70,7 @@ def _script(machine: Shell, text: str) -> str:
     return f"MEDIUM={machine.folder}/medium; list_rolls; read_answers {path}; check_answers; "
 
 
+@pytest.mark.slow
 def test_good_answers_become_a_plan(machine: Shell) -> None:
     """Also with line ends of another system and a mark at the beginning; the gateway is on the public network."""
     text = "\ufeff" + ANSWERS.replace("\n", "\r\n")
@@ -282,6 +283,7 @@ Name={name}
 """
 
 
+@pytest.mark.slow
 def test_what_a_site_may_have_is_installed(machine: Shell) -> None:
     """Capitals and underscores in names, more name servers than a system uses, and both networks on one adapter."""
     changes = {
@@ -485,6 +487,7 @@ def test_a_person_is_offered_adapters_that_are_not_at_usb(machine: Shell) -> Non
     )
 
 
+@pytest.mark.slow
 def test_a_machine_with_too_few_adapters(machine: Shell) -> None:
     for device, problem in (
         (

@@ -87,6 +87,7 @@ def test_an_empty_disk_is_partitioned(shell: Shell) -> None:
     assert written(disk)[0][:440] == b"\xcd\x18" + bytes(438)  # int 18h: the next boot device
 
 
+@pytest.mark.slow
 def test_both_disks_of_an_array_get_the_same_sizes(shell: Shell) -> None:
     shell.add_disk("vda", GB4)
     shell.add_disk("vdb", GB4 + 500)
@@ -162,6 +163,7 @@ def test_a_zfs_pool_is_never_overwritten(shell: Shell, overwrite: bool, mark: bo
     assert written(disk) == before
 
 
+@pytest.mark.slow
 def test_a_pool_on_a_partition_of_the_plan_stays(shell: Shell) -> None:
     disk = shell.add_disk("vda", GB4)
     lines = ("disk smallest", "partition root 2500 ext4 /", "partition pool rest none -")
@@ -180,6 +182,7 @@ def test_a_pool_on_a_partition_of_the_plan_stays(shell: Shell) -> None:
     assert written(disk, int(start) * 512) == pool
 
 
+@pytest.mark.slow
 def test_an_interrupted_installation_goes_on_without_overwrite(shell: Shell) -> None:
     shell.add_disk("vda", GB4)
     shell.write_plan("disk smallest", ROOT)
@@ -219,6 +222,7 @@ def test_an_interrupted_installation_of_another_number_is_data(shell: Shell) -> 
     assert "install_overwrite" in shell.error(WRITE)
 
 
+@pytest.mark.slow
 def test_a_complete_installation_is_recognised(shell: Shell) -> None:
     shell.add_disk("vda", GB4)
     shell.write_plan("disk smallest", ROOT)

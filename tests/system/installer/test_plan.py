@@ -57,6 +57,7 @@ def test_a_plan_that_was_cut_off_is_rejected_at_every_length(shell: Shell) -> No
     assert shell.text(script) == "looked\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("old", "new", "problem"),
     [

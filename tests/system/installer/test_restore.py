@@ -60,6 +60,7 @@ def _script(shell: Shell) -> str:
     return f'{begin}read_answers "$GIVEN/answers"; check_answers; get_passphrase; write_plan; '
 
 
+@pytest.mark.slow
 def test_a_good_one_goes_to_the_new_disk(shell: Shell, medium: Path) -> None:
     """With its passphrase and the answers; no password is among them."""
     (medium / "answers").write_text(f"{_ANSWERS}install_root_password = of some length\n")
@@ -80,6 +81,7 @@ def test_a_good_one_goes_to_the_new_disk(shell: Shell, medium: Path) -> None:
     assert not any(b"of some length" in path.read_bytes() for path in written.rglob("*") if path.is_file())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "version", "problem"),
     [

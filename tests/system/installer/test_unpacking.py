@@ -60,6 +60,7 @@ def test_an_intact_archive_is_unpacked(shell: Shell, service: WebService) -> Non
     assert (shell.folder / "target/large").stat().st_size == 256 * 20_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["cut", "altered", "other", "missing"])
 def test_a_damaged_archive_is_an_error(shell: Shell, service: WebService, damage: str) -> None:
     archive = _archive(shell)

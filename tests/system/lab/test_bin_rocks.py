@@ -182,6 +182,7 @@ def test_nucleus_has_the_settings_of_the_service_that_runs(machine: Machine) -> 
     assert (ended.text, ended.error_text) == ("  host add head-[0-1] x\n", "")
 
 
+@pytest.mark.slow
 def test_a_file_in_a_folder_of_the_demo_s_machine_is_named_by_its_place_outside(machine: Machine) -> None:
     machine.start()
     program = str(CHECKOUT / "bin" / "rocks")

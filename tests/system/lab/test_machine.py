@@ -37,6 +37,7 @@ def test_starting_twice_keeps_the_first_and_stopping_twice_is_harmless(machine: 
     assert_nothing_is_left(machine)
 
 
+@pytest.mark.slow
 def test_two_machines_live_beside_each_other(machine: Machine, machines_folder: Path) -> None:
     """Same files, same process numbers, same devices, same ports: none of them meet."""
     other = Machine(machines_folder / "other")
@@ -58,6 +59,7 @@ def test_two_machines_live_beside_each_other(machine: Machine, machines_folder: 
     ]
 
 
+@pytest.mark.slow
 def test_changes_of_files_end_with_the_machine(machine: Machine) -> None:
     """Folders of the system are there and may be changed; this machine sees no change."""
     machine.start()

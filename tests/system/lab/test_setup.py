@@ -43,6 +43,7 @@ def refusal(finished: Finished) -> str:
     return lines[0]
 
 
+@pytest.mark.slow
 def test_a_user_other_than_root_gets_an_error_and_nothing_is_created(checkout: Path) -> None:
     assert "needs root" in refusal(set_up(checkout, *NOBODY))
     assert not (checkout / ".state").exists()

@@ -109,6 +109,7 @@ def test_a_running_machine_with_more_memory_than_its_host_is_a_warning(running: 
     assert most.count("Warning") == 1 and "g may get up to 9999999 MB of memory while it runs" in most
 
 
+@pytest.mark.slow
 def test_a_record_that_its_images_do_not_follow_has_its_note(running: MachineSite) -> None:
     running.run("stop host vm g")
     assert "keeps its size" in running.run("set host vm g disksize=20")

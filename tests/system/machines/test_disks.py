@@ -18,6 +18,7 @@ def second(machines: MachineSite) -> str:
     return f"file:{machines.image('g.vdb')},vdb,virtio"
 
 
+@pytest.mark.slow
 def test_a_disk_with_a_larger_record_than_its_image_has_a_note(running: MachineSite) -> None:
     """And the command of the note grows it."""
     add, grow = f"add host vm disk g disk={second(running)}", "rocks set host vm disk g vdb size=7"

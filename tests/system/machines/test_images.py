@@ -23,6 +23,7 @@ def owner(path: Path) -> str:
     return os.getxattr(path, ATTRIBUTE).decode()
 
 
+@pytest.mark.slow
 def test_a_machine_never_gets_the_disk_of_a_removed_namesake(machines: MachineSite) -> None:
     machines.started("fe")
     former = owner(machines.image("fe.vda"))
@@ -162,6 +163,7 @@ def test_only_unused_images_are_removed(machines: MachineSite) -> None:
     assert rows(machines) == [] and machines.hosts[OLD].domains.facts() == ()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["remove host vm", "remove host"])
 def test_a_removal_names_only_disks_of_the_removed_machine(machines: MachineSite, command: str) -> None:
     machines.started("one")
@@ -421,6 +423,7 @@ def library(machines: MachineSite, tmp_path: Path) -> Path:
     return tmp_path / "library"
 
 
+@pytest.mark.slow
 def test_the_host_gets_the_iso_and_the_guest_has_it_until_it_is_ejected(
     machines: MachineSite, library: Path
 ) -> None:

@@ -48,6 +48,7 @@ def test_disks_that_are_restored_in_part_do_not_leave_their_host(half: MachineSi
     assert half.running("g") == [NEW]
 
 
+@pytest.mark.slow
 def test_a_machine_with_the_name_of_one_whose_restore_was_interrupted_starts(half: MachineSite) -> None:
     half.run("remove host vm g disks=remove")
     half.run("remove host g")

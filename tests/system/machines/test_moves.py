@@ -120,6 +120,7 @@ def test_the_old_copy_of_a_host_that_is_away_is_removed_later(mover: MachineSite
     assert mover.sql("SELECT COUNT(*) FROM vm_disk_copies") == [(0,)]
 
 
+@pytest.mark.slow
 def test_a_disk_with_snapshots_stays(mover: MachineSite) -> None:
     mover.run(f"add host vm snapshot {VM} monday")
     assert "snapshot" in mover.refused(f"move host vm {VM} {NEW}")

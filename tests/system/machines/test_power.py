@@ -71,6 +71,7 @@ def test_two_hosts_at_once_and_one_failure_is_exit_status_3(machines: MachineSit
     assert states == {"good0": "nostate", "good1": "nostate-error", "big": "nostate"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("action", "call"), [("reset", "reset"), ("reboot", "reboot")])
 def test_a_restart_keeps_domain_and_lease(machines: MachineSite, action: str, call: str) -> None:
     vm = machines.started("again")
@@ -91,6 +92,7 @@ def test_a_guest_that_its_disk_stopped_is_resumed(machines: MachineSite) -> None
     assert machines.state(OLD, vm) == "running"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("obeys", "seconds"), [(True, 9), (False, 0)])
 def test_a_shutdown_asks_the_guest(machines: MachineSite, obeys: bool, seconds: int) -> None:
     vm = machines.started("polite")

@@ -38,6 +38,7 @@ def at(machines: MachineSite, host: str, name: str) -> str:
     return f"physnode={host} disk=file:{machines.image(f'{name}.vda', host)},vda,virtio"
 
 
+@pytest.mark.slow
 def test_a_copy_from_before_a_move_finds_the_machine_where_it_runs(machines: MachineSite) -> None:
     vm = machines.started("moved")
     machines.run(f"stop host vm {vm}")
@@ -56,6 +57,7 @@ def test_a_copy_from_before_a_move_finds_the_machine_where_it_runs(machines: Mac
     assert machines.running(vm) == [OLD] and machines.lease(vm)[0] == (token // EPOCH + 1) * EPOCH + 1
 
 
+@pytest.mark.slow
 def test_a_copy_with_a_lower_token_starts_again(machines: MachineSite) -> None:
     vm = machines.add("counted")
     copy = Copy(machines)
@@ -67,6 +69,7 @@ def test_a_copy_with_a_lower_token_starts_again(machines: MachineSite) -> None:
     assert machines.running(vm) == [OLD]
 
 
+@pytest.mark.slow
 def test_the_same_copy_put_back_twice_is_recognised_twice(machines: MachineSite) -> None:
     vm = machines.add("again")
     copy = Copy(machines)

@@ -363,6 +363,7 @@ print(guard.take(), flush=True)
 """
 
 
+@pytest.mark.slow
 def test_a_process_that_is_stopped_loses_its_lease_and_writes_nothing_when_it_goes_on(
     pool: Pool, nucleus_settings: DatabaseSettings
 ) -> None:

@@ -109,6 +109,7 @@ def ended(pool: Pool, operation: Operation) -> Operation:
     return look(pool, operation)
 
 
+@pytest.mark.slow
 def test_each_verb_does_what_it_says(pool: Pool, simulator: Simulator, nodes: dict[str, Node]) -> None:
     node, guest = nodes["vm-vc1-0"], simulator.guests["vm-vc1-0"]
     with working(pool, simulator):
@@ -176,6 +177,7 @@ def test_nothing_is_done_to_a_machine_that_has_got_the_name_since_the_last_poll(
     assert sql(pool, "SELECT state FROM node WHERE name = 'vm-vc1-0'") == [("active",)]
 
 
+@pytest.mark.slow
 def test_the_machine_is_found_under_the_name_that_it_has_now(
     pool: Pool, simulator: Simulator, nodes: dict[str, Node]
 ) -> None:
@@ -188,6 +190,7 @@ def test_the_machine_is_found_under_the_name_that_it_has_now(
     assert (first.state, second.state) == ("nostate", "active")
 
 
+@pytest.mark.slow
 def test_no_other_machine_gets_the_host_of_a_computeset(
     pool: Pool, simulator: Simulator, nodes: dict[str, Node]
 ) -> None:
@@ -265,6 +268,7 @@ def test_a_failure_is_tried_again_and_then_reported(
     assert "vm-vc1-2-vol is mapped" in (refused.error or {})["cause"], "for operators"
 
 
+@pytest.mark.slow
 def test_a_start_that_failed_after_it_was_done_has_succeeded(
     pool: Pool, simulator: Simulator, nodes: dict[str, Node]
 ) -> None:
@@ -277,6 +281,7 @@ def test_a_start_that_failed_after_it_was_done_has_succeeded(
         assert ended(pool, ask(pool, "poweron", nodes["vm-vc1-1"])).state == "succeeded"
 
 
+@pytest.mark.slow
 def test_a_state_that_was_not_printed_is_read(
     pool: Pool, simulator: Simulator, nodes: dict[str, Node]
 ) -> None:

@@ -196,6 +196,7 @@ def test_the_last_cluster_may_be_removed(lease: Guard, pool: Pool, is_restarted:
     assert sql(pool, _CLUSTERS) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "answer"),
     [

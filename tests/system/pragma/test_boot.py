@@ -300,6 +300,7 @@ def test_boots_at_once_get_the_addresses_that_are_free(
     assert sorted(machines(local)) == ["dock", "lake"]
 
 
+@pytest.mark.slow
 def test_boots_at_once_of_a_new_image_add_it_once(
     local: Site, key: Path, processes: dict[str, str], tmp_path: Path
 ) -> None:

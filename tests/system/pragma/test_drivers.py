@@ -281,6 +281,7 @@ def test_what_clean_has_not_removed_is_removed_by_the_next_boot(
     assert not left.exists()
 
 
+@pytest.mark.slow
 def test_a_clean_that_hangs_stops_neither_its_boot_nor_another(
     local: Site, programs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -71,6 +71,7 @@ def test_an_image_whose_parts_have_checksums_is_fetched_once_whatever_else_its_s
     assert not [path for method, path, _ in server.requests if method == "GET" and ".gz." in path]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["local", "server"])
 def test_parts_are_compared_with_their_sha256(
     place: str, pragma_site: Site, request: pytest.FixtureRequest, tmp_path: Path

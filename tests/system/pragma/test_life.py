@@ -162,6 +162,7 @@ def test_two_boots_at_once_do_not_get_the_same_cpus(
     assert set(states(machines)) == {"dock", *(f"vm-dock-{number}" for number in range(winners))}
 
 
+@pytest.mark.slow
 def test_no_host_is_asked_while_other_boots_wait_for_an_address(
     machines: MachineSite, cluster_database: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -277,6 +278,7 @@ def test_what_an_interrupted_boot_advises_removes_the_cluster(
     nothing_is_left(machines)
 
 
+@pytest.mark.slow
 def test_a_cluster_with_a_further_interface_starts(machines: MachineSite) -> None:
     machines.run("add network ent 10.102.0.0 255.255.255.0")
     machines.run("set attr pragma_additional_interfaces ent:eth2")

@@ -289,6 +289,7 @@ def test_a_sync_that_dies_between_its_files_mixes_no_versions(
     assert boots_new("lake") == [True, True]
 
 
+@pytest.mark.slow
 def test_two_syncs_at_once_leave_a_description_with_its_images(
     pragma_site: Site, server: RangeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -108,6 +108,7 @@ def test_two_rolls_with_one_file_are_both_named(
         assert f"{place}/rolls/{name}/1.0/noarch/include/motd" in message
 
 
+@pytest.mark.slow
 def test_apt_finds_the_newest_package_of_the_enabled_rolls(
     roll_site: Site, build_roll: BuildRoll, place: Path, tmp_path: Path
 ) -> None:

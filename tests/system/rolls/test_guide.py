@@ -37,6 +37,7 @@ def typed(text: str) -> list[tuple[str, str]]:
     return [(piece.partition("\n")[0], piece.partition("\n")[2]) for piece in parts]
 
 
+@pytest.mark.slow
 def test_the_first_part_prints_what_it_shows(
     roll_site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

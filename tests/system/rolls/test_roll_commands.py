@@ -237,6 +237,7 @@ def test_a_node_may_include_what_a_needed_roll_brings(
     roll_site.done("enable", "roll", "user", "shared")
 
 
+@pytest.mark.slow
 def test_the_nodes_of_a_roll_in_use_do_not_keep_others_from_a_change(
     roll_site: Site, build_roll: BuildRoll, rolls_folder: Path
 ) -> None:

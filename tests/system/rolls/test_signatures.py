@@ -43,6 +43,7 @@ def _iso(tmp_path: Path, key: str = "", name: str = "hello") -> Path:
     return create_roll(write_roll(tmp_path / "source" / name, name), tmp_path, key=key)
 
 
+@pytest.mark.slow
 def test_a_roll_of_a_known_key_is_added_and_another_is_not(
     roll_site: Site, tmp_path: Path, keys: Keys, trusted: Path
 ) -> None:

@@ -183,6 +183,7 @@ def test_a_program_gets_the_bytes_of_the_screen(two_guests: ThreeMachines, guest
     ] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("guest", ["far", "near"])
 def test_a_program_gets_the_serial_line(two_guests: ThreeMachines, guest: str) -> None:
     """Also what is typed before the console is there: virsh discarded it."""

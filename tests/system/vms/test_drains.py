@@ -20,6 +20,7 @@ def drained(site: ThreeMachines) -> Iterator[ThreeMachines]:
     site.rocks(f"remove host sec_attr {OLD} vm_fence_command")
 
 
+@pytest.mark.slow
 def test_machines_leave_while_they_run_and_the_others_by_a_stop(site: ThreeMachines) -> None:
     """libvirt cannot copy a qcow2 image to an empty raw file: the hosts refuse it, and its machine is stopped."""
     site.add_vm("live", OLD)

@@ -71,6 +71,7 @@ def machines(site: ThreeMachines) -> tuple[str, str]:
     return runs, is_off
 
 
+@pytest.mark.slow
 def test_starts_and_stops_are_printed_and_not_done(site: ThreeMachines, machines: tuple[str, str]) -> None:
     runs, is_off = machines
     lines = tried(

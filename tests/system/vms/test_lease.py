@@ -2,6 +2,8 @@
 
 import sys
 
+import pytest
+
 from rocks.core.process import run_checked
 from tests.system.vms.site import CHECKOUT, ThreeMachines
 from tests.waiting import wait_until
@@ -19,6 +21,7 @@ def test_two_starts_at_the_same_moment_on_two_hosts_give_one_domain(site: ThreeM
     assert site.running(vm) == [site.lease(vm)[2]] if site.running(vm) else site.lease(vm)[1] == "released"
 
 
+@pytest.mark.slow
 def test_by_force_it_moves_and_the_old_domain_is_gone_at_the_first_contact(site: ThreeMachines) -> None:
     vm = site.started("lost", "vmh1", "disk=file:/var/lib/rocks-images/lost-disk,vda,virtio")
     site.vanish("vmh1")

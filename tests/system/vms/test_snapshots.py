@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+import pytest
+
 from rocks.machine.host.files import ATTRIBUTE
 from tests.system.vms.site import IMAGES, ThreeMachines
 
@@ -39,6 +41,7 @@ def make_machine(site: ThreeMachines) -> None:
     site.done("stop host vm g")
 
 
+@pytest.mark.slow
 def test_a_running_machine_is_copied_and_restored(site: ThreeMachines) -> None:
     """All disks at one moment; the copies are the machine's."""
     make_machine(site)

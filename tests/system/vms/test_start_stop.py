@@ -37,6 +37,7 @@ def test_a_machine_is_started_listed_and_stopped(site: ThreeMachines) -> None:
     assert site.done(f"stop host vm {vm}") == "", "a machine that is off is stopped"
 
 
+@pytest.mark.slow
 def test_a_cluster_starts_and_stops_as_one_on_local_vlans(site: ThreeMachines) -> None:
     site.done("set host attr head vlan_transport local")
     site.done(
@@ -70,6 +71,7 @@ def test_a_cluster_starts_and_stops_as_one_on_local_vlans(site: ThreeMachines) -
     site.done("remove host attr head vlan_transport")
 
 
+@pytest.mark.slow
 def test_an_agent_that_dies_leaves_a_start_that_can_be_finished(site: ThreeMachines) -> None:
     vm = site.add_vm("orphan", "vmh1")
     dying = (

@@ -367,6 +367,7 @@ def test_a_fault_of_the_program_ends_the_computeset(it: Launching) -> None:
     assert it.states() == ["cancelled"] and (it.folder / "dock-results" / "output").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("status", [400, 401, 413, 429])
 def test_a_repetition_that_is_refused_does_not_forget_the_computeset(it: Launching, status: int) -> None:
     start = Client.start

@@ -484,6 +484,7 @@ def started(
     return done.returncode, done.stdout, done.stderr
 
 
+@pytest.mark.slow
 def test_letters_that_a_terminal_lacks_are_escaped(server: NucleusServer, configured: Path) -> None:
     server.clusters[0]["description"] = "Gr\u00f6\u00dfe \u4e2d\udc80"
     for form in ("table", "csv"):
@@ -491,6 +492,7 @@ def test_letters_that_a_terminal_lacks_are_escaped(server: NucleusServer, config
         assert (status, error) == (0, b"") and "Gr\u00f6\u00dfe \\u4e2d".encode("latin-1") in out
 
 
+@pytest.mark.slow
 def test_what_is_typed_may_be_no_text(server: NucleusServer, configured: Path) -> None:
     for typed in (("shell",), ("init", "--endpoint=x", f"--url={server.url}", "--user=ann")):
         status, _, error = started(*typed, stdin=b"ll \xff\n", PYTHONUTF8="0", PYTHONIOENCODING="utf-8")

@@ -123,6 +123,7 @@ def test_lines_with_options_among_the_arguments(comet: Comet, tmp_path: Path) ->
     assert [it["walltime_mins"] for it in comet.server.sets.values()] == [360, 360, 360]
 
 
+@pytest.mark.slow
 def test_each_command_takes_its_options_before_its_optional_argument() -> None:
     """Also with their value as a word of its own, with one dash, and where `--` ends the options."""
     checked = 0

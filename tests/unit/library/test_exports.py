@@ -45,6 +45,7 @@ def saved(library: Path, image: LibraryImage, file: Path, format_name: str = "ra
     return export_image(library, image, file, format_name, lambda line: None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format_name", EXPORT_FORMATS)
 def test_a_saved_image_is_the_same_when_it_is_imported_again(
     tmp_path: Path, library: Path, image: LibraryImage, format_name: str
@@ -113,6 +114,7 @@ def test_a_damaged_image_is_not_saved(tmp_path: Path, library: Path, image: Libr
     assert not (tmp_path / "saved").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("zstd") is None, reason="zstd is not installed")
 def test_what_was_checked_is_saved_whatever_has_the_name_meanwhile(
     tmp_path: Path, library: Path, image: LibraryImage, monkeypatch: pytest.MonkeyPatch

@@ -73,6 +73,7 @@ def refused(library: Path, file: Path, text: str, **changes: object) -> None:
     assert (sorted(library.iterdir()) if library.exists() else []) == before
 
 
+@pytest.mark.slow
 @needs_qemu
 @needs_zstd
 def test_every_format_becomes_the_same_image(tmp_path: Path, raw: Path) -> None:
@@ -473,6 +474,7 @@ def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [lambda disk: disk, packed], ids=["raw", "packed"])
 @pytest.mark.parametrize("has_checksum", [False, True])
 def test_an_import_is_continued_where_it_ended(

@@ -107,6 +107,7 @@ def test_anything_else_is_refused_in_one_line(text: str, message: str) -> None:
     assert reported.isprintable()
 
 
+@pytest.mark.slow
 @given(kind=st.sampled_from(TYPES), path=paths, device=devices, bus=st.sampled_from(BUSES))
 def test_what_is_read_is_written_the_same(kind: str, path: str, device: str, bus: str) -> None:
     text = f"{kind}:{path},{device},{bus}"

@@ -166,6 +166,7 @@ def test_of_many_reports_the_latest_counts(agents: Agents, monkeypatch: pytest.M
     assert 1 <= len(agents.watched) <= 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("status", "kind"), [(REFUSED_STATUS, StateError), (1, HostError), (0, HostError), (255, HostError)]
 )

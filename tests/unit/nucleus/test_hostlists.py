@@ -41,6 +41,7 @@ def test_other_text_is_refused_with_an_example(text: str) -> None:
         expand(text)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "why"),
     [

@@ -29,6 +29,7 @@ def called(environment: dict[str, str], *arguments: str) -> subprocess.Completed
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("typed", "expected"),
     [

@@ -69,6 +69,7 @@ def test_a_file_of_version_1_is_read() -> None:
         decrypt(OF_VERSION_1[:-1] + b"x", PASSPHRASE)
 
 
+@pytest.mark.slow
 def test_a_large_file_of_version_1_is_read_in_small_parts_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """As tarfile does it. When each part copied what was left, 64 MiB took minutes."""
     monkeypatch.setattr(encrypted_file, "_COST", 1 << 10)

@@ -90,6 +90,7 @@ def test_cpus_and_memory_are_added_up_to_the_maximum(world: World) -> None:
     assert world.domains.document(NAME).cpus == 3
 
 
+@pytest.mark.slow
 def test_without_a_maximum_all_waits_for_the_next_start(world: World) -> None:
     """The note names the command that sets one."""
     start(world)
@@ -136,6 +137,7 @@ def test_a_disk_is_removed_from_the_definition_any_number_of_times(world: World)
     assert disk_of(world.domains.document(NAME), path) is not None
 
 
+@pytest.mark.slow
 def test_a_failed_attach_leaves_the_domain_as_it_was(world: World) -> None:
     """Neither the disk nor its identity is there."""
     start(world)
@@ -162,6 +164,7 @@ def test_a_disk_grows_and_never_shrinks(world: World) -> None:
     assert world.image.stat().st_size == 3 * 1000**3
 
 
+@pytest.mark.slow
 def test_only_a_domain_that_runs_under_the_lease_is_changed(world: World) -> None:
     """Under another lease, or off, nothing is."""
 

@@ -50,6 +50,7 @@ def state(world: World) -> str:
     return "absent" if fact is None else fact.state
 
 
+@pytest.mark.slow
 def test_start_from_nothing_and_again(world: World) -> None:
     """The second time nothing changes, and the facts are those of the XML."""
     assert start(world)
@@ -71,6 +72,7 @@ def test_a_picture_of_the_screen_is_a_png_and_read_up_to_a_size(world: World) ->
     assert len(part) > 5 and picture[:6] == part[:6]
 
 
+@pytest.mark.slow
 def test_console_of_a_running_guest(world: World) -> None:
     """VNC on a unix socket of the host, the log of the serial line; nothing on the network."""
     start(world)
@@ -91,6 +93,7 @@ def test_a_guest_with_a_site_s_own_screen_listens_on_the_loopback(world: World) 
     assert world.domains.find(NAME).listeners == ("vnc 127.0.0.1 port 5977",)
 
 
+@pytest.mark.slow
 def test_a_start_that_was_killed_is_completed(world: World) -> None:
     """Defined, but not started, perhaps by an older lease: the next start begins again."""
     world.domains.define(xml_of(world, token=6))
@@ -122,6 +125,7 @@ def test_what_libvirt_cannot_define(world: World) -> None:
     assert world.domains.facts() == ()
 
 
+@pytest.mark.slow
 def test_pause_and_resume(world: World) -> None:
     """Each twice; a start of a paused guest asks for resume, a shutdown of it too."""
     start(world)
@@ -143,6 +147,7 @@ def test_reset_and_reboot_leave_it_running(world: World) -> None:
     assert state(world) == "running"
 
 
+@pytest.mark.slow
 def test_stop_undefines(world: World) -> None:
     """Twice; the disk stays."""
     start(world)

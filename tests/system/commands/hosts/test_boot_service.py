@@ -120,6 +120,7 @@ def test_a_host_that_gets_no_answer_is_named(served: Site) -> None:
     served.done("set host boot compute-0-9 action=os")
 
 
+@pytest.mark.slow
 def test_the_frontend_is_not_installed_by_itself(served: Site, folders: tuple[Path, Path]) -> None:
     """Nor with the others, by a wildcard."""
     for selectors in (["head"], ["%"], [HOST, "localhost"]):
@@ -222,6 +223,7 @@ def test_a_frontend_without_a_certificate_begins_no_service(
     assert not folders[0].exists() and not folders[1].exists()
 
 
+@pytest.mark.slow
 def test_dnsmasq_answers_known_hosts_only(
     served: Site, pki: Path, folders: tuple[Path, Path], cluster_environment: dict[str, str], tmp_path: Path
 ) -> None:

@@ -220,6 +220,7 @@ def test_hosts_take_only_what_the_site_signed(
         host.close()
 
 
+@pytest.mark.slow
 def test_what_is_no_package_is_not_given_by_a_quoted_path_either(
     served: Site, pki: Path, distribution: Path
 ) -> None:

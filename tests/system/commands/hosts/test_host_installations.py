@@ -274,6 +274,7 @@ def test_many_fetch_the_archive_at_once(installing: Service) -> None:
     assert all(one.body == ARCHIVE for one in found)
 
 
+@pytest.mark.slow
 def test_hosts_that_report_at_once_all_become_known(
     vm_site: Site, installing: Service, fleet: FleetSettings
 ) -> None:

@@ -220,6 +220,7 @@ def test_a_renewed_certificate_is_used_without_a_new_start(hosts: Site, service:
     assert "the certificate was renewed" in service.log
 
 
+@pytest.mark.slow
 def test_the_service_is_a_process_that_ends_when_it_is_asked_to(
     hosts: Site, pki: Path, cluster_environment: dict[str, str]
 ) -> None:

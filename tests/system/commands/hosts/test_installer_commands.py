@@ -56,6 +56,7 @@ def test_each_command_reads_the_one_before(hosts: Site, piped) -> None:  # type:
     )
 
 
+@pytest.mark.slow
 def test_a_real_pipe_needs_no_database(tmp_path: Path) -> None:
     kickstart = (
         "rocks list node xml client attrs=\"{'kvm': 'yes', 'packaging': 'rpm'}\" | rocks list host profile"

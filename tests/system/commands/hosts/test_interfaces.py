@@ -177,6 +177,7 @@ def test_an_interface_has_no_name_of_another_host(two: Site) -> None:
     two.done("set host name compute-0-0 storage")
 
 
+@pytest.mark.slow
 def test_two_clusters_do_not_get_one_vlan(vm_site: Site) -> None:
     """Each would be on the other's network at its next start."""
     for number in (1, 2):

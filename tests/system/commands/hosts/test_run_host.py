@@ -99,6 +99,7 @@ def test_nothing_is_sent_to_a_key_that_nobody_confirmed(
         listener.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("answer", "is_yes"), [("yes\n", True), ("y\n", False), ("no\n", False), ("\n", False), ("", False)]
 )
@@ -137,6 +138,7 @@ def test_sync_host_sharedkey_rejects_another_key_without_replace(
     assert reached.done("run host compute-0-0 'echo in'") == "in\n"
 
 
+@pytest.mark.slow
 def test_the_key_of_a_host_goes_with_its_name(known: Site, server: Sshd, settings: FleetSettings) -> None:
     """Another machine that gets the name of a removed or renamed host is one whose key nobody has confirmed."""
     file = Path(settings.known_hosts_file)
@@ -209,6 +211,7 @@ def test_run_host_kills_at_the_timeout(known: Site) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_run_host_waits_without_limit_with_timeout_0(known: Site) -> None:
     for seconds in ("0", "1000000"):
         assert known.done("run host head compute-0-0", f"timeout={seconds}", "sleep 0.1; echo x") == "x\nx\n"
@@ -255,6 +258,7 @@ def test_run_host_refuses(known: Site) -> None:
     assert ended.status == 3 and ended.out == "in\n" and 'ssh_port of compute-0-0 is "many"' in ended.err
 
 
+@pytest.mark.slow
 def test_a_name_of_hosts_alone_is_no_command(known: Site) -> None:
     """`run host compute` would run a program `compute` on all hosts; by command= it does."""
     known.done("add host alias compute-0-0 web")

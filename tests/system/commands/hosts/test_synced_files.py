@@ -53,6 +53,7 @@ def test_sync_users(hosts: Site, tmp_path: Path) -> None:
     assert "alice" not in on_host(hosts, "cat /etc/passwd /etc/shadow /etc/group /etc/gshadow")
 
 
+@pytest.mark.slow
 def test_a_host_that_is_away_does_not_stop_the_others(hosts: Site) -> None:
     ended = hosts.rocks("sync users")
     assert (ended.status, ended.out) == (3, f"{HOST}: accounts written\n")

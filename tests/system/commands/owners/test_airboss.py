@@ -36,6 +36,7 @@ def test_an_owner_lists_and_switches_its_machines(service: Service) -> None:
     assert done.returncode == 0 and "nostate-error" in done.stdout
 
 
+@pytest.mark.slow
 def test_an_owner_switches_the_cluster_by_one_request(service: Service) -> None:
     """Its computes, and only its own; each machine has an entry in the audit log."""
     done = service.program("set", "cluster", "power", "one", "action=on")
@@ -64,6 +65,7 @@ def test_a_cluster_of_which_some_machines_fail(service: Service) -> None:
     assert status["cluster power install vm-one-0"] == 1 and status["cluster power install vm-one-1"] == 0
 
 
+@pytest.mark.slow
 def test_the_cluster_of_another_owner_is_not_switched(service: Service) -> None:
     """Nor is a machine that is named besides, of another cluster; nothing runs."""
     assert "controls no cluster two" in refused(

@@ -18,6 +18,7 @@ from rocks.site.airboss.wire import SIGNED_PREFIX
 from tests.system.commands.owners.airboss_site import Service, refused
 
 
+@pytest.mark.slow
 def test_a_request_is_accepted_once(service: Service) -> None:
     """Also after a new start of the service, of which only the database remembers anything."""
     body = service.signed(service.document(operation="power", hosts=["vm-one-0"], action="on"))
@@ -167,6 +168,7 @@ def test_signed_but_refused(service: Service) -> None:
         assert status == 400 and "not valid" in text
 
 
+@pytest.mark.slow
 def test_nothing_is_read_before_the_signature_holds(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -132,6 +132,7 @@ def test_dump_appliance(site: Site) -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("host", "membership", "root", "managed"),
     [

@@ -157,6 +157,7 @@ def test_changes_of_one_leave_the_others(computes: Site) -> None:
     assert stored(computes, "a_old") == [("global", "global", "2")] and stored(computes, "a_old_old") == []
 
 
+@pytest.mark.slow
 def test_unknown_members(computes: Site) -> None:
     for kind, member, message in (
         ("os", "beos", 'unknown os "beos"'),

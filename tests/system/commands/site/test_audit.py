@@ -325,6 +325,7 @@ def test_ctrl_c_while_the_outcome_is_written_does_not_lose_it(
     )
 
 
+@pytest.mark.slow
 def test_many_commands_at_once_keep_one_chain(site: Site, processes: dict[str, str]) -> None:
     outcomes = ends([start(processes, "add", "host", f"compute-0-{n}") for n in range(6)])
     assert [status for status, _ in outcomes] == [0] * 6, outcomes

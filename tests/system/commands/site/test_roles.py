@@ -114,6 +114,7 @@ for command, force in (("", Force("it is off")), ("true", Force("it is off", Tru
         ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("role", ["operate", "administer"])
 def test_what_sudo_does_not_recognize_is_refused_by_the_command(role: str) -> None:
     """sudo compares text, in which `rocks` sees the name of a command also with two blanks or a tab."""

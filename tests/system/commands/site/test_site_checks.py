@@ -76,6 +76,7 @@ def test_a_device_that_was_mistyped_is_named_until_it_is_corrected(
     assert " ok " in next(line for line in rocks("check site").out.splitlines() if "interface lo" in line)
 
 
+@pytest.mark.slow
 def test_a_device_that_is_down_keeps_its_address(rocks_of_new_machine: CommandLine, answers: Path) -> None:
     rocks = rocks_of_new_machine
     answers.write_text(ANSWERS.replace("eth0", "private0"))

@@ -4,10 +4,13 @@ import json
 import os
 from pathlib import Path
 
+import pytest
+
 from tests.system.commands.conftest import CommandLine, Site
 from tests.system.commands.site.conftest import ANSWERS
 
 
+@pytest.mark.slow
 def test_a_machine_becomes_a_frontend(rocks_of_new_machine: CommandLine, answers: Path) -> None:
     rocks = rocks_of_new_machine
     made = rocks("create site", f"answers={answers}")

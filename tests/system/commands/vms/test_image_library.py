@@ -255,6 +255,7 @@ def test_an_image_that_machines_need_is_removed_only_as_what_was_found_damaged(
     assert [path.name for path in library.iterdir() if "debian" in path.name] == []
 
 
+@pytest.mark.slow
 def test_a_machine_on_the_vlan_of_another_cluster_is_set_up_for_its_own(vm_site: Site, library: Path) -> None:
     """The key of the other cluster's frontend would let that one's owner in."""
     add = ("add", "cluster", "cluster-naming=yes", "image=debian", "num-computes=1")

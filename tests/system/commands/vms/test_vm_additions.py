@@ -178,6 +178,7 @@ def test_add_host_vm_refuses(vm_site: Site) -> None:
         assert message in vm_site.refused(*ADD, *arguments), arguments
 
 
+@pytest.mark.slow
 def test_for_a_physical_host_only_hosts_that_run_machines_are_proposed(vm_site: Site) -> None:
     vm_site.done(*ADD, "vmc-0-0", "Hosted VM", "name=guest")
     vm_site.done("add host vmc-1-7 membership=compute rack=1 rank=7")

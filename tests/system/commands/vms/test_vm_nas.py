@@ -38,6 +38,7 @@ def test_the_first_disk_unless_a_number_is_given(images: Site) -> None:
     assert images.database.rows("SELECT COUNT(*) FROM img_nas_server") == [(3,)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("word", ["none", "None", "NONE"])
 def test_none_empties_both_names(images: Site, word: str) -> None:
     images.done(*SET, "web", "nas=nas-0-0", "zpool=tank")
@@ -48,6 +49,7 @@ def test_none_empties_both_names(images: Site, word: str) -> None:
     assert locations(images) == [("web", "vda", "", ""), ("web", "vdb", "", "")]
 
 
+@pytest.mark.slow
 def test_without_a_pool_every_one_of_the_attribute_may_result(images: Site) -> None:
     found: Counter[str] = Counter()
     for _ in range(24):

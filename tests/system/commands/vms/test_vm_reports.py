@@ -154,6 +154,7 @@ def write_filter(tree: Path, name: str, run: str) -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "first", "last"),
     [

@@ -80,6 +80,7 @@ def test_connections_beyond_the_limit_wait(authority: Site, start: Start) -> Non
     assert len(inside) == 3
 
 
+@pytest.mark.slow
 def test_idle_connections_hold_up_no_transfer(
     authority: Site, start: Start, source: Path, tmp_path: Path
 ) -> None:
@@ -112,6 +113,7 @@ def is_open(connection: socket.socket) -> bool:
         return False
 
 
+@pytest.mark.slow
 def test_a_slow_first_line_ends_at_its_deadline(
     authority: Site, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:

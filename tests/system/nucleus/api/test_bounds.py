@@ -47,6 +47,7 @@ def listed(service: Client, query: str = "") -> tuple[list[int], str]:
     return [one["id"] for one in answer.json()], link.partition("<")[2].partition(">")[0].removeprefix(SETS)
 
 
+@pytest.mark.slow
 def test_of_all_sets_that_ever_were_the_newest_are_listed(
     service: Client, pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:

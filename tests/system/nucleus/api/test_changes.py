@@ -26,6 +26,7 @@ def start(service: Client, who: str = "ann", **body: Any) -> Any:
     return service.ask(who, "POST", SETS, json={"cluster": "vc2", **body}, headers=PROBLEMS)
 
 
+@pytest.mark.slow
 def test_old_and_new_clients_get_their_answers(service: Client) -> None:
     path = "/nucleus/v1/cluster/vc2/frontend/poweron"
     old = service.ask("ann", "PUT", path)
@@ -560,6 +561,7 @@ def test_changes_are_limited_in_number_and_size(service: Client) -> None:
     assert deep.status_code == number.status_code == 400
 
 
+@pytest.mark.slow
 def test_who_waits_for_operations_keeps_nobody_from_asking(service: Client) -> None:
     """More clients wait than the service has threads."""
     path = "/v1/cluster/vc2/frontend/poweron"

@@ -180,6 +180,7 @@ def test_a_node_whose_host_did_not_answer_is_not_called_off(consoles: Client, po
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", [FRONTEND, COMPUTE])
 def test_the_published_row_leads_to_a_page(consoles: Client, path: str) -> None:
     answer = consoles.get("ann", path)

@@ -214,6 +214,7 @@ def test_a_new_project_has_limits_of_images(service: Client, pool: Pool) -> None
     assert sorted(at_once(upload, ["a.iso", "b.iso"])) == [204, 403]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("state", ["'nostate-error'", "NULL", "'crashed'", "'paused'"])
 def test_a_machine_that_may_run_counts_as_one_that_runs(service: Client, pool: Pool, state: str) -> None:
     """Also the one that is started again: it is counted once."""

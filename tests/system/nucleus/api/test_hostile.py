@@ -62,6 +62,7 @@ def test_a_database_that_is_away_and_comes_back(
         service_pool.close()
 
 
+@pytest.mark.slow
 def test_a_hundred_slow_uploads_hold_up_nobody(service: Client) -> None:
     with contextlib.ExitStack() as connections:
         sending = []
@@ -188,6 +189,7 @@ BOMBS: dict[str, bytes] = {
 }
 
 
+@pytest.mark.slow
 def test_odd_json_is_refused_at_once(service: Client) -> None:
     for kind, body in BOMBS.items():
         service.forget_rates()

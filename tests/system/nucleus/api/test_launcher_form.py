@@ -18,6 +18,7 @@ def ask(service: Client, text: bytes, username: str = "ann") -> Answer:
     return service.ask(username, "POST", "/page/computesets/launcher", body=text, headers=PROBLEMS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*/launcher.toml")), ids=lambda path: path.parent.name)
 def test_the_examples_have_the_values_of_comet(service: Client, path: Path) -> None:
     answer = ask(service, path.read_bytes())

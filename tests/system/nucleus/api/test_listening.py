@@ -50,6 +50,7 @@ def asking(token: str, path: str, more: str = "") -> bytes:
     return f"GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n{more}\r\n".encode()
 
 
+@pytest.mark.slow
 def test_only_a_proxy_at_the_socket_states_where_a_request_is_from(
     service: Client, configuration: Configuration, pool: Pool
 ) -> None:
@@ -199,6 +200,7 @@ def test_a_large_body_is_refused_in_the_words_of_its_client(service: Client) -> 
     assert (legacy.status_code, legacy.json()) == (400, "the body is larger than 1 MiB; only images may be")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "request_line", ["PUT /v1/image", "POST //v1/image", "POST /v1/cluster/%2e%2e/image"]
 )
@@ -237,6 +239,7 @@ def test_ten_gigabytes_of_a_stranger_leave_no_byte(
         assert not list(Path(configuration.images.folder).glob("*/*"))
 
 
+@pytest.mark.slow
 def test_a_token_that_asks_too_often_keeps_no_other_from_asking(
     configuration: Configuration, pool: Pool, people: dict[str, str]
 ) -> None:

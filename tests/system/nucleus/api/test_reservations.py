@@ -32,6 +32,7 @@ def left(service: Client, begin: float = 0, hours: float = 2) -> tuple[int, int]
     return found[1]["cpus_left"], found[1]["memory_gb_left"]
 
 
+@pytest.mark.slow
 def test_the_published_site_has_48_cpus_and_188_gb_left(service: Client, sites: None) -> None:
     assert left(service) == (64, 192)
     made = reserve(service)
@@ -124,6 +125,7 @@ def test_a_site_without_the_roll_pragma_is_not_reserved(
     assert reserve(service, site="NCHC", cpus=1, memory_gb=1).status_code == 201, "another site is not asked"
 
 
+@pytest.mark.slow
 def test_a_site_is_asked_once_at_a_time_and_without_a_connection(
     service: Client, sites: None, pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -142,6 +144,7 @@ def test_a_site_is_asked_once_at_a_time_and_without_a_connection(
     assert [one.json()["vc_checked"] for one in others] == [False]
 
 
+@pytest.mark.slow
 def test_a_site_is_not_asked_for_those_who_cannot_reserve_and_not_for_each_request(
     service: Client, sites: None, people: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -346,6 +349,7 @@ def test_two_at_once_do_not_share_the_last_cpus(service: Client, sites: None) ->
     assert left(service) == (24, 188)
 
 
+@pytest.mark.slow
 def test_of_a_users_reservations_that_have_ended_the_last_ones_stay(
     service: Client, sites: None, pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:

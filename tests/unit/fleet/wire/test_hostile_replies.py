@@ -265,6 +265,7 @@ def damaged(chance: random.Random, line: bytes) -> bytes:
     return bytes(data)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("call", PAIRS)
 @pytest.mark.parametrize("seed", range(4))
 def test_changed_replies_are_replies_or_errors(call: str, seed: int) -> None:

@@ -272,6 +272,7 @@ def test_what_is_no_iso_is_refused(tmp_path: Path) -> None:
         find_rolls(tmp_path / "pipe")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hostile", [b"..", b"/x", b".x"])
 def test_names_that_leave_the_folder_are_refused(tmp_path: Path, tree: Path, hostile: bytes) -> None:
     """A name on an ISO may be anything: here the folder `up` and the file in it are renamed in the image's bytes."""

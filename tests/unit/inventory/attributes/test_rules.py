@@ -157,6 +157,7 @@ def sources_with(*texts: str) -> Iterator[ast.Module]:
             yield ast.parse(source)
 
 
+@pytest.mark.slow
 def test_every_attribute_that_the_programs_read_is_known() -> None:
     read = {
         str(call.args[0].value)

@@ -14,6 +14,7 @@ from rocks.machine.host.files import open_file
 from tests.fakes.libvirt import FakeDomains
 
 
+@pytest.mark.slow
 def test_a_file_that_is_being_placed_has_a_second_name_for_a_moment(tmp_path: Path) -> None:
     """Another request on the host is between link(2) and unlink(2); a name that stays is somebody else's."""
     draft, image = tmp_path / "draft", tmp_path / "g.vda"

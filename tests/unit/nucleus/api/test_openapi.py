@@ -43,6 +43,7 @@ def test_operations_have_names_and_tags() -> None:
         assert "401" in one["responses"]
 
 
+@pytest.mark.slow
 def test_every_reference_has_its_target() -> None:
     content = description()
     for section, name in re.findall(r"#/components/(\w+)/(\w+)", reference_text()):

@@ -128,6 +128,7 @@ def test_an_event_twice_is_an_event_once() -> None:
             assert step(*once, event)[:2] == once, (state, event)
 
 
+@pytest.mark.slow
 def test_every_state_has_an_exit() -> None:
     """The job's end, the timers, and nodes that are off: no event of a person is needed."""
     rest = [

@@ -63,6 +63,7 @@ def test_the_guest_and_the_next_start_have_the_image(
         site.map(ZVOL, host, sync=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sync", [False, True], ids=["remote", "copied"])
 @pytest.mark.parametrize("former", HOSTS)
 def test_changes_of_the_time_of_the_backup_were_written_back_before_the_grant_of_the_volume(

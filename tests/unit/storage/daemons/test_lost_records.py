@@ -304,6 +304,7 @@ def test_an_export_stays_until_its_host_reads_from_its_copy(
     assert content_of(site.nas.pools, f"tank/{ZVOL}") == guest.expected and site.leftovers() == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("persistent", ["yes", "no"])
 @pytest.mark.parametrize("records", ["none", "of this grant", "of the grant before"])
 def test_changes_stay_or_are_discarded_as_it_was_set_last(
@@ -475,6 +476,7 @@ def test_an_image_is_not_free_below_a_guest_that_no_record_knows(
     assert at_nas(site, b"later") and site.leftovers() == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("are_lost", [True, False], ids=["no records", "older records"])
 @pytest.mark.parametrize("is_blocked", [False, True], ids=["asked to copy", "cleaned"])
 def test_writes_over_the_disk_of_the_nas_outlive_the_records_of_their_host(
@@ -504,6 +506,7 @@ def test_writes_over_the_disk_of_the_nas_outlive_the_records_of_their_host(
     assert site.nas.pools.read(f"tank/{ZVOL}", 2, 4 * 8192) == b"v1" and site.leftovers() == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("backed_up_in", "then"),
     [
@@ -561,6 +564,7 @@ def test_a_host_with_records_from_before_an_unmap_has_no_device(site: DrivenSite
     assert site.writers(ZVOL) == [] and site.leftovers() == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("is_copied", "change"), [(True, "ensure_rolled_back"), (False, "ensure_volume_gone")]
 )

@@ -134,6 +134,7 @@ def test_old_volume_is_restored_as_an_image_of_its_own(site: DrivenSite) -> None
     assert site.nas.pools.read_volume("tank/second") is None
 
 
+@pytest.mark.slow
 def test_move_back_after_the_old_volume_is_gone(site: DrivenSite) -> None:
     """While it is in its grace period its name is in use."""
     content = create_image(site)
@@ -311,6 +312,7 @@ def test_a_host_or_another_nas_can_neither_send_nor_take_an_image(site: DrivenSi
     assert listed_state(site, OTHER_NAS) == "arriving"
 
 
+@pytest.mark.slow
 def test_records_from_before_the_move_do_not_revive_the_image(site: DrivenSite) -> None:
     """The volume says that it was moved: the image is blocked, and clean leads to its grace period, not two images."""
     create_image(site)

@@ -152,6 +152,7 @@ def test_what_was_set_last_counts_although_no_grant_was_ever_written(
         assert site.image(ZVOL).epoch == 1 and site.image(ZVOL).persistent
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_pulled", [False, True], ids=["on the host", "pulled and not accepted"])
 def test_changes_are_discarded_although_the_records_are_lost_before(
     site: DrivenSite, monkeypatch: pytest.MonkeyPatch, is_pulled: bool

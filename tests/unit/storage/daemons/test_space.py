@@ -90,6 +90,7 @@ def new_mapped(site: DrivenSite) -> HostNode:
     return site.hosts[HOST]
 
 
+@pytest.mark.slow
 def test_a_first_copy_does_not_fill_the_pool_of_its_host(site: DrivenSite) -> None:
     """Guests of local images there would stop. The image stays mapped, says why, and is copied when there is space."""
     host = new_mapped(site)

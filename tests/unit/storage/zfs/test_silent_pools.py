@@ -82,6 +82,7 @@ def is_zombie(number: int) -> bool:
     return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
 
 
+@pytest.mark.slow
 def test_a_command_that_cannot_be_killed_is_the_only_one_for_its_dataset(kernel: Programs) -> None:
     """Two of them are the only ones for their pool, until they end."""
     for name in ("tank/a", "tank/b"):
@@ -125,6 +126,7 @@ def test_one_dataset_that_hangs_does_not_hold_the_others_of_its_pool(kernel: Pro
     assert len(kernel.begun) == 3
 
 
+@pytest.mark.slow
 def test_of_many_commands_for_a_pool_that_does_not_answer_one_waits() -> None:
     pools, ended = SilentPools(), Finished(("true",), 0, b"", b"")
     errors: list[str] = []

@@ -111,6 +111,7 @@ def test_without_the_newer_list_a_line_states_what_is_valid_again(
     assert revoked(restored) == set() and restored.is_list_deployed()
 
 
+@pytest.mark.slow
 def test_files_that_are_no_certificates_stop_no_restore(
     authority: Authority, old: Machine, site: Site, secret: str, tmp_path: Path
 ) -> None:

@@ -386,6 +386,7 @@ def test_the_passphrase_is_not_given_to_anybody_else(old: Machine, site: Site, t
     assert not old.backup.exists()
 
 
+@pytest.mark.slow
 def test_what_was_saved_is_printed_before_what_to_do_with_it(
     old: Machine, secret: str, tmp_path: Path
 ) -> None:
