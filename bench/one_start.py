@@ -1,4 +1,5 @@
-"""R2: from the launcher's exec to QEMU's exec on the host, over what `virsh start` of the same domain takes.
+"""R2: from the exec of `rocks start host vm` to QEMU's, over that of `virsh start` of the same domain; then to
+the end of the command; and sixteen starts at once.
 
 virt-install, which defines and starts a machine, stands beside both commands that do the same here.
 """
@@ -7,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 from bench import far_hosts, peers
@@ -30,6 +32,9 @@ _VIRT_INSTALL = ("/usr/bin/virt-install", "--connect=qemu:///system")
 _IMPORTED, _IMPORTED_BYTES = "guest-imported", 1000**3
 _ADDED = "guest-added"
 _VLAN = 11
+_AT_ONCE, _FIRST_VLAN_AT_ONCE = 16, 1000
+END_LIMIT = 1.15
+"""Goal of what follows QEMU's exec, and of sixteen starts, over `virsh start`."""
 
 
 class Way(NamedTuple):
@@ -39,6 +44,13 @@ class Way(NamedTuple):
     guest: str
     machine: Machine
     allowance_seconds: float
+
+
+class Start(NamedTuple):
+    """Seconds from a command's exec to QEMU's, and from there to the command's end."""
+
+    to_exec: float
+    to_end: float
 
 
 def measure(site: BenchSite) -> list[Row]:
@@ -54,13 +66,15 @@ def measure(site: BenchSite) -> list[Row]:
             f"by SSH, {line_ms} ms round trip", far_hosts.guests(site)[0], real, ROUND_TRIPS * line_ms / 1000
         ),
     ]
-    taken: dict[Way, list[tuple[float, float]]] = {way: [] for way in ways}
+    taken: dict[Way, list[tuple[Start, Start]]] = {way: [] for way in ways}
     with ExecWatch(_EMULATOR) as watch:
         for _ in range(ROUNDS):
             for way in ways:
                 taken[way].append(_one_round(site, way, watch))
         beside = _beside_virt_install(site, ways[0], watch)
-    return [*(_row(way, taken[way]) for way in ways), _listed(site, ways[0]), *beside]
+    ends = [_end_row(way, taken[way]) for way in ways]
+    listed, at_once = _listed(site, ways[0]), _at_once(site, ways[0])
+    return [*(_row(way, taken[way]) for way in ways), *ends, at_once, listed, *beside]
 
 
 def _listed(site: BenchSite, way: Way) -> Row:
@@ -85,7 +99,7 @@ def _beside_virt_install(site: BenchSite, way: Way, watch: ExecWatch) -> list[Ro
     imported, added = way._replace(guest=_IMPORTED), way._replace(guest=_ADDED)
 
     def by_start() -> float:
-        seconds = _exec_seconds([ROCKS, "start", "host", "vm", way.guest], environment, way, watch)
+        seconds = _started([ROCKS, "start", "host", "vm", way.guest], environment, way, watch).to_exec
         site.rocks("stop", "host", "vm", way.guest)
         return seconds
 
@@ -93,7 +107,7 @@ def _beside_virt_install(site: BenchSite, way: Way, watch: ExecWatch) -> list[Ro
         settings = (f"name={_ADDED}", f"vlan={_VLAN}", f"mem={GUEST_MEMORY_MB}", "disksize=1")
         add = [ROCKS, "add", "host", "vm", FRONTEND, "membership=Hosted VM", *settings]
         seconds = run_seconds(add, environment)
-        seconds += _exec_seconds([ROCKS, "start", "host", "vm", _ADDED], environment, added, watch)
+        seconds += _started([ROCKS, "start", "host", "vm", _ADDED], environment, added, watch).to_exec
         site.rocks("stop", "host", "vm", _ADDED)
         site.rocks("remove", "host", "vm", _ADDED, "disks=remove")
         site.rocks("remove", "host", _ADDED)
@@ -106,7 +120,7 @@ def _beside_virt_install(site: BenchSite, way: Way, watch: ExecWatch) -> list[Ro
         settings = (f"--name={_IMPORTED}", f"--memory={GUEST_MEMORY_MB}", f"--disk=path={disk},format=raw")
         devices = ("--osinfo=linux2020", "--network=none", "--graphics=none", "--noautoconsole")
         install = peers.command_with(files, [*_VIRT_INSTALL, "--import", *settings, *devices])
-        seconds = _exec_seconds(machine.command(install), os.environ, imported, watch)
+        seconds = _started(machine.command(install), os.environ, imported, watch).to_exec
         for action in ("destroy", "undefine"):
             machine.run_checked([*_VIRSH, action, _IMPORTED], _VIRSH_SECONDS)
         return seconds
@@ -141,31 +155,58 @@ def beside_virt_install(start: float, add: float, install: float, version: str) 
     ]
 
 
-def _one_round(site: BenchSite, way: Way, watch: ExecWatch) -> tuple[float, float]:
-    """Seconds to QEMU's exec by `rocks start host vm`, and by `virsh start` of the domain that it defined."""
+def _one_round(site: BenchSite, way: Way, watch: ExecWatch) -> tuple[Start, Start]:
+    """`rocks start host vm`, and `virsh start` of the domain that it defined."""
     environment = site.environment()
-    by_rocks = _exec_seconds([ROCKS, "start", "host", "vm", way.guest], environment, way, watch)
+    by_rocks = _started([ROCKS, "start", "host", "vm", way.guest], environment, way, watch)
     way.machine.run_checked([*_VIRSH, "destroy", way.guest], _VIRSH_SECONDS)
     virsh = way.machine.command([*_VIRSH, "start", way.guest])
-    by_virsh = _exec_seconds(virsh, environment, way, watch)
+    by_virsh = _started(virsh, environment, way, watch)
     site.rocks("stop", "host", "vm", way.guest)
     return by_rocks, by_virsh
 
 
-def _exec_seconds(
-    command: Sequence[str], environment: Mapping[str, str], way: Way, watch: ExecWatch
-) -> float:
+def _started(command: Sequence[str], environment: Mapping[str, str], way: Way, watch: ExecWatch) -> Start:
     begin = now()
     run_seconds(command, environment)
+    end = now()
     process = libvirtd.guests(way.machine).get(way.guest)
     if process is None:
         raise ToolError(f"{way.guest} does not run after {' '.join(command)}")
-    return watch.executed(process.start_ticks) - begin
+    executed = watch.executed(process.start_ticks)
+    return Start(executed - begin, end - executed)
 
 
-def _row(way: Way, taken: Sequence[tuple[float, float]]) -> Row:
-    over = [by_rocks - by_virsh for by_rocks, by_virsh in taken]
-    by_rocks, by_virsh = (typical(column) for column in zip(*taken, strict=True))
+def _at_once(site: BenchSite, way: Way) -> Row:
+    """One `rocks start host vm` of sixteen machines; then sixteen `virsh start` at once of their domains."""
+    names = [f"guest-of-{_AT_ONCE}-{number}" for number in range(_AT_ONCE)]
+    for vlan, name in enumerate(names, _FIRST_VLAN_AT_ONCE):
+        site.add_guest(name, FRONTEND, vlan)
+    by_rocks, by_virsh = [], []
+    for _ in range(ROUNDS):
+        by_rocks.append(run_seconds([ROCKS, "start", "host", "vm", *names], site.environment()))
+        for name in names:
+            way.machine.run_checked([*_VIRSH, "destroy", name], _VIRSH_SECONDS)
+        begin = now()
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            commands = [way.machine.command([*_VIRSH, "start", name]) for name in names]
+            list(pool.map(lambda command: run_seconds(command, os.environ), commands))
+        by_virsh.append(now() - begin)
+        site.rocks("stop", "host", "vm", *names)
+    ours, theirs = typical(by_rocks), typical(by_virsh)
+    return at_most(
+        "R2",
+        f"{_AT_ONCE} machines: `rocks start host vm` / {_AT_ONCE} `virsh start` at once, to the end: {way.what}",
+        ours / theirs,
+        END_LIMIT,
+        "",
+        f"{ours:.1f} s / {theirs:.1f} s, medians of {ROUNDS}, in turns",
+    )
+
+
+def _row(way: Way, taken: Sequence[tuple[Start, Start]]) -> Row:
+    over = [rocks.to_exec - virsh.to_exec for rocks, virsh in taken]
+    by_rocks, by_virsh = (typical([start.to_exec for start in column]) for column in zip(*taken, strict=True))
     return at_most(
         "R2",
         f"`rocks start host vm` to QEMU's exec, over `virsh start`: {way.what}",
@@ -173,4 +214,16 @@ def _row(way: Way, taken: Sequence[tuple[float, float]]) -> Row:
         LIMIT_SECONDS + way.allowance_seconds,
         "s",
         f"{by_rocks:.2f} s against {by_virsh:.2f} s, medians of {ROUNDS} pairs",
+    )
+
+
+def _end_row(way: Way, taken: Sequence[tuple[Start, Start]]) -> Row:
+    by_rocks, by_virsh = (typical([start.to_end for start in column]) for column in zip(*taken, strict=True))
+    return at_most(
+        "R2",
+        f"from QEMU's exec to the command's end: `rocks start host vm` / `virsh start`: {way.what}",
+        by_rocks / by_virsh,
+        END_LIMIT,
+        "",
+        f"{by_rocks:.2f} s / {by_virsh:.2f} s, medians of {ROUNDS} pairs",
     )
