@@ -12,8 +12,15 @@ from rocks.core.errors import HostError, RocksError, StateError, UserError
 from rocks.database.connection import Database
 from rocks.fleet.connection import FleetSettings
 from rocks.fleet.https.apart import serve
-from rocks.fleet.https.served_files import file_answer, open_below
-from rocks.fleet.https.server import RETRY_AFTER_SECONDS, Answer, Bounds, HttpsServer, Request
+from rocks.fleet.https.server import (
+    RETRY_AFTER_SECONDS,
+    Answer,
+    Bounds,
+    HttpsServer,
+    Request,
+    file_answer,
+    open_below,
+)
 from rocks.fleet.wire.end_reports import ENDED_PATH
 from rocks.install.boot.files import (
     FIRST_STAGE,
