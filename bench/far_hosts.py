@@ -13,7 +13,7 @@ from bench.forwarder import Route
 from bench.site import CHECKOUT, GUEST_MEMORY_MB, SSH_PORT, BenchSite, Container
 from lab.namespace import last_line
 from rocks.core.errors import ToolError
-from rocks.fleet.wire.envelope import AGENT_PROGRAM, write_request
+from rocks.fleet.wire.calls import AGENT_PROGRAM, write_request
 
 COUNT = 64
 ROUND_TRIP_MS = 50

@@ -28,7 +28,7 @@ from paramiko.common import (  # noqa: TID251
 )
 
 from rocks.core.errors import BugError
-from rocks.fleet.wire.envelope import read_reply, read_request, write_reply
+from rocks.fleet.wire.calls import read_reply, read_request, write_reply
 from rocks.fleet.wire.facts import FactsRequest, HostFacts
 from rocks.fleet.wire.requests import OperationOutcome, PerformReply, PerformRequest
 

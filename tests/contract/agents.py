@@ -5,8 +5,8 @@ from typing import Any
 
 from rocks.agent.calls import reply_to
 from rocks.core.errors import RocksError
+from rocks.fleet.wire.calls import read_reply, write_request
 from rocks.fleet.wire.codec import Reply, Request
-from rocks.fleet.wire.envelope import read_reply, write_request
 from rocks.fleet.wire.requests import LinkSpec, OperationOutcome, PerformRequest, StartDomain
 from rocks.machine.host.host import Host
 from rocks.storage.device_mapper.dm_devices import DmDevices

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rocks import __version__
 from rocks.core.process import run_checked
-from rocks.fleet.wire.envelope import write_request
+from rocks.fleet.wire.calls import write_request
 from rocks.fleet.wire.facts import AdaptersRequest
 from rocks.fleet.wire.requests import NetworkRequest
 from tests.packages.fresh_roots import Root

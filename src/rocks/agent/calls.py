@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Callable, Dict
 
-from rocks.fleet.wire.calls import call_of, reply_deadline_seconds
+from rocks.fleet.wire.calls import call_of, read_request, reply_deadline_seconds, write_error, write_reply
 from rocks.fleet.wire.codec import Request
-from rocks.fleet.wire.envelope import read_request, write_error, write_reply
 from rocks.machine.host.consoles import forget_machines, read_console, read_console_log, read_screen
 from rocks.machine.host.facts import read_facts
 from rocks.machine.host.guest_network import read_adapters, read_network, sync_links

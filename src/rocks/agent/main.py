@@ -98,7 +98,7 @@ def program() -> int:
 
 def _answer(serve: bool) -> int:
     from rocks.agent.calls import reply_to
-    from rocks.fleet.wire.envelope import MAXIMUM_LINE_BYTES, RECEIPT
+    from rocks.fleet.wire.calls import MAXIMUM_LINE_BYTES, RECEIPT
     from rocks.machine.host.host import Host
 
     replies = _private_standard_output()

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from rocks.core.clock import Deadline
 from rocks.core.errors import HostError
-from rocks.fleet.wire.envelope import MAXIMUM_LINE_BYTES, printable_bytes
+from rocks.fleet.wire.calls import MAXIMUM_LINE_BYTES, printable_bytes
 
 RECEIPT_SECONDS = 30.0
 """How long to wait until the agent has received a request: a host that hangs is not waited for as one that works."""

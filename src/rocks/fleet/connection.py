@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 from rocks.core.clock import Deadline
 from rocks.core.errors import HostError, StateError
 from rocks.fleet.agent_line import AgentLine
-from rocks.fleet.wire.envelope import AGENT_PROGRAM
+from rocks.fleet.wire.calls import AGENT_PROGRAM
 
 
 class CannotAskError(StateError):

@@ -8,8 +8,7 @@ from rocks.core.dataclasses import dataclass
 from rocks.core.errors import RocksError, StateError, UserError
 from rocks.core.names import check_host_name
 from rocks.fleet.agent_line import AnsweringError
-from rocks.fleet.wire.facts import ACTIVE_STATES, HostFacts
-from rocks.fleet.wire.leases import EPOCH_TOKENS, epoch_of
+from rocks.fleet.wire.facts import ACTIVE_STATES, EPOCH_TOKENS, HostFacts, epoch_of
 from rocks.inventory.host_records import find_local_host
 from rocks.inventory.host_requests import may_be_off, open_fleet
 from rocks.inventory.loaded_host_records import record_memory

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import BusyError, HostError, RocksError, StateError
-from rocks.fleet.wire.leases import EPOCH_TOKENS
+from rocks.fleet.wire.facts import EPOCH_TOKENS
 from rocks.inventory.records import Lease
 from rocks.leases.plan import MOVING, RUNNING, STARTING, HeldLease, move_was_interrupted
 

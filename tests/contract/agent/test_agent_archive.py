@@ -9,7 +9,7 @@ import pytest
 import rocks
 from lab import agent_archive
 from rocks.core.process import run, run_checked
-from rocks.fleet.wire.envelope import agent_archive_name
+from rocks.fleet.wire.calls import agent_archive_name
 from tests.patience import patience
 
 

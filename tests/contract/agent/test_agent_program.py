@@ -9,7 +9,7 @@ import pytest
 
 import rocks
 from rocks.core.process import run
-from rocks.fleet.wire.envelope import read_reply, write_request
+from rocks.fleet.wire.calls import read_reply, write_request
 from rocks.fleet.wire.facts import FactsRequest, ProbeRequest
 from rocks.leases.host.leases import Leases
 from tests.contract.agents import xml

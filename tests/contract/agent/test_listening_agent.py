@@ -11,7 +11,7 @@ import pytest
 from lab import agent_archive
 from lab.namespace import Machine
 from rocks.core.process import run, start_with_pipes
-from rocks.fleet.wire.envelope import write_request
+from rocks.fleet.wire.calls import write_request
 from rocks.fleet.wire.facts import AdaptersRequest
 from tests.patience import patience
 from tests.waiting import wait_until

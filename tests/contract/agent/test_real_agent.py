@@ -12,8 +12,8 @@ from rocks.core.clock import Deadline, wait_seconds
 from rocks.core.errors import RocksError, ToolError
 from rocks.core.process import start_with_pipes
 from rocks.fleet.fleet import Fleet, FleetSettings, HostAddress
+from rocks.fleet.wire.calls import AGENT_PROGRAM, write_request
 from rocks.fleet.wire.codec import Reply, Request
-from rocks.fleet.wire.envelope import AGENT_PROGRAM, write_request
 from rocks.fleet.wire.facts import ConsoleFact, ConsoleRequest, DomainState, FactsRequest, Fence
 from rocks.fleet.wire.requests import (
     DiskSpec,

@@ -18,7 +18,7 @@ from rocks.fleet.connection import Connection, FleetSettings, HostAddress
 from rocks.fleet.known_hosts import parse_host_key, record_host_keys
 from rocks.fleet.local import LocalConnection
 from rocks.fleet.session import Session
-from rocks.fleet.wire.envelope import agent_archive_name
+from rocks.fleet.wire.calls import agent_archive_name
 from rocks.fleet.wire.facts import ProbeRequest
 from tests.contract.outcomes import refused
 from tests.contract.ssh_hosts import known_host

@@ -11,8 +11,8 @@ from rocks.agent.calls import reply_to
 from rocks.core.errors import RocksError
 from rocks.core.process import run_checked
 from rocks.fleet.host.state_folder import Place
+from rocks.fleet.wire.calls import read_reply, write_request
 from rocks.fleet.wire.codec import Request
-from rocks.fleet.wire.envelope import read_reply, write_request
 from rocks.fleet.wire.errors import as_exception
 from rocks.fleet.wire.facts import FactsRequest, Fence, LeaseEnd, ProbeRequest
 from rocks.fleet.wire.requests import (

@@ -9,8 +9,7 @@ import pytest
 from rocks.core.errors import BusyError, RocksError, StateError
 from rocks.database.connection import Database
 from rocks.database.settings import Settings
-from rocks.fleet.wire.facts import HostFacts
-from rocks.fleet.wire.leases import EPOCH_TOKENS
+from rocks.fleet.wire.facts import EPOCH_TOKENS, HostFacts
 from rocks.leases import after_restore
 from rocks.leases.lease import begin_epoch, ensure_epoch, read_epoch, read_record, take_leases
 

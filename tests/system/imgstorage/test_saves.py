@@ -14,7 +14,7 @@ from rocks.agent.calls import reply_to
 from rocks.core.clock import wait_seconds
 from rocks.core.errors import HostError, RocksError
 from rocks.fleet.fleet import Fleet
-from rocks.fleet.wire.envelope import read_reply, write_request
+from rocks.fleet.wire.calls import read_reply, write_request
 from rocks.fleet.wire.requests import StartDomain
 from rocks.leases import lease as leases
 from rocks.leases import machine_requests

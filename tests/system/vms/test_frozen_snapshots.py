@@ -6,7 +6,7 @@ The agent is played by a program of the guest, which writes to its disk when it 
 import pytest
 
 from rocks.core.process import run
-from rocks.fleet.wire.envelope import read_reply, write_request
+from rocks.fleet.wire.calls import read_reply, write_request
 from rocks.fleet.wire.requests import FreezeGuest, Operation, PerformRequest, ThawGuest
 from tests.system.vms.agents import hurried_agent, replaced_agent
 from tests.system.vms.guest import Guest

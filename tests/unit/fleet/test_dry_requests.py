@@ -6,7 +6,7 @@ import pytest
 
 from rocks.core import dry_run
 from rocks.core.errors import HostError
-from rocks.fleet.dry_requests import ANSWERS, ask_in_dry_run
+from rocks.fleet.session import ANSWERS, ask_in_dry_run
 from rocks.fleet.wire.calls import CALLS
 from rocks.fleet.wire.facts import (
     AdapterFact,

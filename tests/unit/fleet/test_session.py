@@ -11,7 +11,7 @@ from rocks.core.errors import HostError, RocksError, StateError, UserError
 from rocks.fleet.agent_line import AgentLine, AnsweringError
 from rocks.fleet.connection import CommandOutput, FleetSettings, HostAddress
 from rocks.fleet.session import Session
-from rocks.fleet.wire.envelope import MAXIMUM_LINE_BYTES, write_error, write_reply
+from rocks.fleet.wire.calls import MAXIMUM_LINE_BYTES, write_error, write_reply
 from rocks.fleet.wire.errors import AgentError
 from rocks.fleet.wire.facts import ConsoleFact, ConsoleRequest
 

@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rocks.fleet.wire.facts import DomainFact, HostFacts, LeaseFact
-from rocks.fleet.wire.leases import EPOCH_TOKENS, epoch_of
+from rocks.fleet.wire.facts import EPOCH_TOKENS, DomainFact, HostFacts, LeaseFact, epoch_of
 from rocks.inventory.records import Lease
 from rocks.leases.after_restore import (
     MAX_NEW_TOKENS,

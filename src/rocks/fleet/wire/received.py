@@ -16,6 +16,8 @@ from typing import Any, Dict, Iterable, Iterator, List, Sequence, Tuple
 from rocks.core.errors import IncoherentError
 from rocks.fleet.wire.codec import Request
 from rocks.fleet.wire.facts import (
+    EPOCH_TOKENS,
+    MAX_EPOCHS,
     AdapterFacts,
     AdaptersRequest,
     DocumentsFact,
@@ -24,7 +26,6 @@ from rocks.fleet.wire.facts import (
     HostFacts,
     ShapeFact,
 )
-from rocks.fleet.wire.leases import EPOCH_TOKENS, MAX_EPOCHS
 from rocks.fleet.wire.requests import (
     InfinibandFacts,
     InfinibandRequest,

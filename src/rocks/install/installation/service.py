@@ -12,8 +12,15 @@ from rocks.core.errors import HostError, RocksError, StateError, UserError
 from rocks.database.connection import Database
 from rocks.fleet.connection import FleetSettings
 from rocks.fleet.https.apart import serve
-from rocks.fleet.https.served_files import file_answer, open_below
-from rocks.fleet.https.server import RETRY_AFTER_SECONDS, Answer, Bounds, HttpsServer, Request
+from rocks.fleet.https.server import (
+    RETRY_AFTER_SECONDS,
+    Answer,
+    Bounds,
+    HttpsServer,
+    Request,
+    file_answer,
+    open_below,
+)
 from rocks.fleet.wire.end_reports import ENDED_PATH
 from rocks.install.boot.files import (
     FIRST_STAGE,
@@ -49,7 +56,7 @@ from rocks.install.rolls.content import DEBS, INSTALLER, RPMS
 from rocks.install.rolls.distribution import KEY
 from rocks.install.rolls.folders import distribution_folder
 from rocks.inventory.address_records import private_address
-from rocks.inventory.attributes.secret_records import read_of_hosts
+from rocks.inventory.attributes.secret_attributes import read_of_hosts
 from rocks.inventory.host_records import local_host
 from rocks.machine.stop import read_names, take_ended
 from rocks.storage.broker.broker import node_authority

@@ -20,8 +20,7 @@ from rocks.fleet.host.state_folder import (
     read_start,
     read_text_record,
 )
-from rocks.fleet.wire.facts import LeaseFact
-from rocks.fleet.wire.leases import epoch_of
+from rocks.fleet.wire.facts import LeaseFact, epoch_of
 
 # Leases on a host: the lowest token that may still start each virtual machine here.
 #

@@ -20,8 +20,8 @@ from rocks.core.clock import Deadline, wait_seconds
 from rocks.core.errors import HostError, IncoherentError, RocksError, StateError
 from rocks.core.files import explain
 from rocks.fleet.host.change import CHANGED, UNCHANGED, Change
+from rocks.fleet.wire.calls import MAXIMUM_LINE_BYTES
 from rocks.fleet.wire.codec import decode, encode
-from rocks.fleet.wire.envelope import MAXIMUM_LINE_BYTES
 from rocks.fleet.wire.facts import ACTIVE_STATES, GUEST_RUNS
 from rocks.fleet.wire.live_moves import (
     DATA,

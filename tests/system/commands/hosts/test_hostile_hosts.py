@@ -19,7 +19,7 @@ from rocks.core.clock import Deadline
 from rocks.fleet.agent_line import AgentLine
 from rocks.fleet.connection import CommandOutput, FleetSettings, HostAddress
 from rocks.fleet.fleet import Fleet
-from rocks.fleet.wire.envelope import read_reply, read_request, write_error, write_reply
+from rocks.fleet.wire.calls import read_reply, read_request, write_error, write_reply
 from rocks.fleet.wire.errors import AgentError
 from rocks.fleet.wire.facts import (
     AdapterFact,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from rocks.fleet.https.served_files import file_answer, open_below, read_range
+from rocks.fleet.https.server import file_answer, open_below, read_range
 
 
 @pytest.fixture

@@ -9,18 +9,18 @@ from hypothesis import strategies as st
 
 import rocks
 from rocks.core.errors import BugError, Code, IncoherentError, RocksError, StateError
-from rocks.fleet.wire.calls import reply_deadline_seconds
-from rocks.fleet.wire.codec import Request
-from rocks.fleet.wire.envelope import (
+from rocks.fleet.wire.calls import (
     MAXIMUM_LINE_BYTES,
     VersionError,
     printable_bytes,
     read_reply,
     read_request,
+    reply_deadline_seconds,
     write_error,
     write_reply,
     write_request,
 )
+from rocks.fleet.wire.codec import Request
 from rocks.fleet.wire.errors import AgentError, as_agent_error, as_exception
 from rocks.fleet.wire.facts import ConsoleFact, ConsoleRequest, ProbeRequest
 from rocks.fleet.wire.requests import Operation, PerformReply, PerformRequest, StopDomain

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from rocks.core.errors import IncoherentError, RocksError
+from rocks.fleet.wire.calls import read_reply, write_error, write_reply
 from rocks.fleet.wire.codec import Request
-from rocks.fleet.wire.envelope import read_reply, write_error, write_reply
 from rocks.fleet.wire.errors import AgentError
 from rocks.fleet.wire.facts import (
     AdapterFact,

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from rocks.core.errors import BusyError, IncoherentError, StateError, UserError
-from rocks.fleet.wire.leases import EPOCH_TOKENS
+from rocks.fleet.wire.facts import EPOCH_TOKENS
 from rocks.leases.host import leases as lease_epoch
 from rocks.leases.host.leases import LeaseEpoch, Leases, check_name
 

@@ -1,8 +1,7 @@
 """`rocks add host`"""
 
 import rocks.commands
-from rocks.inventory.hosts import add_host, shared_place_lines
-from rocks.inventory.new_host_parameters import HostParameters
+from rocks.inventory.hosts import HostParameters, add_host, shared_place_lines
 
 
 class Command(rocks.commands.Command):

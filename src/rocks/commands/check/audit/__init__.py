@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import rocks.commands
 from rocks.core.errors import IncoherentError
-from rocks.trust.audit import read_chain, read_head
-from rocks.trust.audit_entries import START, chain_faults
+from rocks.trust.audit import START, chain_faults, read_chain, read_head
 
 _MOST = 50
 
