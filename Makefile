@@ -167,12 +167,13 @@ check: WORKERS = 3
 check: lint ## lint, and the tests of rules and documents, without a daemon (a minute; the first time longer)
 	ROCKS_TEST_PROFILE=short $(PYTEST) $(PARALLEL) -m 'not system and not slow and not moments' $(MODELS:%=--ignore=%) tests/unit tests/golden
 
-lint: $(PYTHON) ## format, style, types, import contracts
+lint: $(PYTHON) ## format, style, types (of the pages' JavaScript, too), import contracts
 	$(PYTHON) -m ruff format --check $(CHECKED)
 	$(PYTHON) -m ruff check $(CHECKED)
 	$(PYTHON) -m mypy -p rocks -p nucleus -p owners -p owners.reservations -p comet -p lab -p bench -p pragma
 	$(PYTHON) -m mypy --implicit-reexport --cache-dir .mypy_cache/tests tests
 	PYTHONPATH=src $(PYTHON) -c 'import owners; from importlinter.cli import lint_imports_command as lint; lint()' --config import-contracts.ini
+	@tools/check-pages
 
 # The machines of the lab: from Debian's mirrors and src, or from the ISOS that are given. A lab that runs goes on.
 START_LAB = $(MACHINES) start $(if $(ISOS),'isos=$(ISOS)') $(HOSTS:%=hosts=%) $(NAS:%=nas=%)

@@ -135,15 +135,17 @@ def _values(it: Parameter, arguments: list[str]) -> list[str]:
     if it.kind == "image":
         return [str(name).removeprefix("public/") for name in _cached("/image")]
     clusters = [one for one in _cached("/v_/cluster/") if isinstance(one, dict)]
-    if it.kind == "node":
-        clusters = [
-            node
-            for one in clusters
-            if one.get("name") in arguments
-            for node in one.get("computes") or ()
-            if isinstance(node, dict)
-        ]
-    return [str(one.get("name")) for one in clusters]
+    nodes = [
+        node
+        for one in clusters
+        if it.kind == "set" or one.get("name") in arguments
+        for node in one.get("computes") or ()
+        if isinstance(node, dict)
+    ]
+    if it.kind == "set":
+        numbers = [one.get("active_computeset") for one in nodes]
+        return [str(one) for one in sorted({it for it in numbers if isinstance(it, int)})]
+    return [str(one.get("name")) for one in (nodes if it.kind == "node" else clusters)]
 
 
 def _configuration() -> tuple[str, dict[str, Any]]:

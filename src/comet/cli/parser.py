@@ -96,11 +96,9 @@ _OPTION_HABITS = {
 }
 """The same of options."""
 
-_OPTIONS = {
-    name
-    for it in (*GLOBAL, *(option for command in COMMANDS for option in command.options))
-    for name in it.names
-}
+_PARAMETERS = (*GLOBAL, *(option for command in COMMANDS for option in command.options))
+_OPTIONS = {name for it in _PARAMETERS for name in it.names}
+_VALUED = {name for it in _PARAMETERS if it.value for name in it.names}
 _ACTIONS = [it.path[1] for it in COMMANDS if it.path[0] == "power"]
 _OF_SETS = ("start", "extend", "merge", "terminate")
 _LONG_OPTIONS = {name for name in _OPTIONS if name.startswith("--")}
@@ -235,13 +233,16 @@ def _arguments_together(typed: list[str]) -> list[str]:
     """The line with its options behind the command's arguments, or before them where `--` ends the options.
 
     argparse gives an optional argument its default at the first option: of `start vc2 --walltime=6h vm-vc2-0` it would
-    refuse the compute. Of `power --yes on vc2` it would refuse the option, which is none of the group `power`.
+    refuse the compute. Of `power --yes on vc2` it would refuse the option, which is none of the group `power`; of
+    `--walltime=6h start vc2`, too.
     """
     end = typed.index("--") if "--" in typed else len(typed)
     line, rest = typed[:end], typed[end + 1 :]
     shared = {name for it in GLOBAL if it.value for name in it.names}
     before = ["", *line]
-    places = [i for i, it in enumerate(line) if not it.startswith("-") and before[i] not in shared]
+    words = [i for i, it in enumerate(line) if not it.startswith("-")]
+    first = next((i for i in words if before[i] not in _VALUED), end)
+    places = [i for i in words if i >= first and before[i] not in shared]
     command = next((it for it in COMMANDS if tuple(line[i] for i in places[: len(it.path)]) == it.path), None)
     if command is None:
         return typed
@@ -253,7 +254,10 @@ def _arguments_together(typed: list[str]) -> list[str]:
     options = [it for it, moved in zip(line[own:], is_option) if moved]
     arguments = [it for it, moved in zip(line[own:], is_option) if not moved]
     behind = [*options, "--", *arguments, *rest] if end < len(typed) else [*arguments, *options]
-    return [*line[: path[0]], *command.path, *between, *behind]
+    leading = line[: path[0]]
+    is_about_all = {"-h", "--help", "--version"} & set(leading)
+    in_front, after = (leading, []) if is_about_all else ([], leading)
+    return [*in_front, *command.path, *after, *between, *behind]
 
 
 def parser(typed: Collection[str] = ()) -> argparse.ArgumentParser:

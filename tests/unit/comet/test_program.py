@@ -231,8 +231,17 @@ def test_completion_offers_words_options_and_names_of_the_cache(
     other = Cache(default_path(), server.url, "bob/")
     other.put("/nucleus/v1/cluster/", b'[{"name": "vc7"}]', "")
     other.put("/nucleus/v1/cluster/cluster/", b'{"name": "cluster"}', "")
-    other.close()
     assert completed("2", "comet", "cluster", "v") == ["vc7"], "the newest answer"
+    assert completed("2", "comet", "terminate", "") == []
+    other.put(
+        "/nucleus/v1/cluster/",
+        b'[{"computes": [{"active_computeset": 12}, {"active_computeset": 3}, {}]}]',
+        "",
+    )
+    assert (
+        completed("2", "comet", "terminate", "") == completed("3", "comet", "merge", "3", "") == ["3", "12"]
+    )
+    other.close()
     monkeypatch.setenv("COMET_ENDPOINT", "another")
     assert completed("2", "comet", "cluster", "v") == []
 

@@ -125,7 +125,7 @@ def test_lines_with_options_among_the_arguments(comet: Comet, tmp_path: Path) ->
 
 @pytest.mark.slow
 def test_each_command_takes_its_options_before_its_optional_argument() -> None:
-    """Also with their value as a word of its own, with one dash, and where `--` ends the options."""
+    """And before its name; with their value as a word of its own, with one dash, and where `--` ends the options."""
     checked = 0
     for it in COMMANDS:
         if not any(argument.optional for argument in it.arguments):
@@ -144,6 +144,7 @@ def test_each_command_takes_its_options_before_its_optional_argument() -> None:
                 for line in ([*needed, *form, last], [*form, *needed, last], [*needed, *form, "--", last]):
                     assert parsed(normalised([*it.path, *line])) == expected, line
                     checked += 1
+                assert parsed(normalised([*form, *it.path, *needed, last])) == expected, form
     assert checked > 600
 
 

@@ -2,7 +2,7 @@ import RFB from '../novnc/core/rfb.js';
 import { keepConnected, show } from './console.js';
 
 const place = document.getElementById('console');
-const keys = document.getElementById('keys');
+const keys = /** @type {HTMLButtonElement} */ (document.getElementById('keys'));
 let screen = null;
 
 keepConnected((socket) => {

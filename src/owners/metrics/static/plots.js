@@ -1,10 +1,12 @@
 // Plots of what a node uses, in an hour, a day or a week. uPlot draws them.
 
 import { attempt, element, put, zone } from '../shared/page.js';
-import { ask, path } from '../shared/requests.js';
+import { ask, path, query } from '../shared/requests.js';
 import UPlot from '../uplot/uPlot.esm.js';
 
+/** @type {[string, number][]} */
 const SPANS = [['Hour', 1], ['Day', 24], ['Week', 168]];
+/** @type {[string, string, ...[string, string][]][]} */
 const PLOTS = [['CPU', '', ['cpu', 'busy CPUs']], ['Memory', 'B', ['memory', 'given by the host']], ['Network', 'B/s', ['received', 'in'], ['sent', 'out']], ['Disk', 'B/s', ['read', 'read'], ['written', 'written']]];
 const HEIGHT = 130;
 const COLOURS = ['#2f7ed8', '#d9822b'];
@@ -42,7 +44,7 @@ export function showPlots(section, cluster, node) {
 
   async function read() {
     const asked = hours;
-    const { content } = await ask('GET', `${path('cluster', cluster, 'metrics')}?${new URLSearchParams({ hours, node })}`);
+    const { content } = await ask('GET', `${path('cluster', cluster, 'metrics')}?${query({ hours, node })}`);
     if (asked !== hours) return; // another time was chosen meanwhile
     const [values] = content.nodes;
     if (!values) {

@@ -19,8 +19,15 @@ function pathOf(values, most) {
 
 export class Sparklines {
   // `changed()` is called when there are other values, `lacking()` when the site has none.
+  /** @param {string} cluster @param {{changed: () => void, lacking: () => void}} calls */
   constructor(cluster, { changed, lacking }) {
-    Object.assign(this, { cluster, changed, lacking, timer: null, values: new Map(), shown: new WeakMap() });
+    this.cluster = cluster;
+    this.changed = changed;
+    this.lacking = lacking;
+    this.timer = null;
+    /** @type {Map<string, (number | null)[]>} */
+    this.values = new Map();
+    this.shown = new WeakMap();
   }
 
   // Asks for values from now on, or not any more.
@@ -51,6 +58,7 @@ export class Sparklines {
   }
 
   // In a cell, whose whole height is all CPUs of the node.
+  /** @param {HTMLElement} cell @param {import('../shared/clusters.js').Machine} node */
   draw(cell, { name, cpus }) {
     const values = this.values.get(name);
     if (this.shown.get(cell) === values) return;

@@ -8,8 +8,12 @@ import { question } from './shared/question.js';
 import { estimates } from './shared/sets.js';
 import { pathOf, unchanged } from './nodes.js';
 
+/** @typedef {import('./shared/clusters.js').Machine} Machine */
+
+/** @param {Machine} node */
 const isOff = (node) => ['off', 'crashed'].includes(node.power);
 const LOSS = 'What their systems have not written to disk is lost.';
+/** @type {{name: string, text: string, fits: (node: Machine) => boolean, reason: string, loss?: string}[]} */
 const POWER = [
   { name: 'poweron', text: 'Power on', fits: (node) => !['on', 'paused'].includes(node.power), reason: 'None of the selected nodes is off.' }, // of an unknown one the site decides
   { name: 'shutdown', text: 'Shut down', fits: (node) => node.power === 'on', reason: 'None of the selected nodes is on.' },
@@ -21,10 +25,24 @@ const POWER = [
 export class Actions {
   // `began(operation)` is called for what the service accepted, `changed()` for what it has done, `draw()` when the choice has
   // changed, and `renamed(name)` when the only chosen node has another name.
+  /**
+   * @param {HTMLElement} place
+   * @param {string[]} rights
+   * @param {{began: (operation: Rest.Operation) => void, changed: () => void, draw: () => void, renamed?: (name: string) => void}} calls
+   */
   constructor(place, rights, { began, changed, draw, renamed = () => {} }) {
-    Object.assign(this, { place, began, changed, draw, renamed });
+    this.place = place;
+    this.began = began;
+    this.changed = changed;
+    this.draw = draw;
+    this.renamed = renamed;
     this.isAsking = false;
+    /** @type {string[]} */
     this.images = [];
+    /** @type {Rest.Cluster} */
+    this.cluster = null;
+    /** @type {Set<string>} names */
+    this.chosen = new Set();
     this.count = element('strong', { role: 'status' });
     this.clear = element('button', { type: 'button', onclick: () => this.chooseNone() }, 'Clear');
     this.buttons = new Map();
@@ -62,8 +80,10 @@ export class Actions {
   }
 
   // `chosen`: names; there are no actions without one. What is always chosen, as on the page of a node, is not counted.
+  /** @param {Rest.Cluster} cluster @param {Set<string>} chosen @param {boolean} [isFixed] */
   update(cluster, chosen, isFixed = false) {
-    Object.assign(this, { cluster, chosen });
+    this.cluster = cluster;
+    this.chosen = chosen;
     this.place.hidden = !this.isAny || !chosen.size;
     this.count.hidden = this.clear.hidden = isFixed;
     put(this.count, `${chosen.size} selected`);
@@ -75,6 +95,7 @@ export class Actions {
     this.images = images.filter((one) => one.state === 'ready').map((one) => one.name);
   }
 
+  /** @returns {Machine[]} */
   targets(action) {
     return nodesOf(this.cluster).filter((node) => this.chosen.has(node.name) && action.fits(node));
   }
@@ -102,6 +123,7 @@ export class Actions {
     } else ask(targets);
   }
 
+  /** @param {string[]} computes names */
   startSet(computes) {
     const cost = element('p', { class: 'soft', role: 'status' });
     const select = element('select', {}, ...this.cluster.allocations.map((one) => element('option', { value: one }, one)));
@@ -124,6 +146,7 @@ export class Actions {
     });
   }
 
+  /** @param {Machine} node */
   rename(node) {
     question({
       title: `Rename ${node.name}`, text: 'This is its name here and in comet. Its system keeps its own.', action: 'Rename',
@@ -139,6 +162,10 @@ export class Actions {
   }
 
   // Something of the nodes is lost: the name is typed once more, and a node that became another meanwhile is left alone.
+  /**
+   * @param {Machine[]} targets
+   * @param {{action: string, title?: string, text: string, fields?: any[], request: (same: ReturnType<typeof unchanged>, target: string, values: Record<string, string>) => any}} about
+   */
   lose(targets, { action, title = action, text, fields = [], request }) {
     const { cluster } = this;
     const same = unchanged(cluster, this.changed, targets.map((node) => node.name));
@@ -154,6 +181,7 @@ export class Actions {
     });
   }
 
+  /** @param {Machine[]} targets */
   remove(targets) {
     this.lose(targets, {
       action: 'Remove', text: 'You cannot undo this. Their disks stay with the site.',
@@ -161,6 +189,7 @@ export class Actions {
     });
   }
 
+  /** @param {Machine[]} targets */
   async reinstall(targets) {
     const { content: images } = await ask('GET', path('image', 'disk'));
     const select = element('select', {}, ...[['', 'the one that each has'], ...images.map((one) => [one, one])].map(([value, text]) => element('option', { value }, text)));
@@ -171,6 +200,7 @@ export class Actions {
     });
   }
 
+  /** @param {Machine[]} targets @param {(node: Machine) => boolean} fits */
   clone(targets, fits) {
     const names = this.cluster.computes.filter((node) => fits(node) && !targets.includes(node)).map((node) => node.name);
     if (!names.length) return say('No other compute is off and in no set, whose disk could be cloned.', 'Not done');
@@ -194,6 +224,7 @@ export class Actions {
   }
 
   // Asks for something of each node; a refusal names its nodes, and the others are asked for nevertheless.
+  /** @param {string} text @param {Machine[]} nodes @param {(node: Machine) => Promise<{content: any}>} act */
   async each(text, nodes, act) {
     if (this.isAsking) return say('Nodes are still being asked; wait a moment.', 'Not done');
     this.isAsking = true;

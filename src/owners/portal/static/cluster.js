@@ -1,7 +1,7 @@
 // The page of a cluster: its computesets, its nodes, and what is being done with each.
 
 import { byId, element, fillList, fillTexts, follow, put, putMoment, say, soon, start } from './shared/page.js';
-import { ask, path, Refusal, SignedOut } from './shared/requests.js';
+import { ask, path, query, Refusal, SignedOut } from './shared/requests.js';
 import { Actions } from './actions.js';
 import { Doings, entryOf, openConsole, unchanged } from './nodes.js';
 import { doneText, foldOperations, isLiving, operationText, targetText } from './shared/operations.js';
@@ -13,13 +13,18 @@ import { NodeTable } from './table.js';
 const name = new URLSearchParams(location.search).get('name') ?? '';
 const TYPES = ['node.power', 'node.removed', 'node.image', 'set.state', 'set.ready', 'set.ends', 'operation.state', 'image.added', 'image.removed', 'poll.stale', 'poll.fresh'];
 const MANY = 16; // from here on, where the disks are is counted, too
+/** @type {Set<string>} */
 const chosen = new Set();
 const doings = new Doings();
 const nodeOf = (one) => nodesOf(cluster).find((node) => node.name === one);
 const table = new NodeTable(draw, chosen, (one, type) => openConsole(cluster, nodeOf(one), type));
+/** @type {string[]} */
 let rights = [];
+/** @type {Rest.Cluster | null} */
 let cluster = null;
+/** @type {Rest.Computeset[]} */
 let sets = [];
+/** @type {Actions | null} */
 let actions = null;
 
 function draw() {
@@ -66,6 +71,7 @@ function drawSets() {
   }, '');
 }
 
+/** @param {Rest.Operation} operation */
 function began(operation) {
   doings.began(operation);
   draw();
@@ -73,6 +79,7 @@ function began(operation) {
 }
 
 // Says what became of what was asked for here: failures of sets at once, since nodes have theirs beside them; successes when all have ended.
+/** @param {Rest.Operation[]} unreported */
 function reportEnds(unreported) {
   const failed = unreported.filter((one) => !one.node && one.state === 'failed');
   if (failed.length) say(failed.map((one) => `${operationText([one])}: ${one.error?.detail ?? 'without a reason'}`).join(', '), 'Failed');
@@ -85,7 +92,7 @@ function reportEnds(unreported) {
 async function read() {
   try {
     const [{ content: found }, { content: operations }, { content: living }] = await Promise.all([
-      ask('GET', path('cluster', name)), ask('GET', `${path('operation')}?${new URLSearchParams({ target: name, limit: 200 })}`),
+      ask('GET', path('cluster', name)), ask('GET', `${path('operation')}?${query({ target: name, limit: 200 })}`),
       ask('GET', `${path('computeset')}?${new URLSearchParams([['cluster', name], ...LIVING.map((one) => ['state', one])])}`),
     ]);
     [cluster, sets] = [found, living];

@@ -1,12 +1,13 @@
 // The page of clusters: the state of each, live.
 
 import { attempt, byId, element, fillList, fillTexts, follow, put, say, soon, start } from './shared/page.js';
-import { ask, path, Refusal, SignedOut } from './shared/requests.js';
+import { ask, path, query, Refusal, SignedOut } from './shared/requests.js';
 import { nodesOf, setsText } from './shared/clusters.js';
 
 const PER_PAGE = 25;
 const SCOPES = [['power', 'power'], ['computeset', 'computesets'], ['image', 'CD drives'], ['console', 'consoles']];
 const TYPES = ['node.power', 'node.removed', 'set.state', 'poll.stale', 'poll.fresh'];
+/** @type {Map<string, Rest.Cluster>} */
 const rows = new Map(); // clusters by their names, as they are in the list
 const changedClusters = new Set();
 let wanted = PER_PAGE; // so many are visible, as far as there are
@@ -31,7 +32,7 @@ function present(clusters, isMore) {
 async function readClusters() {
   const pattern = byId('pattern').value.trim();
   const found = [];
-  next = `${path('cluster')}?${new URLSearchParams({ limit: PER_PAGE, ...(pattern && { name: pattern }) })}`;
+  next = `${path('cluster')}?${query({ limit: PER_PAGE, ...(pattern && { name: pattern }) })}`;
   do {
     const answer = await ask('GET', next);
     found.push(...answer.content);

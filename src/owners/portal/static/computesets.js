@@ -17,7 +17,9 @@ const ENDS = {
   shutdown: ['End', 'shut down, and powered off when that takes too long.'],
   poweroff: ['End at once', 'powered off at once. What their systems have not written to disk is lost.'],
 };
+/** @type {string[]} */
 let rights = [];
+/** @type {Rest.Computeset[]} */
 let sets = [];
 let again = null;
 let month = 0; // whose charges are shown: 0 is this one, -1 the last
@@ -57,7 +59,7 @@ async function readSets() {
   fillList(byId('sets'), sets, (one) => one.id, (row, one, isNew) => {
     if (isNew) row.append(element('div', { class: 'end' }, element('a', { href: `cluster?${new URLSearchParams({ name: one.cluster })}`, 'aria-label': `Cluster of set ${one.id}` }, one.cluster), ...buttons(one)));
     const possible = { extend: mayExtend(one), merge: partnersOf(one, sets).length, shutdown: one.state !== 'ending', poweroff: true }; // one that ends may be ended at once
-    for (const [name, isPossible] of Object.entries(possible)) row.querySelector(`[data-action=${name}]`).hidden = !rights.includes('computeset') || !isPossible;
+    for (const [name, isPossible] of Object.entries(possible)) /** @type {HTMLElement} */ (row.querySelector(`[data-action=${name}]`)).hidden = !rights.includes('computeset') || !isPossible;
     const life = lifeOf(one);
     fillTexts(row, [
       ['', `Set ${one.id}${one.merged.length ? ` (with ${one.merged.join(', ')})` : ''} of ${one.cluster}`], [one.degraded ? 'warn' : '', one.degraded ? `${one.state}, some nodes failed: the page of ${one.cluster} says why` : one.state],
@@ -77,7 +79,7 @@ async function readAllocations() {
     const left = one.left_minutes;
     const texts = [`${hours(one.charged_minutes)} h charged`, `${hours(one.reserved_minutes)} h reserved by sets that have not ended`,
       left === null ? 'no limit' : `${hours(left)} h left of ${one.limited_by ? `the limit of ${one.limited_by}` : hours(one.limit_minutes)}`];
-    fillTexts(row, [['', one.name], ['soft', `project ${one.project}`], ...texts.map((text) => ['', text])]);
+    fillTexts(row, [['', one.name], ['soft', `project ${one.project}`], ...texts.map((text) => /** @type {[string, string]} */ (['', text]))]);
     if (left !== null) draw(row, [['ran', one.charged_minutes], ['queued', one.reserved_minutes], ['remaining', left]], `${one.name}: ${texts.join(', ')}`);
   }, 'Your clusters have none. Ask your site for one.');
 }
@@ -96,7 +98,7 @@ async function readCharges() {
   byId('csv').href = new URL(`${path('usage')}?${query}&format=csv`, base).href;
   byId('csv').download = `usage-${name}.csv`;
   byId('csv').hidden = byId('days').hidden = !content.length;
-  drawDays(content, name, (end - begin) / DAY);
+  drawDays(content, name, (end.getTime() - begin.getTime()) / DAY);
   const whole = new Map();
   for (const one of content) {
     const known = whole.get(keyOf(one)) ?? { computesets: 0, charged_seconds: 0 };
@@ -114,7 +116,7 @@ async function readEnded(begin, end) {
   const query = new URLSearchParams({ from: begin.toISOString(), to: end.toISOString(), fields: 'id,state,cluster,account,start_time,ended_at,end_reason,requested_by,charged_seconds,nodes_total' });
   const { content } = await ask('GET', `${path('computeset')}?${query}`);
   fillList(byId('ended'), content.reverse(), (one) => one.id, (row, one) => {
-    const ran = one.start_time ? `ran for ${durationText(new Date(one.ended_at) / MINUTE - one.start_time / 60)}` : 'did not start';
+    const ran = one.start_time ? `ran for ${durationText(Date.parse(one.ended_at) / MINUTE - one.start_time / 60)}` : 'did not start';
     fillTexts(row, [
       ['', `Set ${one.id} of ${one.cluster}`], ['', one.charged_seconds === null ? 'its charge is not known yet' : nodeHours(one.charged_seconds / 60)],
       ['soft', `${one.nodes_total} node${one.nodes_total === 1 ? '' : 's'}`], ['soft', ran], ['soft', `started by ${one.requested_by}`], ['soft', one.account],
@@ -140,7 +142,7 @@ const readSoon = soon(async () => {
   await readAllocations();
   await readCharges();
 });
-for (const [id, step] of [['earlier', -1], ['later', 1]]) {
+for (const [id, step] of /** @type {const} */ ([['earlier', -1], ['later', 1]])) {
   byId(id).addEventListener('click', () => {
     month += step;
     readSoon();

@@ -1,7 +1,7 @@
 // The page of history: what was asked for and what became of it, a page at a time.
 
 import { attempt, byId, element, fillList, fillTexts, follow, put, say, soon, start } from './shared/page.js';
-import { ask, path } from './shared/requests.js';
+import { ask, path, query } from './shared/requests.js';
 import { foldOperations, operationTexts, REQUEST, targetText } from './shared/operations.js';
 
 const PER_PAGE = 50;
@@ -29,9 +29,10 @@ function fill(row, group, isNew) {
 
 // As many as are visible, and the whole request that the last of them belongs to.
 async function read() {
+  /** @type {Rest.Operation[]} */
   const found = [];
-  let next = `${path('operation')}?${new URLSearchParams({ limit: PER_PAGE, ...(target && { target }) })}`;
-  const isWithin = () => found.length < count + MOST && found.slice(count - 1).every((one, index, rest) => !index || new Date(rest[index - 1].created) - new Date(one.created) < REQUEST);
+  let next = `${path('operation')}?${query({ limit: PER_PAGE, ...(target && { target }) })}`;
+  const isWithin = () => found.length < count + MOST && found.slice(count - 1).every((one, index, rest) => !index || Date.parse(rest[index - 1].created) - Date.parse(one.created) < REQUEST);
   while (next !== null && (found.length < count || isWithin())) {
     const answer = await ask('GET', next);
     found.push(...answer.content);

@@ -5,8 +5,10 @@ import { ask, path } from './shared/requests.js';
 import { question } from './shared/question.js';
 import { Upload } from './uploads.js';
 
+/** @type {[string, number][]} */
 const UNITS = [['GiB', 2 ** 30], ['MiB', 2 ** 20], ['KiB', 2 ** 10]];
 let mayChange = false;
+/** @type {Upload | null} */
 let upload = null;
 
 function size(bytes) {
@@ -48,7 +50,7 @@ function setBusy(isBusy) {
 
 byId('upload').addEventListener('submit', async (event) => {
   event.preventDefault();
-  const form = event.target;
+  const form = byId('upload');
   upload = new Upload(byId('name').files[0], byId('project').value, moved);
   setBusy(true);
   await attemptForm(form, async () => {

@@ -57,10 +57,11 @@ function askFor(launcher, clusters, began) {
 
 // Has the form of the page ask for computes; `began()` is called for what the service accepted.
 export function offerLaunch(began) {
-  byId('launch').hidden = false;
-  byId('launch').addEventListener('submit', (event) => {
+  const form = byId('launch');
+  form.hidden = false;
+  form.addEventListener('submit', (event) => {
     event.preventDefault();
-    attemptForm(event.target, async () => {
+    attemptForm(form, async () => {
       const { content: launcher } = await send('POST', 'page/computesets/launcher', byId('launcher').files[0]);
       const { content: clusters } = await ask('GET', path('cluster'));
       if (!clusters.length) throw new Refusal('You have no cluster');

@@ -1,7 +1,7 @@
 // The page of a node: what it is, what is being done with it, its consoles, and what happened to it.
 
 import { attempt, byId, element, fillList, fillTexts, follow, put, putMoment, say, soon, start } from './shared/page.js';
-import { ask, path, Refusal, SignedOut } from './shared/requests.js';
+import { ask, path, query, Refusal, SignedOut } from './shared/requests.js';
 import { Actions } from './actions.js';
 import { Doings, entryOf, openConsole, pathOf, screenOf } from './nodes.js';
 import { doneText, foldOperations, isLiving, operationText, operationTexts } from './shared/operations.js';
@@ -16,11 +16,17 @@ const EVENTS = 20;
 const LINES = 40;
 const chosen = new Set([name]);
 const doings = new Doings();
+/** @type {string[]} */
 let rights = [];
+/** @type {Rest.Cluster | null} */
 let cluster = null;
+/** @type {import('./shared/clusters.js').Machine | null} */
 let node = null;
+/** @type {Rest.Computeset | null} */
 let set = null;
+/** @type {Rest.Operation[]} */
 let operations = [];
+/** @type {Actions | null} */
 let actions = null;
 
 const DISKS = {
@@ -61,18 +67,20 @@ function draw() {
   fillList(byId('interfaces'), node.interface, (one) => one.iface, (row, one) => fillTexts(row, [['', one.iface], ['', one.ip ?? 'no address'], ['soft', one.mac]]), 'The node has no interfaces.');
   const groups = foldOperations(operations);
   fillList(byId('events'), groups, (group) => group.at(-1).id, (row, group) => fillTexts(row, operationTexts(...group)), 'Nothing was asked for yet.');
-  for (const one of byId('open').children) one.hidden = !isOn(node);
+  for (const one of byId('open').querySelectorAll('button')) one.hidden = !isOn(node);
   byId('screen').alt = `Screen of ${name}`;
   if (rights.includes('console')) showScreen(byId('sight'), byId('screen'), isOn(node) ? screenOf(cluster, node) : '');
   actions.update(cluster, chosen, true);
 }
 
+/** @param {Rest.Operation} operation */
 function began(operation) {
   doings.began(operation);
   draw();
   readSoon();
 }
 
+/** @param {Rest.Operation[]} unreported */
 function reportEnds(unreported) {
   for (const one of unreported.filter((each) => !isLiving(each))) {
     if (one.state === 'succeeded') say(`${name} ${doneText(one)}.`);
@@ -88,7 +96,7 @@ async function read() {
     if (!found) throw new Refusal('it is not there');
     const number = found.active_computeset;
     const [{ content: own }, whole, sets] = await Promise.all([
-      ask('GET', `${path('operation')}?${new URLSearchParams({ target: `${clusterName}/${name}`, limit: EVENTS })}`),
+      ask('GET', `${path('operation')}?${query({ target: `${clusterName}/${name}`, limit: EVENTS })}`),
       number ? ask('GET', `${path('operation')}?computeset=${number}&limit=5`) : { content: [] }, number ? ask('GET', path('computeset', number)) : { content: null },
     ]);
     node = found;

@@ -6,15 +6,20 @@ import { byText, doneText, isLiving, progressTexts } from './shared/operations.j
 import { addressesOf, diskOf, driveText, isOn, memoryText, nodesOf, powerText, setText } from './shared/clusters.js';
 
 // The path of a node: a frontend has one of its own.
+/** @typedef {import('./shared/clusters.js').Machine} Machine */
+
+/** @param {Rest.Cluster} cluster @param {Machine} node @param {string[]} rest */
 export function pathOf(cluster, node, ...rest) {
   const isFrontend = cluster.frontend?.name === node.name;
   return path('cluster', cluster.name, ...(isFrontend ? ['frontend'] : ['compute', node.name]), ...rest);
 }
 
 // Node → its hardware addresses, by which it is known: names can be swapped.
+/** @param {Rest.Cluster} cluster */
 const keysOf = (cluster) => new Map(nodesOf(cluster).map((node) => [node.name, node.interface.map((one) => one.mac).join()]));
 
 // What is another than it was, in words: of the nodes of these names, or of all.
+/** @param {Rest.Cluster} before @param {Rest.Cluster} after @param {string[] | null} names */
 function differences(before, after, names) {
   const [then, now] = [keysOf(before), keysOf(after)];
   const keys = new Set(now.values());
@@ -26,7 +31,9 @@ function differences(before, after, names) {
 // For changes of a cluster, and of nodes in it, that a question is about: `check()`, and `ask` as that of requests. Both
 // refuse, in words, what has become another since the question was put, and have the page read it. What else changed
 // meanwhile does not matter.
+/** @param {Rest.Cluster} known @param {() => void} readAgain @param {string[] | null} [names] */
 export function unchanged(known, readAgain, names = null) {
+  /** @type {string | null} */
   let etag = null;
   const check = async () => {
     const answer = await ask('GET', path('cluster', known.name));
@@ -37,7 +44,7 @@ export function unchanged(known, readAgain, names = null) {
     }
     etag = answer.etag;
   };
-  return { check, ask: async (method, target, body) => {
+  return { check, ask: async (method, target, body = undefined) => {
     for (let attempts = 1; ; attempts += 1) {
       if (etag === null) await check();
       try {
@@ -51,15 +58,18 @@ export function unchanged(known, readAgain, names = null) {
 }
 
 // Opens a console of the node in a page of its own.
+/** @param {Rest.Cluster} cluster @param {Machine} node @param {string} type */
 export const openConsole = (cluster, node, type) => attempt(async () => {
   const { content } = await ask('POST', pathOf(cluster, node, 'console'), { type });
   window.open(content.page_url, '_blank', 'noopener');
 });
 
+/** @param {Rest.Cluster} cluster @param {Machine} node */
 export const screenOf = (cluster, node) => `../${pathOf(cluster, node, 'console', 'screen')}`;
 
 const NEAR = 180_000; // milliseconds between the end of an operation and the change of power that it caused: guests take time to shut down
 const IS_ON = { poweron: true, start_member: true, poweroff: false, shutdown: false, poweroff_member: false, shutdown_member: false };
+/** @param {Rest.Operation} operation */
 const targetOf = (operation) => operation.node ?? operation.computeset;
 
 // What was asked for lately of the nodes of a cluster, and of its sets.
@@ -67,12 +77,16 @@ export class Doings {
   constructor() {
     this.asked = new Map(); // operation of this visit → whether its end was reported; one that fails stays beside its node
     this.removed = new Set(); // nodes whose removal was asked for in this visit
+    /** @type {Map<string | number, Rest.Operation | null>} */
     this.newest = new Map(); // node, or number of a set → its newest operation, when that is under way or failed; else null
+    /** @type {Map<string | number, Rest.Operation>} */
     this.before = new Map(); // node → the operation for which its newest one waits
+    /** @type {Map<string, Rest.Operation>} */
     this.switched = new Map(); // node → the newest operation that switched it on or off
   }
 
   // What was accepted is beside its node at once; the event of its end comes later.
+  /** @param {Rest.Operation} operation */
   began(operation) {
     this.asked.set(operation.id, false);
     this.newest.set(targetOf(operation), operation);
@@ -80,6 +94,7 @@ export class Doings {
   }
 
   // `operations`: the newest first. Those of this visit whose end was not reported yet are returned.
+  /** @param {Rest.Operation[]} operations */
   take(operations) {
     for (const map of [this.newest, this.before, this.switched]) map.clear();
     for (const one of operations) {
@@ -93,6 +108,7 @@ export class Doings {
   }
 
   // What is beside a node: what is done to it, or to its set; a failure to start it while it is off, and in that set.
+  /** @param {Machine} node */
   of(node) {
     const [own, whole] = [this.newest.get(node.name), this.newest.get(node.active_computeset)];
     if (isLiving(own)) return own;
@@ -102,14 +118,16 @@ export class Doings {
   }
 
   // Not when somebody else, or its system, has switched it since.
+  /** @param {Machine} node */
   switchOf(node) {
     const one = this.switched.get(node.name);
-    const isSame = one && (!node.power_since || Math.abs(new Date(node.power_since) - new Date(one.ended)) < NEAR);
+    const isSame = one && (!node.power_since || Math.abs(Date.parse(node.power_since) - Date.parse(one.ended)) < NEAR);
     return isSame && IS_ON[one.kind] === (node.power === 'on') ? one : null;
   }
 }
 
 // What the row of a node shows, and what it is found and counted by.
+/** @param {Rest.Cluster} cluster @param {Machine} node @param {Doings} doings @param {boolean} mayLook */
 export function entryOf(cluster, node, doings, mayLook) {
   const [operation, switched] = [doings.of(node), doings.switchOf(node)];
   const texts = operation ? progressTexts(operation, doings.before.get(node.name)) : [];
@@ -120,7 +138,7 @@ export function entryOf(cluster, node, doings, mayLook) {
     set: node.active_computeset ? setText(node.active_computeset, node.active_computeset_state) : '', drive: driveText(node),
     since: node.power_since ?? switched?.ended ?? null, sinceText: switched ? `${doneText(switched)}${byText(switched)}` : node.power_since ? powerText(node) : '',
     isBusy: isLiving(operation) || disk.place === 'way', isProblem: operation?.state === 'failed' || node.admin_disabled || ['crashed', 'unknown'].includes(node.power),
-    mayOpen: mayLook && isOn(node), screen: screenOf(cluster, node),
+    mayOpen: mayLook && isOn(node), screen: screenOf(cluster, node), text: '',
   };
   entry.text = [node.name, entry.role, entry.power, doing[1], entry.set, ...entry.addresses, entry.memory, disk.text, entry.drive].join('\n');
   return entry;

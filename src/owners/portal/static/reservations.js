@@ -11,6 +11,7 @@ const HOURS = 24;
 const DAYS = 7;
 const PRIVATE_KEY = /PRIVATE KEY|PuTTY-User-Key-File/; // it is not sent
 const LIVING = ['waiting', 'starting', 'running', 'stopping'];
+/** @type {string[]} */
 let rights = [];
 let timer = null;
 let begin = Math.floor(Date.now() / DAY) * DAY;
@@ -117,7 +118,7 @@ const readSoon = soon(async () => {
   await readWeek();
 });
 
-for (const [id, days] of [['earlier', -DAYS], ['later', DAYS]]) {
+for (const [id, days] of /** @type {const} */ ([['earlier', -DAYS], ['later', DAYS]])) {
   byId(id).addEventListener('click', () => {
     begin += days * DAY;
     readSoon();

@@ -6,26 +6,43 @@ import { isOn, nodeLink } from './shared/clusters.js';
 import { showScreen } from './screens.js';
 
 const natural = new Intl.Collator('en', { numeric: true }).compare;
+/** @typedef {ReturnType<typeof import('./nodes.js').entryOf>} Entry */
+/** @typedef {InstanceType<typeof import('./metrics/sparklines.js').Sparklines>} Sparklines */
+
+/** @type {[string, string, (one: Entry) => boolean][]} */
 const CHIPS = [
   ['', 'All', () => true], ['on', 'On', ({ node }) => isOn(node)], ['off', 'Off', ({ node }) => node.power === 'off'],
   ['busy', 'Busy', (one) => one.isBusy], ['problem', 'Problem', (one) => one.isProblem],
 ];
 // What a column sorts by; empty values come last in both directions.
+/** @type {[string, string, (one: Entry, sparklines: Sparklines | null) => string | number | null][]} */
 const COLUMNS = [
   ['name', 'Name', (one) => one.node.name], ['power', 'Power', (one) => one.power], ['set', 'Computeset', (one) => one.node.active_computeset],
   ['address', 'Address', (one) => one.addresses[0]], ['cpus', 'CPU', (one) => one.node.cpus], ['memory', 'Memory', (one) => one.node.memory],
   ['disk', 'Disk', (one) => one.disk.text], ['since', 'Since', (one) => one.since], ['use', 'CPU use', (one, sparklines) => sparklines?.mean(one.node.name)],
 ];
-const CELLS = ['name', 'power', 'set', 'address', 'cpus', 'memory', 'disk', 'since', 'use', 'consoles', 'screen'];
-const SWITCHES = ['screens', 'use']; // of columns that cost the site something
+const CELLS = /** @type {const} */ (['name', 'power', 'set', 'address', 'cpus', 'memory', 'disk', 'since', 'use', 'consoles', 'screen']);
+const SWITCHES = /** @type {const} */ (['screens', 'use']); // of columns that cost the site something
 
 export class NodeTable {
   // `draw()` is called when the view has changed; `chosen`: the names of the chosen nodes; `open(node, type)` opens a console.
+  /** @param {() => void} draw @param {Set<string>} chosen @param {(node: string, type: string) => any} open */
   constructor(draw, chosen, open) {
-    Object.assign(this, { draw, chosen, open, rows: new Map(), visible: [], anchor: null, current: null });
+    this.draw = draw;
+    this.chosen = chosen;
+    this.open = open;
+    /** @type {Map<string, ReturnType<NodeTable['newRow']>>} */
+    this.rows = new Map();
+    /** @type {Entry[]} */
+    this.visible = [];
+    /** @type {string | null} */
+    this.anchor = null;
+    /** @type {HTMLTableRowElement | null} */
+    this.current = null;
     this.body = byId('nodes').tBodies[0];
     const given = new URLSearchParams(location.search);
     this.view = { show: given.get('show') ?? '', filter: given.get('filter') ?? '', sort: given.get('sort') ?? '', screens: given.get('screens') ?? '', use: given.get('use') ?? '' };
+    /** @type {Sparklines | null} */
     this.sparklines = null; // of a part that a site may lack
     this.wanted = given.get('selected') ?? ''; // until its nodes are known
     this.all = element('input', { type: 'checkbox', onchange: () => this.choose(this.visible, this.all.checked) });
@@ -38,7 +55,7 @@ export class NodeTable {
     byId('filter').addEventListener('input', () => this.change('filter', byId('filter').value.trim()));
     for (const id of SWITCHES) byId(id).addEventListener('change', () => this.change(id, byId(id).checked ? '1' : ''));
     this.body.addEventListener('keydown', (event) => this.move(event));
-    this.body.addEventListener('focusin', (event) => this.makeCurrent(event.target.closest('tr')));
+    this.body.addEventListener('focusin', (event) => this.makeCurrent(/** @type {HTMLElement} */ (event.target).closest('tr')));
   }
 
   change(key, value) {
@@ -53,6 +70,7 @@ export class NodeTable {
     this.change('sort', { [first]: second, [second]: '' }[this.view.sort] ?? first);
   }
 
+  /** @param {Entry[]} entries @param {boolean} isChosen */
   choose(entries, isChosen) {
     for (const { node } of entries) {
       if (isChosen) this.chosen.add(node.name);
@@ -71,25 +89,30 @@ export class NodeTable {
 
   // Up and Down go from row to row: the Tab key stops at the controls of one row, not of hundreds.
   move(event) {
+    const control = /** @type {HTMLElement} */ (event.target);
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
-    const at = this.visible.findIndex(({ node }) => this.rows.get(node.name).row === event.target.closest('tr')) + step;
+    const at = this.visible.findIndex(({ node }) => this.rows.get(node.name).row === control.closest('tr')) + step;
     if (!step || at < 0 || at >= this.visible.length) return;
     event.preventDefault();
-    const kind = event.target.dataset.control;
+    const kind = control.dataset.control;
     const { row } = this.rows.get(this.visible[at].node.name);
-    const same = row.querySelector(`[data-control=${kind}]:not([hidden])`) ?? row.querySelector('a');
+    const same = /** @type {HTMLElement} */ (row.querySelector(`[data-control=${kind}]:not([hidden])`)) ?? row.querySelector('a');
     this.makeCurrent(row);
     same.focus();
   }
 
+  /** @param {HTMLTableRowElement | null} row */
   makeCurrent(row) {
     if (row === this.current) return;
-    for (const one of this.current?.querySelectorAll('[data-control]') ?? []) one.tabIndex = -1;
-    for (const one of row?.querySelectorAll('[data-control]') ?? []) one.tabIndex = 0;
+    /** @returns {Iterable<HTMLElement>} */
+    const controls = (/** @type {HTMLElement | null} */ of) => of?.querySelectorAll('[data-control]') ?? [];
+    for (const one of controls(this.current)) one.tabIndex = -1;
+    for (const one of controls(row)) one.tabIndex = 0;
     this.current = row;
   }
 
   // `entries`: of each node {node, power, doing, isBusy, isProblem, set, addresses, memory, disk, drive, since, sinceText, mayOpen, screen, text}.
+  /** @param {Rest.Cluster} cluster @param {Entry[]} entries @param {boolean} isChoosable */
   fill(cluster, entries, isChoosable) {
     const test = filterTest(this.view.filter);
     if (this.wanted) {
@@ -118,6 +141,7 @@ export class NodeTable {
     this.keepView();
   }
 
+  /** @param {Entry[]} entries */
   sorted(entries) {
     const key = this.view.sort.replace('-', '');
     const [, , valueOf] = COLUMNS.find(([one]) => one === key) ?? [];
@@ -128,14 +152,15 @@ export class NodeTable {
     const isEmpty = (value) => value === null || value === undefined || value === '';
     return [...entries].sort((one, other) => {
       const [first, second] = [one, other].map((entry) => valueOf(entry, this.sparklines));
-      if (isEmpty(first) || isEmpty(second)) return isEmpty(first) - isEmpty(second);
+      if (isEmpty(first) || isEmpty(second)) return Number(isEmpty(first)) - Number(isEmpty(second));
       return sign * compare(first, second);
     });
   }
 
   // The rows that are visible, in their order; what is as it was is not touched.
+  /** @param {Rest.Cluster} cluster */
   place(cluster) {
-    const focused = document.activeElement;
+    const focused = /** @type {HTMLElement} */ (document.activeElement);
     const isHere = this.body.contains(focused);
     const held = this.visible.map((entry) => {
       const { name } = entry.node;
@@ -144,7 +169,7 @@ export class NodeTable {
       return this.rows.get(name).row;
     });
     const kept = new Set(held);
-    for (const row of [...this.body.children]) if (!kept.has(row)) row.remove();
+    for (const row of [...this.body.rows]) if (!kept.has(row)) row.remove();
     held.forEach((row, index) => {
       if (row !== this.body.children[index]) this.body.insertBefore(row, this.body.children[index] ?? null);
     });
@@ -171,6 +196,7 @@ export class NodeTable {
     return { row: element('tr', { 'data-key': name }, element('td', { 'data-cell': 'pick' }, box), ...Object.values(cells)), box, cells, image, shown: '' };
   }
 
+  /** @param {ReturnType<NodeTable['newRow']>} held @param {Entry} entry */
   fillRow(held, entry) {
     const { row, box, cells } = held;
     const isChosen = this.chosen.has(entry.node.name);
@@ -191,12 +217,13 @@ export class NodeTable {
     put(cells.address, entry.addresses.join(', '));
     put(cells.cpus, String(entry.node.cpus ?? ''));
     put(cells.memory, entry.memory);
-    cells.disk.firstChild.className = entry.disk.place === 'way' ? 'warn' : '';
-    cells.disk.firstChild.dataset.place = entry.disk.place;
-    put(cells.disk.firstChild, entry.disk.text);
-    put(cells.disk.lastChild, entry.drive);
+    const [disk, drive] = cells.disk.querySelectorAll('span');
+    disk.className = entry.disk.place === 'way' ? 'warn' : '';
+    disk.dataset.place = entry.disk.place;
+    put(disk, entry.disk.text);
+    put(drive, entry.drive);
     putMoment(cells.since, '', entry.since, entry.sinceText);
-    for (const one of cells.consoles.children) one.hidden = !entry.mayOpen;
+    for (const one of cells.consoles.querySelectorAll('button')) one.hidden = !entry.mayOpen;
   }
 
   // The address of the page leads to the same view, also for a colleague.

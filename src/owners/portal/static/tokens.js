@@ -44,9 +44,9 @@ function present(created) {
 
 byId('create').addEventListener('submit', (event) => {
   event.preventDefault();
-  const form = event.target;
+  const form = byId('create');
   attemptForm(form, async () => {
-    const scopes = ['read', ...[...form.querySelectorAll('#scopes input:checked')].map((one) => one.value)];
+    const scopes = ['read', ...[.../** @type {NodeListOf<HTMLInputElement>} */ (form.querySelectorAll('#scopes input:checked'))].map((one) => one.value)];
     const { content } = await ask('POST', path('token'), { note: byId('note').value.trim(), days: byId('days').value ? Number(byId('days').value) : undefined, scopes });
     form.reset();
     present(content);

@@ -20,8 +20,12 @@ async function check(file) {
 
 export class Upload {
   // `moved(bytes)` is called when so many are sent.
+  /** @param {File} file @param {string} project @param {(bytes: number) => void} moved */
   constructor(file, project, moved) {
-    Object.assign(this, { file, project, moved, isCancelled: false });
+    this.file = file;
+    this.project = project;
+    this.moved = moved;
+    this.isCancelled = false;
     this.request = new XMLHttpRequest(); // fetch says nothing about what is sent
   }
 

@@ -2,16 +2,19 @@
 
 import { Refusal } from './requests.js';
 
+/** @type {[string, number][]} */
 const UNITS = [['w', 10080], ['d', 1440], ['h', 60], ['m', 1]];
 const LONGEST = 10_000_000; // longer ones are no request; of these the service says what its site allows
 
 // A walltime as one types it for `comet`: the longest unit of which it is a whole number.
+/** @param {number} minutes */
 export function walltimeText(minutes) {
   const [unit, length] = UNITS.find(([, length]) => minutes >= length && minutes % length === 0) ?? ['m', 1];
   return `${minutes / length}${unit}`;
 }
 
 // The minutes of what somebody typed; null when it is no walltime.
+/** @param {string} text @returns {number | null} */
 export function minutesOf(text) {
   const [, count, unit] = /^([1-9][0-9]{0,6}) ?([mhdw])$/.exec(text.trim().toLowerCase()) ?? [];
   return count ? Math.min(Number(count) * new Map(UNITS).get(unit), LONGEST) : null;
@@ -26,12 +29,14 @@ export function walltimeMinutes(text, field) {
 
 export const hoursText = (minutes) => (minutes / 60).toLocaleString([], { maximumFractionDigits: 1 });
 
+/** @param {number} minutes */
 export function nodeHours(minutes) {
   const text = hoursText(minutes);
   return `${text} node hour${text === '1' ? '' : 's'}`;
 }
 
 // A time that passes: its two longest units, whole minutes rounded down.
+/** @param {number} minutes */
 export function durationText(minutes) {
   let rest = Math.max(0, Math.floor(minutes));
   const parts = [];

@@ -17,9 +17,11 @@ const NOUNS = {
 const PARTLY = 'host'; // the code of the error of a set that runs without some of its nodes
 const SEVERAL = 3; // more names than these are counted
 
+/** @param {Rest.Operation} one */
 export const isLiving = (one) => ['queued', 'running'].includes(one?.state);
 
 // What an operation is about, without its node: those that differ in the node alone are one line.
+/** @param {Rest.Operation} one */
 function setOrCluster(one) {
   if (one.kind.endsWith('_image')) return one.image ?? one.result?.image ?? 'an image';
   if (one.kind === 'merge_set') return `sets ${one.result.computesets.join(' and ')} of ${one.cluster}`;
@@ -27,6 +29,7 @@ function setOrCluster(one) {
   return [set, one.cluster].filter(Boolean).join(' of ');
 }
 
+/** @param {Rest.Operation[]} operations */
 export function targetText(operations) {
   const [first] = operations;
   const former = first.kind === 'rename' ? Object.keys(first.result.names) : null;
@@ -38,6 +41,7 @@ export function targetText(operations) {
 }
 
 // What is being done or was done, without its target: `will be switched off`.
+/** @param {Rest.Operation} one */
 export function doneText(one) {
   const names = one.kind === 'rename' ? Object.values(one.result.names) : [];
   const renamed = names.length && names.length <= SEVERAL ? ` to ${names.join(', ')}` : '';
@@ -45,11 +49,14 @@ export function doneText(one) {
   return { queued: `will be ${done}`, running: `is being ${done}`, succeeded: done, failed: isPartial(one) ? `${done} in part` : `not ${done}`, cancelled: `not ${done}: cancelled` }[one.state];
 }
 
+/** @param {Rest.Operation} one */
 export const byText = (one) => (one.actor === 'nucleus' ? '' : ` by ${one.actor}`);
 
+/** @param {Rest.Operation} one */
 const isPartial = (one) => one.kind === 'start_set' && one.error?.code === PARTLY;
 
 // `n0 of vc1 switched off by ann`; without success, or with some of its nodes only, `Power-off of n0 of vc1 (ann)`.
+/** @param {Rest.Operation[]} operations */
 export function operationText(operations) {
   const [one] = operations;
   const isMixed = operations.some((each) => each.state !== one.state);
@@ -63,15 +70,18 @@ export function operationText(operations) {
 }
 
 // `failed`, or `42 succeeded, 22 queued` of a request for several nodes.
+/** @param {Rest.Operation[]} operations */
 function statesText(operations) {
   const counts = new Map([['succeeded', 0], ['running', 0], ['queued', 0], ['failed', 0], ['cancelled', 0]]);
   for (const one of operations) counts.set(one.state, counts.get(one.state) + 1);
   return counts.get(operations[0].state) === operations.length ? operations[0].state : [...counts].filter(([, count]) => count).map(([state, count]) => `${count} ${state}`).join(', ');
 }
 
+/** @param {Rest.Operation} one */
 const stepsText = (one) => (one.state === 'running' && one.progress.length ? `${one.progress.length} step${one.progress.length === 1 ? '' : 's'} done` : '');
 
 // The texts beside a node that the operation, or that of its set, is about; `before`: the one for which it waits.
+/** @param {Rest.Operation} one @param {Rest.Operation} [before] @returns {[string, string][]} */
 export function progressTexts(one, before) {
   const whole = one.kind === 'attach_iso' ? 'CD drive ' : one.node ? '' : one.computeset ? `set ${one.computeset} ` : 'its cluster ';
   const isFailed = one.state === 'failed';
@@ -80,6 +90,7 @@ export function progressTexts(one, before) {
 }
 
 // The texts of a row, of one operation or of several of one request; the newest first.
+/** @param {Rest.Operation[]} operations @returns {[string, string, string?][]} */
 export function operationTexts(...operations) {
   const [one] = operations;
   const isFailed = operations.some((each) => each.state === 'failed');
@@ -94,13 +105,14 @@ export function operationTexts(...operations) {
 export const REQUEST = 60_000; // milliseconds: a request asks for node after node, without a longer pause
 
 // What was asked for in one request is one list, whatever became of each node: its count is that of the request.
+/** @param {Rest.Operation[]} operations @returns {Rest.Operation[][]} */
 export function foldOperations(operations) {
   const keyOf = (one) => [one.kind, one.actor, one.cluster, one.computeset, one.image, one.node === null || one.kind === 'rename' ? one.id : ''].join('\n');
   const groups = [];
   const newest = new Map();
   for (const one of operations) {
     const group = newest.get(keyOf(one));
-    const isSame = group && new Date(group.at(-1).created) - new Date(one.created) < REQUEST && !group.some((each) => each.node === one.node);
+    const isSame = group && Date.parse(group.at(-1).created) - Date.parse(one.created) < REQUEST && !group.some((each) => each.node === one.node);
     if (isSame) group.push(one);
     else {
       groups.push([one]);

@@ -4,8 +4,17 @@
 import { ask, AWAY, base, onSignedOut, path, Refusal, service, SignedOut } from './requests.js';
 
 const PAGES = [['clusters', 'Clusters'], ['computesets', 'Computesets'], ['reservations', 'Reservations'], ['images', 'Images'], ['history', 'History'], ['tokens', 'Tokens'], ['site', 'Site']];
-export const byId = (id) => document.getElementById(id);
+/** @typedef {string | number | Date} Moment what Date takes */
 
+/** @type {<K extends keyof Ids>(id: K) => Ids[K]} */
+export const byId = (id) => /** @type {any} */ (document.getElementById(id));
+
+/**
+ * @template {keyof HTMLElementTagNameMap} K
+ * @param {K} name
+ * @param {Record<string, any>} [attributes]
+ * @param {(Node | string | null | false)[]} children
+ */
 export function element(name, attributes = {}, ...children) {
   const made = document.createElement(name);
   for (const [key, value] of Object.entries(attributes)) {
@@ -13,18 +22,27 @@ export function element(name, attributes = {}, ...children) {
     else if (value === true) made.setAttribute(key, '');
     else if (value !== false && value !== null) made.setAttribute(key, value);
   }
-  made.append(...children.filter((one) => one !== null && one !== '' && one !== false));
+  for (const one of children) if (one !== null && one !== '' && one !== false) made.append(one);
   return made;
 }
 
 // Puts the text where it differs: what has the focus, and what a screen reader reads, stays as it is.
+/** @param {Node} place @param {string} text */
 export function put(place, text) {
   if (place.textContent !== text) place.textContent = text;
 }
 
 // The rows of a list by their keys: those that stay keep their elements. `fill` gets (element, entry, isNew).
+/**
+ * @template T
+ * @param {HTMLElement} list
+ * @param {T[]} entries
+ * @param {(entry: T) => string | number} keyOf
+ * @param {(row: HTMLLIElement, entry: T, isNew: boolean) => void} fill
+ * @param {string} nothing
+ */
 export function fillList(list, entries, keyOf, fill, nothing) {
-  const before = new Map([...list.children].map((one) => [one.dataset.key, one]));
+  const before = new Map([...list.querySelectorAll('li')].map((one) => [one.dataset.key, one]));
   const rows = entries.map((entry) => {
     const key = String(keyOf(entry));
     const row = before.get(key) ?? element('li', { 'data-key': key });
@@ -33,20 +51,22 @@ export function fillList(list, entries, keyOf, fill, nothing) {
   });
   if (!rows.length) rows.push(element('li', { class: 'nothing' }, nothing));
   if (rows.length !== list.children.length || rows.some((row, index) => row !== list.children[index])) {
-    const focused = document.activeElement;
+    const focused = /** @type {HTMLElement} */ (document.activeElement);
     list.replaceChildren(...rows);
     if (focused !== document.activeElement && focused.isConnected) focused.focus();
   }
 }
 
 // A row of texts: [class, text, moment] each; with a moment the text goes on with how long ago that is. Buttons at its end stay.
+/** @param {HTMLElement} row @param {[string, string, Moment?][]} texts */
 export function fillTexts(row, texts) {
-  const places = [...row.querySelectorAll(':scope > span')];
+  const spans = () => [...(/** @type {NodeListOf<HTMLElement>} */ (row.querySelectorAll(':scope > span')))];
+  const places = spans();
   if (places.length !== texts.length) {
     places.forEach((one) => one.remove());
     row.prepend(...texts.map(() => element('span')));
   }
-  [...row.querySelectorAll(':scope > span')].forEach((place, index) => {
+  spans().forEach((place, index) => {
     const [name, text, moment] = texts[index];
     place.className = name;
     place.hidden = !text && !moment;
@@ -60,15 +80,19 @@ const OWN_ZONE = new Intl.DateTimeFormat().resolvedOptions().timeZone;
 export const zone = () => (byId('zone').ariaPressed === 'true' ? OWN_ZONE : SITE_ZONE);
 
 // Such as 2026-11-29 14:30 UTC, whatever the browser's language.
+/** @type {Intl.DateTimeFormatOptions} */
 const FORM = { year: 'numeric', month: '2-digit', day: '2-digit', hour: '2-digit', minute: '2-digit' };
+/** @param {Moment} moment @param {string} [timeZone] */
 export const time = (moment, timeZone = zone()) => (moment ? new Date(moment).toLocaleString('sv-SE', { ...FORM, timeZoneName: 'short', timeZone }) : 'never');
 
+/** @type {[Intl.RelativeTimeFormatUnit, number][]} */
 const SPANS = [['year', 31_536_000], ['month', 2_592_000], ['day', 86_400], ['hour', 3600], ['minute', 60]];
 const RELATIVE = new Intl.RelativeTimeFormat('en');
 
 // Such as `3 minutes ago` or `in 2 hours`, by the clock of the service.
+/** @param {Moment} moment */
 export function ago(moment) {
-  const seconds = (new Date(moment) - service.now()) / 1000;
+  const seconds = (new Date(moment).getTime() - service.now()) / 1000;
   const [unit, length] = SPANS.find(([, each]) => Math.abs(seconds) >= each) ?? [];
   return unit ? RELATIVE.format(Math.trunc(seconds / length), unit) : 'just now';
 }
@@ -77,6 +101,7 @@ export function ago(moment) {
 const showMoment = (place) => { place.title = [place.dataset.about, time(place.dataset.moment)].filter(Boolean).join(', '); };
 
 // The text, and after it how long ago the moment is: it is renewed as time passes.
+/** @param {HTMLElement} place @param {string} text @param {Moment | null} [moment] @param {string} [about] */
 export function putMoment(place, text, moment, about = '') {
   if (moment) {
     Object.assign(place.dataset, { text, moment, about });
@@ -88,8 +113,11 @@ export function putMoment(place, text, moment, about = '') {
   put(place, moment ? `${text} ${ago(moment)}`.trim() : text);
 }
 
+/** @returns {NodeListOf<HTMLElement>} */
+const momentPlaces = () => document.querySelectorAll('[data-moment]');
+
 setInterval(() => {
-  for (const one of document.querySelectorAll('[data-moment]')) put(one, `${one.dataset.text} ${ago(one.dataset.moment)}`.trim());
+  for (const one of momentPlaces()) put(one, `${one.dataset.text} ${ago(one.dataset.moment)}`.trim());
 }, 20_000);
 
 function offerZone() {
@@ -101,7 +129,7 @@ function offerZone() {
   button.addEventListener('click', () => {
     press(zone() === SITE_ZONE);
     localStorage.setItem('zone', zone() === OWN_ZONE ? 'own' : 'site');
-    document.querySelectorAll('[data-moment]').forEach(showMoment);
+    momentPlaces().forEach(showMoment);
     document.dispatchEvent(new Event('zone'));
     readAgain(); // for times within texts
   });
@@ -110,10 +138,10 @@ function offerZone() {
 // The meaning of a term appears on hover of a heading or label that has it; the list of all is at the end of the page.
 function explainTerms() {
   const meanings = [...document.querySelectorAll('#terms dt')].flatMap((one) => one.textContent.split(', ').map((term) => [term, `${one.textContent}: ${one.nextElementSibling.textContent}`]));
-  const tests = meanings.sort(([one], [other]) => other.length - one.length).map(([term, meaning]) => [new RegExp(`\\b${term}s?\\b`, 'i'), meaning]);
+  const tests = meanings.sort(([one], [other]) => other.length - one.length).map(([term, meaning]) => ({ test: new RegExp(`\\b${term}s?\\b`, 'i'), meaning }));
   document.addEventListener('mouseover', ({ target }) => {
-    if (!target.matches('h2, h3, dt, label, legend, thead button')) return;
-    target.title = tests.find(([test]) => test.test(target.textContent))?.[1] ?? '';
+    if (!(target instanceof HTMLElement) || !target.matches('h2, h3, dt, label, legend, thead button')) return;
+    target.title = tests.find(({ test }) => test.test(target.textContent))?.meaning ?? '';
   });
 }
 
@@ -130,11 +158,13 @@ export function say(text, word = '') {
 }
 
 // The first of them, and how many more there are: the line is no place for hundreds.
+/** @param {string[]} texts @param {number} [most] */
 export function some(texts, most = 5) {
   return texts.length <= most ? texts.join(', ') : `${texts.slice(0, most).join(', ')} and ${texts.length - most} more`;
 }
 
 // Runs what a person asked for; what is refused is reported, in the line at the end of the page by default, and returned.
+/** @param {() => any} act @param {(text: string, word: string) => any} [report] @returns {Promise<Refusal | null>} */
 export async function attempt(act, report = say) {
   try {
     await act();
@@ -147,6 +177,7 @@ export async function attempt(act, report = say) {
 }
 
 // As attempt, of a form: what is wrong with a value stands beside its field, whose name is that of the request.
+/** @param {HTMLFormElement} form @param {() => any} act @param {(text: string, word: string) => any} [report] */
 export async function attemptForm(form, act, report = say) {
   report('', ''); // what was wrong before is not any more
   for (const one of form.querySelectorAll('.wrong')) one.remove();
@@ -161,11 +192,12 @@ export async function attemptForm(form, act, report = say) {
     field.setAttribute('aria-invalid', 'true');
     field.setAttribute('aria-describedby', id);
   }
-  form.querySelector('[aria-invalid]')?.focus();
+  /** @type {HTMLElement} */ (form.querySelector('[aria-invalid]'))?.focus();
   return error;
 }
 
 let events = null;
+/** @type {(user: Rest.User, rights: {scopes: string[], is_operator: boolean, token: string | null}) => any} */
 let begin = () => {};
 let readAgain = () => {};
 let timer = null;
@@ -231,7 +263,7 @@ async function identify() {
   visitor = found;
   put(byId('who'), user.username);
   byId('sign-out').hidden = false;
-  for (const one of document.querySelectorAll('[data-operator]')) one.hidden = !rights.is_operator;
+  for (const one of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll('[data-operator]'))) one.hidden = !rights.is_operator;
   byId('content').hidden = false;
   await begin(user, rights);
 }
@@ -246,6 +278,7 @@ async function connect() {
 }
 
 // Calls show(user, rights) when somebody has signed in, now or later.
+/** @param {typeof begin} show */
 export function start(show) {
   begin = show;
   onSignedOut(showSignIn);
@@ -268,6 +301,7 @@ export function start(show) {
 }
 
 // Calls changed(type, data) for each event, and changed('all', {}) whenever events may have been missed.
+/** @param {string[]} types @param {(type: string, data: any) => any} changed */
 export function follow(types, changed) {
   events?.close();
   readAgain = () => changed('all', {});

@@ -4,6 +4,10 @@ import { attemptForm, element, put } from './page.js';
 import { SignedOut } from './requests.js';
 
 // `text`: an element, when it changes. `fields`: {name, label, input} each. `act(values)` does it; what is refused stands in the question, which stays open.
+/**
+ * @param {{title: string, text?: string | HTMLElement, fields?: {name: string, label: string, input: HTMLInputElement | HTMLSelectElement}[],
+ *   action: string, isDestructive?: boolean, act: (values: Record<string, any>) => any}} about
+ */
 export function question({ title, text = '', fields = [], action, isDestructive = false, act }) {
   const refusal = element('p', { class: 'bad', role: 'alert' });
   const go = element('button', { class: isDestructive && 'destructive' }, action);

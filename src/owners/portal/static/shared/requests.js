@@ -17,13 +17,18 @@ let whenSignedOut = () => {};
 export const service = { answeredAt: 0, ahead: 0, now: () => Date.now() + service.ahead };
 
 // What was not done: `word` begins the line that reports it; what `isPassing` is tried again.
-// `errors`: {pointer, detail} of each value that is wrong.
+// `errors`: of each value that is wrong.
 export class Refusal extends Error {
+  /** @param {{pointer: string, detail: string}[]} errors */
   constructor(message, word = 'Refused', isPassing = false, errors = []) {
     super(message);
     this.word = word;
     this.isPassing = isPassing;
     this.errors = errors;
+    /** @type {number | undefined} of the answer, when there was one */
+    this.status = undefined;
+    /** @type {number | undefined} after which it may be asked again, of 429 */
+    this.seconds = undefined;
   }
 }
 
@@ -41,8 +46,10 @@ export function onSignedOut(act) {
 
 const pause = (seconds) => new Promise((done) => setTimeout(done, seconds * 1000));
 
-// The answer as {content, next, etag}; a Refusal with the text of the service for anything but success.
-export async function send(method, path, body, more = {}) {
+// A Refusal with the text of the service for anything but success. `next`: the path of the next page.
+/** @returns {Promise<{content: any, next: string | null, etag: string | null}>} */
+export async function send(method, path, body = undefined, more = {}) {
+  /** @type {Record<string, string>} */
   const headers = { Accept: 'application/vnd.nucleus.v1+json, application/json, application/problem+json', ...more };
   if (method !== 'GET') headers.Prefer = 'respond-async';
   const answer = await fetch(new URL(path, base), { method, headers, body }).catch(() => {
@@ -76,6 +83,12 @@ export async function answered(answer, isSignedIn = true) {
 }
 
 // As send, of what becomes JSON. `etag`: of the state that a change is meant for; the service refuses it with 412 in any other.
+/**
+ * @param {string} method
+ * @param {string} path
+ * @param {object} [body]
+ * @param {string} [etag]
+ */
 export async function ask(method, path, body, etag) {
   const headers = etag ? { 'If-Match': etag } : {};
   if (body !== undefined) headers['Content-Type'] = 'application/json';
@@ -98,6 +111,7 @@ export function askerOnce() {
 }
 
 // As ask, of many changes in a row: waits when the service has had too many in a second.
+/** @param {Parameters<typeof ask>} request */
 export async function askOfMany(...request) {
   for (let attempts = 1; ; attempts += 1) {
     try {
@@ -109,4 +123,9 @@ export async function askOfMany(...request) {
   }
 }
 
+/** @param {(string | number)[]} parts */
 export const path = (...parts) => ['v1', ...parts.map(encodeURIComponent)].join('/');
+
+// What is asked, as an address has it.
+/** @param {Record<string, string | number>} values */
+export const query = (values) => new URLSearchParams(Object.entries(values).map(([key, value]) => [key, String(value)]));

@@ -16,19 +16,23 @@ export const REASONS = {
 const MINUTE = 60_000;
 const TYPING = 300; // milliseconds without a key before the service is asked
 
+/** @param {Rest.Computeset} one */
 const beginOf = (one) => (one.start_time ? one.start_time * 1000 : null);
 
 // When it ends, in milliseconds; the site may have extended it.
+/** @param {Rest.Computeset} one */
 export const endOf = (one) => (one.walltime_end ? new Date(one.walltime_end).getTime() : beginOf(one) && beginOf(one) + one.walltime_mins * MINUTE);
 
 const HOUR = 3_600_000; // so long before its end its owners are warned
 
+/** @param {Rest.Computeset} one */
 export const endsSoon = (one) => one.state === 'running' && endOf(one) - service.now() < HOUR;
 
 // What an event of a set says that ends soon.
 export const endsText = ({ target, cluster, new: end }) => `Nodes of set ${target} of ${cluster} end ${ago(end)}.`;
 
 // What is ahead of it: why it waits, or what remains.
+/** @param {Rest.Computeset} one */
 export function aheadText(one) {
   if (one.state === 'ending') return 'ending: its disks are written back';
   if (beginOf(one) === null) {
@@ -39,20 +43,24 @@ export function aheadText(one) {
 }
 
 // The parts of the life of one that has begun, in minutes, and all of it in words.
+/** @param {Rest.Computeset} one @returns {{parts: [string, number][] | null, text: string}} */
 export function lifeOf(one) {
   const [begin, now] = [beginOf(one), service.now()];
-  const queued = ((begin ?? now) - new Date(one.created)) / MINUTE;
+  const queued = ((begin ?? now) - Date.parse(one.created)) / MINUTE;
   const ran = begin === null ? 0 : (now - begin) / MINUTE;
   const text = [`queued for ${durationText(queued)}`, begin !== null && `running for ${durationText(ran)}`, aheadText(one)].filter(Boolean).join(', ');
   if (begin === null) return { parts: null, text };
   return { parts: [['queued', queued], ['ran', ran], one.state === 'ending' ? ['ending', one.walltime_mins / 10] : ['remaining', Math.max(0, (endOf(one) - now) / MINUTE)]], text };
 }
 
+/** @param {Rest.Computeset} one */
 export const nodesText = (one) => some(one.computes.map((node) => node.name));
 
+/** @param {Rest.Computeset} one */
 export const mayExtend = (one) => ['submitted', 'running'].includes(one.state);
 
 // Asks how much longer it shall run; `extended(operation)` is called for what the service accepted.
+/** @param {Rest.Computeset} one @param {(operation: Rest.Operation) => any} extended */
 export function extendQuestion(one, extended) {
   const about = element('p', { class: 'soft', role: 'status' });
   const more = element('input', { value: '2h', maxlength: 8, autocomplete: 'off', oninput: () => {
@@ -73,9 +81,11 @@ export function extendQuestion(one, extended) {
 }
 
 // Those that can be merged with it.
+/** @param {Rest.Computeset} one @param {Rest.Computeset[]} sets */
 export const partnersOf = (one, sets) => sets.filter((other) => other.id !== one.id && other.cluster === one.cluster && other.account === one.account && [one, other].every(({ state }) => state === 'running'));
 
 // Asks which of its partners shall be a part of it; `merged()` is called when one is.
+/** @param {Rest.Computeset} one @param {Rest.Computeset[]} partners @param {() => any} merged */
 export function mergeQuestion(one, partners, merged) {
   const about = element('p', { role: 'status' });
   const select = element('select', { oninput: () => {
@@ -97,7 +107,7 @@ const costText = (minutes) => (minutes ? `Costs up to ${nodeHours(minutes)}.` : 
 
 function estimateText(found) {
   const { node_minutes: cost, left_minutes: left, estimated_start: begin, waiting } = found;
-  const when = new Date(begin) - service.now() < MINUTE ? 'at once' : `${ago(begin)}, at ${time(begin)}`;
+  const when = Date.parse(begin) - service.now() < MINUTE ? 'at once' : `${ago(begin)}, at ${time(begin)}`;
   const start = begin ? `It would start ${when}` : waiting ? 'It would wait' : 'When it would start is not known';
   return [costText(cost), left !== null && `${found.allocation} has ${hoursText(left)} left.`, `${start}${waiting ? `: ${waiting}` : ''}.`].filter(Boolean).join(' ');
 }
