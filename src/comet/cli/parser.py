@@ -240,9 +240,9 @@ def _arguments_together(typed: list[str]) -> list[str]:
     line, rest = typed[:end], typed[end + 1 :]
     shared = {name for it in GLOBAL if it.value for name in it.names}
     before = ["", *line]
-    words = [i for i, it in enumerate(line) if not it.startswith("-")]
-    first = next((i for i in words if before[i] not in _VALUED), end)
-    places = [i for i in words if i >= first and before[i] not in shared]
+    unmarked = [i for i, it in enumerate(line) if not it.startswith("-")]
+    first = next((i for i in unmarked if before[i] not in _VALUED), end)
+    places = [i for i in unmarked if i >= first and before[i] not in shared]
     command = next((it for it in COMMANDS if tuple(line[i] for i in places[: len(it.path)]) == it.path), None)
     if command is None:
         return typed
