@@ -65,6 +65,13 @@ class LabSite:
                 break
         return status
 
+    def start(self, guest: str, deadline_seconds: float = 240) -> None:
+        """Start a guest. Hosts that answer too late for the command, as emulated ones do, are asked again."""
+        end_at = time.monotonic() + patience(deadline_seconds)
+        while (answer := self.rocks("start", "host", "vm", guest)).exit_status != 0:
+            assert "did not answer" in answer.error_text and time.monotonic() < end_at, answer.error_text
+            time.sleep(_POLL_SECONDS)
+
     def domain_state(self, host: str, guest: str) -> str:
         """The state that libvirt on the host itself reports for the domain; `absent` when it knows none."""
         answer = self.lab[host].run_any(["virsh", "--quiet", "domstate", guest])

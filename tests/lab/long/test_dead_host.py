@@ -41,10 +41,11 @@ def test_a_host_that_hangs_is_evacuated_and_comes_back(images: ImageSite, tmp_pa
     site = images.site
     host = site.lab["vmh1"]
     fence = tmp_path / "fence"
+    fence.touch(mode=0o600)
     fence.write_text(_fence_command(host))
     site.done("set", "host", "sec_attr", "vmh1", "vm_fence_command", f"file={fence}")
     site.done("set", "host", "zvolattr", NAS, VOLUME, "frequency", str(_PERIOD_SECONDS))
-    site.done("start", "host", "vm", GUEST)
+    site.start(GUEST)
     images.wait_until_local("vmh1")
     images.wait_for_state("mapped")
     site.wait_for_count(

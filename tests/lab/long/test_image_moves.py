@@ -45,7 +45,7 @@ def _silence(images: ImageSite) -> Iterator[None]:
 def test_a_machine_moves_with_its_image_and_back_after_the_command_was_killed(images: ImageSite) -> None:
     """It counts on; its image has one host at a time, and the NAS has all that the guest has written on both."""
     site = images.site
-    site.done("start", "host", "vm", GUEST)
+    site.start(GUEST)
     site.wait_for_count("vmh1", GUEST, beyond=0)
     images.wait_until_local("vmh1")
     images.wait_for_state("mapped")
@@ -82,7 +82,7 @@ def test_a_machine_moves_with_its_image_and_back_after_the_command_was_killed(im
 def test_a_machine_moves_twenty_times_while_it_writes(images: ImageSite) -> None:
     """There and back, each time when its image is local again: no count is lost, and nothing is left on either host."""
     site = images.site
-    site.done("start", "host", "vm", GUEST)
+    site.start(GUEST)
     site.wait_for_count("vmh1", GUEST, beyond=0)
     here, there = "vmh1", "vmh2"
     for _ in range(20):
