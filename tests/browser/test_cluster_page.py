@@ -175,6 +175,11 @@ def test_the_start_dialog_says_cost_rest_and_start_while_somebody_types(
     owner.page.locator("dialog").wait_for(state="detached")
     assert [one for one in owner.harms() if "403" not in one and "ERR_FAILED" not in one] == []
 
+    owner.open("cluster?name=vc1")
+    owner.page.check("tr[data-key=vm-vc1-1] input")
+    button(owner, "Power on")
+    assert owner.page.get_by_label("Walltime").input_value() == "5h", "the last one that this browser used"
+
 
 def test_two_browsers_act_at_once_on_one_cluster(site: Site, visit: Callable[..., Visit]) -> None:
     """Of two sets with a node in common one starts; who was later gets the reason, and both pages show the same."""

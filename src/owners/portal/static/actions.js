@@ -127,7 +127,7 @@ export class Actions {
   startSet(computes) {
     const cost = element('p', { class: 'soft', role: 'status' });
     const select = element('select', {}, ...this.cluster.allocations.map((one) => element('option', { value: one }, one)));
-    const walltime = element('input', { value: '2d', maxlength: 8, autocomplete: 'off' });
+    const walltime = element('input', { value: localStorage.getItem('walltime') ?? '2d', maxlength: 8, autocomplete: 'off' });
     const bodyOf = (minutes) => ({ cluster: this.cluster.name, computes, walltime_mins: minutes, ...(select.value && { allocation: select.value }) });
     const estimate = estimates(cost, () => bodyOf(minutesOf(walltime.value)));
     for (const one of [walltime, select]) one.addEventListener('input', estimate);
@@ -141,6 +141,7 @@ export class Actions {
       ],
       act: async (values) => {
         this.began((await start(path('computeset'), bodyOf(walltimeMinutes(values.walltime_mins, 'walltime_mins')))).content);
+        localStorage.setItem('walltime', walltime.value); // the next set's default
         say(`Starting ${some(computes)} as a computeset …`);
       },
     });
