@@ -12,10 +12,9 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from rocks.core.errors import BugError, IncoherentError, StateError, ToolError, UserError
-from rocks.database import driver, versions
+from rocks.core.errors import BugError, IncoherentError, StateError
+from rocks.database import driver, grants, versions
 from rocks.database.backup import BACKUP_FOLDER, copy_database, restore_command
-from rocks.database.blockers import READERS
 from rocks.database.connection import Database
 from rocks.database.settings import EMBEDDED_SOCKET
 
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
 
     from rocks.database.driver import Connection, Cursor
     from rocks.database.settings import Settings
-
 
 STATEMENT_SECONDS = 3600
 """How long one statement of a migration may take: it may rewrite a large table."""
@@ -173,17 +171,17 @@ def _read_version(database: Database, schema: str) -> int:
     )
     if not has_migrations_table:
         return 0
-    database.execute(f"USE {quoted(schema)}")
+    database.execute(f"USE {grants.quoted(schema)}")
     return int(database.rows(versions.READ_VERSION)[0][0])
 
 
 def _enter(database: Database, schema: str) -> None:
     """Make the database if absent, with case-insensitive collation, and select it."""
     database.execute(
-        f"CREATE DATABASE IF NOT EXISTS {quoted(schema)}"
+        f"CREATE DATABASE IF NOT EXISTS {grants.quoted(schema)}"
         f" CHARACTER SET {driver.CHARACTER_SET} COLLATE {driver.COLLATION}"
     )
-    database.execute(f"USE {quoted(schema)}")
+    database.execute(f"USE {grants.quoted(schema)}")
 
 
 def _read_started(database: Database) -> dict[int, tuple[int, str]]:
@@ -238,7 +236,7 @@ def _perform(database: Database, step: Migration, done: int) -> None:
 def _renew_grants(
     database: Database, settings: Settings, readers: Sequence[str] | None, report: Callable[[str], None]
 ) -> None:
-    names = present_readers(database, settings.database)
+    names = grants.present_readers(database, settings.database)
     if names is None:
         report(
             "the privileges to read the database were not changed: no privilege to read the server's own tables"
@@ -247,12 +245,12 @@ def _renew_grants(
     if readers is not None:
         names = sorted({*names, *readers})
     elif settings.socket == EMBEDDED_SOCKET:
-        names = sorted({*names, ALL_LOCAL_USERS})
-    apply_grants(database, settings.database, names)
-    everyone = ALL_LOCAL_USERS in names
+        names = sorted({*names, grants.ALL_LOCAL_USERS})
+    grants.apply_grants(database, settings.database, names)
+    everyone = grants.ALL_LOCAL_USERS in names
     users = "all local users" if everyone else ", ".join(names) or "root only"
     report(f"users with the privilege to read the database, except its sec_ tables: {users}")
-    if names and not bound_reads(database, settings.database):
+    if names and not grants.bound_reads(database, settings.database):
         report(
             "long statements of these users are not ended: no privilege to turn on the server's event scheduler and to "
             "make an event; have the server's administrator set event_scheduler=ON and grant EVENT, then run rocks "
@@ -287,92 +285,3 @@ def split_statements(text: str) -> list[str]:
     if rest := ("".join(parts) + text[place:]).strip():
         raise BugError(f"a file of SQL ends within a statement: {rest[:60]!r}; please report this")
     return statements
-
-
-# Privileges to read the cluster database: local users may read all tables except `sec_*`; root has all privileges.
-
-
-ALL_LOCAL_USERS = ""
-"""The anonymous account of MariaDB. By unix_socket it admits every user of the machine under the user's own name only:
-the server compares the name from the client with the name from the kernel."""
-
-MAX_CONNECTIONS = 50
-"""Of one account: all local users together, where they share the anonymous one. A server admits 151 by default."""
-
-LONGEST_READ_SECONDS = 60
-"""After which a reader's statement is ended."""
-
-_LOOK_SECONDS = 5
-_EVENT = "end_long_reads"
-
-SECRET_TABLES = "sec\\_%"
-"""LIKE pattern of the tables that only root may read."""
-
-
-def apply_grants(database: Database, schema: str, names: Sequence[str]) -> None:
-    """Let these users of the machine (or `ALL_LOCAL_USERS`) read all but the secret tables.
-
-    That is SELECT on tables and views, EXECUTE on routines. Accounts that do not exist are made, for local connections
-    by unix_socket. The errors of `Database`.
-    """
-    if not names:
-        return
-    accounts = ", ".join(["%s@localhost"] * len(names))
-    made = ", ".join(["%s@localhost IDENTIFIED VIA unix_socket"] * len(names))
-    database.execute(f"CREATE USER IF NOT EXISTS {made}", names)
-    limits = f"MAX_USER_CONNECTIONS {MAX_CONNECTIONS} MAX_STATEMENT_TIME {LONGEST_READ_SECONDS}"
-    database.execute(f"ALTER USER {accounts} WITH {limits}", names)
-    for (table,) in database.rows(
-        "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s AND TABLE_NAME NOT LIKE %s",
-        (schema, SECRET_TABLES),
-    ):
-        database.execute(f"GRANT SELECT ON {quoted(schema)}.{quoted(table)} TO {accounts}", names)
-    for kind, routine in database.rows(
-        "SELECT ROUTINE_TYPE, ROUTINE_NAME FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA = %s",
-        (schema,),
-    ):
-        database.execute(f"GRANT EXECUTE ON {kind} {quoted(schema)}.{quoted(routine)} TO {accounts}", names)
-
-
-def bound_reads(database: Database, schema: str) -> bool:
-    """Have the server end each reader whose statement takes longer than `LONGEST_READ_SECONDS`.
-
-    `MAX_STATEMENT_TIME` of an account is only what its sessions begin with: MariaDB 10.11 lets a session set it to 0.
-    An event of the server looks every few seconds, and a session cannot change it. False without the privilege. After
-    a restart of the server the event is at work when its settings have `event_scheduler=ON`.
-    """
-    body = (
-        "FOR reader IN (" + READERS + " AND p.COMMAND IN ('Query', 'Execute')"
-        f" AND p.TIME_MS > {LONGEST_READ_SECONDS * 1000})"
-        " DO BEGIN DECLARE CONTINUE HANDLER FOR SQLEXCEPTION BEGIN END;"  # it has just ended by itself
-        " KILL HARD CONNECTION reader.ID; END; END FOR"
-    )
-    event = f"{quoted(schema)}.{quoted(_EVENT)}"
-    try:
-        database.execute("SET GLOBAL event_scheduler = ON")
-        database.execute(
-            f"CREATE OR REPLACE EVENT {event} ON SCHEDULE EVERY {_LOOK_SECONDS} SECOND"
-            f" COMMENT 'ends statements of readers after {LONGEST_READ_SECONDS} s'"
-            f" DO BEGIN NOT ATOMIC {body}; END"
-        )
-    except (UserError, ToolError):
-        return False
-    return True
-
-
-def present_readers(database: Database, schema: str) -> list[str] | None:
-    """Names of the local accounts that may read the schema; None without the privilege to look."""
-    try:
-        found = database.rows(
-            "SELECT User FROM mysql.tables_priv WHERE Db = %s AND Table_name = 'schema_migrations'"
-            " AND Host = 'localhost' ORDER BY User",
-            (schema,),
-        )
-    except UserError:
-        return None
-    return [user for (user,) in found]
-
-
-def quoted(name: str) -> str:
-    """An identifier, quoted for a statement: identifiers cannot be bound values."""
-    return "`" + name.replace("`", "``") + "`"

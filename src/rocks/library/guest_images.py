@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import Code, StateError, UserError
 from rocks.core.names import first_few, printable
-from rocks.core.values import BYTES_PER_GIB, UNITS, size_text
+from rocks.core.values import UNITS, size_text
 from rocks.fleet.wire.requests import BASE_FOLDER, SEED_SUFFIX, BaseImage, base_path
 from rocks.inventory.disks.places import directory_of, image_directories
+from rocks.library.limits import LEAST_FREE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -262,16 +263,3 @@ def with_medium_remedy(vm: VirtualMachine, error: RocksError) -> StateError:
         f"rocks remove host image {vm.container.name if vm.container else 'HOST'} {vm.cdrom_path}",
         code=error.code,
     )
-
-
-# What several modules need of the limits and deadlines of images of operating systems. Pure.
-
-
-LEAST_FREE_BYTES = BYTES_PER_GIB
-"""What stays free in the file system of the disks."""
-
-STALLED_SECONDS = 120.0
-"""A host that takes nothing of an image for this long has failed."""
-
-STORE_SECONDS = 900.0
-"""The time in which the host has the whole image on its disk, after it has taken it."""

@@ -1,36 +1,25 @@
-"""The site's image library: images are added, described, checked, exported and removed."""
+"""The site's image library: images are added, described, checked and removed."""
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from rocks.core.errors import Code, HostError, IncoherentError, StateError, ToolError, UserError
-from rocks.core.files import PUBLIC, Draft, draft, explain, remove_file, write_file
-from rocks.core.image_blocks import content_of, data_blocks, write_block
+from rocks.core.errors import Code, HostError, StateError, UserError
 from rocks.core.names import first_few, printable
-from rocks.core.values import BYTES_PER_SECTOR, read_number, size_text
+from rocks.core.values import read_number
 from rocks.inventory.attributes.records import members_with_values
-from rocks.library.conversion import SpaceWatch, write_qcow2
+from rocks.library.damaged_images import is_known_damaged, verified_image
+from rocks.library.exports import EXPORT_FORMATS, export_image
 from rocks.library.guest_images import CD_ATTRIBUTE, IMAGE_ATTRIBUTE, check_image_name, check_no_users
-from rocks.library.imports import (
-    FORMATS,
-    ImportRequest,
-    find_leftovers,
-    import_image,
-    packed_zstd,
-    remove_leftover,
-)
+from rocks.library.imports import FORMATS, ImportRequest, find_leftovers, import_image, remove_leftover
 from rocks.library.library_folder import library_folder, lock_images
-from rocks.library.progress import Meter, Progress
+from rocks.library.progress import Meter
 from rocks.library.records import (
     LibraryImage,
     check_new,
-    damage_note,
     existing_image,
     find_image,
     image_file,
@@ -38,7 +27,7 @@ from rocks.library.records import (
     remove_image_files,
     write_record,
 )
-from rocks.library.sources import SequentialReader, find_parts
+from rocks.library.sources import find_parts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -257,172 +246,3 @@ def _read_comment(text: str) -> str:
 
 def _choice(values: Sequence[str]) -> str:
     return f"{', '.join(values[:-1])} or {values[-1]}"
-
-
-# Exports an image of the library to a file: raw with holes, compressed qcow2, or packed with zstd.
-
-
-EXPORT_FORMATS = ("raw", "qcow2", "zstd")
-"""How an image may be exported."""
-
-_MARGIN_BYTES = 16 * 1024**2
-_OVERHEAD = 1.01
-"""A qcow2 image of data that cannot be compressed is a little larger than they are."""
-
-
-def export_image(library: Path, image: LibraryImage, file: Path, format_name: str, progress: Progress) -> int:
-    """Write the image to a new file that only root reads; returns the bytes that it takes.
-
-    StateError when the file exists, IncoherentError when the image is not what was imported, HostError when the file
-    cannot be written. Then there is no file.
-    """
-    if format_name == "qcow2" and image.format == "iso":
-        raise UserError(f"{image.name} is an ISO, which qcow2 is not for; give format=raw or format=zstd")
-    _check_place(library, file)
-    meter = Meter(progress, f"{image.name} is checked", image.used_bytes)
-    remedy = f"it is not saved; see rocks check image {image.name}"
-    with verified_image(library, image, meter.reach, remedy) as source:
-        try:
-            _check_free(file.parent, image.used_bytes if format_name == "raw" else 0)
-            with draft(file, replace=False) as new:
-                _WRITERS[format_name](source, new, image, progress)
-                return os.fstat(new.descriptor).st_blocks * BYTES_PER_SECTOR
-        except FileExistsError:
-            raise _exists(file) from None
-        except OSError as error:
-            raise HostError(f"{image.name} is not saved: {explain(error, file)}") from None
-
-
-def _check_place(library: Path, file: Path) -> None:
-    if os.path.lexists(file):
-        raise _exists(file)
-    try:
-        is_library = library.exists() and file.parent.samefile(library)
-    except OSError as error:
-        raise UserError(
-            f"{file} cannot be written: {error.strerror}; give a file in a folder that exists"
-        ) from None
-    if is_library:
-        raise UserError(f"{file} is in the library itself; give a file in another folder")
-
-
-def _exists(file: Path) -> StateError:
-    return StateError(f"{file} exists already; give another file")
-
-
-def _write_raw(source: int, new: Draft, image: LibraryImage, progress: Progress) -> None:
-    os.ftruncate(new.descriptor, image.size_bytes)
-    meter = Meter(progress, image.name, image.used_bytes)
-    space = SpaceWatch(lambda written: _check_free(new.path.parent, image.used_bytes - written))
-    for offset, block in data_blocks(source):
-        space.count(len(block))
-        write_block(new.descriptor, offset, block)
-        meter.count(len(block))
-
-
-def _write_zstd(source: int, new: Draft, image: LibraryImage, progress: Progress) -> None:
-    meter = Meter(progress, image.name, image.size_bytes)
-    space = SpaceWatch(lambda written: _check_free(new.path.parent, 0))
-    reader = SequentialReader(_reader_of(source, image), lambda data: meter.count(len(data)))
-    for piece in packed_zstd(reader):
-        space.count(len(piece))
-        new.write(piece)
-
-
-def _reader_of(source: int, image: LibraryImage) -> Callable[[int, int], bytes]:
-    """Reads the open image, which was verified. HostError when it has become shorter, or cannot be read any more."""
-
-    def read_at(offset: int, length: int) -> bytes:
-        try:
-            data = os.pread(source, length, offset)
-        except OSError as error:
-            raise HostError(f"the image {image.name} cannot be read: {error.strerror}") from None
-        if not data and offset < image.size_bytes:
-            raise HostError(
-                f"the image {image.name} became shorter while it was read; see rocks check image {image.name}"
-            )
-        return data
-
-    return read_at
-
-
-def _write_qcow2(source: int, new: Draft, image: LibraryImage, progress: Progress) -> None:
-    max_bytes = int(image.size_bytes * _OVERHEAD) + _MARGIN_BYTES
-    try:
-        write_qcow2(source, new.descriptor, max_bytes, progress, lambda: _check_free(new.path.parent, 0))
-    except ToolError as error:
-        raise ToolError(f"{image.name} is not saved in {new.path.parent}: {error}") from None
-
-
-_WRITERS: dict[str, Callable[[int, Draft, LibraryImage, Progress], None]] = {
-    "raw": _write_raw,
-    "qcow2": _write_qcow2,
-    "zstd": _write_zstd,
-}
-
-
-def _check_free(folder: Path, needed_bytes: int) -> None:
-    """HostError unless so many bytes and a few more are free."""
-    status = os.statvfs(folder)
-    free_bytes = status.f_bavail * status.f_frsize
-    if free_bytes < needed_bytes + _MARGIN_BYTES:
-        raise HostError(
-            f"{folder} has {size_text(free_bytes)} free, and {size_text(needed_bytes + _MARGIN_BYTES)} are needed; "
-            "give a file on another file system"
-        )
-
-
-# Whether the file of an image is what its record states.
-
-
-@contextmanager
-def verified_image(
-    library: Path, image: LibraryImage, watch: Callable[[int], None], remedy: str
-) -> Iterator[int]:
-    """The open file of the image, after all of it was read; `watch` gets the number of bytes that were read.
-
-    IncoherentError when it is gone, or not what was imported, which is noted until it is; HostError when it cannot be
-    read. Both have the remedy.
-    """
-    path = image_file(library, image.name)
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except FileNotFoundError:
-        raise IncoherentError(f"the file {path} of the image {image.name} is gone; {remedy}") from None
-    except OSError as error:
-        raise _unreadable(image, error, remedy) from None
-    try:
-        identity = _identity(os.fstat(descriptor))
-        try:
-            found = content_of(descriptor, watch)
-        except OSError as error:
-            raise _unreadable(image, error, remedy) from None
-        if (found.size_bytes, found.digest) != (image.size_bytes, image.digest):
-            with suppress(HostError):  # what it is for may be read-only
-                write_file(damage_note(library, image.name), identity, mode=PUBLIC)
-            raise IncoherentError(f"the image {image.name} is not what was imported; {remedy}")
-        with suppress(OSError):  # as above; it was read wrongly before, or a file system has repaired it
-            remove_file(damage_note(library, image.name))
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-def is_known_damaged(library: Path, name: str) -> bool:
-    """Whether the file of the image is gone, or is still what `verified_image` has found damaged; it is not read."""
-    try:
-        present = _identity(image_file(library, name).lstat())
-        return damage_note(library, name).read_text("ascii") == present
-    except FileNotFoundError:
-        return not os.path.lexists(image_file(library, name))
-    except (OSError, ValueError):
-        return False
-
-
-def _identity(found: os.stat_result) -> str:
-    """Changes with each write."""
-    return f"{found.st_ino} {found.st_size} {found.st_mtime_ns}"
-
-
-def _unreadable(image: LibraryImage, error: OSError, remedy: str) -> HostError:
-    return HostError(f"the image {image.name} cannot be read: {error.strerror}; {remedy}")

@@ -21,7 +21,7 @@ from rocks.fleet.local import PipeStream
 from rocks.fleet.openssh import arguments_on
 from rocks.fleet.wire.requests import BaseImage
 from rocks.library.conversion import check_space
-from rocks.library.guest_images import STALLED_SECONDS, STORE_SECONDS
+from rocks.library.limits import STALLED_SECONDS, STORE_SECONDS
 from rocks.library.progress import Progress
 from rocks.library.records import LibraryImage, check_new, image_file, remove_leftovers, write_new_record
 

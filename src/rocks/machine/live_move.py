@@ -42,7 +42,7 @@ from rocks.leases import lease as leases
 from rocks.leases.lease import ensure_epoch, ensure_locked
 from rocks.leases.machine_requests import contact_hosts, perform_operations
 from rocks.leases.plan import MOVING, disk_keys, domain_on, has_arrived
-from rocks.library.guest_images import STALLED_SECONDS
+from rocks.library.limits import STALLED_SECONDS
 from rocks.library.streams import END_SECONDS, end_of, start_agent
 from rocks.machine import record as table
 from rocks.machine.disks import check_no_doubt

@@ -27,7 +27,8 @@ from rocks.leases import lease as leases
 from rocks.leases.lease import ensure_epoch, ensure_locked
 from rocks.leases.machine_requests import contact_hosts
 from rocks.leases.plan import RUNNING, SAVED
-from rocks.library.guest_images import LEAST_FREE_BYTES, STALLED_SECONDS, seed_path
+from rocks.library.guest_images import seed_path
+from rocks.library.limits import LEAST_FREE_BYTES, STALLED_SECONDS
 from rocks.library.progress import Meter
 from rocks.library.streams import END_SECONDS, failure_of, start_agent
 from rocks.machine import add

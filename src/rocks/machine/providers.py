@@ -360,8 +360,8 @@ class Images(Provider):
 
     def _send_missing(self) -> dict[tuple[str, str], RocksError]:
         """The errors, by host and file."""
-        from rocks.library.guest_images import STALLED_SECONDS, STORE_SECONDS
         from rocks.library.library_folder import library_folder
+        from rocks.library.limits import STALLED_SECONDS, STORE_SECONDS
         from rocks.library.records import image_file
 
         library = library_folder(self.database)

@@ -8,7 +8,8 @@ import pytest
 
 from rocks.core.errors import HostError, RocksError, UserError
 from rocks.database.connection import Database
-from rocks.database.migrate import ALL_LOCAL_USERS, apply_grants, bring_up_to_date, load_migrations
+from rocks.database.grants import ALL_LOCAL_USERS, apply_grants
+from rocks.database.migrate import bring_up_to_date, load_migrations
 from rocks.database.settings import Settings
 
 NOBODY = 65534

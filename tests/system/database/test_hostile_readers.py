@@ -9,9 +9,10 @@ import pymysql  # noqa: TID251 - a reader does not use `Database`
 import pytest
 
 from rocks.cli.main import main
-from rocks.database import blockers, migrate
+from rocks.database import blockers, grants
 from rocks.database.connection import Database
-from rocks.database.migrate import ALL_LOCAL_USERS, MAX_CONNECTIONS, bound_reads, bring_up_to_date
+from rocks.database.grants import ALL_LOCAL_USERS, MAX_CONNECTIONS, bound_reads
+from rocks.database.migrate import bring_up_to_date
 from rocks.database.settings import Settings
 from tests.system.database.test_grants import NOBODY, grant_readers
 from tests.waiting import at_once, wait_until
@@ -176,7 +177,7 @@ def read_long(before: Sequence[str]) -> Callable[[Callable[[], pymysql.Connectio
 def test_a_long_statement_of_a_reader_ends_by_itself(
     readable: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(migrate, "LONGEST_READ_SECONDS", 2)
+    monkeypatch.setattr(grants, "LONGEST_READ_SECONDS", 2)
     grant_readers(readable, [ALL_LOCAL_USERS])
     attacker = Attacker(readable, read_long(()))
     attacker.end()
@@ -188,8 +189,8 @@ def test_a_reader_that_lifts_its_limit_is_ended_by_the_server(
     readable: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Root's own long statement is not."""
-    monkeypatch.setattr(migrate, "LONGEST_READ_SECONDS", 1)
-    monkeypatch.setattr(migrate, "_LOOK_SECONDS", 1)
+    monkeypatch.setattr(grants, "LONGEST_READ_SECONDS", 1)
+    monkeypatch.setattr(grants, "_LOOK_SECONDS", 1)
     with Database(readable) as root:
         assert bound_reads(root, readable.database)
     with Database(readable) as root:
@@ -198,7 +199,7 @@ def test_a_reader_that_lifts_its_limit_is_ended_by_the_server(
         assert attacker.ready in ("2013", "2006"), "the connection was ended"
         root.execute("SELECT SLEEP(4)")
         assert root.rows("SELECT COUNT(*) FROM nodes WHERE Name = 'victim'") == [(1,)]
-        root.execute(f"DROP EVENT {migrate.quoted(readable.database)}.end_long_reads")
+        root.execute(f"DROP EVENT {grants.quoted(readable.database)}.end_long_reads")
 
 
 @pytest.mark.slow

@@ -11,8 +11,8 @@ import pytest
 
 from rocks.core.errors import HostError, IncoherentError, RocksError, StateError, UserError
 from rocks.core.process import run_checked
-from rocks.library import images
-from rocks.library.images import EXPORT_FORMATS, export_image
+from rocks.library import exports
+from rocks.library.exports import EXPORT_FORMATS, export_image
 from rocks.library.imports import ImportRequest, import_image
 from rocks.library.records import LibraryImage, image_file
 
@@ -120,7 +120,7 @@ def test_what_was_checked_is_saved_whatever_has_the_name_meanwhile(
     tmp_path: Path, library: Path, image: LibraryImage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another command removes the image, and adds another one of that name, after it was checked."""
-    pack, other = images.packed_zstd, tmp_path / "other"
+    pack, other = exports.packed_zstd, tmp_path / "other"
     before = image_file(library, "one").read_bytes()
     other.write_bytes(b"the image of another cluster" * 1000)
 
@@ -128,7 +128,7 @@ def test_what_was_checked_is_saved_whatever_has_the_name_meanwhile(
         other.replace(image_file(library, "one"))
         return pack(file)
 
-    monkeypatch.setattr(images, "packed_zstd", replaced)
+    monkeypatch.setattr(exports, "packed_zstd", replaced)
     saved(library, image, tmp_path / "saved.zst", "zstd")
     run_checked(["zstd", "-q", "-d", str(tmp_path / "saved.zst")], deadline_seconds=60)
     assert (tmp_path / "saved").read_bytes() == before
@@ -138,13 +138,13 @@ def test_what_was_checked_is_saved_whatever_has_the_name_meanwhile(
 def test_an_image_that_becomes_shorter_is_not_saved(
     tmp_path: Path, library: Path, image: LibraryImage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pack = images.packed_zstd
+    pack = exports.packed_zstd
 
     def shortened(file: io.RawIOBase) -> Iterator[bytes]:
         os.truncate(image_file(library, "one"), 100_000)
         return pack(file)
 
-    monkeypatch.setattr(images, "packed_zstd", shortened)
+    monkeypatch.setattr(exports, "packed_zstd", shortened)
     with pytest.raises(HostError, match="became shorter"):
         saved(library, image, tmp_path / "saved.zst", "zstd")
     assert not (tmp_path / "saved.zst").exists()

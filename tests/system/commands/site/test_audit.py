@@ -18,7 +18,8 @@ from rocks.database.connection import Database
 from rocks.database.migrate import split_statements
 from rocks.database.settings import Settings
 from rocks.database.versions import MIGRATIONS_FOLDER
-from rocks.trust.audit import LONGEST_ACTION, AuditRecord, Entry, Event, Head, append_entry
+from rocks.trust.audit import AuditRecord, Event, append_entry
+from rocks.trust.audit_entries import LONGEST_ACTION, Entry, Head
 from tests.patience import patience
 from tests.system.commands.conftest import Site
 from tests.system.commands.test_commands_at_once import ends, start

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import rocks.commands
 from rocks.core.errors import IncoherentError
-from rocks.trust.audit import START, chain_faults, read_chain, read_head
+from rocks.trust.audit import read_chain, read_head
+from rocks.trust.audit_entries import START, chain_faults
 
 _MOST = 50
 

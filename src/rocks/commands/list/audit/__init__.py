@@ -6,7 +6,8 @@ import rocks.commands
 from rocks.core.clock import utc_now
 from rocks.core.errors import UserError
 from rocks.core.names import printable
-from rocks.trust.audit import AuditFilter, read_events, read_moment
+from rocks.trust.audit import AuditFilter, read_events
+from rocks.trust.audit_entries import read_moment
 
 HEADER = (
     "number",
