@@ -15,7 +15,8 @@ from rocks.database.connection import Database
 from rocks.install.boot.actions import set_boot_flags
 from rocks.inventory.attributes.records import replace_attribute
 from rocks.inventory.disks.partition_rules import DiskPartition
-from rocks.inventory.hosts import Membership, NewHost, insert_hosts, memberships
+from rocks.inventory.hosts import insert_hosts, memberships
+from rocks.inventory.new_host_parameters import Membership, NewHost
 from rocks.inventory.records import Disk, Network
 from rocks.leases.lease import set_state, take_leases
 from rocks.machine.add import InterfaceRequest, NewVm

@@ -26,7 +26,7 @@ from lab.demos.plan import CLUSTER, FRONTEND
 from lab.namespace import CHECKOUT, Machine, last_line
 from rocks.core.errors import HostError, RocksError, ToolError
 from rocks.core.files import write_file
-from rocks.inventory.slurm_service import COMPUTESETS
+from rocks.inventory.slurm_configuration import COMPUTESETS
 
 OWNER = "ann"
 USER_ID = 64781

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from lab.slurm.daemons import cgroup_configuration, on_one_machine
 from rocks.core.process import Finished, end_group, run, run_checked, start_with_pipes
-from rocks.inventory.slurm_service import SlurmNode, slurm_configuration
+from rocks.inventory.slurm_configuration import SlurmNode, slurm_configuration
 from tests.patience import patience
 from tests.waiting import wait_until
 

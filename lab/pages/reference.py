@@ -12,7 +12,7 @@ from rocks.commands._framework.documentation import read_documentation
 from rocks.commands._framework.tree import OUR_TREE, all_commands, load_package
 from rocks.core.version import rocks_version_attributes
 from rocks.inventory.attributes.known import KNOWN
-from rocks.inventory.attributes.records import (
+from rocks.inventory.attributes.rules import (
     FORCED_SOURCE,
     INTRINSIC,
     INTRINSIC_SOURCE,

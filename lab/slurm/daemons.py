@@ -12,7 +12,7 @@ from lab import database
 from lab.namespace import Machine
 from rocks.core.errors import HostError
 from rocks.core.process import Finished, run_checked
-from rocks.inventory.slurm_service import SlurmNode, slurm_configuration
+from rocks.inventory.slurm_configuration import SlurmNode, slurm_configuration
 
 _FOLDER, _SCHEMA = "/run/slurm-demo", "slurm"
 _PROGRAM = "/opt/rocks/libexec/rocks-host-free"

@@ -13,12 +13,13 @@ from rocks.core.files import open_plain
 from rocks.core.names import printable
 from rocks.core.public_keys import LARGEST_KEYS_BYTES, read_new_keys
 from rocks.core.values import read_number
-from rocks.inventory.attributes.records import Member, attributes_of_new, insert_host_values
+from rocks.inventory.attributes.records import attributes_of_new, insert_host_values
+from rocks.inventory.attributes.rules import Member
 from rocks.inventory.boot_records import set_boot_action
 from rocks.inventory.host_records import LOCK_SECONDS, find_local_host, lock_inventory
-from rocks.inventory.hosts import Membership, find_membership
 from rocks.inventory.limits import DEFAULT_VM_CPUS
 from rocks.inventory.loaded_host_records import load_hosts
+from rocks.inventory.new_host_parameters import Membership, find_membership
 from rocks.leases.fences import check_addition
 from rocks.library.guest_images import (
     ADDRESS_ATTRIBUTE,
@@ -55,7 +56,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from rocks.database.connection import Database
-    from rocks.inventory.attributes.records import Resolved
+    from rocks.inventory.attributes.rules import Resolved
     from rocks.inventory.records import Host
     from rocks.library.guest_images import Source
     from rocks.machine.add import NewVm, SiteInventory

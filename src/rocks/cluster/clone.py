@@ -12,7 +12,7 @@ from rocks.core.dataclasses import dataclass
 from rocks.core.errors import CLASSES, RocksError, StateError, UserError
 from rocks.inventory.attributes import records as attributes
 from rocks.inventory.attributes.records import replace_attribute
-from rocks.inventory.attributes.secret_attributes import is_secret
+from rocks.inventory.attributes.secret_names import is_secret
 from rocks.inventory.cluster_records import members, own_clusters_of
 from rocks.inventory.host_records import lock_inventory, unlock_inventory
 from rocks.leases.lease import ensure_locked, read_leases

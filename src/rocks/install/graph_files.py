@@ -31,7 +31,8 @@ from rocks.install.graph.profile import check_orders, reached_nodes, read_graph
 from rocks.install.graph.shell import FirstBootFiles, is_for_bash, section_text
 from rocks.install.graph.tags import read_node
 from rocks.inventory.appliances import Appliance, load_appliances
-from rocks.inventory.attributes.records import Member, resolve_members
+from rocks.inventory.attributes.records import resolve_members
+from rocks.inventory.attributes.rules import Member
 from rocks.inventory.host_records import names_like
 
 if TYPE_CHECKING:

@@ -19,8 +19,9 @@ from rocks.install.graph.tags import reconfiguration_of
 from rocks.install.graph_files import Library, shell_functions
 from rocks.install.host_profiles import host_context, host_profile, load_sites, write_profile
 from rocks.install.node_documents import graph_of
-from rocks.inventory.attributes.records import OLD_SUFFIX, is_old, resolve_attributes
-from rocks.inventory.attributes.secret_attributes import STARS, is_secret
+from rocks.inventory.attributes.records import resolve_attributes
+from rocks.inventory.attributes.rules import OLD_SUFFIX, is_old
+from rocks.inventory.attributes.secret_names import STARS, is_secret
 from rocks.inventory.host_requests import open_fleet
 from rocks.inventory.loaded_host_records import load_hosts, which_are_vms
 from rocks.network.firewall.changes import sync_firewalls

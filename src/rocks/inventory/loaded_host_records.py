@@ -6,7 +6,8 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from rocks.database.sets import among, in_order
-from rocks.inventory.attributes.records import Member, resolve_members
+from rocks.inventory.attributes.records import resolve_members
+from rocks.inventory.attributes.rules import Member
 from rocks.inventory.records import BootAction, Host, Interface
 
 if TYPE_CHECKING:

@@ -16,10 +16,10 @@ from rocks.inventory.attributes.records import global_attributes
 from rocks.inventory.disks.partition_rules import largest_partition
 from rocks.inventory.disks.places import IMAGE_FOLDER
 from rocks.inventory.host_records import lock_inventory
-from rocks.inventory.hosts import Membership, existing_membership
 from rocks.inventory.limits import DEFAULT_VM_CPUS
 from rocks.inventory.loaded_host_records import load_hosts
 from rocks.inventory.mac_pool import MASK, base_from_address, mac_number, next_macs
+from rocks.inventory.new_host_parameters import Membership, existing_membership
 from rocks.inventory.records import Disk, Host
 from rocks.leases.fences import check_addition
 from rocks.machine.disks import default_disk, path_fault, read_disk

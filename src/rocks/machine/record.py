@@ -195,11 +195,8 @@ def insert_vms(
     `subnet_ids` maps the name of a network to its ID; `host_vlans` are VLANs that no host carries yet. The number of
     statements is constant; none is committed.
     """
-    from rocks.inventory.hosts import (
-        NewHost,  # late: only additions need them
-        insert_hosts,
-        node_ids,
-    )
+    from rocks.inventory.hosts import insert_hosts, node_ids
+    from rocks.inventory.new_host_parameters import NewHost  # late: only additions need them
 
     insert_hosts(
         database,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from rocks.core import dry_run
 from rocks.core.errors import IncoherentError, RocksError, StateError
 from rocks.fleet.wire.requests import SeedSpec
-from rocks.inventory.attributes import secret_attributes as secrets
+from rocks.inventory.attributes import secret_records as secrets
 from rocks.inventory.cluster_records import own_members
 from rocks.inventory.disks.places import directory_of
 from rocks.library.guest_images import CLUSTER_KEY_ATTRIBUTE, not_in_image_directory, seed_path

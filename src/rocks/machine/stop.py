@@ -26,7 +26,7 @@ from rocks.fleet.wire.requests import (
     StopAction,
     StopDomain,
 )
-from rocks.inventory.attributes.secret_attributes import resolve_secret
+from rocks.inventory.attributes.secret_records import resolve_secret
 from rocks.inventory.host_requests import error_of, is_silent, may_be_off, notes_of, open_fleet
 from rocks.inventory.records import Host, VirtualMachine
 from rocks.leases import lease as leases

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import UserError
 from rocks.core.names import printable
-from rocks.inventory.attributes.records import SOURCE_LETTERS
+from rocks.inventory.attributes.rules import SOURCE_LETTERS
 from rocks.network.interface_rules import check_ip
 from rocks.network.network_rules import read_ipv4, read_netmask
 

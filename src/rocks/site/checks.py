@@ -30,7 +30,8 @@ from rocks.install.rolls.folders import distribution_folder, roll_path, rolls_fo
 from rocks.install.rolls.roll_records import load_rolls
 from rocks.inventory import mac_pool
 from rocks.inventory.address_records import host_addresses
-from rocks.inventory.attributes.records import global_attributes, near_miss, stored_names
+from rocks.inventory.attributes.records import global_attributes, stored_names
+from rocks.inventory.attributes.rules import near_miss
 from rocks.inventory.host_records import expand_selectors, find_local_host, local_host
 from rocks.inventory.host_requests import Limits, ask_each, open_fleet, run_on_hosts
 from rocks.inventory.loaded_host_records import load_hosts, physical_hosts

@@ -98,7 +98,7 @@ def names_that_begin(database: Database, kind: str, beginning: str) -> list[str]
 def _attribute_names(database: Database, beginning: str) -> list[str]:
     """The attributes that the system reads, and the others that are in use."""
     from rocks.inventory.attributes.known import KNOWN
-    from rocks.inventory.attributes.records import known_spelling
+    from rocks.inventory.attributes.rules import known_spelling
 
     stored = stored_names_that_begin(database, "attr", beginning)
     known = [name for name in KNOWN if name.startswith(beginning)]

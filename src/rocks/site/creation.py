@@ -13,8 +13,9 @@ from rocks.fleet.first_contact import ensure_own_key
 from rocks.install.profile_values import REST_DISKS
 from rocks.inventory.attributes.changes import set_attribute
 from rocks.inventory.attributes.records import global_attributes
-from rocks.inventory.hosts import HostParameters, add_host
+from rocks.inventory.hosts import add_host
 from rocks.inventory.loaded_host_records import physical_hosts
+from rocks.inventory.new_host_parameters import HostParameters
 from rocks.machine.record import insert_default_route
 from rocks.network.interfaces import InterfaceParameters, add_interface, list_interfaces
 from rocks.network.networks import add_network, load_networks, network_names

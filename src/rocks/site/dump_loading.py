@@ -17,8 +17,8 @@ from rocks.install.boot.actions import (
     store_recipe,
 )
 from rocks.install.boot.files import write_boot_files
-from rocks.inventory.attributes.records import OLD_SUFFIX, PROGRAMS, SYSTEM_SET
-from rocks.inventory.attributes.secret_attributes import is_secret, text_without_secrets, without_secrets
+from rocks.inventory.attributes.rules import OLD_SUFFIX, PROGRAMS, SYSTEM_SET
+from rocks.inventory.attributes.secret_names import is_secret, text_without_secrets, without_secrets
 from rocks.inventory.host_records import find_local_host
 from rocks.network.dns.changes import names_after_commit
 from rocks.network.interface_rules import looks_like_mac

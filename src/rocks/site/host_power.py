@@ -12,7 +12,7 @@ from rocks.core.site_programs import site_program
 from rocks.fleet.run_parallel import run_parallel
 from rocks.inventory.attributes.known import KNOWN
 from rocks.inventory.attributes.records import resolve_attribute
-from rocks.inventory.attributes.secret_attributes import resolve_secret
+from rocks.inventory.attributes.secret_records import resolve_secret
 from rocks.inventory.host_records import find_local_host
 from rocks.inventory.power_commands import (
     CYCLE,

@@ -219,7 +219,7 @@ _LONGEST_BYTES = 60_000
 
 
 class Event(NamedTuple):
-    """A change and its cause. Secrets must be hidden already (`secret_attributes.without_secrets`)."""
+    """A change and its cause. Secrets must be hidden already (`secret_names.without_secrets`)."""
 
     source: str
     """`command`, `control` (owners' remote control), `service` or `nucleus`."""

@@ -12,10 +12,10 @@ from rocks.core.errors import HostError, StateError, UserError
 from rocks.core.files import open_plain, remove_file
 from rocks.core.names import printable
 from rocks.fleet.host_files import FileChange
-from rocks.inventory.attributes import secret_attributes as secrets
+from rocks.inventory.attributes import secret_records as secrets
 from rocks.inventory.attributes.known import KNOWN
-from rocks.inventory.attributes.records import VALUE_LONGEST_BYTES, check_name, check_value
-from rocks.inventory.attributes.secret_attributes import read_global, read_of_hosts
+from rocks.inventory.attributes.rules import VALUE_LONGEST_BYTES, check_name, check_value
+from rocks.inventory.attributes.secret_records import read_global, read_of_hosts
 from rocks.inventory.host_requests import sync_files
 
 if TYPE_CHECKING:

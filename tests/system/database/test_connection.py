@@ -15,7 +15,7 @@ from rocks.database.backup import copy_database
 from rocks.database.connection import Database, TracedDatabase, UnconfiguredDatabase
 from rocks.database.migrate import bring_up_to_date
 from rocks.database.settings import Settings
-from rocks.inventory.attributes import secret_attributes
+from rocks.inventory.attributes import secret_records
 from tests.generated import examples
 from tests.servers import free_port
 
@@ -173,7 +173,7 @@ def test_the_error_of_a_part_outlives_its_transaction(database: Database, error:
 
 def test_a_trace_shows_no_bound_value(cluster_database: Settings, capfd: pytest.CaptureFixture[str]) -> None:
     with TracedDatabase(cluster_database) as traced:
-        secret_attributes.store(traced, None, "ipmi_password", "hunter2")
+        secret_records.store(traced, None, "ipmi_password", "hunter2")
         traced.commit()
     printed = capfd.readouterr().err
     assert "VALUES (%s, %s) (2 values)" in printed and "hunter2" not in printed

@@ -11,7 +11,7 @@ from rocks.core.process import run
 from rocks.database.settings import Settings
 from rocks.install.graph_files import Library
 from rocks.install.host_profiles import write_profile
-from rocks.inventory.slurm_service import SlurmNode, slurm_configuration
+from rocks.inventory.slurm_configuration import SlurmNode, slurm_configuration
 from tests.golden.profile.cases import CASES, on_site, vm_host
 from tests.patience import patience
 from tests.profiles import written_files

@@ -4,7 +4,7 @@ import pytest
 
 from rocks.core.near_names import did_you_mean
 from rocks.inventory.attributes.known import KNOWN
-from rocks.inventory.attributes.records import near_miss
+from rocks.inventory.attributes.rules import near_miss
 from rocks.site.first_rows import FIRST_ATTRIBUTES
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from rocks.core.errors import UserError
-from rocks.inventory.hosts import HostParameters, Membership, NewHost, plan_host
+from rocks.inventory.new_host_parameters import HostParameters, Membership, NewHost, plan_host
 
 APPLIANCES = ("frontend", "compute", "vm-container", "solaris")
 MEMBERSHIPS = (

@@ -3,7 +3,7 @@
 import pytest
 
 from rocks.core.errors import StateError
-from rocks.inventory.slurm_service import (
+from rocks.inventory.slurm_configuration import (
     MARK,
     SlurmNode,
     check_named_once,

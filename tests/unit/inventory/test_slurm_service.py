@@ -15,7 +15,8 @@ import pytest
 from rocks.core import dry_run
 from rocks.core.errors import HostError, RocksError, StateError
 from rocks.inventory import slurm_service
-from rocks.inventory.slurm_service import MARK, SyncedSlurm, store_pending, sync_slurm
+from rocks.inventory.slurm_configuration import MARK
+from rocks.inventory.slurm_service import SyncedSlurm, store_pending, sync_slurm
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rocks.core.errors import StateError, UserError
-from rocks.inventory.hosts import Membership
 from rocks.inventory.mac_pool import MASK
+from rocks.inventory.new_host_parameters import Membership
 from rocks.machine.add import (
     NEXT_FREE,
     InterfaceRequest,

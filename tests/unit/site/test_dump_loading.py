@@ -10,7 +10,7 @@ from rocks.commands._framework.tree import OUR_TREE, longest_prefix
 from rocks.core.errors import UserError
 from rocks.core.process import run
 from rocks.inventory.attributes.known import KNOWN
-from rocks.inventory.attributes.records import PROGRAMS
+from rocks.inventory.attributes.rules import PROGRAMS
 from rocks.site import dump_loading
 from rocks.site.dump_loading import (
     FORMS,

@@ -133,7 +133,7 @@ def _begin_record(command: Command, texts: Sequence[str]) -> AuditRecord | None:
     from rocks import __version__
     from rocks.commands._framework.shell_quoting import quote
     from rocks.core.callers import find_origin
-    from rocks.inventory.attributes.secret_attributes import STARS
+    from rocks.inventory.attributes.secret_names import STARS
     from rocks.trust.audit import AuditRecord, Event
 
     caller = find_caller()
@@ -155,7 +155,7 @@ def _begin_record(command: Command, texts: Sequence[str]) -> AuditRecord | None:
 
 
 def _without_secrets(command: Command, texts: Sequence[str]) -> list[str]:
-    from rocks.inventory.attributes.secret_attributes import without_secrets
+    from rocks.inventory.attributes.secret_names import without_secrets
 
     return without_secrets(command.command_path, texts)
 

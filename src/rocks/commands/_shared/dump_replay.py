@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from rocks.commands._framework.tree import longest_prefix, tree_folders
 from rocks.core.errors import StateError, UserError
 from rocks.core.names import printable
-from rocks.inventory.attributes.secret_attributes import without_secrets
+from rocks.inventory.attributes.secret_names import without_secrets
 from rocks.site.dump_loading import (
     LOCAL,
     ONLY_ADDS,

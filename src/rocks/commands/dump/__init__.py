@@ -9,7 +9,7 @@ from rocks.commands._framework.plugins import TAIL, BuiltinPlugin, Plugin
 from rocks.commands._framework.shell_quoting import launcher, positional, quote
 from rocks.commands._framework.tree import all_commands, load_package, tree_folders
 from rocks.database.snapshots import one_moment
-from rocks.inventory.attributes.secret_attributes import is_secret
+from rocks.inventory.attributes.secret_names import is_secret
 
 ORDER = (
     "first-rows",
@@ -68,7 +68,7 @@ class command(rocks.commands.Command):
         Earlier releases stored secrets like other attributes. Where there is no command for secrets it is a comment.
         Old values are left out: rocks run reconfigure clear=yes, the last line of a dump, removes them.
         """
-        from rocks.inventory.attributes.records import is_old, near_miss
+        from rocks.inventory.attributes.rules import is_old, near_miss
 
         if is_old(name):
             return

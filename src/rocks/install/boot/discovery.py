@@ -30,7 +30,8 @@ from rocks.install.installation.states import INSTALL
 from rocks.inventory.address_records import reserved_ips
 from rocks.inventory.appliances import load_appliances
 from rocks.inventory.host_records import local_host, lock_inventory, unlock_inventory
-from rocks.inventory.hosts import HostParameters, add_host, memberships, names_beginning_with, taken_ranks
+from rocks.inventory.hosts import add_host, memberships, names_beginning_with, taken_ranks
+from rocks.inventory.new_host_parameters import HostParameters
 from rocks.inventory.records import PRIVATE_NETWORK
 from rocks.network import interfaces
 from rocks.network.dns.changes import has_names

@@ -56,7 +56,7 @@ from rocks.install.rolls.content import DEBS, INSTALLER, RPMS
 from rocks.install.rolls.distribution import KEY
 from rocks.install.rolls.folders import distribution_folder
 from rocks.inventory.address_records import private_address
-from rocks.inventory.attributes.secret_attributes import read_of_hosts
+from rocks.inventory.attributes.secret_records import read_of_hosts
 from rocks.inventory.host_records import local_host
 from rocks.machine.stop import read_names, take_ended
 from rocks.storage.broker.broker import node_authority

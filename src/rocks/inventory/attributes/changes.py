@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from rocks.core.errors import UserError
 from rocks.core.names import printable
 from rocks.inventory.attributes import records as attributes
-from rocks.inventory.attributes import secret_attributes as secrets
-from rocks.inventory.attributes.records import (
+from rocks.inventory.attributes import secret_records as secrets
+from rocks.inventory.attributes.rules import (
     OLD_SUFFIX,
     check_name,
     check_value,
@@ -16,7 +16,7 @@ from rocks.inventory.attributes.records import (
     is_old,
     near_miss,
 )
-from rocks.inventory.attributes.secret_attributes import is_secret
+from rocks.inventory.attributes.secret_names import is_secret
 from rocks.inventory.hosts import appliance_names, find_taken_names
 from rocks.inventory.selectors import OPERATING_SYSTEMS, is_rack
 

@@ -16,7 +16,7 @@ from rocks.install.installation.plan import check_arguments, read_disks, read_pa
 from rocks.install.profile_values import MAX_DISKS, MAX_NAS_DISKS, check_pool_disks
 from rocks.inventory import mac_pool
 from rocks.inventory.attributes.known import KNOWN
-from rocks.inventory.attributes.records import known_spelling
+from rocks.inventory.attributes.rules import known_spelling
 from rocks.inventory.disks.places import check_device_pattern, check_image_directory
 from rocks.inventory.limits import MAX_VM_CPUS
 from rocks.library.guest_images import BOOT_PLACES, check_medium_name, check_source_name

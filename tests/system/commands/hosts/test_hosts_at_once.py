@@ -8,7 +8,8 @@ import pytest
 
 from rocks.core.errors import UserError
 from rocks.database.connection import Database
-from rocks.inventory.hosts import HostParameters, add_host
+from rocks.inventory.hosts import add_host
+from rocks.inventory.new_host_parameters import HostParameters
 from rocks.network.dns.changes import add_alias
 from rocks.site import hosts
 from rocks.site.hosts import rename_host

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from rocks.fleet.connection import FleetSettings
-from rocks.inventory.attributes.secret_attributes import store
+from rocks.inventory.attributes.secret_records import store
 from tests.system.commands.conftest import Site
 
 HOST = "compute-0-0"

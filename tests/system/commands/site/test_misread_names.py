@@ -26,7 +26,7 @@ from rocks.install.boot.files import (
     dnsmasq_configuration,
     dnsmasq_hosts,
 )
-from rocks.inventory.slurm_service import LEFT_OUT, SlurmNode, slurm_configuration
+from rocks.inventory.slurm_configuration import LEFT_OUT, SlurmNode, slurm_configuration
 from tests.system.commands.conftest import Site
 from tests.waiting import wait_until
 

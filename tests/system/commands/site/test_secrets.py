@@ -10,7 +10,8 @@ import pytest
 
 from rocks.core.errors import HostError
 from rocks.core.process import run_checked
-from rocks.inventory.attributes.records import VALUE_LONGEST_BYTES, replace_attribute
+from rocks.inventory.attributes.records import replace_attribute
+from rocks.inventory.attributes.rules import VALUE_LONGEST_BYTES
 from rocks.machine import converge
 from rocks.machine import stop as fence_command
 from tests.system.commands.conftest import Site

@@ -12,7 +12,7 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from lxml import etree
 
-from rocks.inventory.attributes.records import VALUE_LONGEST_BYTES
+from rocks.inventory.attributes.rules import VALUE_LONGEST_BYTES
 from tests.generated import examples
 from tests.system.commands.any_text import generated, run, text
 from tests.system.commands.conftest import Site

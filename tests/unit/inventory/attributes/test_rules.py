@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from rocks.core.errors import UserError
-from rocks.inventory.attributes import records as attributes
+from rocks.inventory.attributes import rules as attributes
 from rocks.inventory.attributes.known import KNOWN, value_in
-from rocks.inventory.attributes.records import (
+from rocks.inventory.attributes.rules import (
     NAME_LONGEST,
     SOURCE_LETTERS,
     VALUE_LONGEST_BYTES,

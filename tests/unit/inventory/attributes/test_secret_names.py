@@ -2,7 +2,7 @@
 
 import pytest
 
-from rocks.inventory.attributes.secret_attributes import is_secret, without_secrets
+from rocks.inventory.attributes.secret_names import is_secret, without_secrets
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,7 @@ class AttributeCommand(ScopeCommand):
 
     def check_frontend(self, attribute: str, name: str) -> None:
         """UserError where the site has physical frontends, and it would name none; a dump names it before."""
-        from rocks.inventory.attributes.records import known_spelling
+        from rocks.inventory.attributes.rules import known_spelling
         from rocks.inventory.cluster_records import hosts_of_appliance
 
         if self.scope != "global" or known_spelling(attribute) != "Kickstart_PrivateHostname":
@@ -124,7 +124,7 @@ class AttributeSetter(AttributeCommand):
         self.check_named(names)
         members = self.members_to_change(names, attribute)
         self.check_frontend(attribute, value)
-        from rocks.inventory.attributes.records import known_spelling  # late, as each of the next
+        from rocks.inventory.attributes.rules import known_spelling  # late, as each of the next
 
         known = known_spelling(attribute)
         if known == "cpu_mode":

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 from rocks.commands._shared.nouns.scopes import ScopeCommand, ScopeDump, ScopeListing
 from rocks.core.errors import UserError
 from rocks.core.names import printable
-from rocks.inventory.attributes.secret_attributes import is_secret
+from rocks.inventory.attributes.secret_names import is_secret
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rocks.commands._shared.nouns.scopes import Texts
-    from rocks.inventory.attributes.secret_attributes import Row
+    from rocks.inventory.attributes.secret_records import Row
 
 
 _NO_VALUE = "a value is not given on the command line, which other users see: give it on standard input or in file=PATH"
@@ -121,7 +121,7 @@ class SecretRemoval(SecretCommand):
     def run(self, params: dict[str, str], args: list[str]) -> None:
         """Remove the attribute."""
         from rocks.core.near_names import did_you_mean
-        from rocks.inventory.attributes.secret_attributes import delete
+        from rocks.inventory.attributes.secret_records import delete
 
         attribute, names = self.attribute_and_names()
         hosts = self.hosts_of(names)
@@ -194,6 +194,6 @@ class SecretDump(ScopeDump):
 
 
 def _read(command: ScopeCommand, members: Sequence[str]) -> list[Row]:
-    from rocks.inventory.attributes.secret_attributes import read_global, read_of_hosts
+    from rocks.inventory.attributes.secret_records import read_global, read_of_hosts
 
     return read_global(command.db) if command.scope == "global" else read_of_hosts(command.db, members)

@@ -1,7 +1,8 @@
 """`rocks add host`"""
 
 import rocks.commands
-from rocks.inventory.hosts import HostParameters, add_host, shared_place_lines
+from rocks.inventory.hosts import add_host, shared_place_lines
+from rocks.inventory.new_host_parameters import HostParameters
 
 
 class Command(rocks.commands.Command):

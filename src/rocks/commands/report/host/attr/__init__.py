@@ -10,7 +10,7 @@ from rocks.core.names import printable
 from rocks.inventory.attributes.records import resolving_attributes
 
 if TYPE_CHECKING:
-    from rocks.inventory.attributes.records import Resolved
+    from rocks.inventory.attributes.rules import Resolved
 
 
 class Command(rocks.commands.Command):
