@@ -202,6 +202,10 @@ def test_a_set_is_selected_and_extended_on_the_page_of_its_cluster_and_on_that_o
     assert [one for one in owner.harms() if "400" not in one and "409" not in one] == []
 
 
+LOADED = """performance.getEntries().filter(one => "transferSize" in one).reduce((sum, one) => sum + one.transferSize, 0)"""
+"""Bytes over the wire since the page was opened: itself, and what it asked for."""
+
+
 def test_five_hundred_nodes_are_quick(site: Site, visit: Callable[..., Visit]) -> None:
     """First view 0.3 s, an update of one node 16 ms; three times as long on a machine that has other work."""
     token = token_of(site, "ann")
@@ -216,6 +220,9 @@ def test_five_hundred_nodes_are_quick(site: Site, visit: Callable[..., Visit]) -
     times: list[float] = owner.page.evaluate("window.times")
     print(f"first view {times[1]:.0f} ms, updates {[round(one, 1) for one in times[2:]]} ms")
     assert max(times[:2]) < 900 and min(times[2:]) < 48
+    loaded = owner.page.evaluate(LOADED)
+    print(f"first view {loaded / 1000:.0f} kB")
+    assert 30_000 < loaded < 300_000
     names = names_of(owner)
     answer = metrics_answer("vc9", {name: [0.123 + index / 1000] * 30 for index, name in enumerate(names)})
     owner.page.route("**/v1/cluster/vc9/metrics*", lambda route: route.fulfill(json=answer))

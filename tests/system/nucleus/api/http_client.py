@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import gzip
 import http.client
 import json
 import re
@@ -39,7 +40,7 @@ class Answer:
     def __init__(self, response: http.client.HTTPResponse, content: bytes) -> None:
         self.status_code = response.status
         self.headers = response.headers
-        self.content = content
+        self.content = gzip.decompress(content) if self.headers.get("Content-Encoding") == "gzip" else content
 
     @property
     def text(self) -> str:

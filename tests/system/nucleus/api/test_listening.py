@@ -191,6 +191,17 @@ def test_requests_of_usual_size_are_answered(service: Client) -> None:
             answered += raw.recv(65536)
 
 
+def test_lists_are_compressed_and_answers_with_a_secret_are_not(service: Client) -> None:
+    packed = {"Accept-Encoding": "gzip"}
+    listed = service.get("ann", "/v1/cluster", headers=packed)
+    assert listed.headers["Content-Encoding"] == "gzip"
+    assert listed.json() == service.get("ann", "/v1/cluster").json()
+    made = service.ask("ann", "POST", "/v1/token", json={}, headers=packed)
+    assert "Content-Encoding" not in made.headers and made.json()["token"]
+    tag = listed.headers["ETag"]
+    assert service.get("ann", "/v1/cluster", headers={**packed, "If-None-Match": tag}).status_code == 304
+
+
 def test_a_large_body_is_refused_in_the_words_of_its_client(service: Client) -> None:
     large = b" " * ((1 << 20) + 1)
     modern = service.ask("ann", "POST", "/nucleus/v1/token", body=large, headers=PROBLEMS)
