@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 from bench import (
     far_hosts,
+    ganeti,
     image_copies,
     image_to_ssh,
     lab_part,
@@ -75,6 +76,7 @@ _HERE = {
     "R31",
     "R32",
     "R33",
+    "R36",
 }
 _PARTS = (
     Part(
@@ -83,6 +85,7 @@ _PARTS = (
         BenchSite.describe,
         tuple(_HERE - {"R18", "R22", "R23", "R26", "R27", "R28", "R30", "R31", "R32", "R33"}),
     ),
+    Part(("R36",), "Ganeti of Debian beside this site", ganeti.measure),
     Part(("R8",), "start-up", start_up.measure),
     Part(("R16",), "a large cluster is added", many_vms.measure),
     Part(("R10", "R20"), "a site of 2,000 hosts and 20,000 virtual machines", size.measure),

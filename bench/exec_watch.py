@@ -64,6 +64,17 @@ class ExecWatch:
             time.sleep(0.01)
         raise ToolError("a guest's QEMU runs, but was not seen to be executed")
 
+    def executed_before(self, start_ticks: int) -> float:
+        """When the file was last executed before a process was forked at `start_ticks`, as by one that then daemonized.
+
+        ToolError when it was not seen to.
+        """
+        forked = start_ticks * _TICK_SECONDS + _TICK_SECONDS
+        moments = [moment for moment in self._opened if moment <= forked]
+        if not moments:
+            raise ToolError("a guest's QEMU runs, but was not seen to be executed")
+        return moments[-1]
+
     def _note(self) -> None:
         poll = select.poll()
         poll.register(self._handle, select.POLLIN)

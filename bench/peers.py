@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from bench.site import CHECKOUT
@@ -31,25 +31,44 @@ def from_debian(folder: str, package: str) -> Path:
 
     ToolError when apt cannot get them.
     """
+    return _made(folder, lambda draft: _unpack_package(package, draft))
+
+
+def archives_from_debian(folder: str, package: str) -> Path:
+    """The packages themselves, as files in .state/FOLDER. ToolError when apt cannot get them."""
+    return _made(folder, lambda draft: _download(package, draft))
+
+
+def _made(folder: str, make: Callable[[Path], None]) -> Path:
     files = CHECKOUT / ".state" / folder
     if not files.exists():
         draft = files.with_name(f"{folder}.draft")
         shutil.rmtree(draft, ignore_errors=True)
-        archives = draft / "archives"
-        (archives / "partial").mkdir(parents=True)
-        (draft / "usr").mkdir()
-        options = [
-            "-qq",
-            "--yes",
-            "--download-only",
-            "--no-install-recommends",
-            f"-oDir::Cache::archives={archives}",
-        ]
-        run_checked(["/usr/bin/apt-get", *options, "install", package], deadline_seconds=_SECONDS)
-        unpack(sorted(archives.glob("*.deb")), draft)
-        shutil.rmtree(archives)
+        draft.mkdir(parents=True)
+        make(draft)
         draft.rename(files)
     return files
+
+
+def _unpack_package(package: str, draft: Path) -> None:
+    archives = draft / "archives"
+    archives.mkdir()
+    (draft / "usr").mkdir()
+    _download(package, archives)
+    unpack(sorted(archives.glob("*.deb")), draft)
+    shutil.rmtree(archives)
+
+
+def _download(package: str, archives: Path) -> None:
+    (archives / "partial").mkdir()
+    options = [
+        "-qq",
+        "--yes",
+        "--download-only",
+        "--no-install-recommends",
+        f"-oDir::Cache::archives={archives}",
+    ]
+    run_checked(["/usr/bin/apt-get", *options, "install", package], deadline_seconds=_SECONDS)
 
 
 def unpack(archives: Sequence[Path], into: Path) -> None:

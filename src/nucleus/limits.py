@@ -10,7 +10,7 @@ LIMITS = {
     "disk_gb": "disks in GB of the machines that run",
     "sets": "computesets that have not ended",
     "walltime_minutes": "longest walltime of a computeset in minutes",
-    "node_hours": "hours of nodes for each allocation",
+    "node_hours": "node hours of each allocation",
     "images": "images",
     "image_bytes": "bytes of images",
     "consoles": "consoles that are open at the same time",

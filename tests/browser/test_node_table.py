@@ -202,7 +202,7 @@ def test_a_set_is_selected_and_extended_on_the_page_of_its_cluster_and_on_that_o
     assert [one for one in owner.harms() if "400" not in one and "409" not in one] == []
 
 
-LOADED = """performance.getEntries().filter(one => "transferSize" in one).reduce((sum, one) => sum + one.transferSize, 0)"""
+LOADED = "performance.getEntries().reduce((sum, one) => sum + (one.transferSize ?? 0), 0)"
 """Bytes over the wire since the page was opened: itself, and what it asked for."""
 
 

@@ -32,7 +32,7 @@ from nucleus.api.models import (
 from nucleus.api.nodes import demand_stays_on, named_nodes, nodes_by_name, seen_ago
 from nucleus.api.paging import Page, chosen, number_of, page_of, paged
 from nucleus.api.problems import Problem, conflict, forbidden, invalid, is_legacy, limited
-from nucleus.api.quotas import demand_limit, demand_quota, demand_walltime
+from nucleus.api.quotas import REMEDIES, demand_quota, demand_walltime
 from nucleus.api.representations import Json, compute_json, freshness_of, shaped, text_of
 from nucleus.api.responsibility import demand_acknowledgement, demand_leader
 from nucleus.api.service import Change, Known, Reading, accepted, find_cluster, no_content, reading
@@ -347,9 +347,14 @@ def demand_node_hours(change: Change, cluster: Cluster, minutes: int, account: s
     if cluster.project_id is None or change.call.service.configuration.batch.kind != "hosts":
         return
     project = identity.project_by_id(change.session, cluster.project_id, is_locked=True)
-    if project is not None and "node_hours" in project.limits:
-        minutes += committed_minutes(change.session, account)
-        demand_limit(project, "node_hours", -(-minutes * 100 // 60) / 100, f" on {account}")
+    limit = None if project is None else project.limits.get("node_hours")
+    if limit is not None and (left := limit * 60 - committed_minutes(change.session, account)) < minutes:
+        has, needs = max(0, left * 100 // 60) / 100, -(-minutes * 100 // 60) / 100
+        raise Problem(
+            "quota-exceeded",
+            f"{account} has {has:,.15g} node hours left; this needs {needs:,.15g}; {REMEDIES['node_hours']},"
+            " or ask the site's operators",
+        )
 
 
 def may_act(change: Change, action: str, cluster: Cluster, nodes: Sequence[Node]) -> None:

@@ -1,4 +1,4 @@
-"""Limits of a project and refusals: how old a state is, and the hours of nodes that a project may use."""
+"""Limits of a project and refusals: how old a state is, and the node hours that a project may use."""
 
 from datetime import timedelta
 from types import SimpleNamespace
@@ -53,9 +53,7 @@ def test_hours_of_nodes_are_rounded_up_and_counted_where_no_scheduler_does(
         rest.demand_node_hours(change, cluster(0, 0, 0), 2 * minutes, "alp1")
 
     demand(30, "hosts")
-    with pytest.raises(
-        Problem, match=r"on alp1: the project alpha would have 2\.04, and its limit is 2; choose fewer"
-    ):
+    with pytest.raises(Problem, match=r"alp1 has 1 node hours left; this needs 1\.04; choose fewer"):
         demand(31, "hosts")
     demand(90, "slurm")
     with pytest.raises(Problem, match="longest walltime .* would have 91, and its limit is 90"):
@@ -87,4 +85,5 @@ def test_each_limit_refuses_something(monkeypatch: pytest.MonkeyPatch, name: str
             demand()
         except Problem as problem:
             refused.append(str(problem))
-    assert len(refused) == 1 and refused[0].startswith(LIMITS[name]), refused
+    begin = "alp1 has 0 node hours left" if name == "node_hours" else LIMITS[name]
+    assert len(refused) == 1 and refused[0].startswith(begin), refused
