@@ -225,7 +225,7 @@ def _starts(site: BenchSite, ganeti: Ganeti) -> list[_Pair]:
     )
     ganeti.add(_BASE)
 
-    def ours() -> tuple[float, float, float, float]:
+    def by_rocks() -> tuple[float, float, float, float]:
         environment = site.environment()
         added = run_seconds([ROCKS, *add], environment)
         begin = now()
@@ -239,7 +239,7 @@ def _starts(site: BenchSite, ganeti: Ganeti) -> list[_Pair]:
         site.rocks("remove", "host", name)
         return added, executed - begin, end - begin, removed
 
-    def theirs() -> tuple[float, float, float, float]:
+    def by_ganeti() -> tuple[float, float, float, float]:
         added = run_seconds(ganeti.command(*add_arguments(name)), os.environ)
         begin = now()
         run_seconds(ganeti.command("/usr/sbin/gnt-instance", "start", name), os.environ)
@@ -251,7 +251,7 @@ def _starts(site: BenchSite, ganeti: Ganeti) -> list[_Pair]:
         return added, executed - begin, end - begin, now() - begun_removal
 
     with ExecWatch(_EMULATOR) as watch:
-        first, *rounds = zip(*in_turns([ours, theirs], ROUNDS + 1), strict=True)
+        first, *rounds = zip(*in_turns([by_rocks, by_ganeti], ROUNDS + 1), strict=True)
     del first  # the first one is cold
     how = f"medians of {ROUNDS}, in turns"
     whats = (
@@ -266,9 +266,10 @@ def _starts(site: BenchSite, ganeti: Ganeti) -> list[_Pair]:
     pairs = [
         _Pair(
             what,
-            *(typical([one[number] for one in side]) for side in zip(*rounds, strict=True)),
-            unit="s",
-            how=how + more,
+            typical([ours[number] for ours, _ in rounds]),
+            typical([theirs[number] for _, theirs in rounds]),
+            "s",
+            how + more,
         )
         for number, (what, more) in enumerate(whats)
     ]

@@ -228,10 +228,10 @@ class Configuration:
 
 
 _PART = re.compile(r"(?:\[[^\]]*\]?|[^,\[])+")
-"""Of a list in one text: what is between commas that are in no brackets."""
+"""A part of a list in one text: what is between commas that are in no brackets."""
 
 _SLURM_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
-"""Of a partition or a user: not an option of a program, nor a list."""
+"""The name of a partition or a user: not an option of a program, nor a list."""
 
 _CHOICES = {("executor", "kind"): ("local", "socket"), ("batch", "kind"): ("hosts", "slurm")}
 

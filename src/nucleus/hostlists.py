@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from comet.client.errors import UsageError
-from comet.client.hostlists import LIMIT, expand_doubled
+from comet.client.hostlists import LIMIT, expand_repeated
 from rocks.core.errors import UserError
 
 MAX_OWNERS_NODES = 10_000
@@ -11,8 +11,8 @@ MAX_OWNERS_NODES = 10_000
 
 
 def expand(text: str, most: int = LIMIT) -> list[str]:
-    """As `expand_doubled`; no name for an empty text. UserError."""
+    """As `expand_repeated`; no name for an empty text. UserError."""
     try:
-        return expand_doubled(text, most) if text else []
+        return expand_repeated(text, most) if text else []
     except UsageError as error:
         raise UserError(str(error)) from None

@@ -18,10 +18,10 @@ LIMITS = {
 """Limits of a project, all optional. `nucleus project limit` sets them; a new project has `FIRST_LIMITS`."""
 
 FIRST_LIMITS = {"images": 100, "image_bytes": 200 * 10**9}
-"""Of a new project: images are what an owner can fill the site's disk with."""
+"""The limits of a new project: images are what an owner can fill the site's disk with."""
 
 MAX_WALLTIME_MINUTES = 10_000_000
-"""Of a request; a site sets less (`most_walltime_minutes`)."""
+"""The longest walltime that a request may have; a site sets less (`most_walltime_minutes`)."""
 
 MAX_SESSIONS = 20
 """Usable tokens of a user's sign-ins by a password: the next sign-in ends the one that nothing has used for longest."""

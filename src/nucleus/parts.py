@@ -80,7 +80,7 @@ class Part:
     """What a part adds. What takes long to import is imported by the functions."""
 
     routers: Callable[[], Sequence[APIRouter]] = tuple
-    """Of the REST interface, in this order."""
+    """Its routers of the REST interface, in this order."""
 
     unknown: Mapping[str, Callable[[str], Problem]] = field(default_factory=dict)
     """Noun of a path → the refusal of a text that names nothing of it."""

@@ -85,7 +85,7 @@ def test_two_machines_are_clones_of_one_base(images: ImageSite, tmp_path: Path) 
     assert second.exit_status == 0 and "is stored" not in second.error_text
     site.wait_for_count("vmh2", OTHER, beyond=0)
     site.done("stop", "host", "vm", OTHER)
-    site.done("stop", "host", "vm", OTHER, "terminate=true")
+    site.done("stop", "host", "vm", OTHER, "terminate=yes")
     reported = site.count("vmh2", OTHER)
     judged = images.nas.run_any(
         ["python3", "/root/verifier.py", f"/dev/zvol/tank/{OTHER}-vol", f"at-least={reported}"], 60

@@ -40,7 +40,7 @@ def test_image_is_copied_to_its_host_and_written_back(images: ImageSite) -> None
     moved = site.wait_for_count("vmh2", GUEST, beyond=written_back)
     images.wait_until_local("vmh2")
     site.done("stop", "host", "vm", GUEST)
-    site.done("stop", "host", "vm", GUEST, "terminate=true")
+    site.done("stop", "host", "vm", GUEST, "terminate=yes")
     assert images.state() == "unmapped"
     elsewhere = images.count_on_nas(max(moved, site.count("vmh2", GUEST)))
     assert images.leftovers("vmh2") == []

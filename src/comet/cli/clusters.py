@@ -134,7 +134,7 @@ def _nodes(context: Context) -> None:
 
 
 def _chosen_columns(context: Context) -> tuple[Column, ...]:
-    """Those of --columns, by key or heading, else those of the view. UsageError for one that there is not."""
+    """The columns of --columns, by key or heading, else those of the view. UsageError for one that there is not."""
     if context.option("columns") is None:
         count = 5 if context.option("status") else 8 if context.option("concise") else len(_NODES)
         return _NODES[:count]

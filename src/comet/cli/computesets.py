@@ -1,4 +1,4 @@
-"""`comet computeset`, `start`, `terminate`."""
+"""`comet computeset`, `start`, `extend`, `merge`, `terminate`, `usage`."""
 
 from __future__ import annotations
 

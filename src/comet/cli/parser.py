@@ -94,7 +94,7 @@ _OPTION_HABITS = {
     **dict.fromkeys(("--account", "-A"), "--allocation"),
     "--json": "--format=json",
 }
-"""The same of options."""
+"""Habits of options, as those of words."""
 
 _PARAMETERS = (*GLOBAL, *(option for command in COMMANDS for option in command.options))
 _OPTIONS = {name for it in _PARAMETERS for name in it.names}

@@ -204,7 +204,7 @@ class Connection:
             self._open = None
 
     def headers(self, more: Optional[Mapping[str, str]] = None) -> dict[str, str]:
-        """Those of every request: credentials and what is accepted."""
+        """The headers of every request: credentials and what is accepted."""
         found = {"Accept": "application/json, application/problem+json", "User-Agent": "comet"}
         if self.endpoint.token:
             scheme = "Token" if _OLD_TOKEN.fullmatch(self.endpoint.token) else "Bearer"

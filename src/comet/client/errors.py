@@ -37,7 +37,7 @@ class AuthenticationError(CometError):
 
 
 class NotFoundError(CometError):
-    """It does not exist, or belongs to another project."""
+    """What was named does not exist, or belongs to another project."""
 
     exit_status = 4
 

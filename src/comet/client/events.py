@@ -34,7 +34,7 @@ def events(
     follow: bool,
     tries: int = 10,
 ) -> Iterator[Event]:
-    """Those after an event's id, then (with `follow`) what happens, without an end; without it until two quiet seconds.
+    """The events after one's id, then (with `follow`) what happens, without an end; without it until two quiet seconds.
 
     UnreachableError when `tries` connections in a row gave nothing.
     """

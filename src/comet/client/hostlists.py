@@ -38,16 +38,16 @@ def natural_key(name: str) -> list[tuple[bool, int, str]]:
 
 
 def expand_hostlist(text: str, limit: int = LIMIT) -> list[str]:
-    """As `expand_doubled`; UsageError also for a name twice."""
-    names = expand_doubled(text, limit)
+    """As `expand_repeated`; UsageError also for a name twice."""
+    names = expand_repeated(text, limit)
     doubled = next((name for name, count in Counter(names).items() if count > 1), None)
     if doubled is not None:
         raise UsageError(f"{_excerpt(text.strip())} names {doubled} twice: name every node once")
     return names
 
 
-def expand_doubled(text: str, limit: int = LIMIT) -> list[str]:
-    """Every name of a hostlist, in its order; zeros before a low bound are kept, and names that it has twice.
+def expand_repeated(text: str, limit: int = LIMIT) -> list[str]:
+    """Every name of a hostlist, in its order and as often as it is named; zeros before a low bound are kept.
 
     UsageError for what is none, and, before they are made, for too long names and more than `limit`.
     """

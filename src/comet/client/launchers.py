@@ -156,7 +156,7 @@ def read_launcher(folder: Path, count: Optional[int] = None) -> Launcher:
 
 
 def _check_file(path: Path, name: str) -> None:
-    """It is there, with files, folders, and links to files in the launcher's folder alone."""
+    """UsageError unless it is there, with files, folders, and links to files in the launcher's folder alone."""
     folder = path.parent.resolve()
     top = folder / name
     if not top.exists():

@@ -17,7 +17,7 @@ R = TypeVar("R")
 _KINDS: dict[str, Any] = {"str": str, "int": int, "bool": bool}
 
 LIVING_STATES = ("created", "submitted", "running", "ending")
-"""Those of computesets that still have their computes."""
+"""The states of computesets that still have their computes."""
 TERMINAL_STATES = ("completed", "cancelled", "failed")
 DONE_OPERATIONS = ("succeeded", "failed", "cancelled")
 _LARGEST = 1 << 63

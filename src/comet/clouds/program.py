@@ -170,7 +170,7 @@ def _free_name(taken: set[str]) -> str:
 
 
 def _new(machines: Sequence[Any], before: Sequence[Any], name: str) -> list[Any]:
-    """Those that were not there before and have the name, or none yet."""
+    """The machines that were not there before and have the name, or none yet."""
     known = {it.id for it in before}
     found = [it for it in machines if it.id not in known and str(it.state) != "terminated"]
     return [it for it in found if it.name in (name, it.id, "", None)]

@@ -65,7 +65,7 @@ def _ec2_place(network: Optional[Any], groups: list[Any]) -> dict[str, Any]:
 
 
 def _openstack(values: Values) -> dict[str, Any]:
-    """With a project the user has a password; without, `user` and `secret` are an application credential's."""
+    """Arguments for OpenStack. Without a project, `user` and `secret` are an application credential's."""
     url = checked_url(values["url"]).removesuffix("/v3")  # as sites name it; Libcloud adds it
     found: dict[str, Any] = {"api_version": "2.2", "ex_force_auth_url": url}
     found["ex_force_auth_version"] = "3.x_password" if values.get("project") else "3.x_appcred"

@@ -104,7 +104,7 @@ def _answer_quickly(request: Request, route: APIRoute, values: Mapping[str, str]
 
 
 def routers() -> list[APIRouter]:
-    """All of them, those of the parts last."""
+    """All routers, those of the parts last."""
     return [
         *(module.router for module in _ROUTERS),
         *(one for part in installed().values() for one in part.routers()),
@@ -193,7 +193,7 @@ async def _answer_invalid(request: Request, error: Exception) -> Response:
 
 
 def _unknown(request: Request) -> Problem:
-    """The same answer as for a number or identifier that names nothing."""
+    """The answer as for a number or identifier that names nothing."""
     segments = request.url.path.split("/")
     if len(segments) > 3 and segments[1] == "v1":
         refusals = {"operation": operations.unknown_operation}

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from nucleus.mirror.pool import Session
 
 MAX_STORED_ANSWER_BYTES = 64 << 10
-"""Of an answer that is kept for a repetition; of a longer one only the place of what it has made."""
+"""The longest answer that is stored for a repetition; of a longer one the place of what it made is stored."""
 
 _KEY = re.compile(r"[!-~]{1,128}")
 _OF_IMAGES = ("md5", "content-digest", "x-nucleus-length")

@@ -97,7 +97,7 @@ async def get_operation(
     id: OperationId,
     wait: Annotated[int, Query(ge=0, le=60, description=_WAIT)] = 0,
 ) -> Response:
-    """With `wait` the answer comes when it has ended, or after so many seconds."""
+    """An operation; with `wait`, when it has ended, or after so many seconds."""
     if wait == 0:
         return (await run_in_threadpool(_look, call, id))[0]
     waits, user = call.service.waits, call.caller.user.id

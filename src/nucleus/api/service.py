@@ -45,7 +45,7 @@ _HOST = re.compile(r"[A-Za-z0-9.-]{1,253}(:[0-9]{1,5})?|\[[0-9a-fA-F:]+\](:[0-9]
 _ATTEMPTS = 3
 
 LONG_SECONDS, SECONDS_OF_A_REQUEST = 0.01, 0.005
-"""Of a processor: what takes longer counts as many requests. Lists of thousands of nodes take 0.1 s."""
+"""Seconds of a processor: what takes longer counts as many requests. Lists of thousands of nodes take 0.1 s."""
 
 BODY_BYTES_OF_A_REQUEST = 16 << 10
 """A larger body counts as many requests: to read JSON of 1 MiB takes up to 0.3 s of a processor."""
@@ -80,10 +80,10 @@ class Service:
     """Each leaves its operation and its entry in the audit log; one of many nodes counts for each."""
 
     daily_endings: DailyRate = field(init=False)
-    """The same for `_ENDINGS`: a user who has had all changes of the day can still end what is charged."""
+    """Changes of `_ENDINGS` in a day: a user who has had all changes of the day can still end what is charged."""
 
     all_changes: AtOnce = field(init=False)
-    """Those of four users who wait for rows had all 16 connections: a quarter of them is for readings."""
+    """Changes of all users. Four users who waited for rows had all 16 connections: a quarter is for readings."""
 
     request_rate: Rate = field(default_factory=lambda: Rate("requests", 100, 200))
     """For what is charged; how often a token, password or key asks is bounded by nginx."""

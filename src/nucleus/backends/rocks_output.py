@@ -52,7 +52,7 @@ class Machine(NamedTuple):
 
 
 class State(NamedTuple):
-    """Of a machine now; all None where nothing was printed."""
+    """The state of a machine now; all None where nothing was printed."""
 
     host: str | None = None
     state: str | None = None

@@ -95,7 +95,7 @@ class Claimant:
         return find_operation(session, SYSTEM, row[0]) if taken else None
 
     def begin(self, operation: Operation) -> None:
-        """It is in hand until `end`."""
+        """Count the operation as in hand until `end`."""
         self._in_hand.append(
             operation.id
         )  # once more where it was put back, and its thread has not ended yet
@@ -105,7 +105,7 @@ class Claimant:
         self._served.append(project)
 
     def end(self, operation: Operation) -> None:
-        """It is done, or put back."""
+        """Count the operation no longer: it is done, or put back."""
         self._in_hand.remove(operation.id)
 
 

@@ -41,13 +41,13 @@ SILENCE_SECONDS = 4
 """A server that says nothing for so long does not answer: owners know within 5 seconds, whatever they asked."""
 
 SETUP_SECONDS = 60
-"""The same while the schema is changed: a statement may copy a table."""
+"""How long the server may be silent while the schema is changed: a statement may copy a table."""
 
 LOCK_WAIT_SECONDS = 3
 """Less than `SILENCE_SECONDS`: a server that waits for a row says so before it counts as silent."""
 
 STATEMENT_SECONDS = 3.5
-"""Of a statement in a pool, between the two: the server ends it before it counts as silent."""
+"""The limit of a statement in a pool, between the two: the server ends it before it counts as silent."""
 
 _SESSION = (
     "SET SESSION tx_isolation = 'READ-COMMITTED', time_zone = '+00:00',"

@@ -140,7 +140,7 @@ def load_nodes(
 
 
 def _shared(value: Any) -> Any:
-    """The same value; equal texts are one object: 20,000 nodes have few hosts, states and networks."""
+    """The value; equal texts are one object: 20,000 nodes have few hosts, states and networks."""
     return sys.intern(value) if isinstance(value, str) else value
 
 

@@ -261,7 +261,7 @@ def nodes_in_work(session: Session, set_id: int, kind: str) -> set[int]:
 
 
 def busy_nodes(session: Session, node_ids: Sequence[int]) -> set[int]:
-    """Those of the nodes of which an operation is queued or runs."""
+    """The nodes of which an operation is queued or runs."""
     return _nodes(session, f"target_node IN ({placeholders(node_ids)})", node_ids)
 
 

@@ -34,7 +34,7 @@ def loops() -> list[str]:
 
 
 def idle_parts(session: Session) -> list[str]:
-    """Those of `loops` that no process does: the server frees the lock of one that ends, however it does."""
+    """The loops that no process does: the server frees the lock of one that ends, however it does."""
     return [
         name
         for name in loops()
@@ -43,7 +43,7 @@ def idle_parts(session: Session) -> list[str]:
 
 
 def alarms(session: Session) -> list[Alarm]:
-    """Those of the parts."""
+    """The alarms of the parts."""
     return [one for part in installed().values() for one in part.alarms(session)]
 
 

@@ -17,7 +17,7 @@ _MAY_RUN = (
     "(n.state NOT IN ('shutoff', 'nostate', 'nostate-error')"
     " OR IFNULL(n.state, 'nostate-error') = 'nostate-error' AND n.physical_host IS NOT NULL)"
 )
-"""Of a machine without a host nobody can know a state: it has never been started."""
+"""A machine without a host has no known state: it has never been started."""
 
 
 class Usage(NamedTuple):

@@ -57,7 +57,7 @@ def compare(known: Known, listed: Listed) -> Changes:
 
 
 def hosts_of(known: Known, listed: Listed) -> set[str] | None:
-    """Those of the listed hosts that are no virtual machines; None where not both were listed; pure."""
+    """The listed hosts that are no virtual machines; None where not both were listed; pure."""
     if listed.interfaces is None or listed.members is None:
         return None
     machines = {node.rocks_name for node in known.nodes.values() if not node.is_gone}

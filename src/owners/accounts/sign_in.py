@@ -29,7 +29,7 @@ SESSION_HOURS = 12
 router = APIRouter(include_in_schema=False)
 
 _NOTE = "signed in on the page"
-"""Of the tokens that are made here, and revoked by signing out."""
+"""The note of the tokens that are made here, and revoked by signing out."""
 
 _RETURN = "/session/provider/answer"
 _NOT_ON_PAGES = ("cluster:destroy",)

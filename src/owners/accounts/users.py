@@ -185,7 +185,7 @@ def _set_names(change: Change, body: SomeUserNames) -> Response:
 @route(router, "GET /v1/project", "list_projects", "Your projects", list[Project])
 @reads
 def list_projects(question: Reading) -> Response:
-    """With the allocations of their clusters: what was charged, what is reserved, and the limit."""
+    """Projects, with the allocations of their clusters: what was charged, what is reserved, and the limit."""
     session, own = question.session, question.call.caller.projects
     known = identity.list_projects(session)
     projects = [one for one in known if question.scope.is_operator or one.name in own]
@@ -240,7 +240,7 @@ def _acknowledgement(call: Call) -> Json:
 )
 @changes("read", "acknowledge")
 def put_acknowledgement(change: Change, body: Acknowledged) -> Response:
-    """With the version of the text that you have read, and credentials that may do more than read."""
+    """Accept the terms: with the version that you have read, and credentials that may do more than read."""
     demand_more_than_read(change.caller)
     content = _acknowledgement(change.call)
     if body.version != content["version"]:

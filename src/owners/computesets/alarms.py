@@ -87,12 +87,12 @@ class Scheduler:
         self._away_since: float | None = None
 
     def answered(self, began: float, count: int) -> None:
-        """It has answered a question of that moment with so many jobs."""
+        """The scheduler has answered a question of that moment with so many jobs."""
         self._away_since = None
         self._note(began, count, None)
 
     def failed(self, began: float, error: str) -> str:
-        """It has not. Returns what owners of sets that wait read then; empty while it is away for seconds only."""
+        """The scheduler has not answered. Returns what owners of waiting sets read; empty in the first seconds."""
         self._away_since = began if self._away_since is None else self._away_since
         self._note(began, 0, error)
         return SCHEDULER_AWAY if self._clock.since_boot() >= self._away_since + _AWAY_SECONDS else ""

@@ -36,7 +36,7 @@ class NewJob(NamedTuple):
 
 
 HOSTS_CHECKED = "its hosts are checked"
-"""It has its hosts, which admit it in a moment."""
+"""The job has its hosts, which admit it in a moment."""
 
 
 class Job(NamedTuple):

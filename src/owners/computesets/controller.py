@@ -310,7 +310,7 @@ class ComputesetController:
         return _read_sets(session, [one], {job.name: job} if job else {})[0]
 
     def _notes_now(self, seen: Seen) -> JsonObject:
-        """With the timer of a job that is absent, and the walltime as the batch system has it now."""
+        """The set's notes, with the timer of a job that is absent, and the walltime as the batch system has it now."""
         notes, job = dict(seen.notes), seen.job
         if is_absent(seen):
             notes.setdefault(lifecycle.ABSENT, self._clock.timer(_ABSENT_SECONDS))

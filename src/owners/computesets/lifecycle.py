@@ -219,7 +219,7 @@ def _lost_running(_: str, context: Context, event: Event) -> Result:
 
 
 def _absent_early(state: str, context: Context, event: Event) -> Result:
-    """It never had hosts: its job is submitted again, by the same name, unless it was taken back.
+    """The set never had hosts: its job is submitted again, by the same name, unless it was taken back.
 
     Of a set that is `created`, a submission has failed, or its answer was lost.
     """

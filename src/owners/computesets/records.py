@@ -343,7 +343,7 @@ _HAS_NO_JOB = (
     "(s.id IS NULL OR s.state IN ('created', 'submitted')"
     " OR (s.state = 'ending' AND JSON_VALUE(s.context, '$.job_gone')))"
 )
-"""Of a node in the living set s, if any: its job has no hosts yet, or has ended."""
+"""The condition on a node in the living set s, if any: its job has no hosts yet, or has ended."""
 
 
 def host_of(running: Computeset, node_id: int) -> str | None:
@@ -353,7 +353,7 @@ def host_of(running: Computeset, node_id: int) -> str | None:
 
 
 def nodes_without_job(session: Session) -> list[NodeWithoutJob]:
-    """All of them, by name; clusters without a project are the operators' own.
+    """All nodes without a job, by name; clusters without a project are the operators' own.
 
     Without those that the last complete poll did not list: they keep their state until a second one has not, either.
     """

@@ -453,7 +453,7 @@ def sets_json(one: Reading | Change, sets: Sequence[computesets.Computeset]) -> 
 
 
 def _with_charge(one: computesets.Computeset, kind: str) -> computesets.Computeset:
-    """With the charge that Nucleus counts, where no batch system does."""
+    """The set with the charge that Nucleus counts, where no batch system does."""
     if one.charged_seconds is not None or kind != "hosts":
         return one
     so_far = one.charged_so_far_seconds  # of a batch system that the site has had

@@ -18,6 +18,7 @@ from nucleus.hostlists import expand
 from nucleus.records import Account
 from nucleus.states import ENDED, HOSTS_AWAY, OTHERS_FIRST, PENDING, RUNNING, TOO_FEW_HOSTS, UNKNOWN
 from owners.computesets.batch import HOSTS_CHECKED, Charge, Forecast, Job
+from owners.computesets.lifecycle import LIMIT, LOST, NODE, OPERATOR, PREEMPTED, TIMEOUT
 from rocks.core.errors import HostError, ToolError, UserError
 from rocks.core.names import printable
 from rocks.core.process import run, run_checked
@@ -56,13 +57,13 @@ _STATES = {
     **dict.fromkeys(("RUNNING", "RESIZING", "SUSPENDED", "STOPPED", "SIGNALING"), RUNNING),
 }  # fmt: skip
 _REASONS = {
-    "CANCELLED": "operator",
-    "PREEMPTED": "preempted",
-    "NODE_FAIL": "node",
-    "BOOT_FAIL": "node",
-    "TIMEOUT": "timeout",
-    "DEADLINE": "timeout",
-    **dict.fromkeys(("COMPLETED", "FAILED", "OUT_OF_MEMORY", "REVOKED"), "lost"),
+    "CANCELLED": OPERATOR,
+    "PREEMPTED": PREEMPTED,
+    "NODE_FAIL": NODE,
+    "BOOT_FAIL": NODE,
+    "TIMEOUT": TIMEOUT,
+    "DEADLINE": TIMEOUT,
+    **dict.fromkeys(("COMPLETED", "FAILED", "OUT_OF_MEMORY", "REVOKED"), LOST),
 }
 """State of a job that has ended → reason of the end of its computeset; `limit` where Slurm names a limit."""
 
@@ -474,7 +475,7 @@ def _limited(name: str, accounts: dict[str, Account], parents: dict[str, str]) -
 
 
 def _reason(state: str, why: str) -> str:
-    return "limit" if why.startswith(("Assoc", "QOS")) else _REASONS.get(state, "lost")
+    return LIMIT if why.startswith(("Assoc", "QOS")) else _REASONS.get(state, LOST)
 
 
 # What the configuration of Slurm needs so that computesets can be its jobs; nothing is changed.

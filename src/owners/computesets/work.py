@@ -1,4 +1,4 @@
-"""What workers do to nodes of computesets: a compute starts on its host of the set, and is reset while that runs."""
+"""What workers do for computesets: start, shut down and reset their nodes, extend sets, send the mail before an end."""
 
 from __future__ import annotations
 

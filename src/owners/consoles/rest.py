@@ -210,7 +210,7 @@ _POLICY = (
     "connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 )
 _POLICIES = {"vnc": _POLICY.format(""), "serial": _POLICY.format(" 'unsafe-inline'")}
-"""Of the console's pages. Scripts are files of ours; xterm.js makes style elements."""
+"""The policies of the console's pages. Scripts are files of ours; xterm.js makes style elements."""
 
 
 class NewConsole(models.Request):

@@ -45,7 +45,7 @@ _SHELL = string.Template((STATIC / "shell.html").read_text("utf-8"))
 _ZONE = str(Path("/etc/localtime").resolve()).partition("/zoneinfo/")[2].removeprefix("posix/") or "UTC"
 """The site's time zone, by the name that browsers know."""
 _MAX_LAUNCHER_BYTES, _MAX_DOTS = 16 << 10, 50
-"""Of a launcher.toml, and of a line of it: tomllib of Python 3.11 takes seconds for keys of many parts."""
+"""The most of a launcher.toml, and of a line of it: tomllib of Python 3.11 takes seconds for keys of many parts."""
 _MAX_REFUSAL = 300
 """Characters of a refusal, which repeats what was given."""
 

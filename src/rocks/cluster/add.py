@@ -209,7 +209,7 @@ def _taken_cpus(database: Database) -> dict[str, int]:
 
 
 MAX_COMPUTES = 4000
-"""Of a cluster."""
+"""The most computes of a cluster."""
 
 COMPUTE_CPUS = 1
 COMPUTE_MEMORY_MB = 1024

@@ -99,7 +99,7 @@ def check_at_rest(database: Database, disks: Sequence[DiskLocation]) -> None:
             raise StateError(
                 f"{lease.name} may be running on {lease.host}, and its disk is cloned as it is on the NAS: stop it, "
                 f"and wait until its changes are there (rocks stop host vm {lease.name}, then the same with "
-                "terminate=true)"
+                "terminate=yes)"
             )
     check_not_moving(disks, read_moves(database))
 
@@ -153,7 +153,7 @@ def _clone(
     clones: Sequence[NasClone],
     progress: Callable[[str], None],
 ) -> None:
-    """Those of one pool."""
+    """Make the clones of one pool."""
     chosen = [originals[name] for name in sorted({one.original for one in clones})]
     origins = freeze_volumes(storage, chosen)
     requests = [
@@ -472,7 +472,7 @@ def _addresses(
 def _cluster_parameters(
     parameters: CloneParameters, shape: _Shape, name: str, ip: str, number: int
 ) -> ClusterParameters:
-    """Those of one clone; `number` counts the clones, so that given containers are used in turn."""
+    """The parameters of one clone; `number` counts the clones, so that given containers are used in turn."""
     frontend, computes = shape.frontend, shape.computes
     places = [vm.container.name for vm in (frontend, *computes) if vm.container is not None]
     turn = parameters.containers

@@ -528,7 +528,7 @@ def _check_volume(
     if row.remotehost is not None and not request.force:
         raise StateError(
             f"the image {disk.nas}:{row.zvol} of {vm.name} is mapped to {row.remotehost}: have its changes written "
-            f"back (rocks stop host vm {vm.name} terminate=true), or add force=yes"
+            f"back (rocks stop host vm {vm.name} terminate=yes), or add force=yes"
         )
 
 

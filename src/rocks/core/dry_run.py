@@ -30,7 +30,7 @@ class UnknownReplyError(StateError):
     """What follows depends on the reply to a change that a dry run has not made. The command itself has not failed."""
 
     exit_status = 0
-    """That of a command that is done: all that could be checked is valid."""
+    """The exit status of a command that is done: all that could be checked is valid."""
 
 
 class _DryRun:
@@ -43,7 +43,7 @@ class _DryRun:
         self.has_ended = False
         self.assumed_devices: Set[Tuple[str, str]] = set()
         self.other_threads = {thread.ident for thread in threading.enumerate()} - {threading.get_ident()}
-        """Those that ran before, which do not work for the command."""
+        """The threads that ran before, which do not work for the command."""
         self.wrote_no_bytecode = sys.dont_write_bytecode
 
     def add(self, place: str, step: str) -> None:

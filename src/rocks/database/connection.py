@@ -288,7 +288,7 @@ class Database:
             raise self._locks.busy_with(missing, wait_seconds)
 
     def locked_by_others(self, names: Iterable[str]) -> list[str]:
-        """Those of these locks that other commands hold at this moment; takes none."""
+        """The locks of these that other commands hold at this moment; takes none."""
         return self._locks.held_by_others(names, 0.0)
 
     def unlock(self, name: str) -> None:

@@ -74,7 +74,7 @@ _SHELLS = {
 }
 _EVAL_SECONDS = 60
 _LONGEST_BYTES = 4 << 20
-"""Of an included or copied file, and of the output of a program."""
+"""The most of an included or copied file, and of the output of a program."""
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 
@@ -300,7 +300,7 @@ def _text(data: bytes, title: str) -> str:
 
 
 _ATTRIBUTES = {"os": "linux", "arch": "x86_64", "packaging": "deb"}
-"""Those of the most hosts; parts with conditions on others are read with the profile of a host that has them."""
+"""The attributes of most hosts; parts with conditions on others are read with the profile of a host that has them."""
 
 _UNKNOWN = "unknown_value"
 """In the place of what hosts have; an error that quotes it is no error of the file."""

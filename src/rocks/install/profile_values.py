@@ -30,7 +30,7 @@ REST_DISKS = "rest"
 _ROLE_ATTRIBUTES = {"img_storage_nas": queues.NAS, "img_storage_vm": queues.HOST}
 
 DEFAULT_DISTRIBUTION, DEFAULT_ARCHITECTURE = "rocks-dist", "x86_64"
-"""Of an appliance and of a host that name no other."""
+"""What an appliance and a host have that name no other."""
 
 Value = str | StateError
 

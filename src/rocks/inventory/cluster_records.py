@@ -77,7 +77,7 @@ class Shared(NamedTuple):
 
 
 def shared_machines(database: Database, names: Sequence[str]) -> list[Shared]:
-    """Those of the named machines that are on VLANs of several clusters; one statement.
+    """The named machines that are on VLANs of several clusters; one statement.
 
     A machine is of the cluster that it leads, else of that of its first interface.
     """
@@ -109,7 +109,7 @@ def _clusters_of_machines(database: Database, names: Sequence[str]) -> list[tupl
 
 
 def on_vlans(database: Database, names: Sequence[str], vlans: Collection[int]) -> list[str]:
-    """Those of the named hosts that have an interface on one of the VLANs, in the database's order."""
+    """The named hosts that have an interface on one of the VLANs, in the database's order."""
     rows = database.rows(
         "SELECT n.Name FROM nodes n WHERE n.Name IN %s"
         " AND EXISTS (SELECT 1 FROM networks i WHERE i.Node = n.ID AND i.VlanID IN %s) ORDER BY n.ID",

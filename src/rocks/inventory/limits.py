@@ -4,9 +4,9 @@ The other limits of machines: `machine.limits`.
 """
 
 MAX_CPUS = 4096
-"""Of a physical host: more is a typing error."""
+"""The most processors of a physical host: more is a typing error."""
 
 MAX_VM_CPUS = 255
-"""Of a virtual machine: QEMU's q35 has more only with a device that remaps interrupts, which our domains lack."""
+"""The most of a virtual machine: QEMU's q35 needs a device that remaps interrupts for more."""
 
 DEFAULT_VM_CPUS = 1

@@ -35,7 +35,7 @@ def has_slurm() -> bool:
 
 
 def batch_jobs(hosts: Iterable[str]) -> dict[str, tuple[str, ...]]:
-    """Those of the hosts with jobs that are not for machines → `job 7 of ann` of each, at most five.
+    """The hosts with jobs that are not for machines → `job 7 of ann` of each, at most five.
 
     Empty on a site without Slurm. ToolError when it is silent, UserError when its user for machines is not known.
     """
@@ -115,7 +115,7 @@ def drain_command(nodes: str, reason: str) -> tuple[str, ...]:
 
 
 def drained_nodes(hosts: Iterable[str]) -> dict[str, str]:
-    """Those of the hosts that Slurm drains until somebody resumes them → the reason. ToolError when it is silent.
+    """The hosts that Slurm drains until somebody resumes them → the reason. ToolError when it is silent.
 
     One that its health check resumes by itself is left out: without another reason it would get jobs again.
     """

@@ -15,10 +15,12 @@ from rocks.inventory.loaded_host_records import record_memory
 from rocks.inventory.records import Disk, Lease
 from rocks.leases import lease as leases
 from rocks.leases.lease import (
+    COLUMNS,
     begin_epoch,
     cover_disks,
     forget_record,
     is_current,
+    lease_of,
     read_epoch,
     read_record,
     reason_to_compare,
@@ -42,7 +44,7 @@ MAX_NEW_TOKENS = 2**20
 """How many leases of one machine a restored database may lack in an epoch: each start grants one."""
 
 _LONGEST_NAME = 128
-"""That of a lease in the database."""
+"""The longest name of a lease in the database."""
 
 STATE = "/var/lib/rocks"
 """The state folder of hosts, for messages."""
@@ -290,8 +292,8 @@ def hosts_with_machines(database: Database) -> list[str]:
 
 def all_leases(database: Database) -> dict[str, Lease]:
     """Name in lower case → lease, also of machines that the database does not know any more."""
-    rows = database.rows("SELECT Name, Token, Host, State, Reason, Target FROM vm_leases")
-    return {str(row[0]).lower(): Lease(str(row[0]), int(row[1]), *row[2:]) for row in rows}
+    rows = database.rows(f"SELECT {COLUMNS} FROM vm_leases")
+    return {str(row[0]).lower(): lease_of(row) for row in rows}
 
 
 def all_machines(database: Database) -> dict[str, tuple[str, ...]]:

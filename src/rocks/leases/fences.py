@@ -1,4 +1,7 @@
-"""Fences of hosts that will not return, and machines that may run behind them."""
+"""Fences of hosts that will not return, and machines that may run behind them.
+
+The rows are in `leases.lease`, and the site's fence command in `machine.stop`.
+"""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ import json
 import os
 from collections import defaultdict
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rocks.core.errors import BusyError, HostError, RocksError, StateError
 from rocks.fleet.wire.facts import EPOCH_TOKENS
@@ -145,7 +145,7 @@ def forget_record(database: Database) -> None:
 
 
 def count_restore(database: Database) -> None:
-    """Of a restored copy from before the first lease: it is no new site, and what came after it may run."""
+    """Count the restore of a copy from before the first lease: the site is not new, and what came later may run."""
     database.execute("UPDATE lease_epoch SET Serial = GREATEST(Serial, 1)")
 
 
@@ -208,6 +208,15 @@ PARTS = ("sriov_leases", *PLACEMENTS)
 """The tables of what a machine has of its host under its lease; a row (Host, Name, Token) ends with the lease."""
 
 
+COLUMNS = "Name, Token, Host, State, Reason, Target"
+"""Of vm_leases, in the order that `lease_of` reads."""
+
+
+def lease_of(row: Sequence[Any]) -> Lease:
+    """A lease as COLUMNS have it."""
+    return Lease(str(row[0]), int(row[1]), *row[2:])
+
+
 def read_leases(database: Database, names: Sequence[str], lock: bool = False) -> dict[str, Lease]:
     """Name in lower case → lease, for the names that ever had one; `lock` locks the rows.
 
@@ -215,12 +224,11 @@ def read_leases(database: Database, names: Sequence[str], lock: bool = False) ->
     got its name in other case since.
     """
     rows = database.rows(
-        "SELECT Name, Token, Host, State, Reason, Target FROM vm_leases WHERE Name IN %s"
-        + (" FOR UPDATE" if lock else ""),
+        f"SELECT {COLUMNS} FROM vm_leases WHERE Name IN %s" + (" FOR UPDATE" if lock else ""),
         [names],
     )
     asked = {name.lower(): name for name in names}
-    found = [Lease(str(row[0]), int(row[1]), *row[2:]) for row in rows]
+    found = [lease_of(row) for row in rows]
     return {
         lease.name.lower(): replace(lease, name=asked.get(lease.name.lower(), lease.name)) for lease in found
     }
@@ -232,7 +240,7 @@ def leases_held(database: Database, names: Sequence[str]) -> bool:
 
 
 def running(database: Database, names: Sequence[str]) -> list[str]:
-    """Those of the names whose machines run by their leases."""
+    """The names whose machines run by their leases."""
     held = read_leases(database, names)
     return [name for name in names if (lease := held.get(name.lower())) and lease.state == RUNNING]
 
@@ -244,15 +252,15 @@ def leases_of_hosts(database: Database, hosts: Sequence[str], machines: Sequence
     """
     named = " OR Name IN %s" if machines else ""
     rows = database.rows(
-        "SELECT Name, Token, Host, State, Reason, Target FROM vm_leases"
+        f"SELECT {COLUMNS} FROM vm_leases"
         f" WHERE State <> 'released' AND (Host IN %s OR Target IN %s{named}) ORDER BY Name",
         [hosts, hosts, machines] if machines else [hosts, hosts],
     )
-    return [Lease(str(row[0]), int(row[1]), *row[2:]) for row in rows]
+    return [lease_of(row) for row in rows]
 
 
 def held_leases(database: Database) -> list[HeldLease]:
-    """All of them, by name."""
+    """All held leases, and all fences, by name of the machine."""
     return _held(database, "", ())
 
 
@@ -272,7 +280,7 @@ def held_by_unknown(database: Database) -> tuple[LeaseEpoch, list[tuple[str, str
 
 
 def held_by_removed(database: Database, names: Sequence[str]) -> list[str]:
-    """Those of the names that hold a lease, but are not virtual machines of the database any more.
+    """The names that hold a lease, but are not virtual machines of the database any more.
 
     They are spelled as the domains on their hosts, which libvirt finds by no other spelling.
     """
@@ -384,7 +392,10 @@ def end_live_move(database: Database, name: str, host: str, disks: Sequence[Disk
 
 
 def set_state(database: Database, names: Sequence[str], state: str, reason: str | None = None) -> None:
-    """Record the state of the leases: starting, running, stopping or saved, and why when it is by force."""
+    """Record the state of the leases: starting, running, stopping or saved.
+
+    `reason`: why, when it is by force; without one, a stored reason is erased.
+    """
     database.execute(
         "UPDATE vm_leases SET State = %s, Reason = %s WHERE State <> 'released' AND Name IN %s",
         [state, reason, names],
@@ -394,14 +405,15 @@ def set_state(database: Database, names: Sequence[str], state: str, reason: str 
 def release_leases(database: Database, names: Sequence[str], reason: str | None = None) -> None:
     """Release the leases of machines that run nowhere. The token stays, so that the next one is higher.
 
-    Their disks become free, and so do their virtual functions, except on a host that a fence still has to reach.
+    Their disks become free, and so do functions, cores, pages and devices, except on a host that a fence still has
+    to reach.
     """
     release_keeping_reasons(database, names)
     database.execute("UPDATE vm_leases SET Reason = %s WHERE Name IN %s", [reason, names])
 
 
 def release_keeping_reasons(database: Database, names: Sequence[str]) -> None:
-    """As `release_leases` after a start that failed; the reason of an earlier stop by force stays."""
+    """As `release_leases`, but a stored reason, of a stop by force, stays."""
     database.execute(
         "UPDATE vm_leases SET State = 'released', Host = NULL, Target = NULL WHERE Name IN %s",
         [names],
@@ -411,7 +423,10 @@ def release_keeping_reasons(database: Database, names: Sequence[str]) -> None:
 
 
 def forget_reasons(database: Database, names: Sequence[str]) -> None:
-    """Nothing remains to be done for machines of these names: they are removed, and others may get their names."""
+    """Erase the reasons of released leases.
+
+    An operator has stopped or removed the machines, so that an evacuation does not start them elsewhere.
+    """
     database.execute(
         "UPDATE vm_leases SET Reason = NULL WHERE State = 'released' AND Name IN %s",
         [names],
@@ -467,7 +482,10 @@ def _free_parts(database: Database, names: Sequence[str]) -> None:
 
 
 def free_released_parts(database: Database) -> None:
-    """The same of all machines that run nowhere: a restored copy may have brought parts of leases that have ended."""
+    """As `_free_parts`, of all machines that run nowhere.
+
+    A restored copy may have brought parts of leases that have ended.
+    """
     released = "SELECT Name FROM vm_leases WHERE State = 'released'"
     _delete_parts(database, f"f.Name IS NULL AND s.Name IN ({released})", ())
 

@@ -39,9 +39,9 @@ def contact_hosts(
 ) -> dict[str, HostFacts | RocksError]:
     """Host → its facts, or the error.
 
-    The requests carry the fences; when all hosts have answered, those that they have put up are deleted. Commits.
+    The requests carry the fences; when all hosts have answered, those that they confirm are deleted. Commits.
     `lease_ends` maps a host to the (name, token) of leases that end there unless their domains are active.
-    They carry a lease epoch too, None: that of the database; hosts refuse starts under leases of earlier ones.
+    They also carry a lease epoch, `epoch`, or that of the database; hosts refuse starts under leases of earlier ones.
     `limit_seconds` is that of `ask_each`. `files` maps a host to paths that its facts include, `shapes` to the question
     for its cores and memory.
     """
@@ -78,7 +78,8 @@ def perform_operations(
     """(name of the machine, outcome of its operation), as the hosts reply; the host's error where it did not reply.
 
     `operations` maps a host to its operations, one for each machine. The requests carry epoch and fences as those of
-    `contact_hosts` do; commits when fences were put up. `progress` is called before the first answer and after each.
+    `contact_hosts` do; commits when hosts confirmed fences. `progress` is called before the first answer, and after
+    each.
     """
     hosts = [host for host, of_host in operations.items() if of_host]
     if not hosts:
@@ -122,7 +123,7 @@ def perform_one(database: Database, host: str, operation: Operation) -> Operatio
 def _confirmed(
     sent: Mapping[str, Sequence[tuple[str, int]]], host: str, names: Collection[str]
 ) -> set[tuple[str, int]]:
-    """The fences that the host got and has put up."""
+    """The fences that were sent to the host and that it has confirmed."""
     return {fence for fence in sent.get(host, ()) if fence[0] in names}
 
 

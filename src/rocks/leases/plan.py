@@ -60,7 +60,7 @@ class TakeLease:
 
 @dataclass(frozen=True)
 class KeepLease:
-    """The same host holds the lease: the machine may be running, or an earlier command was killed. Its facts decide."""
+    """The same host holds the lease: a machine runs, or an earlier command was killed. The host's facts decide."""
 
     lease: Lease
 

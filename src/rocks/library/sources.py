@@ -297,7 +297,7 @@ class SequentialReader(io.RawIOBase):
         """The bytes that were read."""
 
     def readable(self) -> bool:
-        """It is."""
+        """A file is readable."""
         return True
 
     def readinto(self, buffer: Buffer) -> int:

@@ -323,7 +323,7 @@ _CONTAINERS: tuple[tuple[str, _Cells, str], ...] = (
     ),
     ("slice", ("n.Name", "CAST(v.Slice AS CHAR)"), "vm_nodes v JOIN nodes n ON n.ID = v.PhysNode"),
 )
-"""The same, for named hosts `n`."""
+"""(kind, columns, FROM clause), for named hosts `n`."""
 
 _MAX_CELLS = 4
 

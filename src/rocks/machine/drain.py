@@ -550,7 +550,7 @@ def _taken_before(database: Database, host: str) -> list[str]:
 def _can_start_elsewhere(
     database: Database, host: str, machines: Sequence[VirtualMachine], outcomes: Outcomes
 ) -> list[VirtualMachine]:
-    """Those whose disks are all on a NAS; the others have failed."""
+    """The machines whose disks are all on a NAS; the others have failed."""
     reasons = _why_bound(database, machines)
     for name, reason in reasons.items():
         outcomes.failed[name] = StateError(

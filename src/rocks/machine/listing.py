@@ -79,7 +79,9 @@ class VmStates:
     failed: dict[str, RocksError]
 
 
-def ask_hosts(database: Database, hosts: Sequence[str]) -> tuple[dict[str, HostFacts], dict[str, RocksError]]:
+def read_host_facts(
+    database: Database, hosts: Sequence[str]
+) -> tuple[dict[str, HostFacts], dict[str, RocksError]]:
     """The facts of each host, and why the others gave none; all at the same time, for at most `STATUS_SECONDS`."""
     with open_fleet(database, hosts) as fleet:
         answers = contact_hosts(database, fleet, hosts, limit_seconds=STATUS_SECONDS)
@@ -100,7 +102,7 @@ def show_vm_states(database: Database, containers: Mapping[str, str | None]) -> 
     }
     moving = [one for one in held.values() if one.state == MOVING]
     hosts = sorted({host for host in (*places.values(), *(one.target for one in moving)) if host})
-    found, failed = ask_hosts(database, hosts)
+    found, failed = read_host_facts(database, hosts)
     domains = {host: {domain.name: domain for domain in facts.domains} for host, facts in found.items()}
     leased = {name for name in places if (lease := held.get(name.lower())) and lease.is_held}
     states = {name: _state(name, host, domains, name in leased) for name, host in places.items()}
@@ -123,7 +125,7 @@ def _state(
 
 # How virtual machines are connected, as the database and their hosts report it.
 
-ANSWER_SECONDS = 10.0
+NETWORK_SECONDS = 10.0
 """How long the listing waits for a host; longer than for states, because the host loads its netlink library."""
 
 UNKNOWN, UP, DOWN, UNCONNECTED = "unknown", "up", "down", "unconnected"
@@ -177,8 +179,8 @@ def list_vm_networks(database: Database, names: Sequence[str]) -> VmNetworks:
 def _ask(database: Database, hosts: Sequence[str]) -> dict[str, NetworkFacts | RocksError]:
     with open_fleet(database, hosts) as fleet:
         fenced = [host for host in leases.fences_of_hosts(database, hosts) if host in fleet.names]
-        contact_hosts(database, fleet, fenced, limit_seconds=ANSWER_SECONDS)
-        answers = dict(fleet.ask_each(dict.fromkeys(hosts, NetworkRequest()), ANSWER_SECONDS))
+        contact_hosts(database, fleet, fenced, limit_seconds=NETWORK_SECONDS)
+        answers = dict(fleet.ask_each(dict.fromkeys(hosts, NetworkRequest()), NETWORK_SECONDS))
     return {host: answers[host] for host in hosts}
 
 

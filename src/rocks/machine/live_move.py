@@ -650,7 +650,7 @@ class _Migration:
             return progress if self._outcome is None else self._outcome
 
     def _report(self, report: Progress | Result | RocksError) -> None:
-        """Of all progress the latest counts, of all ends the first: an agent may send any number."""
+        """Store a report. The latest progress counts, and the first end: an agent may send any number."""
         with self._reported:
             if isinstance(report, Progress):
                 self._progress = report

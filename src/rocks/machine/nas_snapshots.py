@@ -258,7 +258,7 @@ def _check_states(storage: StorageClient, images: Sequence[ImageSpec], states: S
         elif row.state == REMOTE:
             what = "its host gets no copy of it (img_sync), so the machine must be off"
         elif states == _AT_REST and row.state in (RETURNING, *_COPIED):
-            what = f"rocks stop host vm {image.vm} terminate=true waits until it is written back"
+            what = f"rocks stop host vm {image.vm} terminate=yes waits until it is written back"
         else:
             what = f"rocks list host storageop {image.nas} shows what goes on"
         must = "and must be unmapped" if states == _AT_REST else "and must be local"

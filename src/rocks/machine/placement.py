@@ -209,11 +209,11 @@ class ShapeLeases(NamedTuple):
         return self._selected(lambda row: (row.name.lower(), row.token) != (name.lower(), token))
 
     def of(self, name: str, token: int) -> ShapeLeases:
-        """Those of the machine under this token."""
+        """The leases of the machine under this token."""
         return self._selected(lambda row: (row.name.lower(), row.token) == (name.lower(), token))
 
     def on(self, host: str) -> ShapeLeases:
-        """Those of the host."""
+        """The leases of the host."""
         return self._selected(lambda row: row.host.lower() == host.lower())
 
     def plus(self, other: ShapeLeases) -> ShapeLeases:
@@ -576,7 +576,7 @@ def _on_few_nodes(
     others: ShapeLeases,
     free: Mapping[int, Sequence[tuple[int, ...]]],
 ) -> tuple[list[_Cores], tuple[PageRow, ...]]:
-    """The same number of CPUs on each of as few nodes as possible; those with the fewest free cores that suffice."""
+    """Equally many CPUs on each of as few nodes as possible; those with the fewest free cores that suffice."""
     page_kb = vm.page_kb or ORDINARY_KB
     for count in range(1, len(facts.nodes) + 1):
         if vm.cpus % count:

@@ -1,4 +1,4 @@
-"""What a starting machine gets of other rooms: functions, partitions, seeds, cores and memory, copies of images."""
+"""What a starting machine gets from other rooms: functions, partitions, seeds, cores and memory, copies of images."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from rocks.network.sriov.function_choice import AssignedVf, Claimant
 
 
-# The protocol by which a start gets what it needs of other rooms.
+# The protocol by which a start gets what it needs from other rooms.
 #
 # There is no verb for giving back: what is claimed ends with the machine's lease. The table of a new claim is added to
 # `leases.lease.PARTS`. Volumes of NASes are mapped by a plugin of `start host vm`, since a site may have its

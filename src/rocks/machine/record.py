@@ -418,7 +418,7 @@ def end_doubt(database: Database, machine: str) -> None:
 
 
 def delete_copies(database: Database, machine: str, copies: Sequence[DiskCopy]) -> None:
-    """They are removed, or are the disks now."""
+    """Delete the rows of copies that were removed, or are the disks now."""
     for host in dict.fromkeys(copy.host for copy in copies):
         paths = [copy.path for copy in copies if copy.host == host]
         database.execute(

@@ -70,7 +70,7 @@ class Snapshot(NamedTuple):
     is_complete: bool
     consistent: str
     is_former: bool = False
-    """It is of a content that a restore has replaced, in volumes of the NAS beside those of the disks."""
+    """The snapshot has content that a restore has replaced, in volumes of the NAS beside those of the disks."""
 
 
 def list_snapshots(database: Database, names: Sequence[str]) -> tuple[list[Snapshot], dict[str, RocksError]]:

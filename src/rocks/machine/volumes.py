@@ -253,7 +253,7 @@ def check_no_mapped_images(database: Database, names: Sequence[str]) -> list[str
                 raise StateError(
                     f"host {disk.vm} is not removed: its image {nas}:{_volume(disk)} is mapped to "
                     f"{owners[_volume(disk)]}, perhaps with changes; stop the machine, unmap the image with rocks stop "
-                    f"host vm {disk.vm} terminate=true, then remove the machine"
+                    f"host vm {disk.vm} terminate=yes, then remove the machine"
                 )
     return warnings
 

@@ -27,7 +27,7 @@ MAX_ADDRESSES = 8
 
 
 @dataclass(frozen=True)
-class Sender:
+class PlannedSender:
     """An interface, and the addresses under which it may send on a network that it shares with other machines."""
 
     mac: str
@@ -41,7 +41,7 @@ class FilterPlan:
     """Whether the host filters the frames of a machine, and the interfaces that it can filter."""
 
     is_on: bool
-    senders: tuple[Sender, ...] = ()
+    senders: tuple[PlannedSender, ...] = ()
 
 
 def plan_filter(vm: VirtualMachine, connections: Sequence[Connection]) -> FilterPlan:
@@ -49,7 +49,9 @@ def plan_filter(vm: VirtualMachine, connections: Sequence[Connection]) -> Filter
     ipv6 = _ipv6_addresses(vm.host)
     ipv4 = {interface.mac: _ipv4_addresses(interface) for interface in vm.host.interfaces}
     senders = tuple(
-        Sender(c.mac, False) if isinstance(c, VlanMacvtap) else Sender(c.mac, True, ipv4.get(c.mac, ()), ipv6)
+        PlannedSender(c.mac, False)
+        if isinstance(c, VlanMacvtap)
+        else PlannedSender(c.mac, True, ipv4.get(c.mac, ()), ipv6)
         for c in connections
         if not isinstance(c, VirtualFunction | Unconnected)
     )

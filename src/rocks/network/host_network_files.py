@@ -45,7 +45,7 @@ MARK = "# Written by Rocks, which removes it when the host no longer has the dev
 """The first line of each file of systemd, also of those that our installer writes."""
 
 _SPACE = uuid.UUID("5a0c3c0e-6f0b-4c0f-9a51-3f6a6a3c9f10")
-"""Of the connections' identities, which are the same for the same device."""
+"""The name space of the connections' identities, which are the same for the same device."""
 
 _BOND_SETTINGS = {
     "mode": ("Mode", ""),

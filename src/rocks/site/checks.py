@@ -253,7 +253,7 @@ def _key(database: Database, frontend: str, fleet: FleetSettings) -> Iterator[Si
 
 
 def _space(database: Database) -> Iterator[SiteCheck]:
-    """Of each file system that grows: state, database, distribution."""
+    """The space of each file system that grows: state, database, distribution."""
     growing = [Path(database.settings.state_folder).absolute(), distribution_folder(database)]
     if database.settings.socket == EMBEDDED_SOCKET:
         growing.append(Path(EMBEDDED_SOCKET).parent)

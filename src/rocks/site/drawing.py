@@ -64,7 +64,7 @@ class Topology(NamedTuple):
 
 
 MAX_HOSTS = 40
-"""With more hosts, their racks are drawn."""
+"""The most hosts that are drawn; with more, their racks are."""
 
 NAMESPACE = "http://www.w3.org/2000/svg"
 _WIDTH, _MARGIN, _GAP = 1240, 20, 12

@@ -160,7 +160,7 @@ def _staying(pairs: Sequence[tuple[str, str]], leaving: set[str]) -> tuple[str, 
 
 
 def _as_arguments(names: Sequence[str]) -> str:
-    """The same names, for a command line."""
+    """The names as arguments of a command line."""
     return " ".join([*names[:_NAMED_AT_MOST], *(["…"] if len(names) > _NAMED_AT_MOST else [])])
 
 

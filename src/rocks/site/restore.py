@@ -127,7 +127,7 @@ def _exchange(
 
 @contextmanager
 def _noted(place: Path, note: str) -> Iterator[None]:
-    """With the note in its place; an error puts back what was there."""
+    """Write the note into its place for the block; an error puts back what was there."""
     earlier = place.read_bytes() if place.exists() else None
     write_file(place, note)
     try:

@@ -195,7 +195,7 @@ _RECORD = "/var/lib/rocks/accounts"
 _FILES = {"passwd": "/etc/passwd", "shadow": "/etc/shadow", "group": "/etc/group", "gshadow": "/etc/gshadow"}
 ACCOUNT_FILES = (*_FILES.values(), _RECORD)
 LOCKS = tuple(_FILES)
-"""Those of shadow-utils: useradd there waits."""
+"""The locks of shadow-utils: useradd waits there."""
 
 _SECRET = 0o600
 

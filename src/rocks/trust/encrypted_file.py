@@ -29,7 +29,7 @@ CHUNK_BYTES = 1 << 20
 
 _TAG_BYTES = 16
 _FIRST_VERSION_BYTES = 1 << 30
-"""Of a file of version 1 at most: it is read into memory."""
+"""The most of a file of version 1, which is read into memory."""
 
 _LONGEST_HEADER = 4096
 _COST, _MAX_COST, _BLOCK, _PARALLEL = 1 << 16, 1 << 20, 8, 1
@@ -44,7 +44,7 @@ class _Header(NamedTuple):
     salt: bytes
     nonce: bytes
     length: int
-    """Of the ciphertext; only version 1 has it."""
+    """The length of the ciphertext; only version 1 has it."""
     check: bytes
 
     def text(self, check: bytes) -> bytes:

@@ -12,7 +12,7 @@ from lxml import etree
 
 import rocks.machine.domain
 from rocks.machine.domain import domain_lines, with_lease
-from rocks.network.filter_plan import FilterPlan, Sender
+from rocks.network.filter_plan import FilterPlan, PlannedSender
 from tests.golden.domain.cases import CASES, Case
 from tests.golden.files import check_golden
 
@@ -22,8 +22,8 @@ SOURCES = (Path(rocks.machine.domain.__file__),)
 NETWORK = FilterPlan(
     True,
     (
-        Sender("76:77:6e:80:00:00", False),
-        Sender("76:77:6e:80:0:1", True, ("203.0.113.9",), ("2001:db8::9", "2001:db8::a")),
+        PlannedSender("76:77:6e:80:00:00", False),
+        PlannedSender("76:77:6e:80:0:1", True, ("203.0.113.9",), ("2001:db8::9", "2001:db8::a")),
     ),
 )
 

@@ -35,7 +35,7 @@ def kill(*_):
 main(sys.argv[1:])
 """
 START, STOP = ("start", "host", "vm"), ("stop", "host", "vm")
-END = "terminate=true"
+END = "terminate=yes"
 
 
 class KilledError(BaseException):
@@ -112,7 +112,7 @@ class Storage(NamedTuple):
 
     def stop(self, *names: str) -> None:
         """Stop the machines, and write their changes back."""
-        self.done("stop", "host", "vm", *names, "terminate=true")
+        self.done("stop", "host", "vm", *names, "terminate=yes")
         self.release(*names)
 
     def lease(self, name: str) -> tuple[Any, ...]:

@@ -70,7 +70,7 @@ def test_what_is_refused(storage: Storage) -> None:
     assert message.startswith(
         f"stays may be running on {HOST}, and its disk {NAS}:tank/stays-vol grows only while"
     )
-    assert "rocks stop host vm stays, then rocks stop host vm stays terminate=true" in message
+    assert "rocks stop host vm stays, then rocks stop host vm stays terminate=yes" in message
     storage.release(vm)
     message = storage.refused(*GROW, vm, "vda", "size=3")
     assert message.startswith(f"ZVol stays-vol does not grow: {HOST} has it; stop its machine")

@@ -126,7 +126,7 @@ def played(
     storage.images.wait_for_state(f"{name}-vol", "local")
     yield made
     storage.done("stop", "host", "vm", name)
-    storage.done("stop", "host", "vm", name, "terminate=true")
+    storage.done("stop", "host", "vm", name, "terminate=yes")
 
 
 def move(played: PlayedHosts, to: str = OTHER) -> Ended:
@@ -167,7 +167,7 @@ def test_followed(played: PlayedHosts) -> None:
     assert f"{played.name} runs on {HOST} now" in move(played, HOST).out
     assert images.row(f"{played.name}-vol")["remotehost"] == HOST
     played.storage.done("stop", "host", "vm", played.name)
-    played.storage.done("stop", "host", "vm", played.name, "terminate=true")
+    played.storage.done("stop", "host", "vm", played.name, "terminate=yes")
     assert images.leftovers(HOST) == [] and images.leftovers(OTHER) == []
 
 

@@ -83,7 +83,7 @@ def test_a_mapped_image_needs_force(storage: Storage, library: Path) -> None:
     storage.release("latecomer")
     message = storage.refused(*REINSTALL, "latecomer")
     assert f"the image {NAS}:latecomer-vol of latecomer is mapped to {HOST}" in message
-    assert "rocks stop host vm latecomer terminate=true" in message
+    assert "rocks stop host vm latecomer terminate=yes" in message
     dry = storage.succeeded(*REINSTALL, "latecomer", "force=yes", "dry-run=yes")
     for step in ("unmap the image latecomer-vol", "destroy the image latecomer-vol"):
         assert f"{NAS}: would {step}" in dry.out

@@ -222,7 +222,7 @@ def test_a_machine_whose_image_a_host_has_is_not_removed(storage: Storage) -> No
     for arguments in (("remove", "host", "vm", vm), ("remove", "host", vm)):
         message = storage.refused(*arguments)
         assert message.startswith(f"host kept is not removed: its image {NAS}:kept-vol is mapped to {HOST}")
-        assert "rocks stop host vm kept terminate=true" in message
+        assert "rocks stop host vm kept terminate=yes" in message
     storage.done(*STOP, vm, END)
     assert storage.rocks("remove", "host", vm).status == 0
     assert storage.images.row("kept-vol")["state"] == "unmapped", "the image stays"

@@ -7,7 +7,7 @@ import pytest
 from rocks.core.errors import StateError
 from rocks.fleet.wire.requests import LinkSpec
 from rocks.machine.spec import links_of, max_cpus, spec_of
-from rocks.network.filter_plan import FilterPlan, Sender
+from rocks.network.filter_plan import FilterPlan, PlannedSender
 from rocks.network.guest_connections import (
     Bridged,
     PhysicalMacvtap,
@@ -78,7 +78,7 @@ def test_a_function_does_not_reach_vlans_that_are_the_hosts_own() -> None:
 def test_what_each_interface_may_send_goes_with_the_plan() -> None:
     others = Bridged("76:77:6e:80:00:02", "eth0")
     assert started(facts(), connections=(TAP, others)).network == FilterPlan(
-        True, (Sender(TAP.mac, False), Sender(others.mac, True))
+        True, (PlannedSender(TAP.mac, False), PlannedSender(others.mac, True))
     )
 
 
@@ -110,7 +110,9 @@ def test_what_a_virtual_function_sends_is_not_for_the_hosts_filter() -> None:
 def test_addresses_of_the_sender() -> None:
     arguments = {"vm_ipv6": "2001:db8:0::9, fd00::1"}
     found = started(facts(), machine(attributes=arguments), (PhysicalMacvtap("76:77:6e:80:00:02", "eth1"),))
-    assert found.network.senders == (Sender("76:77:6e:80:00:02", True, (), ("2001:db8::9", "fd00::1")),)
+    assert found.network.senders == (
+        PlannedSender("76:77:6e:80:00:02", True, (), ("2001:db8::9", "fd00::1")),
+    )
     assert found.request.links == (LinkSpec("eth1", "site_device", None, 0),)
     for wrong in ("2001:db8::/64", "1.2.3.4", "ff02::1", "::", "fe80::1%eth0", "x"):
         with pytest.raises(StateError, match="not an IPv6 address of a machine"):
@@ -130,7 +132,7 @@ def test_an_address_that_is_none_is_named() -> None:
         replace(vm, host=replace(vm.host, interfaces=(replace(eth0, ip="10.1.0.9"),))),
         (PhysicalMacvtap(TAP.mac, "eth1"),),
     )
-    assert found.network.senders == (Sender(TAP.mac, True, ("10.1.0.9",)),)
+    assert found.network.senders == (PlannedSender(TAP.mac, True, ("10.1.0.9",)),)
 
 
 def test_more_cpus_than_a_machine_can_have_are_refused_before_the_host_is_asked() -> None:

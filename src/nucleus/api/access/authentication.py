@@ -307,7 +307,7 @@ def is_own_page(request: Request) -> bool:
 
 
 def cookie_name(request: Request) -> str:
-    """With the prefix `__Host-` no other host of the domain can set it; browsers take it over TLS only."""
+    """The cookie's name. With `__Host-` no other host of the domain can set it; browsers take it over TLS only."""
     return "__Host-nucleus" if request.url.scheme == "https" else "nucleus"
 
 

@@ -81,7 +81,7 @@ class AtOnce:
     def one_more(
         self, user_id: int, group: Hashable = None, max_of_group: int | None = None
     ) -> Iterator[None]:
-        """It counts until the end of the block. Problem when that is too many, also after `wait_seconds`."""
+        """Count the request until the end of the block. Problem when that is too many, also after `wait_seconds`."""
         with self._lock:
             self._lock.wait_for(lambda: not self._excess(user_id, group, max_of_group), self.wait_seconds)
             self.take(user_id, group, max_of_group)

@@ -54,7 +54,7 @@ def decode(shape: Type[Shape], value: Any, place: str) -> Shape:
 
 
 def decode_lenient(shape: Type[Shape], value: Any, place: str) -> Shape:
-    """The same from a value of another release of the same version.
+    """As `decode`, from a value of another release of the same version.
 
     IncoherentError when a field without a default is missing, or a field has another type.
     """
@@ -80,7 +80,7 @@ def tagged(cls: Type[Shape]) -> Type[Shape]:
 
 
 def tagged_as(name: str) -> Callable[[Type[Shape]], Type[Shape]]:
-    """The same under another name: records of earlier versions have it."""
+    """The shape under another name, which records of earlier versions have."""
 
     def mark(cls: Type[Shape]) -> Type[Shape]:
         _union_members[cls] = name

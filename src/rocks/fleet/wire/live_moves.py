@@ -52,7 +52,7 @@ REFUSED_STATUS = 4
 MAX_BYTES = 4 * 1024**2
 
 DIRECT_PORTS = range(49152, 49216)
-"""Of the new host; those that libvirt uses for migrations that others start."""
+"""Ports of the new host: those that libvirt uses for migrations that others start."""
 
 
 class Frame(NamedTuple):

@@ -231,7 +231,7 @@ def _values(values: Sequence[str]) -> str:
 
 _LOCAL = "localboot"
 _MAC = "${netX/mac:hexhyp}"
-"""Of the interface that was opened last: that which booted."""
+"""The MAC address of the interface that was opened last, which booted."""
 
 HOSTS, FIRST_STAGE_FOLDER = "hosts", "installer"
 """Folders for TFTP: the hosts' scripts; kernel and initial file systems of the installer."""

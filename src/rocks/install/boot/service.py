@@ -1,4 +1,7 @@
-"""The boot service of a frontend: dnsmasq for DHCP and TFTP on the network private, and nowhere else."""
+"""The boot service of a frontend: dnsmasq for DHCP and TFTP on the network private, and nowhere else.
+
+What it answers is written by `files`.
+"""
 
 from __future__ import annotations
 

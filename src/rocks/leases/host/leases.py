@@ -196,7 +196,7 @@ _START_SECONDS = 30.0
 _RAISE_SECONDS = 5.0
 
 
-class LeaseEpoch:
+class HostEpoch:
     """The epoch in the file `.epoch` beside the leases; no machine has a name that begins with a dot."""
 
     def __init__(self, state_folder: Path) -> None:

@@ -652,7 +652,10 @@ def _open_files() -> List[Tuple[ImageKey, str]]:
 
 
 def _statuses(folder: Path) -> List[os.stat_result]:
-    """Of a process's open files. One that is closed meanwhile does not hide the others; they go when it ends."""
+    """The statuses of a process's open files; none when it ends.
+
+    One that is closed meanwhile does not hide the others.
+    """
     found: List[os.stat_result] = []
     try:
         entries = list(folder.iterdir())

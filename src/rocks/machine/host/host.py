@@ -6,7 +6,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Callable, List, Optional, TypeVar
 
-from rocks.leases.host.leases import LeaseEpoch, Leases
+from rocks.leases.host.leases import HostEpoch, Leases
 from rocks.machine.host.files import ImageOwners
 from rocks.machine.host.libvirt.driver import DomainDriver
 from rocks.network.host.packet_filter import FilterDriver, Filters
@@ -44,7 +44,7 @@ class Host:
         self.state_folder = state_folder
         self.leases = Leases(state_folder)
         self.image_owners = ImageOwners(state_folder)
-        self.lease_epoch = LeaseEpoch(state_folder)
+        self.lease_epoch = HostEpoch(state_folder)
         self.stored_links = StoredLinks(state_folder)
         self.assigned_vfs = VfRecords(state_folder)
         self.domains = _once(open_domains or _libvirt)

@@ -449,7 +449,7 @@ def _tick(send: Callable[[int], None]) -> None:
 
 
 def _read_input(count: int) -> bytes:
-    """Of standard input; nothing at its end, and when it was silent for too long."""
+    """Up to `count` bytes of standard input; nothing at its end, and when it was silent for too long."""
     ready, _, _ = select.select([0], [], [], LIVE_SILENT_SECONDS)
     return os.read(0, count) if ready else b""
 

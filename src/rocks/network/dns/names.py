@@ -291,7 +291,7 @@ def numbered_after(old: str, text: str) -> str:
 
 
 def with_serial(text: str, serial: int) -> str:
-    """The same zone file with another serial number."""
+    """The zone file with another serial number."""
     return _SERIAL.sub(rf"\g<1>{serial}\g<3>", text, count=1)
 
 

@@ -257,7 +257,7 @@ def resolve_rules(
 
 
 def closed_networks(networks: Iterable[str], rules: Iterable[FirewallRule]) -> dict[str, str]:
-    """Of the networks, in lower case, those from which only what rules name is accepted; rules in their order.
+    """The networks, in lower case, from which only what rules name is accepted; rules in their order.
 
     The value is the name of the rule that refuses all, where no rule before it accepts anything; else it is empty.
     """

@@ -122,7 +122,7 @@ class DeviceHandlers:
         return NOTHING
 
     def _ensure_sessions_gone(self, request: object, image: GrantedImage) -> Facts:
-        """The same of any target of the image."""
+        """End the sessions with any target of the image."""
         prefix = names.target_name(image.nas, image.zvol, 0)[:-1]
         for target in [session.target for session in self._sessions.read_sessions()]:
             if target.startswith(prefix) and target[len(prefix) :].isdigit():

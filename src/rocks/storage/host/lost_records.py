@@ -43,7 +43,7 @@ def recover_records(store: HostStore, pools: PoolDriver, pool: str) -> FrozenSet
         found += _lost_records(store, volumes, name, name in known_pools)
 
     def rank(record: CopyRecord) -> Tuple[int, bool, bool]:
-        """Of an image in two pools, as with a replica of a pool: the newest grant, the named pool, the own pool."""
+        """Of an image in two pools the highest counts: of the newest grant, of the named pool, of the own pool."""
         known, its_pool = record.known, record.known.pool or ""
         return known.epoch, its_pool in _stated_pools(read[its_pool], its_pool, known.zvol), its_pool == pool
 

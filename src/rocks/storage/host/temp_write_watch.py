@@ -146,7 +146,7 @@ _SHORTEST_SECONDS = 0.5
 _AHEAD_SECONDS = 120
 _DEVICE_SECONDS = 10.0
 _LEAST_BYTES = BYTES_PER_GIB // 16
-"""With less space a snapshot that is activated again would soon take no writes once more."""
+"""The least space: with less, a snapshot that is activated again would soon take no writes once more."""
 
 _BROKEN = ("overflow", "invalid")
 """States of a snapshot that takes no writes until it is activated again."""
@@ -230,7 +230,7 @@ class TempWriteWatch(PeriodicThread):
         return poll_seconds(fill)
 
     def _activate_again(self, zvol: str, mapping: DmDeviceFact, volume: VolumeFact) -> None:
-        """Of a snapshot that takes no writes: pause its guest, then, with space, reserve and activate it again.
+        """Let a snapshot take writes again: pause its guest, then, with space, reserve and activate it again.
 
         Its table is replaced by one whose I/O fails for a moment, so a device that others have open stays as it is.
         """

@@ -1,4 +1,7 @@
-"""Blocked images go on, or are abandoned: the rows of the table and their changes; pure."""
+"""Blocked images go on, or are abandoned: the rows of the table and their changes; pure.
+
+When an image becomes blocked: `transfers`.
+"""
 
 from __future__ import annotations
 

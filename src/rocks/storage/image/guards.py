@@ -64,7 +64,7 @@ def must_quarantine_copy(copy: CopyFact, facts: Facts) -> bool:
 
 
 def must_quarantine_leftovers(copy: CopyFact) -> bool:
-    """The same for a map without a copy: a copy may stay, devices and a temp-write volume may not."""
+    """As `must_quarantine_copy`, for a map without a copy: a copy may stay, but no device or temp-write volume."""
     return copy.has_temp_write or copy.stage != "none"
 
 

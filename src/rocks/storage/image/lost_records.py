@@ -70,7 +70,7 @@ def begin_look(image: Image, event: Any, now: int) -> Decision:
 
 
 def look_again(image: Image, event: Any, now: int) -> Decision:
-    """The same question under a new number."""
+    """Ask once more, under a new number."""
     return answer(replace(fresh(image), reason=image.reason), event, now)
 
 

@@ -119,7 +119,7 @@ def stop_map(image: Image, event: Any, now: int) -> Image:
 
 
 def cancel_map(image: Image, event: Any, now: int) -> Decision:
-    """The same, by a command."""
+    """Cancel the map, by a command."""
     return Decision(_ended(image, "state", "the mapping was cancelled"), outcomes_of((event.op_id,)))
 
 
@@ -152,7 +152,7 @@ def attached(image: Image, event: Any, now: int) -> Decision:
 
 
 def attached_copy(image: Image, event: Any, now: int) -> Decision:
-    """The same, with the copy as the device."""
+    """As `attached`, with the copy as the device."""
     return attached(written(image, event, now), event, now)
 
 

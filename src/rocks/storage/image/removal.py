@@ -33,7 +33,7 @@ def begin_delete(image: Image, event: Any, now: int) -> Image:
 
 
 def begin_destroy(image: Image, event: Any, now: int) -> Image:
-    """The same of an image in its grace period, which may stay in it."""
+    """Begin to destroy an image in its grace period, which may stay in it."""
     return replace(image, operation_id=event.op_id, at_once=True)
 
 

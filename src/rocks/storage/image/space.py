@@ -40,7 +40,7 @@ _REST_SECONDS = 240
 """OpenZFS charges 24 bytes for each byte in flight (spa_asize_inflation): up to the writes of ten seconds."""
 
 _CHARGE_KNOWN_BYTES = BYTES_PER_GIB // 16
-"""With less written, a volume's metadata would count for the layout of its pool."""
+"""The least that is written: with less, a volume's metadata would count for the layout of its pool."""
 
 _PAUSE_PERCENT = 85
 GO_ON_PERCENT = 80

@@ -153,13 +153,16 @@ _MOVE_SLACK_BYTES = 2**30
 
 
 def largest_stream_bytes(volume_bytes: int, block_bytes: int = SMALLEST_BLOCK_BYTES) -> int:
-    """Of a stream of one snapshot of a volume: every block once, and its record."""
+    """The largest size of a stream of one snapshot of a volume: every block once, and its record."""
     blocks = -(-volume_bytes // block_bytes)
     return volume_bytes + blocks * _RECORD_BYTES + _SLACK_BYTES
 
 
 def largest_move_bytes(stated_bytes: int, present_bytes: int) -> int:
-    """Of the rest of an image: its snapshots take `stated_bytes` at the sender, `present_bytes` are here already."""
+    """The largest size of the rest of an image.
+
+    Its snapshots take `stated_bytes` at the sender, and `present_bytes` are here already.
+    """
     return max(0, _MOVE_FACTOR * stated_bytes + _MOVE_SLACK_BYTES - present_bytes)
 
 
@@ -174,7 +177,7 @@ LONGEST_DELAY_SECONDS = 300
 """Between two tries: twice as long after each failure."""
 
 MAX_TRIES = 5
-"""Of a step that fails; a busy or silent machine is waited for without limit."""
+"""The most tries of a step that fails; a busy or silent machine is waited for without limit."""
 
 DEFAULT_PULL_SECONDS = 300
 """How often a NAS pulls a snapshot of what a machine has written on its host, where the map names no other period."""

@@ -88,7 +88,7 @@ def abort_drop(image: Image, event: Any, now: int) -> Decision:
 
 
 def abort_detach(image: Image, event: Any, now: int) -> Decision:
-    """The same, of the device of a copy."""
+    """As `abort_drop`, of the device of a copy."""
     return _no_unmap(image, f"ZVol {image.zvol} stays on {image.owner}: {event.message}")
 
 

@@ -161,7 +161,7 @@ class Bases:
             _log.warning("%s stays unfinished, until its image is sent again: %s", volume.name, error)
 
     def _destroy(self, volume: VolumeFact) -> None:
-        """With its snapshots. StateError while it has clones."""
+        """Destroy the volume with its snapshots. StateError while it has clones."""
         snapshots = [(one.name, one.guid) for one in self._pools.read_history(volume.name).snapshots]
         self._pools.ensure_volume_gone(volume.name, volume.guid, snapshots, may_lose_bytes=None)
 
@@ -218,10 +218,10 @@ class Bases:
 
 
 _OF_AN_IMAGE = {f"{OUR_PREFIX}image-disk": "on"}
-"""Of the first disk of a machine, whatever its image is."""
+"""The property of the first disk of a machine, whatever its image is."""
 
 _OF_A_MACHINE = {f"{OUR_PREFIX}cloned-disk": "on"}
-"""Of the copy of a machine's disk (`replaces`): a killed command leaves it, and a later machine may get its name."""
+"""The property of a copy of a machine's disk (`replaces`), which a killed command leaves."""
 
 
 class Clones:
@@ -257,7 +257,7 @@ class Clones:
             where = image.state if image.owner is None else f"{image.state} on {image.owner}"
             raise StateError(
                 f"ZVol {zvol} is {where}, and only an image at rest is cloned: stop its machine, and wait until its "
-                "changes are written back (rocks stop host vm HOST terminate=true)"
+                "changes are written back (rocks stop host vm HOST terminate=yes)"
             )
         if volume is None or image.volume_guid not in (None, volume.guid):
             raise StateError(

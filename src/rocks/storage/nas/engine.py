@@ -265,7 +265,7 @@ class Engine:
             )
 
     def _record_secrets(self, image: Image) -> None:
-        """With the map: from a backup of the map alone others would be made, unknown to the session of the guest."""
+        """Store the secrets with the map. A backup of the map alone would lead to others, which no session knows."""
         if image.state == MAPPING:
             try:
                 self._create_secrets(image)

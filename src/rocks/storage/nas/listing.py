@@ -73,7 +73,7 @@ def image_row(
 
 
 def arrival_row(arrival: Arrival) -> ImageRow:
-    """The same for an image that another NAS moves here."""
+    """The row of an image that another NAS moves here."""
     return ImageRow(
         arrival.zvol,
         arrival.pool,

@@ -538,7 +538,7 @@ class Arrivals:
         return image
 
     def _store_attributes(self, zvol: str, attributes: object) -> None:
-        """Those that are valid: another release may allow other values."""
+        """Store the attributes that are valid: another release may allow other values."""
         for key in ATTRIBUTES:
             found = attributes.get(key) if isinstance(attributes, dict) else None
             value = None

@@ -91,7 +91,7 @@ class NasStore(StoreFile):
     # --- images that are being moved to this NAS
 
     def arrivals(self) -> List[Arrival]:
-        """All of them, by volume."""
+        """All arrivals, by volume."""
         rows = self.rows("SELECT zvol, record FROM arrivals ORDER BY zvol")
         return [decode_lenient(Arrival, json.loads(record), zvol) for zvol, record in rows]
 
@@ -112,7 +112,7 @@ class NasStore(StoreFile):
     # --- images
 
     def images(self) -> List[Image]:
-        """All of them, by volume."""
+        """All images, by volume."""
         rows = self.rows("SELECT zvol, record FROM images ORDER BY zvol")
         return [decode_lenient(Image, unnumbered(json.loads(record), zvol), zvol) for zvol, record in rows]
 

@@ -13,7 +13,7 @@ from rocks.fleet.wire.received import parse_json
 from rocks.storage import limits
 
 VERSION = 2
-"""Of the lines and of the frames; both ends have the same. Frames of version 1 had checksums."""
+"""The version of lines and frames; both ends have the same. Frames of version 1 had checksums."""
 _LONGEST_LINE_BYTES = 1024 * 1024
 
 

@@ -27,7 +27,7 @@ OPENING_SECONDS = 20.0
 """For the handshake and the first line together."""
 
 MAX_WAITING = 64
-"""Of all addresses; each has a thread."""
+"""The most connections that wait, of all addresses; each has a thread."""
 
 MAX_OF_AN_ADDRESS = 16
 """Far fewer than of all, so that no single address displaces the others."""
@@ -62,7 +62,7 @@ class WaitingConnections:
         return number
 
     def leave(self, number: int) -> None:
-        """It has ended, or has sent its first line. Repeating that is harmless."""
+        """The connection waits no longer: it has ended, or has sent its first line. Repeating that is harmless."""
         with self._lock:
             self._all.pop(number, None)
 

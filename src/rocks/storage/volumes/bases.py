@@ -154,7 +154,7 @@ def _make(
 def _with_origins(
     storage: StorageClient, place: tuple[str, str], requested: Sequence[_Request], result: MadeDisks
 ) -> list[_Request]:
-    """Those made from a volume of the NAS get a snapshot of what it has now; one that is in use fails its machines."""
+    """Requests. A volume of the NAS gets a snapshot of its present content; one that is in use fails its machines."""
     nas, zpool = place
     origins: dict[str, str | RocksError] = {}
     found = []

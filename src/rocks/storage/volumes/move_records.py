@@ -132,7 +132,7 @@ def check_not_moving(disks: Iterable[DiskLocation], moves: Sequence[ImageMove]) 
 
 
 def read_moves(database: Database) -> list[ImageMove]:
-    """All of them, by NAS and volume."""
+    """All moves of images, by NAS and volume."""
     rows = database.rows(
         "SELECT nas_name, zvol, target_name, target_zpool FROM img_moves ORDER BY nas_name, zvol"
     )
@@ -155,7 +155,7 @@ def put_move(database: Database, move: ImageMove) -> None:
 
 
 def delete_move(database: Database, move: ImageMove) -> None:
-    """It has ended, or was cancelled."""
+    """Delete the row of a move that has ended or was cancelled."""
     database.execute("DELETE FROM img_moves WHERE nas_name = %s AND zvol = %s", (move.nas, move.volume))
 
 

@@ -213,7 +213,7 @@ def _check_is_off(vm: VirtualMachine, lease: Lease | None, location: DiskLocatio
     state = "is saved" if lease.state == SAVED else "may be running"
     raise StateError(
         f"{vm.name} {state} on {lease.host}, and its disk {location.nas}:{location.zpool}/{volume} grows only while "
-        f"no host has it: {stop}, then rocks stop host vm {vm.name} terminate=true, which waits until its changes are "
+        f"no host has it: {stop}, then rocks stop host vm {vm.name} terminate=yes, which waits until its changes are "
         "written back, then repeat the command"
     )
 

@@ -208,7 +208,7 @@ class ImageAttributes:
 
 
 def read_nothing(fields: Fields) -> None:
-    """Of a reply without fields that count."""
+    """Read a reply without fields that count."""
 
 
 def read_bdev(fields: Fields) -> str:

@@ -196,7 +196,7 @@ class PoolReading:
         return self._commands.read_volume(volume)
 
     def read_volumes(self, volumes: Sequence[str]) -> Mapping[str, VolumeFact]:
-        """Those of the volumes that exist, by name, all at once. StateError when a file system has one of the names."""
+        """The volumes that exist, by name, all at once. StateError when a file system has one of the names."""
         for volume in volumes:
             check_volume(volume)
         return self._commands.read_volumes(volumes)

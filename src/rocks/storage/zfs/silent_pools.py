@@ -99,7 +99,7 @@ def _not_answered(what: str, pool: str, hanging: List[_Late], silent_since: Opti
 
 
 READ_SECONDS = 30.0
-"""With what a daemon does next it is within the time that systemd gives it to start."""
+"""The limit of a reading. With what a daemon does next it is within the time that systemd gives it to start."""
 
 _POOLS_AT_ONCE = 32
 

@@ -12,7 +12,7 @@ import pytest
 from rocks.core.errors import BusyError, IncoherentError, StateError, UserError
 from rocks.fleet.wire.facts import EPOCH_TOKENS
 from rocks.leases.host import leases as lease_epoch
-from rocks.leases.host.leases import LeaseEpoch, Leases, check_name
+from rocks.leases.host.leases import HostEpoch, Leases, check_name
 
 
 def test_a_token_is_remembered_and_never_gone_below(tmp_path: Path) -> None:
@@ -98,7 +98,7 @@ def test_names_that_are(name: str) -> None:
 
 
 def test_starts_under_leases_of_an_earlier_epoch_are_refused(tmp_path: Path) -> None:
-    epoch = LeaseEpoch(tmp_path)
+    epoch = HostEpoch(tmp_path)
     with epoch.admitted("a", 5):
         pass
     epoch.raise_to(2)
@@ -115,7 +115,7 @@ def test_the_epoch_does_not_change_while_a_start_is_in_progress(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lease_epoch, "_RAISE_SECONDS", 0.0)
-    epoch = LeaseEpoch(tmp_path)
+    epoch = HostEpoch(tmp_path)
     with epoch.admitted("a", 5):
         with pytest.raises(BusyError, match="are being started on this host"):
             epoch.raise_to(1)
@@ -136,7 +136,7 @@ def test_the_epoch_does_not_change_while_a_start_is_in_progress(
 def test_a_corrupt_file_is_named_and_starts_nothing(
     tmp_path: Path, damage: Callable[[Path], object], reason: str
 ) -> None:
-    epoch = LeaseEpoch(tmp_path)
+    epoch = HostEpoch(tmp_path)
     epoch.raise_to(1)
     damage(tmp_path / "leases" / ".epoch")
     refused = pytest.raises(IncoherentError, match=rf"/\.epoch, .* \({reason}\); .*rocks sync vm lease")
@@ -148,7 +148,7 @@ def test_an_epoch_that_was_raised_meanwhile_is_not_lowered(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of two requests that wait for a start, the one of the older copy may get the lock last."""
-    epoch, later, asks_for_lock = LeaseEpoch(tmp_path), LeaseEpoch(tmp_path), threading.Event()
+    epoch, later, asks_for_lock = HostEpoch(tmp_path), HostEpoch(tmp_path), threading.Event()
     monkeypatch.setattr(lease_epoch, "_RAISE_SECONDS", 600.0)
     take = lease_epoch.locked
     with epoch.admitted("a", 5):

@@ -52,14 +52,14 @@ class Command(rocks.commands.Command):
             raise UserError("only root can ask the hosts: sudo rocks list host status=yes")
         # a plain list of hosts loads none of these
         from rocks.inventory.loaded_host_records import load_hosts, physical_hosts
-        from rocks.machine.listing import ask_hosts
+        from rocks.machine.listing import read_host_facts
 
         containers = [
             host.name
             for host in load_hosts(self.db, physical_hosts(self.db))
             if host.name in names and host.is_true("kvm")
         ]
-        found, failed = ask_hosts(self.db, containers)
+        found, failed = read_host_facts(self.db, containers)
         for host, error in failed.items():
             self.notify(f"Warning: release and QEMU of {host} are unknown: {error}")
         return {host: (facts.system or None, facts.qemu or None) for host, facts in found.items()}

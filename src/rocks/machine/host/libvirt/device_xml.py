@@ -20,7 +20,7 @@ _SUFFIXES: Tuple[str, ...] = (
     *ascii_lowercase,
     *(one + two for one in ascii_lowercase for two in ascii_lowercase),
 )
-"""Of the names of disks, in their order: vda, …, vdz, vdaa, …."""
+"""The suffixes of names of disks, in their order: vda, …, vdz, vdaa, …."""
 
 
 def disk_of(document: DomainDocument, path: str) -> Optional[Element]:
