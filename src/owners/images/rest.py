@@ -184,7 +184,7 @@ _ATTACH = ("attach_compute_iso", "attach_frontend_iso")
 )
 @changes("image", "attach_iso")
 def attach(change: Change, c: str, n: str, iso_name: IsoQuery = None, body: IsoBody = None) -> Response:
-    """An image is in the drive from the next power-on; a reboot or reset changes nothing. No name takes it out."""
+    """An image is there from the next power-on; a reboot or reset changes nothing. An empty name takes it out."""
     iso = iso_name if iso_name is not None or body is None else body.iso_name
     if iso is None:
         raise invalid(

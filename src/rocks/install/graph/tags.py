@@ -129,7 +129,7 @@ _EVALUATING = SELECTING | {"shell", "mode"}
 _COPYING = SELECTING | {"src", "dst", "perms", "owner"}
 _DEEPEST = 16
 _MAX_INSERTED_BYTES, _BYTES_OF_A_TEXT = 16 << 20, 4 << 10
-"""The most of all texts inserted into a node. Included ones count as more: few files can include each other endlessly."""
+"""The most of all texts inserted into a node. Included ones count as more: files can include each other endlessly."""
 
 _COPY_MARK = "ROCKS-COPY"
 VARIABLE_ATTRIBUTES = frozenset(("name", "val", "ref"))
