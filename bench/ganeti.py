@@ -183,7 +183,7 @@ def add_arguments(name: str) -> Sequence[str]:
     return ("/usr/sbin/gnt-instance", "add", "--disk-template=file", "--os-size=1G", *checks, *system, name)
 
 
-class _Pair(NamedTuple):
+class Pair(NamedTuple):
     """The same question to both: its words in the table, its answers with their unit, and how it was measured."""
 
     what: str
@@ -206,17 +206,17 @@ def measure(site: BenchSite) -> list[Row]:
         ganeti.tear_down()
 
 
-def row(pair: _Pair) -> Row:
+def row(pair: Pair) -> Row:
     """Ours by theirs."""
     how = f"{pair.ours:.2f} {pair.unit} / {pair.theirs:.2f} {pair.unit}, {pair.how}"
     return at_most("R36", pair.what, pair.ours / pair.theirs, LIMIT, "", how)
 
 
-def _pairs(site: BenchSite, ganeti: Ganeti) -> list[_Pair]:
+def _pairs(site: BenchSite, ganeti: Ganeti) -> list[Pair]:
     return [*_starts(site, ganeti), _at_once(site, ganeti), *_lists(site, ganeti)]
 
 
-def _starts(site: BenchSite, ganeti: Ganeti) -> list[_Pair]:
+def _starts(site: BenchSite, ganeti: Ganeti) -> list[Pair]:
     """A machine with a disk is added, started, and removed with its disk, by both in turns."""
     name, frontend = "guest-peer", site.frontend.machine
     add = _adding(name, _FIRST_VLAN)
@@ -264,7 +264,7 @@ def _starts(site: BenchSite, ganeti: Ganeti) -> list[_Pair]:
         ("a machine is removed with its disk: `rocks remove host vm` / `gnt-instance remove`", ""),
     )
     pairs = [
-        _Pair(
+        Pair(
             what,
             typical([ours[number] for ours, _ in rounds]),
             typical([theirs[number] for _, theirs in rounds]),
@@ -273,7 +273,7 @@ def _starts(site: BenchSite, ganeti: Ganeti) -> list[_Pair]:
         )
         for number, (what, more) in enumerate(whats)
     ]
-    memory = _Pair(
+    memory = Pair(
         "memory of what stays resident on one node: database, libvirt and agent / Ganeti's daemons",
         _resident_megabytes(site.frontend.machine, _PROGRAMS),
         ganeti.daemons_megabytes(),
@@ -283,7 +283,7 @@ def _starts(site: BenchSite, ganeti: Ganeti) -> list[_Pair]:
     return [*pairs, memory]
 
 
-def _at_once(site: BenchSite, ganeti: Ganeti) -> _Pair:
+def _at_once(site: BenchSite, ganeti: Ganeti) -> Pair:
     """Ganeti's guests do not run: they would take more of the processors than ours."""
     names = [f"guest-peer-{number}" for number in range(_AT_ONCE)]
     for vlan, name in enumerate(names, _FIRST_VLAN + 1):
@@ -303,12 +303,12 @@ def _at_once(site: BenchSite, ganeti: Ganeti) -> _Pair:
 
     (_, *mine), (_, *other) = in_turns([ours, theirs], 4)
     what = f"{_AT_ONCE} machines at once, to the end: `rocks start host vm` / `gnt-instance start --paused`"
-    return _Pair(
+    return Pair(
         what, typical(mine), typical(other), "s", "medians of 3, in turns; our guests run, Ganeti's do not"
     )
 
 
-def _lists(site: BenchSite, ganeti: Ganeti) -> list[_Pair]:
+def _lists(site: BenchSite, ganeti: Ganeti) -> list[Pair]:
     """Stored fields of all machines."""
     pairs = []
     for size in SIZES:
@@ -325,7 +325,7 @@ def _lists(site: BenchSite, ganeti: Ganeti) -> list[_Pair]:
         ]
         ours, theirs = (typical(seconds) for seconds in in_turns(measures, ROUNDS))
         what = f"a list of {size:,} machines: `rocks list host vm` / `gnt-instance list`"
-        pairs.append(_Pair(what, ours, theirs, "s", f"medians of {ROUNDS}, in turns; stored fields"))
+        pairs.append(Pair(what, ours, theirs, "s", f"medians of {ROUNDS}, in turns; stored fields"))
     return pairs
 
 

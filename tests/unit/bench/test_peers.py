@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from bench import ansible_starts, image_copies, one_start, peers
+from bench import ansible_starts, ganeti, image_copies, one_start, peers
 from rocks.core.errors import ToolError
 from rocks.core.image_blocks import Content
 from rocks.core.process import run_checked
@@ -50,12 +50,14 @@ def test_each_row_is_the_time_of_ours_by_that_of_the_other_program() -> None:
     rows = [
         *one_start.beside_virt_install(0.5, 1.5, 2, "4.1.0"),
         ansible_starts.row(1, 4, "12.3.0"),
+        ganeti.row(ganeti.Pair("a start", 0.4, 1, "s", "medians")),
         *image_copies.rows(Content(2 * 10**9, 420 * 10**6, "digest"), 3, 2, 1.5),
     ]
     assert [(row.number, row.found, row.verdict) for row in rows] == [
         ("R2", "0.25", "-"),
         ("R2", "0.75", "-"),
         ("R9", "0.25", "-"),
+        ("R36", "0.40", "met"),
         ("R18", "1.50", "-"),
         ("R18", "2.00", "-"),
     ]
