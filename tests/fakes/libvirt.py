@@ -53,6 +53,9 @@ class FakeDomains:
         with self._lock:
             return tuple(self._fact(self._domains[name]) for name in sorted(self._domains))
 
+    def facts_for_start(self, name: str) -> tuple[DomainFact, ...]:
+        return self.facts()
+
     def versions(self) -> Versions:
         return Versions("7.2.22", "9.0.0", "9.0.0")
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from rocks.core.errors import RocksError
-from rocks.fleet.wire.facts import ConsoleRequest, DocumentsRequest, FactsRequest
+from rocks.core.errors import RocksError, ToolError
+from rocks.fleet.wire.facts import ConsoleRequest, DocumentsRequest, DomainFact, FactsRequest
 from rocks.fleet.wire.requests import (
     DiskSpec,
     LinkSpec,
@@ -124,6 +124,33 @@ def test_memory_is_promised_to_one_start_at_a_time(agent: Agent, monkeypatch: py
     agent.perform(StopDomain("a", 7))
     assert agent.perform(second)[0].error is None
     assert agent.perform(replace(start("c"), memory_reserve_mb=None))[0].error is None
+
+
+def test_starts_of_one_request_are_in_libvirt_at_the_same_time(
+    agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second one is planned while the first is in progress: no start reads facts that wait for its end."""
+    begun, both = threading.Event(), threading.Barrier(2)
+    start_paused, facts = agent.domains.start_paused, agent.domains.facts
+
+    def meet(name: str) -> None:
+        begun.set()
+        both.wait(10)  # BrokenBarrierError, which fails the start, when the other one does not come
+        start_paused(name)
+
+    def during_the_other(name: str) -> tuple[DomainFact, ...]:
+        assert name == "a" or begun.wait(10)
+        return facts()
+
+    def wait_for_starts() -> tuple[DomainFact, ...]:
+        raise ToolError("a start is in progress")
+
+    monkeypatch.setattr(agent.domains, "start_paused", meet)
+    monkeypatch.setattr(agent.domains, "facts_for_start", during_the_other)
+    monkeypatch.setattr(agent.domains, "facts", wait_for_starts)
+    outcomes = agent.perform(start("a", memory_reserve_mb=0), start("b", memory_reserve_mb=0))
+    assert [outcome.error for outcome in outcomes] == [None, None]
+    assert agent.state("a") == agent.state("b") == "running"
 
 
 def test_an_interrupted_start_is_completed(agent: Agent) -> None:

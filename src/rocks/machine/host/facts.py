@@ -30,6 +30,7 @@ from rocks.core.values import KIB_PER_MB
 from rocks.fleet.host.state_folder import Place, ensure_folder, locked
 from rocks.fleet.wire.facts import (
     ACTIVE_STATES,
+    DomainFact,
     FactsRequest,
     Fence,
     HostFacts,
@@ -229,13 +230,24 @@ def end_lease(host: Host, end: LeaseEnd) -> bool:
 
 def observe(host: Host, paths: Iterable[str] = ()) -> HostFacts:
     """The facts of the host now, with the disks at the paths; nothing is changed."""
+    return _observe(host, paths, host.domains().facts)
+
+
+def observe_for_start(host: Host, name: str, paths: Iterable[str] = ()) -> HostFacts:
+    """As `observe`, for the start of the machine of that name (`DomainDriver.facts_for_start`)."""
+    return _observe(host, paths, lambda: host.domains().facts_for_start(name))
+
+
+def _observe(
+    host: Host, paths: Iterable[str], read_domains: Callable[[], Tuple[DomainFact, ...]]
+) -> HostFacts:
     machine, versions = read_machine(), host.domains().versions()
     return HostFacts(
         memory_mb=machine.memory_mb,
         cpus=machine.cpus,
         has_8021q=has_8021q(host.state_folder, lambda: host.links().has_8021q()),
         has_filters=has_filters(host.state_folder, lambda: host.filters().works()),
-        domains=host.domains().facts(),
+        domains=read_domains(),
         disks=tuple(map(read_disk, paths)),
         fenced=(),
         epoch=host.lease_epoch.current(),
@@ -301,7 +313,7 @@ def memory_reserved(
     """As `memory_promised`, where nothing but the memory is decided; `outcome` as of `check_memory`."""
 
     def decide(promised: Mapping[str, int]) -> None:
-        observed = observe(host)
+        observed = observe_for_start(host, name)
         starting = starting_mb(name, promised, observed)
         check_memory(name, memory_mb, reserve_mb, observed, starting, outcome=outcome)
 

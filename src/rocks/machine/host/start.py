@@ -24,7 +24,7 @@ from rocks.machine.host.disks import (
     smaller_image_notes,
     write_seed,
 )
-from rocks.machine.host.facts import memory_promised, observe
+from rocks.machine.host.facts import memory_promised, observe, observe_for_start
 from rocks.machine.host.guest_network import (
     assign,
     ensure_secured,
@@ -113,7 +113,7 @@ def _planned(host: Host, operation: StartDomain, document: DomainDocument) -> Co
     memory_mb = max(document.memory_mb, operation.memory_mb)
 
     def decide(promised: Mapping[str, int]) -> Way:
-        return plan_start(operation, memory_mb, observe(host, paths), promised).way
+        return plan_start(operation, memory_mb, observe_for_start(host, operation.name, paths), promised).way
 
     return memory_promised(host, operation.name, memory_mb, decide)
 

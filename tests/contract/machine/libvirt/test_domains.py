@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -50,6 +51,38 @@ def state(world: World) -> str:
     return "absent" if fact is None else fact.state
 
 
+class _Starting:
+    """A domain whose start is in progress until its state was asked `asked` times."""
+
+    def __init__(self, asked: int) -> None:
+        self.left = asked
+
+    def name(self) -> str:
+        return NAME
+
+    def state(self) -> tuple[int, int]:
+        self.left -= 1
+        return (3, 11) if self.left > 0 else (1, 1)  # paused since it is starting; running
+
+    def XMLDesc(self) -> str:  # noqa: N802 - a method of libvirt
+        return f"<domain><name>{NAME}</name><memory>65536</memory><vcpu>1</vcpu></domain>"
+
+
+def test_the_facts_for_a_start_do_not_wait_for_another_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All other facts wait: libvirt reports a domain that is being started as paused."""
+    libvirt = pytest.importorskip("libvirt", reason="the distribution's libvirt bindings are not installed")
+    from rocks.machine.host.libvirt.domains import Domains
+
+    starting = _Starting(3)
+    connection = SimpleNamespace(listAllDomains=lambda flags=0: [starting])
+    monkeypatch.setattr(libvirt, "open", lambda where: connection)
+    domains = Domains()
+    assert [fact.state for fact in domains.facts_for_start("vm-t-1")] == ["paused"]
+    assert [fact.state for fact in domains.facts_for_start(NAME)] == ["running"]
+    starting.left = 3
+    assert [fact.state for fact in domains.facts()] == ["running"]
+
+
 @pytest.mark.slow
 def test_start_from_nothing_and_again(world: World) -> None:
     """The second time nothing changes, and the facts are those of the XML."""
@@ -60,6 +93,7 @@ def test_start_from_nothing_and_again(world: World) -> None:
     assert (fact.state, fact.persistent) == ("running", True)
     assert (fact.autostart, fact.has_managed_save) == (False, False)
     assert world.domains.facts() == (fact,)
+    assert world.domains.facts_for_start(NAME) == world.domains.facts_for_start("vm-t-1") == (fact,)
     assert world.domains.find("vm-t-1") is None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from contextlib import contextmanager
-from typing import Any, Container, Dict, Iterator, Mapping, NamedTuple, Optional, Set, Tuple
+from typing import Any, Callable, Container, Dict, Iterator, Mapping, NamedTuple, Optional, Set, Tuple
 
 import libvirt  # noqa: TID251 - of this folder
 
@@ -63,11 +63,16 @@ class Flags(NamedTuple):
     saved: Container[str]
 
 
-def fact_of(domain: Any, flags: Flags) -> Optional[DomainFact]:
-    """None for a domain that was undefined meanwhile."""
+def _state_now(domain: Any) -> int:
+    """libvirt's number of the state; paused during a start in progress."""
+    return int(domain.state()[0])
+
+
+def fact_of(domain: Any, flags: Flags, read_state: Callable[[Any], int]) -> Optional[DomainFact]:
+    """`read_state` reads libvirt's number of the state. None for a domain that was undefined meanwhile."""
     name = domain.name()
     with libvirt_errors(f"report the state of {name}", but=GONE):
-        state = _STATES[_settled_state(domain)]
+        state = _STATES[read_state(domain)]
         document = parse_domain(domain.XMLDesc())
         return DomainFact(
             name=name,
@@ -238,6 +243,14 @@ class Domains:
 
     def facts(self) -> Tuple[DomainFact, ...]:
         """All domains by name, by two libvirt calls for each domain and four for all."""
+        return self._facts(_settled_state)
+
+    def facts_for_start(self, name: str) -> Tuple[DomainFact, ...]:
+        return self._facts(
+            lambda domain: _settled_state(domain) if domain.name() == name else _state_now(domain)
+        )
+
+    def _facts(self, read_state: Callable[[Any], int]) -> Tuple[DomainFact, ...]:
         with libvirt_errors("list its domains"):
             domains = self._connection.listAllDomains()
             flags = Flags(
@@ -245,7 +258,7 @@ class Domains:
                 self._names(libvirt.VIR_CONNECT_LIST_DOMAINS_PERSISTENT),
                 self._names(libvirt.VIR_CONNECT_LIST_DOMAINS_MANAGEDSAVE),
             )
-        facts = (fact_of(domain, flags) for domain in domains)
+        facts = (fact_of(domain, flags, read_state) for domain in domains)
         return tuple(sorted((fact for fact in facts if fact is not None), key=lambda fact: fact.name))
 
     def versions(self) -> Versions:
@@ -271,6 +284,7 @@ class Domains:
                     (name,) if is_persistent else (),
                     (name,) if domain.hasManagedSaveImage() else (),
                 ),
+                _settled_state,
             )
         return None
 

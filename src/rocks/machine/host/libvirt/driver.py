@@ -43,7 +43,10 @@ class DomainDriver(Protocol):
     """
 
     def facts(self) -> Tuple[DomainFact, ...]:
-        """All domains by name."""
+        """All domains by name. Waits for the end of starts in progress, during which a domain seems paused."""
+
+    def facts_for_start(self, name: str) -> Tuple[DomainFact, ...]:
+        """As `facts`, for the start of the machine `name`: it does not wait for the starts of others."""
 
     def versions(self) -> Versions:
         """The versions of QEMU and libvirt."""
