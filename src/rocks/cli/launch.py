@@ -24,8 +24,8 @@ if __name__ == "__main__":
             from rocks.cli.completion import program as complete
 
             sys.exit(complete(sys.argv[2:]))
-        from rocks.cli.main import main
+        from rocks.cli.main import program
 
-        sys.exit(main(sys.argv[1:]))
+        sys.exit(program())
     except KeyboardInterrupt:  # while modules were imported: no command has begun
         sys.exit(130)
