@@ -215,6 +215,9 @@ def is_over(it: Launching) -> bool:
     return True
 
 
+WAITING = f"touch ../../begun; while [ ! -e ../../go ]; do sleep 0.1; done; {COMMAND}"
+"""It goes on when the test says so."""
+
 ENDLESS = "exec 9>../../held; flock 9; echo begun; mkdir poses; sleep 600"
 
 
@@ -598,12 +601,17 @@ def run_killed(it: Launching, moment: int, is_before: bool, end: type[BaseExcept
 
 def test_one_group_uses_a_computeset(it: Launching) -> None:
     """Of another group's command the first that ends would end the computeset."""
-    moment = next(moment for moment in range(1, 20) if run_killed(it, moment, False) and it.runs())
+    it.write(WAITING)
+    place = it.root / ADDRESS
+    moment = next(
+        moment for moment in range(1, 20) if run_killed(it, moment, False) and (place / "begun").exists()
+    )
     assert moment > 5 and it.states() == ["running"]
     for stray in (".hidden.json", "broken.json"):
         Group("dock").path.with_name(stray).write_text("no launch")
     refused = it.run("--computeset=1", "--group=second")
     assert refused.status == 5 and "is launched on computeset 1: continue it with --group=dock" in refused.err
+    (place / "go").touch()
     assert it.run().status == 0 and (it.runs(), it.states()) == (1, ["cancelled"])
 
 
@@ -663,7 +671,7 @@ def test_an_interrupt_before_a_computeset_is_asked_for_leaves_nothing(
 
 
 def test_a_program_that_is_killed_is_continued(it: Launching) -> None:
-    it.write(f"touch ../../begun; while [ ! -e ../../go ]; do sleep 0.1; done; {COMMAND}")
+    it.write(WAITING)
     process = subprocess.Popen(
         [sys.executable, "-S", "-m", "comet", "launch", "dock"],
         env={**os.environ, "PYTHONPATH": str(SOURCE)},

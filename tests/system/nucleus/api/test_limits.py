@@ -56,8 +56,10 @@ def test_limits_of_a_project(service: Client, pool: Pool) -> None:
         limit(pool, **{name: value - 1})
         answer = start(service, **nodes)
         assert (answer.status_code, answer.json()["code"]) == (403, "quota-exceeded"), (name, answer.text)
-        found = "3.05" if name == "node_hours" else value
-        assert f"would have {found}, and its limit is {value - 1}" in answer.json()["detail"]
+        refused = f"would have {value}, and its limit is {value - 1}"
+        if name == "node_hours":
+            refused = "has 3 node hours left; this needs 3.05"
+        assert refused in answer.json()["detail"]
     limit(pool, **exact)
     assert start(service, **nodes).status_code == 201
     assert service.ask("ann", *POWER).status_code == 403
