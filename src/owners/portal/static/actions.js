@@ -80,13 +80,14 @@ export class Actions {
   }
 
   // `chosen`: names; there are no actions without one. What is always chosen, as on the page of a node, is not counted.
-  /** @param {Rest.Cluster} cluster @param {Set<string>} chosen @param {boolean} [isFixed] */
-  update(cluster, chosen, isFixed = false) {
+  // `hidden`: how many of the chosen nodes the filter hides.
+  /** @param {Rest.Cluster} cluster @param {Set<string>} chosen @param {{ isFixed?: boolean, hidden?: number }} [how] */
+  update(cluster, chosen, { isFixed = false, hidden = 0 } = {}) {
     this.cluster = cluster;
     this.chosen = chosen;
     this.place.hidden = !this.isAny || !chosen.size;
     this.count.hidden = this.clear.hidden = isFixed;
-    put(this.count, `${chosen.size} selected`);
+    put(this.count, `${chosen.size} selected${hidden ? `, ${hidden} of them hidden by the filter` : ''}`);
     // not `disabled`: the button would lose the focus when its node changes, and could not give its reason
     for (const [action, button] of this.buttons) button.setAttribute('aria-disabled', String(!this.targets(action).length));
   }

@@ -46,7 +46,7 @@ function draw() {
   drawSets();
   const mayLook = rights.includes('console');
   table.fill(cluster, nodes.map((node) => entryOf(cluster, node, doings, mayLook)), actions.isAny);
-  actions.update(cluster, chosen);
+  actions.update(cluster, chosen, { hidden: table.hidden() });
 }
 
 function drawSets() {

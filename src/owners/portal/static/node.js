@@ -70,7 +70,7 @@ function draw() {
   for (const one of byId('open').querySelectorAll('button')) one.hidden = !isOn(node);
   byId('screen').alt = `Screen of ${name}`;
   if (rights.includes('console')) showScreen(byId('sight'), byId('screen'), isOn(node) ? screenOf(cluster, node) : '');
-  actions.update(cluster, chosen, true);
+  actions.update(cluster, chosen, { isFixed: true });
 }
 
 /** @param {Rest.Operation} operation */

@@ -157,6 +157,11 @@ export class NodeTable {
     });
   }
 
+  // How many chosen nodes are not visible.
+  hidden() {
+    return this.chosen.size - this.visible.filter(({ node }) => this.chosen.has(node.name)).length;
+  }
+
   // The rows that are visible, in their order; what is as it was is not touched.
   /** @param {Rest.Cluster} cluster */
   place(cluster) {
