@@ -1,6 +1,6 @@
 """R36: Ganeti, from Debian's packages, does the same work as `rocks` in turns with it.
 
-Ganeti has a root of its own above this machine's, which ends with it; nothing is installed. It has one node, KVM's
+Ganeti has namespaces and a /usr of its own, which end with the bench; nothing is installed. It has one node, KVM's
 driver with emulation, and for lists its fake hypervisor. Both execute the same QEMU file.
 """
 
@@ -39,6 +39,7 @@ _FIELDS = "name,hypervisor,os,pnode,admin_state,be/memory,be/vcpus,nic.mac/0"
 
 _ROOT = """\
 set -e
+cp "$1"/*.deb /var/tmp
 mount -t tmpfs -o mode=1777,size=8g layer /tmp
 touch /tmp/qemu
 mount --bind "$2" /tmp/qemu
@@ -48,7 +49,6 @@ mount -t tmpfs -o mode=700 home /root
 mount --bind /tmp/qemu "$2"
 mount -t tmpfs -o mode=755 run /run
 mkdir /run/lock /run/sshd
-cp "$1"/*.deb /var/tmp
 hostname node1.peer.test
 """
 """What the node changes here is in memory, as it is in /etc and /var, and ends with its namespaces."""
