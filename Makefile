@@ -119,7 +119,7 @@ test-all: ## `make test`, and the tests marked slow: all tests but lab, packages
 	@$(ISOLATED) $(PYTEST) $(PARALLEL) -m '$(HERE)'
 
 # What the release of Debian decides: its libvirt, QEMU, MariaDB, RabbitMQ, Slurm, nftables, Python.
-OF_RELEASE = tests/contract $(addprefix tests/system/,database firewall graph lab vms) $(wildcard tests/system/nucleus/test_slurm*.py)
+OF_RELEASE = tests/contract $(addprefix tests/system/,database firewall graph lab vms) $(wildcard tests/system/nucleus/test_slurm*.py) tests/system/comet/test_condor.py
 
 .PHONY: test-release
 test-release: ## the tests of `make test` that meet programs of this release of Debian (root; minutes)

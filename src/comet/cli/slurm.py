@@ -1,8 +1,6 @@
 """`comet-slurm`: the nodes of a cluster's own Slurm are computes, each in a computeset of its own while Slurm needs it.
 
-Slurm starts this program as its ResumeProgram and its SuspendProgram, and cron each minute. It reads which nodes are
-powered up and which computesets exist, and starts and ends computesets until they agree. It needs no arguments, and
-the next run completes what a killed one left. One runs at a time, by a lock on its configuration.
+Slurm starts this program as its ResumeProgram and its SuspendProgram, and cron each minute.
 
 The comment of a node names its computeset (`computeset 7`): only such a computeset is ended. The states of nodes are
 those of Slurm 22.05, where each of them was seen.
@@ -10,31 +8,30 @@ those of Slurm 22.05, where each of them was seen.
 
 from __future__ import annotations
 
-import fcntl
-import os
 import re
 import secrets
-import subprocess  # noqa: TID251 - this program stands alone, without rocks.core
-import sys
-import syslog
 import time
-from pathlib import Path
 from typing import NamedTuple, NoReturn, Optional
 
-from comet.cli.computesets import seconds_since_epoch
-from comet.cli.output import safe
+from comet.cli.batch_system import (
+    BEFORE_END,
+    Job,
+    cluster_and_sets,
+    ends_soon,
+    for_each,
+    one_line,
+    output_of,
+    reason_of_end,
+    run,
+    start,
+)
 from comet.client.client import Client
-from comet.client.errors import CometError, NotFoundError, UnreachableError, UsageError
+from comet.client.errors import CometError, UnreachableError, UsageError
 from comet.client.hostlists import expand_hostlist
-from comet.client.records import LIVING_STATES, ClusterRecord, Computeset
+from comet.client.records import ClusterRecord, Computeset
 
 CONFIGURATION = "/etc/slurm/comet.toml"
-BOOT_MINUTES = 15
-"""A computeset has this long in addition to the job: it runs while its node boots, and until Slurm suspends it."""
-_LAST_SECONDS = 120
-"""So long before the walltime ends, Slurm powers the node down: its job is requeued, not cut off."""
 _DOWN = {"POWERED_DOWN", "POWERING_DOWN"}
-_BEFORE_END = ("created", "submitted", "running")
 
 
 class SlurmNode(NamedTuple):
@@ -48,13 +45,6 @@ class SlurmNode(NamedTuple):
     def is_new(self) -> bool:
         """Slurm powers it up, and no computeset was started for that."""
         return "POWERING_UP" in self.flags and self.number is None
-
-
-class Job(NamedTuple):
-    """What a job still needs, None for no limit, and its account."""
-
-    minutes: Optional[int]
-    account: str
 
 
 def read_nodes(text: str) -> list[SlurmNode]:
@@ -102,7 +92,7 @@ def _minutes(left: str) -> Optional[int]:
 
 def step(node: SlurmNode, found: Optional[Computeset], now: float) -> str:
     """What to do about a node and the computeset that it is in: start, adopt, power down, end, forget, or "". Pure."""
-    living = found if found is not None and found.state in _BEFORE_END else None
+    living = found if found is not None and found.state in BEFORE_END else None
     if living and living.merged:
         return ""  # its end would end other nodes, too: its owner has merged it, and ends it
     if node.flags & _DOWN:
@@ -111,16 +101,11 @@ def step(node: SlurmNode, found: Optional[Computeset], now: float) -> str:
         return "end" if living and living.id == node.number else "forget"
     if "POWER_DOWN" in node.flags:
         return ""  # Slurm waits for its jobs
-    if living and not _ends_soon(living, now):
+    if living and not ends_soon(living, now):
         return "adopt" if living.id != node.number and len(living.computes) == 1 else ""
     if node.is_new:
         return "start" if found is None else ""  # its disk is on the way to the NAS; a later run starts it
     return "power down"
-
-
-def _ends_soon(found: Computeset, now: float) -> bool:
-    end = seconds_since_epoch(found.walltime_end)
-    return end is not None and end - now < _LAST_SECONDS
 
 
 class Slurm:
@@ -150,7 +135,7 @@ class Slurm:
 
         `is_lost`: its slurmd may be off. Jobs would be COMPLETING until it answers, so the node is down first.
         """
-        text = f"reason={safe(' '.join(reason.split()))[:200]}"
+        text = f"reason={one_line(reason)}"
         for state in ("down",) * is_lost + ("power_down_force",):
             self._run("scontrol", "update", f"nodename={name}", f"state={state}", text)
 
@@ -158,12 +143,7 @@ class Slurm:
         """Have a node that is down be one that Slurm may power up."""
         self._run("scontrol", "update", f"nodename={name}", "state=resume")
 
-    @staticmethod
-    def _run(*arguments: str) -> str:
-        # an account need not be text
-        return subprocess.run(
-            arguments, check=True, capture_output=True, text=True, errors="replace", timeout=60
-        ).stdout
+    _run = staticmethod(output_of)
 
 
 def agree(client: Client, slurm: Slurm) -> None:
@@ -171,32 +151,26 @@ def agree(client: Client, slurm: Slurm) -> None:
 
     A refusal powers down the nodes that wait for a computeset. While Nucleus is away, nothing changes.
     """
-    try:
-        cluster = client.cluster(slurm.cluster())
-        living = client.computesets(LIVING_STATES, cluster.name)
-    except CometError as error:
-        for node in () if isinstance(error, UnreachableError) else slurm.nodes():
+
+    def refuse(reason: str) -> None:
+        for node in slurm.nodes():
             if node.is_new:
-                slurm.power_down(node.name, str(error))
-        raise
+                slurm.power_down(node.name, reason)
+
+    cluster, living = cluster_and_sets(client, slurm.cluster(), refuse)
     sets = {compute.name.casefold(): it for it in living for compute in it.computes}
     nodes = slurm.nodes()  # after the computesets: one that is ended below was there before its node was down
     jobs = slurm.jobs() if any(node.is_new for node in nodes) else {}
-    trouble: Optional[CometError] = None
-    for node in nodes:
+
+    def act(node: SlurmNode) -> None:
         found = sets.get(node.name.casefold())
         chosen = step(node, found, time.time())
-        try:
-            if chosen == "start":
-                _start(client, slurm, cluster, node.name, jobs.get(node.name, Job(None, "")))
-            else:
-                _follow(client, slurm, node, found, chosen)
-        except CometError as error:
-            if isinstance(error, UnreachableError):
-                raise
-            trouble = error
-    if trouble is not None:
-        raise trouble
+        if chosen == "start":
+            _start(client, slurm, cluster, node.name, jobs.get(node.name, Job(None, "")))
+        else:
+            _follow(client, slurm, node, found, chosen)
+
+    for_each(nodes, act)
 
 
 def _follow(client: Client, slurm: Slurm, node: SlurmNode, found: Optional[Computeset], chosen: str) -> None:
@@ -214,50 +188,23 @@ def _follow(client: Client, slurm: Slurm, node: SlurmNode, found: Optional[Compu
 
 
 def _start(client: Client, slurm: Slurm, cluster: ClusterRecord, name: str, job: Job) -> None:
-    walltime = "2d" if job.minutes is None else job.minutes + BOOT_MINUTES
-    account = job.account if job.account in cluster.allocations else None
     try:
-        started = client.start(cluster.name, [name], allocation=account, walltime=walltime)
+        number = start(client, cluster, [name], job)
     except CometError as error:
         if not isinstance(error, UnreachableError):
             slurm.power_down(name, str(error))
         raise
-    slurm.note(name, started.computeset)
+    slurm.note(name, number)
 
 
 def _reason(client: Client, node: SlurmNode, found: Optional[Computeset]) -> str:
     """Why a node that Slurm has powered up has no computeset."""
-    if found is not None and found.state in _BEFORE_END:
+    if found is not None and found.state in BEFORE_END:
         return f"the walltime of computeset {found.id} ends"
     number = found.id if found is not None else node.number
-    if number is None:
-        return "it is in no computeset"
-    try:
-        ended = found or client.computeset(number)
-    except NotFoundError:
-        return f"computeset {number} does not exist"
-    return f"computeset {number} is {ended.state}{f': {ended.end_reason}' if ended.end_reason else ''}"
+    return "it is in no computeset" if number is None else reason_of_end(client, number, found)
 
 
 def program() -> NoReturn:
-    """`comet-slurm`; errors go to the system log, and to standard error where there is one."""
-    # Slurm closes the standard descriptors: a connection would get the number of one, and messages for it
-    while os.open(os.devnull, os.O_RDWR) < 3:
-        pass
-    syslog.openlog("comet-slurm", syslog.LOG_PERROR | syslog.LOG_PID)
-    path = os.environ.get("COMET_CONFIG", CONFIGURATION)
-    try:
-        with Path(path).open("rb") as locked:
-            fcntl.flock(locked, fcntl.LOCK_EX)
-            with Client(config=path) as client:
-                agree(client, Slurm())
-        sys.exit(0)
-    except CometError as error:
-        status, message = error.exit_status, str(error)
-    except subprocess.CalledProcessError as error:
-        status, message = 1, f"{' '.join(error.cmd)}: {error.stderr.strip() or error.returncode}"
-    except (OSError, ValueError, subprocess.SubprocessError) as error:
-        is_absent = isinstance(error, FileNotFoundError) and error.filename == path
-        status, message = 1, f"{error}{f': write it with comet init --config={path}' if is_absent else ''}"
-    syslog.syslog(syslog.LOG_ERR, safe(message))
-    sys.exit(status)
+    """`comet-slurm`."""
+    run("comet-slurm", CONFIGURATION, lambda client: agree(client, Slurm()))
