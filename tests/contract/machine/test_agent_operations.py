@@ -3,6 +3,7 @@
 import os
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -151,6 +152,48 @@ def test_starts_of_one_request_are_in_libvirt_at_the_same_time(
     outcomes = agent.perform(start("a", memory_reserve_mb=0), start("b", memory_reserve_mb=0))
     assert [outcome.error for outcome in outcomes] == [None, None]
     assert agent.state("a") == agent.state("b") == "running"
+
+
+def test_starts_of_one_request_observe_the_other_domains_once(
+    agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And again after a start of another request, and before one is refused; so no memory is promised twice."""
+    reserve_mb = read_machine().memory_mb - 64 * 4
+    observed: list[str] = []
+    between: dict[str, Callable[[], object]] = {}
+    facts_for_start, start_paused = agent.domains.facts_for_start, agent.domains.start_paused
+
+    def observe(name: str) -> tuple[DomainFact, ...]:
+        observed.append(name)
+        return facts_for_start(name)
+
+    def started(name: str) -> None:
+        start_paused(name)
+        between.pop(name, int)()
+
+    monkeypatch.setattr(agent.domains, "facts_for_start", observe)
+    monkeypatch.setattr(agent.domains, "start_paused", started)
+    monkeypatch.setattr(operations, "_THREADS", 1)
+
+    def errors(*names: str, token: int) -> list[bool]:
+        observed.clear()
+        outcomes = agent.perform(*(start(name, token, memory_reserve_mb=reserve_mb) for name in names))
+        return [outcome.error is not None for outcome in outcomes]
+
+    assert errors("a", "b", "c", token=7) == [False] * 3 and observed == ["a"]
+    agent.perform(StopDomain("a", 7), StopDomain("b", 7), StopDomain("c", 7))
+
+    other = Host(agent.folder / "state", lambda: agent.domains, lambda: agent.links)
+    two_more = PerformRequest((start("x", memory_reserve_mb=0), start("y", memory_reserve_mb=0)))
+    between["b"] = lambda: operations.perform(other, two_more)
+    assert errors("a", "b", "c", token=8) == [False, False, True], "x and y have the rest"
+    assert observed == ["a", "x", "c"]
+    agent.perform(StopDomain("b", 8), StopDomain("x", 7), StopDomain("y", 7))
+
+    between["b"] = lambda: agent.domains.destroy("a")
+    assert errors("b", "c", "d", "e", token=9) == [False] * 4 and observed == ["b", "e"], (
+        "the rest was enough after a's end"
+    )
 
 
 def test_an_interrupted_start_is_completed(agent: Agent) -> None:

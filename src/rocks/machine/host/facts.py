@@ -13,6 +13,7 @@ from typing import (
     Callable,
     ContextManager,
     Dict,
+    FrozenSet,
     Iterable,
     Iterator,
     List,
@@ -24,7 +25,7 @@ from typing import (
     TypeVar,
 )
 
-from rocks.core.errors import HostError, RocksError
+from rocks.core.errors import HostError, RocksError, StateError
 from rocks.core.files import explain, text_if_readable
 from rocks.core.values import KIB_PER_MB
 from rocks.fleet.host.state_folder import Place, ensure_folder, locked
@@ -280,15 +281,68 @@ _LOCK_DEADLINE_SECONDS = 20.0
 _LONGEST_BYTES = 20
 
 
+class RequestedStarts:
+    """What the starts of one request know of their host together: what the first one observed, and their memory since.
+
+    libvirt answers a question about a domain that it starts when it has started: if each start observed all domains,
+    it would wait for the one before.
+    """
+
+    def __init__(self) -> None:
+        self._observed: Optional[HostFacts] = None
+        self._memory_mb: Dict[str, int] = {}
+        self._promises: FrozenSet[Tuple[str, int]] = frozenset()
+
+    def decide(
+        self,
+        host: Host,
+        name: str,
+        paths: Iterable[str],
+        promised: Mapping[str, int],
+        plan: Callable[[HostFacts, Mapping[str, int]], Decided],
+    ) -> Decided:
+        """The plan of a start, by what was observed, unless another request has promised memory since or it is refused.
+
+        The caller holds the lock of all promises, and that of the machine.
+        """
+        if self._observed is not None and self._promises == _written(host):
+            own = host.domains().find(name)
+            others = tuple(fact for fact in self._observed.domains if fact.name != name)
+            observed = replace(
+                self._observed,
+                domains=others if own is None else (*others, own),
+                disks=tuple(map(read_disk, paths)),
+            )
+            with contextlib.suppress(StateError):  # what has ended since may be what it lacks
+                return plan(observed, {**self._memory_mb, **promised})
+        self._observed, self._memory_mb = observe_for_start(host, name, paths), {}
+        return plan(self._observed, promised)
+
+    def promise(self, host: Host, name: str, memory_mb: int) -> None:
+        """Note a promise of this request, before its lock is released."""
+        self._memory_mb[name] = memory_mb
+        self._promises = _written(host)
+
+
+def _written(host: Host) -> FrozenSet[Tuple[str, int]]:
+    """Name and time of change, in ns, of each promise ever made here: all differ after another one."""
+    with os.scandir(Place.MEMORY.below(host.state_folder)) as entries:
+        return frozenset((entry.name, entry.stat(follow_symlinks=False).st_mtime_ns) for entry in entries)
+
+
 @contextmanager
 def memory_promised(
-    host: Host, name: str, memory_mb: int, decide: Callable[[Mapping[str, int]], Decided]
+    host: Host,
+    name: str,
+    memory_mb: int,
+    decide: Callable[[Mapping[str, int]], Decided],
+    starts: Optional[RequestedStarts] = None,
 ) -> Iterator[Decided]:
     """Promise memory to a domain until the block ends: it is active then, and libvirt counts it, or has failed.
 
     `decide` gets the promises to starts in progress, in MB by name, and raises StateError when too little is left; no
     other promise is given meanwhile. The promise is a file that its agent locks, so that it ends with the agent. The
-    caller holds the machine's lock.
+    caller holds the machine's lock. `starts` notes it.
     """
     folder = ensure_folder(Place.MEMORY.below(host.state_folder))
     busy = "another command is starting guests on this host; try again later"
@@ -296,6 +350,8 @@ def memory_promised(
     with locked(lock, shared=False, deadline_seconds=_LOCK_DEADLINE_SECONDS, busy=busy):
         decided = decide(_promises(folder))
         promise = _promise(folder / name, memory_mb)
+        if starts is not None:
+            starts.promise(host, name, memory_mb)
     try:
         yield decided
     finally:

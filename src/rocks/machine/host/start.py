@@ -11,7 +11,7 @@ from typing import ContextManager, Dict, Mapping, Optional, Tuple, Union
 
 from rocks.core.errors import IncoherentError, RocksError, StateError, UserError
 from rocks.fleet.host.change import Change
-from rocks.fleet.wire.facts import DocumentsFact, DocumentsRequest
+from rocks.fleet.wire.facts import DocumentsFact, DocumentsRequest, HostFacts
 from rocks.fleet.wire.requests import ChangeDomain, PerformRequest, StartDomain
 from rocks.leases.host.leases import check_name
 from rocks.machine.host.consoles import begin_log
@@ -24,7 +24,7 @@ from rocks.machine.host.disks import (
     smaller_image_notes,
     write_seed,
 )
-from rocks.machine.host.facts import memory_promised, observe, observe_for_start
+from rocks.machine.host.facts import RequestedStarts, memory_promised, observe
 from rocks.machine.host.guest_network import (
     assign,
     ensure_secured,
@@ -60,6 +60,7 @@ class Turn:
     def __init__(self, previous: Optional[Turn] = None) -> None:
         self._previous = previous
         self._passed = threading.Event()
+        self.starts: RequestedStarts = previous.starts if previous else RequestedStarts()
 
     def wait(self) -> None:
         """Return when the start before is planned, or has failed; at last after the time that one waits for a lock."""
@@ -81,7 +82,7 @@ def start_domain(host: Host, operation: StartDomain, turn: Turn) -> Change:
         try:
             with contextlib.ExitStack() as until_started:
                 try:
-                    way = until_started.enter_context(_planned(host, operation, document))
+                    way = until_started.enter_context(_planned(host, operation, document, turn.starts))
                 finally:
                     turn.end()
                 document, notes = _with_disks(host, operation, document, way)
@@ -104,18 +105,24 @@ def start_domain(host: Host, operation: StartDomain, turn: Turn) -> Change:
         return change
 
 
-def _planned(host: Host, operation: StartDomain, document: DomainDocument) -> ContextManager[Way]:
+def _planned(
+    host: Host, operation: StartDomain, document: DomainDocument, starts: RequestedStarts
+) -> ContextManager[Way]:
     """The way in which the machine starts, and its memory promised until it has."""
-    found = settled(host.domains(), operation.name)
+    name = operation.name
+    found = settled(host.domains(), name)
     if operation.restores and found is not None:
-        document = host.domains().document(operation.name)
+        document = host.domains().document(name)
     paths = [disk.path for disk in disks_to_check(operation)]
     memory_mb = max(document.memory_mb, operation.memory_mb)
 
-    def decide(promised: Mapping[str, int]) -> Way:
-        return plan_start(operation, memory_mb, observe_for_start(host, operation.name, paths), promised).way
+    def plan(observed: HostFacts, promised: Mapping[str, int]) -> Way:
+        return plan_start(operation, memory_mb, observed, promised).way
 
-    return memory_promised(host, operation.name, memory_mb, decide)
+    def decide(promised: Mapping[str, int]) -> Way:
+        return starts.decide(host, name, paths, promised, plan)
+
+    return memory_promised(host, name, memory_mb, decide, starts)
 
 
 def _lacking_disks(host: Host, operation: StartDomain) -> Tuple[str, ...]:

@@ -268,7 +268,11 @@ def stubs() -> Iterator[None]:
         (facts, "release_links", lambda *_: UNCHANGED),
         (facts, "release_older_vfs", lambda *_: True),
         *((module, "release_links", lambda *_: UNCHANGED) for module in (host_stop, host_start)),
-        (host_start, "memory_promised", lambda host, name, memory_mb, decide: nullcontext(decide({}))),
+        (
+            host_start,
+            "memory_promised",
+            lambda host, name, memory_mb, decide, starts: nullcontext(decide({})),
+        ),
         (host_stop, "release_partition", lambda *_: ()),
         *((module, "release_vfs", lambda *_: ()) for module in (host_stop, host_start)),
         (host_start, "ensure_partition", lambda *_: ()),
