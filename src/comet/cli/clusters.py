@@ -183,6 +183,13 @@ def ssh(context: Context) -> int:
             several if found else f"there is no node {name} of yours. List them: comet cluster"
         )
     ((cluster, node),) = found
+    for one in (cluster.frontend, node):
+        if one is not None and one.power == "off":
+            is_free = one.kind == "compute" and one.computeset is None
+            nodes = f" {one.name}" if one.kind == "compute" else ""
+            raise RefusedError(
+                f"{one.name} is off: comet {'start' if is_free else 'power on'} {cluster.name}{nodes}"
+            )
     frontend = _address(cluster.frontend, cluster.frontend and cluster.frontend.pub_ip)
     line = ["ssh", "--", f"{user}{at}{frontend}"]
     if node.kind == "compute":

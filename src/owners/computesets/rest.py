@@ -780,7 +780,8 @@ def extend_computeset(change: Change, s: SetId, body: Extension) -> Response:
     minutes, s = walltime_of(change.call, body.walltime_mins), one.id
     if minutes < one.walltime_minutes:
         raise conflict(
-            f"the computeset {s} has {one.walltime_minutes} minutes already; `comet terminate {s}` ends it earlier"
+            f"the computeset {s} has {one.walltime_minutes} minutes already; `comet extend {s} +{minutes}m` adds "
+            f"{minutes} to them, and `comet terminate {s}` ends it earlier"
         )
     if operations.list_operations(
         change.session, change.scope, states=("queued", "running"), set_id=s, kind="extend_set"

@@ -406,6 +406,7 @@ def test_ssh_goes_to_a_frontend_and_through_it_to_a_compute(comet: Comet, tmp_pa
     comet.patch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     frontend, compute = comet.server.clusters[0]["frontend"], comet.server.clusters[0]["computes"][0]
     frontend["pub_ip"], compute["interface"][0]["ip"] = "203.0.113.9", "10.1.0.2"
+    frontend["power"] = compute["power"] = "on"
 
     def line(name: str) -> str:
         assert comet("ssh", name).status == 7
@@ -422,6 +423,12 @@ def test_ssh_goes_to_a_frontend_and_through_it_to_a_compute(comet: Comet, tmp_pa
         assert comet("ssh", "vm-vc2-0").status == 6
     frontend["pub_ip"] = None
     assert "vc2 has no address" in comet("ssh", "vc2").err
+    compute["power"] = "off"
+    assert comet("ssh", "vm-vc2-0").err.endswith("vm-vc2-0 is off: comet start vc2 vm-vc2-0\n")
+    compute["active_computeset"] = 4
+    assert comet("ssh", "vm-vc2-0").err.endswith("vm-vc2-0 is off: comet power on vc2 vm-vc2-0\n")
+    frontend["power"] = "off"
+    assert comet("ssh", "vm-vc2-0").err.endswith("vc2 is off: comet power on vc2\n")
 
 
 def test_a_start_says_before_what_it_costs(comet: Comet) -> None:

@@ -30,7 +30,8 @@ _IN_TERMINAL = 7
 class Command(rocks.commands.Command):
     """
     List who changed what: the entries of the audit log, oldest first. Every command that changes something has an
-    entry, also one that was refused; commands of a usage that does not exist have none. Times are in UTC.
+    entry, also one that was refused; commands whose usage does not exist, or whose values are out of their ranges, have
+    none. Times are in UTC.
 
     USER is the person of the login, also behind sudo and su. FROM is the address of the SSH client, as the session
     states it, and the terminal. What Nucleus does for owners has the USER nucleus: nucleus audit list has the owner.
