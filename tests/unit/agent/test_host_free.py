@@ -12,6 +12,7 @@ from rocks.agent.main import main as agent_main
 from rocks.core import job_user
 from rocks.core.drain_reasons import VM_WITHOUT_JOB
 from rocks.fleet.host.state_folder import Place, ensure_folder
+from rocks.machine.host import facts
 from rocks.storage.mapped_volumes import MappedImage, forget_mapped, write_mapped
 from tests.slurm_site import write_zfs
 
@@ -249,6 +250,22 @@ def test_a_start_whose_domain_does_not_exist_yet_is_use(
         file.flush()
         assert find_use(tmp_path) == ["start of vm-1"]
     assert find_use(tmp_path) == []
+
+
+def test_two_that_look_at_once_see_no_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A prolog and a health check: the second looks while the first has the file of a start that has ended."""
+    (ensure_folder(Place.MEMORY.below(tmp_path)) / "vm-1").write_text("1024", "ascii")
+    lock, seen = fcntl.flock, list[dict[str, int]]()
+
+    def and_look_again(descriptor: int, how: int) -> None:
+        lock(descriptor, how)
+        if not seen:
+            seen.append({})
+            seen.append(facts.starts_in_progress(tmp_path))
+
+    monkeypatch.setattr(fcntl, "flock", and_look_again)
+    assert facts.starts_in_progress(tmp_path) == {}
+    assert seen == [{}, {}]
 
 
 def test_a_person_who_starts_it_is_answered(

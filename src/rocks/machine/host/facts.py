@@ -385,7 +385,8 @@ def _promises(folder: Path) -> Dict[str, int]:
         except OSError:
             continue  # not a file, so nobody's promise
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # shared: another reader at this moment, as Slurm's prolog, is no start
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             text = os.read(descriptor, _LONGEST_BYTES)
             found[path.name] = int(text) if text.isdigit() else 0
