@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rocks.core.errors import BusyError, Code, StateError
 from rocks.core.values import BYTES_PER_GB, BYTES_PER_GIB, KIB_PER_MB, gigabytes, size_text
-from rocks.fleet.wire.facts import ACTIVE_STATES, GUEST_RUNS, is_active, is_active_domain
+from rocks.fleet.wire.facts import ACTIVE_STATES, GUEST_RUNS, is_active_domain
 from rocks.fleet.wire.requests import (
     SEED_SUFFIX,
     EndArrival,
@@ -165,8 +165,9 @@ def check_memory(
 
 
 def starting_mb(name: str, promised: Mapping[str, int], observed: HostFacts) -> int:
-    """The memory promised to other machines whose domains are not active yet, so that libvirt does not count it."""
-    return sum(mb for other, mb in promised.items() if other != name and not is_active(observed, other))
+    """The memory promised to other machines beyond what libvirt counts: of starts, and of machines that get more."""
+    counted = {fact.name.lower(): fact.memory_mb for fact in observed.domains if is_active_domain(fact)}
+    return sum(max(0, mb - counted.get(it.lower(), 0)) for it, mb in promised.items() if it != name)
 
 
 def check_disk(

@@ -196,6 +196,78 @@ def test_starts_of_one_request_observe_the_other_domains_once(
     )
 
 
+def test_memory_of_another_request_that_was_starting_when_one_observed(
+    agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was not active then, and is not promised any more: it counts all the same."""
+    reserve_mb = read_machine().memory_mb - 64 * 2
+    entered, go_on = threading.Event(), threading.Event()
+    start_paused = agent.domains.start_paused
+    other = Host(agent.folder / "state", lambda: agent.domains, lambda: agent.links)
+    starting = threading.Thread(target=lambda: operations.perform(other, PerformRequest((start("x"),))))
+
+    def started(name: str) -> None:
+        if name == "x":
+            entered.set()
+            go_on.wait(120)
+        elif name == "a":
+            go_on.set()
+            starting.join(120)
+        start_paused(name)
+
+    monkeypatch.setattr(agent.domains, "start_paused", started)
+    monkeypatch.setattr(operations, "_THREADS", 1)
+    starting.start()
+    assert entered.wait(120)
+    outcomes = agent.perform(*(start(name, memory_reserve_mb=reserve_mb) for name in "ab"))
+    assert [outcome.error is None for outcome in outcomes] == [True, False], "x and a have all"
+
+
+def test_memory_of_a_start_during_which_its_request_observed_again(
+    agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As before the refusal of a larger one: the first is not active then, and counts when it is."""
+    reserve_mb = read_machine().memory_mb - 64 * 2
+    observed: list[str] = []
+    again, over = threading.Event(), threading.Event()
+    facts_for_start, start_paused = agent.domains.facts_for_start, agent.domains.start_paused
+    find, suspend = agent.domains.find, agent.domains.suspend
+
+    def observe(name: str) -> tuple[DomainFact, ...]:
+        found = facts_for_start(name)
+        observed.append(name)
+        if name == "large":
+            again.set()
+        return found
+
+    def started(name: str) -> None:
+        assert name != "a" or again.wait(120)
+        start_paused(name)
+
+    def paused(name: str) -> None:
+        suspend(name)
+        over.set()
+
+    def found(name: str) -> DomainFact | None:
+        assert name != "c" or over.wait(120)
+        return find(name)
+
+    monkeypatch.setattr(agent.domains, "facts_for_start", observe)
+    monkeypatch.setattr(agent.domains, "start_paused", started)
+    monkeypatch.setattr(agent.domains, "suspend", paused)
+    monkeypatch.setattr(agent.domains, "find", found)
+    monkeypatch.setattr(operations, "_THREADS", 2)
+    starts = [
+        start(name, memory_reserve_mb=reserve_mb, memory_mb=128 if name == "large" else 64)
+        for name in ("a", "large", "c", "d")
+    ]
+    outcomes = agent.perform(*starts, PauseDomain("a", 7))
+    assert observed[:2] == ["a", "large"]
+    assert [outcome.error is None for outcome in outcomes] == [True, False, True, False, True], (
+        "a and c have all"
+    )
+
+
 def test_an_interrupted_start_is_completed(agent: Agent) -> None:
     """By the same start, when the frontend says that it was; a guest paused by an operator stays paused."""
     agent.domains.define(xml("a"))

@@ -28,7 +28,16 @@ from rocks.fleet.wire.requests import (
 )
 from rocks.inventory.records import VirtualMachine
 from rocks.machine.host.operations import plan_operation
-from rocks.machine.plans import LEAST_FREE_BYTES, Observed, SaveFacts, StartPlan, Way, is_too_old, plan_start
+from rocks.machine.plans import (
+    LEAST_FREE_BYTES,
+    Observed,
+    SaveFacts,
+    StartPlan,
+    Way,
+    is_too_old,
+    plan_start,
+    starting_mb,
+)
 from rocks.machine.spec import MachineSpec, container_of, memory_reserve_mb, spec_of
 from rocks.network.filter_plan import FilterPlan
 from tests.unit.machine.starts import IMAGE, disk, domain, facts, plan, started
@@ -43,6 +52,14 @@ def test_a_machine_of_which_nothing_is_there_yet() -> None:
     assert (spec.request.disks, spec.request.links, spec.request.autostart) == ((DISK,), (), False)
     assert plan(facts()) == StartPlan(Way.START, (f"make the disk {IMAGE} (raw, 36 GB)", "start web"))
     assert plan(facts(disks=(disk(exists=True),))).steps == ("start web",)
+
+
+def test_what_is_promised_counts_beyond_what_libvirt_counts() -> None:
+    """Of starts, and of a machine that gets more memory; in either case of a name."""
+    found = facts(domain("grows", "running", memory_mb=64), domain("off", "shutoff", memory_mb=64))
+    promised = {"web": 9, "GROWS": 100, "starts": 7, "off": 5}
+    assert starting_mb("web", promised, found) == 36 + 7 + 5
+    assert starting_mb("web", {"grows": 60}, found) == 0
 
 
 @pytest.mark.parametrize(

@@ -315,7 +315,8 @@ class RequestedStarts:
             )
             with contextlib.suppress(StateError):  # what has ended since may be what it lacks
                 return plan(observed, {**self._memory_mb, **promised})
-        self._observed, self._memory_mb = observe_for_start(host, name, paths), {}
+        # a start in progress is not among what is observed, and its promise ends before the next start is planned
+        self._observed, self._memory_mb = observe_for_start(host, name, paths), dict(promised)
         return plan(self._observed, promised)
 
     def promise(self, host: Host, name: str, memory_mb: int) -> None:
