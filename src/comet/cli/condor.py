@@ -90,8 +90,13 @@ def read_ads(text: str, matched: Iterable[str]) -> dict[str, Machine]:
 
 def read_jobs(text: str) -> list[Job]:
     """Jobs of `condor_q -json`, from the oldest. Pure."""
-    found = sorted(json.loads(text.strip() or "[]"), key=lambda it: it.get("QDate", 0))
+    found = sorted(json.loads(text.strip() or "[]"), key=_queued_at)
     return [Job(_minutes(it), str(it.get("AcctGroup", ""))) for it in found]
+
+
+def _queued_at(job: dict[str, Any]) -> int:
+    found = job.get("QDate")  # its owner can give it any value
+    return found if isinstance(found, int) else 0
 
 
 def _minutes(job: dict[str, Any]) -> Optional[int]:

@@ -115,7 +115,7 @@ def test_ads_and_jobs_are_read_with_values_of_other_people() -> None:
     jobs = [
         {"QDate": 3, "AllowedExecuteDuration": 61, "AcctGroup": "a"},
         {"QDate": 2, "AllowedExecuteDuration": 600, "AllowedJobDuration": 120},
-        {"QDate": 1, "AllowedJobDuration": "/Expr(a)/"},
+        {"QDate": "never", "AllowedJobDuration": "/Expr(a)/"},
         {"QDate": 4, "AllowedJobDuration": -1},
     ]
     assert read_jobs(json.dumps(jobs)) == [Job(None, ""), Job(2, ""), Job(2, "a"), Job(None, "")]
