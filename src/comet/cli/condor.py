@@ -246,7 +246,10 @@ class _Round:
     ) -> None:
         self._client, self._pool, self._started = client, pool, started
         self._cluster, self._living = cluster, {it.id: it for it in living}
-        self._machines, self._jobs, self._now = pool.machines(), pool.jobs(), time.time()
+        self._machines, jobs, self._now = pool.machines(), pool.jobs(), time.time()
+        # the group of a job is any text of its owner, who would have a computeset for each
+        charged = cluster.allocations
+        self._jobs = [it if it.account in charged else it._replace(account="") for it in jobs]
 
     def _machine(self, name: str) -> Machine:
         return self._machines.get(name.casefold(), Machine())

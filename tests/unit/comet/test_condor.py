@@ -226,6 +226,21 @@ def test_of_many_machines_one_that_is_refused_keeps_few_others_off(
     assert [name for name, reason in guest.reasons().items() if "computeset 9" in reason] == ["vm-vc2-13"]
 
 
+def test_groups_that_the_cluster_cannot_charge_are_one(
+    guest: Guest, client: Client, server: NucleusServer
+) -> None:
+    """A job's accounting group is any text, such as its owner's name."""
+    for number in range(4, 100):
+        server.clusters[0]["computes"].append(
+            {**server.clusters[0]["computes"][0], "name": f"vm-vc2-{number}"}
+        )
+    agree(client, guest)
+    for number in range(100):
+        guest.match(number, AcctGroup=f"group_a.person{number}")
+    agree(client, guest)
+    assert len(server.sets) == 4
+
+
 def test_where_all_is_refused_few_requests_are_made(
     guest: Guest, client: Client, server: NucleusServer
 ) -> None:
