@@ -18,7 +18,7 @@ from rocks.leases import machine_requests
 from rocks.machine import converge, stop
 from rocks.machine import live_move as live_moves
 from rocks.machine import start as vm_start
-from rocks.storage.device_mapper.tables import Linear, Placeholder, Snapshot
+from rocks.storage.device_mapper.tables import Linear, Placeholder, Snapshot, SnapshotMerge
 from rocks.storage.volumes import map_batches
 from tests.system.commands.conftest import Ended
 from tests.system.imgstorage.image_site import NAS, HostMachine
@@ -158,7 +158,7 @@ def test_followed(played: PlayedHosts) -> None:
         OTHER,
     )
     live = played.machine(OTHER).dm_devices.read(played.device)
-    assert live is not None and isinstance(live.table, Snapshot | Linear) and live.open_count
+    assert live is not None and isinstance(live.table, Snapshot | SnapshotMerge | Linear) and live.open_count
     images = played.storage.images
     assert images.nas.pools.read(f"tank/{played.name}-vol", 13, 8192) == b"the last word"
     assert played.machine(HOST).dm_devices.read(played.device) is None
