@@ -276,7 +276,7 @@ def _starts(site: BenchSite, ganeti: Ganeti) -> list[Pair]:
 
 
 def _memory(site: BenchSite, ganeti: Ganeti) -> Pair:
-    """Of the programs that stay, when one machine was started and removed."""
+    """The memory of the programs that stay resident after one machine was started and removed."""
     return Pair(
         "memory of what stays resident on one node: database, libvirt and agent / Ganeti's daemons",
         _resident_megabytes(site.frontend.machine, _PROGRAMS),

@@ -52,7 +52,7 @@ ALLOW_DAEMON=*
 ALLOW_NEGOTIATOR=*
 ALLOW_ADMINISTRATOR=*
 """
-"""What differs from a cluster's: one machine with ports of its own, and an ordinary user."""
+"""A cluster has a machine for each daemon, and root; here one machine has all, and the user is an ordinary one."""
 
 _FRONTEND = """
 DAEMON_LIST=MASTER COLLECTOR NEGOTIATOR SCHEDD ROOSTER
