@@ -62,6 +62,17 @@ def test_a_serial_console_names_its_node_and_connects_again_after_a_break(
     console.page.keyboard.type("after")
     console.sees(".xterm-rows", "after")
     assert console.page.title() == console.page.text_content("h1") == "Serial console of vm-vc1-0, vc1"
+    site.simulator.guests["vm-vc1-0"].state = "nostate"
+    owner.sees("tr[data-key=vm-vc1-0] .power", "off")
+    asked: list[str] = []
+    console.page.on("request", lambda request: asked.append(request.method))
+    streams[-1].connection.shutdown(socket.SHUT_RDWR)
+    console.sees("#status", "The power of vm-vc1-0 is off. The console opens when it is on.")
+    wait_until(console, lambda: len(asked) >= 3)
+    assert set(asked) == {"GET"}
+    assert site.rows("SELECT DISTINCT outcome FROM audit WHERE action = 'console'") == [("accepted",)]
+    site.simulator.guests["vm-vc1-0"].state = "active"
+    console.sees("#status", "connected")
     console.page.get_by_role("button", name="Full screen").click()
     console.page.get_by_role("button", name="Leave full screen").wait_for()
     assert violations(console) == [] and console.harms() == []

@@ -7,6 +7,7 @@ const byId = (id) => document.getElementById(id);
 const REVOKED = 4001;
 const TOO_LONG = 4002;
 const AGAIN = 3000;
+const WAITS = 'Waiting';
 const [kind, firstTicket] = location.pathname.split('/').slice(-2);
 const { cluster, node, kind: role } = document.documentElement.dataset; // of the ticket, as the service says
 const isCompute = role === 'compute';
@@ -21,9 +22,12 @@ function socketOf(ticket) {
   return new WebSocket(address, ['binary']);
 }
 
+// A refused ticket is a row of the audit log, which records only so many of a user in a day: none is asked for while the node is off.
 async function newTicket() {
-  const { content } = await ask('POST', path('cluster', cluster, ...(isCompute ? ['compute', node] : ['frontend']), 'console'), { type: kind });
-  return content.ticket;
+  const own = ['cluster', cluster, ...(isCompute ? ['compute', node] : ['frontend'])];
+  const { power } = (await ask('GET', path(...own))).content;
+  if (!['on', 'paused'].includes(power)) throw new Refusal(`The power of ${node} is ${power}. The console opens when it is on.`, WAITS);
+  return (await ask('POST', path(...own, 'console'), { type: kind })).content.ticket;
 }
 
 // `begin(socket)` shows what comes from the connection, and says when it is there. Never two at a time.
@@ -58,7 +62,7 @@ export function keepConnected(begin) {
       if (!(error instanceof Refusal)) throw error;
       if (error instanceof SignedOut) return end('The connection has ended. Sign in to Nucleus in this browser, or open the console again.');
       if ([403, 404].includes(error.status)) return end(`${error.message}.`);
-      show(`Trying again: ${error.message}`);
+      show(error.word === WAITS ? error.message : `Trying again: ${error.message}`);
       setTimeout(reconnect, AGAIN);
     }
   }
