@@ -10,6 +10,7 @@ from nucleus.backends.executor import Answer
 from nucleus.mirror import identity
 from nucleus.mirror.clusters import assign_cluster
 from tests.browser.conftest import Visit, token_of
+from tests.browser.test_owners_pages import ask
 from tests.browser.test_pages import WIDE, keep_picture, nodes_of, violations, wait_until
 from tests.system.comet.conftest import HOSTS, Site
 
@@ -472,6 +473,31 @@ def test_what_waits_says_for_what(site: Site, visit: Callable[..., Visit]) -> No
     owner.sees("tr[data-key=vc1] .doing", "it is being shut down first")
     frontend.state = "nostate"
     owner.sees("#message", "vc1 switched off")
+    assert owner.harms() == []
+
+
+def test_a_node_whose_set_waits_is_not_powered_on_and_has_no_host_yet(
+    site: Site, visit: Callable[..., Visit]
+) -> None:
+    token = token_of(site, "ann")
+    for cluster in ("vc2", "vc1"):
+        assert (
+            ask(site, token, "POST", "computeset", {"cluster": cluster, "count": 4, "walltime_mins": 60})
+            == 201
+        )
+    owner = visit().open("cluster?name=vc1").sign_in(token)
+    owner.sees("tr[data-key=vm-vc1-0]", "waits")
+    owner.page.check("tr[data-key=vm-vc1-0] input")
+    one = owner.page.get_by_role("button", name="Power on", exact=True)
+    assert one.get_attribute("aria-disabled") == "true"
+    one.focus()
+    one.press("Enter")
+    owner.sees(
+        "#message", "Not done: None of the selected nodes is off. Those of a set that waits start with it."
+    )
+    owner.open("node?cluster=vc1&name=vm-vc1-0").sees(
+        "#facts", "It has no host yet: it gets one when its computeset starts."
+    )
     assert owner.harms() == []
 
 

@@ -140,6 +140,8 @@ def _host_state(node: Node, power: str) -> str:
         return "An operator has disabled this node; ask your operators."
     if power != "off":
         return _HOST_STATES[power]
+    if node.set_state in ("created", "submitted"):
+        return "It has no host yet: it gets one when its computeset starts."
     if node.set_id is not None:
         return "Its host is kept until the computeset ends."
     is_placed = node.kind == "frontend"

@@ -2,7 +2,7 @@
 
 import { attempt, element, put, say, some } from './shared/page.js';
 import { ask, askerOnce, askOfMany, AWAY, path, Refusal, SignedOut } from './shared/requests.js';
-import { nodesOf } from './shared/clusters.js';
+import { isWaiting, nodesOf } from './shared/clusters.js';
 import { minutesOf, walltimeMinutes } from './shared/durations.js';
 import { question } from './shared/question.js';
 import { estimates } from './shared/sets.js';
@@ -15,7 +15,7 @@ const isOff = (node) => ['off', 'crashed'].includes(node.power);
 const LOSS = 'What their systems have not written to disk is lost.';
 /** @type {{name: string, text: string, fits: (node: Machine) => boolean, reason: string, loss?: string}[]} */
 const POWER = [
-  { name: 'poweron', text: 'Power on', fits: (node) => !['on', 'paused'].includes(node.power), reason: 'None of the selected nodes is off.' }, // of an unknown one the site decides
+  { name: 'poweron', text: 'Power on', fits: (node) => !['on', 'paused'].includes(node.power) && !isWaiting(node.active_computeset_state), reason: 'None of the selected nodes is off. Those of a set that waits start with it.' }, // of an unknown one the site decides
   { name: 'shutdown', text: 'Shut down', fits: (node) => node.power === 'on', reason: 'None of the selected nodes is on.' },
   { name: 'reboot', text: 'Reboot', fits: (node) => node.power === 'on', reason: 'None of the selected nodes is on.' },
   { name: 'reset', text: 'Reset', fits: (node) => node.power === 'on', reason: 'None of the selected nodes is on.', loss: LOSS },

@@ -83,6 +83,7 @@ def test_a_cluster_that_is_gone_is_not_stale() -> None:
         (FRONTEND._replace(state="nostate-error"), None, "Its host does not answer, or"),
         (FRONTEND._replace(state="crashed", last_power="crashed"), text_of(NOW), "The machine has crashed"),
         (COMPUTE, None, "Its host is kept until the computeset ends."),
+        (COMPUTE._replace(set_state="submitted"), None, "It has no host yet"),
         (FREE, None, "It has no host"),
         (FREE._replace(admin_disabled=True), None, "An operator has disabled"),
     ],

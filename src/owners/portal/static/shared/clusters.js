@@ -23,8 +23,11 @@ export function disksText(cluster) {
   return `disks: ${counts.nas} on the NAS, ${counts.way} on the way, ${counts.host} on hosts`;
 }
 
+/** @param {string | null} [state] of a set; a frontend has none */
+export const isWaiting = (state) => ['created', 'submitted'].includes(state);
+
 /** @param {number} number @param {string} state */
-export const setText = (number, state) => `set ${number} ${['created', 'submitted'].includes(state) ? 'waits' : state}`;
+export const setText = (number, state) => `set ${number} ${isWaiting(state) ? 'waits' : state}`;
 
 // The sets that its computes are in: `set 3 running`.
 /** @param {Rest.Cluster} cluster */
