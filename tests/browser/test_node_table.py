@@ -412,6 +412,7 @@ def test_a_request_for_many_nodes_is_one_line_with_the_count_of_all(
 def test_the_page_of_a_node_plots_what_it_uses(site: Site, visit: Callable[..., Visit]) -> None:
     owner = visit().open("node?cluster=vc1&name=vm-vc1-0").sign_in(token_of(site, "ann"))
     owner.sees("#plots", "this site keeps no metrics of nodes")
+    assert not owner.page.locator("#plots h3").first.is_visible()
     moments = [1_800_000_000 + 60 * number for number in range(60)]
     used = {key: [None, *range(1, 60)] for key in ("cpu", "memory", "received", "sent", "read", "written")}
     asked = []
@@ -425,7 +426,7 @@ def test_the_page_of_a_node_plots_what_it_uses(site: Site, visit: Callable[..., 
     owner.page.route("**/v1/cluster/vc1/metrics*", answer)
     owner.open("node?cluster=vc1&name=vm-vc1-0")
     owner.sees("#plots", "in 2.5 MB/s, out 59 B/s")
-    assert owner.page.locator("#plots canvas").count() == 4
+    assert owner.page.locator("#plots canvas:visible").count() == 4
     owner.page.locator("#plots").get_by_role("button", name="Week").click()
     wait_until(owner, lambda: "hours=168" in asked[-1])
     owner.page.set_viewport_size({"width": 320, "height": 844})

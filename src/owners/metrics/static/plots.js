@@ -39,6 +39,7 @@ export function showPlots(section, cluster, node) {
   const note = element('p', { class: 'soft' });
   const texts = PLOTS.map(() => element('span'));
   const places = PLOTS.map(([title]) => element('div', { role: 'img', class: 'plot', 'aria-label': `${title}: not read yet` }));
+  const shown = element('div', { hidden: true }, ...PLOTS.flatMap(([title], index) => [element('h3', {}, title, ' ', texts[index]), places[index]]));
   const plots = [];
   let hours = 1;
 
@@ -47,6 +48,7 @@ export function showPlots(section, cluster, node) {
     const { content } = await ask('GET', `${path('cluster', cluster, 'metrics')}?${query({ hours, node })}`);
     if (asked !== hours) return; // another time was chosen meanwhile
     const [values] = content.nodes;
+    shown.hidden = !values;
     if (!values) {
       put(note, content.reason ?? '');
       return;
@@ -68,8 +70,7 @@ export function showPlots(section, cluster, node) {
     buttons.forEach((one, index) => one.setAttribute('aria-pressed', String(SPANS[index][1] === hours)));
     renew();
   } }, text));
-  section.append(element('div', { class: 'buttons', role: 'group', 'aria-label': 'Time of the plots' }, ...buttons), note,
-    ...PLOTS.flatMap(([title], index) => [element('h3', {}, title, ' ', texts[index]), places[index]]));
+  section.append(element('div', { class: 'buttons', role: 'group', 'aria-label': 'Time of the plots' }, ...buttons), note, shown);
   section.hidden = false;
   new ResizeObserver(() => plots.forEach((one) => one.setSize({ width: Math.max(260, section.clientWidth - 40), height: HEIGHT }))).observe(section);
   setInterval(renew, RENEWED);
