@@ -40,6 +40,7 @@ test('a walltime has a unit, and a duration its two longest ones', () => {
   assert.deepEqual([90, 360, 2880, 10080].map(walltimeText), ['90m', '6h', '2d', '1w']);
   assert.deepEqual([0, -5, 59.9, 61, 1501, 10081].map(durationText), ['0m', '0m', '59m', '1h 1m', '1d 1h', '7d 1m']);
   assert.equal(nodeHours(60), '1 node hour');
+  assert.equal(nodeHours(1), '0.02 node hours');
   assert.equal(hoursText(3072 * 60), '3,072');
   assert.throws(() => walltimeMinutes('6', 'walltime_mins'), (error) => error.errors[0].pointer === '#/walltime_mins');
 });

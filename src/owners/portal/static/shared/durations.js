@@ -27,7 +27,8 @@ export function walltimeMinutes(text, field) {
   return minutes;
 }
 
-export const hoursText = (minutes) => (minutes / 60).toLocaleString([], { maximumFractionDigits: 1 });
+// With the two digits of usage.csv where one would make `0` of a minute that is charged.
+export const hoursText = (minutes) => (minutes / 60).toLocaleString([], { maximumFractionDigits: minutes < 6 ? 2 : 1 });
 
 /** @param {number} minutes */
 export function nodeHours(minutes) {
