@@ -72,7 +72,7 @@ class ImageSite:
         )
         self.site.done("set", "host", "storageattr", NAS, "uploadspeed", speed)
 
-    def state(self) -> str:
+    def state(self, volume: str = VOLUME) -> str:
         """The row of the image in `rocks list host storagemap`; the error, where its NAS does not answer.
 
         `mapped` alone is an image that is local: one that is turning to its copy is `mapped, busy`.
@@ -80,7 +80,7 @@ class ImageSite:
         answer = self.site.rocks("list", "host", "storagemap", NAS, "json=yes")
         if answer.exit_status != 0:
             return f"not reported: {answer.error_text}"
-        found = _row_of_image(json.loads(answer.text or "[]"))
+        found = _row_of_image(json.loads(answer.text or "[]"), volume)
         if found is None:
             return "absent"
         word = str(found["state"])
@@ -115,11 +115,11 @@ class ImageSite:
             120,
         )
 
-    def wait_for_state(self, state: str, deadline_seconds: float = 180) -> None:
+    def wait_for_state(self, state: str, deadline_seconds: float = 180, volume: str = VOLUME) -> None:
         """Until the image is in that state."""
         end_at = time.monotonic() + patience(deadline_seconds)
-        while (found := self.state()) != state:
-            assert time.monotonic() < end_at, f"{VOLUME} is {found}, not {state}"
+        while (found := self.state(volume)) != state:
+            assert time.monotonic() < end_at, f"{volume} is {found}, not {state}"
             time.sleep(_POLL_SECONDS)
 
     def device_status(self, host: LabMachine) -> str:
@@ -134,10 +134,10 @@ class ImageSite:
             assert time.monotonic() < end_at, f"the guest's device is {found}"
             time.sleep(_POLL_SECONDS)
 
-    def count_on_nas(self, at_least: int) -> int:
+    def count_on_nas(self, at_least: int, volume: str = VOLUME) -> int:
         """The verifier's result for the NAS's volume: complete, and with all that the guest had reported."""
         judged = self.nas.run_any(
-            ["python3", _VERIFIER, f"/dev/zvol/tank/{VOLUME}", f"at-least={at_least}"], 60
+            ["python3", _VERIFIER, f"/dev/zvol/tank/{volume}", f"at-least={at_least}"], 60
         )
         assert judged.exit_status == 0, judged.text
         return int(json.loads(judged.text)["count"])
@@ -156,5 +156,5 @@ class ImageSite:
         return [line for line in found if line]
 
 
-def _row_of_image(rows: list[dict[str, Any]]) -> dict[str, Any] | None:
-    return next((row for host in rows for row in host["storagemap"] if row["zvol"] == VOLUME), None)
+def _row_of_image(rows: list[dict[str, Any]], volume: str = VOLUME) -> dict[str, Any] | None:
+    return next((row for host in rows for row in host["storagemap"] if row["zvol"] == volume), None)
