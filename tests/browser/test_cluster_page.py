@@ -502,5 +502,6 @@ def test_a_node_whose_set_waits_is_not_powered_on_and_has_no_host_yet(
 
 
 def test_a_cluster_of_others_is_not_there(site: Site, visit: Callable[..., Visit]) -> None:
-    owner = visit().open("cluster?name=vc9").sign_in(token_of(site, "ann"))
-    owner.sees("main", "There is no cluster vc9 of yours")
+    owner = visit().open("cluster?name=vc3").sign_in(token_of(site, "ann"))
+    owner.sees("main", "There is no cluster vc3 of yours")
+    assert "vm-vc3-0" not in owner.page.content(), "bob's cluster has it"
