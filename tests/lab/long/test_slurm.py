@@ -1,4 +1,4 @@
-"""A computeset on real hosts that are nodes of Slurm: slurmd under systemd, a guest, and its image on a NAS."""
+"""Computesets on real hosts that are nodes of Slurm: slurmd under systemd, guests, and their images on a NAS."""
 
 import json
 from collections.abc import Iterator
@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from lab.machines import sample_image
+from lab.machines.sample_cluster import GUESTS
 from lab.nucleus import ALLOCATION, OPERATOR_COMMANDS, OWNER
 from tests.lab.image_site import GUEST, ImageSite
 from tests.lab.lab_site import LabSite
@@ -85,11 +87,56 @@ def test_a_set_waits_behind_jobs_runs_and_writes_its_image_back(
     images.count_on_nas(count)
     assert images.leftovers("vmh1") == []
     slurm.wait("the next job runs", "squeue", "-h", "-j", late, "-o", "%T", text="RUNNING")
+    _is_charged_as_one_job(nucleus, slurm, nodes=1)
+
+
+def test_a_set_of_two_nodes_is_one_job_on_both_hosts(
+    site: LabSite, slurm: SlurmFrontend, nucleus: NucleusSite
+) -> None:
+    """It waits while one host has a job; each image is copied to its host, written back, and the job is charged once."""
+    images = ImageSite(site)
+    _, other = GUESTS
+    sample_image.put(site.lab, site.frontend, other)
+    job = slurm.batch("vmh2", _PHYSICS)
+    slurm.wait("the batch job runs", "squeue", "-h", "-j", job, "-o", "%T", text="RUNNING")
+    nucleus.does("start vc1 vm-vc1-[0-1] --walltime=10m", "computeset 1 is accepted")
+    wait_until(lambda: bool(_set(nucleus)["waiting"]), "the set waits", 120)
+    assert {site.domain_state(host, guest) for host in HOSTS for guest in GUESTS} == {"absent"}
+
+    slurm.ask("scancel", job)
+    nucleus.does("computeset 1 --wait=900", "State: running")
+    assert slurm.ask("squeue", "-h", "--user=nucleus", "-o", "%T %D") == "RUNNING 2"
+    places = {guest: _host_of(site, guest) for guest in GUESTS}
+    assert sorted(places.values()) == list(HOSTS), places
+    for guest, host in places.items():
+        site.wait_for_count(host, guest, beyond=0)
+    for guest in GUESTS:
+        images.wait_for_state("mapped", 600, volume=f"{guest}-vol")
+
+    wait_until(lambda: _set(nucleus)["state"] == "completed", "its walltime has ended", 1200)
+    for guest, host in places.items():
+        volume, counted = f"{guest}-vol", site.count(host, guest)
+        assert site.domain_state(host, guest) in ("absent", "shut off")
+        assert images.state(volume) == "unmapped"
+        images.count_on_nas(counted, volume)
+    assert [left for host in HOSTS for left in images.leftovers(host)] == []
+    slurm.wait("both hosts are idle", "sinfo", "-h", "-p", "virt", "-t", "idle", "-o", "%D", text="2")
+    _is_charged_as_one_job(nucleus, slurm, nodes=2)
+
+
+def _host_of(site: LabSite, guest: str) -> str:
+    """The only host that runs the guest."""
+    (host,) = [host for host in HOSTS if site.domain_state(host, guest) == "running"]
+    return host
+
+
+def _is_charged_as_one_job(nucleus: NucleusSite, slurm: SlurmFrontend, nodes: int) -> None:
+    """The set's charge is its nodes' time in the only job that Slurm's accounting has of Nucleus."""
     wait_until(lambda: _set(nucleus)["charged_seconds"] is not None, "it is charged", 120)
     rows = slurm.ask("sacct", "-n", "-X", "-D", "-P", "--user=nucleus", "-o", "State,ElapsedRaw,AllocNodes")
-    (state, seconds, nodes), *others = [row.split("|") for row in rows.splitlines()]
-    assert (state, nodes, others) == ("COMPLETED", "1", []), rows
-    assert _set(nucleus)["charged_seconds"] == int(seconds)
+    (state, seconds, allocated), *others = [row.split("|") for row in rows.splitlines()]
+    assert (state, allocated, others) == ("COMPLETED", str(nodes), []), rows
+    assert _set(nucleus)["charged_seconds"] == nodes * int(seconds)
 
 
 def _kill_slurmd(site: LabSite, slurm: SlurmFrontend) -> None:
