@@ -113,8 +113,7 @@ def groups_of(names: Sequence[str], jobs: Sequence[Job]) -> list[tuple[list[str]
     """
     shares: dict[tuple[str, int], list[tuple[str, Job]]] = {}
     for name, job in zip(names, jobs):
-        hours = 1 << 30 if job.minutes is None else -(-job.minutes // 60)
-        shares.setdefault((job.account, max(0, hours - 1).bit_length()), []).append((name, job))
+        shares.setdefault(_share(job), []).append((name, job))
     found = []
     for share in shares.values():
         longest = max((job for _, job in share), key=lambda job: job.minutes or 1 << 30)
@@ -122,6 +121,12 @@ def groups_of(names: Sequence[str], jobs: Sequence[Job]) -> list[tuple[list[str]
         chosen = [name for name, _ in share]
         found += [(chosen[at : at + size], longest) for at in range(0, len(chosen), size)]
     return found
+
+
+def _share(job: Job) -> tuple[str, int]:
+    """What is equal for jobs that share computesets: their account, and the power of two of their hours."""
+    hours = 1 << 30 if job.minutes is None else -(-job.minutes // 60)
+    return job.account, max(0, hours - 1).bit_length()
 
 
 class Pool:
@@ -267,9 +272,7 @@ class _Round:
             self._offer(compute)
         needed = [it.name for it in free if self._needs_start(it.name)]
         booting = sum(not has_reported for it in self._started.values() for has_reported in it.values())
-        count = min(len(needed), max(0, len(self._jobs) - booting))
-        # the jobs that came last: those before them have matched the machines that boot
-        for_each(groups_of(needed[:count], self._jobs[len(self._jobs) - count :]), self._start)
+        self._start_for(needed, self._jobs[booting:])  # those before them have matched the machines that boot
 
     def _adopt(self) -> None:
         """Find the computeset that a killed run has asked for."""
@@ -314,12 +317,35 @@ class _Round:
             self._pool.offer(compute)
         elif self._needs_start(compute.name) and not self._jobs:
             self._pool.explain(machine, "", is_over=True)
+        elif any(ad.again_at > self._now + _AGAIN_SECONDS for ad in machine.ads):
+            self._pool.explain(machine, "", is_over=True)  # the clock was ahead then
 
-    def _start(self, group: tuple[list[str], Job]) -> None:
-        """Start a computeset; where that is refused, one for each half, as the reason may be one of the nodes."""
-        names, job = group
-        parts, refusals = [names], 0
+    def _start_for(self, names: Sequence[str], jobs: Sequence[Job]) -> None:
+        """Start computes for the jobs that came last. Where these are refused, other ones get the computes.
+
+        The reason may be the account or the length of a job, and would keep the computes from all others.
+        """
+        refused: dict[str, CometError] = {}
         trouble: Optional[CometError] = None
+        while names and jobs:
+            count, refused = min(len(names), len(jobs)), {}
+            groups = groups_of(names[:count], jobs[-count:])
+            for chosen, job in groups:
+                refused |= self._start(chosen, job)
+            shares = {_share(job) for chosen, job in groups if refused.keys() & set(chosen)}
+            names, jobs = list(refused), [it for it in jobs[:-count] if _share(it) not in shares]
+            trouble = next(reversed(refused.values()), trouble)
+        for name, error in refused.items():
+            self._pool.explain(self._machine(name), str(error), is_over=True, seconds=_AGAIN_SECONDS)
+        if trouble is not None:
+            raise trouble
+
+    def _start(self, names: Sequence[str], job: Job) -> dict[str, CometError]:
+        """Start a computeset; where that is refused, one for each half, as the reason may be one of the nodes.
+
+        Returns the computes that are refused, with the reasons.
+        """
+        parts, refusals, refused = [names], 0, dict[str, CometError]()
         for part in parts:
             self._started[_UNKNOWN] = dict.fromkeys(part, False)
             self._pool.keep(self._started)
@@ -329,19 +355,17 @@ class _Round:
                 if isinstance(error, UnreachableError):
                     raise  # it may be started: the next run looks for it
                 del self._started[_UNKNOWN]
-                trouble, refusals = error, refusals + 1
+                refusals += 1
                 if len(part) > 1 and refusals < _MOST_REFUSALS:
                     parts += [part[: len(part) // 2], part[len(part) // 2 :]]
-                    continue
-                for name in part:
-                    self._pool.explain(self._machine(name), str(error), is_over=True, seconds=_AGAIN_SECONDS)
+                else:
+                    refused.update(dict.fromkeys(part, error))
             else:
                 self._started[number] = self._started.pop(_UNKNOWN)
                 for name in part:
                     self._pool.explain(self._machine(name), f"computeset {number} is created")
         self._pool.keep(self._started)
-        if trouble is not None:
-            raise trouble
+        return refused
 
 
 def program() -> NoReturn:

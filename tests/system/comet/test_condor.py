@@ -142,3 +142,23 @@ def test_what_goes_wrong_while_a_job_waits(day: Site, condor: GuestCondor) -> No
 
 def matched(condor: GuestCondor) -> list[str]:
     return condor.ask("condor_status", "-constraint", "Unhibernate =?= true", "-af", "Machine").split()
+
+
+def test_what_keeps_a_machine_from_jobs_ends(day: Site, condor: GuestCondor) -> None:
+    """A refusal at a clock that was ahead, and a job in front of others that is longer than the site permits."""
+    condor.comet_condor()
+    wait_until(lambda: offered(condor) == MACHINES, lambda: explain(day, condor))
+    machine = 'Machine == "vm-vc2-0"'
+    address = condor.ask("condor_status", "-constraint", machine, "-af", "MyAddress")
+    ad = f'MyType = "Machine"\nName = "slot1@vm-vc2-0"\nMyAddress = "{address}"\nCometAgainAt = 4000000000\n'
+    condor.ask("condor_advertise", "-tcp", "MERGE_STARTD_AD", given=ad)
+    condor.submit(
+        f"requirements={machine}",
+        "allowed_execute_duration=599",
+        "queue 1",
+        "allowed_execute_duration=5000000",
+    )
+    wait_until(
+        lambda: (condor.comet_condor(is_checked=False), sets(day))[1] == [(25, "alp1", "created", None)],
+        lambda: explain(day, condor),
+    )

@@ -15,7 +15,7 @@ from comet.client.errors import CometError, RefusedError, UnreachableError
 from tests.nucleus_server import NucleusServer, answer
 from tests.unit.comet.conftest import sent
 
-HOUR = 3600
+MACHINES = [f"vm-vc2-{number}" for number in range(4)]
 
 
 class Guest(Pool):
@@ -370,3 +370,42 @@ def test_a_computeset_of_many_ends_with_its_last_machine_and_a_job_may_wake_the_
     server.sets[1]["degraded"], computes[2]["power"] = True, "off"
     agree(client, guest)
     assert sent(server, "PUT")[1:] == [("computeset/1/shutdown", None)], "the third machine did not start"
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_what_is_refused_to_one_job_keeps_no_machine_from_others(
+    guest: Guest, client: Client, server: NucleusServer, count: int
+) -> None:
+    """An allocation without hours, and a job that is longer than the site permits."""
+    agree(client, guest)
+    server.clusters[0]["allocations"].append("alp2")
+    guest.match(*range(count), AllowedJobDuration=600, AcctGroup="alp1")
+    guest.waiting += [{"QDate": 9, "AcctGroup": "alp2"}, {"QDate": 9, "AllowedJobDuration": 10**8}] * 4
+    refusal = json.dumps({"code": "quota-exceeded", "detail": "it has no hours left"}).encode()
+
+    def refuse(handler: Any) -> None:
+        body = json.loads(server.requests[-1][3] or "{}")
+        if body.get("allocation") == "alp2" or body.get("walltime_mins", 0) > 43200:
+            answer(409, refusal)(handler)
+        else:
+            handler.reply(*server.route(handler.command, ["computeset"], {}, body))
+
+    server.answers["/computeset"] = refuse
+    with pytest.raises(RefusedError):
+        agree(client, guest)
+    started = [name for one in server.sets.values() for name in one["computes"]]
+    assert sorted(it["name"] if isinstance(it, dict) else it for it in started) == MACHINES[:count]
+    assert all("is created" in reason for reason in guest.reasons().values())
+    assert not any("CometAgainAt" in ad for ad in guest.ads.values())
+
+
+def test_a_refusal_at_a_clock_that_was_ahead_does_not_last(guest: Guest, client: Client) -> None:
+    agree(client, guest)
+    for number, seconds in enumerate((700, 500)):
+        guest.ads[f"slot1@vm-vc2-{number}"] |= {
+            "CometAgainAt": int(time.time()) + seconds,
+            "CometReason": "r",
+        }
+    agree(client, guest)
+    found = [guest.ads[f"slot1@vm-vc2-{number}"] for number in range(2)]
+    assert [it["CometAgainAt"] > time.time() + 1 for it in found] == [False, True]
