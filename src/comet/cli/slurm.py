@@ -101,11 +101,18 @@ def step(node: SlurmNode, found: Optional[Computeset], now: float) -> str:
         return "end" if living and living.id == node.number else "forget"
     if "POWER_DOWN" in node.flags:
         return ""  # Slurm waits for its jobs
-    if living and not ends_soon(living, now):
+    if living and not ends_soon(living, now) and not _is_lost(node, living):
         return "adopt" if living.id != node.number and len(living.computes) == 1 else ""
     if node.is_new:
         return "start" if found is None else ""  # its disk is on the way to the NAS; a later run starts it
     return "power down"
+
+
+def _is_lost(node: SlurmNode, living: Computeset) -> bool:
+    """Whether Slurm has found the node down, and its compute is off: a guest that crashed, or was powered off."""
+    off = {it.name.casefold() for it in living.computes if it.power == "off"}
+    is_own = living.id == node.number and living.state == "running"
+    return is_own and "DOWN" in node.flags and node.name.casefold() in off
 
 
 class Slurm:
@@ -200,7 +207,8 @@ def _start(client: Client, slurm: Slurm, cluster: ClusterRecord, name: str, job:
 def _reason(client: Client, node: SlurmNode, found: Optional[Computeset]) -> str:
     """Why a node that Slurm has powered up has no computeset."""
     if found is not None and found.state in BEFORE_END:
-        return f"the walltime of computeset {found.id} ends"
+        why = "it is off, and" if _is_lost(node, found) else "the walltime of"
+        return f"{why} computeset {found.id} ends"
     number = found.id if found is not None else node.number
     return "it is in no computeset" if number is None else reason_of_end(client, number, found)
 

@@ -73,6 +73,14 @@ def test_jobs_get_computesets_which_end_after_them_and_one_that_ends_before_its_
         assert "user" in reason(slurm, "vm-vc2-2")
         wait_until(lambda: states(long) == ["PENDING"], "the job is in the queue again")
         slurm.ask("scancel", long)
+        lost = submit(slurm, "--nodelist=vm-vc2-3", "--time=1-0", seconds=3600)
+        wait_until(lambda: states(lost) == ["RUNNING"], lambda: slurm.node("vm-vc2-3"))
+        assert day.comet("ann", "power", "off", "vc2", "vm-vc2-3").status == 0
+        wait_until(lambda: not is_on("vm-vc2-3"), "its owner has powered it off")
+        # as Slurm does after SlurmdTimeout, 300 seconds
+        slurm.ask("scontrol", "update", "nodename=vm-vc2-3", "state=down", "reason=Not responding")
+        wait_until(lambda: (slurm.comet_slurm(), "it is off" in reason(slurm, "vm-vc2-3"))[1])
+        slurm.ask("scancel", lost)
         wait_until(
             lambda: {state for _, _, state, _ in sets(day)} == {"cancelled"},
             lambda: f"{slurm.ask('scontrol', 'show', 'nodes')}\n{sets(day)}",
@@ -80,7 +88,7 @@ def test_jobs_get_computesets_which_end_after_them_and_one_that_ends_before_its_
         wait_until(lambda: (slurm.comet_slurm(), "Comment=" not in slurm.ask("scontrol", "show", "nodes"))[1])
         assert "State=DOWN" not in slurm.ask("scontrol", "show", "nodes")
     assert sorted(map(str, sets(day))) == sorted(
-        map(str, [(25, "alp1", "cancelled", "user")] * 2 + [(1455, "alp1", "cancelled", "user")])
+        map(str, [(25, "alp1", "cancelled", "user")] * 2 + [(1455, "alp1", "cancelled", "user")] * 2)
     ), "each once"
 
 

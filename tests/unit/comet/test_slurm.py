@@ -235,6 +235,22 @@ def test_a_node_whose_computeset_ends_is_powered_down(
     assert len(sent(server, "PUT")) == 1
 
 
+def test_a_computeset_ends_when_slurm_has_found_its_compute_down_and_it_is_off(
+    guest: Guest, client: Client, server: NucleusServer
+) -> None:
+    guest.states |= dict.fromkeys(("vm-vc2-0", "vm-vc2-1", "vm-vc2-2"), UP)
+    agree(client, guest)
+    computes = server.clusters[0]["computes"]
+    for compute, power in zip(computes, ("off", "on", "off"), strict=False):
+        compute["power"] = power
+    guest.states |= {"vm-vc2-0": "DOWN+CLOUD+NOT_RESPONDING", "vm-vc2-1": "DOWN+CLOUD+NOT_RESPONDING"}
+    guest.states["vm-vc2-2"] = "IDLE+CLOUD"
+    for _ in range(2):
+        agree(client, guest)
+    assert sent(server, "PUT") == [("computeset/1/shutdown", None)]
+    assert guest.reasons == {"vm-vc2-0": "it is off, and computeset 1 ends"}
+
+
 def test_a_node_whose_disk_is_on_its_way_waits_and_jobs_are_left_to_end(
     guest: Guest, client: Client, server: NucleusServer
 ) -> None:
