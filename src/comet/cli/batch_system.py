@@ -2,7 +2,7 @@
 
 Each is a program without arguments, which the batch system starts, and cron each minute. It reads what the batch system
 wants and which computesets exist, and starts and ends computesets until they agree; the next run completes what a
-killed one left. One runs at a time, by a lock on its configuration.
+killed one left. One runs at a time, and one waits, by locks on its configuration.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import sys
 import syslog
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Callable, NamedTuple, NoReturn, Optional, TypeVar
+from typing import BinaryIO, Callable, NamedTuple, NoReturn, Optional, TypeVar
 
 from comet.cli.computesets import seconds_since_epoch
 from comet.cli.output import safe
@@ -99,6 +99,22 @@ def one_line(text: str) -> str:
     return safe(" ".join(text.split()))[:200]
 
 
+def _is_next(locked: BinaryIO) -> bool:
+    """Wait for the run before this one. False where another one waits already, which will read what this one would.
+
+    Runs begin twice a minute, also while Nucleus needs minutes for an answer: they would fill the memory.
+    """
+    try:
+        fcntl.lockf(
+            locked, fcntl.LOCK_EX | fcntl.LOCK_NB
+        )  # who waits; the other lock, of the file, is who runs
+    except (BlockingIOError, PermissionError):
+        return False
+    fcntl.flock(locked, fcntl.LOCK_EX)
+    fcntl.lockf(locked, fcntl.LOCK_UN)
+    return True
+
+
 def run(name: str, configuration: str, agree: Callable[[Client], None]) -> NoReturn:
     """The program; errors go to the system log, and to standard error where there is one."""
     # Slurm closes the standard descriptors: a connection would get the number of one, and messages for it
@@ -107,10 +123,10 @@ def run(name: str, configuration: str, agree: Callable[[Client], None]) -> NoRet
     syslog.openlog(name, syslog.LOG_PERROR | syslog.LOG_PID)
     path = os.environ.get("COMET_CONFIG", configuration)
     try:
-        with Path(path).open("rb") as locked:
-            fcntl.flock(locked, fcntl.LOCK_EX)
-            with Client(config=path) as client:
-                agree(client)
+        with Path(path).open("r+b") as locked:
+            if _is_next(locked):
+                with Client(config=path) as client:
+                    agree(client)
         sys.exit(0)
     except CometError as error:
         status, message = error.exit_status, str(error)

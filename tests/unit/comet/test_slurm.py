@@ -1,5 +1,6 @@
 """`comet-slurm` against a small server, with lines as Slurm 22.05 prints them."""
 
+import socket
 import subprocess  # noqa: TID251 - the program is started with closed descriptors, as Slurm starts it
 import sys
 from collections.abc import Iterator
@@ -11,8 +12,9 @@ from comet.cli import slurm
 from comet.cli.slurm import Job, Slurm, SlurmNode, agree, read_jobs, read_nodes
 from comet.client.client import Client
 from comet.client.errors import CometError, NotFoundError, RefusedError, UnreachableError
-from tests.nucleus_server import NucleusServer, answer
+from tests.nucleus_server import TOKEN, NucleusServer, answer
 from tests.unit.comet.conftest import sent
+from tests.waiting import wait_until
 
 UP, DOWN = "MIXED+CLOUD+NOT_RESPONDING+POWERING_UP", "IDLE+CLOUD+POWERED_DOWN"
 
@@ -297,3 +299,35 @@ def test_the_program_reports_what_is_missing(folder: Path) -> None:
     without = run()
     assert without.returncode == 1 and "scontrol" in without.stderr
     assert "Traceback" not in missing.stderr + without.stderr
+
+
+def test_one_run_waits_for_one_that_nucleus_does_not_answer(folder: Path) -> None:
+    """And others leave it to that: cron and Slurm start more of them than end."""
+    path, scontrol = folder / "comet.toml", folder / "scontrol"
+    scontrol.write_text("#!/bin/sh\necho 'ClusterName = vc2'\n")
+    scontrol.chmod(0o755)
+    code = "from comet.cli.slurm import program; program()"
+    source = Path(slurm.__file__).resolve().parents[2]
+    environment = {"PATH": str(folder), "PYTHONPATH": str(source), "COMET_CONFIG": str(path)}
+
+    def start() -> subprocess.Popen[bytes]:
+        return subprocess.Popen([sys.executable, "-S", "-c", code], env=environment)
+
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(60)
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/nucleus"
+        path.write_text(f'active = "site"\n[endpoints.site]\nurl = "{url}"\ntoken = "{TOKEN}"\n')
+        path.chmod(0o600)
+        first = start()
+        asked, _ = silent.accept()
+        others = [start() for _ in range(4)]
+        wait_until(lambda: sum(it.poll() is None for it in others) == 1, "one waits")
+        assert sorted(str(it.poll()) for it in others) == ["0", "0", "0", "None"]
+        with asked:
+            first.kill()
+            first.wait()
+        second, _ = silent.accept()  # the one that waited
+        with second:
+            for one in others:
+                one.kill()
+                one.wait()
