@@ -22,6 +22,7 @@ from comet.client.errors import (
     UnreachableError,
     UsageError,
 )
+from comet.clouds.answers import bound, ending, without
 
 _REPLY_SECONDS = 60
 _PAUSES_SECONDS = (1.0, 2.0, 4.0, 8.0)
@@ -130,7 +131,8 @@ class Engine:
         """Call Libcloud; again after a pause if the cloud limits requests, since such a request was not done."""
         for pause in (*_PAUSES_SECONDS, None):
             try:
-                return function(*given, **named)
+                with ending():
+                    return function(*given, **named)
             except Exception as error:  # bare ones of Libcloud, those of requests, and those of its parsers
                 found = self._translated(error)
                 if pause is None or found.retry_after is None or found.retry_after > _LONGEST_PAUSE_SECONDS:
@@ -174,7 +176,7 @@ class Engine:
 
     def _translated(self, error: Exception) -> CometError:
         text = str(getattr(error, "value", None) or error) or type(error).__name__
-        text = " ".join(text.replace(self._secret, "…").split())[:300]
+        text = " ".join(without(self._secret, text).split())[:300]
         cloud, status = f"cloud {self.name}", getattr(error, "code", None)
         where = f"[clouds.{self.name}] in {self._file}"
         if isinstance(error, OSError):
@@ -203,6 +205,7 @@ def _driver(provider: str) -> Callable[..., Any]:
     os.environ.pop("LIBCLOUD_DEBUG", None)  # it would write requests with their secrets into a file
     try:
         found: Callable[..., Any] = importlib.import_module("libcloud.compute.providers").get_driver(provider)
+        bound(importlib.import_module("libcloud.http").LibcloudBaseConnection)
     except ImportError as error:
         raise UsageError(
             f"clouds need Apache Libcloud, which {sys.executable} does not have ({error}): "

@@ -1,19 +1,28 @@
 """`cm` with clouds: its files, what it refuses before a cloud is asked, and Comet as one of the clouds."""
 
+import contextlib
+import json
 import subprocess  # noqa: TID251 - the program is started as its users start it
 import sys
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import quote_plus
 
 import pytest
 
 from comet.client.errors import UsageError
-from comet.clouds import providers
+from comet.clouds import answers, providers
 from comet.clouds.settings import load, set_defaults
 from tests.nucleus_server import NucleusServer
+from tests.servers import answering
 from tests.unit.comet.conftest import Comet, sent
 
 SOURCE = Path(__file__).resolve().parents[3] / "src"
 SECRET = "s3cret"
+PASSWORD = 'a"b\\c-ö'
+Proxy = Callable[[Callable[[BaseHTTPRequestHandler], None]], None]
 AWS = f'[clouds.aws]\nprovider = "ec2"\nuser = "AKIA1"\nsecret = "{SECRET}"\n'
 
 
@@ -112,6 +121,84 @@ def test_libcloud_writes_no_requests(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LIBCLOUD_DEBUG", "/tmp/x")
     providers._driver("ec2")
     assert "LIBCLOUD_DEBUG" not in providers.os.environ
+
+
+@pytest.mark.parametrize("secret", ['a"b\\c d', "pä/ß+€", "😀\n%"])
+def test_a_secret_is_in_no_message_however_a_cloud_repeats_it(secret: str) -> None:
+    text = secret
+    for _ in range(3):
+        text = json.dumps({"password": text})
+        assert "password" in answers.without(secret, text)
+        assert "…" in answers.without(secret, text)
+    for form in (secret, json.dumps(secret, ensure_ascii=False)[1:-1], quote_plus(secret)):
+        assert answers.without(secret, f"it is {form}!") == "it is …!"
+
+
+@pytest.fixture
+def proxy(clouds: Path) -> Iterator[Proxy]:
+    """A server before an OpenStack; it gets how it answers a sign-in."""
+    answer: list[Callable[[BaseHTTPRequestHandler], None]] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            with contextlib.suppress(OSError):  # the client had enough
+                answer[-1](self)
+
+        def log_message(self, *_: object) -> None:
+            """Nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    with answering(server):
+        url = f"http://127.0.0.1:{server.server_port}"
+        text = f'[clouds.x]\nprovider = "openstack"\nuser = "ann"\nproject = "p"\nurl = "{url}"\n'
+        clouds.write_text(f"{text}secret = '{PASSWORD}'\n")
+        yield answer.append
+
+
+def test_a_message_has_no_secret_of_a_request_that_it_repeats(cm: Comet, proxy: Proxy) -> None:
+    def repeat(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(400)
+        handler.end_headers()
+        handler.wfile.write(handler.rfile.read(int(handler.headers["Content-Length"])))
+
+    proxy(repeat)
+    ended = cm("vm", "list", "--cloud=x")
+    assert ended.status == 5 and '"password": "…"' in ended.err
+
+
+def test_a_sign_in_is_not_sent_on_to_another_server(cm: Comet, proxy: Proxy) -> None:
+    def send_on(handler: BaseHTTPRequestHandler) -> None:
+        asked.append(handler.path)
+        handler.send_response(307)
+        port = handler.server.server_address[1]
+        place = f"http://localhost:{port!s}/there" if handler.path == "/other" else "/other"
+        handler.send_header("Location", place)
+        handler.end_headers()
+
+    asked: list[str] = []
+    proxy(send_on)
+    ended = cm("vm", "list", "--cloud=x")
+    assert ended.status == 6 and "it sends the request on to http://localhost:" in ended.err
+    assert asked == ["/v3/auth/tokens", "/other"]
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.05])
+def test_an_answer_without_an_end_ends(cm: Comet, proxy: Proxy, pause: float) -> None:
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        handler.end_headers()
+        while not stop.wait(pause):
+            handler.wfile.write(b"[" * (1 if pause else 100_000))
+
+    stop = threading.Event()
+    cm.patch.setattr(answers, "LARGEST_BYTES", 1_000_000)
+    cm.patch.setattr(answers, "LONGEST_SECONDS", 1.0)
+    proxy(answer)
+    ended = cm("vm", "list", "--cloud=x")
+    stop.set()
+    assert ended.status == 6 and "cloud x does not answer" in ended.err
+    assert pause or "more than 1000000 bytes" in ended.err
 
 
 def test_comet_is_the_cloud_that_every_owner_has(cm: Comet, server: NucleusServer) -> None:
