@@ -150,14 +150,14 @@ def _vm_boot(command: _Command) -> None:
         made = _new(driver.list_nodes(), before, name) if attempts > 1 else []
         return made[0] if made else driver.create_node(**more)
 
-    try:
-        with signals_as_interrupts():
+    with signals_as_interrupts():
+        try:
             node = engine.ask(make)
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"interrupted; {_left(engine, before, name)}") from None
-    except CometError as error:
-        error.args = (f"{error}. {_left(engine, before, name)}",)
-        raise
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(f"interrupted; {_left(engine, before, name)}") from None
+        except CometError as error:
+            error.args = (f"{error}. {_left(engine, before, name)}",)
+            raise
     show(
         f"{name} ({node.id}) is being made in cloud {engine.name}. "
         f"Its addresses: cm vm ip {name} --cloud={engine.name}"
@@ -181,8 +181,9 @@ def _left(engine: Engine, before: Sequence[Any], name: str) -> str:
     look, remove = f"cm vm list --cloud={engine.name}", f"cm vm delete {{}} --cloud={engine.name}"
     try:
         found = _new(engine.all("vm"), before, name)
-    except CometError as error:
-        return f"it may have made {name} ({error}). Look later: {look}; remove it: {remove.format(name)}"
+    except (CometError, KeyboardInterrupt) as error:
+        reason = str(error) or "it was not looked for"
+        return f"it may have made {name} ({reason}). Look later: {look}; remove it: {remove.format(name)}"
     if not found:
         return f"cloud {engine.name} has no machine {name}"
     given = safe(str(found[0].name or found[0].id))
@@ -275,6 +276,9 @@ def _hpc_run(command: _Command) -> int:
             if not re.search(rb"^#SBATCH\s+(.*\s)?(-J|--job-name)", text, re.MULTILINE):
                 line.append(f"--job-name={re.sub('[^A-Za-z0-9._-]', '-', path.name)}")
             return _ssh(["--", where, *line], script)
+    except KeyboardInterrupt:
+        look = f"ssh {where} squeue --me"
+        raise KeyboardInterrupt(f"interrupted; Slurm may have the job. Look for it: {look}") from None
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from None
 

@@ -282,6 +282,23 @@ def test_an_interrupted_boot_names_what_is_left(
     assert cloud.machines() == {}
 
 
+def test_a_boot_that_is_interrupted_twice_names_what_may_be_left(owner: Owner, cloud: CloudServer) -> None:
+    """The cloud does not answer, and the person has no patience."""
+    cloud.held["RunInstances"] = threading.Event()
+    process = owner.start("vm boot one")
+    wait_until(lambda: "one" in cloud.machines(), "the machine is made")
+    looks = cloud.actions.count("DescribeInstances")
+    cloud.held["DescribeInstances"] = threading.Event()
+    process.send_signal(signal.SIGINT)
+    wait_until(lambda: cloud.actions.count("DescribeInstances") > looks, "what is left is looked for")
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=120)
+    for action in ("RunInstances", "DescribeInstances"):
+        cloud.held.pop(action).set()
+    assert (process.returncode, out) == (130, "")
+    assert "it may have made one" in err and "remove it: cm vm delete one --cloud=aws" in err
+
+
 def test_a_cut_answer_names_what_is_left(owner: Owner, cloud: CloudServer) -> None:
     """Of each request of a boot, the answer is lost."""
     cuts = 0
@@ -401,6 +418,14 @@ def test_a_batch_job_by_ssh_on_the_default_system(tmp_path: Path, slurm: SlurmSi
         assert re.fullmatch("Submitted batch job [0-9]+\n", owner.done(f"hpc run {tmp_path}/job-one.sh"))
         wait_until(lambda: (slurm.folder / "out").exists() and (slurm.folder / "out").read_text())
         assert (slurm.folder / "out").read_text() == "by job-one.sh\n"
+        ssh = (tmp_path / "bin/ssh").read_text()
+        (tmp_path / "bin/ssh").write_text(f"{ssh.replace('exec ', '')}kill -INT $PPID; exec sleep 60\n")
+        interrupted = owner.cm(f"hpc run {tmp_path}/job-one.sh")
+        assert interrupted.status == 130 and "Submitted batch job" in interrupted.out
+        assert (
+            "Slurm may have the job. Look for it: ssh root@bridges.example.org squeue --me" in interrupted.err
+        )
+        (tmp_path / "bin/ssh").write_text(ssh)
         (tmp_path / "bad.sh").write_text("#!/bin/sh\n#SBATCH -p absent\n")
         assert "invalid partition" in owner.refused(f"hpc run {tmp_path}/bad.sh", 1)
     (tmp_path / "bad.sh").write_text("echo\n")
