@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from lxml import etree
 
+from tests.system.comet.openstack_server import OpenStackServer
 from tests.system.commands.conftest import Site
 from tests.system.pragma.conftest import KEY
 
@@ -97,6 +98,21 @@ def test_other_clouds_are_asked_at_their_url(local: Site, cloud: CloudServer, dr
     local.done(f"set attr pragma_driver {driver}")
     local.done(f"set attr pragma_cloud_url {cloud.url}/client/api")
     assert "the cloud has not done list_nodes" in local.refused("pragma list cluster")
+
+
+def test_no_message_has_the_secret_of_a_sign_in_that_the_cloud_repeats(
+    local: Site, cloud: CloudServer, tmp_path: Path
+) -> None:
+    secret = 'of "ours" ü'
+    (tmp_path / "secret").write_text(secret)
+    local.done(f"set sec_attr pragma_cloud_secret file={tmp_path / 'secret'}")
+    local.done("set attr pragma_driver openstack")
+    local.done("set attr pragma_cloud_project CH-1")
+    with OpenStackServer() as openstack:
+        local.done(f"set attr pragma_cloud_url {openstack.url}")
+        sign_in = json.dumps({"password": secret})
+        openstack.refusals["POST /v3/auth/tokens"] = [("400 Bad Request", {}, sign_in)]
+        assert '"password": "…"' in local.refused("pragma list cluster")
 
 
 @pytest.mark.slow

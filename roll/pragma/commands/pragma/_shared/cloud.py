@@ -7,6 +7,7 @@ and state its address only then: computes come first, for the frontend's vc-out.
 
 from __future__ import annotations
 
+import json
 import re
 import secrets
 import sys
@@ -304,8 +305,17 @@ def _ask(function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
         with dry_run.question():
             return function(*arguments, **named)
     except Exception as error:
-        text = one_line(str(error) or type(error).__name__)[:300]
+        secret = str(getattr(getattr(function, "__self__", None), "secret", ""))
+        text = one_line(_without(secret, str(error) or type(error).__name__))[:300]
         raise HostError(f"the cloud has not done {getattr(function, '__name__', 'it')}: {text}") from None
+
+
+def _without(secret: str, text: str) -> str:
+    """The text without the secret, and without backslashes: a server may repeat a sign-in, in JSON or JSON in JSON."""
+    text = text.replace("\\", "")
+    for form in filter(None, (secret, json.dumps(secret)[1:-1])):
+        text = text.replace(form.replace("\\", ""), "…")
+    return text
 
 
 def _image(images: Sequence[Any], node: Node) -> Any:
