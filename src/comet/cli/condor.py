@@ -29,7 +29,7 @@ from comet.cli.batch_system import (
     start,
 )
 from comet.client.client import Client
-from comet.client.errors import CometError, UnreachableError
+from comet.client.errors import CometError, UnreachableError, UsageError
 from comet.client.files import replace_file
 from comet.client.records import ClusterRecord, Computeset, Node
 
@@ -159,12 +159,18 @@ class Pool:
         return read_jobs(self._run("condor_q", *where, "-json", "-attributes", attributes))
 
     def started(self) -> Started:
-        """Computesets that were started here."""
+        """Computesets that were started here. UsageError when the file is damaged."""
         try:
             stored = json.loads(self._file.read_text("utf-8"))
+            return {int(number): dict(computes) for number, computes in stored.items()}
         except FileNotFoundError:
             return {}
-        return {int(number): dict(computes) for number, computes in stored.items()}
+        except (ValueError, TypeError, AttributeError) as error:  # no JSON, or JSON of another form
+            raise UsageError(
+                f"{self._file} is damaged, so it is not known which computesets comet-condor has started ({error}): "
+                f"remove it (rm {self._file}), and end those computesets yourself (comet computeset --state=active, "
+                "comet terminate SET)"
+            ) from error
 
     def keep(self, started: Started) -> None:
         replace_file(self._file, json.dumps(started), 0o644)

@@ -1,6 +1,7 @@
 """`comet-condor` against a small server, with ads as HTCondor 23.9 prints them."""
 
 import json
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from comet.cli.batch_system import Job
 from comet.cli.condor import Ad, Machine, Pool, agree, groups_of, read_ads, read_jobs
 from comet.client.client import Client
-from comet.client.errors import CometError, RefusedError, UnreachableError
+from comet.client.errors import CometError, RefusedError, UnreachableError, UsageError
 from tests.nucleus_server import NucleusServer, answer
 from tests.unit.comet.conftest import sent
 
@@ -170,6 +171,20 @@ def test_a_run_that_was_killed_before_it_noted_its_computeset_is_completed(
     guest.keep({0: {"vm-vc2-1": False}})
     agree(client, guest)
     assert guest.started() == {}, "it was not accepted"
+
+
+@pytest.mark.parametrize(
+    "text", ["", '{"1": {"vm-vc2-0"', "[1]", '{"x": {}}', '{"1": 2}', '{"1": {"vm-vc2-0": fal']
+)
+def test_a_damaged_file_is_named_with_what_to_run_and_nothing_is_started(
+    guest: Guest, client: Client, server: NucleusServer, text: str
+) -> None:
+    agree(client, guest)
+    guest.match(0)
+    (guest.spool / "comet.json").write_text(text)
+    with pytest.raises(UsageError, match=re.escape(f"rm {guest.spool}/comet.json")):
+        agree(client, guest)
+    assert not server.sets and (guest.spool / "comet.json").read_text() == text
 
 
 def test_computesets_of_an_owners_own_and_merged_ones_are_left(
