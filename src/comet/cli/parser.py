@@ -132,7 +132,7 @@ def _commands_like(text: str, program: str) -> str:
     group = tuple(program.split()[1:])
     if habit := _HABITS.get(" ".join([*group, text.lower()])):
         return f"comet {habit}"
-    paths = [it.path for it in COMMANDS if it.path[: len(group)] == group]
+    paths = [it.path for it in COMMANDS if it.path[: len(group)] == group] + [("help",)] * (not group)
     near = get_close_matches(text.lower(), {it for path in paths for it in path[len(group) :]}, 1, 0.7)
     found = [f"comet {' '.join(path)}" for path in paths if near and near[0] in path[len(group) :]]
     is_about = re.compile(rf"\b{re.escape(text)}\b", re.IGNORECASE).search

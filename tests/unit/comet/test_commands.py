@@ -309,6 +309,7 @@ def test_help_says_what_the_command_does(comet: Comet) -> None:
 
 def test_a_mistyped_word_is_answered_with_what_was_meant(comet: Comet) -> None:
     for typed, answer_text in (
+        (("hlep", "start"), "'hlep' is no command of comet. Did you mean: comet help? See: comet --help"),
         (("strat", "vc2"), "'strat' is no command of comet. Did you mean: comet start? See: comet --help"),
         (
             ("reboot", "vc2"),
