@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from nucleus.mirror.pool import Session
 
 run = perform
-_EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
+_EMAIL = re.compile(r"(?=.{1,254}$)[^@\s]+@[^@\s]+")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,8 +50,7 @@ def _list_users(_: Any, session: Session) -> None:
 
 def _add_user(given: Any, session: Session) -> str:
     name = check_name(given.user, "a user")
-    if given.email and not _EMAIL.fullmatch(given.email):
-        raise UserError(f"{printable(given.email)} is no e-mail address: NAME@DOMAIN is needed")
+    _check_email(given.email)
     projects = [the_project(session, project) for project in given.project]
     with unique(f"the user {name}"):
         number = identity.add_user(
@@ -61,6 +60,22 @@ def _add_user(given: Any, session: Session) -> str:
         identity.set_member(session, number, project.id, True)
     record(session, "add_user", name, "operator" if given.operator else ",".join(given.project))
     return f"added {name}; a token: nucleus token create {name}"
+
+
+def _check_email(email: str) -> None:
+    """UserError for text that cannot be an e-mail address. An empty one is none, which a user need not have."""
+    if email and not _EMAIL.fullmatch(email):
+        raise UserError(
+            f"{printable(email)} is no e-mail address: NAME@DOMAIN is needed, at most 254 characters"
+        )
+
+
+def _set_email(given: Any, session: Session) -> str:
+    user = the_user(session, given.user)
+    _check_email(given.email)
+    session.update("user", {"email": given.email}, id=user.id)
+    record(session, "set_email", user.username, given.email)
+    return f"the e-mail address of {user.username} is {given.email or 'none'}"
 
 
 def _admit_user(given: Any, session: Session) -> str:
@@ -205,6 +220,7 @@ _COMMANDS = {
     "user": {
         "list": Action("list the users", _list_users),
         "add": Action("add a user", _add_user, ("user", *_USER_OPTIONS)),
+        "email": Action("change a user's e-mail address; '' removes it", _set_email, ("user", "email")),
         "disable": Action(
             "refuse a user from now on, whose tokens end at once; no user is removed: the audit log names them",
             _admit_user,

@@ -79,6 +79,8 @@ def test_a_site_is_set_up(nucleus: Nucleus, pool: Pool, cluster_number: int) -> 
         ("project member alpha ann", ("add_member", "alpha/ann", None)),
         ("project member alpha root", ("add_member", "alpha/root", None)),
         ("project member alpha ann --remove", ("remove_member", "alpha/ann", None)),
+        ("user email ann ''", ("set_email", "ann", "")),
+        ("user email ANN ann@example.net", ("set_email", "ann", "ann@example.net")),
         ("user disable root", ("disable_user", "root", None)),
         ("user enable root", ("enable_user", "root", None)),
         ("user disable root", ("disable_user", "root", None)),
@@ -104,6 +106,8 @@ nobody leads gamma
 ann is a member of alpha
 root is a member of alpha
 ann is no member of alpha
+the e-mail address of ann is none
+the e-mail address of ann is ann@example.net
 root is refused, and has no token any more
 root is admitted; a token: nucleus token create root
 root is refused, and has no token any more
@@ -130,7 +134,7 @@ ann has acknowledged the responsibility for clusters
     )
     assert "nucleus allocation list" in nucleus.refused("allocation remove old")
     assert rows(done("user list"))[1:] == [
-        ["ann", "ann@example.org", "Ann Lee", "yes", "no", "gamma"],
+        ["ann", "ann@example.net", "Ann Lee", "yes", "no", "gamma"],
         ["root", "no", "yes", "alpha"],
     ]
     with pool.transaction() as session:
@@ -270,6 +274,9 @@ def test_what_is_wrong_is_refused_with_what_helps(nucleus: Nucleus, pool: Pool, 
         ("user add a/b", "'a/b' cannot name a user"),
         (f"user disable {'x' * 300}", f"no user '{'x' * 78}…;"),
         ("user add carl --email=nonsense", "nonsense is no e-mail address"),
+        ("user email ann nonsense", "nonsense is no e-mail address"),
+        (f"user email ann a@{'x' * 253}", "at most 254 characters"),
+        ("user email none ann@example.org", "nucleus user list"),
         ("user add bob --project none", "nucleus project list"),
         ("user disable none", "nucleus user list"),
         ("token create änn", "nucleus user list"),
