@@ -109,6 +109,12 @@ def test_a_quoted_first_word_is_the_whole_command(rocks: Rocks, write_command: W
     assert rocks("frob nothing", "vm").error.startswith('error - invalid rocks command "frob nothing"\n')
 
 
+def test_attributes_of_a_cluster_are_those_of_its_hosts(rocks: Rocks) -> None:
+    status, output, error = rocks("set", "cluster", "attr", "vc1", "colour", "red")
+    assert (status, output) == (255, "")
+    assert error == 'error - invalid rocks command "set cluster attr"\ndid you mean: rocks set host attr?\n'
+
+
 @pytest.mark.parametrize(
     "word", ["nothing", "List", "", "list/host", "../list", "base", "tree", "list.host", "-x"]
 )
