@@ -9,8 +9,9 @@ import pytest
 from lab.pages import manual
 from lab.pages.manual import command_page
 from lab.pages.reference import pages, write_reference
+from nucleus.cli.main import commands as nucleus_commands
 from rocks.commands._framework.command_index import FILE, index_text
-from rocks.commands._framework.topics import DAILY, TOPICS
+from rocks.commands._framework.topics import DAILY, OF_NUCLEUS, TOPICS
 from rocks.commands._framework.tree import OUR_TREE, all_commands, load_package
 from rocks.core.process import run_checked
 from tests.unit.cli.conftest import Rocks
@@ -28,6 +29,14 @@ def test_help_without_a_match(rocks: Rocks) -> None:
     assert rocks("help", "zzz").error.startswith('Error: no command has "zzz" in its usage, and no topic')
     assert rocks("help", "zzz").status == 1
     assert "did you mean list host?" in rocks("help", "lst", "hots").error
+
+
+def test_help_about_what_only_nucleus_has(rocks: Rocks) -> None:
+    assert rocks("help", "project") == (0, "of Nucleus, the service for owners: nucleus project --help\n", "")
+    lines = rocks("help", "users").output.splitlines()
+    assert lines[0].startswith("sync users ") and lines[-1].endswith(": nucleus user --help")
+    known, ours = nucleus_commands(), {path[-1] for path in all_commands([OUR_TREE])}
+    assert set(OF_NUCLEUS) <= set(known) - ours
 
 
 @pytest.mark.slow

@@ -53,6 +53,9 @@ TOPICS = {
 }
 """A word → the commands, or the verbs, that are meant by it."""
 
+OF_NUCLEUS = ("allocation", "project", "token", "usage", "user")
+"""Words that a person looks for, and that are commands of Nucleus: `nucleus user`."""
+
 DAILY = {
     "Look": {
         "list site": "the site on a page; watch=yes follows it",
