@@ -280,7 +280,7 @@ def demand_hosts(change: Change, count: int, chosen: Sequence[str]) -> None:
     if not hosts:
         raise Problem(
             "not-enough-nodes",
-            "this site has no hosts for computesets; ask its operators",
+            "this site has no hosts for new computesets; ask its operators, who add some: nucleus host add HOSTS",
         )
     if count > len(hosts):
         raise Problem(

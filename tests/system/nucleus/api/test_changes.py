@@ -148,7 +148,9 @@ def test_a_set_that_no_list_of_hosts_can_hold_is_refused(
         assert service.get("ann", SETS).json() == [], "nothing was accepted"
         assert start(service, count=2).status_code == 201
     with started(changed(configuration, "batch", hosts=[]), pool, people) as service:
-        assert "this site has no hosts for computesets" in start(service, count=1).json()["detail"]
+        assert start(service, count=1).json()["detail"] == (
+            "this site has no hosts for new computesets; ask its operators, who add some: nucleus host add HOSTS"
+        )
 
 
 def test_two_at_once_never_share_a_node(service: Client) -> None:
