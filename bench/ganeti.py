@@ -152,10 +152,6 @@ class Ganeti:
         """A machine with a disk of 1 GB, which is not started."""
         self.run(*add_arguments(name))
 
-    def remove(self, name: str) -> None:
-        """With its disk."""
-        self.run("/usr/sbin/gnt-instance", "remove", "--force", "--shutdown-timeout=0", name)
-
     def stop(self, *names: str) -> None:
         """At once."""
         self.run("/usr/sbin/gnt-instance", "shutdown", "--timeout=0", "--force-multiple", *names)
@@ -213,65 +209,57 @@ def row(pair: Pair) -> Row:
 
 
 def _pairs(site: BenchSite, ganeti: Ganeti) -> list[Pair]:
-    return [*_starts(site, ganeti), _memory(site, ganeti), _at_once(site, ganeti), *_lists(site, ganeti)]
+    return [*_one_machine(site, ganeti), _memory(site, ganeti), _at_once(site, ganeti), *_lists(site, ganeti)]
 
 
-def _starts(site: BenchSite, ganeti: Ganeti) -> list[Pair]:
-    """A machine with a disk is added, started, and removed with its disk, by both in turns."""
+def _one_machine(site: BenchSite, ganeti: Ganeti) -> list[Pair]:
+    """A machine with a disk is added, started, and removed with its disk, by both in turns: a pair for each step.
+
+    The first turn, which is cold, is not counted.
+    """
     name, frontend = "guest-peer", site.frontend.machine
-    add = _adding(name, _FIRST_VLAN)
-    site.rocks(
-        "add", "host", "interface", FRONTEND, f"vlan{_FIRST_VLAN}", "subnet=private", f"vlan={_FIRST_VLAN}"
-    )
-    ganeti.add(_BASE)
+    vlan = ("subnet=private", f"vlan={_FIRST_VLAN}")
+    site.rocks("add", "host", "interface", FRONTEND, f"vlan{_FIRST_VLAN}", *vlan)
 
-    def by_rocks() -> tuple[float, float, float, float]:
+    def by_rocks() -> tuple[float, ...]:
         environment = site.environment()
-        added = run_seconds([ROCKS, *add], environment)
+        addition = run_seconds([ROCKS, *_adding(name, _FIRST_VLAN)], environment)
         begin = now()
-        run_seconds([ROCKS, "start", "host", "vm", name], environment)
-        end = now()
-        executed = watch.executed(libvirtd.guests(frontend)[name].start_ticks)
+        start = run_seconds([ROCKS, "start", "host", "vm", name], environment)
+        execution = watch.executed(libvirtd.guests(frontend)[name].start_ticks) - begin
         site.rocks("stop", "host", "vm", name)
-        begun_removal = now()
-        run_seconds([ROCKS, "remove", "host", "vm", name, "disks=remove"], environment)
-        removed = now() - begun_removal
+        removal = run_seconds([ROCKS, "remove", "host", "vm", name, "disks=remove"], environment)
         site.rocks("remove", "host", name)
-        return added, executed - begin, end - begin, removed
+        return addition, execution, start, removal
 
-    def by_ganeti() -> tuple[float, float, float, float]:
-        added = run_seconds(ganeti.command(*add_arguments(name)), os.environ)
+    def by_ganeti() -> tuple[float, ...]:
+        addition = run_seconds(ganeti.command(*add_arguments(name)), os.environ)
         begin = now()
-        run_seconds(ganeti.command("/usr/sbin/gnt-instance", "start", name), os.environ)
-        end = now()
-        executed = watch.executed_before(ganeti.fork_ticks(name))
+        start = run_seconds(ganeti.command("/usr/sbin/gnt-instance", "start", name), os.environ)
+        execution = watch.executed_before(ganeti.fork_ticks(name)) - begin
         ganeti.stop(name)
-        begun_removal = now()
-        ganeti.remove(name)
-        return added, executed - begin, end - begin, now() - begun_removal
+        removal = run_seconds(
+            ganeti.command("/usr/sbin/gnt-instance", "remove", "--force", "--shutdown-timeout=0", name),
+            os.environ,
+        )
+        return addition, execution, start, removal
 
     with ExecWatch(_EMULATOR) as watch:
-        first, *rounds = zip(*in_turns([by_rocks, by_ganeti], ROUNDS + 1), strict=True)
-    del first  # the first one is cold
+        (_, *ours), (_, *theirs) = in_turns([by_rocks, by_ganeti], ROUNDS + 1)
     how = f"medians of {ROUNDS}, in turns"
-    whats = (
+    steps = (
         (
             "a machine with a disk of 1 GB is added: `rocks add host vm` / `gnt-instance add`",
-            "; ours makes the file at the first start",
+            f"{how}; ours makes the file at the first start",
         ),
-        ("QEMU's exec: `rocks start host vm` / `gnt-instance start`", ""),
-        ("to the end of the command: `rocks start host vm` / `gnt-instance start`", ""),
-        ("a machine is removed with its disk: `rocks remove host vm` / `gnt-instance remove`", ""),
+        ("QEMU's exec: `rocks start host vm` / `gnt-instance start`", how),
+        ("to the end of the command: `rocks start host vm` / `gnt-instance start`", how),
+        ("a machine is removed with its disk: `rocks remove host vm` / `gnt-instance remove`", how),
     )
+    mine, other = ([typical(step) for step in zip(*turns, strict=True)] for turns in (ours, theirs))
     return [
-        Pair(
-            what,
-            typical([ours[number] for ours, _ in rounds]),
-            typical([theirs[number] for _, theirs in rounds]),
-            "s",
-            how + more,
-        )
-        for number, (what, more) in enumerate(whats)
+        Pair(what, *both, "s", how)
+        for (what, how), both in zip(steps, zip(mine, other, strict=True), strict=True)
     ]
 
 
@@ -312,7 +300,8 @@ def _at_once(site: BenchSite, ganeti: Ganeti) -> Pair:
 
 
 def _lists(site: BenchSite, ganeti: Ganeti) -> list[Pair]:
-    """Stored fields of all machines."""
+    """Stored fields of all machines; those of Ganeti are copies of one."""
+    ganeti.add(_BASE)
     pairs = []
     for size in SIZES:
         database = f"bench_peer_{size}"
