@@ -152,6 +152,10 @@ class DiskFact:
 class HostFacts:
     """The facts that a plan needs of one host.
 
+    `memory_mb` is the memory of its system, in MiB, `cpus` the number of those online. `has_8021q` and `has_filters`:
+    whether its kernel has VLANs, and its nftables the packet filters of guests. `domains` are all of them by name,
+    `disks` those of the request in its order.
+
     `fenced` names the domains whose fences are in force from now on, `ended` those whose leases have ended: they are
     not active, and no agent that still works on an earlier request can start them. `epoch` is the host's lease epoch;
     `leases` is empty unless the request asks for them. `load` is the load average of the last minute. `shape` is None

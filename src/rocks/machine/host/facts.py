@@ -1,4 +1,7 @@
-"""Facts of this host for the frontend: hardware, memory, domains. Fences are put up, and memory is promised here."""
+"""Facts of this host for the frontend: hardware, memory, domains. Fences are put up, and memory is promised here.
+
+Units are those of the names, powers of 1024: `memory_mb` is in MiB. The shapes are in `rocks.fleet.wire.facts`.
+"""
 
 from __future__ import annotations
 
@@ -56,7 +59,7 @@ _NAME = re.compile(r"[a-z0-9._-]{1,40}")
 
 
 class MachineFact(NamedTuple):
-    """As reported by the kernel; `memory_mb` is MemTotal, `load` the load average of the last minute.
+    """As reported by the kernel; `memory_mb` is MemTotal, `cpus` those that are online, `load` that of the last minute.
 
     `system` is the operating system and its release, as debian 12; empty without /etc/os-release.
     """
@@ -79,7 +82,10 @@ def read_machine() -> MachineFact:
 
 
 def _read_system(*places: Path) -> str:
-    """`ID` and `VERSION_ID`; without what os-release(5) does not allow there. A testing release has no number."""
+    """`ID` and `VERSION_ID` of the first file that can be read, as debian 12; empty without one.
+
+    A value that os-release(5) does not allow is left out. A testing release has no VERSION_ID.
+    """
     for place in places:
         with contextlib.suppress(OSError):
             lines = place.read_text("utf-8", "replace").splitlines()
@@ -92,14 +98,15 @@ def _read_system(*places: Path) -> str:
 
 
 def parse_memory_kib(meminfo: str) -> int:
-    """`MemTotal` of /proc/meminfo, in KiB; 0 when it is missing."""
+    """`MemTotal` of the text of /proc/meminfo, in KiB; 0 when it is missing. Pure."""
     for line in meminfo.splitlines():
         if line.startswith("MemTotal:"):
             return int(line.split()[1])
     return 0
 
 
-# The shape of the machine: its NUMA nodes with their cores, memory and huge pages, and PCI devices. Reads sysfs.
+# The shape of the machine: its NUMA nodes with their cores, memory and huge pages, and PCI devices. Reads sysfs; what
+# is missing there is 0, empty or None, and no error.
 
 _PAGES = re.compile(r"hugepages-([0-9]+)kB")
 _NODE = re.compile(r"node([0-9]+)")
@@ -108,7 +115,10 @@ _MEMORY = re.compile(r"MemTotal:\s+([0-9]+)")
 
 
 def read_shape(question: ShapeQuestion, sysfs: Path = Path("/sys"), proc: Path = Path("/proc")) -> ShapeFact:
-    """The nodes with a number of their own; one node 0 with everything where the kernel has no NUMA."""
+    """The NUMA nodes by number, and the devices in the order of the question.
+
+    Where the kernel has no NUMA, node 0 has all of the machine's memory, cores and huge pages.
+    """
     folder = sysfs / "devices/system"
     numbers = _numbers(folder / "node", _NODE)
     if numbers:
@@ -122,7 +132,7 @@ def read_shape(question: ShapeQuestion, sysfs: Path = Path("/sys"), proc: Path =
 
 
 def parse_cpu_list(text: str) -> List[int]:
-    """The CPUs of a list of the kernel (0-3,8), in order."""
+    """The numbers of the CPUs of a list of the kernel (0-3,8), in order. Pure. ValueError for any other text."""
     found: Set[int] = set()
     for part in text.strip().split(","):
         first, _, last = part.partition("-")
@@ -139,7 +149,10 @@ def _node(folder: Path, number: int) -> NodeFact:
 
 
 def _cores(folder: Path, cpus: Iterable[int]) -> Tuple[Tuple[int, ...], ...]:
-    """The CPUs that are online, by cores; a CPU without a topology is a core of its own."""
+    """The cores in order, each with the numbers of its CPUs that are online and among those given, in order.
+
+    A CPU without a topology is a core of its own.
+    """
     online = text_if_readable(folder / "online")
     usable = set(cpus) & set(parse_cpu_list(online)) if online else set(cpus)
     cores = set()
@@ -192,7 +205,10 @@ _DEADLINE_SECONDS = 5.0
 
 
 def keep_out(host: Host, epoch: int, fences: Iterable[Fence]) -> Tuple[str, ...]:
-    """Raise the epoch, and put up the fences; the names of those that are in force."""
+    """Raise the host's lease epoch, and put up the fences; the names of the domains whose fences are in force.
+
+    A fence that cannot be put up now is left out. BusyError while a start is in progress.
+    """
     host.lease_epoch.raise_to(epoch)
     return tuple(fence.name for fence in fences if _put_up(host, fence))
 
@@ -230,7 +246,11 @@ def end_lease(host: Host, end: LeaseEnd) -> bool:
 
 
 def observe(host: Host, paths: Iterable[str] = ()) -> HostFacts:
-    """The facts of the host now, with the disks at the paths; nothing is changed."""
+    """The facts of the host now, with the disks in the order of their absolute paths; nothing is changed.
+
+    No leases, fences and shape are among them: those need a request. HostError when libvirt does not answer, UserError
+    for a path that is relative or contains `..`.
+    """
     return _observe(host, paths, host.domains().facts)
 
 
@@ -261,7 +281,10 @@ def _observe(
 
 
 def read_facts(host: Host, request: FactsRequest) -> HostFacts:
-    """The facts of the host, read after its epoch was raised, its fences were put up and leases have ended."""
+    """The facts of the host, read after its epoch was raised, its fences were put up and leases have ended.
+
+    Errors as of `keep_out` and `observe`.
+    """
     fenced = keep_out(host, request.epoch, request.fences)
     ended = tuple(end.name for end in request.lease_ends if end_lease(host, end))
     return replace(
@@ -303,7 +326,8 @@ class RequestedStarts:
     ) -> Decided:
         """The plan of a start, by what was observed, unless another request has promised memory since or it is refused.
 
-        The caller holds the lock of all promises, and that of the machine.
+        `promised`: the memory of starts in progress, in MB by name. Errors are those of `plan` and `observe`. The
+        caller holds the lock of all promises, and that of the machine.
         """
         if self._observed is not None and self._promises == _written(host):
             own = host.domains().find(name)
@@ -343,7 +367,8 @@ def memory_promised(
 
     `decide` gets the promises to starts in progress, in MB by name, and raises StateError when too little is left; no
     other promise is given meanwhile. The promise is a file that its agent locks, so that it ends with the agent. The
-    caller holds the machine's lock. `starts` notes it.
+    caller holds the machine's lock. `starts` notes it. BusyError while other starts decide for 20 s; HostError when the
+    file cannot be written.
     """
     folder = ensure_folder(Place.MEMORY.below(host.state_folder))
     busy = "another command is starting guests on this host; try again later"
@@ -367,7 +392,10 @@ def starts_in_progress(state_folder: Path) -> Dict[str, int]:
 def memory_reserved(
     host: Host, name: str, memory_mb: int, reserve_mb: int, outcome: str
 ) -> ContextManager[None]:
-    """As `memory_promised`, where nothing but the memory is decided; `outcome` as of `check_memory`."""
+    """As `memory_promised`, where nothing but the memory is decided. StateError when the host has too little.
+
+    `reserve_mb` is memory of the host that no guest gets; `outcome` as of `check_memory`.
+    """
 
     def decide(promised: Mapping[str, int]) -> None:
         observed = observe_for_start(host, name)
@@ -397,7 +425,7 @@ def _promises(folder: Path) -> Dict[str, int]:
 
 
 def _promise(path: Path, memory_mb: int) -> int:
-    """The open, locked file of the promise. The caller holds the lock of all promises."""
+    """The descriptor of the open, locked file of the promise. HostError. The caller holds the lock of all promises."""
     try:
         descriptor = os.open(
             path, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
