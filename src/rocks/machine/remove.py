@@ -1,4 +1,4 @@
-"""Remove virtual machines: stop what runs, then delete their rows; the node, its interfaces and images stay."""
+"""Remove virtual machines: stop them, remove disks if asked to, delete their rows; nodes and interfaces stay."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Removed:
-    """`warnings` about hosts that did not answer; images that exist and remain, and removed ones, as `HOST:PATH`.
+    """`warnings` about what could not be stopped or removed; `images` that remain, and `removed` ones, as `HOST:PATH`.
 
     `volumes` are the removed images of NASes, as `NAS:POOL/VOLUME`; `stopped` are lines about machines that ran.
     """
@@ -52,17 +52,22 @@ class Removed:
 
 
 def remove_vms(database: Database, machines: Sequence[VirtualMachine], with_disks: bool = False) -> Removed:
-    """Stop the machines and delete their rows of `vm_nodes` and `vm_disks`.
+    """Stop the machines, remove their files from hosts, and delete their rows of `vm_nodes` and `vm_disks`.
 
     The caller has locked the machines and loaded them after that: a live migration may have ended before, and a start
     must not make a new image where this destroys the old one.
 
-    Commits before the rows are deleted. A host that does not answer yields a warning: the lease remains, so that no
-    machine with the same name or on the same disks starts before the old one is known to be gone. StateError when an
-    image of one is being moved, or with `with_disks` others get their disks from it; no row is deleted then.
-    `with_disks`: the disks of stopped machines that bear their UUIDs are removed too, on hosts and NASes, with their
-    snapshots and what moves have left on other hosts. A command that was killed while it removed disks has deleted no
-    row, and can be repeated.
+    Console logs, variables of UEFI and small disks of cloud-init without an image beside them are always removed;
+    `with_disks`: also the disks of stopped machines that bear their UUIDs, on hosts and NASes, with their snapshots and
+    what moves have left on other hosts.
+
+    The rows of a machine are deleted even when it could not be stopped, or its host does not answer: a warning says so,
+    and its lease remains, so that no machine with the same name or on the same disks starts before the old one is known
+    to be gone. No row is deleted after BusyError, when another command works on one of the machines, and StateError:
+    with `with_disks` when an image is being moved, others get their disks from it, or `vm_image_erase` has no valid
+    value.
+
+    Commits before it asks hosts. A command that was killed before its end has deleted no row, and can be repeated.
     """
     names = [vm.name for vm in machines]
     on_nas = [disk for disk in disk_locations(database, names) if disk.nas]
