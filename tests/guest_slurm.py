@@ -77,10 +77,11 @@ class GuestSlurm(SlurmSite):
 
     @contextmanager
     def killed_before_it_notes(self) -> Iterator[None]:
-        """With a program that is killed when it has started a computeset."""
+        """With a program that is killed when it has started a computeset, and before it notes its number."""
         path, other = self.folder / "inside/scontrol", self.folder / "scontrol"
         path.rename(other)  # one that runs cannot be written
-        write_program(path, f'#!/bin/sh\n[ "$1" != update ] || exec kill -KILL "$PPID"\nexec {other} "$@"\n')
+        kills = 'case "$*" in *"comment=computeset "[1-9]*) exec kill -KILL "$PPID" ;; esac'
+        write_program(path, f'#!/bin/sh\n{kills}\nexec {other} "$@"\n')
         try:
             yield
         finally:

@@ -223,7 +223,7 @@ class NucleusServer:
             "state": "running",
             "cluster": found["name"],
             "account": body.get("allocation") or found["allocations"][0],
-            "walltime_mins": body["walltime_mins"],
+            "walltime_mins": body.get("walltime_mins", 1440),
             "start_time": int(time.time()),
             "reservation": None,
             "computes": chosen,

@@ -51,8 +51,11 @@ def cluster_and_sets(
 
 
 def start(client: Client, cluster: ClusterRecord, names: Sequence[str], job: Job) -> int:
-    """The number of a new computeset for such a job: of its account, if the cluster can charge one of that name."""
-    walltime = "2d" if job.minutes is None else job.minutes + BOOT_MINUTES
+    """The number of a new computeset for such a job: of its account, if the cluster can charge one of that name.
+
+    For a job without a limit, it has the walltime that the site gives to a computeset for which none is named.
+    """
+    walltime = None if job.minutes is None else job.minutes + BOOT_MINUTES
     account = job.account if job.account in cluster.allocations else None
     return client.start(cluster.name, list(names), allocation=account, walltime=walltime).computeset
 

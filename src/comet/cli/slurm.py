@@ -2,8 +2,9 @@
 
 Slurm starts this program as its ResumeProgram and its SuspendProgram, and cron each minute.
 
-The comment of a node names its computeset (`computeset 7`): only such a computeset is ended. The states of nodes are
-those of Slurm 22.05, where each of them was seen.
+The comment of a node names its computeset (`computeset 7`): only such a computeset is ended. It is `computeset 0` from
+before one is asked for until its number is known, so that the next run finds what a killed one has started, and takes
+no computeset of an owner's own for it. The states of nodes are those of Slurm 22.05, where each of them was seen.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ from comet.client.records import ClusterRecord, Computeset
 
 CONFIGURATION = "/etc/slurm/comet.toml"
 _DOWN = {"POWERED_DOWN", "POWERING_DOWN"}
+_UNKNOWN = 0
+"""The number of a computeset that was asked for, until it is known."""
 
 
 class SlurmNode(NamedTuple):
@@ -43,8 +46,8 @@ class SlurmNode(NamedTuple):
 
     @property
     def is_new(self) -> bool:
-        """Slurm powers it up, and no computeset was started for that."""
-        return "POWERING_UP" in self.flags and self.number is None
+        """Slurm powers it up, and no computeset is known that was started for that."""
+        return "POWERING_UP" in self.flags and not self.number
 
 
 def read_nodes(text: str) -> list[SlurmNode]:
@@ -95,14 +98,16 @@ def step(node: SlurmNode, found: Optional[Computeset], now: float) -> str:
     living = found if found is not None and found.state in BEFORE_END else None
     if living and living.merged:
         return ""  # its end would end other nodes, too: its owner has merged it, and ends it
+    # by a run that was killed: its computeset has this node alone
+    is_adopted = living is not None and node.number == _UNKNOWN and len(living.computes) == 1
     if node.flags & _DOWN:
         if node.number is None:
             return ""  # an owner's own
-        return "end" if living and living.id == node.number else "forget"
+        return "end" if living and (living.id == node.number or is_adopted) else "forget"
     if "POWER_DOWN" in node.flags:
         return ""  # Slurm waits for its jobs
     if living and not ends_soon(living, now) and not _is_lost(node, living):
-        return "adopt" if living.id != node.number and len(living.computes) == 1 else ""
+        return "adopt" if is_adopted else ""
     if node.is_new:
         return "start" if found is None else ""  # its disk is on the way to the NAS; a later run starts it
     return "power down"
@@ -134,7 +139,10 @@ class Slurm:
     def note(self, name: str, number: Optional[int]) -> None:
         """Have the comment of a node name its computeset, or none."""
         self._run(
-            "scontrol", "update", f"nodename={name}", f"comment={f'computeset {number}' if number else ''}"
+            "scontrol",
+            "update",
+            f"nodename={name}",
+            f"comment={'' if number is None else f'computeset {number}'}",
         )
 
     def power_down(self, name: str, reason: str, is_lost: bool = False) -> None:
@@ -185,8 +193,8 @@ def _follow(client: Client, slurm: Slurm, node: SlurmNode, found: Optional[Compu
         slurm.note(node.name, found.id)
     elif chosen == "power down":
         slurm.power_down(node.name, _reason(client, node, found), is_lost=True)
-    elif chosen == "end" and node.number is not None:
-        client.terminate(node.number)
+    elif chosen == "end" and found is not None:
+        client.terminate(found.id)
     is_down = "DOWN" in node.flags  # also after ResumeTimeout; Slurm would leave it so
     if chosen in ("end", "forget") and (not is_down or "POWERED_DOWN" in node.flags):
         if is_down:
@@ -195,10 +203,12 @@ def _follow(client: Client, slurm: Slurm, node: SlurmNode, found: Optional[Compu
 
 
 def _start(client: Client, slurm: Slurm, cluster: ClusterRecord, name: str, job: Job) -> None:
+    slurm.note(name, _UNKNOWN)
     try:
         number = start(client, cluster, [name], job)
     except CometError as error:
-        if not isinstance(error, UnreachableError):
+        if not isinstance(error, UnreachableError):  # else it may be started: the next run looks for it
+            slurm.note(name, None)
             slurm.power_down(name, str(error))
         raise
     slurm.note(name, number)
@@ -210,7 +220,7 @@ def _reason(client: Client, node: SlurmNode, found: Optional[Computeset]) -> str
         why = "it is off, and" if _is_lost(node, found) else "the walltime of"
         return f"{why} computeset {found.id} ends"
     number = found.id if found is not None else node.number
-    return "it is in no computeset" if number is None else reason_of_end(client, number, found)
+    return "it is in no computeset" if not number else reason_of_end(client, number, found)
 
 
 def program() -> NoReturn:

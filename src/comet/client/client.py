@@ -275,12 +275,15 @@ class Client(Requests):
         nodes: Optional[Nodes] = None,
         count: Optional[int] = None,
         allocation: Optional[str] = None,
-        walltime: Union[str, int] = "2d",
+        walltime: Union[str, int, None] = "2d",
         reservation: Optional[str] = None,
         hosts: Optional[str] = None,
         idempotency_key: Optional[str] = None,
     ) -> Started:
-        """Start computes together: `nodes`, or any `count` of them. Walltime such as `6h`, or minutes as a number."""
+        """Start computes together: `nodes`, or any `count` of them.
+
+        Walltime such as `6h`, or minutes as a number; None: the site's.
+        """
         body = _new_set(cluster, nodes, count, allocation, walltime, reservation, hosts)
         with _walltime_as_given(walltime, body):
             answer = self.change("POST", ("computeset", ""), body, key=idempotency_key)
@@ -559,27 +562,27 @@ def _new_set(
     nodes: Optional[Nodes],
     count: Optional[int],
     allocation: Optional[str],
-    walltime: Union[str, int],
+    walltime: Union[str, int, None],
     reservation: Optional[str],
     hosts: Optional[str] = None,
 ) -> dict[str, Any]:
     """The body of a request for a set."""
     if (nodes is None) == (count is None) or (count is not None and count < 1):
         raise UsageError(f"start {cluster}: name nodes (vm-0 or vm-[0-3]), or a count of at least 1")
-    minutes = walltime if isinstance(walltime, int) else walltime_to_minutes(walltime)
+    minutes = walltime_to_minutes(walltime) if isinstance(walltime, str) else walltime
+    named = None if nodes is None else _names(nodes)
     body = {"cluster": cluster, "walltime_mins": minutes, "count": count, "allocation": allocation}
-    body.update(reservation=reservation, hosts=hosts, computes=None if nodes is None else _names(nodes))
-    return _without_none(body)
+    return _without_none({**body, "reservation": reservation, "hosts": hosts, "computes": named})
 
 
 @contextlib.contextmanager
-def _walltime_as_given(walltime: Union[str, int], body: dict[str, Any]) -> Iterator[None]:
+def _walltime_as_given(walltime: Union[str, int, None], body: dict[str, Any]) -> Iterator[None]:
     """A refusal names the walltime as it was given: the minutes that were sent are not all of a very long one."""
     try:
         yield
     except CometError as error:
-        named = rf"\bwalltime of {body['walltime_mins']} minutes( or more)?"
         if isinstance(walltime, str):
+            named = rf"\bwalltime of {body['walltime_mins']} minutes( or more)?"
             error.args = (re.sub(named, f"walltime of {walltime}", str(error)),)
         raise
 

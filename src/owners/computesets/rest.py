@@ -298,7 +298,9 @@ def demand_hosts(change: Change, count: int, chosen: Sequence[str]) -> None:
 def walltime_of(call: Call, requested: int | str | None) -> int:
     """In minutes: the requested one, else that of the site. Problem for one that the site does not permit."""
     batch = call.service.configuration.batch
-    minutes = batch.walltime_minutes if requested is None else int(requested)
+    if requested is None:
+        return min(batch.walltime_minutes, batch.most_walltime_minutes)
+    minutes = int(requested)
     if not 1 <= minutes <= batch.most_walltime_minutes:
         days, rest = divmod(batch.most_walltime_minutes, 24 * 60)
         longest = f"{batch.most_walltime_minutes / 60:g}h" if rest else f"{days}d"

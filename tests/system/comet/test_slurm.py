@@ -122,7 +122,7 @@ def test_what_goes_wrong_while_a_node_is_powered_up(day: Site, slurm: GuestSlurm
             lambda: slurm.comet_slurm(is_checked=False).exit_status != 0,
             lambda: f"no run was killed: {slurm.node('vm-vc2-3')} {sets(day)}",
         )
-        assert len(sets(day)) == 1 and "Comment=" not in slurm.node("vm-vc2-3")
+        assert len(sets(day)) == 1 and "Comment=computeset 0" in slurm.node("vm-vc2-3")
     slurm.comet_slurm()
     ((minutes, account, state, _),) = sets(day)
     ((number,),) = day.rows("SELECT id FROM computeset")

@@ -137,9 +137,9 @@ def test_a_job_without_a_limit_and_with_another_account(
 ) -> None:
     guest.states["vm-vc2-0"], guest.jobs_left = UP, ["UNLIMITED|vm-vc2-0|root"]
     agree(client, guest)
-    assert sent(server, "POST") == [
-        ("computeset/", {"cluster": "vc2", "walltime_mins": 2880, "computes": ["vm-vc2-0"]})
-    ]
+    assert sent(server, "POST") == [("computeset/", {"cluster": "vc2", "computes": ["vm-vc2-0"]})], (
+        "the site knows its longest walltime"
+    )
 
 
 def test_a_merged_computeset_is_left_to_its_owner(
@@ -159,17 +159,37 @@ def test_a_merged_computeset_is_left_to_its_owner(
 def test_a_run_that_was_killed_before_it_noted_its_computeset_is_completed(
     guest: Guest, client: Client, server: NucleusServer
 ) -> None:
-    guest.states["vm-vc2-0"] = UP
+    asked = dict.fromkeys(("vm-vc2-0", "vm-vc2-1", "vm-vc2-2"), "computeset 0")
+    guest.comments |= asked
+    guest.states["vm-vc2-0"] = guest.states["vm-vc2-1"] = UP
     client.start("vc2", ["vm-vc2-0"])
+    client.start("vc2", ["vm-vc2-2"])
     agree(client, guest)
-    assert len(server.sets) == 1 and guest.comments == {"vm-vc2-0": "computeset 1"}
+    known = {"vm-vc2-0": "computeset 1", "vm-vc2-1": "computeset 3", "vm-vc2-2": ""}
+    assert len(server.sets) == 3 and guest.comments == known
+    assert sent(server, "PUT") == [("computeset/2/shutdown", None)], (
+        "Slurm has powered its node down meanwhile"
+    )
+
+
+def test_a_computeset_without_an_answer_is_looked_for(
+    guest: Guest, client: Client, server: NucleusServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guest.states["vm-vc2-0"] = UP
+    with monkeypatch.context() as away, pytest.raises(UnreachableError):
+        away.setattr(server, "start", lambda _: (502, None, {}))
+        agree(client, guest)
+    assert guest.comments == {"vm-vc2-0": "computeset 0"} and guest.states["vm-vc2-0"] == UP
+    agree(client, guest)
+    assert guest.comments == {"vm-vc2-0": "computeset 1"}
 
 
 def test_computesets_of_an_owners_own_are_left(guest: Guest, client: Client, server: NucleusServer) -> None:
     client.start("vc2", ["vm-vc2-0", "vm-vc2-1"])
     client.start("vc2", ["vm-vc2-2"])
-    guest.states["vm-vc2-1"] = UP
-    agree(client, guest)
+    for state in (UP, "IDLE+CLOUD", "IDLE+CLOUD+POWERING_DOWN", DOWN):
+        guest.states["vm-vc2-1"] = guest.states["vm-vc2-2"] = state
+        agree(client, guest)
     assert sent(server, "PUT") == [] and len(server.sets) == 2
     assert guest.comments == guest.reasons == {}
 
@@ -182,7 +202,7 @@ def test_a_refusal_is_the_reason_of_the_node_and_others_start(
     with pytest.raises(RefusedError):
         agree(client, guest)
     assert guest.reasons["vm-vc2-0"] == "vm-vc2-0 is in computeset 9"
-    assert guest.comments == {"vm-vc2-1": "computeset 1"}
+    assert guest.comments == {"vm-vc2-0": "", "vm-vc2-1": "computeset 1"}
 
 
 def test_a_token_that_is_not_known_is_the_reason_of_nodes_that_wait(

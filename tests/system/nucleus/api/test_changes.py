@@ -147,6 +147,12 @@ def test_a_set_that_no_list_of_hosts_can_hold_is_refused(
         assert twice.status_code == 400 and "hosts has a name twice" in twice.json()["detail"]
         assert service.get("ann", SETS).json() == [], "nothing was accepted"
         assert start(service, count=2).status_code == 201
+    with started(
+        changed(configuration, "batch", hosts=["host-1"], most_walltime_minutes=60), pool, people
+    ) as service:
+        sql(pool, "UPDATE computeset_node SET active = NULL")
+        sql(pool, "UPDATE computeset SET state = 'completed'")
+        assert start(service, count=1).json()["walltime_mins"] == 60, "not the default, which is longer"
     with started(changed(configuration, "batch", hosts=[]), pool, people) as service:
         assert start(service, count=1).json()["detail"] == (
             "this site has no hosts for new computesets; ask its operators, who add some: nucleus host add HOSTS"
