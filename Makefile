@@ -34,7 +34,7 @@ help: ## list these targets
 	@echo
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 25
 
-setup: ## install what everything below needs (root; Debian 12 or 13)
+setup: ## install what the checks, tests and bench need; other targets install more themselves (root; Debian 12 or 13)
 	@tools/setup test
 
 demo: ## from an empty machine to a virtual machine that reports its name (root)

@@ -1,5 +1,6 @@
 """What the set-up does before it changes anything, and that it leaves services as they were."""
 
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -41,6 +42,17 @@ def refusal(finished: Finished) -> str:
     lines = finished.error_text.splitlines()
     assert len(lines) == 1 and lines[0].startswith("Error: "), lines
     return lines[0]
+
+
+@pytest.mark.parametrize("purposes", [(), ("",), ("everything",), ("demo", "test")])
+def test_one_purpose_is_needed_and_all_are_named(purposes: tuple[str, ...], checkout: Path) -> None:
+    script = checkout / "tools/setup"
+    refused = run(["/bin/sh", str(script), *purposes], deadline_seconds=60, environment={"PATH": PATH})
+    _, _, named = refused.error_text.strip().partition("usage: tools/setup ")
+    assert (refused.exit_status, refused.output) == (1, b"")
+    described = re.findall(r"(?m)^#   tools/setup (\w+) ", script.read_text("utf-8"))
+    assert sorted(named.split("|")) == sorted(described)
+    assert not (checkout / ".state").exists()
 
 
 @pytest.mark.slow
