@@ -153,9 +153,12 @@ class ComputesetController:
         self._batch = batch
         self._clock = clock or Clock()
         self._checked: float | None = None
+        """When `_check_site` has last looked, in seconds since boot."""
         self._living: list[Computeset] = []
-        self._quiet: dict[int, tuple[int, str | None, Job]] = {}
+        self._unchanged: dict[int, tuple[int, str | None, Job]] = {}
+        """Number of a set from which nothing followed → its version, the end asked for, and its job then."""
         self._ends: dict[int, tuple[float, float]] = {}
+        """Number of a job → when its end was asked for first and last, in seconds since boot."""
         self._alarms = Alarms(guard)
         self._scheduler = Scheduler(configuration, guard, self._clock)
 
@@ -179,7 +182,7 @@ class ComputesetController:
             removed = computesets.sets_of_removed_clusters(session)
         jobs, doubles = jobs_by_name(self._jobs(living))
         with self._guard.transaction() as session:
-            sets = _read_sets(session, self._not_quiet(living, jobs, removed), jobs)
+            sets = _read_sets(session, self._maybe_changed(living, jobs, removed), jobs)
         facts = []
         for seen in sets:
             with logged(f"computeset {seen.one.id}"):
@@ -188,7 +191,7 @@ class ComputesetController:
                 elif changed := facts_of_job(seen, seen.one.state, seen.notes):
                     facts.append((seen.one, changed))
                 elif seen.job is not None and seen.job.state == PENDING and not seen.notes:
-                    self._quiet[seen.one.id] = (seen.one.version, seen.one.cancel_requested, seen.job)
+                    self._unchanged[seen.one.id] = (seen.one.version, seen.one.cancel_requested, seen.job)
         with logged("facts of jobs"):
             self._store_facts(facts)
         for job in doubles:
@@ -199,23 +202,23 @@ class ComputesetController:
         self._check_site()
         return _SOON_SECONDS if any(job.waiting == HOSTS_CHECKED for job in jobs.values()) else None
 
-    def _not_quiet(
+    def _maybe_changed(
         self, living: Sequence[Computeset], jobs: dict[str, Job], removed: Collection[int]
     ) -> list[Computeset]:
-        """Without those that wait, when set and job are as they were when nothing followed from them.
+        """The sets but those that wait, and whose set and job are as they were when nothing followed from them.
 
         `removed`: sets whose clusters are gone, which go on waiting no more.
         """
 
-        def is_quiet(one: Computeset) -> bool:
-            known = self._quiet.get(one.id)
+        def is_unchanged(one: Computeset) -> bool:
+            known = self._unchanged.get(one.id)
             return (
                 known == (one.version, one.cancel_requested, jobs.get(one.name or ""))
                 and one.id not in removed
             )
 
-        self._quiet = {one.id: self._quiet[one.id] for one in living if is_quiet(one)}
-        return [one for one in living if one.id not in self._quiet]
+        self._unchanged = {one.id: self._unchanged[one.id] for one in living if is_unchanged(one)}
+        return [one for one in living if one.id not in self._unchanged]
 
     def _has_changed(self, seen: Seen) -> bool:
         """Whether something has happened to the set, besides facts of a job."""
@@ -281,7 +284,7 @@ class ComputesetController:
             event = Event("submit_ok", jobid=self._batch.submit(job, may_exist=context.is_issued))
         except UserError as error:
             _LOG.warning("computeset %d: rejected: %s", one.id, error)
-            event = Event("submit_reject", how=str(error)[:64])  # for owners
+            event = Event("submit_reject", reason=str(error)[:64])  # for owners
         with self._guard.transaction() as session:
             seen = self._read(session, one.id, None)
             if seen is None or not self._apply(session, seen, [event], dict(seen.notes)):
@@ -333,9 +336,9 @@ class ComputesetController:
         one, context = seen.one, seen.context
         found = []
         if one.cancel_requested and not context.is_cancelled:
-            found.append(Event("cancel", how=one.cancel_requested))
+            found.append(Event("cancel", stop=one.cancel_requested))
         elif one.cancel_requested == "poweroff" and one.state == ENDING and not notes.get(_POWERED_OFF):
-            found.append(Event("cancel", how="poweroff"))
+            found.append(Event("cancel", stop="poweroff"))
         if one.state != ENDING and are_nodes_gone(seen):  # before its job, which may have got hosts just now
             found.append(Event("nodes_gone"))
         found += job_events(seen)
@@ -355,13 +358,13 @@ class ComputesetController:
         for event in events:
             if event.kind in notes:
                 del notes[event.kind]
-            if event.how == "poweroff":
+            if event.stop == "poweroff":
                 notes[_POWERED_OFF] = True
             state, context, more = lifecycle.step(state, context, event)
             actions += more
         if any(event.kind == "start_failed" for event in events):
             notes[_FAILED_STARTS] = [name for name, _ in seen.failed]
-        self._time(one, notes, actions)
+        self._start_timers(one, notes, actions)
         if state == ENDING and any(member.is_on for member in context.members):
             # again while a node is on, also where the set had no hosts, and an operator started it
             notes.setdefault(lifecycle.GRACE, self._clock.timer(max(self._settings.grace_seconds, 1.0)))
@@ -385,7 +388,7 @@ class ComputesetController:
         perform_actions(session, seen._replace(notes=notes), state, context, actions, self._configuration)
         return True
 
-    def _time(self, one: Computeset, notes: JsonObject, actions: list[Action]) -> None:
+    def _start_timers(self, one: Computeset, notes: JsonObject, actions: list[Action]) -> None:
         seconds = {
             lifecycle.GRACE: self._settings.grace_seconds,
             lifecycle.SYNC: self._settings.image_seconds,

@@ -46,10 +46,11 @@ GRACE, SYNC, WALLTIME, ABSENT, WARNING = "grace_timeout", "sync_timeout", "wallt
 TIMERS = (ABSENT, WALLTIME, WARNING, GRACE, SYNC)
 """Names of timers, which are the kinds of their events, in the order of these."""
 
-USER, LOST, REQUEUED, PLACEMENT, START_FAILED = "user", "lost", "requeued", "placement", "start_failed"
-REMOVED = "removed"
-OPERATOR, PREEMPTED, NODE, LIMIT, TIMEOUT = "operator", "preempted", "node", "limit", "timeout"
-"""Reasons of an end; besides, `walltime`. Those of the last line the batch system reports of a job."""
+USER, REQUEUED, PLACEMENT, START_FAILED, REMOVED = "user", "requeued", "placement", "start_failed", "removed"
+"""Reasons of an end that the controller finds, besides WALLTIME and the texts with which submissions are rejected."""
+
+LOST, OPERATOR, PREEMPTED, NODE, LIMIT, TIMEOUT = "lost", "operator", "preempted", "node", "limit", "timeout"
+"""Reasons of an end that the batch system reports of a job; LOST where it reports none."""
 
 _FAILURES = (START_FAILED, PLACEMENT, LOST, REQUEUED, REMOVED, OPERATOR, PREEMPTED, NODE, LIMIT)
 
@@ -88,17 +89,19 @@ class Context(NamedTuple):
 
 
 class Event(NamedTuple):
-    """Something that happened. `node` is a member's number; `how` of cancel is shutdown or poweroff.
+    """Something that happened. `node` is a member's number.
 
-    `hosts` of `allocated`: (member, host) as they were placed; empty where they do not fit. `lost` of `hosts_lost`:
-    hosts that the batch system took from the job, which goes on without them.
+    `stop` of `cancel`: shutdown or poweroff. `reason`: why the job of `job_gone` ended, or, in words for owners, why
+    that of `submit_reject` was refused. `hosts` of `allocated`: (member, host) as they were placed; empty where they do
+    not fit. `lost` of `hosts_lost`: hosts that the batch system took from the job, which goes on without them.
     """
 
     kind: str
     jobid: int | None = None
     hosts: tuple[tuple[int, str], ...] = ()
     node: int | None = None
-    how: str = ""
+    stop: str = ""
+    reason: str = ""
     lost: tuple[str, ...] = ()
 
 
@@ -134,7 +137,11 @@ def _rejected(state: str, context: Context, event: Event) -> Result:
     """Unless an earlier submission is known, which was taken: then this is a late answer of another try."""
     if context.jobid is not None:
         return state, context, []
-    return FAILED, context._replace(reason=context.reason or event.how, is_released=True), [Action("release")]
+    return (
+        FAILED,
+        context._replace(reason=context.reason or event.reason, is_released=True),
+        [Action("release")],
+    )
 
 
 def _allocated(_: str, context: Context, event: Event) -> Result:
@@ -169,13 +176,13 @@ def _cancel_submitted(_: str, context: Context, __: Event) -> Result:
 
 
 def _cancel_running(_: str, context: Context, event: Event) -> Result:
-    return _end(context._replace(is_cancelled=True), USER, event.how or "shutdown")
+    return _end(context._replace(is_cancelled=True), USER, event.stop or "shutdown")
 
 
 def _cancel_ending(_: str, context: Context, event: Event) -> Result:
     """Again; a request to power off overtakes the shutdown."""
     context = context._replace(is_cancelled=True)
-    return ENDING, context, _of_running(context) if event.how == "poweroff" else []
+    return ENDING, context, _of_running(context) if event.stop == "poweroff" else []
 
 
 def _warning(state: str, context: Context, _: Event) -> Result:
@@ -186,11 +193,12 @@ def _walltime(_: str, context: Context, __: Event) -> Result:
     return _end(context, WALLTIME, "shutdown")
 
 
-def _end(context: Context, reason: str, how: str) -> Result:
+def _end(context: Context, reason: str, stop: str) -> Result:
+    """ENDING for this reason, unless there is one already: each node is stopped, by shutdown or poweroff."""
     context = context._replace(reason=context.reason or reason)
     timers = [Action("timer", text=GRACE), Action("timer", text=SYNC)]
     # every member, also one that is off: its start may be in progress
-    stops = [Action(how, node=member.id) for member in context.members]
+    stops = [Action(stop, node=member.id) for member in context.members]
     return _finish(context, [*timers, *stops])
 
 
@@ -199,14 +207,14 @@ def _of_running(context: Context) -> list[Action]:
 
 
 def _lost_early(_: str, context: Context, event: Event) -> Result:
-    reason = USER if context.is_cancelled else event.how or LOST
+    reason = USER if context.is_cancelled else event.reason or LOST
     context = context._replace(job_gone=True, reason=reason, is_released=True)
     return CANCELLED if context.is_cancelled else FAILED, context, [Action("release")]
 
 
 def _lost_submitted(state: str, context: Context, event: Event) -> Result:
     """Hosts may refuse a job whose number they know: a scheduler that was killed gives it again. It is replaced."""
-    if event.how not in ("", LOST) or context.is_cancelled:
+    if event.reason not in ("", LOST) or context.is_cancelled:
         return _lost_early(state, context, event)
     if context.jobid is None:  # that is known already
         return state, context, []
@@ -215,7 +223,7 @@ def _lost_submitted(state: str, context: Context, event: Event) -> Result:
 
 
 def _lost_running(_: str, context: Context, event: Event) -> Result:
-    return _end(context._replace(job_gone=True), event.how or LOST, "poweroff")
+    return _end(context._replace(job_gone=True), event.reason or LOST, "poweroff")
 
 
 def _absent_early(state: str, context: Context, event: Event) -> Result:
@@ -310,7 +318,7 @@ def _changed(context: Context, node: int | None, **values: object) -> Context:
 
 
 def _finish(context: Context, actions: list[Action]) -> Result:
-    """Ending, and over when every node is off, every image written back, and the job is gone."""
+    """ENDING until every node is off, every image written back, and the job is gone; then a terminal state."""
     if any(member.is_on or not member.is_free for member in context.members):
         return ENDING, context, actions
     context = context._replace(is_released=True)
@@ -362,7 +370,7 @@ TABLE: dict[tuple[str, str], Handler] = {
 """(state, kind of event) → what follows; `*` is every terminal state. What has no row changes nothing.
 
 The rows of `*` are for what comes in the round in which a set ends; afterwards the controller reads it no more, and a
-machine of it that is on is only reported (`checks`).
+machine of it that is on is only reported (`alarms`).
 """
 
 
@@ -483,7 +491,7 @@ def job_events(seen: Seen) -> list[Event]:
     elif job.state == PENDING and one.state == RUNNING:
         found.append(Event("allocated", jobid=job.id))  # it was requeued: its hosts may be others' by now
     elif job.state == ENDED and not context.job_gone:
-        found.append(Event("job_gone", how=job.reason or LOST))
+        found.append(Event("job_gone", reason=job.reason or LOST))
     return found
 
 

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 
 class Computeset(NamedTuple):
-    """Computes that are started together. `context` is the state machine's own; `node_ids` in its order.
+    """Computes that are started together. `context` is the state machine's own; `node_ids` in natural order of names.
+
+    `requested_by`: who started it; `user`: the Unix account of its cluster, or, without one, that same user. `account`:
+    the allocation that it charges. `name` and `jobid` are of its job, `nodelist` is the job's hosts.
 
     `waiting`, in words for owners, `place` and `estimated_start` are of a set whose job waits. `charged_seconds`: of
     nodes, as the batch system has charged a set that has ended; None where it does not. `charged_so_far_seconds`: until

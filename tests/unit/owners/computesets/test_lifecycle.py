@@ -44,13 +44,13 @@ from owners.computesets.lifecycle import (
 _HOSTS = ((1, "h0"), (2, "h1"))
 _EVENTS = [
     Event("submit_ok", jobid=7),
-    Event("submit_reject", how="no"),
+    Event("submit_reject", reason="no"),
     Event("allocated", jobid=7, hosts=_HOSTS),
-    Event("cancel", how="shutdown"),
-    Event("cancel", how="poweroff"),
+    Event("cancel", stop="shutdown"),
+    Event("cancel", stop="poweroff"),
     Event("walltime"),
     Event("warning"),
-    Event("job_gone", how="lost"),
+    Event("job_gone", reason="lost"),
     Event("job_absent"),
     Event("hosts_lost", jobid=7, lost=("h0",)),
     Event("allocated", jobid=7),
@@ -133,8 +133,8 @@ def test_every_state_has_an_exit() -> None:
     """The job's end, the timers, and nodes that are off: no event of a person is needed."""
     rest = [
         *(Event(kind, node=node) for node in (1, 2) for kind in ("node_off", "image_free")),
-        *[Event("job_gone", how="lost"), Event("submit_ok", jobid=8)] * 3,
-        Event("job_gone", how="lost"),
+        *[Event("job_gone", reason="lost"), Event("submit_ok", jobid=8)] * 3,
+        Event("job_gone", reason="lost"),
         *(Event(kind, node=node) for node in (1, 2) for kind in ("node_off", "image_free")),
     ]
     for state, context in _reachable():
@@ -142,7 +142,7 @@ def test_every_state_has_an_exit() -> None:
 
 
 _SOURCES = {
-    "api": [Event("cancel", how="shutdown")],
+    "api": [Event("cancel", stop="shutdown")],
     "submit": [Event("submit_ok", jobid=7)],
     "job": [Event("allocated", jobid=7, hosts=_HOSTS)],
     "poller": [Event("node_active", node=1)],
@@ -150,7 +150,7 @@ _SOURCES = {
 _AFTERWARDS = [
     *(Event("node_off", node=node) for node in (1, 2)),
     *(Event("image_free", node=node) for node in (1, 2)),
-    Event("job_gone", how="lost"),
+    Event("job_gone", reason="lost"),
 ]
 
 
@@ -215,8 +215,8 @@ def test_a_job_that_is_absent_is_submitted_again_unless_it_had_hosts() -> None:
     submitted = _run([_EVENTS[0], Event("job_absent")])
     assert submitted[0] == SUBMITTED and submitted[1].jobid is None
     assert _run([Event("submit_ok", jobid=9)], *submitted[:2])[1].jobid == 9
-    assert _run([Event("submit_reject", how="no")], *submitted[:2])[:1] == (FAILED,)
-    assert _run([_EVENTS[0], Event("submit_reject", how="no")])[0] == SUBMITTED, (
+    assert _run([Event("submit_reject", reason="no")], *submitted[:2])[:1] == (FAILED,)
+    assert _run([_EVENTS[0], Event("submit_reject", reason="no")])[0] == SUBMITTED, (
         "a late answer of another try"
     )
     state, context, actions = _run([_EVENTS[0], _EVENTS[2], Event("job_absent")])
@@ -233,20 +233,25 @@ def test_what_was_taken_back_before_its_job_was_known_ends_when_there_is_none() 
 
 
 def test_ends_by_others_have_their_reasons() -> None:
-    for how, final in (("operator", FAILED), ("node", FAILED), ("preempted", FAILED), ("timeout", COMPLETED)):
-        state, context, _ = _run([_EVENTS[0], _EVENTS[2], Event("job_gone", how=how), *_AFTERWARDS])
-        assert (state, context.reason) == (final, how)
+    for reason, final in (
+        ("operator", FAILED),
+        ("node", FAILED),
+        ("preempted", FAILED),
+        ("timeout", COMPLETED),
+    ):
+        state, context, _ = _run([_EVENTS[0], _EVENTS[2], Event("job_gone", reason=reason), *_AFTERWARDS])
+        assert (state, context.reason) == (final, reason)
 
 
 def test_a_job_that_is_lost_before_the_set_had_hosts_is_submitted_again_twice() -> None:
-    lost, submitted = Event("job_gone", how="lost"), Event("submit_ok", jobid=8)
+    lost, submitted = Event("job_gone", reason="lost"), Event("submit_ok", jobid=8)
     state, context, _ = _run([_EVENTS[0], lost, lost])
     assert (state, context.jobid, context.lost_jobs) == (SUBMITTED, None, 1)
     assert _run([submitted, _EVENTS[2]], state, context)[0] == RUNNING
     assert _run([submitted, lost, submitted, lost], state, context)[0] == FAILED
     for event, end in (
-        (Event("job_gone", how="operator"), FAILED),
-        (Event("cancel", how="shutdown"), ENDING),
+        (Event("job_gone", reason="operator"), FAILED),
+        (Event("cancel", stop="shutdown"), ENDING),
     ):
         assert _run([submitted, event], state, context)[0] == end
 
@@ -279,7 +284,7 @@ def test_a_waiting_set_whose_nodes_were_removed_fails_and_its_job_is_known_until
         assert [one.kind for one in actions] == ["release"]
     state, context, actions = step(CREATED, _FIRST._replace(is_issued=False), Event("nodes_gone"))
     assert (state, context.reason, actions) == (FAILED, "removed", [Action("release")])
-    taken_back = _run([Event("cancel", how="shutdown"), Event("nodes_gone"), _AFTERWARDS[-1]])
+    taken_back = _run([Event("cancel", stop="shutdown"), Event("nodes_gone"), _AFTERWARDS[-1]])
     assert (taken_back[0], taken_back[1].reason) == (CANCELLED, "user")
 
 
@@ -406,8 +411,8 @@ _KNOWN = Context((), jobid=7, hosts=("h1", "h2"))
         ),
         (seen(job=_RUNS, state="ending"), []),
         (seen(job=_WAITS), [Event("allocated", jobid=7)]),
-        (seen(job=_ENDED), [Event("job_gone", how=lifecycle.LOST)]),
-        (seen(job=_ENDED._replace(reason="timeout")), [Event("job_gone", how="timeout")]),
+        (seen(job=_ENDED), [Event("job_gone", reason=lifecycle.LOST)]),
+        (seen(job=_ENDED._replace(reason="timeout")), [Event("job_gone", reason="timeout")]),
         (seen(job=_ENDED, context=Context((), job_gone=True)), []),
     ],
 )
