@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 POLLS_UNTIL_GONE = 2
 """A machine that so many complete polls did not list is gone."""
 
-_COMMANDED = ("uuid", "physical_host", "state", "iso")
-"""What a command of Nucleus changes, and what a node keeps as long as it lives."""
+_STAY_IF_OUTDATED = ("uuid", "physical_host", "state", "iso")
+"""Columns that a listing from before a command of the node does not change: what such commands change, and the UUID,
+which a node has as long as it lives."""
 
 
 class Listed(NamedTuple):
@@ -171,7 +172,10 @@ class _Comparison:
         return next(private, None)
 
     def _machine(self, uuid: str | None, name: str) -> tuple[str, Machine | None]:
-        """The machine with the UUID, or with the name where one of both has none; and its name in that list."""
+        """(name, machine) of the listed machine with the UUID, or with the name where none is known of one of both.
+
+        None for a machine that is not listed, or is another one of that name.
+        """
         name = self._names.get(uuid, name) if uuid else name
         machine = (self._listed.machines or {}).get(name)
         is_other = machine is not None and None not in (machine.uuid, uuid) and machine.uuid != uuid
@@ -214,7 +218,7 @@ class _Comparison:
         """The columns as listed; what was not listed, or before the newest command of the node, stays."""
         listed = self._listed
         if machine is not None:
-            unchanged = _COMMANDED if is_outdated else ("uuid",)
+            unchanged = _STAY_IF_OUTDATED if is_outdated else ("uuid",)
             seen = {column: value for column, value in machine._asdict().items() if column not in unchanged}
             values = values._replace(**seen)
         if listed.images is not None and not is_outdated:
@@ -267,6 +271,7 @@ class _Comparison:
         self._touch(node.cluster)
 
     def _touch(self, cluster: int | str) -> None:
+        """Note that readers of the cluster get another answer."""
         if isinstance(cluster, int):  # a new one has no readers
             self.changes.touched.add(cluster)
 

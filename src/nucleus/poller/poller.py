@@ -134,12 +134,12 @@ class Poller:
             self._history_due = 0.0
 
     def poll(self, sources: Iterable[Source] = commands.SOURCES) -> Changes | None:
-        """Run these commands, write what has changed, and return that; None when none of them was due.
+        """Run these commands, write what has changed, and return that; None without commands.
 
         The lease must be held. HostError when the database cannot be reached: then nothing was written.
         """
-        due = list(sources)
-        if not due:
+        asked = list(sources)
+        if not asked:
             return None
         with self._guard.transaction() as session:
             began = observations.database_now(session)
@@ -149,12 +149,12 @@ class Poller:
                 # of the last answers, also of another process: else a blank first answer would be believed
                 self._counts |= {one.name: one.row_count for one in observations.read_sources(session)}
             self._known, self._known_at = (
-                self._load(session, any(source.is_topology for source in due)),
+                self._load(session, any(source.is_topology for source in asked)),
                 began,
             )
-            then = [part.on_poll(session, {source.name for source in due}) for part in installed().values()]
-        reads = self._read_all(due)
-        changes, self._known = self._write_changes(self._known, reads, began, then)
+            stores = [part.on_poll(session, {one.name for one in asked}) for part in installed().values()]
+        reads = self._read_all(asked)
+        changes, self._known = self._write_changes(self._known, reads, began, stores)
         self._note(reads, changes)
         try:
             self._store_texts(self._guard)
@@ -167,12 +167,12 @@ class Poller:
         before: Known,
         reads: Mapping[Source, Read],
         began: datetime,
-        then: Sequence[Callable[[Session, Polled], Sequence[NewEvent]]],
+        stores: Sequence[Callable[[Session, Polled], Sequence[NewEvent]]],
     ) -> tuple[Changes, Known | None]:
         """Compare what the commands printed with what the mirror has now, and write what has changed.
 
-        Returns that, and what is known afterwards. `before`: what was known when the commands `began`; `then`: what
-        parts store.
+        Returns that, and what is known afterwards. `before`: what was known when the commands `began`; `stores`: what
+        `Part.on_poll` returned.
         """
         with self._guard.transaction() as session:
             since = min(observations.database_now(session), began) - _OVERLAP
@@ -197,7 +197,7 @@ class Poller:
             polled = Polled(
                 hosts_of(known, listed), library.rows.content if library and library.rows else None
             )
-            events += [event for store in then for event in store(session, polled)]
+            events += [event for store in stores for event in store(session, polled)]
             # after all locks of rows: who has a cluster's row waits for this one
             append_events(session, events)
         return changes, after
@@ -222,9 +222,9 @@ class Poller:
         }
         return _merged(known, by_owners)
 
-    def _read_all(self, due: Iterable[Source]) -> dict[Source, Read]:
-        """Run them at the same time. A command may take longer than the lease lasts without a word of ours."""
-        running = {source: self._threads.submit(self._read, source) for source in due}
+    def _read_all(self, sources: Iterable[Source]) -> dict[Source, Read]:
+        """Run them at the same time. A command may take longer than the lease lasts, which is renewed meanwhile."""
+        running = {source: self._threads.submit(self._read, source) for source in sources}
         while wait(running.values(), self._guard.lease_seconds / 4).not_done:
             self._guard.keep()
         return {source: one.result() for source, one in running.items()}
@@ -278,7 +278,7 @@ class Poller:
         return found
 
     def _note(self, reads: Mapping[Source, Read], changes: Changes) -> None:
-        """After the commit: when each is due again."""
+        """After the commit: log errors, note when each is due again, and wake those who wait for changes."""
         now = time.monotonic()
         for source, read in reads.items():
             failures = self._failures[source.name] = (
