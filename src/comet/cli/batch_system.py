@@ -108,9 +108,8 @@ def _is_next(locked: BinaryIO) -> bool:
     Runs begin twice a minute, also while Nucleus needs minutes for an answer: they would fill the memory.
     """
     try:
-        fcntl.lockf(
-            locked, fcntl.LOCK_EX | fcntl.LOCK_NB
-        )  # who waits; the other lock, of the file, is who runs
+        # who has this lock waits; who has the other one, of flock, runs
+        fcntl.lockf(locked, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except (BlockingIOError, PermissionError):
         return False
     fcntl.flock(locked, fcntl.LOCK_EX)

@@ -93,7 +93,7 @@ def test_a_set_waits_behind_jobs_runs_and_writes_its_image_back(
 def test_a_set_of_two_nodes_is_one_job_on_both_hosts(
     site: LabSite, slurm: SlurmFrontend, nucleus: NucleusSite
 ) -> None:
-    """It waits while one host has a job; each image is copied to its host, written back, and the job is charged once."""
+    """It waits while one host has a job; each image is copied to its host and written back; the job is charged once."""
     images = ImageSite(site)
     _, other = GUESTS
     sample_image.put(site.lab, site.frontend, other)

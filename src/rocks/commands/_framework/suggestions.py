@@ -26,10 +26,8 @@ def nearest_commands(texts: Sequence[str], commands: Iterable[Sequence[str]], at
     """
     if texts and texts[0].lower() == "rocks":  # the program's name was typed twice
         texts = texts[1:]
-    if tuple(texts[1:3]) == (
-        "cluster",
-        "attr",
-    ):  # a cluster has no attributes, its frontend and computes have
+    if tuple(texts[1:3]) == ("cluster", "attr"):
+        # a cluster has no attributes, its frontend and computes have
         texts = [texts[0], "host", "attr"]
     known = [tuple(command) for command in commands]
     vocabulary = {word for command in known for word in command}
