@@ -56,7 +56,8 @@ class Cluster(NamedTuple):
 
 class Node(NamedTuple):
     """A machine of a cluster; `kind` is frontend or compute. `set_id`: the living computeset that has it, which may be
-    merged into another. `last_power`: the last power that was known, which it has `power_since`.
+    merged into another. `last_power`: the last power that was known, which it has `power_since`;
+    `unknown_since`: when its power was last lost sight of.
     """
 
     id: int
@@ -84,6 +85,7 @@ class Node(NamedTuple):
     gone_at: datetime | None
     last_power: str | None
     power_since: datetime | None
+    unknown_since: datetime | None
     set_id: int | None
     set_state: str | None
     merged_into: int | None

@@ -473,6 +473,12 @@ def test_what_waits_says_for_what(site: Site, visit: Callable[..., Visit]) -> No
     owner.sees("tr[data-key=vc1] .doing", "it is being shut down first")
     frontend.state = "nostate"
     owner.sees("#message", "vc1 switched off")
+    frontend.state = "nostate-error"
+    owner.sees("tr[data-key=vc1] .doing", "Its host does not answer, or the node is being moved.")
+    owner.sees("tr[data-key=vc1] [data-cell=since]", "just now")
+    owner.page.get_by_role("link", name="vc1", exact=True).last.click()
+    owner.sees("#facts", "unknown")
+    assert owner.page.inner_text("#facts").count("Its host does not answer") == 1
     assert owner.harms() == []
 
 

@@ -117,13 +117,19 @@ def _node(
         disksize=node.disk_gb,
         interface=[{"mac": one.mac, "iface": one.iface, "ip": one.ip} for one in interfaces],
         power=power,
-        power_since=text_of(node.power_since) if power == node.last_power else None,
+        power_since=text_of(_power_since(node, power)),
         host_state=_host_state(node, power),
         iso=_owners_iso(node.iso),
         iso_active=_owners_iso(node.iso_active),
         **freshness,
         **computed,
     )
+
+
+def _power_since(node: Node, power: str) -> datetime | None:
+    if power == "unknown":
+        return node.unknown_since
+    return node.power_since if power == node.last_power else None
 
 
 _HOST_STATES = {

@@ -27,8 +27,9 @@ SCHEDULER = "scheduler"
 """Beside the commands of the poller a source, of the controller of computesets: the batch system, if it is Slurm."""
 
 
-_NO_COLUMNS = frozenset(("is_gone", "cluster", "is_switched"))
-"""What a change of a node says beside new values of columns; `is_switched`: its power was another one until now."""
+_NO_COLUMNS = frozenset(("is_gone", "cluster", "is_switched", "is_unseen"))
+"""What a change of a node says beside new values of columns; `is_switched`: its power was another one until now;
+`is_unseen`: it was known until now."""
 
 
 class NodeValues(NamedTuple):
@@ -256,6 +257,7 @@ def _write_nodes(
         columns = {column: value for column, value in values.items() if column not in _NO_COLUMNS}
         also = ["gone_at = NULL"] * ("is_gone" in values)
         also += ["power_since = UTC_TIMESTAMP(3)"] * ("is_switched" in values)
+        also += ["unknown_since = UTC_TIMESTAMP(3)"] * ("is_unseen" in values)
         if (
             "state" in values
         ):  # `iso` is what these values have made of it: the server assigns from left to right
@@ -375,12 +377,14 @@ def record_state(
     known = session.row("SELECT state, physical_host FROM node WHERE id = %s FOR UPDATE", (node.id,))
     old, old_host = known or (node.state, node.physical_host)
     power = power_of(state, has_host=host is not None)
+    is_unseen = power == "unknown" != power_of(old, has_host=old_host is not None)
     session.execute(
         "UPDATE node SET last_command_at = UTC_TIMESTAMP(3), iso_active ="
         " IF(%s = 'active', IF(IFNULL(state, '') = 'active', iso_active, iso), NULL), state = %s, physical_host = %s,"
         " power_since = IF(%s IN ('unknown', IFNULL(last_power, '')), power_since, UTC_TIMESTAMP(3)),"
+        " unknown_since = IF(%s, UTC_TIMESTAMP(3), unknown_since),"
         " last_power = IF(%s = 'unknown', last_power, %s) WHERE id = %s",
-        (state, state, host, power, power, power, node.id),
+        (state, state, host, power, is_unseen, power, power, node.id),
     )
     if state != old or host != old_host:
         bump_generation(session, [node.cluster_id])

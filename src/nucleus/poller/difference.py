@@ -190,6 +190,8 @@ class _Comparison:
         changed = _changed(node.values, after) if node.values != after else {}
         if "last_power" in changed and node.values.last_power is not None:
             changed["is_switched"] = True  # else it may have had that power for long
+        if _power_of(after) == "unknown" != _power_of(node.values):
+            changed["is_unseen"] = True
         if node.is_gone:
             changed["is_gone"] = False
         elif changed:
@@ -230,7 +232,7 @@ class _Comparison:
                 values = values._replace(image_state=None, image_locked=None)
         if listed.gateways is not None and values.gateway != listed.gateways.get(name):
             values = values._replace(gateway=listed.gateways.get(name))
-        power = power_of(values.state, has_host=values.physical_host is not None)
+        power = _power_of(values)
         return values if power in ("unknown", values.last_power) else values._replace(last_power=power)
 
     def _interfaces(self, name: str) -> tuple[Interface, ...] | None:
@@ -298,6 +300,10 @@ class _Comparison:
             if not cluster.is_gone and number not in listed and number not in missing:
                 self.changes.clusters[number] = {"is_gone": True}
                 self._touch(number)
+
+
+def _power_of(values: NodeValues) -> str:
+    return power_of(values.state, has_host=values.physical_host is not None)
 
 
 def _changed(before: NamedTuple, after: NamedTuple) -> dict[str, Any]:

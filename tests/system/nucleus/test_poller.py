@@ -180,7 +180,7 @@ def test_a_command_that_fails_leaves_its_values_and_the_others_count(
 def test_it_is_noted_since_when_a_node_has_its_power(
     poller: Poller, pool: Pool, simulator: Simulator
 ) -> None:
-    """By poller and workers; a host that does not answer for a while changes nothing."""
+    """By poller and workers; a host that does not answer for a while changes nothing, and it is noted since when."""
     guest = simulator.guests["vm-vc2-0"]
 
     def polled(state: str) -> Node:
@@ -195,8 +195,13 @@ def test_it_is_noted_since_when_a_node_has_its_power(
 
     first, on = polled("nostate"), polled("active")
     assert (first.last_power, first.power_since, on.last_power) == ("off", None, "on")
-    for found in (polled("nostate-error"), polled("active"), recorded("nostate-error"), recorded("active")):
+    away = [polled("nostate-error"), polled("nostate-error"), polled("active")]
+    away += [recorded("nostate-error"), recorded("nostate-error"), recorded("active")]
+    for found in away:
         assert (found.last_power, found.power_since) == ("on", on.power_since) and on.power_since is not None
+    first_times, later_times = ({one.unknown_since for one in those} for those in (away[:3], away[3:]))
+    assert on.unknown_since is None and len(first_times) == len(later_times) == 1
+    assert None not in first_times | later_times and first_times != later_times
     with pool.transaction() as session:
         session.update("node", {"last_power": None, "power_since": None}, id=on.id)
     assert polled("active").power_since is None  # it may have run for long

@@ -39,7 +39,7 @@ function facts() {
   const disk = diskOf(node);
   const size = node.disksize ? `${node.disksize} GiB, ` : '';
   return [
-    ['Power', entry.power, `power ${node.power}`], ['', entry.doing[1], entry.doing[0]], ['Since', entry.sinceText, '', entry.since],
+    ['Power', entry.power, `power ${node.power}`], ['', entry.doing[1] === node.host_state ? '' : entry.doing[1], entry.doing[0]], ['Since', entry.sinceText, '', entry.since],
     ['Computeset', entry.set && [entry.set, set && aheadText(set)].filter(Boolean).join(', ')],
     ['Host', node.stale ? 'The site does not answer at present.' : node.host_state], ['CPU', node.cpus], ['Memory', entry.memory],
     ['Disk', size + (DISKS[disk.text] ?? DISKS[disk.place]), disk.place === 'way' ? 'warn' : ''], ['CD drive', entry.drive.replaceAll('CD ', '') || 'empty'],

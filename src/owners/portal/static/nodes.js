@@ -122,7 +122,7 @@ export class Doings {
   switchOf(node) {
     const one = this.switched.get(node.name);
     const isSame = one && (!node.power_since || Math.abs(Date.parse(node.power_since) - Date.parse(one.ended)) < NEAR);
-    return isSame && IS_ON[one.kind] === (node.power === 'on') ? one : null;
+    return isSame && IS_ON[one.kind] === { on: true, off: false }[node.power] ? one : null;
   }
 }
 
@@ -131,7 +131,8 @@ export class Doings {
 export function entryOf(cluster, node, doings, mayLook) {
   const [operation, switched] = [doings.of(node), doings.switchOf(node)];
   const texts = operation ? progressTexts(operation, doings.before.get(node.name)) : [];
-  const doing = node.admin_disabled ? ['warn', 'disabled by an operator'] : texts.length ? [texts[0][0], texts.map(([, text]) => text).filter(Boolean).join('; ')] : ['', ''];
+  const doing = node.admin_disabled ? ['warn', 'disabled by an operator'] : texts.length ? [texts[0][0], texts.map(([, text]) => text).filter(Boolean).join('; ')]
+    : node.power === 'unknown' ? ['warn', node.host_state] : ['', ''];
   const disk = diskOf(node);
   const entry = {
     node, disk, doing, power: powerText(node), role: node === cluster.frontend ? 'frontend' : '', addresses: addressesOf(node), memory: memoryText(node.memory),

@@ -19,11 +19,12 @@ from owners.computesets.records import Computeset
 from owners.computesets.rest import computeset_json
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
+AWAY_SINCE = NOW - timedelta(minutes=5)
 SETTINGS = PollSettings(power_seconds=10, topology_seconds=60)
 FRESH = Freshness(NOW, False, 0).fields
 FRONTEND = Node(
     1, 5, "frontend", "vc1", "vc1", None, "h1", 2, 2048, 36, "active", "mapped", False, None, None, None, None,
-    "VM", None, None, False, None, None, "on", NOW, None, None, None,
+    "VM", None, None, False, None, None, "on", NOW, None, None, None, None,
 )  # fmt: skip
 COMPUTE = FRONTEND._replace(id=2, kind="compute", name="n0", state="nostate", set_id=9, set_state="running")
 FREE = COMPUTE._replace(set_id=None, set_state=None)
@@ -81,6 +82,11 @@ def test_a_cluster_that_is_gone_is_not_stale() -> None:
             "It starts on the host that it has.",
         ),
         (FRONTEND._replace(state="nostate-error"), None, "Its host does not answer, or"),
+        (
+            FRONTEND._replace(state="nostate-error", unknown_since=AWAY_SINCE),
+            text_of(AWAY_SINCE),
+            "Its host does not answer, or",
+        ),
         (FRONTEND._replace(state="crashed", last_power="crashed"), text_of(NOW), "The machine has crashed"),
         (COMPUTE, None, "Its host is kept until the computeset ends."),
         (COMPUTE._replace(set_state="submitted"), None, "It has no host yet"),

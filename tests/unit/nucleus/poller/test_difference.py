@@ -65,7 +65,8 @@ def test_what_was_listed_before_a_command_is_ignored_for_its_node() -> None:
 def test_a_host_that_does_not_answer_for_a_while_leaves_the_power_that_was_known() -> None:
     on = _NODE._replace(values=_OFF._replace(state="active", last_power="on"))
     away = Listed(machines={"vm-vc1-0": _MACHINE._replace(state="nostate-error")}, began=_NOW, now=_NOW)
-    assert compare(Known(_KNOWN.clusters, {_VM: on}), away).nodes == {_VM: {"state": "nostate-error"}}
+    began = {"state": "nostate-error", "is_unseen": True}
+    assert compare(Known(_KNOWN.clusters, {_VM: on}), away).nodes == {_VM: began}
     back = Listed(machines={"vm-vc1-0": _MACHINE._replace(state="active")}, began=_NOW, now=_NOW)
     unknown = on._replace(values=on.values._replace(state="nostate-error"))
     assert compare(Known(_KNOWN.clusters, {_VM: unknown}), back).nodes == {_VM: {"state": "active"}}
