@@ -1,6 +1,7 @@
 """The table of a cluster's nodes: found, sorted, chosen and kept in the address; and the page of a node."""
 
 import json
+import time
 import urllib.parse
 from collections.abc import Callable
 from typing import Any
@@ -372,6 +373,13 @@ def test_while_the_service_is_away_the_page_says_how_old_it_is(
     owner.sees("tr[data-key=vc1] .power", "on")
     color = "getComputedStyle(document.querySelector('tr[data-key=vc1] .power')).color"
     before = owner.page.evaluate(color)
+    site.service.hang(11)
+    begin = time.monotonic()
+    owner.sees("#live", "connection lost; trying again")
+    assert time.monotonic() - begin < 10, "it is noticed before the service answers again"
+    owner.sees("#live", "live")
+    owner.page.wait_for_timeout(8000)
+    assert owner.page.inner_text("#live") == "live", "events go on, or at least signs of life"
     site.service.stop()
     owner.sees("#age", "The service does not answer. This page shows its last answer, from")
     assert owner.page.evaluate(color) != before

@@ -34,7 +34,12 @@ if TYPE_CHECKING:
 
 router = APIRouter()
 
-HEARTBEAT_SECONDS = 15.0
+RIGHTS_SECONDS = 15.0
+"""How often a stream looks whether its client may still see it."""
+_ALIVE_SECONDS = 3.0
+"""How often `alive` comes, also while events come, of which a page may use none: it notices soon that the service hangs."""
+_ALIVE = "event: alive\ndata: null\n\n"
+"""An event, since the pages' EventSource passes no comment on; its data is no object, since `comet` leaves those out."""
 _MAX_WAITING = 1000
 _LOOK_SECONDS, _PAUSE_SECONDS = 0.5, 0.1
 _EVERYBODYS = ("poll.stale", "poll.fresh")
@@ -226,7 +231,9 @@ async def follow(
     types: Types = None,
     last_event_id: Annotated[str | None, Header(max_length=20)] = None,
 ) -> Response:
-    """Server-sent events. `Last-Event-ID` brings what was missed in the last hours."""
+    """Server-sent events. `Last-Event-ID` brings what was missed in the last hours. `alive`, without an object, comes every
+    3 seconds.
+    """
     service = service_of(call.request)
     hub: Hub = call.request.app.state.hub
     cluster_id = await run_in_threadpool(_cluster_id, call, cluster)
@@ -264,7 +271,7 @@ def _cluster_id(call: Call, name: str | None) -> int | None:
 async def _lines(call: Call, service: Service, stream: Stream, missed: tuple[int, int]) -> AsyncIterator[str]:
     """What the stream has missed between two numbers, as its client reads it, and then what happens."""
     loop = asyncio.get_running_loop()
-    check_at = loop.time() + HEARTBEAT_SECONDS  # also while events come: nobody keeps a right by being busy
+    check_at = loop.time() + RIGHTS_SECONDS  # also while events come: nobody keeps a right by being busy
 
     async def has_right() -> bool:
         """Look again; not when the token was revoked, or the database is away: the client comes again."""
@@ -274,7 +281,7 @@ async def _lines(call: Call, service: Service, stream: Stream, missed: tuple[int
         except (Problem, RocksError):
             return False
         stream.scope = caller.scope
-        check_at = loop.time() + HEARTBEAT_SECONDS
+        check_at = loop.time() + RIGHTS_SECONDS
         return True
 
     yield "retry: 2000\n: connected\n\n"
@@ -291,13 +298,15 @@ async def _lines(call: Call, service: Service, stream: Stream, missed: tuple[int
         for _, text in found:
             yield text
         after = found[-1][0] if found else last
+    alive_at = loop.time() + _ALIVE_SECONDS
     while True:
-        if loop.time() >= check_at:
-            if not await has_right():
-                return
-            yield ": still here\n\n"
+        if loop.time() >= check_at and not await has_right():
+            return
+        if loop.time() >= alive_at:
+            yield _ALIVE
+            alive_at = loop.time() + _ALIVE_SECONDS
         try:
-            async with asyncio.timeout_at(check_at):
+            async with asyncio.timeout_at(min(check_at, alive_at)):
                 item = await stream.waiting.get()
         except TimeoutError:
             continue

@@ -67,8 +67,13 @@ class Service:
         listen = ListenSettings(port=free_port())
         self.url = f"http://127.0.0.1:{listen.port}/nucleus"
         self._stack = contextlib.ExitStack()
-        application = create_application(configuration, pool, simulator)
-        self._stack.enter_context(answering(application, dataclasses.replace(configuration, listen=listen)))
+        self._application = create_application(configuration, pool, simulator)
+        self._stack.enter_context(answering(self._application, dataclasses.replace(configuration, listen=listen)))
+
+    def hang(self, seconds: float) -> None:
+        """Have it do nothing for so long. It must have a stream of events, whose loop is blocked."""
+        stream = next(iter(self._application.state.hub._by_id.values()))
+        stream.loop.call_soon_threadsafe(time.sleep, seconds)
 
     def stop(self) -> None:
         """End it, and free its address."""

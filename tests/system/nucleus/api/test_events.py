@@ -23,7 +23,7 @@ from tests.system.nucleus.conftest import sql
 def stream(
     service: Client, who: str, query: str = "", **headers: str
 ) -> Iterator[Iterator[tuple[str, str, str]]]:
-    """(id, event, data) as they come."""
+    """(id, event, data) as they come, but for signs of life."""
     with contextlib.closing(Connection(service.path)) as connection:
         sent = {"Authorization": f"Bearer {service.tokens[who]}", **headers}
         connection.request("GET", f"/v1/events{query}", headers=sent)
@@ -37,7 +37,8 @@ def stream(
                 if line.strip():
                     fields[name] = value
                 elif "event" in fields:
-                    yield fields.get("id", ""), fields["event"], fields["data"]
+                    if fields["event"] != "alive":
+                        yield fields.get("id", ""), fields["event"], fields["data"]
                     fields = {}
 
         yield read()
@@ -148,7 +149,7 @@ def test_missed_events_count_as_other_questions(
 def test_a_stream_ends_with_its_token_also_while_events_come(
     service: Client, pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(events, "HEARTBEAT_SECONDS", 5.0)
+    monkeypatch.setattr(events, "RIGHTS_SECONDS", 5.0)
     with stream(service, "ann") as ann:
         emit(pool, "before")
         assert '"target": "before"' in next(ann)[2]

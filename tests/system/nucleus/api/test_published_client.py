@@ -110,7 +110,7 @@ def test_a_stream_that_was_begun_by_a_signature_lasts_as_long_as_its_key(
     with_signatures: Configuration, pool: Pool, people: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its nonce counts once, and is no wrong one when the stream looks whether it may go on."""
-    monkeypatch.setattr(events, "HEARTBEAT_SECONDS", 0.1)
+    monkeypatch.setattr(events, "RIGHTS_SECONDS", 0.1)
     with started(with_signatures, pool, people) as service:
         key = service.get("", "/getkey", headers=basic(people, "ann")).json()
         authenticator, looks = service.application.state.service.authenticator, list[bool]()

@@ -146,6 +146,7 @@ function explainTerms() {
 }
 
 const AGAIN = 5000;
+const SILENCE = 7000; // the service sends an event each 3 seconds
 const PATIENCE = 3000; // a stream that breaks off and is there again is no news
 
 // One line at the end of the page, until the next one or until it is closed. `word` says that something is wrong.
@@ -201,6 +202,7 @@ let events = null;
 let begin = () => {};
 let readAgain = () => {};
 let timer = null;
+let silence = null;
 let visitor = null;
 let absence = null;
 
@@ -224,6 +226,7 @@ async function showSignIn() {
   document.querySelector('dialog')?.close(); // it would cover the form
   events?.close();
   clearTimeout(timer);
+  clearTimeout(silence);
   if (!byId('content').hidden) say('Your session has ended. Sign in again.');
   byId('content').hidden = true;
   byId('sign-out').hidden = true;
@@ -306,6 +309,16 @@ export function follow(types, changed) {
   events?.close();
   readAgain = () => changed('all', {});
   events = new EventSource(new URL('v1/events', base));
+  const heard = () => {
+    clearTimeout(silence);
+    silence = setTimeout(() => { // a service that hangs, or a connection that is gone, is no error of the stream
+      events.close();
+      setAway(true);
+      connect();
+    }, SILENCE);
+  };
+  heard();
+  for (const type of ['open', 'alive', ...types]) events.addEventListener(type, heard);
   for (const type of types) events.addEventListener(type, (event) => changed(type, JSON.parse(event.data)));
   events.addEventListener('lost', () => changed('all', {}));
   events.addEventListener('open', () => {
@@ -317,6 +330,7 @@ export function follow(types, changed) {
     if (byId('sign-in')) return;
     setAway(true);
     if (events.readyState !== EventSource.CLOSED) return; // the browser tries again by itself
+    clearTimeout(silence);
     clearTimeout(timer);
     timer = setTimeout(connect, AGAIN);
   });
