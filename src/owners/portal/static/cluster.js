@@ -6,16 +6,19 @@ import { Actions } from './actions.js';
 import { Doings, entryOf, openConsole, unchanged } from './nodes.js';
 import { doneText, foldOperations, isLiving, operationText, targetText } from './shared/operations.js';
 import { question } from './shared/question.js';
-import { disksText, isOn, nodesOf, setText } from './shared/clusters.js';
+import { disksText, isOn, isWaiting, nodesOf, setText } from './shared/clusters.js';
 import { aheadText, endsSoon, endsText, extendQuestion, LIVING, mayExtend } from './shared/sets.js';
 import { NodeTable } from './table.js';
 
 const name = new URLSearchParams(location.search).get('name') ?? '';
 const TYPES = ['node.power', 'node.removed', 'node.image', 'set.state', 'set.ready', 'set.ends', 'operation.state', 'image.added', 'image.removed', 'poll.stale', 'poll.fresh'];
+const AGAIN = 5000; // no event says that it is known why a set waits
 const MANY = 16; // from here on, where the disks are is counted, too
 /** @type {Set<string>} */
 const chosen = new Set();
 const doings = new Doings();
+/** @type {Set<number>} */
+const reportedWaits = new Set();
 const nodeOf = (one) => nodesOf(cluster).find((node) => node.name === one);
 const table = new NodeTable(draw, chosen, (one, type) => openConsole(cluster, nodeOf(one), type));
 /** @type {string[]} */
@@ -26,6 +29,7 @@ let cluster = null;
 let sets = [];
 /** @type {Actions | null} */
 let actions = null;
+let again = null;
 
 function draw() {
   byId('nodes-part').hidden = cluster === null;
@@ -89,6 +93,18 @@ function reportEnds(unreported) {
   for (const one of unreported) if (!isLiving(one)) doings.asked.set(one.id, true);
 }
 
+// A set that was asked for here may wait for long before it starts: then the line at the end of the page says for what.
+/** @param {Rest.Operation[]} unreported */
+function reportWaits(unreported) {
+  for (const one of sets) {
+    if (!isWaiting(one.state) || !one.waiting || reportedWaits.has(one.id) || !unreported.some(({ kind, computeset }) => kind === 'start_set' && computeset === one.id)) continue;
+    say(`Set ${one.id} of ${name} waits: ${aheadText(one)}.`);
+    reportedWaits.add(one.id);
+  }
+  clearTimeout(again);
+  if (sets.some((one) => isWaiting(one.state) && !one.waiting)) again = setTimeout(readSoon, AGAIN);
+}
+
 async function read() {
   try {
     const [{ content: found }, { content: operations }, { content: living }] = await Promise.all([
@@ -96,7 +112,9 @@ async function read() {
       ask('GET', `${path('computeset')}?${new URLSearchParams([['cluster', name], ...LIVING.map((one) => ['state', one])])}`),
     ]);
     [cluster, sets] = [found, living];
-    reportEnds(doings.take(operations));
+    const unreported = doings.take(operations);
+    reportEnds(unreported);
+    reportWaits(unreported);
   } catch (error) {
     if (error.isPassing || error instanceof SignedOut || !(error instanceof Refusal)) throw error;
     put(byId('about'), error.status === 404 ? `There is no cluster ${name} of yours${cluster ? ' any more' : ''}.` : `${error.message}.`);

@@ -1,7 +1,7 @@
 // The form of a launcher: the computes that its launcher.toml asks for, as a computeset on which `comet launch` goes on.
 // Its command needs its folder and the owner's SSH key, which are on the owner's machine.
 
-import { attemptForm, byId, element, say } from './shared/page.js';
+import { attemptForm, byId, element } from './shared/page.js';
 import { ask, askerOnce, path, Refusal, send } from './shared/requests.js';
 import { minutesOf, walltimeMinutes, walltimeText } from './shared/durations.js';
 import { question } from './shared/question.js';
@@ -24,7 +24,6 @@ function present(number, cluster) {
     element('code', {}, line), ' Until then its computes wait and are charged; End above ends it.',
   );
   byId('launched').hidden = false;
-  say(`Starting computeset ${number} …`);
 }
 
 function askFor(launcher, clusters, began) {
