@@ -130,6 +130,12 @@ def test_free_computes_are_switched_on_by_a_set_and_powering_off_asks(
     owner.open()
     owner.sees("#clusters", f"set {number} running")
     keep_picture(owner, "clusters")
+    button(owner, f"End set {number} of vc1")
+    owner.sees("dialog", "vm-vc1-0, vm-vc1-1: shut down")
+    assert violations(owner) == [] and not owner.page.evaluate(WIDE)
+    owner.confirm()
+    owner.sees("#message", f"Set {number} will end.")
+    wait_until(owner, lambda: owner.page.locator("#clusters button").count() == 0)
     assert [one for one in owner.harms() if "400" not in one] == []
 
 

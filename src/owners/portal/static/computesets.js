@@ -4,19 +4,14 @@ import { byId, element, fillList, fillTexts, follow, put, say, soon, start } fro
 import { ask, base, path } from './shared/requests.js';
 import { durationText, hoursText as hours, nodeHours } from './shared/durations.js';
 import {
-  endsSoon, endsText, extendQuestion, lifeOf, LIVING, mayExtend, mergeQuestion, nodesText, partnersOf, REASONS,
+  endQuestion, ENDS, endsSoon, endsText, endTitle, extendQuestion, lifeOf, LIVING, mayExtend, mergeQuestion, nodesText, partnersOf, REASONS,
 } from './shared/sets.js';
 import { offerLaunch } from './launchers.js';
 import { bars, line } from './lines.js';
-import { question } from './shared/question.js';
 
 const MINUTE = 60_000;
 const DAY = 86_400_000;
 const AGAIN = 5000; // no event says that it is known why a set waits
-const ENDS = {
-  shutdown: ['End', 'shut down, and powered off when that takes too long.'],
-  poweroff: ['End at once', 'powered off at once. What their systems have not written to disk is lost.'],
-};
 /** @type {string[]} */
 let rights = [];
 /** @type {Rest.Computeset[]} */
@@ -37,16 +32,7 @@ function draw(row, parts, text) {
 function buttons({ id, cluster }) {
   const present = () => sets.find((one) => one.id === id);
   const button = (name, text, label, act) => element('button', { type: 'button', 'data-action': name, class: name in ENDS && 'destructive', 'aria-label': label, onclick: () => act(present()) }, text);
-  const end = (how) => {
-    const [text, consequence] = ENDS[how];
-    const title = text.replace('End', `End set ${id} of ${cluster}`);
-    const act = async () => {
-      await ask('PUT', path('computeset', id, how));
-      say(`Set ${id} will end.`);
-      readSoon();
-    };
-    return button(how, text, title, (one) => question({ title: `${title}?`, text: `${nodesText(one)}: ${consequence}`, action: text, isDestructive: true, act }));
-  };
+  const end = (how) => button(how, ENDS[how][0], endTitle({ id, cluster }, how), (one) => endQuestion(one, how, nodesText(one), readSoon));
   return [
     button('extend', 'Extend', `Extend set ${id} of ${cluster}`, (one) => extendQuestion(one, readSoon)),
     button('merge', 'Merge', `Merge another set into set ${id} of ${cluster}`, (one) => mergeQuestion(one, partnersOf(one, sets), readSoon)),

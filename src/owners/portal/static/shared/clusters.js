@@ -29,12 +29,9 @@ export const isWaiting = (state) => ['created', 'submitted'].includes(state);
 /** @param {number} number @param {string} state */
 export const setText = (number, state) => `set ${number} ${isWaiting(state) ? 'waits' : state}`;
 
-// The sets that its computes are in: `set 3 running`.
+// Number → state, of the sets that its computes are in.
 /** @param {Rest.Cluster} cluster */
-export function setsText(cluster) {
-  const sets = new Map(cluster.computes.filter((node) => node.active_computeset).map((node) => [node.active_computeset, node.active_computeset_state]));
-  return [...sets].map(([number, state]) => setText(number, state)).join(', ');
-}
+export const setsOf = (cluster) => new Map(cluster.computes.filter((node) => node.active_computeset).map((node) => [node.active_computeset, node.active_computeset_state]));
 
 /** @param {Machine} node */
 export const addressesOf = (node) => [...new Set([node.pub_ip, ...node.interface.map((one) => one.ip)])].filter(Boolean);

@@ -80,6 +80,27 @@ export function extendQuestion(one, extended) {
   });
 }
 
+// How one is ended: the text of the button, and what it does to the nodes.
+/** @type {Record<string, [string, string]>} */
+export const ENDS = {
+  shutdown: ['End', 'shut down, and powered off when that takes too long.'],
+  poweroff: ['End at once', 'powered off at once. What their systems have not written to disk is lost.'],
+};
+
+// The title of its question, and the label of the button that puts it.
+export const endTitle = ({ id, cluster }, how) => ENDS[how][0].replace('End', `End set ${id} of ${cluster}`);
+
+// Asks whether it shall end, with its `nodes` in words; `accepted()` is called when it will.
+/** @param {{id: number, cluster: string}} one @param {string} how @param {string} nodes @param {() => any} accepted */
+export function endQuestion(one, how, nodes, accepted) {
+  const [action, consequence] = ENDS[how];
+  question({ title: `${endTitle(one, how)}?`, text: `${nodes}: ${consequence}`, action, isDestructive: true, act: async () => {
+    await ask('PUT', path('computeset', one.id, how));
+    say(`Set ${one.id} will end.`);
+    accepted();
+  } });
+}
+
 // Those that can be merged with it.
 /** @param {Rest.Computeset} one @param {Rest.Computeset[]} sets */
 export const partnersOf = (one, sets) => sets.filter((other) => other.id !== one.id && other.cluster === one.cluster && other.account === one.account && [one, other].every(({ state }) => state === 'running'));
