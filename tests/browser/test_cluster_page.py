@@ -151,6 +151,9 @@ def test_the_start_dialog_says_cost_rest_and_start_while_somebody_types(
     button(owner, "Power on")
     walltime = owner.page.get_by_label("Walltime")
     owner.sees("dialog", "Costs up to 48 node hours. It would be refused: ")
+    button(owner, "Start")
+    refusal = owner.page.locator("dialog [role=alert]:not(:empty)").inner_text()
+    assert owner.page.inner_text("dialog").count(refusal) == 1
     walltime.fill("6h")
     owner.sees("dialog", "Costs up to 6 node hours. alp1 has 40 left. It would start at once.")
     assert violations(owner) == [] and not owner.page.evaluate(WIDE)

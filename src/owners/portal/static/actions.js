@@ -131,8 +131,8 @@ export class Actions {
     const walltime = element('input', { value: localStorage.getItem('walltime') ?? '2d', maxlength: 8, autocomplete: 'off' });
     const bodyOf = (minutes) => ({ cluster: this.cluster.name, computes, walltime_mins: minutes, ...(select.value && { allocation: select.value }) });
     const estimate = estimates(cost, () => bodyOf(minutesOf(walltime.value)));
-    for (const one of [walltime, select]) one.addEventListener('input', estimate);
-    estimate();
+    for (const one of [walltime, select]) one.addEventListener('input', estimate.changed);
+    estimate.changed();
     const start = askerOnce();
     question({
       title: `Start a computeset of ${some(computes)}`, text: cost, action: 'Start',
@@ -141,7 +141,9 @@ export class Actions {
         { name: 'allocation', label: 'Allocation', input: select },
       ],
       act: async (values) => {
-        this.began((await start(path('computeset'), bodyOf(walltimeMinutes(values.walltime_mins, 'walltime_mins')))).content);
+        const body = bodyOf(walltimeMinutes(values.walltime_mins, 'walltime_mins'));
+        estimate.sent();
+        this.began((await start(path('computeset'), body)).content);
         localStorage.setItem('walltime', walltime.value); // the next set's default
         say(`Starting ${some(computes)} as a computeset …`);
       },

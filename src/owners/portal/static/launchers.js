@@ -36,9 +36,9 @@ function askFor(launcher, clusters, began) {
   const bodyOf = (minutes) => ({ cluster: cluster.value, count: Number(count.value), walltime_mins: minutes, ...(allocation.value && { allocation: allocation.value }) });
   const estimate = estimates(cost, () => bodyOf(minutesOf(walltime.value)));
   cluster.addEventListener('input', showAllocations);
-  for (const one of [count, cluster, walltime, allocation]) one.addEventListener('input', estimate);
+  for (const one of [count, cluster, walltime, allocation]) one.addEventListener('input', estimate.changed);
   showAllocations();
-  estimate();
+  estimate.changed();
   const start = askerOnce();
   question({
     title: 'Start the computes of the launcher', text: element('div', {}, element('p', {}, aboutText(launcher)), cost), action: 'Start',
@@ -47,7 +47,9 @@ function askFor(launcher, clusters, began) {
       { name: 'walltime_mins', label: 'Walltime, as 90m, 6h or 2d', input: walltime }, { name: 'allocation', label: 'Allocation', input: allocation },
     ],
     act: async (values) => {
-      const { content } = await start(path('computeset'), bodyOf(walltimeMinutes(values.walltime_mins, 'walltime_mins')));
+      const body = bodyOf(walltimeMinutes(values.walltime_mins, 'walltime_mins'));
+      estimate.sent();
+      const { content } = await start(path('computeset'), body);
       present(content.computeset, values.cluster);
       began();
     },

@@ -134,11 +134,13 @@ function estimateText(found) {
 }
 
 // Has the place say what a computeset would cost, what is left, and when it would start. `bodyOf()`: the request that would start
-// it. The returned function is called for each change of it. One question at a time; the answer to a former one is dropped.
+// it. `changed()` is called for each change of it, and `sent()` when it is sent: the answer to that is not repeated here, and an
+// estimate would be refused, since the nodes are in the new set. One question at a time; the answer to a former one is dropped.
 // A refusal is said there, too, and keeps nobody from starting.
 export function estimates(place, bodyOf) {
   const costOf = ({ computes, count, walltime_mins: minutes }) => costText((count ?? computes.length) * minutes);
-  const isOpen = () => place.isConnected && !place.closest('form').querySelector(':disabled'); // after it was sent, an estimate would be refused: the nodes are in the new set
+  let isSent = false;
+  const isOpen = () => place.isConnected && !isSent;
   const show = (body, text) => isOpen() && JSON.stringify(body) === JSON.stringify(bodyOf()) && put(place, text);
   let timer = null;
   let pause = 0; // seconds; doubled at each refusal
@@ -159,8 +161,15 @@ export function estimates(place, bodyOf) {
       if (error.isPassing) askLater(Math.max(error.seconds ?? 0, pause) * 1000);
     }
   }, 0);
-  return () => {
-    put(place, costOf(bodyOf()));
+  const showCost = () => put(place, costOf(bodyOf()));
+  const changed = () => {
+    isSent = false;
+    showCost();
     askLater(TYPING);
   };
+  const sent = () => {
+    isSent = true;
+    showCost();
+  };
+  return { changed, sent };
 }
