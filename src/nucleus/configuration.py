@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 from nucleus.hostlists import expand
+from nucleus.limits import MAX_WALLTIME_MINUTES
 from rocks.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -271,6 +272,11 @@ def _check_batch(batch: BatchSettings, source: str) -> None:
         raise UserError(f"{source}: [batch] kind = 'slurm' needs the names of a partition and of a user")
     if batch.kind == "hosts" and batch.partition:
         raise UserError(f"{source}: [batch] partition is for kind = 'slurm'; set that, or remove it")
+    if not 1 <= batch.most_walltime_minutes < MAX_WALLTIME_MINUTES:
+        raise UserError(
+            f"{source}: [batch] most_walltime_minutes is from 1 to {MAX_WALLTIME_MINUTES - 1}, and not"
+            f" {batch.most_walltime_minutes}"
+        )
 
 
 def _check_mail(mail: MailSettings, source: str) -> None:

@@ -5,7 +5,7 @@ import { test } from 'node:test';
 
 const shared = new URL(`${process.env.PAGES}/shared/`, 'file:');
 const { filterTest, folded, namesTest } = await import(new URL('hostlists.js', shared));
-const { durationText, hoursText, minutesOf, nodeHours, walltimeMinutes, walltimeText } = await import(new URL('durations.js', shared));
+const { durationText, hoursText, minutesOf, nodeHours, requested, walltimeMinutes, walltimeText } = await import(new URL('durations.js', shared));
 const { foldOperations, operationText, operationTexts } = await import(new URL('operations.js', shared));
 const { diskOf, driveText } = await import(new URL('clusters.js', shared));
 
@@ -42,6 +42,7 @@ test('a walltime has a unit, and a duration its two longest ones', () => {
   assert.equal(nodeHours(60), '1 node hour');
   assert.equal(nodeHours(1), '0.02 node hours');
   assert.equal(hoursText(3072 * 60), '3,072');
+  assert.deepEqual(['9999w', '6h'].map((text) => requested(minutesOf(text))), [10_000_000, 360]);
   assert.throws(() => walltimeMinutes('6', 'walltime_mins'), (error) => error.errors[0].pointer === '#/walltime_mins');
 });
 

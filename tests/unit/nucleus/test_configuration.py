@@ -42,6 +42,7 @@ def test_the_environment_precedes_the_file(tmp_path: Path) -> None:
         ("[batch]\nkind = 'slurm'\npartition = '--all'\n", "a partition"),
         ("[batch]\nkind = 'slurm'\npartition = 'virt'\nhosts = ['a']\n", "hosts is for"),
         ("[batch]\npartition = 'virt'\n", "partition is for"),
+        ("[batch]\nmost_walltime_minutes = 10000000\n", "from 1 to 9999999, and not 10000000"),
         ("[executor]\nkind = 'ssh'\n", "local, socket"),
         ("poll = 3\n", r"\[poll\]"),
         ("[poll\n", "not TOML"),

@@ -3,7 +3,7 @@
 import { attempt, element, put, say, some } from './shared/page.js';
 import { ask, askerOnce, askOfMany, AWAY, path, Refusal, SignedOut } from './shared/requests.js';
 import { isWaiting, nodesOf } from './shared/clusters.js';
-import { minutesOf, walltimeMinutes } from './shared/durations.js';
+import { minutesOf, requested, walltimeMinutes } from './shared/durations.js';
 import { question } from './shared/question.js';
 import { estimates } from './shared/sets.js';
 import { pathOf, unchanged } from './nodes.js';
@@ -141,7 +141,7 @@ export class Actions {
         { name: 'allocation', label: 'Allocation', input: select },
       ],
       act: async (values) => {
-        const body = bodyOf(walltimeMinutes(values.walltime_mins, 'walltime_mins'));
+        const body = bodyOf(requested(walltimeMinutes(values.walltime_mins, 'walltime_mins')));
         estimate.sent();
         this.began((await start(path('computeset'), body)).content);
         localStorage.setItem('walltime', walltime.value); // the next set's default

@@ -3,7 +3,7 @@
 
 import { attemptForm, byId, element } from './shared/page.js';
 import { ask, askerOnce, path, Refusal, send } from './shared/requests.js';
-import { minutesOf, walltimeMinutes, walltimeText } from './shared/durations.js';
+import { minutesOf, requested, walltimeMinutes, walltimeText } from './shared/durations.js';
 import { question } from './shared/question.js';
 import { estimates } from './shared/sets.js';
 
@@ -47,7 +47,7 @@ function askFor(launcher, clusters, began) {
       { name: 'walltime_mins', label: 'Walltime, as 90m, 6h or 2d', input: walltime }, { name: 'allocation', label: 'Allocation', input: allocation },
     ],
     act: async (values) => {
-      const body = bodyOf(walltimeMinutes(values.walltime_mins, 'walltime_mins'));
+      const body = bodyOf(requested(walltimeMinutes(values.walltime_mins, 'walltime_mins')));
       estimate.sent();
       const { content } = await start(path('computeset'), body);
       present(content.computeset, values.cluster);

@@ -4,7 +4,7 @@ import { Refusal } from './requests.js';
 
 /** @type {[string, number][]} */
 const UNITS = [['w', 10080], ['d', 1440], ['h', 60], ['m', 1]];
-const LONGEST = 10_000_000; // longer ones are no request; of these the service says what its site allows
+const LONGEST = 10_000_000; // a request has no longer one; no site allows it, and the service says what this one does
 
 // A walltime as one types it for `comet`: the longest unit of which it is a whole number.
 /** @param {number} minutes */
@@ -17,8 +17,12 @@ export function walltimeText(minutes) {
 /** @param {string} text @returns {number | null} */
 export function minutesOf(text) {
   const [, count, unit] = /^([1-9][0-9]{0,6}) ?([mhdw])$/.exec(text.trim().toLowerCase()) ?? [];
-  return count ? Math.min(Number(count) * new Map(UNITS).get(unit), LONGEST) : null;
+  return count ? Number(count) * new Map(UNITS).get(unit) : null;
 }
+
+// As a request has them.
+/** @param {number} minutes */
+export const requested = (minutes) => Math.min(minutes, LONGEST);
 
 // The minutes of a walltime that somebody typed in a field of this name.
 export function walltimeMinutes(text, field) {

@@ -2,7 +2,7 @@
 
 import { ago, element, put, say, some, soon, time } from './page.js';
 import { ask, path, Refusal, service } from './requests.js';
-import { durationText, hoursText, minutesOf, nodeHours, walltimeMinutes, walltimeText } from './durations.js';
+import { durationText, hoursText, minutesOf, nodeHours, requested, walltimeMinutes, walltimeText } from './durations.js';
 import { question } from './question.js';
 
 export const LIVING = ['created', 'submitted', 'running', 'ending'];
@@ -73,7 +73,7 @@ export function extendQuestion(one, extended) {
     title: `Extend set ${one.id} of ${one.cluster}`, text: about, action: 'Extend', fields: [{ name: 'walltime_mins', label: 'Longer by, as 90m, 6h or 2d', input: more }],
     act: async (values) => {
       const minutes = one.walltime_mins + walltimeMinutes(values.walltime_mins, 'walltime_mins');
-      const { content } = await ask('PATCH', path('computeset', one.id), { walltime_mins: minutes });
+      const { content } = await ask('PATCH', path('computeset', one.id), { walltime_mins: requested(minutes) });
       say(`Set ${one.id} will run for ${durationText(minutes)} in all.`);
       extended(content);
     },
@@ -152,7 +152,7 @@ export function estimates(place, bodyOf) {
     const body = bodyOf();
     if (!isOpen() || !costOf(body)) return;
     try {
-      show(body, estimateText((await ask('POST', path('computeset', 'estimate'), body)).content));
+      show(body, estimateText((await ask('POST', path('computeset', 'estimate'), { ...body, walltime_mins: requested(body.walltime_mins) })).content));
       pause = 0;
     } catch (error) {
       if (!(error instanceof Refusal)) throw error;
