@@ -84,7 +84,7 @@ def test_a_wrong_token_is_refused_with_its_reason(site: Site, visit: Callable[..
     stranger = visit().open()
     stranger.page.fill("#password", "nuc_" + "A" * 8 + "_" + "a" * 43)
     stranger.page.press("#password", "Enter")
-    stranger.sees("#message", "unknown, revoked or too old")
+    stranger.sees("#message", "unknown, revoked or too old. Enter all of it once more; if it has ended, ask the")
     assert not stranger.page.is_visible("#content") and stranger.page.context.cookies() == []
 
 

@@ -236,15 +236,16 @@ async function showSignIn() {
   if (byId('sign-in')) return;
   const name = element('input', { id: 'username', autocomplete: 'username', maxlength: 128 });
   const secret = element('input', { id: 'password', type: 'password', autocomplete: 'current-password', required: true, maxlength: 1024 });
-  const form = element('form', { id: 'sign-in', class: 'card', 'aria-labelledby': 'sign-in-title', onsubmit: (event) => {
+  const form = element('form', { id: 'sign-in', class: 'card', 'aria-labelledby': 'sign-in-title', onsubmit: async (event) => {
     event.preventDefault();
-    attempt(async () => {
+    const error = await attempt(async () => {
       await ask('POST', 'session', { username: name.value.trim(), password: secret.value });
       form.remove();
       say('');
       await connect();
       byId('main').focus();
     });
+    if (error?.status === 401) say(`${error.message}. Enter all of it once more; if it has ended, ask the operators of your site for another.`, error.word);
   } }, element('h2', { id: 'sign-in-title' }, 'Sign in'));
   byId('main').append(form);
   const { content } = await ask('GET', 'session').catch(() => ({ content: {} }));
@@ -253,7 +254,7 @@ async function showSignIn() {
   form.append(
     element('label', { for: 'password' }, content?.password ? 'Password or token' : 'Token'), secret,
     element('button', {}, 'Sign in'),
-    element('p', {}, 'A token begins with nuc_. Your site gives you the first one; the page Tokens creates others.'),
+    element('p', {}, 'A token begins with nuc_. The operators of your site give you the first one, and another when it has ended; the page Tokens creates more.'),
   );
   (content?.password ? name : secret).focus();
 }
