@@ -269,7 +269,14 @@ async function identify() {
   byId('sign-out').hidden = false;
   for (const one of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll('[data-operator]'))) one.hidden = !rights.is_operator;
   byId('content').hidden = false;
+  offerReservations();
   await begin(user, rights);
+}
+
+// The menu has reservations where there is something to reserve.
+async function offerReservations() {
+  const { content } = await ask('GET', path('reservation', 'site')).catch(() => ({ content: [] })); // a site may lack the part
+  if (content.length) document.querySelector('nav [href=reservations]').removeAttribute('hidden');
 }
 
 // Shows what is there. While the service does not answer, it tries again and again.
@@ -288,7 +295,7 @@ export function start(show) {
   onSignedOut(showSignIn);
   const present = location.pathname.split('/').at(-1).replace('node', 'cluster');
   document.querySelector('nav').replaceChildren(...PAGES.map(([name, text]) => element('a',
-    { href: name, 'data-operator': name === 'site', hidden: name === 'site', 'aria-current': name.startsWith(present) && (name === present ? 'page' : 'true') }, text)));
+    { href: name, 'data-operator': name === 'site', hidden: ['site', 'reservations'].includes(name) && name !== present, 'aria-current': name.startsWith(present) && (name === present ? 'page' : 'true') }, text)));
   offerZone();
   explainTerms();
   const bar = byId('bar'); // what is at the end of the page is above it
