@@ -215,6 +215,7 @@ def test_a_token_that_may_only_look_is_offered_nothing_else(site: Site, visit: C
     owner = visit().open().sign_in(token)
     owner.sees("#clusters", "vc1")
     owner.sees("#rights", "does not allow power, computesets, CD drives, consoles")
+    assert owner.page.get_by_role("link", name="Reservations").count() == 0, "the site has none"
     owner.open("cluster?name=vc1")
     owner.sees("#nodes", "vm-vc1-0")
     for offered in ("#actions", "#remove", "#nodes tbody button", "#nodes tbody input"):

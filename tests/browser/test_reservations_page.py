@@ -25,7 +25,8 @@ def test_a_week_shows_what_a_reservation_leaves_until_it_is_cancelled(
             columns = {"name": name, "cpus": 64, "memory_gb": 192, "is_available": is_available}
             session.insert("reservation_site", columns)
     day = (datetime.now(UTC) + timedelta(days=7)).date()
-    owner = visit().open("reservations").sign_in(token)
+    owner = visit().open().sign_in(token)
+    owner.page.get_by_role("link", name="Reservations").click()
     owner.sees("#mine", "No active reservations.")
     owner.sees("#sites", "It cannot be reserved at present.")
     assert owner.page.locator("td", has_text="48 CPUs").count() == 0
