@@ -296,6 +296,8 @@ def test_a_path_without_anything_and_the_description_are_pages(
     someone = visit()
     someone.page.goto(f"{site.service.url}/page/nothing")
     someone.sees("h1", "There is nothing here")
+    assert someone.page.inner_text("main").lower().count("there is nothing") == 1
+    assert "/docs" not in someone.page.inner_text("main")
     check_page(someone)
     someone.page.goto(f"{site.service.url}/docs")
     assert not someone.page.get_by_text("PUT /v1/cluster/{c}/frontend/poweron").is_visible()

@@ -19,7 +19,7 @@ from nucleus.api.access.authentication import Authenticator, has_token
 from nucleus.api.metrics import Metrics
 from nucleus.api.middleware import BASE, Middleware, has_head
 from nucleus.api.openapi import ABOUT, describe
-from nucleus.api.problems import Problem, answer_of, invalid, invalid_values, problem_of
+from nucleus.api.problems import NOTHING, Problem, answer_of, invalid, invalid_values, problem_of
 from nucleus.api.service import Service, identify
 from nucleus.backends.executor import create_executor
 from nucleus.backends.rocks import Rocks
@@ -205,7 +205,7 @@ def _unknown(request: Request) -> Problem:
 
 
 def _nothing() -> Problem:
-    return Problem("not-found", "there is nothing at this path; /docs lists what there is")
+    return Problem("not-found", NOTHING)
 
 
 async def _answer_http(request: Request, error: Exception) -> Response:

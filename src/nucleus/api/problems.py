@@ -152,6 +152,7 @@ class Problem(Exception):  # noqa: N818 - RFC 9457 calls it so
         return self.detail
 
 
+NOTHING = "there is nothing at this path; /docs lists what there is"
 invalid = functools.partial(Problem, "invalid-request")
 conflict = functools.partial(Problem, "state-conflict")
 forbidden = functools.partial(Problem, "missing-scope")

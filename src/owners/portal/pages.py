@@ -15,7 +15,7 @@ from starlette.responses import HTMLResponse, Response
 from comet.client.errors import UsageError
 from comet.client.launchers import FILE, launcher_values
 from nucleus.api.etags import json_answer
-from nucleus.api.problems import PROBLEMS, Problem, forbidden, headers_of, invalid
+from nucleus.api.problems import NOTHING, PROBLEMS, Problem, forbidden, headers_of, invalid
 from nucleus.api.representations import text_of
 from nucleus.api.service import Known, address_of, charged
 from nucleus.mirror import audit, identity, observations
@@ -85,7 +85,9 @@ def page_of_refusal(problem: Problem, request: Request) -> Response | None:
         f"<li><a href='{html.escape(address_of(request, f'/page/{name}'))}'>{text}</a>"
         for name, text in _LEADING_ON.items()
     )
-    text = f"<p>{html.escape(problem.detail)}.</p><p>Perhaps you want:</p><ul>{links}</ul>"
+    # of an unknown address, the title says it, and the rest is for programs
+    reason = "" if problem.detail == NOTHING else f"<p>{html.escape(problem.detail)}.</p>"
+    text = f"{reason}<p>Perhaps you want:</p><ul>{links}</ul>"
     answer = page(request, kind.title, text)
     answer.status_code = kind.status
     answer.headers.update({**headers_of(problem), "Cache-Control": "no-store"})
