@@ -84,7 +84,9 @@ def test_a_wrong_token_is_refused_with_its_reason(site: Site, visit: Callable[..
     stranger = visit().open()
     stranger.page.fill("#password", "nuc_" + "A" * 8 + "_" + "a" * 43)
     stranger.page.press("#password", "Enter")
-    stranger.sees("#message", "unknown, revoked or too old. Enter all of it once more; if it has ended, ask the")
+    stranger.sees(
+        "#message", "unknown, revoked or too old. Enter all of it once more; if it has ended, ask the"
+    )
     assert not stranger.page.is_visible("#content") and stranger.page.context.cookies() == []
 
 
@@ -234,6 +236,7 @@ def test_long_names_and_texts_break_no_page(site: Site, visit: Callable[..., Vis
         add_image(session, "x" * 120)
     fault = Answer(1, "", "Error: " + "e" * 250)
     site.simulator.faults += [(("list", "host", "route"), lambda: fault)] * 1000  # each poll has one
+    site.simulator.guests["vc1"].state = "nostate-error"
     owner = visit(390, "dark").open().sign_in(ann)
     owner.sees("#clusters", "d" * 250)
     assert not owner.page.evaluate(WIDE)
@@ -245,6 +248,10 @@ def test_long_names_and_texts_break_no_page(site: Site, visit: Callable[..., Vis
     assert not owner.page.evaluate(WIDE)
     operator = visit(390).open("site").sign_in(root)
     operator.sees("#sources", "e" * 250)
+    host = site.simulator.guests["vc1"].host
+    operator.sees("#alarms", f"no state is known of 1 machine on {host}: rocks list site")
+    operator.sees("#hosts", "vc1 of vc1 unknown")
+    operator.sees("#hosts", "vc2 of vc2 off")
     assert not operator.page.evaluate(WIDE)
     for one in (owner, operator):
         assert violations(one) == [] and one.harms() == []

@@ -8,13 +8,11 @@ from nucleus.backends.executor import create_executor
 from nucleus.backends.rocks import LIBRARY, SOURCES, Rocks
 from nucleus.cli.administration import database_of, print_table, session_of
 from nucleus.mirror import observations, status
-from nucleus.mirror.hosts import unknown_machines
 from nucleus.mirror.migrate import set_up
 from nucleus.mirror.observations import SourceState
 from nucleus.mirror.pool import Guard
 from nucleus.poller.poller import Poller, interval_seconds, late_seconds
 from rocks.core.errors import BusyError
-from rocks.core.names import counted
 
 if TYPE_CHECKING:
     import argparse
@@ -70,8 +68,8 @@ def _print_status(configuration: Configuration) -> int:
         now = observations.database_now(session)
         sources = observations.read_sources(session)
         values = status.gauges(session, now)
-        alarms, of_parts = status.alarms(session), status.gauges_of_parts(session)
-        idle, unknown = status.idle_parts(session), unknown_machines(session)
+        lines, of_parts = status.alarm_lines(session, configuration), status.gauges_of_parts(session)
+        idle = status.idle_parts(session)
     late_polls = _print_polls(sources, now, configuration)
     if idle:
         what = "does not run" if len(idle) == len(status.loops()) else f"runs without {' and '.join(idle)}"
@@ -79,11 +77,8 @@ def _print_status(configuration: Configuration) -> int:
     for what in ("operations", *of_parts):
         counts = ", ".join(f"{count:.0f} {state}" for (state,), count in values[what].items())
         print(f"{what}: {counts or 'none'}")
-    for host, count in unknown:
-        print(f"alarm: no state is known of {counted(count, 'machine')} on {host}: rocks list site")
-    lines = [line for one in alarms if one.number for line in one.lines(configuration)]
     print(*(f"alarm: {line}" for line in lines), sep="\n", end="\n" * bool(lines))
-    return int(any((lines, late_polls, idle, unknown)) or any(one.failures for one in sources))
+    return int(any((lines, late_polls, idle)) or any(one.failures for one in sources))
 
 
 def _print_polls(sources: Sequence[SourceState], now: datetime, configuration: Configuration) -> bool:

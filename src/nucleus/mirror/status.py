@@ -10,8 +10,10 @@ from nucleus.mirror.hosts import unknown_machines
 from nucleus.mirror.observations import SCHEDULER, read_sources
 from nucleus.mirror.pool import lock_name
 from nucleus.parts import installed
+from rocks.core.names import counted
 
 if TYPE_CHECKING:
+    from nucleus.configuration import Configuration
     from nucleus.mirror.pool import Session
     from nucleus.parts import Alarm
 
@@ -45,6 +47,15 @@ def idle_parts(session: Session) -> list[str]:
 def alarms(session: Session) -> list[Alarm]:
     """The alarms of the parts."""
     return [one for part in installed().values() for one in part.alarms(session)]
+
+
+def alarm_lines(session: Session, configuration: Configuration) -> list[str]:
+    """What needs an operator: machines whose hosts give no state of them, and the alarms of the parts."""
+    unknown = [
+        f"no state is known of {counted(count, 'machine')} on {host}: rocks list site"
+        for host, count in unknown_machines(session)
+    ]
+    return unknown + [line for one in alarms(session) if one.number for line in one.lines(configuration)]
 
 
 def gauges_of_parts(session: Session) -> dict[str, dict[tuple[str, ...], float]]:

@@ -18,8 +18,9 @@ from nucleus.api.etags import json_answer
 from nucleus.api.problems import NOTHING, PROBLEMS, Problem, forbidden, headers_of, invalid
 from nucleus.api.representations import text_of
 from nucleus.api.service import Known, address_of, charged
-from nucleus.mirror import audit, identity, observations
+from nucleus.mirror import audit, identity, observations, status
 from nucleus.mirror.hosts import listed_hosts, machines_of_hosts
+from nucleus.states import power_of
 from owners.portal.guide import guide, terms
 from rocks.core.names import counted
 
@@ -60,7 +61,6 @@ _LEADING_ON = {
 _SOURCE = ("name", "observed_at", "rows", "failures", "error", "seconds")
 _USER = ("username", "email", "name", "is_active", "is_operator", "projects")
 _ENTRY = ("actor", "source_ip", "action", "target", "outcome")
-_MACHINE = ("cluster", "name", "state", "computeset")
 
 
 def page(request: Request, title: str, body: str, script: str = "") -> Response:
@@ -141,12 +141,13 @@ def launcher(call: Known) -> Response:
 
 @router.get("/page/site/state")
 def site_state(call: Known) -> Response:
-    """For operators: polls, hosts of the list, users, and the end of the audit log."""
+    """For operators: alarms, polls, hosts of the list, users, and the end of the audit log."""
     if not call.scope.is_operator:
         raise forbidden("only operators see the state of the site")
     with call.service.pool.transaction() as session:
         hosts = listed_hosts(session, call.service.configuration.batch.hosts)
         content: dict[str, Any] = {
+            "alarms": status.alarm_lines(session, call.service.configuration),
             "sources": [
                 dict(zip(_SOURCE, (name, text_of(observed), *rest), strict=True))
                 for name, observed, *rest in observations.read_sources(session)
@@ -159,8 +160,9 @@ def site_state(call: Known) -> Response:
             ],
         }
         by_host = {one["name"]: one["machines"] for one in content["hosts"]}
-        for host, *machine in machines_of_hosts(session, hosts):
-            by_host[host].append(dict(zip(_MACHINE, machine, strict=True)))
+        for host, cluster, name, state, number in machines_of_hosts(session, hosts):
+            power = power_of(state)
+            by_host[host].append({"cluster": cluster, "name": name, "power": power, "computeset": number})
     return json_answer(content)
 
 

@@ -68,7 +68,9 @@ class Service:
         self.url = f"http://127.0.0.1:{listen.port}/nucleus"
         self._stack = contextlib.ExitStack()
         self._application = create_application(configuration, pool, simulator)
-        self._stack.enter_context(answering(self._application, dataclasses.replace(configuration, listen=listen)))
+        self._stack.enter_context(
+            answering(self._application, dataclasses.replace(configuration, listen=listen))
+        )
 
     def hang(self, seconds: float) -> None:
         """Have it do nothing for so long. It must have a stream of events, whose loop is blocked."""

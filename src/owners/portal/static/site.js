@@ -12,6 +12,7 @@ const list = (id, entries, keyOf, textsOf, nothing) =>
 
 async function readState() {
   const { content } = await ask('GET', 'page/site/state');
+  list('alarms', content.alarms, (line) => line, (line) => [['bad', line]], 'None.');
   list('sources', content.sources, (one) => one.name, (one) => [
     ['', one.name], [one.failures ? 'bad' : '', one.failures ? `failed ${one.failures === 1 ? 'once' : `${one.failures} times`}` : 'answers'],
     ['soft', one.observed_at ? 'seen' : 'never seen', one.observed_at], ['soft', `${one.rows} rows in ${one.seconds.toFixed(2)} s`], ['bad', one.error ?? ''],
@@ -19,8 +20,8 @@ async function readState() {
   list('hosts', content.hosts, (one) => one.name, (one) => [
     ['', one.name],
     ['soft', one.machines.length ? '' : 'no machine'],
-    ...one.machines.map((machine) => [machine.state === 'active' ? '' : 'soft',
-      `${machine.name} of ${machine.cluster} ${machine.state ?? ''}${machine.computeset ? `, set ${machine.computeset}` : ''}`]),
+    ...one.machines.map((machine) => [machine.power === 'unknown' ? 'bad' : machine.power === 'on' ? '' : 'soft',
+      `${machine.name} of ${machine.cluster} ${machine.power}${machine.computeset ? `, set ${machine.computeset}` : ''}`]),
   ], 'The list of hosts ([batch] hosts) is empty. Computesets need it on a site without Slurm.');
   list('users', content.users, (one) => one.username, (one) => [
     ['', one.username], ['soft', one.name], ['soft', one.email], ['soft', one.projects && `projects ${one.projects}`],
