@@ -91,6 +91,7 @@ def test_a_set_has_its_life_its_charges_and_its_history(site: Site, visit: Calla
     owner.page.get_by_role("button", name="at once").click()
     owner.confirm()
     owner.sees("#sets", "None.")
+    owner.sees("#ended", "cancelled: ended by ann")
     owner.open("history")
     owner.sees("#operations", "vm-vc1-0, vm-vc1-1, vm-vc1-2 of set")
     owner.sees("#operations", "ended by ann")

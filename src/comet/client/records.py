@@ -120,6 +120,7 @@ class Computeset(NamedTuple):
     created: Optional[str] = None
     ended_at: Optional[str] = None
     end_reason: Optional[str] = None
+    ended_by: Optional[str] = None
     degraded: bool = False
     requested_by: Optional[str] = None
     waiting: Optional[str] = None
@@ -137,6 +138,8 @@ class Computeset(NamedTuple):
     @property
     def why(self) -> str:
         """The reason of its end in words, in parentheses behind a blank; empty without one."""
+        if self.end_reason == "user" and self.ended_by:
+            return f" (ended by {self.ended_by})"
         return f" ({_REASONS.get(self.end_reason, self.end_reason)})" if self.end_reason else ""
 
 

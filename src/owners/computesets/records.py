@@ -256,6 +256,18 @@ def computesets_by_number(session: Session, numbers: Sequence[int]) -> list[Comp
     return _sets(session, f"WHERE s.id IN ({placeholders(numbers)}) ORDER BY s.id", numbers)
 
 
+def enders(session: Session, numbers: Sequence[int]) -> dict[int, str]:
+    """Number → who asked for its end first, of these sets, for an asker who may see them."""
+    if not numbers:
+        return {}
+    rows = session.rows(
+        "SELECT target_set, actor FROM operation"
+        f" WHERE target_set IN ({placeholders(numbers)}) AND kind = 'end_set' ORDER BY id DESC",
+        numbers,
+    )
+    return dict(rows)
+
+
 def parts_of(session: Session, numbers: Sequence[int]) -> dict[int, list[Computeset]]:
     """Number → the sets that were merged into that one, by number; for an asker who may see it."""
     found: dict[int, list[Computeset]] = defaultdict(list)

@@ -85,6 +85,7 @@ class Computeset(Answer):
     created: Moment
     ended_at: Moment
     end_reason: str | None
+    ended_by: str | None = Field(description="who asked for the end, if its reason is `user`")
     degraded: bool
     requested_by: str
     waiting: str | None = Field(description="why it has no hosts yet")
@@ -442,6 +443,7 @@ def sets_json(one: Reading | Change, sets: Sequence[computesets.Computeset]) -> 
     interfaces = clusters.interfaces_of(session, scope, sorted(of_nodes))
     poll = call.service.configuration.poll
     freshness = {number: freshness_of(cluster, poll, call.now).fields for number, cluster in by_id.items()}
+    ended_by = computesets.enders(session, [found.id for found in sets if found.end_reason == "user"])
     answers, shapes = [], dict[int, Json]()
     for found in sets:
         cluster = by_id.get(found.cluster_id)
@@ -450,7 +452,8 @@ def sets_json(one: Reading | Change, sets: Sequence[computesets.Computeset]) -> 
                 fields = freshness.get(nodes[number].cluster_id, freshness[cluster.id])
                 shapes[number] = compute_json(nodes[number], cluster.name, interfaces.get(number, ()), fields)
             computes = [shapes[number] for number in found.node_ids if number in shapes]
-            answers.append(computeset_json(found, cluster.name, computes, scope.is_operator))
+            who = ended_by.get(found.id)
+            answers.append(computeset_json(found, cluster.name, computes, scope.is_operator, who))
     return answers
 
 
@@ -811,7 +814,11 @@ def _parts_with_cluster(change: Change, number: int) -> tuple[list[computesets.C
 
 
 def computeset_json(
-    one: computesets.Computeset, cluster: str, computes: Sequence[Json], is_operator: bool
+    one: computesets.Computeset,
+    cluster: str,
+    computes: Sequence[Json],
+    is_operator: bool,
+    ended_by: str | None = None,
 ) -> Json:
     """`Computeset`; operators get the fields of the workers, too."""
     content = shaped(
@@ -819,6 +826,7 @@ def computeset_json(
         one,
         cluster=cluster,
         walltime_mins=one.walltime_minutes,
+        ended_by=ended_by,
         start_time=None if one.start_time is None else int(one.start_time.timestamp()),
         computes=list(computes),
         nodes_ready=sum(compute["power"] == "on" for compute in computes) if one.state == RUNNING else 0,

@@ -105,6 +105,8 @@ def test_an_ended_set_has_its_real_end_and_no_nodes(comet: Comet) -> None:
     assert "Requested: 2-00:00\tRunning: 01:30\tRemaining: -" in printed
     assert "Charged: 1.52 node hours (5460 node seconds)\n" in printed
     assert "(ended by its owners or an operator)" in printed
+    comet.server.sets[1]["ended_by"] = "kim"
+    assert "(ended by kim)" in comet("computeset", "1").out
     assert "active" not in printed, "its node is on, in another set"
     (one,) = json.loads(comet("computeset", "1", "--format=json").out)
     assert (one["running"], one["remaining"], one["computes"][0]["node_state"]) == ("01:30", None, None)

@@ -4,7 +4,7 @@ import { byId, element, fillList, fillTexts, follow, put, say, soon, start } fro
 import { ask, base, path } from './shared/requests.js';
 import { durationText, hoursText as hours, nodeHours } from './shared/durations.js';
 import {
-  endQuestion, ENDS, endsSoon, endsText, endTitle, extendQuestion, lifeOf, LIVING, mayExtend, mergeQuestion, nodesText, partnersOf, REASONS,
+  endQuestion, ENDS, endsSoon, endsText, endTitle, extendQuestion, lifeOf, LIVING, mayExtend, mergeQuestion, nodesText, partnersOf, reasonText,
 } from './shared/sets.js';
 import { offerLaunch } from './launchers.js';
 import { bars, line } from './lines.js';
@@ -99,14 +99,14 @@ async function readCharges() {
 
 // Each set that ended in this time, the newest first: who started it, how long it ran, why it ended, and its charge.
 async function readEnded(begin, end) {
-  const query = new URLSearchParams({ from: begin.toISOString(), to: end.toISOString(), fields: 'id,state,cluster,account,start_time,ended_at,end_reason,requested_by,charged_seconds,nodes_total' });
+  const query = new URLSearchParams({ from: begin.toISOString(), to: end.toISOString(), fields: 'id,state,cluster,account,start_time,ended_at,end_reason,ended_by,requested_by,charged_seconds,nodes_total' });
   const { content } = await ask('GET', `${path('computeset')}?${query}`);
   fillList(byId('ended'), content.reverse(), (one) => one.id, (row, one) => {
     const ran = one.start_time ? `ran for ${durationText(Date.parse(one.ended_at) / MINUTE - one.start_time / 60)}` : 'did not start';
     fillTexts(row, [
       ['', `Set ${one.id} of ${one.cluster}`], ['', one.charged_seconds === null ? 'its charge is not known yet' : nodeHours(one.charged_seconds / 60)],
       ['soft', `${one.nodes_total} node${one.nodes_total === 1 ? '' : 's'}`], ['soft', ran], ['soft', `started by ${one.requested_by}`], ['soft', one.account],
-      [one.state === 'failed' ? 'bad' : 'soft', [one.state, REASONS[one.end_reason] ?? one.end_reason].filter(Boolean).join(': ')], ['soft', 'ended', one.ended_at],
+      [one.state === 'failed' ? 'bad' : 'soft', [one.state, reasonText(one)].filter(Boolean).join(': ')], ['soft', 'ended', one.ended_at],
     ]);
   }, 'None.');
 }

@@ -8,11 +8,14 @@ import { question } from './question.js';
 export const LIVING = ['created', 'submitted', 'running', 'ending'];
 const BY_SCHEDULER = "by the site's scheduler; report it to the site's operators";
 // Why one ended, by the service's word; as in comet.
-export const REASONS = {
+const REASONS = {
   walltime: 'its walltime is over', user: 'ended by its owners or an operator', start_failed: 'no node started', node: 'a host failed',
   removed: 'its nodes were removed by the site', operator: 'ended by the site', preempted: 'its hosts were given to another job',
   limit: 'a limit of the allocation was reached', placement: BY_SCHEDULER, requeued: BY_SCHEDULER, lost: BY_SCHEDULER, timeout: BY_SCHEDULER,
 };
+/** @param {Rest.Computeset} one */
+export const reasonText = (one) => (one.end_reason === 'user' && one.ended_by ? `ended by ${one.ended_by}` : REASONS[one.end_reason] ?? one.end_reason);
+
 const MINUTE = 60_000;
 const TYPING = 300; // milliseconds without a key before the service is asked
 
