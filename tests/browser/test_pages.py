@@ -232,11 +232,12 @@ def test_long_names_and_texts_break_no_page(site: Site, visit: Callable[..., Vis
     ann, root = token_of(site, "ann"), token_of(site, "root", is_operator=True)
     with site.pool.transaction() as session:
         session.execute("UPDATE cluster SET description = %s, generation = generation + 1", ("d" * 250,))
-        session.execute("UPDATE node SET name = %s, iso = %s WHERE name = 'vm-vc1-0'", ("n" * 120, "i" * 120))
+        session.execute("UPDATE node SET name = %s WHERE name = 'vm-vc1-0'", ("n" * 120,))
         add_image(session, "x" * 120)
     fault = Answer(1, "", "Error: " + "e" * 250)
     site.simulator.faults += [(("list", "host", "route"), lambda: fault)] * 1000  # each poll has one
     site.simulator.guests["vc1"].state = "nostate-error"
+    site.simulator.guests["vm-vc1-0"].iso = f"/images/{'i' * 120}"
     owner = visit(390, "dark").open().sign_in(ann)
     owner.sees("#clusters", "d" * 250)
     assert not owner.page.evaluate(WIDE)
@@ -246,6 +247,13 @@ def test_long_names_and_texts_break_no_page(site: Site, visit: Callable[..., Vis
     owner.page.get_by_role("button", name="CD drive").click()
     owner.sees("dialog select", "x" * 120)
     assert not owner.page.evaluate(WIDE)
+    for place in ("nav", "dialog"):
+        assert not owner.page.evaluate(
+            f"(({{ scrollWidth, clientWidth }}) => scrollWidth > clientWidth)(document.querySelector('{place}'))"
+        )
+    owner.page.set_viewport_size({"width": 1280, "height": 900})
+    drive = owner.page.locator("[data-cell=disk] span", has_text="i" * 120)
+    assert drive.bounding_box()["height"] <= 60, "three lines"
     operator = visit(390).open("site").sign_in(root)
     operator.sees("#sources", "e" * 250)
     host = site.simulator.guests["vc1"].host

@@ -227,6 +227,7 @@ export class NodeTable {
     disk.dataset.place = entry.disk.place;
     put(disk, entry.disk.text);
     put(drive, entry.drive);
+    drive.title = entry.drive;
     putMoment(cells.since, '', entry.since, entry.sinceText);
     for (const one of cells.consoles.querySelectorAll('button')) one.hidden = !entry.mayOpen;
   }
