@@ -37,9 +37,9 @@ router = APIRouter()
 RIGHTS_SECONDS = 15.0
 """How often a stream looks whether its client may still see it."""
 _ALIVE_SECONDS = 3.0
-"""How often `alive` comes, also while events come, of which a page may use none: it notices soon that the service hangs."""
+"""How often `alive` comes, also while events come, of which a page may use none: it notices that the service hangs."""
 _ALIVE = "event: alive\ndata: null\n\n"
-"""An event, since the pages' EventSource passes no comment on; its data is no object, since `comet` leaves those out."""
+"""An event, since EventSource of browsers passes no comment on; its data is no object, since `comet` skips those."""
 _MAX_WAITING = 1000
 _LOOK_SECONDS, _PAUSE_SECONDS = 0.5, 0.1
 _EVERYBODYS = ("poll.stale", "poll.fresh")
@@ -231,8 +231,9 @@ async def follow(
     types: Types = None,
     last_event_id: Annotated[str | None, Header(max_length=20)] = None,
 ) -> Response:
-    """Server-sent events. `Last-Event-ID` brings what was missed in the last hours. `alive`, without an object, comes every
-    3 seconds.
+    """Server-sent events. `Last-Event-ID` brings what was missed in the last hours.
+
+    The event `alive`, whose data is `null`, comes every 3 seconds.
     """
     service = service_of(call.request)
     hub: Hub = call.request.app.state.hub
