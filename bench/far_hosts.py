@@ -16,6 +16,7 @@ from rocks.core.errors import ToolError
 from rocks.fleet.wire.calls import AGENT_PROGRAM, write_request
 
 COUNT = 64
+PER_PLAYED_HOST = 8
 ROUND_TRIP_MS = 50
 ANSWER_MS = 50
 NEAR = "near"
@@ -36,8 +37,13 @@ def name_of(number: int) -> str:
 def guests(site: BenchSite) -> list[str]:
     """A virtual machine on each host, in the hosts' order."""
     real = [_real_guest(number) for number in range(1, len(site.hosts) + 1)]
-    computes = COUNT - len(real) - 1
-    return [*real, _PLAYED, *(f"vm-{_PLAYED}-{number}" for number in range(computes))]
+    return [*real, *played_guests(site, 1)]
+
+
+def played_guests(site: BenchSite, per_host: int) -> list[str]:
+    """As many virtual machines on each played host, at most `PER_PLAYED_HOST`."""
+    computes = (COUNT - len(site.hosts)) * per_host - 1
+    return [_PLAYED, *(f"vm-{_PLAYED}-{number}" for number in range(computes))]
 
 
 def bring_up(site: BenchSite) -> None:
@@ -81,11 +87,11 @@ def _add_guests(site: BenchSite) -> None:
         "add",
         "cluster",
         "203.0.113.9",
-        str(len(hosts) - 1),
+        str(len(hosts) * PER_PLAYED_HOST - 1),
         f"fe-name={_PLAYED}",
         "cluster-naming=yes",
         f"fe-container={hosts[0]}",
-        f"container-hosts={' '.join(hosts[1:])}",
+        f"container-hosts={' '.join([*hosts[1:], hosts[0]])}",
         f"mem-per-compute={GUEST_MEMORY_MB}",
         "disk-per-compute=1",
         "disk-per-frontend=1",

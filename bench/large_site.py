@@ -54,6 +54,9 @@ class Size(NamedTuple):
 LARGE = Size()
 """2,000 hosts and 20,000 virtual machines."""
 
+LARGEST = Size(hosts=10_000, clusters=1_000)
+"""10,000 hosts and 100,000 virtual machines."""
+
 QUARTER = Size(hosts=500, clusters=50)
 """500 hosts and 5,000 virtual machines."""
 
