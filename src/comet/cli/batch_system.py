@@ -2,7 +2,7 @@
 
 Each is a program without arguments, which the batch system starts, and cron each minute. It reads what the batch system
 wants and which computesets exist, and starts and ends computesets until they agree; the next run completes what a
-killed one left. One runs at a time, and one waits, by locks on its configuration.
+killed one left. One runs at a time, and one waits, by locks on its configuration and that file's folder.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import sys
 import syslog
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import BinaryIO, Callable, NamedTuple, NoReturn, Optional, TypeVar
+from typing import Callable, NamedTuple, NoReturn, Optional, TypeVar
 
 from comet.cli.computesets import seconds_since_epoch
 from comet.cli.output import safe
@@ -61,7 +61,7 @@ def start(client: Client, cluster: ClusterRecord, names: Sequence[str], job: Job
 
 
 def ends_soon(found: Computeset, now: float) -> bool:
-    """Whether so little of its walltime is left that no job shall begin, or go on, there. Pure."""
+    """Whether so little of its walltime is left that no job shall begin, or go on, there; now: by Nucleus's clock."""
     end = seconds_since_epoch(found.walltime_end)
     return end is not None and end - now < _LAST_SECONDS
 
@@ -102,18 +102,17 @@ def one_line(text: str) -> str:
     return safe(" ".join(text.split()))[:200]
 
 
-def _is_next(locked: BinaryIO) -> bool:
+def _is_next(waits: int, runs: int) -> bool:
     """Wait for the run before this one. False where another one waits already, which will read what this one would.
 
     Runs begin twice a minute, also while Nucleus needs minutes for an answer: they would fill the memory.
     """
     try:
-        # who has this lock waits; who has the other one, of flock, runs
-        fcntl.lockf(locked, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError):
+        fcntl.flock(waits, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
         return False
-    fcntl.flock(locked, fcntl.LOCK_EX)
-    fcntl.lockf(locked, fcntl.LOCK_UN)
+    fcntl.flock(runs, fcntl.LOCK_EX)
+    fcntl.flock(waits, fcntl.LOCK_UN)
     return True
 
 
@@ -125,10 +124,11 @@ def run(name: str, configuration: str, agree: Callable[[Client], None]) -> NoRet
     syslog.openlog(name, syslog.LOG_PERROR | syslog.LOG_PID)
     path = os.environ.get("COMET_CONFIG", configuration)
     try:
-        with Path(path).open("r+b") as locked:
-            if _is_next(locked):
-                with Client(config=path) as client:
-                    agree(client)
+        # comet init replaces the file: who runs has locked its folder, and who waits the file
+        waits, runs = os.open(path, os.O_RDONLY), os.open(Path(path).parent, os.O_RDONLY)
+        if _is_next(waits, runs):
+            with Client(config=path) as client:
+                agree(client)
         sys.exit(0)
     except CometError as error:
         status, message = error.exit_status, str(error)

@@ -308,7 +308,7 @@ class _Round:
             return
         for compute in idle:
             self._offer(compute)
-            if self._needs_start(compute.name) and not ends_soon(one, self._now):
+            if self._needs_start(compute.name) and not ends_soon(one, self._client.connection.now()):
                 self._client.power(one.cluster, "on", [compute.name])
                 reported[compute.name] = False
                 self._pool.keep(self._started)

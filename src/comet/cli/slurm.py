@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import re
 import secrets
-import time
 from typing import NamedTuple, NoReturn, Optional
 
 from comet.cli.batch_system import (
@@ -179,7 +178,7 @@ def agree(client: Client, slurm: Slurm) -> None:
 
     def act(node: SlurmNode) -> None:
         found = sets.get(node.name.casefold())
-        chosen = step(node, found, time.time())
+        chosen = step(node, found, client.connection.now())
         if chosen == "start":
             _start(client, slurm, cluster, node.name, jobs.get(node.name, Job(None, "")))
         else:

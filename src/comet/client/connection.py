@@ -90,6 +90,12 @@ class Connection:
         """Gets a line, once, when the server has been silent for some seconds."""
         self.ask_until = math.inf
         """Moment of the monotonic clock at which a busy server is asked again no more."""
+        self._date = ""
+
+    def now(self) -> float:
+        """Seconds since 1970 by the server's clock when it last answered; this machine's where it stated none."""
+        moment = _moment(self._date)
+        return moment.timestamp() if moment else time.time()
 
     def path(self, *segments: object, query: Iterable[tuple[str, str]] = ()) -> str:
         """`/nucleus/v1/cluster/vc1` of the words below the version; each is quoted, also slashes and dots."""
@@ -306,6 +312,7 @@ class Connection:
     def _answer(self, response: http.client.HTTPResponse, deadline: float) -> Answer:
         with self._guarded():
             body = _read(response, LARGEST_BODY if response.status < 300 else _LARGEST_ERROR, deadline)
+        self._date = response.headers.get("Date", "")
         if response.will_close:
             self.close()
         if response.status in (301, 302, 303, 307, 308):

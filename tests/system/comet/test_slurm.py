@@ -112,19 +112,27 @@ def test_what_goes_wrong_while_a_node_is_powered_up(day: Site, slurm: GuestSlurm
     slurm.permit("http://127.0.0.1:9/nucleus", token(day, "computeset"))
     submit(slurm, "--nodelist=vm-vc2-3", "--time=10")
     wait_until(lambda: "POWERING_UP" in slurm.node("vm-vc2-3"), lambda: slurm.node("vm-vc2-3"))
-    away = slurm.comet_slurm(is_checked=False)
-    assert (away.exit_status, "cannot be reached" in away.error_text) == (6, True)
+
+    def is_away() -> bool:
+        away = slurm.comet_slurm(is_checked=False)
+        return (away.exit_status, "cannot be reached" in away.error_text) == (6, True)
+
+    # a run ends at once, without an error, while another one waits: Slurm starts some, too
+    wait_until(is_away, "Nucleus is away")
     assert "POWERING_UP" in slurm.node("vm-vc2-3")
     with slurm.killed_before_it_notes():
         slurm.permit(day.service.url, token(day, "computeset"))
-        # cron repeats a run that finds nothing to do; why one did so here, on a loaded machine, is not known
         wait_until(
             lambda: slurm.comet_slurm(is_checked=False).exit_status != 0,
             lambda: f"no run was killed: {slurm.node('vm-vc2-3')} {sets(day)}",
         )
         assert len(sets(day)) == 1 and "Comment=computeset 0" in slurm.node("vm-vc2-3")
-    slurm.comet_slurm()
-    ((minutes, account, state, _),) = sets(day)
     ((number,),) = day.rows("SELECT id FROM computeset")
+
+    def is_adopted() -> bool:
+        slurm.comet_slurm()
+        return f"Comment=computeset {number}" in slurm.node("vm-vc2-3")
+
+    wait_until(is_adopted, lambda: slurm.node("vm-vc2-3"))
+    ((minutes, account, state, _),) = sets(day)
     assert (minutes, account, state) == (25, "alp1", "created")
-    assert f"Comment=computeset {number}" in slurm.node("vm-vc2-3")

@@ -4,6 +4,7 @@ import socket
 import subprocess  # noqa: TID251 - the program is started with closed descriptors, as Slurm starts it
 import sys
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from comet.cli import slurm
 from comet.cli.slurm import Job, Slurm, SlurmNode, agree, read_jobs, read_nodes
 from comet.client.client import Client
 from comet.client.errors import CometError, NotFoundError, RefusedError, UnreachableError
+from comet.client.files import replace_file
 from tests.nucleus_server import TOKEN, NucleusServer, answer
 from tests.unit.comet.conftest import sent
 from tests.waiting import wait_until
@@ -257,6 +259,22 @@ def test_a_node_whose_computeset_ends_is_powered_down(
     assert len(sent(server, "PUT")) == 1
 
 
+def test_the_walltime_is_by_the_clock_of_nucleus_where_the_frontends_is_ahead(
+    guest: Guest, client: Client, server: NucleusServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guest.states["vm-vc2-0"] = UP
+    agree(client, guest)
+    guest.states["vm-vc2-0"] = "MIXED+CLOUD"
+    server.sets[1] |= {"walltime_end": "2026-11-22T10:00:00.000Z"}
+    moment = "Sun, 22 Nov 2026 09:57:00 GMT"
+    monkeypatch.setattr(BaseHTTPRequestHandler, "date_time_string", lambda _handler: moment)
+    agree(client, guest)
+    assert guest.reasons == {}
+    moment = "Sun, 22 Nov 2026 09:59:00 GMT"
+    agree(client, guest)
+    assert guest.reasons == {"vm-vc2-0": "the walltime of computeset 1 ends"}
+
+
 def test_a_computeset_ends_when_slurm_has_found_its_compute_down_and_it_is_off(
     guest: Guest, client: Client, server: NucleusServer
 ) -> None:
@@ -343,6 +361,14 @@ def test_one_run_waits_for_one_that_nucleus_does_not_answer(folder: Path) -> Non
         others = [start() for _ in range(4)]
         wait_until(lambda: sum(it.poll() is None for it in others) == 1, "one waits")
         assert sorted(str(it.poll()) for it in others) == ["0", "0", "0", "None"]
+        replace_file(path, path.read_text(), 0o600)  # as comet init does
+        others.append(start())
+        with pytest.raises(subprocess.TimeoutExpired):
+            others[-1].wait(1)
+        silent.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            silent.accept()
+        silent.settimeout(60)
         with asked:
             first.kill()
             first.wait()
