@@ -31,6 +31,7 @@ from comet.client.files import expanded, locked, replace_file, toml_document
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _TOKEN = re.compile(r"[!-~]{8,512}")
+THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
 _KEYS = ("url", "username", "token", "ca", "api_version")
 
 
@@ -167,7 +168,7 @@ def checked_url(url: str) -> str:
         host = ""
     if not host or parts.scheme not in ("https", "http") or parts.query or parts.fragment or parts.username:
         raise UsageError(f"'{url}' is not an address such as https://nucleus.example.org/nucleus")
-    if parts.scheme == "http" and host not in ("localhost", "127.0.0.1", "::1"):
+    if parts.scheme == "http" and host not in THIS_MACHINE:
         raise UsageError(f"'{url}' would send the token unencrypted: use https")
     if not re.fullmatch(r"[!-~]+", url):
         raise UsageError(f"{url!r} has characters that an address cannot have")

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote, quote_plus, urljoin, urlsplit
 
+from comet.client.configuration import THIS_MACHINE
+
 LONGEST_SECONDS = 300.0
 """Of one call, which may be several requests. Their timeout is that of silence alone."""
 LARGEST_BYTES = 64 << 20
@@ -42,6 +44,13 @@ def bound(connection: Any) -> None:
             super().__init__()
             for scheme in ("https://", "http://"):
                 self.mount(scheme, Bounded())
+
+        def send(self, request: Any, **options: Any) -> Any:
+            """OSError for an address, such as one of OpenStack's catalog, to which a token would go unencrypted."""
+            place = urlsplit(request.url)
+            if place.scheme == "http" and place.hostname not in THIS_MACHINE:
+                raise OSError(f"it names http://{place.netloc}, where a token would be sent unencrypted")
+            return super().send(request, **options)
 
         def get_redirect_target(self, resp: Any) -> Any:
             """Where an answer leads. OSError for another server."""

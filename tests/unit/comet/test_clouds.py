@@ -183,6 +183,32 @@ def test_a_sign_in_is_not_sent_on_to_another_server(cm: Comet, proxy: Proxy) -> 
     assert asked == ["/v3/auth/tokens", "/other"]
 
 
+def test_a_token_is_not_sent_unencrypted_to_an_address_of_the_catalog(cm: Comet, proxy: Proxy) -> None:
+    """The address is one of a network that does not answer: what is sent there would end with a timeout."""
+    endpoint = {"interface": "public", "region": "RegionOne", "region_id": "RegionOne", "id": "1"}
+    endpoints = [{**endpoint, "url": "http://192.0.2.1:8774/v2.1"}]
+    token = {
+        "expires_at": "2126-01-01T00:00:00Z",
+        "methods": ["password"],
+        "user": {"id": "1", "name": "ann", "domain": {}},
+        "project": {"id": "1", "name": "p", "domain": {"id": "default"}},
+        "roles": [],
+        "catalog": [{"type": "compute", "name": "nova", "endpoints": endpoints, "id": "2"}],
+    }
+
+    def sign_in(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(201)
+        handler.send_header("X-Subject-Token", "TOKEN")
+        handler.send_header("Content-Type", "application/json")
+        handler.end_headers()
+        handler.wfile.write(json.dumps({"token": token}).encode())
+
+    proxy(sign_in)
+    ended = cm("vm", "list", "--cloud=x")
+    assert ended.status == 6
+    assert "it names http://192.0.2.1:8774, where a token would be sent unencrypted" in ended.err
+
+
 @pytest.mark.parametrize("pause", [0.0, 0.05])
 def test_an_answer_without_an_end_ends(cm: Comet, proxy: Proxy, pause: float) -> None:
     def answer(handler: BaseHTTPRequestHandler) -> None:
