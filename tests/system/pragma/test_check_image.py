@@ -110,6 +110,19 @@ def test_each_rule_is_met_or_broken(local: Site, tmp_path: Path) -> None:
         assert "repository" in local.refused(f"pragma check image {arguments}")
 
 
+def test_a_compute_has_one_interface(local: Site, tmp_path: Path) -> None:
+    repository = tmp_path / "repository/alone"
+    disk(repository / "only.img", GOOD, partition_table(0x83))
+    for interfaces, state in ((1, "met"), (2, "broken")):
+        frontend, compute = (domain(file_disk("only.img"), count) for count in (2, interfaces))
+        (repository / "vc-in.xml").write_text(document(frontend, compute))
+        ended = local.rocks("pragma check image alone json=yes")
+        listed = dict(one.values() for one in json.loads(ended.out))
+        states = {node: {row["rule"]: row["state"] for row in rows} for node, rows in listed.items()}
+        assert (ended.status, states["compute"].pop("interfaces")) == (int(state == "broken"), state), ended
+        assert {*states["compute"].values(), *states["frontend"].values()} == {"met"}
+
+
 def test_a_folder_without_end_is_an_error(local: Site, tmp_path: Path) -> None:
     image = tmp_path / "repository/alone/only.img"
     files = {**GOOD, **{f"etc/{'n' * 200}{number}": "" for number in range(3)}}

@@ -141,6 +141,9 @@ def test_two_at_once_share_a_cache(server: NucleusServer, configured: Path) -> N
         out, error = process.communicate(timeout=60)
         assert (process.returncode, error) == (0, "")
         assert "vc2" in out
+    server.close()
+    out, error = start("ll").communicate(timeout=60)
+    assert "vc2" in out and "ago, from the cache" in error, "it has what others have stored"
 
 
 def imported(*typed: str) -> set[str]:
