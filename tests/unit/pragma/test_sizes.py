@@ -1,8 +1,10 @@
-"""Which sizes of a cloud the machines of a cluster get."""
+"""Which sizes of a cloud the machines of a cluster get, and that its key is written nowhere."""
+
+import os
 
 import pytest
 
-from pragma._shared.cloud import Size, choose_size, plan_sizes
+from pragma._shared.cloud import Size, choose_size, connect, plan_sizes
 from rocks.core.errors import StateError
 
 SIZES = [Size("small", 2, 2048), Size("large", 8, 16384), Size("wide", 16, 8192)]
@@ -37,3 +39,9 @@ def test_no_size_suffices(cpus, memory_mb):
     if cpus == 1:
         with pytest.raises(StateError):
             plan_sizes(SIZES, cpus, memory_mb)
+
+
+def test_libcloud_writes_no_requests(monkeypatch):
+    monkeypatch.setenv("LIBCLOUD_DEBUG", "/tmp/x")
+    connect("ec2", {"pragma_cloud_user": "AKIA"}, "secret")
+    assert "LIBCLOUD_DEBUG" not in os.environ

@@ -8,6 +8,7 @@ and state its address only then: computes come first, for the frontend's vc-out.
 from __future__ import annotations
 
 import json
+import os
 import re
 import secrets
 import sys
@@ -288,6 +289,7 @@ def connect(kind: str, values: dict[str, str], secret: str) -> Any:
 
 
 def _library() -> Any:
+    os.environ.pop("LIBCLOUD_DEBUG", None)  # it would write requests with their secrets into a file
     if _PACKAGES not in sys.path:
         sys.path.append(_PACKAGES)
     try:
