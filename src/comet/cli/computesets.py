@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from datetime import datetime, timedelta, timezone
 from typing import Any, Optional
@@ -11,8 +12,9 @@ from comet.cli.output import columns, printed, safe, show, tabbed
 from comet.client import records
 from comet.client.durations import format_duration, walltime_to_minutes
 from comet.client.errors import RefusedError, UsageError
+from comet.client.files import request_key
 from comet.client.hostlists import collect_hostlist, expand_hostlist
-from comet.client.records import Computeset, Node
+from comet.client.records import Computeset, Node, Started
 from comet.client.views import macs, row
 
 _NODES = columns("name", "state", "type", "mac", "cpus", "cluster", "host", "memory")
@@ -87,7 +89,7 @@ def start(context: Context) -> None:
     if context.option("dry_run"):
         _print_estimate(context, context.client.estimate(given.cluster, **asked))
         return
-    started = context.client.start(given.cluster, **asked)
+    started = _start_once(context, given.cluster, asked)
     name, waiter = f"computeset {started.computeset}", context.waiter()
     if not waiter:
         show(f"{name} is accepted. Follow it: comet {name} --wait")
@@ -95,6 +97,19 @@ def start(context: Context) -> None:
     context.say(f"{name} is accepted")
     waiter.follow(started)
     show(f"{name} is running")
+
+
+def _start_once(context: Context, cluster: str, asked: dict[str, Any]) -> Started:
+    """One set, also for a command that was killed before its answer and is given again.
+
+    With names, the nodes are busy then; with a count, other nodes would be taken.
+    """
+    client = context.client
+    what = [client.endpoint.url, client.endpoint.identity, cluster, *asked.values()]
+    with request_key(json.dumps(what)) as (key, is_repeated):
+        if is_repeated:
+            context.say("this command was given before, and had no answer: it is continued")
+        return client.start(cluster, **asked, idempotency_key=key)
 
 
 _ESTIMATE = columns(

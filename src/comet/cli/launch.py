@@ -245,10 +245,6 @@ class _Run:
                 it.cluster, count=launcher.nodes, allocation=it.allocation, walltime=launcher.walltime,
                 idempotency_key=it.key,
             )  # fmt: skip
-        except UnreachableError as error:
-            raise UnreachableError(
-                f"{error}. The computeset may have been started: the same command again continues"
-            ) from error
         except CometError as error:
             # a repetition may be refused before Nucleus looks at the key: then the computeset may be there
             if (is_first and not error.may_be_done) or error.slug in _REFUSALS:

@@ -160,7 +160,11 @@ class Requests:
             except UnreachableError as error:
                 has_broken = has_broken or self.connection.has_broken(error)
                 if not has_broken or time.monotonic() + _RESTART_PAUSE_SECONDS > until:
-                    if not key and (has_broken or self.connection.is_unknown(error)):
+                    if key:
+                        error.args = (
+                            f"{error}. If it is done all the same, the same command again continues",
+                        )
+                    elif has_broken or self.connection.is_unknown(error):
                         error.args = (
                             f"{error}. It may be done all the same: look before you repeat it (comet operation list)",
                         )

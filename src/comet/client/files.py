@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from comet.client.errors import UsageError
+from comet.client.errors import CometError, UsageError
 
 _UNFINISHED = ".unfinished"
 _UNFINISHED_SECONDS = 24 * 3600
 """No command writes one file for so long."""
+_UNANSWERED_SECONDS = 3600
+"""Later, somebody who gives the same command again means another change. A Nucleus knows a key for a day."""
 
 
 def expanded(path: Path) -> Path:
@@ -24,6 +27,12 @@ def expanded(path: Path) -> Path:
         if path.parts[0] != "~":
             raise UsageError(f"{path}: this machine has no user {path.parts[0][1:]}") from None
         raise UsageError("this user has no home folder: set HOME") from None
+
+
+def state_folder() -> Path:
+    """`$XDG_STATE_HOME/comet`, by default below ~/.local/state: what a command that was killed continues from."""
+    base = os.environ.get("XDG_STATE_HOME") or ""
+    return (Path(base) if Path(base).is_absolute() else expanded(Path("~/.local/state"))) / "comet"
 
 
 def toml_document(text: str) -> dict[str, Any]:
@@ -74,3 +83,40 @@ def locked(path: Path) -> Iterator[None]:
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+@contextlib.contextmanager
+def request_key(request: str) -> Iterator[tuple[str, bool]]:
+    """The key of a change, and whether the same request was sent with it before, and its command had no answer.
+
+    A command that was killed may have changed something: with the same key, its repetition changes nothing again. The
+    file with the key goes with the answer. Another `comet` that sends the same at this moment has a key of its own; so
+    has one that cannot write the file.
+    """
+    import fcntl
+
+    key, is_repeated, file = os.urandom(16).hex(), False, None
+    path = state_folder() / "unanswered" / hashlib.sha256(request.encode()).hexdigest()[:32]
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            opened = stack.enter_context(path.open("a+"))
+            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            opened.seek(0)
+            stored, status = opened.read(), os.fstat(opened.fileno())
+            if status.st_nlink:  # else the command that had it locked has removed it
+                is_repeated = len(stored) == len(key) and time.time() - status.st_mtime < _UNANSWERED_SECONDS
+                if not is_repeated:
+                    opened.truncate(0)
+                    opened.write(key)
+                    opened.flush()
+                key, file = stored if is_repeated else key, path
+        try:
+            yield key, is_repeated
+        except CometError as error:
+            # a repetition may be refused before Nucleus looks at the key: then the change may be there
+            if file is not None and not (is_repeated or error.may_be_done):
+                file.unlink()
+            raise
+        if file is not None:
+            file.unlink()

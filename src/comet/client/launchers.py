@@ -15,7 +15,7 @@ from typing import Any, Optional
 
 from comet.client.durations import walltime_to_minutes
 from comet.client.errors import RefusedError, UsageError
-from comet.client.files import expanded, locked, replace_file, toml_document
+from comet.client.files import locked, replace_file, state_folder, toml_document
 
 STEPS = ("prepare", "work", "end", "fetch", "ended")
 """`prepare`: it has asked for no computeset. `work`: one may have been asked for. `fetch`: its end was seen, and the
@@ -75,10 +75,8 @@ class Group:
     def __init__(self, name: str) -> None:
         if not _GROUP.fullmatch(name):
             raise UsageError(f"'{name}' is not a group's name: letters, digits and _ . - (--group=NAME)")
-        base = os.environ.get("XDG_STATE_HOME") or ""
-        folder = Path(base) if Path(base).is_absolute() else expanded(Path("~/.local/state"))
         self.name = name
-        self.path = folder / "comet" / "launch" / f"{name}.json"
+        self.path = state_folder() / "launch" / f"{name}.json"
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:

@@ -76,7 +76,7 @@ def client(server: NucleusServer) -> Iterator[Client]:
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("ENDPOINT", "TOKEN", "PASSWORD", "CONFIG"):
         monkeypatch.delenv(f"COMET_{name}", raising=False)
-    for name in ("XDG_CONFIG_HOME", "XDG_CACHE_HOME"):
+    for name in ("XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_STATE_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
     return tmp_path

@@ -1,20 +1,29 @@
 """Commands of computesets against a small server."""
 
 import json
+import os
 import re
+import sys
+import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from comet.cli.computesets import CHARGE_KEYS
 from comet.cli.operations import TOKEN_KEYS
 from comet.client import waiting
+from comet.client.errors import RefusedError
+from comet.client.files import request_key
 from lab.namespace import CHECKOUT
+from rocks.core.process import start_with_pipes
 from tests.nucleus_server import answer, cluster
 from tests.unit.comet.conftest import Comet, sent
+from tests.waiting import wait_until
 
 
 def test_start_checks_all_before_it_asks(comet: Comet) -> None:
@@ -44,6 +53,58 @@ def test_start_prints_the_set_and_how_to_follow_it(comet: Comet) -> None:
     few = comet("start", "vc2", "--count=3")
     assert (few.status, few.err) == (5, "2 computes of vc2 are available\n")
     assert comet("start", "vc2", "--count=2", "--wait").out == "computeset 2 is running\n"
+
+
+def test_a_killed_start_that_is_given_again_starts_one_set(comet: Comet) -> None:
+    """With a count it would take other computes; a third command means another set."""
+    start, server = ("start", "vc2", "--count=1"), comet.server
+    route, is_started, goes_on = server.route, threading.Event(), threading.Event()
+
+    def late(method: str, *request: Any) -> Any:
+        found = route(method, *request)
+        if method == "POST":
+            is_started.set()
+            goes_on.wait(60)
+        return found
+
+    server.route = late  # type: ignore[method-assign]
+    environment = {**os.environ, "PYTHONPATH": str(CHECKOUT / "src")}
+    with start_with_pipes([sys.executable, "-m", "comet", *start], environment) as killed:
+        assert is_started.wait(60)
+        killed.kill()
+        killed.communicate(timeout=60)
+    goes_on.set()
+    wait_until(lambda: server.replayed != {}, "the server has answered")
+    again = comet(*start)
+    assert again.out.startswith("computeset 1 is accepted.")
+    assert again.err == "this command was given before, and had no answer: it is continued\n"
+    assert list(server.sets) == [1]
+    assert comet(*start).out.startswith("computeset 2 is accepted.")
+
+
+def test_the_same_start_at_the_same_time_starts_two_sets(folder: Path) -> None:
+    with request_key("a set") as (first, _), request_key("a set") as (second, is_repeated):
+        assert first != second and not is_repeated
+    assert list(folder.rglob("unanswered/*")) == []
+
+
+def test_a_key_without_an_answer_is_used_for_an_hour(folder: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), request_key("a set") as (first, _):
+        raise KeyboardInterrupt
+    with pytest.raises(RefusedError), request_key("a set") as (again, is_repeated):
+        raise RefusedError("too many requests")
+    assert again == first and is_repeated
+    (path,) = folder.rglob("unanswered/*")
+    os.utime(path, (time.time() - 3601,) * 2)
+    with pytest.raises(RefusedError), request_key("a set") as (later, is_repeated):
+        raise RefusedError("no free computes")
+    assert later != first and not is_repeated
+    assert not path.exists()
+
+
+def test_without_a_folder_for_state_a_set_is_started(comet: Comet, folder: Path) -> None:
+    (folder / ".local").write_text("")
+    assert comet("start", "vc2", "--count=1").out.startswith("computeset 1 is accepted.")
 
 
 def test_several_allocations_need_a_choice(comet: Comet) -> None:
