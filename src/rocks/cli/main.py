@@ -148,29 +148,36 @@ def _suggest(arguments: Sequence[str], trees: Sequence[str], at_least: int, erro
     """Print the error and the commands that were probably meant; False when none resembles the arguments."""
     from rocks.commands._framework.command_index import read_index
     from rocks.commands._framework.suggestions import nearest_commands
+    from rocks.commands._framework.topics import commands_of_nucleus
 
-    known = read_index()
+    known, typed = read_index(), [word for text in arguments for word in text.split()]
     commands = [path for path in all_commands(trees) if " ".join(path) in known or is_command(path, trees)]
-    found = nearest_commands([word for text in arguments for word in text.split()], commands, at_least)
+    found = [name for word in typed[:2] for name in commands_of_nucleus(word)]
+    found += [f"rocks {name}" for name in nearest_commands(typed, commands, at_least)]
     if found:
         write_message(error)
-        write_message(f"did you mean: {', '.join(f'rocks {name}' for name in found)}?")
+        write_message(f"did you mean: {', '.join(found)}?")
     return bool(found)
 
 
 def _list_group(
     command_path: Sequence[str], rest: Sequence[str], trees: Sequence[str], shared: Database | None
 ) -> int:
-    """The commands below a group; for an unknown word after it, those that were probably meant."""
-    unknown = ""
-    if rest and rest[0] not in HELP_ARGUMENTS:
-        unknown = f'error - invalid rocks command "{" ".join((*command_path, rest[0]))}"'
-        if _suggest([*command_path, *rest], trees, len(command_path) + 1, unknown):
-            return EXIT_UNKNOWN_COMMAND
-    list_help = load_package(LIST_HELP, trees).Command
-    _run_command(list_help, [f"subdir={'/'.join(command_path)}"], shared)
-    if unknown:
-        write_message(unknown)  # last: the list may be long
+    """The commands below a group; for an unknown word after it, those that were probably meant, or its words."""
+    if not rest or rest[0] in HELP_ARGUMENTS:
+        list_help = load_package(LIST_HELP, trees).Command
+        _run_command(list_help, [f"subdir={'/'.join(command_path)}"], shared)
+        return EXIT_UNKNOWN_COMMAND
+    group, length = " ".join(command_path), len(command_path)
+    error = f'error - invalid rocks command "{group} {rest[0]}"'
+    if not _suggest([*command_path, *rest], trees, length + 1, error):
+        following = {
+            it[length] for it in all_commands(trees) if it[:length] == (*command_path,) and it[length:]
+        }
+        write_message(error)
+        write_message(
+            f"{group} is followed by {', '.join(sorted(following))}; rocks {group} prints these commands"
+        )
     return EXIT_UNKNOWN_COMMAND
 
 

@@ -93,6 +93,15 @@ def test_a_word_of_commands_is_answered_with_some_of_them(rocks: Rocks) -> None:
     assert "did you mean" not in rocks("Rocks").error
 
 
+@pytest.mark.parametrize(
+    ("typed", "meant"), [("list user", "nucleus user"), ("add tokens x", "nucleus token")]
+)
+def test_a_word_of_nucleus_is_answered_with_its_command(rocks: Rocks, typed: str, meant: str) -> None:
+    status, output, error = rocks(*typed.split())
+    assert (status, output) == (255, "")
+    assert error.splitlines()[1] == f"did you mean: {meant}?"
+
+
 def test_the_longest_prefix_is_the_command(rocks: Rocks, write_command: WriteCommand) -> None:
     write_command("frob", SHOW)
     write_command("frob/vm", SHOW)

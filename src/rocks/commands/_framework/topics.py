@@ -54,7 +54,7 @@ TOPICS = {
 """A word → the commands, or the verbs, that are meant by it."""
 
 OF_NUCLEUS = ("allocation", "project", "token", "usage", "user")
-"""Words that a person looks for, and that are commands of Nucleus: `nucleus user`."""
+"""Words that a person looks for, and that are commands of Nucleus, the service for owners: `nucleus user`."""
 
 DAILY = {
     "Look": {
@@ -128,3 +128,8 @@ def synonym(word: str) -> str:
     """The verb that is meant by another; the word itself when it is none."""
     starts = TOPICS.get(word, ())
     return starts[0] if len(starts) == 1 else word
+
+
+def commands_of_nucleus(text: str) -> list[str]:
+    """The command line of Nucleus whose word, or its plural, the text is; none for another text."""
+    return [f"nucleus {word}" for word in OF_NUCLEUS if text.lower() in (word, f"{word}s")]

@@ -3,7 +3,7 @@
 import rocks.commands
 from rocks.commands._framework.run_command import help_of
 from rocks.commands._framework.suggestions import nearest_commands
-from rocks.commands._framework.topics import DAILY, OF_NUCLEUS, commands_about
+from rocks.commands._framework.topics import DAILY, commands_about, commands_of_nucleus
 from rocks.commands._framework.tree import (
     all_commands,
     is_command,
@@ -59,11 +59,7 @@ class Command(rocks.commands.Command):
             name for name, usage in usages.items() if name not in found and _mentions(name, usage, text)
         ]
         lines = [f"{name} {usages[name]}".rstrip() for name in found if name in usages]
-        lines += [
-            f"of Nucleus, the service for owners: nucleus {word} --help"
-            for word in OF_NUCLEUS
-            if text.lower() in (word, f"{word}s")
-        ]
+        lines += [f"of Nucleus, the service for owners: {name} --help" for name in commands_of_nucleus(text)]
         if not lines:
             near = nearest_commands(command_path, commands)
             advice = f"did you mean {', '.join(near)}?" if near else "rocks help all lists every command"
