@@ -86,14 +86,14 @@ def give_certificates(place: BrokerPlace, authority: bytes, pair: bytes, revoked
     _give(crls)
 
 
-def write_control(place: BrokerPlace, configuration: Path, ends_with_starter: bool = False) -> None:
+def write_control(place: BrokerPlace, configuration: Path) -> None:
     """Have `rocks sync broker` find this broker by its configuration file, also before the broker was ever started.
 
     Its port mapper is started now: rabbitmqctl would start one that does not end.
     """
     _ensure_ports(place)
     _ensure_folders(place)
-    _launch_mapper(place, ends_with_starter)
+    _launch_mapper(place, ends_with_starter=False)
     variables = [f"{name}={value}" for name, value in environment(place).items()]
     command = shlex.join(["env", "-i", *variables, *_as_user(), str(_SCRIPTS / "rabbitmqctl")])
     program = place.folder / "rabbitmqctl"

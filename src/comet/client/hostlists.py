@@ -37,16 +37,16 @@ def natural_key(name: str) -> list[tuple[bool, int, str]]:
     return [(it.isdecimal(), int(it) if it.isdecimal() and len(it) < 1000 else 0, it) for it in parts]
 
 
-def expand_hostlist(text: str, limit: int = LIMIT) -> list[str]:
+def expand_hostlist(text: str) -> list[str]:
     """As `expand_repeated`; UsageError also for a name twice."""
-    names = expand_repeated(text, limit)
+    names = expand_repeated(text, LIMIT)
     doubled = next((name for name, count in Counter(names).items() if count > 1), None)
     if doubled is not None:
         raise UsageError(f"{_excerpt(text.strip())} names {doubled} twice: name every node once")
     return names
 
 
-def expand_repeated(text: str, limit: int = LIMIT) -> list[str]:
+def expand_repeated(text: str, limit: int) -> list[str]:
     """Every name of a hostlist, in its order and as often as it is named; zeros before a low bound are kept.
 
     UsageError for what is none, and, before they are made, for too long names and more than `limit`.

@@ -139,7 +139,7 @@ class Group:
             ) from error
 
 
-def read_launcher(folder: Path, count: Optional[int] = None) -> Launcher:
+def read_launcher(folder: Path, count: Optional[int]) -> Launcher:
     """The launcher of a folder, with `count` nodes if that is given. UsageError for what cannot be launched."""
     path = folder / FILE
     try:

@@ -39,7 +39,7 @@ class Settings(NamedTuple):
         """The cloud that was given, or the default. NotFoundError if there is none of this name."""
         return self._known("cloud", given or self.default("", "cloud") or COMET, (COMET, *self.clouds))
 
-    def login_node(self, given: str = "") -> str:
+    def login_node(self, given: str) -> str:
         """`HOST` or `USER@HOST` of the HPC system that was given, of the default one, or of the only one."""
         only = next(iter(self.hpc), "") if len(self.hpc) == 1 else ""
         chosen = given or self.default("", "hpc") or only

@@ -103,7 +103,7 @@ def left_minutes(limit: int | None, charged: int, reserved: int, account: Accoun
     return max(0, account.left_minutes - reserved + account.running_minutes)
 
 
-def living_sets_of(session: Session, username: str, project_id: int | None = None) -> list[int]:
+def living_sets_of(session: Session, username: str, project_id: int | None) -> list[int]:
     """The sets that a user has started, and that have not ended; those of one project only."""
     of_project, values = ("", []) if project_id is None else (" AND project_id = %s", [project_id])
     sql = f"SELECT id FROM computeset WHERE requested_by = %s AND state IN ({placeholders(LIVING_SETS)})"

@@ -393,7 +393,7 @@ def demand_image_quota(session: Session, project_id: int | None, more_bytes: int
         demand_limit(project, "image_bytes", size + more_bytes, " and uploads")
 
 
-def demand_public_image_quota(session: Session, user_id: int, more_bytes: int, more: int = 1) -> None:
+def demand_public_image_quota(session: Session, user_id: int, more_bytes: int, more: int) -> None:
     """Problem when an owner's images for everybody would be more, or take more, than those of a new project may."""
     count, size = public_image_usage(session, user_id)
     for name, value in (("images", count + more), ("image_bytes", size + more_bytes)):

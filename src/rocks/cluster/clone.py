@@ -279,7 +279,7 @@ def clone_clusters(
     database: Database,
     parameters: CloneParameters,
     notify: Callable[[str], None],
-    progress: Callable[[str], None] = lambda line: None,
+    progress: Callable[[str], None],
 ) -> list[Clone]:
     """Store the clones that are missing; the others stay as they are, so that a repeated command adds nothing.
 

@@ -191,10 +191,6 @@ def next_instance(machines: Iterable[VirtualMachine]) -> int:
 # each machine: the space of all disks. The UUID stays, since the other disks bear it.
 
 
-REINSTALL_WAIT_SECONDS = 3600
-"""How long the write-back of images is waited for, by default: meanwhile no other command can change the machines."""
-
-
 CLONE_WAIT_SECONDS = 300.0
 """How long a command waits until others have cloned the same disk: each has its machine locked for some seconds."""
 
@@ -233,8 +229,8 @@ def reinstall_vms(
     request: Request,
     watcher: Watcher,
     notify: Callable[[str], None],
-    progress: Progress | None = None,
-    write_back_seconds: float = REINSTALL_WAIT_SECONDS,
+    progress: Progress | None,
+    write_back_seconds: float,
 ) -> Outcomes:
     """Remove the first disks of the machines; returns the outcome of each. Commits.
 
@@ -265,8 +261,8 @@ def clone_vms(
     request: Request,
     watcher: Watcher,
     notify: Callable[[str], None],
-    progress: Progress | None = None,
-    write_back_seconds: float = REINSTALL_WAIT_SECONDS,
+    progress: Progress | None,
+    write_back_seconds: float,
 ) -> Outcomes:
     """Replace the first disks of the machines by clones of the original's, on its NAS; the outcome of each. Commits.
 

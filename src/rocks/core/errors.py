@@ -198,7 +198,7 @@ def interrupt_of(error: Optional[BaseException]) -> Optional[KeyboardInterrupt]:
     return error
 
 
-def received_error(family: object, message: str, code: object = None) -> RocksError:
+def received_error(family: object, message: str, code: object) -> RocksError:
     """The error that another process reported. An unknown family becomes ToolError, an unknown code None."""
     known = Code(code) if code in Code.__members__.values() else None
     return CLASSES.get(str(family), ToolError)(message, code=known)

@@ -106,12 +106,6 @@ def misread(name: str, programs: Iterable[str] = tuple(_MISREAD)) -> str:
     )
 
 
-def check_no_number(what: str, name: str) -> None:
-    """UserError for a name that the resolver takes for an address."""
-    if reason := misread(name, ["the resolver"]):
-        raise UserError(f'{what} "{printable(name)}" is not valid: {reason}')
-
-
 def check_alias(name: str, appliances: Container[str] = ()) -> None:
     """UserError unless `name` is valid for an alias: labels, separated by dots, that do not look like an address."""
     labels = name.split(".")

@@ -174,12 +174,10 @@ def start_in_background(
 
 
 def start_with_pipes(
-    arguments: Sequence[str],
-    environment: Mapping[str, str] | None = None,
-    descriptors: Sequence[int] = (),
+    arguments: Sequence[str], environment: Mapping[str, str] | None = None
 ) -> subprocess.Popen[bytes]:
     """Start a program to exchange data with it while it runs; the caller ends it. ToolError when it cannot start."""
-    return _started(arguments, environment, subprocess.PIPE, subprocess.PIPE, subprocess.PIPE, descriptors)
+    return _started(arguments, environment, subprocess.PIPE, subprocess.PIPE, subprocess.PIPE)
 
 
 def _started(

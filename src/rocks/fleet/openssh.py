@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-def ssh_arguments(host: HostAddress, settings: FleetSettings, options: tuple[str, ...] = ()) -> list[str]:
+def ssh_arguments(host: HostAddress, settings: FleetSettings, options: tuple[str, ...]) -> list[str]:
     """`ssh` to the host with the key of this machine, without prompts; append the remote command and its arguments.
 
     `options` precede the destination, for example `("-t",)` or `("-L", "5901:127.0.0.1:5900")`.

@@ -309,9 +309,7 @@ class PictureOptions:
     is_svg: bool = False
 
 
-def host_graph(
-    database: Database, names: Sequence[str], options: PictureOptions, with_profile: bool = False
-) -> str:
+def host_graph(database: Database, names: Sequence[str], options: PictureOptions, with_profile: bool) -> str:
     """The graph that the hosts reach together; `with_profile`: those of them that have a profile.
 
     UserError for hosts of several graphs; StateError for an invalid one, and for a host without a profile.

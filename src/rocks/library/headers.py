@@ -57,7 +57,7 @@ def reader_of(descriptor: int) -> ReadAt:
     return lambda offset, length: os.pread(descriptor, length, offset)
 
 
-def kind_of(read_at: ReadAt, *, is_raw: bool = False) -> FileKind:
+def kind_of(read_at: ReadAt, *, is_raw: bool) -> FileKind:
     """The format of a file by its magic numbers; raw for any other content.
 
     UserError for formats of other hypervisors and packers, with the command that makes an image of it, for what is

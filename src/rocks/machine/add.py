@@ -114,7 +114,7 @@ class SiteInventory:
     partitions: Mapping[str, Sequence[tuple[str | None, str | None]]] = field(default_factory=dict)
     carriers: Mapping[str, set[str]] = field(default_factory=dict)
 
-    def take_slice(self, container: str, requested: int | None = None) -> int:
+    def take_slice(self, container: str, requested: int | None) -> int:
         """Take a slice of a container: the requested one, else the lowest free one."""
         used = self.slices.setdefault(container.lower(), set())
         chosen = next(n for n in range(len(used) + 1) if n not in used) if requested is None else requested

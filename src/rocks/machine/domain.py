@@ -76,7 +76,7 @@ SLOTS = 16
 """Memory modules that can be added."""
 
 
-def cpu_and_memory(vm: VirtualMachine, placement: Placement | None = None) -> list[str]:
+def cpu_and_memory(vm: VirtualMachine, placement: Placement | None) -> list[str]:
     """Memory, CPUs, their model and pins, and the features of the machine.
 
     Without a placement, which a start decides, nothing of its host is named; `pin_all` then has the CPUs from 0.

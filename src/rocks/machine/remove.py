@@ -51,7 +51,7 @@ class Removed:
     stopped: tuple[str, ...] = ()
 
 
-def remove_vms(database: Database, machines: Sequence[VirtualMachine], with_disks: bool = False) -> Removed:
+def remove_vms(database: Database, machines: Sequence[VirtualMachine], with_disks: bool) -> Removed:
     """Stop the machines, remove their files from hosts, and delete their rows of `vm_nodes` and `vm_disks`.
 
     The caller has locked the machines and loaded them after that: a live migration may have ended before, and a start

@@ -341,7 +341,7 @@ def save_vms(
     database: Database,
     names: Sequence[str],
     notify: Callable[[str], None],
-    progress: Progress | None = None,
+    progress: Progress | None,
 ) -> Outcomes:
     """Save the named machines; returns the outcome of each. Commits.
 

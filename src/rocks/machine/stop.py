@@ -384,7 +384,7 @@ class AbortedMoves(NamedTuple):
 
 
 def abort_moves(
-    database: Database, moving: Sequence[Lease], force: Force, report: Report | None = None
+    database: Database, moving: Sequence[Lease], force: Force, report: Report | None
 ) -> AbortedMoves:
     """Live migrations that were interrupted, and whose new host is silent: the machine is that of its old host again.
 

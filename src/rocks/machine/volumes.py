@@ -174,7 +174,7 @@ def _record_devices(
 
 
 def unmap_vm_images(
-    database: Database, machines: Sequence[VirtualMachine], watcher: Watcher, seconds: float | None = None
+    database: Database, machines: Sequence[VirtualMachine], watcher: Watcher, seconds: float | None
 ) -> Mapping[str, RocksError]:
     """Unmap all images of the machines; returns the errors by machine when the NASes have all other images.
 

@@ -290,7 +290,7 @@ class InterfaceFile(NamedTuple):
     lines: list[str]
 
 
-def interface_files(host: Host, iface: str = "") -> tuple[list[InterfaceFile], list[str]]:
+def interface_files(host: Host, iface: str) -> tuple[list[InterfaceFile], list[str]]:
     """The ifcfg files of a host, or of the interface with that device or MAC address; and a sentence on each interface
     that is not valid, or has an address that no file has.
 

@@ -8,9 +8,9 @@ from rocks.core.errors import UserError
 from rocks.core.names import (
     check_device,
     check_interface_name,
-    check_no_number,
     check_plain_name,
     first_few,
+    misread,
     printable,
 )
 from rocks.core.values import check_text, is_null
@@ -391,7 +391,8 @@ def set_name(database: Database, host: str, iface: str, name: str) -> None:
 
 def _check_name(database: Database, name: str, host: str) -> None:
     check_interface_name(name)
-    check_no_number("interface name", name)
+    if reason := misread(name, ["the resolver"]):
+        raise UserError(f'interface name "{printable(name)}" is not valid: {reason}')
     check_interface_name_unused(database, name, host)
 
 

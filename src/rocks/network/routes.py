@@ -87,7 +87,7 @@ def insert_route(
 
 
 def delete_routes(
-    database: Database, scope: str, members: Sequence[str], network: str, netmask: str | None = None
+    database: Database, scope: str, members: Sequence[str], network: str, netmask: str | None
 ) -> int:
     """Remove the routes whose address matches the pattern `network` from the members; returns their number."""
     _, source, conditions, values = _of_members(scope, members, network, netmask)

@@ -11,7 +11,6 @@ from importlib import import_module
 import pytest
 
 from rocks.cluster.add import COMPUTE_CPUS, COMPUTE_MEMORY_MB
-from rocks.cluster.reinstall import REINSTALL_WAIT_SECONDS
 from rocks.commands._framework.arguments import parse_arguments
 from rocks.commands._framework.base import Command
 from rocks.commands._framework.common_arguments import COMMON
@@ -195,7 +194,6 @@ DEFAULTS = {
     ("add host vm", "disksize"): DEFAULT_DISK_GB,
     ("sync host storagemap", "timeout"): WRITE_BACK_SECONDS,
     ("remove host storagemap", "timeout"): WRITE_BACK_SECONDS,
-    ("reinstall host vm", "timeout"): REINSTALL_WAIT_SECONDS,
 }
 """Declared defaults that other code knows, too."""
 

@@ -51,9 +51,9 @@ def table_parts(
 def long_table_parts(
     header: Sequence[str],
     each_row: Callable[[], Iterable[tuple[str, ...]]],
-    columns: Sequence[str] | None = None,
-    show_header: bool = True,
-    pad: str = "-",
+    columns: Sequence[str] | None,
+    show_header: bool,
+    pad: str,
 ) -> Iterator[list[str]]:
     """As `table_parts`, of rows of texts that are not kept: with `pad` they are made twice, for the widths.
 
@@ -106,7 +106,7 @@ def error_fields(error: RocksError) -> dict[str, str]:
 
 
 def json_text(
-    header: Sequence[str], rows: Sequence[Row], object_name: str, columns: Sequence[str] | None = None
+    header: Sequence[str], rows: Sequence[Row], object_name: str, columns: Sequence[str] | None
 ) -> str:
     """The rows as a JSON array, one object for each run of rows with the same owner, keys in lower case."""
     import json

@@ -102,7 +102,7 @@ def plan_change(operation: ChangeDomain, facts: ChangeFacts) -> OperationPlan:
     )
 
 
-def plan_cpus(live: DomainDocument, requested: DomainDocument, cpus: int, host: str = "") -> OperationPlan:
+def plan_cpus(live: DomainDocument, requested: DomainDocument, cpus: int, host: str) -> OperationPlan:
     """Add CPUs up to the domain's maximum; no more than the host has."""
     name, planned = live.name, requested.cpus
     if planned > cpus:

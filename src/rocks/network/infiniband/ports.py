@@ -67,7 +67,7 @@ def delete_ports(database: Database, hosts: Sequence[str], device: str | None = 
 # The InfiniBand ports of hosts: recorded by an operator, read from the hosts, compared with the database.
 
 
-def add_port(database: Database, host: str, device: str, guid: str, number: str = "1") -> None:
+def add_port(database: Database, host: str, device: str, guid: str, number: str) -> None:
     """Record a port of a physical host. UserError or StateError, and no change, when it is invalid or in use."""
     check_plain_name("device", device, LONGEST_ADAPTER)
     port = Port(host, device, read_number("port", number, 1, MAX_PORTS), read_guid(guid))
@@ -130,7 +130,7 @@ def record_ports(database: Database, hosts: Sequence[str]) -> Iterator[tuple[str
 
 
 def check_infiniband(
-    database: Database, hosts: Sequence[str], tried_vf: str = ""
+    database: Database, hosts: Sequence[str], tried_vf: str
 ) -> Iterator[tuple[str, list[SiteCheck] | RocksError]]:
     """(host, its lines or error). With `tried_vf`, a free function of the one host is configured and restored."""
     if tried_vf and len(hosts) != 1:

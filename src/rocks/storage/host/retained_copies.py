@@ -178,9 +178,7 @@ def _is_clean(pools: PoolDriver, copy: RetainedCopy) -> bool:
 # --- reports to NASes of copies that a host's records do not know, when it starts ------------------------------------
 
 
-def report_copies(
-    store: HostStore, pools: PoolDriver, own_pool: str, recovered: Collection[str] = ()
-) -> None:
+def report_copies(store: HostStore, pools: PoolDriver, own_pool: str, recovered: Collection[str]) -> None:
     """Record a message for each unknown or `recovered` copy: the host may have been reinstalled over its pool.
 
     The NAS knows all others from the host's answers. A pool that cannot be read is logged; its copies are found when

@@ -84,9 +84,7 @@ def unmap_image(
     _wait(database, asking.unmap_image(nas, volume), watcher, seconds)
 
 
-def pull_image(
-    database: Database, nas: str, volume: str, watcher: Watcher, seconds: float = WRITE_BACK_SECONDS
-) -> None:
+def pull_image(database: Database, nas: str, volume: str, watcher: Watcher, seconds: float) -> None:
     """Write the changes of a running guest back; returns when the NAS has them. Otherwise as `unmap_image`."""
     check_volume_name(volume)
     _wait(database, asking.question(nas, PullZvol(volume)), watcher, seconds)

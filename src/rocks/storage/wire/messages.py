@@ -92,8 +92,10 @@ def read_request(message: Message, role: Role) -> Any:
             fields["size"] = int(fields["size"])
     elif action.shape is SetZvolAttrs:
         fields["changes"] = [[name, _text(fields[name])] for name in _ATTRIBUTES if name in fields]
+        if "zvol" not in fields:
+            raise IncoherentError("field message.zvol: missing")
         return SetZvolAttrs(
-            _required_text(fields, "zvol"),
+            str(_field(fields, "zvol", str, "")),
             tuple((name, value) for name, value in fields["changes"]),
             _field(fields, "machine", str, ""),
         )
@@ -155,12 +157,6 @@ def _field(value: Mapping[str, Any], name: str, kind: type, default: Any) -> Any
     if found is None or type(found) is kind:
         return default if found is None else found
     raise IncoherentError(f"field message.{name}: expected {'text' if kind is str else 'a whole number'}")
-
-
-def _required_text(fields: Mapping[str, Any], name: str) -> str:
-    if name not in fields:
-        raise IncoherentError(f"field message.{name}: missing")
-    return str(_field(fields, name, str, ""))
 
 
 def _text(value: Any) -> Optional[str]:

@@ -200,38 +200,37 @@ def _identity(path: str) -> str:
 def _boot_probe_guest(emulator: str) -> _Verdict:
     kernel = f"/boot/vmlinuz-{os.uname().release}"
     if os.access(kernel, os.R_OK):
-        return _verdict(f"this host's kernel {kernel}", boot_kernel(emulator, kernel, "kvm"))
-    return _verdict("the probe guest", boot_sector_guest(emulator, "kvm"))
+        return _verdict(f"this host's kernel {kernel}", boot_kernel(emulator, kernel))
+    return _verdict("the probe guest", boot_sector_guest(emulator))
 
 
-def boot_kernel(emulator: str, kernel: str, accelerator: str) -> str:
-    """Boot a Linux kernel until it panics without a root file system; empty on success, else the reason."""
+def boot_kernel(emulator: str, kernel: str) -> str:
+    """Boot a Linux kernel by KVM until it panics without a root file system; empty on success, else the reason."""
     # `panic=-1` resets the machine at once, and QEMU then ends; with `earlyprintk` the unpacking prints, too
     parameters = "console=ttyS0 earlyprintk=serial,ttyS0,115200 panic=-1"
     special = ["-m", "512", "-serial", "stdio", "-kernel", kernel]
-    finished = _run_guest(emulator, accelerator, [*special, "-append", parameters])
+    finished = _run_guest(emulator, [*special, "-append", parameters])
     if isinstance(finished, str):
         return finished
     return "" if _PANIC_WITHOUT_ROOT in finished.output else _failure(finished)
 
 
-def boot_sector_guest(emulator: str, accelerator: str) -> str:
-    """Boot the probe guest; empty on success, else the reason."""
+def boot_sector_guest(emulator: str) -> str:
+    """Boot the probe guest by KVM; empty on success, else the reason."""
     with tempfile.NamedTemporaryFile(prefix="rocks-probe-") as disk:
         disk.write(boot_sector())
         disk.flush()
         drive = f"file={disk.name},format=raw,if=ide,readonly=off"
         device = f"isa-debug-exit,iobase={EXIT_PORT:#x},iosize=1"
-        finished = _run_guest(emulator, accelerator, ["-m", "32", "-device", device, "-drive", drive])
+        finished = _run_guest(emulator, ["-m", "32", "-device", device, "-drive", drive])
     if isinstance(finished, str):
         return finished
     return "" if finished.exit_status == EXIT_STATUS else _failure(finished)
 
 
-def _run_guest(emulator: str, accelerator: str, special: List[str]) -> Union[Finished, str]:
-    processor = "host" if accelerator == "kvm" else "max"
+def _run_guest(emulator: str, special: List[str]) -> Union[Finished, str]:
     bare = ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
-    arguments = [emulator, *bare, "-accel", accelerator, "-cpu", processor, *special]
+    arguments = [emulator, *bare, "-accel", "kvm", "-cpu", "host", *special]
     try:
         return run(arguments, deadline_seconds=_GUEST_DEADLINE_SECONDS, watch=_Silence())
     except ToolError as error:

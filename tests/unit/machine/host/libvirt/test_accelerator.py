@@ -108,4 +108,4 @@ def test_a_kernel_that_goes_on_printing_has_time(
     emulator = tmp_path / "qemu"
     emulator.write_text(f"#!/bin/sh\n{program}\n")
     emulator.chmod(0o755)
-    assert accelerator.boot_kernel(str(emulator), "vmlinuz", "kvm") == reason
+    assert accelerator.boot_kernel(str(emulator), "vmlinuz") == reason
