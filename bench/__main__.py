@@ -7,13 +7,11 @@ Needs root.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import NamedTuple
@@ -39,8 +37,9 @@ from bench.images.figures import FIGURES
 from bench.nucleus import many_owners, owners, reservations
 from bench.site import STATE, BenchSite
 from bench.table import Row
+from lab.processes import locked
 from lab.progress import Progress
-from rocks.core.errors import BusyError, RocksError, UserError
+from rocks.core.errors import RocksError, UserError
 
 EXIT_INTERRUPTED = 130
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -58,7 +57,7 @@ class Part(NamedTuple):
     dependents: tuple[str, ...] = ()
 
 
-_HERE = {
+_OWN_NUMBERS = {
     "R2",
     "R8",
     "R9",
@@ -83,7 +82,7 @@ _PARTS = (
         (),
         "the cluster database",
         BenchSite.describe,
-        tuple(_HERE - {"R18", "R22", "R23", "R26", "R27", "R28", "R30", "R31", "R32", "R33"}),
+        tuple(_OWN_NUMBERS - {"R18", "R22", "R23", "R26", "R27", "R28", "R30", "R31", "R32", "R33"}),
     ),
     Part(("R36",), "Ganeti of Debian beside this site", ganeti.measure),
     Part(("R8",), "start-up", start_up.measure),
@@ -116,7 +115,7 @@ def main(arguments: Sequence[str]) -> int:
         if into is not None:
             page.check_markers(into)
         STATE.mkdir(exist_ok=True)
-        with _alone():
+        with locked(STATE / "bench.lock", "another make bench of this checkout runs; wait for it"):
             run, rows, tables = _bench(BenchSite(STATE / "bench"), numbers)
         print(page.output(run, rows, tables))
         if into is not None:
@@ -133,7 +132,7 @@ def main(arguments: Sequence[str]) -> int:
 def _read_arguments(arguments: Sequence[str]) -> tuple[Path | None, set[str]]:
     pages = [argument.removeprefix("into=") for argument in arguments if argument.startswith("into=")]
     numbers = {argument for argument in arguments if not argument.startswith("into=")}
-    known = {*_HERE, *(number for figure in FIGURES for number in figure.numbers)}
+    known = {*_OWN_NUMBERS, *(number for figure in FIGURES for number in figure.numbers)}
     for argument in sorted(numbers - known):
         listed = " ".join(sorted(known, key=table.place))
         raise UserError(f"{argument} is not a figure of this bench; choose from {listed}")
@@ -149,7 +148,7 @@ def _bench(site: BenchSite, numbers: set[str]) -> tuple[str, list[Row], Sequence
         progress.print(f"Other programs run on this machine (load {load:.1f}) and influence the times.")
     for number in _ENDING:
         signal.signal(number, _interrupt)
-    here = _measure_here(site, progress, numbers) if not numbers or numbers & _HERE else []
+    here = _measure_here(site, progress, numbers) if not numbers or numbers & _OWN_NUMBERS else []
     in_lab = lab_part.measure(numbers)
     rows = sorted([*here, *in_lab.rows], key=lambda row: table.place(row.number))
     conditions = [_BY_KVM if site.has_kvm else _BY_EMULATION] if here else []
@@ -160,13 +159,13 @@ def _bench(site: BenchSite, numbers: set[str]) -> tuple[str, list[Row], Sequence
 
 def _measure_here(site: BenchSite, progress: Progress, numbers: set[str]) -> list[Row]:
     """The figures without the lab, on a site of the bench."""
-    requested = numbers or _HERE
+    requested = numbers or _OWN_NUMBERS
     try:
         site.tear_down()  # the rest of a killed run
         site.bring_up(progress)
         rows = _do_parts(site, progress, requested)
     except RocksError as error:
-        rows = [table.not_measured(number, "", str(error)) for number in _HERE & requested]
+        rows = [table.not_measured(number, "", str(error)) for number in _OWN_NUMBERS & requested]
     finally:
         for number in _ENDING:
             signal.signal(number, signal.SIG_IGN)
@@ -199,18 +198,6 @@ def _do_parts(site: BenchSite, progress: Progress, requested: set[str]) -> list[
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
-
-
-@contextmanager
-def _alone() -> Iterator[None]:
-    # mode 0600: a lock on a file that others can open could be theirs
-    with open(os.open(STATE / "bench.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)) as lock:  # noqa: PTH123
-        os.fchmod(lock.fileno(), 0o600)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise BusyError("another make bench of this checkout runs; wait for it") from None
-        yield
 
 
 if __name__ == "__main__":

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from lab.demos.image_demo import ImageDemo
 from lab.demos.launch import DemoLaunch
 from lab.demos.own import DemoOwn
 from lab.demos.pragma import DemoPragma
+from lab.processes import locked
 from lab.progress import Progress
 from lab.site import Site, SiteState
 from lab.slurm.demo import DemoSlurm
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str]) -> int:
             raise UserError(f"make {arguments[0]} needs root: run it as root, or with sudo")
         system_calls.die_with_starter()  # make does not end its programs when it is killed
         _STATE.mkdir(exist_ok=True)
-        with _alone():
+        with _locked():
             actions[arguments[0]](Site(_STATE / "demo", _STATE / "cache"))
     except RocksError as error:
         print(f"Error: {error}", file=sys.stderr)
@@ -102,27 +102,15 @@ def _demo_stop(site: Site) -> None:
     assert site.state() is SiteState.STOPPED
 
 
-@contextmanager
-def _alone() -> Iterator[None]:
-    """Alone with the demo: under the lock that tools/demo-lock took for this program, else under one of its own."""
+def _locked() -> AbstractContextManager[None]:
+    """Under the lock that tools/demo-lock took for this program, else under one of its own."""
     taken = os.environ.pop("DEMO_LOCK", None)
-    # mode 0600: a lock on a file that others can open could be theirs
-    with open(  # noqa: PTH123
-        os.open(_STATE / "demo.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        if taken is None
-        else int(taken),
-        mode="a",
-    ) as lock:
-        os.set_inheritable(lock.fileno(), False)
-        os.fchmod(lock.fileno(), 0o600)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise BusyError(
-                "another make demo or demo-stop of this checkout is at work. Wait for it, or end it with Ctrl-C where "
-                "it runs; then repeat this, or run make demo-stop, which removes what it made"
-            ) from None
-        yield
+    return locked(
+        _STATE / "demo.lock",
+        "another make demo or demo-stop of this checkout is at work. Wait for it, or end it with Ctrl-C where it runs; "
+        "then repeat this, or run make demo-stop, which removes what it made",
+        None if taken is None else int(taken),
+    )
 
 
 if __name__ == "__main__":

@@ -5,15 +5,17 @@ After a crash or a reboot, the number may be that of another process.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import select
 import signal
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from rocks.core.errors import ToolError
+from rocks.core.errors import BusyError, ToolError
 
 _KILL_DEADLINE_SECONDS = 10.0
 _STATE_FIELD, _PARENT_FIELD, _START_FIELD = (
@@ -184,3 +186,24 @@ def _reap(process_id: int) -> None:
         os.waitpid(process_id, os.WNOHANG)
     except ChildProcessError:
         pass  # the child of another process
+
+
+@contextmanager
+def locked(path: Path, refusal: str, descriptor: int | None = None) -> Iterator[None]:
+    """While no other process has locked the file, which is made; BusyError with the refusal if one has.
+
+    `descriptor`: the open file, where the program that started this one has locked it for both.
+    """
+    if descriptor is None:
+        # mode 0600: a lock on a file that others can open could be theirs
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        os.set_inheritable(descriptor, False)
+        os.fchmod(descriptor, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BusyError(refusal) from None
+        yield
+    finally:
+        os.close(descriptor)

@@ -15,8 +15,8 @@ from lab.build.mirrors import names_of_releases, of_release, release, sources
 from lab.progress import Progress
 from rocks.core.process import run_checked
 
-_HERE = Path(__file__).absolute().parent
-_INSTRUMENTS = _HERE.parent / "instruments"
+_FOLDER = Path(__file__).absolute().parent
+_INSTRUMENTS = _FOLDER.parent / "instruments"
 _COPY_DEADLINE_SECONDS = 300.0
 _KERNEL, _INITRAMFS = "vmlinuz", "initramfs"
 _ISO_IMAGE = "iso-image"
@@ -107,11 +107,11 @@ def _keys_of_release(modules: str, isos: str) -> Keys:
     tree = key_of(name, packages.TREE, packages.LEFT_OUT)
     shop = key_of(tree, packages.WORKSHOP, packages.ZFS_SOURCE)
     zfs = key_of(shop, files_of(workshop.COMPILE_ZFS))
-    how = files_of(_HERE / "settings.py", _HERE / "image.py", _HERE / "initramfs.py", _HERE / "init")
+    how = files_of(_FOLDER / "settings.py", _FOLDER / "image.py", _FOLDER / "initramfs.py", _FOLDER / "init")
     image = key_of(zfs, own, how)
     if isos:
         own = ""
-        image = key_of(isos, packages.TOOLS, how, files_of(_HERE / "iso_images.py", _HERE / "rolls.py"))
+        image = key_of(isos, packages.TOOLS, how, files_of(_FOLDER / "iso_images.py", _FOLDER / "rolls.py"))
     instruments = key_of(shop, files_of(*(_INSTRUMENTS / name for name in workshop.INSTRUMENT_SOURCES)))
     return Keys(tree, key_of(name, packages.QEMU), shop, zfs, instruments, modules, own, image, isos)
 

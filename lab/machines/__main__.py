@@ -33,9 +33,9 @@ from lab.machines import carrier
 from lab.machines.checkout import (
     CHECKOUT,
     STATE,
-    alone,
     is_of_isos,
     is_patched,
+    only_command,
     open_built_lab,
     open_lab,
     releases_there,
@@ -124,7 +124,7 @@ def _patch(arguments: Sequence[str]) -> None:
     namespace = Namespace(STATE)
     if not namespace.surrounds_this_process():
         replace_this_process(namespace.command([*_this_program(), "patch"]))
-    with alone(), Progress().step("the modules of src on all machines, in a new clean state"):
+    with only_command(), Progress().step("the modules of src on all machines, in a new clean state"):
         patch(open_built_lab())
 
 

@@ -15,13 +15,13 @@ from lab.machines.checkout import (
     CACHE,
     CHECKOUT,
     STATE,
-    alone,
     built_parts,
     check_same_build,
     check_same_cpus,
     check_same_isos,
     check_same_modules,
     check_same_releases,
+    only_command,
     record_build,
     with_kvm,
 )
@@ -37,7 +37,7 @@ def build(again: bool = False, isos: Sequence[Path] = (), releases: Releases = O
 
     StateError while machines run from the present parts.
     """
-    with alone():
+    with only_command():
         if again and Namespace(STATE).holder() is not None:
             raise StateError("the lab runs on the parts that would be removed: `make lab-stop` first")
         if Namespace(STATE).holder() is not None:
@@ -62,7 +62,7 @@ def start(
     _ensure_programs(to_build=False)
     surroundings.require_tun()
     namespace = Namespace(STATE)
-    with alone():
+    with only_command():
         if namespace.holder() is not None:
             check_same_build()
             check_same_modules()
@@ -86,7 +86,7 @@ def start(
 
 def stop() -> list[str]:
     """End the lab, in any state, and remove its files; returns the names of the programs that were ended."""
-    with alone():
+    with only_command():
         names = Namespace(STATE).stop()
         shutil.rmtree(STATE, ignore_errors=True)
     return names

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from lab.build import own_packages, parts
@@ -16,7 +13,8 @@ from lab.build.parts import OWN_RELEASE, Built, Keys, Releases
 from lab.machines.kvm import kvm_works
 from lab.machines.lab import Lab
 from lab.machines.roster import MACHINES
-from rocks.core.errors import BusyError, StateError
+from lab.processes import locked
+from rocks.core.errors import StateError
 
 CHECKOUT = Path(__file__).absolute().parent.parent.parent
 STATE = CHECKOUT / ".state" / "lab"
@@ -150,17 +148,7 @@ def check_same_cpus(cpus: int) -> None:
         )
 
 
-@contextmanager
-def alone() -> Iterator[None]:
+def only_command() -> AbstractContextManager[None]:
     """BusyError when another command builds, starts, patches or stops the lab; else none can until the block's end."""
     _LOCK.parent.mkdir(exist_ok=True)
-    # mode 0600: a lock on a file that others can open could be theirs
-    with open(os.open(_LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)) as lock:  # noqa: PTH123
-        os.fchmod(lock.fileno(), 0o600)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise BusyError(
-                "another command is building, starting, patching or stopping this lab; wait for it"
-            ) from None
-        yield
+    return locked(_LOCK, "another command is building, starting, patching or stopping this lab; wait for it")

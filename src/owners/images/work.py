@@ -123,7 +123,7 @@ def _attach(job: Job) -> JsonObject:
 def reinstall(job: Job) -> JsonObject:
     """Have the node's first disk made anew at its next start. Done twice, it removes no more: the node is off."""
     image = job.operation.arguments.get("reference")
-    with _alone(job, "reinstall", job.target):
+    with _while_unused(job, "reinstall", job.target):
         job.rocks.reinstall(job.target.machine, image)
     return {"image": image}
 
@@ -134,13 +134,13 @@ def clone(job: Job) -> JsonObject:
     original = job.transaction(lambda session: clusters.nodes_by_id(session, SYSTEM, [number]).get(number))
     if original is None or original.gone_at is not None:
         raise RefusedError("the node whose disk was to be cloned was removed from the site")
-    with _alone(job, "clone", original, job.target):
+    with _while_unused(job, "clone", original, job.target):
         job.rocks.clone(original.machine, job.target.machine)
     return {"original": original.name}
 
 
 @contextlib.contextmanager
-def _alone(job: Job, step: str, *nodes: Node) -> Iterator[None]:
+def _while_unused(job: Job, step: str, *nodes: Node) -> Iterator[None]:
     """RefusedError unless the nodes are off with their disks on the NAS: they may have been started since.
 
     LaterError while the command of a worker that was killed goes on, which the executor lets end.

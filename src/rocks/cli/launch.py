@@ -13,8 +13,8 @@ refused: another daemon, with delegated rights.
 import os
 import sys
 
-_HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path[0] = os.path.dirname(os.path.dirname(_HERE))
+_FOLDER = os.path.dirname(os.path.abspath(__file__))
+sys.path[0] = os.path.dirname(os.path.dirname(_FOLDER))
 if os.environ.get("ROCKS_SITE_PACKAGES"):
     sys.path.append(os.environ["ROCKS_SITE_PACKAGES"])
 

@@ -69,7 +69,7 @@ def test_a_failure_says_that_the_site_stays_and_what_begins_anew(
     monkeypatch.setattr(program, "_image_demo", fail)
     monkeypatch.setattr("os.geteuid", lambda: 0)
     monkeypatch.setattr("lab.system_calls.die_with_starter", lambda: None)
-    monkeypatch.setattr(program, "_alone", nullcontext)
+    monkeypatch.setattr(program, "_locked", nullcontext)
     Site(tmp_path / "demo", tmp_path / "cache").folder.mkdir()
     assert program.main([target]) == StateError("").exit_status
     assert capsys.readouterr().err == (

@@ -397,7 +397,7 @@ class Arrivals:
 
     def receive(self, connection: Connection, opening: Opening) -> None:
         """Receive all snapshots, and compare the content with the other end's."""
-        with self._alone(connection, opening) as arrival:
+        with self._only_connection(connection, opening) as arrival:
             if arrival is None:
                 send_line(connection.writer, {"taken": True})
                 return
@@ -409,7 +409,7 @@ class Arrivals:
 
     def take_over(self, connection: Connection, opening: Opening) -> None:
         """Make the received volume an image of this NAS. From here on hosts get it here, and no longer there."""
-        with self._alone(connection, opening) as arrival:
+        with self._only_connection(connection, opening) as arrival:
             if arrival is not None:
                 if (arrival.epoch, arrival.guid) != (opening.epoch, opening.to_guid):
                     raise StateError(
@@ -423,7 +423,7 @@ class Arrivals:
             send_line(connection.writer, {"taken": True})
 
     @contextmanager
-    def _alone(self, connection: Connection, opening: Opening) -> Iterator[Optional[Arrival]]:
+    def _only_connection(self, connection: Connection, opening: Opening) -> Iterator[Optional[Arrival]]:
         """The expected image, None for one that was taken over; no other connection of it is served meanwhile."""
         arrival = self._allowed(connection.peer, opening)
         if arrival is None:

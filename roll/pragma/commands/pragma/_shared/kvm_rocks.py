@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from rocks.core.errors import BusyError, RocksError, StateError, UserError
 from rocks.core.values import BYTES_PER_GB
 
-from .compute_hosts import plan_computes
 from .contextualisation import KEYS, vc_out_texts
 from .drivers import (
     DEFAULT_MEMORY_MB,
@@ -24,7 +23,7 @@ from .drivers import (
     check_memory,
     read_key,
 )
-from .free_hosts import START_LOCK, ask_hosts, free_hosts, virtual_frontends
+from .free_hosts import START_LOCK, ask_hosts, free_hosts, plan_computes, virtual_frontends
 from .interfaces import add_interfaces, read_interfaces
 from .repository import Images, library_images, read_request
 from .site import free_address, rows

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pragma._shared.compute_hosts import FreeHost, plan_computes
+from pragma._shared.free_hosts import FreeHost, plan_computes
 from rocks.core.errors import StateError
 from rocks.inventory.limits import MAX_VM_CPUS
 
