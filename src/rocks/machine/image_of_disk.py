@@ -17,6 +17,7 @@ from rocks.library.library_folder import library_folder, lock_images
 from rocks.library.streams import StoredDisk, receive_disk, store_received
 from rocks.machine import record as table
 from rocks.machine.disks import check_no_doubt
+from rocks.machine.domain import DRIVER_TYPES
 from rocks.machine.spec import container_of
 from rocks.storage.volumes.place_records import disk_locations
 
@@ -27,9 +28,6 @@ if TYPE_CHECKING:
     from rocks.inventory.records import Disk, VirtualMachine
     from rocks.library.images import AddedImage
     from rocks.library.records import LibraryImage
-
-
-_RAW = ("file", "tap:aio")
 
 
 def add_image_of_disk(database: Database, added: AddedImage, progress: Callable[[str], None]) -> LibraryImage:
@@ -94,7 +92,7 @@ def _check(database: Database, vm: VirtualMachine, disk: Disk) -> None:
                 f"the disk of {vm.name} is on the NAS {location.nas}; clone it there: rocks add host storageimg "
                 f"{location.nas} {location.zpool} NAME origin={vm.name}-vol"
             )
-    if disk.is_block or disk.type not in _RAW:
+    if DRIVER_TYPES.get(disk.type) != "raw":
         raise StateError(
             f"the disk of {vm.name} is {disk.specification}, and images are made of raw files only (file:)"
         )

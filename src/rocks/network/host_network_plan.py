@@ -11,7 +11,12 @@ from rocks.core.errors import UserError
 from rocks.core.names import printable
 from rocks.inventory.mac_pool import mac_fault
 from rocks.network.guest_connections import LONGEST_DEVICE_NAME, kernel_device
-from rocks.network.network_rules import DEFAULT_MTU_BYTES, attribute_address
+from rocks.network.network_rules import (
+    DEFAULT_MTU_BYTES,
+    MTU_HIGHEST_BYTES,
+    MTU_LOWEST_BYTES,
+    attribute_address,
+)
 from rocks.network.route_rules import ANYWHERE, ResolvedRoute, Route, device_on
 
 if TYPE_CHECKING:
@@ -112,11 +117,9 @@ def _has_option_like(interface: Interface, beginning: str) -> bool:
 # A device of a VM container is a bridge of that name, whose port is the adapter `p` and the name: there VLANs of
 # clusters are made, and the host's guests are attached to the bridge. With the option `novtap` or `nobridge` the
 # adapter itself has the name. An adapter may also be a bond, whose members have no address.
-# and §5.5.
 
 _DEVICE = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*", re.ASCII)
 _MAC = re.compile(r"(?:[0-9a-f]{2}:){5}[0-9a-f]{2}", re.ASCII)
-_MTU_BYTES = range(576, 65536)
 
 
 class DeviceRoute(NamedTuple):
@@ -298,10 +301,11 @@ def _device(host: Host, interface: Interface, bonds: Mapping[str | None, Interfa
             f"{name}"
         )
     mtu_bytes = interface.mtu_bytes or DEFAULT_MTU_BYTES
-    if mtu_bytes not in _MTU_BYTES:
+    if not MTU_LOWEST_BYTES <= mtu_bytes <= MTU_HIGHEST_BYTES:
+        network = printable(str(interface.subnet))
         raise UserError(
-            f"the network {printable(str(interface.subnet))} has the MTU {mtu_bytes}, not one from "
-            f"{_MTU_BYTES[0]} to {_MTU_BYTES[-1]}: rocks set network mtu"
+            f"the network {network} has the MTU {mtu_bytes}, not one from {MTU_LOWEST_BYTES} to {MTU_HIGHEST_BYTES}: "
+            f"rocks set network mtu {network} {DEFAULT_MTU_BYTES}"
         )
     return HostDevice(
         adapter,
@@ -321,18 +325,14 @@ def check_device_name(host: Host, interface: Interface, adapter: str) -> None:
     if not _DEVICE.fullmatch(adapter) or len(adapter) > LONGEST_DEVICE_NAME:
         raise UserError(
             f'the device "{printable(str(interface.device))}" of host {host.name} is not a valid name: rocks set host '
-            "interface iface"
+            f"interface iface {host.name} {interface.mac or 'MAC'} DEVICE"
         )
 
 
 def _adapter(host: Host, interface: Interface) -> str:
     """The name of the device below the bridge, or of the device that has none."""
     name = str(interface.device)
-    return (
-        kernel_device(name, interface.options)
-        if host.is_true("kvm") and not is_unbridged(interface)
-        else name
-    )
+    return kernel_device(name, interface.options) if host.is_true("kvm") else name
 
 
 def interface_address(interface: Interface) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from comet.client import records
+from nucleus.states import LIVING_SETS
 from owners.portal import guide
 from owners.portal.pages import STATIC
 
@@ -73,8 +74,10 @@ def test_terms_are_those_of_the_glossary() -> None:
     assert all(guide.terms().values())
 
 
-def test_the_page_has_the_words_of_comet_for_the_end_of_a_set() -> None:
+def test_pages_and_comet_have_the_states_and_the_words_of_a_set() -> None:
     text = (STATIC / "shared/sets.js").read_text("utf-8")
+    (living,) = re.findall(r"LIVING = \[(.*)\]", text)
+    assert tuple(re.findall(r"\w+", living)) == records.LIVING_STATES == LIVING_SETS
     (by_scheduler,) = re.findall('BY_SCHEDULER = "(.*)"', text)
     found = dict(
         re.findall(r"(\w+): (?:'([^']*)'|BY_SCHEDULER)", text.partition("REASONS = {")[2].partition("}")[0])

@@ -99,7 +99,11 @@ def choose_addresses(
 
 def add_interfaces(command: Command, machines: Sequence[str], added: Sequence[AddedInterface]) -> None:
     """Give each machine these interfaces. UserError or StateError for a network or an address that cannot be used."""
-    networks = {str(row["owner"]): row for row in rows(command, "list.network")} if added else {}
+    if not added:
+        return
+    networks = {str(row["owner"]): row for row in rows(command, "list.network")}
+    # once for all: each is of another network
+    used = [IPv4Address(str(own["ip"])) for own in rows(command, "list.host.interface") if own["ip"]]
     for one in added:
         row = networks.get(one.network)
         if row is None:
@@ -107,8 +111,6 @@ def add_interfaces(command: Command, machines: Sequence[str], added: Sequence[Ad
                 f"the attribute {INTERFACES} has the network {one.network}, which the site lacks"
             )
         network = IPv4Network(f"{row['subnet']}/{row['netmask']}")
-        listed = rows(command, "list.host.interface")
-        used = [IPv4Address(str(own["ip"])) for own in listed if own["ip"]]
         for machine, address in zip(
             machines, choose_addresses(network, one.address, used, len(machines), one.part), strict=True
         ):
