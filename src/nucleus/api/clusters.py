@@ -59,7 +59,7 @@ def _headers(freshness: Sequence[Freshness]) -> dict[str, str]:
 @route(router, "GET /v1/cluster", "list_clusters", "Your clusters", list[models.Cluster])
 @reads
 def list_clusters(
-    question: Reading,
+    reading: Reading,
     limit: Limit = None,
     cursor: Cursor = None,
     project: Filter = None,
@@ -68,8 +68,8 @@ def list_clusters(
     fields: Fields = None,
 ) -> Response:
     """A node in `state` is enough for its cluster to be listed."""
-    call = question.call
-    found = clusters.list_clusters(question.session, question.scope, project, state)
+    call = reading.call
+    found = clusters.list_clusters(reading.session, reading.scope, project, state)
     found = sorted(
         (one for one in found if name is None or fnmatchcase(one.name, name)),
         key=lambda one: natural_key(one.name),
@@ -84,22 +84,22 @@ def list_clusters(
     headers |= _headers(freshness)
     if is_unchanged(call.request, etag):
         return not_modified(etag, headers)
-    texts = call.service.cached_clusters.texts(question.session, question.scope, asked)
+    texts = call.service.cached_clusters.texts(reading.session, reading.scope, asked)
     body: bytes | str = b"[" + b",".join(texts) + b"]"
     if fields:
         body = to_json(chosen(json.loads(body), fields))
     return Response(body, 200, {**headers, "ETag": etag}, "application/json")
 
 
-def _part_of(question: Reading, name: str, fields: str | None, what: object, pick: Any) -> Response:
+def _part_of(reading: Reading, name: str, fields: str | None, what: object, pick: Any) -> Response:
     """A cluster, or what `pick` takes out of it."""
-    call, cluster = question.call, find_cluster(question, name)
+    call, cluster = reading.call, find_cluster(reading, name)
     freshness = freshness_of(cluster, call.service.configuration.poll, call.now)
     etag = etag_of(freshness.is_stale, what, fields, state=_state_of(cluster))
     headers = _headers([freshness])
     if is_unchanged(call.request, etag) and not names_any(call.request):
         return not_modified(etag, headers)
-    texts = call.service.cached_clusters.texts(question.session, question.scope, [(cluster, freshness)])
+    texts = call.service.cached_clusters.texts(reading.session, reading.scope, [(cluster, freshness)])
     text: bytes | str = texts[0]
     if pick is not None or fields:
         content = json.loads(text)
@@ -111,14 +111,14 @@ def _part_of(question: Reading, name: str, fields: str | None, what: object, pic
 
 @route(router, "GET /v1/cluster/{c}", "get_cluster", "A cluster", models.Cluster)
 @reads
-def get_cluster(question: Reading, c: str, fields: Fields = None) -> Response:
+def get_cluster(reading: Reading, c: str, fields: Fields = None) -> Response:
     """The cluster with its nodes."""
-    return _part_of(question, c, fields, "cluster", None)
+    return _part_of(reading, c, fields, "cluster", None)
 
 
 @route(router, "GET /v1/cluster/{c}/compute/{n}", "get_compute", "A compute node", models.Compute)
 @reads
-def get_compute(question: Reading, c: str, n: str, fields: Fields = None) -> Response:
+def get_compute(reading: Reading, c: str, n: str, fields: Fields = None) -> Response:
     """404 when the cluster has no such node."""
 
     def pick(content: dict[str, Any]) -> Any:
@@ -127,12 +127,12 @@ def get_compute(question: Reading, c: str, n: str, fields: Fields = None) -> Res
                 return compute
         raise unknown_node(content["name"], n)
 
-    return _part_of(question, c, fields, ("compute", n), pick)
+    return _part_of(reading, c, fields, ("compute", n), pick)
 
 
 @route(router, "GET /v1/cluster/{c}/frontend", "get_frontend", "The frontend of a cluster", models.Frontend)
 @reads
-def get_frontend(question: Reading, c: str, fields: Fields = None) -> Response:
+def get_frontend(reading: Reading, c: str, fields: Fields = None) -> Response:
     """404 when the cluster has none."""
 
     def pick(content: dict[str, Any]) -> Any:
@@ -140,7 +140,7 @@ def get_frontend(question: Reading, c: str, fields: Fields = None) -> Response:
             raise unknown_node(content["name"], None)
         return content["frontend"]
 
-    return _part_of(question, c, fields, "frontend", pick)
+    return _part_of(reading, c, fields, "frontend", pick)
 
 
 def demand_cluster_match(change: Change, cluster: Cluster) -> None:
@@ -297,6 +297,6 @@ def _renamed(cluster: str, nodes: Sequence[Node], requested: dict[str, str]) -> 
 
 
 def quick_routes() -> list[APIRoute]:
-    """The questions that clients repeat: what they ask with a query goes the ordinary way."""
+    """The requests that clients repeat: those with a query go the ordinary way."""
     quick = (list_clusters, get_cluster, get_compute, get_frontend)
     return [one for one in router.routes if isinstance(one, APIRoute) and one.endpoint in quick]

@@ -20,7 +20,7 @@ _TAG = re.compile(r'(?:W/)?("[^"]*")')
 
 
 def etag_of(*parts: object, state: object = None) -> str:
-    """A strong ETag of what determines the body: ids, generations, the question.
+    """A strong ETag of what determines the body: ids, generations, the request.
 
     `state`: that of the object which the body shows in one of several forms. `require_match` compares it alone.
     """

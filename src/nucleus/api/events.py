@@ -187,8 +187,8 @@ class Hub:
 def _missed(call: Call, stream: Stream, after: int, last: int) -> list[tuple[int, str]]:
     """The next events of the stream between both numbers; none: that was all."""
 
-    def read(question: Reading) -> list[tuple[int, str]]:
-        session = question.session
+    def read(reading: Reading) -> list[tuple[int, str]]:
+        session = reading.session
         found = events.events_after(session, stream.scope, after, stream.cluster_id, stream.types)
         return [(one.id, text) for one, text in _texts(session, found) if one.id <= last]
 
@@ -266,7 +266,7 @@ class _Answer(StreamingResponse):
 def _cluster_id(call: Call, name: str | None) -> int | None:
     if name is None:
         return None
-    return reading(call, lambda question: find_cluster(question, name).id)
+    return reading(call, lambda it: find_cluster(it, name).id)
 
 
 async def _lines(call: Call, service: Service, stream: Stream, missed: tuple[int, int]) -> AsyncIterator[str]:

@@ -42,9 +42,9 @@ _WAIT = f"seconds to wait for its end; more than {LONGEST_WAIT_SECONDS} are {LON
 OperationId = Annotated[str, Path(pattern=r"^[0-9A-HJKMNP-TV-Z]{26}$")]
 
 
-def operations_json(question: Reading, found: Sequence[Operation]) -> list[Json]:
+def operations_json(reading: Reading, found: Sequence[Operation]) -> list[Json]:
     """Their representations, with the names of what they are about."""
-    session, _, scope = question
+    session, _, scope = reading
     nodes = clusters.nodes_by_id(session, scope, {one.target_node for one in found if one.target_node})
     ids = {one.target_cluster for one in found if one.target_cluster}
     names = clusters.clusters_by_id(session, scope, ids)
@@ -60,7 +60,7 @@ def operations_json(question: Reading, found: Sequence[Operation]) -> list[Json]
 @route(router, "GET /v1/operation", "list_operations", "Your operations", list[models.Operation])
 @reads
 def list_operations(
-    question: Reading,
+    reading: Reading,
     target: Annotated[str | None, Query(max_length=260, description="CLUSTER or CLUSTER/NODE")] = None,
     computeset: Annotated[int | None, Query(ge=1, le=0x7FFFFFFF)] = None,
     state: Annotated[list[models.OperationState] | None, Query()] = None,
@@ -69,23 +69,23 @@ def list_operations(
     fields: Fields = None,
 ) -> Response:
     """The newest first, a page at a time."""
-    page, request = page_of(limit, cursor), question.call.request
-    cluster_id, node_id = (None, None) if target is None else _target(question, target)
+    page, request = page_of(limit, cursor), reading.call.request
+    cluster_id, node_id = (None, None) if target is None else _target(reading, target)
     found = operations.list_operations(
-        question.session, question.scope, states=tuple(state or ()), cluster_id=cluster_id, node_id=node_id,
+        reading.session, reading.scope, states=tuple(state or ()), cluster_id=cluster_id, node_id=node_id,
         set_id=computeset, before=page.after, limit=limit + 1,
     )  # fmt: skip
     _, headers = paged(request, page._replace(after=None), [one.id for one in found], str)
-    return conditional_json(request, chosen(operations_json(question, found[:limit]), fields), headers)
+    return conditional_json(request, chosen(operations_json(reading, found[:limit]), fields), headers)
 
 
-def _target(question: Reading, target: str) -> tuple[int, int | None]:
+def _target(reading: Reading, target: str) -> tuple[int, int | None]:
     c, _, n = target.partition("/")
-    cluster = find_cluster(question, c)
+    cluster = find_cluster(reading, c)
     if not n:
         return cluster.id, None
     for name in (n, None):
-        node = clusters.find_node(question.session, question.scope, cluster.id, name)
+        node = clusters.find_node(reading.session, reading.scope, cluster.id, name)
         if node is not None and same_name(node.name, n):
             return cluster.id, node.id
     raise unknown_node(cluster.name, n)
@@ -113,13 +113,13 @@ async def get_operation(
 
 
 def _look(call: Call, identifier: str) -> tuple[Response, bool]:
-    def read(question: Reading) -> tuple[Response, bool]:
-        found = _find(question, identifier)
+    def read(reading: Reading) -> tuple[Response, bool]:
+        found = _find(reading, identifier)
         has_ended = found.state in ENDED_OPERATIONS
         etag = etag_of(found.id, found.generation)
         if is_unchanged(call.request, etag):
             return not_modified(etag, {}), has_ended
-        return json_answer(operations_json(question, [found])[0], 200, {"ETag": etag}), has_ended
+        return json_answer(operations_json(reading, [found])[0], 200, {"ETag": etag}), has_ended
 
     return reading(call, read)
 

@@ -93,7 +93,7 @@ class Service:
 
     readiness: RecentAnswer[dict[str, str]] = field(default_factory=lambda: RecentAnswer(1.0))
     metrics_text: RecentAnswer[bytes] = field(default_factory=lambda: RecentAnswer(5.0))
-    """Anybody may ask for both; the counters take ten questions to the database."""
+    """Anybody may ask for both; the counters take ten statements."""
 
     cluster_images: RecentAnswer[list[str]] = field(default_factory=lambda: RecentAnswer(30.0))
     """Of this site, for reservations: `rocks` is asked."""
@@ -105,7 +105,7 @@ class Service:
     """Each starts a program on a host, and waits for it. Pages ask for pictures by themselves, people for logs."""
 
     forecasts: AtOnce = field(
-        default_factory=lambda: AtOnce("questions to the scheduler", 1, 4, retry_seconds=1)
+        default_factory=lambda: AtOnce("estimates of the scheduler", 1, 4, retry_seconds=1)
     )
     """Each starts programs of Slurm."""
 
@@ -214,7 +214,7 @@ Known = Annotated[Call, Depends(identify)]
 
 
 class Reading(NamedTuple):
-    """A question in the session that answers it, and who asks."""
+    """A request that changes nothing: the session in which it is answered, and who asks."""
 
     session: Session
     call: Call

@@ -242,7 +242,7 @@ _USE = (
 
 
 def token_use(session: Session, token_id: str) -> TokenUse | None:
-    """The token with its user, unless it is unknown, revoked or too old: one question, since every request asks it."""
+    """The token with its user, unless it is unknown, revoked or too old: one statement, for every request needs it."""
     rows = session.rows(_USE, (token_id,))
     if not rows:
         return None

@@ -94,11 +94,11 @@ def store_session(
 
 @route(router, "GET /v1/token", "list_tokens", "Your tokens", list[users.Token])
 @reads
-def list_tokens(question: Reading) -> Response:
+def list_tokens(reading: Reading) -> Response:
     """Without their secrets."""
-    user = question.call.caller.user
-    found = identity.tokens_of(question.session, user.id)
-    return conditional_json(question.call.request, [token_json(one, user.projects) for one in found])
+    user = reading.call.caller.user
+    found = identity.tokens_of(reading.session, user.id)
+    return conditional_json(reading.call.request, [token_json(one, user.projects) for one in found])
 
 
 @route(router, "POST /v1/token", "create_token", "Make a token", users.TokenWithSecret, status_code=201)

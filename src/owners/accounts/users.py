@@ -153,9 +153,9 @@ router = APIRouter()
 
 @route(router, "GET /v1/user", "get_user", "You", User)
 @reads
-def get_user(question: Reading) -> Response:
+def get_user(reading: Reading) -> Response:
     """The caller, as the site knows them."""
-    return conditional_json(question.call.request, user_json(question.call.caller.user))
+    return conditional_json(reading.call.request, user_json(reading.call.caller.user))
 
 
 @route(router, "PUT /v1/user", "replace_user_names", "Change your names", User)
@@ -184,11 +184,11 @@ def _set_names(change: Change, body: SomeUserNames) -> Response:
 
 @route(router, "GET /v1/project", "list_projects", "Your projects", list[Project])
 @reads
-def list_projects(question: Reading) -> Response:
+def list_projects(reading: Reading) -> Response:
     """Projects, with the allocations of their clusters: what was charged, what is reserved, and the limit."""
-    session, own = question.session, question.call.caller.projects
+    session, own = reading.session, reading.call.caller.projects
     known = identity.list_projects(session)
-    projects = [one for one in known if question.scope.is_operator or one.name in own]
+    projects = [one for one in known if reading.scope.is_operator or one.name in own]
     allocations: dict[int, list[Json]] = {one.id: [] for one in projects}
     limits = {one.id: one.limits["node_hours"] * 60 for one in projects if "node_hours" in one.limits}
     for project, name, charged, reserved, account in usage.allocation_usage(session, list(allocations)):
@@ -204,7 +204,7 @@ def list_projects(question: Reading) -> Response:
             }
         )
     content = [{"name": one.name, "allocations": allocations[one.id]} for one in projects]
-    return conditional_json(question.call.request, content)
+    return conditional_json(reading.call.request, content)
 
 
 @route(
@@ -215,9 +215,9 @@ def list_projects(question: Reading) -> Response:
     Acknowledgement,
 )
 @reads
-def get_acknowledgement(question: Reading) -> Response:
+def get_acknowledgement(reading: Reading) -> Response:
     """The text of the site, and whether you have acknowledged it."""
-    return conditional_json(question.call.request, _acknowledgement(question.call))
+    return conditional_json(reading.call.request, _acknowledgement(reading.call))
 
 
 def _acknowledgement(call: Call) -> Json:

@@ -468,7 +468,7 @@ def _with_charge(one: computesets.Computeset, kind: str) -> computesets.Computes
 @route(router, "GET /v1/computeset", "list_computesets", "Your computesets", list[Computeset])
 @reads
 def list_computesets(
-    question: Reading,
+    reading: Reading,
     state: States = None,
     cluster: Annotated[str | None, Query(max_length=128)] = None,
     begin: Annotated[
@@ -483,22 +483,22 @@ def list_computesets(
 
     A page ends earlier where its sets have many nodes.
     """
-    page, request = page_of(limit, cursor), question.call.request
-    number = None if cluster is None else find_cluster(question, cluster).id
+    page, request = page_of(limit, cursor), reading.call.request
+    number = None if cluster is None else find_cluster(reading, cluster).id
     ended = computesets.Ended(*(None if one is None else one.astimezone(UTC) for one in (begin, end)))
-    found, headers = _found(question, page, state or (), number, ended)
-    answers = [one for one in sets_json(question, found) if not state or one["state"] in state]
+    found, headers = _found(reading, page, state or (), number, ended)
+    answers = [one for one in sets_json(reading, found) if not state or one["state"] in state]
     return conditional_json(request, chosen(answers, fields), headers)
 
 
 def _found(
-    question: Reading, page: Page, states: Sequence[str], cluster: int | None, ended: computesets.Ended
+    reading: Reading, page: Page, states: Sequence[str], cluster: int | None, ended: computesets.Ended
 ) -> tuple[list[computesets.Computeset], dict[str, str]]:
     """The sets of the page, and the header that leads to the next.
 
     Sets that have ended are kept for ever: of a list that may have them only a part is read.
     """
-    asked = question.session, question.scope, states, cluster
+    asked = reading.session, reading.scope, states, cluster
     is_whole = page.limit is None and page.after is None
     if is_whole and states and not set(states) & set(ENDED_SETS) and ended == computesets.Ended():
         return computesets.list_computesets(*asked), {}
@@ -510,8 +510,8 @@ def _found(
     headers = dict[str, str]()
     if not is_whole:
         page = Page(count or None, None)
-        _, headers = paged(question.call.request, page, [str(number) for number in numbers], number_of)
-    return computesets.computesets_by_number(question.session, numbers[:count]), headers
+        _, headers = paged(reading.call.request, page, [str(number) for number in numbers], number_of)
+    return computesets.computesets_by_number(reading.session, numbers[:count]), headers
 
 
 def _fitting(sizes: Sequence[int]) -> int:
@@ -522,10 +522,10 @@ def _fitting(sizes: Sequence[int]) -> int:
 
 @route(router, "GET /v1/computeset/{s}", "get_computeset", "A computeset", Computeset)
 @reads
-def get_computeset(question: Reading, s: SetId, fields: Fields = None) -> Response:
+def get_computeset(reading: Reading, s: SetId, fields: Fields = None) -> Response:
     """Also one that has ended."""
-    (content,) = sets_json(question, [find_set(question, s)])
-    return conditional_json(question.call.request, chosen(content, fields))
+    (content,) = sets_json(reading, [find_set(reading, s)])
+    return conditional_json(reading.call.request, chosen(content, fields))
 
 
 def find_set(one: Reading | Change, number: int, *, lock: bool = False) -> computesets.Computeset:
@@ -611,7 +611,7 @@ def estimate_computeset(call: Known, body: NewComputeset) -> Response:
     service, user = call.service, call.caller.user.id
     service.change_rate.take(call.caller)  # it locks rows as a change does
     with service.changes.one_more(user), service.all_changes.one_more(user):
-        content, job = reading(call, lambda question: _estimated(question, body))
+        content, job = reading(call, lambda it: _estimated(it, body))
     if content["waiting"] is None:
         forecast = _forecast(call, job)
         start = None if forecast.starts_at is None else datetime.fromtimestamp(forecast.starts_at, UTC)
@@ -619,16 +619,16 @@ def estimate_computeset(call: Known, body: NewComputeset) -> Response:
     return json_answer(content)
 
 
-def _estimated(question: Reading, body: NewComputeset) -> tuple[Json, NewJob]:
+def _estimated(reading: Reading, body: NewComputeset) -> tuple[Json, NewJob]:
     """What is known without the scheduler, and the job that the set would be."""
-    change = Change(question.session, question.call, "start_set")  # which is only checked
+    change = Change(reading.session, reading.call, "start_set")  # which is only checked
     cluster, nodes, hosts, walltime, account = _checked(change, body)
     minutes, left = len(nodes) * walltime, None
     if cluster.project_id is not None:
-        project = identity.project_by_id(question.session, cluster.project_id)
+        project = identity.project_by_id(reading.session, cluster.project_id)
         limit = None if project is None else project.limits.get("node_hours")
         for _, name, charged, reserved, slurm in usage.allocation_usage(
-            question.session, [cluster.project_id]
+            reading.session, [cluster.project_id]
         ):
             if name == account:
                 left = usage.left_minutes(None if limit is None else limit * 60, charged, reserved, slurm)
@@ -642,7 +642,7 @@ def _estimated(question: Reading, body: NewComputeset) -> tuple[Json, NewJob]:
         "estimated_start": None,
         "waiting": f"{account} has too few node hours left" if left is not None and left < minutes else None,
     }
-    excluded = tuple(nodes_without_host(question.session))
+    excluded = tuple(nodes_without_host(reading.session))
     return content, NewJob(
         "estimate", len(nodes), walltime, account, tuple(hosts), body.reservation, excluded=excluded
     )
@@ -864,7 +864,7 @@ _MOST_DAYS = 366
 )
 @reads
 def list_usage(
-    question: Reading,
+    reading: Reading,
     begin: Annotated[Time | None, Query(alias="from")] = None,
     end: Annotated[Time | None, Query(alias="to")] = None,
     by: Annotated[
@@ -876,7 +876,7 @@ def list_usage(
     if begin is not None and end is not None and end <= begin:
         raise invalid("`to` is not after `from`; choose a later one")
     first, last = (None if one is None else one.astimezone(UTC) for one in (begin, end))
-    asked = question.session, question.scope
+    asked = reading.session, reading.scope
     if by is None:
         found = [one._asdict() for one in computesets.charges(*asked, first, last)]
     elif first is None or last is None or last - first > timedelta(days=_MOST_DAYS):
@@ -888,7 +888,7 @@ def list_usage(
         ]
     if form == "csv":
         return Response(_csv_of(found, by), media_type="text/csv")
-    return conditional_json(question.call.request, found)
+    return conditional_json(reading.call.request, found)
 
 
 def _csv_of(charges: Sequence[Json], by: str | None) -> str:

@@ -340,9 +340,9 @@ def read_screen(call: Known, c: str, n: str) -> Response:
 
 
 def _node_to_look_at(call: Call, c: str, n: str | None) -> Node:
-    def find(question: Reading) -> Node:
+    def find(reading: Reading) -> Node:
         require(call.caller, "console")
-        return find_node(question, find_cluster(question, c), n)
+        return find_node(reading, find_cluster(reading, c), n)
 
     return reading(call, find)
 

@@ -24,9 +24,9 @@ router = APIRouter()
 
 @route(router, "GET /v1/image/disk", "list_disk_images", "Images for disks", list[str])
 @reads
-def list_disk_images(question: Reading) -> Response:
+def list_disk_images(reading: Reading) -> Response:
     """The images of the site's library that its operators offer to owners, for reinstalling nodes."""
-    call = question.call
+    call = reading.call
     return conditional_json(call.request, list(call.service.configuration.images.for_disks))
 
 

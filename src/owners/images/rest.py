@@ -43,9 +43,9 @@ MEDIA_TYPE = "application/vnd.nucleus.v1+json"
     },
 )
 @reads
-def list_images(question: Reading) -> Response:
+def list_images(reading: Reading) -> Response:
     """Their names; with the media type of this service, objects."""
-    request, found = question.call.request, images.list_images(question.session, question.scope)
+    request, found = reading.call.request, images.list_images(reading.session, reading.scope)
     if MEDIA_TYPE not in request.headers.get("accept", ""):
         return conditional_json(request, [one.text for one in found], {"Vary": "Accept"})
     objects = [shaped(models.Image, one, name=one.text, size=one.size_bytes) for one in found]

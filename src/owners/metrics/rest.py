@@ -54,7 +54,7 @@ _RATE_SECONDS = 150
 _WAIT_SECONDS = 5.0
 _MOST_NODES, _MAX_BYTES = 500, 4 << 20
 """Of one question to Prometheus, and of its answer."""
-_QUESTIONS = AtOnce("questions about metrics", 2, max_of_all=4, retry_seconds=2)
+_QUERIES = AtOnce("queries of metrics", 2, max_of_all=4, retry_seconds=2)
 
 router = APIRouter()
 
@@ -80,7 +80,7 @@ class Metrics(models.Answer):
     reason: str | None = None
 
 
-class _Question(NamedTuple):
+class _RangeQuery(NamedTuple):
     """What Prometheus is asked for: moments in UNIX seconds, and the values of each node."""
 
     moments: Sequence[int]
@@ -96,23 +96,23 @@ Named = Annotated[str | None, Query(max_length=128, description="of this node al
 def cluster_metrics(call: Known, c: str, hours: Hours = None, node: Named = None) -> Response:
     """A request with hours but without a node gets the CPUs only. 503: the site's Prometheus does not answer."""
 
-    def look(question: Reading) -> tuple[str, list[Node], float]:
-        cluster = find_cluster(question, c)
-        nodes = clusters.nodes_of(question.session, question.scope, [cluster.id])[cluster.id]
+    def look(reading: Reading) -> tuple[str, list[Node], float]:
+        cluster = find_cluster(reading, c)
+        nodes = clusters.nodes_of(reading.session, reading.scope, [cluster.id])[cluster.id]
         chosen = [one for one in nodes if node is None or same_name(one.name, node)]
         if node is not None and not chosen:
             raise unknown_node(cluster.name, node)
-        return cluster.name, chosen, clusters.assigned_at(question.session, cluster.id)
+        return cluster.name, chosen, clusters.assigned_at(reading.session, cluster.id)
 
     name, nodes, first = reading(call, look)
     url = call.service.configuration.metrics.prometheus
     if not url:
         reason = "this site keeps no metrics of nodes; ask its operators for them"
         return json_answer({"cluster": name, "moments": [], "nodes": [], "reason": reason})
-    asked = _question(hours, is_of_one=node is not None)
+    asked = _range_query(hours, is_of_one=node is not None)
     uuids = [one.uuid for one in nodes if one.uuid]
     found: dict[tuple[str | None, str], list[float | None]] = {}
-    with _QUESTIONS.one_more(call.caller.user.id), charged(call):
+    with _QUERIES.one_more(call.caller.user.id), charged(call):
         for begin in range(0, len(uuids), _MOST_NODES):
             found |= _ask(url, asked, uuids[begin : begin + _MOST_NODES])
     first += max(asked.step, _RATE_SECONDS)  # a rate is of the time before its moment
@@ -129,22 +129,22 @@ def cluster_metrics(call: Known, c: str, hours: Hours = None, node: Named = None
     return json_answer(content, 200, {"Cache-Control": "private, max-age=5"})
 
 
-def _question(hours: int | None, is_of_one: bool) -> _Question:
+def _range_query(hours: int | None, is_of_one: bool) -> _RangeQuery:
     now = int(time.time())
     if hours is None:
-        return _Question([now], 0, [*_RATES, "memory"])
+        return _RangeQuery([now], 0, [*_RATES, "memory"])
     step = 60 * math.ceil(hours * 60 / (_MOST_VALUES if is_of_one else _MOST_OF_EACH))
     end = now - now % step
     moments = range(end - hours * 3600 + step, end + 1, step)
-    return _Question(moments, step, [*_RATES, "memory"] if is_of_one else ["cpu"])
+    return _RangeQuery(moments, step, [*_RATES, "memory"] if is_of_one else ["cpu"])
 
 
-def _nothing(asked: _Question) -> list[float | None]:
+def _nothing(asked: _RangeQuery) -> list[float | None]:
     return [None] * len(asked.moments)
 
 
 def _ask(
-    url: str, asked: _Question, uuids: Sequence[str]
+    url: str, asked: _RangeQuery, uuids: Sequence[str]
 ) -> Mapping[tuple[str | None, str], list[float | None]]:
     """(UUID, value) → its values at the moments, of those that Prometheus has. Problem 503."""
     text = " or ".join(_expression(value, uuids, max(asked.step, _RATE_SECONDS)) for value in asked.values)
@@ -182,7 +182,7 @@ def _expression(value: str, uuids: Sequence[str], seconds: int) -> str:
 
 
 def _series(
-    answer: dict[str, dict[str, list[dict[str, object]]]], asked: _Question, uuids: set[str]
+    answer: dict[str, dict[str, list[dict[str, object]]]], asked: _RangeQuery, uuids: set[str]
 ) -> dict[tuple[str | None, str], list[float | None]]:
     place = {moment: index for index, moment in enumerate(asked.moments)}
     found = dict[tuple[str | None, str], list[float | None]]()

@@ -187,7 +187,7 @@ def freeze_volumes(
     for volume, (vm, disk) in zip(volumes, originals, strict=True):
         if volume in rows:
             check_owner(vm, disk, volume, rows[volume].machine)
-    frozen = storage.ask(asking.question(nas, wire.FreezeZvols(zpool, tuple(volumes))), MAP_SECONDS)
+    frozen = storage.ask(asking.new_query(nas, wire.FreezeZvols(zpool, tuple(volumes))), MAP_SECONDS)
     return {volume: f"{volume}@{frozen[volume]}" for volume in volumes}
 
 
@@ -204,7 +204,7 @@ def clone_volumes(
 
     for first in range(0, len(clones), CLONES_AT_ONCE):
         some = tuple(clones[first : first + CLONES_AT_ONCE])
-        made = storage.ask(asking.question(nas, wire.CloneZvols(zpool, some, replaces=True)), MAP_SECONDS)
+        made = storage.ask(asking.new_query(nas, wire.CloneZvols(zpool, some, replaces=True)), MAP_SECONDS)
         if made.missing:
             lost = lost_snapshots(some, made.missing)
             raise StateError(f"{nas} has lost the snapshot {', '.join(lost)}; repeat the command")

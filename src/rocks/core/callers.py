@@ -93,7 +93,7 @@ def check_full_rights(what: str) -> None:
     person = os.environ.get("SUDO_USER", "")
     launcher = os.environ.get("ROCKS_LAUNCHER") or "/opt/rocks/bin/rocks"
     asked = ["sudo", "-n", "-l", "-U", person, "--", launcher, *_ANY_COMMAND]
-    with dry_run.question():
+    with dry_run.reading():
         found = process.run(asked, deadline_seconds=_SUDO_SECONDS)
     if found.exit_status != 0:
         raise UserError(

@@ -1,4 +1,4 @@
-"""A dry run of a command: questions go through, and each change is printed instead of made.
+"""A dry run of a command: what only reads goes through, and each change is printed instead of made.
 
 It is on for the whole process, from `begin` to `end`. The gateways to hosts, to image storage and to files know their
 changes: they call `would`, and go on as if the change had succeeded. What no gateway knows (another program, a removed
@@ -135,7 +135,7 @@ def unknown(place: str, what: str) -> UnknownReplyError:
 
 
 @contextmanager
-def question() -> Iterator[None]:
+def reading() -> Iterator[None]:
     """A section that changes nothing, though it starts programs or connects: a dry run leaves it alone."""
     before = getattr(_asking, "depth", 0)
     _asking.depth = before + 1
@@ -159,7 +159,7 @@ def _stop_unknown_change(event: str, arguments: Tuple[Any, ...]) -> None:
     describe = _EVENTS.get(event)
     if describe is None:
         return
-    with question():
+    with reading():
         step = describe(arguments)
     if step is not None:
         stop(HERE, step)

@@ -12,7 +12,7 @@ _IP_SECONDS = 10.0
 
 def device_states(address: str) -> dict[str, bool]:
     """Name of each device of this machine with the IPv4 address → whether it is up. ToolError when ip(8) fails."""
-    with dry_run.question():
+    with dry_run.reading():
         listed = run_checked(["ip", "-json", "-4", "address", "show"], deadline_seconds=_IP_SECONDS)
     found = json.loads(listed.text)
     return {

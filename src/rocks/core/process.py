@@ -357,7 +357,7 @@ def _too_late(name: str, process: subprocess.Popen[bytes], deadline_seconds: flo
 def end_group(process: subprocess.Popen[bytes]) -> bool:
     """Kill a program that was started here, and what it started; whether it has ended, and its output is closed."""
     try:
-        with dry_run.question():  # it was started here
+        with dry_run.reading():  # it was started here
             os.killpg(process.pid, signal.SIGKILL)
     except ProcessLookupError:
         pass  # it ended between the deadline and the signal

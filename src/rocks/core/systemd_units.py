@@ -36,7 +36,7 @@ def read_units(names: Sequence[str]) -> dict[str, UnitState]:
     if program is None or not runs_here():
         return {}
     properties = "--property=Id,LoadState,ActiveState,UnitFileState"
-    with dry_run.question():
+    with dry_run.reading():
         done = run([program, "show", properties, "--", *names], deadline_seconds=_SECONDS)
     found = {}
     for block in done.text.split("\n\n"):

@@ -88,7 +88,7 @@ class DryDatabase(Database):
     def finish(self) -> None:
         """End the connection: the database is as before."""
         self._has_savepoint = False
-        with dry_run.question():
+        with dry_run.reading():
             super().close()
 
     @contextmanager
@@ -107,14 +107,14 @@ class DryDatabase(Database):
         It waits at most `_LONGEST_WAIT_SECONDS`.
         """
         seconds = min(wait_seconds, _LONGEST_WAIT_SECONDS)
-        with dry_run.question():
+        with dry_run.reading():
             held = self._locks.held_by_others(names, seconds)
         if held:
             raise self._locks.busy_with(held, seconds)
 
     def locked_by_others(self, names: Iterable[str]) -> list[str]:
         """As `Database.locked_by_others`."""
-        with dry_run.question():
+        with dry_run.reading():
             return super().locked_by_others(names)
 
     def _run(self, sql: str, values: Sequence[Any] = ()) -> Cursor:
@@ -135,5 +135,5 @@ class DryDatabase(Database):
         raise AssertionError("unreachable")
 
     def _connect(self) -> Connection[Cursor]:
-        with dry_run.question():
+        with dry_run.reading():
             return super()._connect()

@@ -116,7 +116,7 @@ def read_files(host: HostAddress, settings: FleetSettings, paths: Sequence[str])
 
     HostError when they cannot be read, or are larger than 16 MiB together.
     """
-    with dry_run.question():
+    with dry_run.reading():
         output = _run(host, settings, _READ, [path.lstrip("/") for path in paths], b"", "cannot be read")
     found: dict[str, bytes] = {}
     total_bytes = 0

@@ -29,7 +29,7 @@ class LocalConnection:
     def open_agent(self) -> AgentLine:
         """As `Connection.open_agent`; NoAgentError when the agent is not installed here."""
         try:
-            with dry_run.question():
+            with dry_run.reading():
                 stream = PipeStream([self._settings.agent_program, "--serve"])
         except ToolError as error:
             raise NoAgentError(f"host {self._host.name}, this machine, has no agent: {error}") from None
@@ -87,7 +87,7 @@ class PipeStream:
         """Kill the program: a thread that waits for its output reads the end of it, and one that writes fails."""
         if self._process.returncode is not None:
             return  # it was waited for: its number may be another program's
-        with contextlib.suppress(ProcessLookupError), dry_run.question():
+        with contextlib.suppress(ProcessLookupError), dry_run.reading():
             os.killpg(self._process.pid, signal.SIGKILL)
 
     def end(self) -> None:

@@ -93,7 +93,7 @@ class Masters:
 
     def open_agent(self, host: HostAddress) -> AgentLine | None:
         """Start an agent through the host's master; None when there is no master, or it does not answer in time."""
-        with dry_run.question():
+        with dry_run.reading():
             return self._open_agent(host)
 
     def _open_agent(self, host: HostAddress) -> AgentLine | None:

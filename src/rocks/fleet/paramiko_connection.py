@@ -242,7 +242,7 @@ class _ChannelStream:
 
 def _connect(host: HostAddress, settings: FleetSettings, deadline: Deadline) -> socket.socket:
     try:
-        with dry_run.question():
+        with dry_run.reading():
             connected = socket.create_connection((host.address, host.port), timeout=some_seconds(deadline))
     except TimeoutError:
         raise DownError(

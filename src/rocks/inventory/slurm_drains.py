@@ -61,7 +61,7 @@ def known_batch_jobs(hosts: Iterable[str]) -> dict[str, tuple[str, ...]]:
 
 def _jobs_on(hosts: Sequence[str]) -> list[tuple[str, str]]:
     """(number, user) of the jobs that have one of the hosts; one without number where only some are nodes."""
-    with dry_run.question():
+    with dry_run.reading():
         finished = run((*_JOBS, f"--nodelist={','.join(hosts)}"), deadline_seconds=_JOBS_SECONDS)
     if finished.exit_status and _NO_NODE not in finished.error_text:
         raise ToolError(f"squeue failed: {finished.error_text or 'it printed nothing'}")
@@ -119,7 +119,7 @@ def drained_nodes(hosts: Iterable[str]) -> dict[str, str]:
 
     One that its health check resumes by itself is left out: without another reason it would get jobs again.
     """
-    with dry_run.question():
+    with dry_run.reading():
         finished = run((*_LIST, f"--nodes={','.join(hosts)}"), deadline_seconds=_SECONDS)
     return {name: reason for name, reason in _drained(finished.text).items() if reason != VM_WITHOUT_JOB}
 

@@ -206,7 +206,7 @@ def _replace(path: Path, text: str) -> None:
 
 
 def _is_active() -> bool:
-    with dry_run.question():
+    with dry_run.reading():
         answer = run(("systemctl", "is-active", "--quiet", "slurmctld.service"), deadline_seconds=_SECONDS)
     return answer.exit_status == 0
 
@@ -217,7 +217,7 @@ def _gone_nodes(old: str, text: str) -> frozenset[str]:
     if _is_active() and not includes_files(text):  # a node of an included file would seem to be gone
         try:
             ask = ("sinfo", "--noheader", "--all", "--Node", "--format=%N")
-            with dry_run.question():
+            with dry_run.reading():
                 former |= {*run_checked(ask, deadline_seconds=_SECONDS).text.split()}
         except ToolError as error:
             raise HostError(
@@ -247,7 +247,7 @@ def _free(gone: Collection[str]) -> None:
             if not dry_run.would(dry_run.HERE, f"run `{shlex.join(change)}`"):
                 run_checked(change, deadline_seconds=_SECONDS)
         ask = ("squeue", "--noheader", f"--nodelist={nodes}", "--format=%i %N")
-        with dry_run.question():
+        with dry_run.reading():
             jobs = run_checked(ask, deadline_seconds=_SECONDS).text.strip()
     except ToolError as error:
         raise HostError(
@@ -271,7 +271,7 @@ def _check_service() -> None:
             "nothing was changed: systemd does not run on this machine, and slurmctld is started by it; repeat this on "
             "a frontend that was booted with it"
         )
-    with dry_run.question():
+    with dry_run.reading():
         answer = run(("systemctl", "cat", "slurmctld.service"), deadline_seconds=_SECONDS)
     if answer.exit_status != 0:
         raise StateError(

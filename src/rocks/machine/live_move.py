@@ -206,7 +206,7 @@ def pull_each(
     from rocks.storage.client import asking
     from rocks.storage.volumes.map_batches import START_WAIT_SECONDS
 
-    asked = {image.volume: asking.question(image.nas, PullZvol(image.volume)) for image in images}
+    asked = {image.volume: asking.new_query(image.nas, PullZvol(image.volume)) for image in images}
     for error in storage.wait_each(asked, seconds or START_WAIT_SECONDS, watching).values():
         if isinstance(error, RocksError):
             raise CLASSES[error.family](f"{why}: {error}", code=error.code)

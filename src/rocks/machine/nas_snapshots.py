@@ -106,11 +106,11 @@ def _read(
     found: Found,
 ) -> dict[tuple[str, str], DiskLocation]:
     """Add what the NASes have of these volumes to `found`; the volumes with the contents that were before theirs."""
-    questions_of = {
-        f"{nas}:{volume}": asking.question(nas, ListSnapshots(*reversed(volume.split("/", 1))))
+    queries_of = {
+        f"{nas}:{volume}": asking.new_query(nas, ListSnapshots(*reversed(volume.split("/", 1))))
         for nas, volume in volumes
     }
-    answers = storage.ask_each(questions_of, _LIST_SECONDS)
+    answers = storage.ask_each(queries_of, _LIST_SECONDS)
     former = {}
     for (nas, volume), disk in volumes.items():
         answer = answers[f"{nas}:{volume}"]
@@ -342,7 +342,7 @@ def _hold_each(
     for number, image in enumerate(images):
         guid = guids[number] if guids else ""
         request = HoldSnapshot(image.volume, image.zpool, tags[number], is_mapped, guid, image.machine)
-        asked[image.volume] = asking.question(image.nas, request)
+        asked[image.volume] = asking.new_query(image.nas, request)
     answers = storage.ask_each(asked, _FROZEN_SECONDS)
     held = []
     for image in images:
@@ -360,7 +360,7 @@ def _hold_each(
 def _release_images(storage: StorageClient, images: Sequence[ImageSpec], snapshot: str) -> None:
     """Release what marks a snapshot that is being made, of each disk. Raises the first error of a NAS."""
     asked = {
-        image.volume: asking.question(
+        image.volume: asking.new_query(
             image.nas, ReleaseSnapshot(image.volume, image.zpool, snapshot, True, image.machine)
         )
         for image in images
@@ -383,7 +383,7 @@ def restore(
     disk and until the last is restored, and nothing starts the machine meanwhile; the same call completes it.
     """
     asked = {
-        str(part.number): asking.question(
+        str(part.number): asking.new_query(
             part.disk.nas,
             RestoreZvol(volume_name(vm.name, part.disk.number), part.row.name, vm.uuid, part.disk.zpool),
         )
@@ -398,7 +398,7 @@ def restore(
         is_unchanged = is_certain and len(failed) == len(parts) and _are_at_rest(storage, images)
         former: list[str] = []
         if not failed:
-            _record(database, vm, None)  # before the questions, during which the command may be ended
+            _record(database, vm, None)  # before the queries, during which the command may be ended
             former = [] if dry_run.is_on() else [_former_content(storage, part) for part in parts]
     if failed:
         what = "is not restored"
@@ -450,7 +450,7 @@ def remove(database: Database, vm: VirtualMachine, parts: Sequence[Part], snapsh
 def _release(storage: StorageClient, vm: VirtualMachine, snapshot: str, parts: Sequence[Part]) -> None:
     disks = {volume_name(vm.name, part.disk.number): part.disk for part in parts}
     asked = {
-        volume: asking.question(disk.nas, ReleaseSnapshot(volume, disk.zpool, snapshot, machine=vm.uuid))
+        volume: asking.new_query(disk.nas, ReleaseSnapshot(volume, disk.zpool, snapshot, machine=vm.uuid))
         for volume, disk in disks.items()
     }
     _raise_first(storage, asked)

@@ -138,7 +138,7 @@ def _disk(documents: Mapping[str, str]) -> bytes:
 
     from rocks.library.xorriso import write_iso
 
-    with dry_run.question(), tempfile.TemporaryDirectory(prefix="rocks-seed-") as folder:
+    with dry_run.reading(), tempfile.TemporaryDirectory(prefix="rocks-seed-") as folder:
         tree, iso = Path(folder, "seed"), Path(folder, "seed.iso")
         tree.mkdir()
         for name, text in documents.items():

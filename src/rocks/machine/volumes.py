@@ -430,7 +430,7 @@ def _destroy(storage: StorageClient, disks: Sequence[DiskLocation], uuids: Mappi
     from rocks.storage.wire.requests import DelZvol
 
     requests = {
-        str(number): asking.question(
+        str(number): asking.new_query(
             disk.nas, DelZvol(disk.zpool, volume_name(disk.vm, disk.number), machine=uuids[disk.vm])
         )
         for number, disk in enumerate(disks)

@@ -139,7 +139,7 @@ def _switch(control: PowerControl, action: str) -> None:
     if control.command:
         _run_site_program(control, CYCLE if action == INSTALL else action)
         return
-    with dry_run.question():
+    with dry_run.reading():
         is_on = reads_on(_ask_bmc(control, "power", "status"))
     for request in ipmi_steps(action, is_on):
         if not dry_run.would(control.host, f"be sent {' '.join(request)} by IPMI"):

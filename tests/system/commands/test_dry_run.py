@@ -101,7 +101,7 @@ def test_a_statement_that_the_server_would_commit_is_not_sent(vm_site: Site, tri
 
 def test_named_locks_are_waited_for_and_not_taken(vm_site: Site, tried: DryDatabase) -> None:
     tried.lock("a name", 0)
-    with dry_run.question():
+    with dry_run.reading():
         vm_site.database.lock("a name", 0)
     with pytest.raises(BusyError, match="another command is at work on a name"):
         tried.lock("a name", 0)
@@ -113,7 +113,7 @@ def test_a_lock_that_another_command_holds_for_long_is_not_waited_for(
     vm_site: Site, tried: DryDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dry, "_LONGEST_WAIT_SECONDS", 0.1)
-    with dry_run.question():
+    with dry_run.reading():
         vm_site.database.lock("a name", 0)
     with pytest.raises(BusyError, match=rf"a name \(waited 0\.1 s\).* \(process {os.getpid()}: .*\)$"):
         tried.lock("a name", 60)

@@ -7,7 +7,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from rocks.storage.bus import Asker, Question
+from rocks.storage.bus import Asker, RequestMessage
 from rocks.storage.host import service as host_service
 from rocks.storage.host.service import HostService
 from rocks.storage.nas import service as nas_service
@@ -135,7 +135,7 @@ class ImageSite:
         thread = threading.get_ident()  # a connection is one thread's
         if thread not in self._askers:
             self._askers[thread] = Asker(self._broker.settings(FRONTEND))
-        delivery = answer_of(self._askers[thread], Question(queue, body), patience(deadline_seconds))
+        delivery = answer_of(self._askers[thread], RequestMessage(queue, body), patience(deadline_seconds))
         return success_of(read_message(delivery.body))
 
     def map(self, zvol: str, host: str = HOSTS[0], *, sync: bool = True, size: int = 1) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from lab import broker
 from lab.broker import BrokerPlace
 from rocks.core.errors import RocksError
-from rocks.storage.bus import Asker, Bus, BusSettings, Delivery, Kind, Message, Question
+from rocks.storage.bus import Asker, Bus, BusSettings, Delivery, Kind, Message, RequestMessage
 from rocks.storage.bus.link import connect
 from rocks.storage.wire import names
 from rocks.trust.authority import Authority
@@ -45,9 +45,9 @@ def answer_to(delivery: Delivery, body: bytes) -> Message:
     return Message(delivery.reply_to, body, Kind.REPLY, correlation_id=delivery.message_id)
 
 
-def answer_of(asker: Asker, question: Question, deadline_seconds: float) -> Delivery:
+def answer_of(asker: Asker, request: RequestMessage, deadline_seconds: float) -> Delivery:
     """The answer to one request; the error in its place is raised."""
-    ((_, answer),) = asker.ask_all({"": question}, deadline_seconds)
+    ((_, answer),) = asker.ask_all({"": request}, deadline_seconds)
     if isinstance(answer, RocksError):
         raise answer
     return answer

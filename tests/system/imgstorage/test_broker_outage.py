@@ -16,8 +16,8 @@ from rocks.storage.bus import (
     BrokerAwayError,
     Delivery,
     Message,
-    Question,
     QueueFullError,
+    RequestMessage,
 )
 from rocks.storage.wire import names
 from tests.patience import patience
@@ -41,12 +41,12 @@ def test_a_killed_broker_restarts_with_all_messages(
     for number in range(5):
         host.publish(Message(names.nas_queue(sleeper), b"before %d" % number))
 
-    question = Question(names.nas_queue(nas), b"map")
+    request = RequestMessage(names.nas_queue(nas), b"map")
     answers: list[bytes] = []
 
     def ask() -> None:
         with Asker(real_broker.settings("head")) as asker:
-            answers.append(answer_of(asker, question, 600).body)  # a broker may need a minute to start
+            answers.append(answer_of(asker, request, 600).body)  # a broker may need a minute to start
 
     command = threading.Thread(target=ask)
     command.start()
@@ -63,7 +63,7 @@ def test_a_killed_broker_restarts_with_all_messages(
     outbox.sender.start()
     broker.start(real_broker.place, patience(90), ends_with_starter=True)
     again = asked.get(timeout=120)
-    assert again.message_id == question.message_id, "asked again, as the same question"
+    assert again.message_id == request.message_id, "asked again, as the same request"
     reply = answer_to(again, b"mapped")
 
     def is_published() -> bool:
@@ -102,7 +102,7 @@ def test_a_stopped_broker_is_detected(real_broker: RealBroker, started: Started)
         wait_until(lambda: not daemon.wait_until_connected(0), "heartbeats that do not come were not noticed")
         with pytest.raises(BusyError):
             asker = Asker(real_broker.settings("head", connect_deadline_seconds=1.0))
-            answer_of(asker, Question(names.nas_queue(nas), b"1"), 5)
+            answer_of(asker, RequestMessage(names.nas_queue(nas), b"1"), 5)
     finally:
         os.kill(process_id, signal.SIGCONT)
     assert daemon.wait_until_connected(120)

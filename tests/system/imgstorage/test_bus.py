@@ -24,7 +24,7 @@ from rocks.storage.bus import (
     Kind,
     Message,
     NoAnswerError,
-    Question,
+    RequestMessage,
     UndeliveredError,
 )
 from rocks.storage.bus import asker as bus_asker
@@ -76,7 +76,7 @@ def test_a_queue_that_does_not_exist_is_an_error(real_broker: RealBroker, starte
     with pytest.raises(UndeliveredError, match="Message could not be delivered.*img-storage.host.vmc-9-9"):
         bus.publish(Message(names.host_queue("vmc-9-9"), b"1"))
     with pytest.raises(UndeliveredError), Asker(real_broker.settings("head")) as asker:
-        answer_of(asker, Question(names.host_queue("vmc-9-9"), b"1"), 10)
+        answer_of(asker, RequestMessage(names.host_queue("vmc-9-9"), b"1"), 10)
 
 
 def test_the_unfinished_message_of_a_killed_daemon_is_delivered_again(
@@ -248,10 +248,10 @@ def test_a_command_receives_its_answer(real_broker: RealBroker, started: Started
         for number in range(2):
             if number:
                 real_broker.throw_out("head")
-            question = Question(names.nas_queue(nas), b"map")
-            answer = answer_of(asker, question, patience(60))
+            request = RequestMessage(names.nas_queue(nas), b"map")
+            answer = answer_of(asker, request, patience(60))
             assert (answer.body, answer.sender, answer.kind) == (b"done", nas, Kind.REPLY)
-            assert answer.correlation_id == question.message_id
+            assert answer.correlation_id == request.message_id
 
 
 def test_a_command_waits_until_its_deadline_and_may_repeat_the_request(
@@ -259,15 +259,15 @@ def test_a_command_waits_until_its_deadline_and_may_repeat_the_request(
 ) -> None:
     nas, inbox = real_broker.fresh_nas(), Inbox()
     started(nas, names.nas_queue(nas), inbox)
-    question = Question(names.nas_queue(nas), b"map")
+    request = RequestMessage(names.nas_queue(nas), b"map")
     with Asker(real_broker.settings("head")) as asker:
         begun = time.monotonic()
-        with pytest.raises(NoAnswerError, match=question.message_id):
-            answer_of(asker, question, 0.5)
+        with pytest.raises(NoAnswerError, match=request.message_id):
+            answer_of(asker, request, 0.5)
         assert time.monotonic() - begun > 0.4
         with pytest.raises(NoAnswerError):
-            answer_of(asker, question, 0.5)
-    assert [inbox.next().message_id, inbox.next().message_id] == [question.message_id] * 2
+            answer_of(asker, request, 0.5)
+    assert [inbox.next().message_id, inbox.next().message_id] == [request.message_id] * 2
 
 
 def test_an_answer_of_another_node_is_discarded(real_broker: RealBroker, started: Started) -> None:
@@ -282,7 +282,7 @@ def test_an_answer_of_another_node_is_discarded(real_broker: RealBroker, started
     meddler = threading.Thread(target=meddle)
     meddler.start()
     with Asker(real_broker.settings("head")) as asker, pytest.raises(NoAnswerError):
-        answer_of(asker, Question(names.nas_queue(nas), b"map"), 1)
+        answer_of(asker, RequestMessage(names.nas_queue(nas), b"map"), 1)
     meddler.join()
 
 
@@ -300,7 +300,7 @@ def test_a_silent_node_is_named_once_while_a_command_waits(
         for at_once in (False, True):
             assert not caplog.messages
             with pytest.raises(NoAnswerError):
-                answer_of(asker, Question(names.nas_queue(nas), b"map", at_once), 3)
+                answer_of(asker, RequestMessage(names.nas_queue(nas), b"map", at_once), 3)
     assert caplog.messages == [f"{nas} has not answered for 0.1 s; waiting up to 3 s"]
 
 
@@ -313,5 +313,5 @@ def test_nothing_is_sent_without_a_broker(real_broker: RealBroker, closing: Call
     with pytest.raises(BrokerAwayError, match="there is no connection to the message broker"):
         bus.publish(Message(names.nas_queue("nas-0-0"), b"1"))
     with pytest.raises(BrokerAwayError, match="cannot reach the message broker at 127.0.0.1 port 1"):
-        answer_of(Asker(nobody), Question(names.nas_queue("nas-0-0"), b"1"), 5)
+        answer_of(Asker(nobody), RequestMessage(names.nas_queue("nas-0-0"), b"1"), 5)
     assert issubclass(BrokerAwayError, BusyError) and not issubclass(BrokerAwayError, ToolError)

@@ -33,7 +33,7 @@ def test_files_are_not_written_and_those_that_would_change_are_named(
     tmp_path: Path, lines: list[str]
 ) -> None:
     same, other, folder = tmp_path / "same", tmp_path / "other", tmp_path / "folder"
-    with dry_run.question():
+    with dry_run.reading():
         same.write_text("same")
         other.write_text("old")
     write_file(same, "same")
@@ -100,7 +100,7 @@ def test_a_connection_is_not_made(lines: list[str]) -> None:
 
 
 def test_a_question_passes_and_so_does_reading(tmp_path: Path, lines: list[str]) -> None:
-    with dry_run.question():
+    with dry_run.reading():
         (tmp_path / "file").write_text("x")
         run_checked([TRUE], deadline_seconds=60)
     assert (tmp_path / "file").read_text() == "x"
@@ -117,7 +117,7 @@ def test_a_question_of_one_thread_is_none_of_another(tmp_path: Path, lines: list
         except dry_run.UnknownReplyError as error:
             errors.append(error)
 
-    with dry_run.question():
+    with dry_run.reading():
         thread = threading.Thread(target=write)
         thread.start()
         thread.join()

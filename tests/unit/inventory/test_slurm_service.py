@@ -52,11 +52,11 @@ class Recorded:
         return self.requested, ("a", "b", "c")
 
     def record(self, line: str) -> None:
-        with dry_run.question(), (self.folder / "calls").open("a", encoding="ascii") as calls:
+        with dry_run.reading(), (self.folder / "calls").open("a", encoding="ascii") as calls:
             calls.write(f"{line}\n")
 
     def sync(self) -> SyncedSlurm:
-        with dry_run.question():
+        with dry_run.reading():
             (self.folder / "calls").unlink(missing_ok=True)
         database: Any = SimpleNamespace(
             end_reading=lambda: None, lock=lambda name, _: self.record(f"lock {name}")
@@ -142,7 +142,7 @@ def test_a_node_that_somebody_has_drained_keeps_the_reason(recorded: Recorded) -
 
 def test_a_dry_run_does_not_say_that_nodes_are_drained(recorded: Recorded, lines: list[str]) -> None:
     recorded.requested = f"{MARK}\nNodeName=a CPUs=1\n"
-    with dry_run.question():
+    with dry_run.reading():
         (recorded.folder / "squeue---noheader").write_text("7 b\n", "ascii")
     with pytest.raises(StateError, match="job 7 still has b.* a run would stop here; when"):
         recorded.sync()

@@ -137,9 +137,9 @@ class NewReservation(Request):
 
 @route(router, "GET /v1/reservation/site", "list_reservation_sites", "Sites", list[ReservableSite])
 @reads
-def list_sites(question: Reading, begin: When = None, end: When = None) -> Response:
+def list_sites(reading: Reading, begin: When = None, end: When = None) -> Response:
     """Sites with what is left of them from begin to end, at the worst moment."""
-    first = begin or question.call.now
+    first = begin or reading.call.now
     first = first.astimezone(UTC)
     span = Span(first, end.astimezone(UTC) if end else first + timedelta(minutes=1))
     if span.end <= span.begin:
@@ -150,12 +150,12 @@ def list_sites(question: Reading, begin: When = None, end: When = None) -> Respo
         raise invalid(
             f"the end is more than {MAX_DAYS} days after the begin", [("#/query/end", "it is too late")]
         )
-    sites = records.list_sites(question.session)
-    return conditional_json(question.call.request, [_site_json(question, site, span) for site in sites])
+    sites = records.list_sites(reading.session)
+    return conditional_json(reading.call.request, [_site_json(reading, site, span) for site in sites])
 
 
-def _site_json(question: Reading, site: Site, span: Span) -> Json:
-    cpus, memory_gb = max_used(records.shares_of(question.session, site.id, span), span)
+def _site_json(reading: Reading, site: Site, span: Span) -> Json:
+    cpus, memory_gb = max_used(records.shares_of(reading.session, site.id, span), span)
     return shaped(
         ReservableSite,
         site,
@@ -196,12 +196,12 @@ def _find_site(change: Change, name: str, *, is_locked: bool = True) -> Site:
 
 @route(router, "GET /v1/reservation", "list_reservations", "Your reservations", list[ReservationAnswer])
 @reads
-def list_reservations(question: Reading, limit: Limit = None, cursor: Cursor = None) -> Response:
+def list_reservations(reading: Reading, limit: Limit = None, cursor: Cursor = None) -> Response:
     """Those that you have made, and those of the sites that you administer; the oldest first."""
-    page, request = page_of(limit, cursor), question.call.request
+    page, request = page_of(limit, cursor), reading.call.request
     found = records.list_reservations(
-        question.session,
-        question.scope,
+        reading.session,
+        reading.scope,
         after=number_of(page.after or ""),
         limit=page.limit and page.limit + 1,
     )
@@ -338,7 +338,7 @@ def unknown_reservation(number: int | str) -> Problem:
 
 @page_router.get("/page/reservations/week")
 @reads
-def week(question: Reading, begin: Day) -> Response:
+def week(reading: Reading, begin: Day) -> Response:
     """Of each site, what each hour of the week from `begin` has left at its worst moment: [CPUs, GB of memory]."""
     first = datetime(begin.year, begin.month, begin.day, tzinfo=UTC)
     span = Span(first, first + timedelta(days=7))
@@ -349,10 +349,10 @@ def week(question: Reading, begin: Day) -> Response:
             "left": [
                 (max(site.cpus - cpus, 0), max(site.memory_gb - memory_gb, 0))
                 for cpus, memory_gb in max_used_in_parts(
-                    records.shares_of(question.session, site.id, span), span, 7 * 24
+                    records.shares_of(reading.session, site.id, span), span, 7 * 24
                 )
             ],
         }
-        for site in records.list_sites(question.session)
+        for site in records.list_sites(reading.session)
     ]
     return json_answer(sites)

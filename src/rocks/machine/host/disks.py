@@ -398,7 +398,7 @@ def _doubt(spec: DiskSpec, descriptor: int) -> str:
         return "others than root may write it"
     if not ImageOwners.has_owner_attributes(descriptor):
         return "its file system keeps no marks of owners"
-    with dry_run.question():
+    with dry_run.reading():
         asked = run_checked(["stat", "--format=%W", "--", spec.path], deadline_seconds=_STAT_DEADLINE_SECONDS)
     made = asked.text.strip()
     if not made.isdigit() or made == "0":

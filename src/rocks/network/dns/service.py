@@ -255,7 +255,7 @@ def _check(program: str, arguments: list[str], text: str, what: str) -> None:
     path = shutil.which(program, path=_PROGRAMS)
     if path is None:
         return
-    with dry_run.question(), tempfile.NamedTemporaryFile("w", prefix="rocks-dns-") as draft:
+    with dry_run.reading(), tempfile.NamedTemporaryFile("w", prefix="rocks-dns-") as draft:
         draft.write(text)
         draft.flush()
         done = run([path, *arguments, draft.name], deadline_seconds=_SECONDS)

@@ -184,7 +184,7 @@ class BrokerControl:
 
     def _listed(self, *arguments: str) -> Any:
         """What a command of rabbitmqctl lists. ToolError when that is not JSON."""
-        with dry_run.question():
+        with dry_run.reading():
             text = self._control(*arguments, "--formatter", "json").text
         try:
             return json.loads(text)

@@ -9,7 +9,7 @@ disk by then. A broken connection can deliver a message twice, so handlers recog
 sender of a message is the user that the broker authenticated by certificate.
 """
 
-from rocks.storage.bus.asker import Asker, NoAnswerError, Question
+from rocks.storage.bus.asker import Asker, NoAnswerError, RequestMessage
 from rocks.storage.bus.link import (
     BrokerAwayError,
     BusSettings,
@@ -34,7 +34,7 @@ __all__ = [
     "Message",
     "NoAnswerError",
     "NotYetThereError",
-    "Question",
+    "RequestMessage",
     "QueueFullError",
     "RefusedError",
     "UndeliveredError",

@@ -43,7 +43,7 @@ class NoAnswerError(BusyError):
 
 
 @dataclass(frozen=True)
-class Question:
+class RequestMessage:
     """A request to a daemon's queue. Repeated with the same `message_id`, it is the same request."""
 
     to: str
@@ -65,7 +65,7 @@ class Asker:
         self._link: Optional[Link] = None
         self._queue = ""
         self._received: Deque[Any] = deque()
-        self._unrouted: Dict[str, Question] = {}
+        self._unrouted: Dict[str, RequestMessage] = {}
         self._tried_at = 0.0
 
     def __enter__(self) -> Asker:
@@ -81,16 +81,16 @@ class Asker:
             link.close()
 
     def ask_all(
-        self, questions: Mapping[str, Question], deadline_seconds: float
+        self, requests: Mapping[str, RequestMessage], deadline_seconds: float
     ) -> Iterator[Tuple[str, Answer]]:
         """(key, answer or error) for each request, in the order in which the answers arrive.
 
         BrokerAwayError and RefusedError when the broker cannot be reached, or rejects this node, at first.
         """
-        if not questions:
+        if not requests:
             return
         deadline = Deadline(deadline_seconds)
-        open_ones = dict(questions)
+        open_ones = dict(requests)
         is_reused = self._link is not None
         if not is_reused:
             self._connect()
@@ -112,12 +112,12 @@ class Asker:
                 _log.warning("%s; the request is repeated when the broker is back", error)
                 self.close()
                 yield from self._send_again(open_ones, deadline, backoff)
-        for key, question in open_ones.items():
+        for key, request in open_ones.items():
             yield (
                 key,
                 NoAnswerError(
-                    f"{names.queue_node(question.to)} has not answered within {deadline_seconds:g} s; "
-                    f"operation {question.message_id} may still be in progress there"
+                    f"{names.queue_node(request.to)} has not answered within {deadline_seconds:g} s; "
+                    f"operation {request.message_id} may still be in progress there"
                 ),
             )
 
@@ -130,17 +130,17 @@ class Asker:
         link.consume(self._queue, _PREFETCH, self._received.append)
         self._link = link
 
-    def _send(self, open_ones: Dict[str, Question], is_first: bool) -> Iterator[Tuple[str, Answer]]:
+    def _send(self, open_ones: Dict[str, RequestMessage], is_first: bool) -> Iterator[Tuple[str, Answer]]:
         """Send all requests; yields the error of each that cannot be delivered, and removes it. BrokerAwayError.
 
         After an outage the queue of a daemon may not exist yet; its requests are sent again later.
         """
         self._unrouted.clear()
-        for key, question in list(open_ones.items()):
+        for key, request in list(open_ones.items()):
             assert self._link is not None
             try:
                 message = Message(
-                    question.to, question.body, Kind.REQUEST, question.message_id, None, self._queue
+                    request.to, request.body, Kind.REQUEST, request.message_id, None, self._queue
                 )
                 self._link.publish(message)
             except BrokerAwayError:
@@ -148,7 +148,7 @@ class Asker:
                 raise
             except UndeliveredError as error:
                 if not is_first:
-                    self._unrouted[key] = question
+                    self._unrouted[key] = request
                     continue
                 del open_ones[key]
                 yield key, error
@@ -157,7 +157,7 @@ class Asker:
                 yield key, error
 
     def _send_again(
-        self, open_ones: Dict[str, Question], deadline: Deadline, backoff: Backoff
+        self, open_ones: Dict[str, RequestMessage], deadline: Deadline, backoff: Backoff
     ) -> Iterator[Tuple[str, Answer]]:
         while open_ones and not deadline.passed():
             try:
@@ -168,7 +168,9 @@ class Asker:
             except BrokerAwayError:
                 wait_seconds(min(backoff.next_seconds(), deadline.remaining_seconds() or 0.0))
 
-    def _listen(self, open_ones: Dict[str, Question], deadline: Deadline) -> Iterator[Tuple[str, Answer]]:
+    def _listen(
+        self, open_ones: Dict[str, RequestMessage], deadline: Deadline
+    ) -> Iterator[Tuple[str, Answer]]:
         link = self._link
         if link is None:
             raise BrokerAwayError("the connection to the message broker is gone")
@@ -183,28 +185,28 @@ class Asker:
                 yield found
         if self._unrouted and clock.monotonic_seconds() - self._tried_at > _LONGEST_READ_SECONDS:
             self._tried_at = clock.monotonic_seconds()
-            late = {key: question for key, question in self._unrouted.items() if key in open_ones}
+            late = {key: request for key, request in self._unrouted.items() if key in open_ones}
             for key, answer in self._send(late, is_first=False):
                 del open_ones[key]
                 yield key, answer
         link.send_heartbeat()
 
 
-def _report_silent(open_ones: Iterable[Question], seconds: float) -> None:
+def _report_silent(open_ones: Iterable[RequestMessage], seconds: float) -> None:
     for node in sorted({names.queue_node(one.to) or one.to for one in open_ones if one.at_once}):
         _log.warning("%s has not answered for %g s; waiting up to %g s", node, SILENT_SECONDS, seconds)
 
 
-def _answered(message: Any, open_ones: Mapping[str, Question]) -> Optional[Tuple[str, Delivery]]:
+def _answered(message: Any, open_ones: Mapping[str, RequestMessage]) -> Optional[Tuple[str, Delivery]]:
     """Key of the request that this answers, and the answer; None when it is late or not from the requested node."""
     try:
         delivery = read_delivery(message)
     except InvalidMessageError as error:
         _log.warning("an answer is discarded: %s", error)
         return None
-    for key, question in open_ones.items():
-        if question.message_id == delivery.correlation_id:
-            if delivery.sender == names.queue_node(question.to):
+    for key, request in open_ones.items():
+        if request.message_id == delivery.correlation_id:
+            if delivery.sender == names.queue_node(request.to):
                 return key, delivery
-            _log.warning("an answer of %s to a request to %s is discarded", delivery.sender, question.to)
+            _log.warning("an answer of %s to a request to %s is discarded", delivery.sender, request.to)
     return None

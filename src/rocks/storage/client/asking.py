@@ -29,7 +29,7 @@ from rocks.storage.bus import (
     BusSettings,
     Delivery,
     NoAnswerError,
-    Question,
+    RequestMessage,
     UndeliveredError,
 )
 from rocks.storage.client.listing import progress_line
@@ -83,7 +83,7 @@ class Query(Generic[Answer]):
         return str(getattr(self.request, "zvol", ""))
 
 
-def question(node: str, request: wire.Asks[Answer]) -> Query[Answer]:
+def new_query(node: str, request: wire.Asks[Answer]) -> Query[Answer]:
     """A request, with the answer that the table of actions declares."""
     return Query(node, request, action_of(request).read)
 
@@ -111,22 +111,22 @@ def _images_behind(nas: str, known: Tuple[ImageRow, ...]) -> Query[Tuple[ImageRo
 
 def operations_of(nas: str) -> Query[Tuple[OperationRow, ...]]:
     """Operations in progress."""
-    return question(nas, wire.ListOperations())
+    return new_query(nas, wire.ListOperations())
 
 
 def snapshots_of(nas: str, zvol: str) -> Query[SnapshotsOfImage]:
     """Snapshots of an image."""
-    return question(nas, wire.ListSnapshots(zvol))
+    return new_query(nas, wire.ListSnapshots(zvol))
 
 
 def unmap_image(nas: str, zvol: str) -> Query[None]:
     """Unmap it, and write its changes back."""
-    return question(nas, wire.UnmapZvol(zvol))
+    return new_query(nas, wire.UnmapZvol(zvol))
 
 
 def cancel_image(nas: str, zvol: str) -> Query[None]:
     """Undo a map or a move in progress, or cancel a waiting unmap."""
-    return question(nas, wire.CancelZvol(zvol))
+    return new_query(nas, wire.CancelZvol(zvol))
 
 
 # --- of a host -----------------------------------------------------------------------------------------------------
@@ -134,14 +134,14 @@ def cancel_image(nas: str, zvol: str) -> Query[None]:
 
 def initiator_of(host: str) -> Query[str]:
     """Its iSCSI name."""
-    return question(host, wire.ListInitiator())
+    return new_query(host, wire.ListInitiator())
 
 
 # --- in a dry run: whether image storage would refuse the change, which is printed ---------------------------------
 
 
 Ask = Callable[[Query[Any]], Any]
-"""Sends a question and returns the answer; raises the error."""
+"""Sends a query that only reads, and returns the answer; raises the error."""
 
 _STEPS: Dict[Type[Any], Callable[[Any], str]] = {
     wire.MapZvol: lambda it: (
@@ -184,7 +184,7 @@ _UNCHECKED = (wire.MapZvol, wire.CloneZvols, wire.FreezeZvols, wire.DelCopy)
 
 
 def dry_answer(query: Query[Any], ask: Ask) -> Any:
-    """The answer to a request that changes something, as if it had succeeded; `ask` sends a question.
+    """The answer to a request that changes something, as if it had succeeded; `ask` sends a query that only reads.
 
     The error with which the NAS would refuse the request; UnknownReplyError where what follows depends on the change.
     """
@@ -194,7 +194,7 @@ def dry_answer(query: Query[Any], ask: Ask) -> Any:
         raise BugError(f"a dry run does not know the request {type(request).__name__}; please report this")
     is_completion = isinstance(request, wire.HoldSnapshot) and request.guid  # of a snapshot that is not made
     if not isinstance(request, _UNCHECKED) and not is_completion:
-        ask(question(query.node, wire.CheckRequest(write_request(request).decode())))
+        ask(new_query(query.node, wire.CheckRequest(write_request(request).decode())))
     dry_run.would(query.node, step(request))
     return _answer(query.node, request)
 
@@ -295,14 +295,14 @@ class StorageClient:
     def _ask_in_dry_run(
         self, queries: Mapping[str, Query[Answer]], deadline_seconds: Optional[float]
     ) -> Answers[Answer]:
-        """The answers to questions; what changes something is not sent."""
+        """The answers to queries that only read; what changes something is not sent."""
 
-        def ask(question: Query[Any]) -> Any:
-            with dry_run.question():
-                return _only(self._ask_each({"": question}, None))
+        def ask(one: Query[Any]) -> Any:
+            with dry_run.reading():
+                return _only(self._ask_each({"": one}, None))
 
         asked = {key: one for key, one in queries.items() if one.is_reading}
-        with dry_run.question():
+        with dry_run.reading():
             answers = self._ask_each(asked, deadline_seconds)
         for key, one in queries.items():
             if key not in asked:
@@ -321,11 +321,11 @@ class StorageClient:
         answers: Answers[Answer] = {}
         asked: Dict[str, Query[Answer]] = dict(queries)
         while asked:
-            questions = _questions(asked, seconds, at_once=True)
+            messages = _messages(asked, seconds, at_once=True)
             followed: Dict[str, Query[Answer]] = {}
             self._before_waiting()
-            for key, answer in self._asker.ask_all(questions, seconds):
-                more = _put(answers, key, asked[key], questions[key], answer, seconds)
+            for key, answer in self._asker.ask_all(messages, seconds):
+                more = _put(answers, key, asked[key], messages[key], answer, seconds)
                 if more is not None:
                     followed[key] = more
             asked = followed
@@ -353,14 +353,14 @@ class StorageClient:
             if taken is not None:
                 taken()
             return self._ask_in_dry_run(queries, None)
-        questions = _questions(queries, deadline_seconds)
+        messages = _messages(queries, deadline_seconds)
         answers: Answers[Answer] = {}
         deadline = Deadline(deadline_seconds)
         is_first = True
         display = watcher if watcher is not None and watcher.displays_progress else None
         try:
-            while len(answers) < len(questions) and not deadline.passed():
-                still_open = {key: one for key, one in questions.items() if key not in answers}
+            while len(answers) < len(messages) and not deadline.passed():
+                still_open = {key: one for key, one in messages.items() if key not in answers}
                 round_seconds = deadline.remaining_seconds() or 0.0
                 is_short = is_first and bool(taken or watcher)
                 if display is not None or is_short:
@@ -376,18 +376,18 @@ class StorageClient:
                 is_first = False
         except KeyboardInterrupt:
             if watcher is not None:
-                for key in [key for key in questions if key not in answers]:
-                    watcher.left(_left(queries[key], questions[key]))
+                for key in [key for key in messages if key not in answers]:
+                    watcher.left(_left(queries[key], messages[key]))
             raise
-        for key, question in questions.items():
+        for key, message in messages.items():
             if key not in answers:
-                answers[key] = _no_answer(queries[key], question, deadline_seconds)
+                answers[key] = _no_answer(queries[key], message, deadline_seconds)
         return answers
 
     def _round(
         self,
         queries: Mapping[str, Query[Answer]],
-        still_open: Mapping[str, Question],
+        still_open: Mapping[str, RequestMessage],
         round_seconds: float,
         answers: Answers[Answer],
         watcher: Optional[Watcher],
@@ -398,7 +398,7 @@ class StorageClient:
         asked = {f"{_LOOK}{node}": operations_of(node) for node in nodes}
         self._before_waiting()
         for key, answer in self._asker.ask_all(
-            {**still_open, **_questions(asked, round_seconds, at_once=True)}, round_seconds
+            {**still_open, **_messages(asked, round_seconds, at_once=True)}, round_seconds
         ):
             if key in asked:
                 if watcher is not None and isinstance(answer, Delivery):
@@ -411,12 +411,12 @@ class StorageClient:
                 return  # without the answers for the progress, which may be lost
 
 
-def _questions(
+def _messages(
     queries: Mapping[str, Query[Any]], deadline_seconds: float, at_once: bool = False
-) -> Dict[str, Question]:
+) -> Dict[str, RequestMessage]:
     until = int((utc_now().timestamp() + deadline_seconds) * 1000)
     return {
-        key: Question(one.queue, write_request(one.request, deadline=until), at_once)
+        key: RequestMessage(one.queue, write_request(one.request, deadline=until), at_once)
         for key, one in queries.items()
     }
 
@@ -425,13 +425,13 @@ def _put(
     answers: Answers[Answer],
     key: str,
     query: Query[Answer],
-    question: Question,
+    message: RequestMessage,
     answer: Union[Delivery, RocksError],
     deadline_seconds: float,
 ) -> Optional[Query[Answer]]:
     """Store the answer or the error under its key; returns the request for the rest of the answer, if there is one."""
     if isinstance(answer, NoAnswerError):
-        answers[key] = _no_answer(query, question, deadline_seconds)
+        answers[key] = _no_answer(query, message, deadline_seconds)
     elif isinstance(answer, UndeliveredError):
         answers[key] = HostError(f"{answer}; {_why_no_queue(query)}")
     elif isinstance(answer, RocksError):
@@ -448,12 +448,12 @@ def _put(
     return None
 
 
-def _no_answer(query: Query[Any], question: Question, deadline_seconds: float) -> NoAnswerError:
+def _no_answer(query: Query[Any], message: RequestMessage, deadline_seconds: float) -> NoAnswerError:
     begin = f"{query.node} has not answered within {deadline_seconds:g} s"
     if query.is_reading:
         return NoAnswerError(f"{begin}: check that image storage runs there")
     return NoAnswerError(
-        f"{begin}; operation {question.message_id} may continue there: rocks list host storageop {query.node}"
+        f"{begin}; operation {message.message_id} may continue there: rocks list host storageop {query.node}"
     )
 
 
@@ -472,9 +472,9 @@ def _why_no_queue(query: Query[Any]) -> str:
     )
 
 
-def _left(query: Query[Any], question: Question) -> str:
+def _left(query: Query[Any], message: RequestMessage) -> str:
     return (
-        f"{query.node} continues with {query.zvol}, operation {question.message_id}; for its progress: "
+        f"{query.node} continues with {query.zvol}, operation {message.message_id}; for its progress: "
         f"rocks list host storageop {query.node}"
     )
 

@@ -103,13 +103,13 @@ Answer = TypeVar("Answer")
 
 
 class Listing(NamedTuple, Generic[Answer]):
-    """A list: the header of its table, the question to a host, and the rows of its answer, without the host's own cell.
+    """A list: the header of its table, the query of a host, and the rows of its answer, without the host's own cell.
 
-    `question` takes the host, and the volume in a list of one image; `rows` the time in UNIX seconds, too.
+    `query` takes the host, and the volume in a list of one image; `rows` the time in UNIX seconds, too.
     """
 
     header: tuple[str, ...]
-    question: Callable[..., Query[Answer]]
+    query: Callable[..., Query[Answer]]
     rows: Callable[[Answer, int], Iterable[listing.Cells]]
 
     def read(
@@ -119,7 +119,7 @@ class Listing(NamedTuple, Generic[Answer]):
         if not hosts:
             return {}, {}
         with open_storage(database) as storage:
-            answers = storage.ask_each({host: self.question(host, *volume) for host in hosts})
+            answers = storage.ask_each({host: self.query(host, *volume) for host in hosts})
         now, found, failed = int(utc_now().timestamp()), {}, {}
         for host in hosts:
             answer = answers[host]
@@ -137,17 +137,17 @@ MAPS = Listing(
 )
 DEVICES = Listing(
     listing.DEVICES,
-    lambda host: asking.question(host, ListDevices()),
+    lambda host: asking.new_query(host, ListDevices()),
     lambda found, now: (listing.device_cells(volume, row, now) for volume, row in sorted(found.items())),
 )
 COPIES = Listing(
     listing.COPIES,
-    lambda host: asking.question(host, ListCopies()),
+    lambda host: asking.new_query(host, ListCopies()),
     lambda rows, now: (listing.copy_cells(row, now) for row in rows),
 )
 ATTRIBUTES = Listing(
     listing.ATTRIBUTES,
-    lambda nas: asking.question(nas, GetAttrs()),
+    lambda nas: asking.new_query(nas, GetAttrs()),
     lambda found, _: sorted(found.items()),
 )
 OPERATIONS = Listing(
@@ -155,7 +155,7 @@ OPERATIONS = Listing(
 )
 IMAGE_ATTRIBUTES = Listing(
     listing.IMAGE_ATTRIBUTES,
-    lambda nas, zvol: asking.question(nas, GetZvolAttrs(zvol)),
+    lambda nas, zvol: asking.new_query(nas, GetZvolAttrs(zvol)),
     lambda found, _: [listing.image_attribute_cells(found)],
 )
 SNAPSHOTS = Listing(

@@ -162,7 +162,9 @@ def _with_origins(
         volume = "" if isinstance(one.source, RocksError) else volume_of(one.source.name)
         if volume and volume not in origins:
             try:
-                snapshots = storage.ask(asking.question(nas, wire.FreezeZvols(zpool, (volume,))), MAP_SECONDS)
+                snapshots = storage.ask(
+                    asking.new_query(nas, wire.FreezeZvols(zpool, (volume,))), MAP_SECONDS
+                )
                 origins[volume] = f"{volume}@{snapshots[volume]}"
             except RocksError as error:
                 origins[volume] = error
@@ -199,7 +201,7 @@ def _asked(storage: StorageClient, place: tuple[str, str], requested: Sequence[_
         one.copied or ("" if isinstance(one.source, RocksError) else volume_of(one.source.name))
         for one in requested
     )
-    return storage.ask(asking.question(nas, wire.CloneZvols(zpool, clones, sources=sources)), MAP_SECONDS)
+    return storage.ask(asking.new_query(nas, wire.CloneZvols(zpool, clones, sources=sources)), MAP_SECONDS)
 
 
 def _store(
@@ -210,7 +212,7 @@ def _store(
     # of the pool: two images at once would both count its free space
     with database.locked(f"base {nas} {zpool}", TRANSFER_SECONDS):
         request = wire.AddBase(zpool, source.digest, source.size_bytes, source.used_bytes, source.name)
-        made = storage.ask(asking.question(nas, request), MAP_SECONDS)
+        made = storage.ask(asking.new_query(nas, request), MAP_SECONDS)
         if made.complete:
             return False
         volume = f"{zpool}/{base_volume(source.digest)}"
@@ -290,7 +292,7 @@ def _ask(database: Database) -> tuple[_Bases, dict[str, RocksError]]:
     from rocks.storage.volumes.access import open_storage
 
     with open_storage(database) as storage:
-        answers = storage.ask_each({nas: asking.question(nas, ListBases()) for nas in nases})
+        answers = storage.ask_each({nas: asking.new_query(nas, ListBases()) for nas in nases})
     found: _Bases = []
     failures: dict[str, RocksError] = {}
     for nas in nases:

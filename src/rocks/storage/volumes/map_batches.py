@@ -172,7 +172,7 @@ def map_images(
     fresh = {_key(image): image for image in attempted if not _was_mapped(image, known)}
     answers = map_when_written_back(
         storage,
-        {_key(image): _map_question(image, known, tokens) for image in attempted},
+        {_key(image): _map_query(image, known, tokens) for image in attempted},
         watcher,
         lambda key: made.append(fresh[key]) if key in fresh else None,
     )
@@ -208,7 +208,7 @@ def map_arrived(
     for answer in known.values():
         if isinstance(answer, RocksError):
             raise answer
-    asked = {_key(image): _map_question(image, known, {image.vm.lower(): token}) for image in images}
+    asked = {_key(image): _map_query(image, known, {image.vm.lower(): token}) for image in images}
     remedy = f"rocks list host storageop {images[0].nas} shows the progress"
     answers = map_when_written_back(storage, asked, watcher, lambda key: None, remedy)
     for image in images:
@@ -231,7 +231,7 @@ def _prepare(images: Sequence[ImageSpec]) -> dict[str, Query[Any]]:
     for image in images:
         asked[f"initiator {image.host}"] = asking.initiator_of(image.host)
         if image.is_persistent is None or _cannot_forget(image):
-            asked[_key(image)] = asking.question(image.nas, GetZvolAttrs(image.volume))
+            asked[_key(image)] = asking.new_query(image.nas, GetZvolAttrs(image.volume))
         else:
             asked[_key(image)] = _persistence(image)
         asked[f"images {image.nas}"] = asking.images_of(image.nas)
@@ -240,7 +240,7 @@ def _prepare(images: Sequence[ImageSpec]) -> dict[str, Query[Any]]:
 
 def _persistence(image: ImageSpec) -> Query[Any]:
     values = {"persistent": "yes" if image.is_persistent else "no"}
-    return asking.question(image.nas, SetZvolAttrs(image.volume, tuple(values.items()), image.machine))
+    return asking.new_query(image.nas, SetZvolAttrs(image.volume, tuple(values.items()), image.machine))
 
 
 def _obstacle(image: ImageSpec, known: Answers[Any]) -> RocksError | None:
@@ -270,7 +270,7 @@ def _cannot_forget(image: ImageSpec) -> bool:
     return not image.sync and image.is_persistent is False
 
 
-def _map_question(image: ImageSpec, known: Answers[Any], tokens: Mapping[str, int]) -> Query[str]:
+def _map_query(image: ImageSpec, known: Answers[Any], tokens: Mapping[str, int]) -> Query[str]:
     request = MapZvol(
         image.zpool,
         image.volume,
@@ -282,7 +282,7 @@ def _map_question(image: ImageSpec, known: Answers[Any], tokens: Mapping[str, in
         tokens.get(image.vm.lower()),
         image.machine,
     )
-    return asking.question(image.nas, request)
+    return asking.new_query(image.nas, request)
 
 
 def _set_late_attributes(
@@ -297,7 +297,7 @@ def _set_late_attributes(
                 late[_key(image)] = (image, _persistence(image))
         elif not attributes.persistent:
             mapped.notes.append(_forgetful(image))
-    answers = storage.ask_each({key: question for key, (_, question) in late.items()})
+    answers = storage.ask_each({key: query for key, (_, query) in late.items()})
     for key, (image, _) in late.items():
         answer = answers[key]
         if isinstance(answer, RocksError):

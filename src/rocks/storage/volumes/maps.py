@@ -63,7 +63,7 @@ def map_image(database: Database, parameters: MapParameters, watcher: Watcher) -
         request = MapZvol(
             parameters.zpool, parameters.volume, host.name, parameters.pool or None, size_gib, sync, initiator
         )
-        return storage.wait(asking.question(parameters.nas, request), MAP_SECONDS, watcher)
+        return storage.wait(asking.new_query(parameters.nas, request), MAP_SECONDS, watcher)
 
 
 def unmap_image(
@@ -87,7 +87,7 @@ def unmap_image(
 def pull_image(database: Database, nas: str, volume: str, watcher: Watcher, seconds: float) -> None:
     """Write the changes of a running guest back; returns when the NAS has them. Otherwise as `unmap_image`."""
     check_volume_name(volume)
-    _wait(database, asking.question(nas, PullZvol(volume)), watcher, seconds)
+    _wait(database, asking.new_query(nas, PullZvol(volume)), watcher, seconds)
 
 
 def cancel_map(database: Database, nas: str, volume: str) -> None:
@@ -158,7 +158,7 @@ def clean_map(
 def _clean(storage: StorageClient, nas: str, row: ImageRow, watcher: Watcher) -> str:
     if row.state == BLOCKED:
         lost = _what_would_be_lost(storage, nas, row)
-        storage.ask(asking.question(nas, RetryZvol(row.zvol)))
+        storage.ask(asking.new_query(nas, RetryZvol(row.zvol)))
         if row.remotehost is None and row.peer is not None:
             return f"{nas}:{row.zvol} was blocked ({row.reason}); its move to {row.peer} is tried again"
         if row.remotehost is None:
@@ -184,7 +184,7 @@ def _check_unused(storage: StorageClient, nas: str, row: ImageRow, machines: Seq
     host = row.remotehost
     if host is None:
         return
-    devices = storage.ask_each({host: asking.question(host, ListDevices())})[host]
+    devices = storage.ask_each({host: asking.new_query(host, ListDevices())})[host]
     rows = {} if isinstance(devices, RocksError) else devices
     # a host that has lost its records knows the session alone
     named = [one for zvol, one in rows.items() if zvol == row.zvol or (one.target or "-") == row.iscsi_target]
@@ -197,7 +197,7 @@ def _check_unused(storage: StorageClient, nas: str, row: ImageRow, machines: Seq
 
 def _abandon(storage: StorageClient, nas: str, row: ImageRow, reason: str, watcher: Watcher) -> str:
     lost = _what_would_be_lost(storage, nas, row)
-    abandon = asking.question(nas, AbandonZvol(row.zvol, reason))
+    abandon = asking.new_query(nas, AbandonZvol(row.zvol, reason))
     storage.wait(abandon, MAP_SECONDS, watcher)
     if row.remotehost is None and row.peer is not None:
         return f"{nas}:{row.zvol} stays on {nas}; its move to {row.peer} is given up"

@@ -95,10 +95,10 @@ def _send(
     needed_bytes = _needed_bytes(storage, move)
     move_records.put_move(database, move)
     database.commit()
-    accept = asking.question(
+    accept = asking.new_query(
         move.target, AcceptZvol(move.zpool, move.volume, move.nas, here.image_id, needed_bytes)
     )
-    request = asking.question(move.nas, MoveZvol(move.volume, move.target, move.zpool, hours * 3600))
+    request = asking.new_query(move.nas, MoveZvol(move.volume, move.target, move.zpool, hours * 3600))
     try:
         if here.state != MOVING:
             storage.ask(accept, MAP_SECONDS)

@@ -45,7 +45,7 @@ def add_empty_image(database: Database, nas: str, zpool: str, volume: str, size_
     """Create an empty volume. StateError when a volume of that name exists."""
     _check(zpool, volume, size_bytes)
     with open_storage(database) as storage:
-        storage.ask(asking.question(nas, AddZvol(zpool, volume, size_bytes)), MAP_SECONDS)
+        storage.ask(asking.new_query(nas, AddZvol(zpool, volume, size_bytes)), MAP_SECONDS)
 
 
 def add_clone(database: Database, nas: str, zpool: str, volume: str, origin: str) -> None:
@@ -53,7 +53,7 @@ def add_clone(database: Database, nas: str, zpool: str, volume: str, origin: str
     _check(zpool, volume, 1)
     check_volume_name(origin.partition("@")[0])
     with open_storage(database) as storage:
-        storage.ask(asking.question(nas, AddZvol(zpool, volume, origin=origin)), MAP_SECONDS)
+        storage.ask(asking.new_query(nas, AddZvol(zpool, volume, origin=origin)), MAP_SECONDS)
 
 
 def import_image(
@@ -70,7 +70,7 @@ def import_image(
     with as_raw(file, converting) as (raw, size_bytes), open_storage(database) as storage:
         address, port, context = open_transfer(database, nas)
         request = AddZvol(zpool, volume, size_bytes, importing=True)
-        made = storage.ask(asking.question(nas, request), MAP_SECONDS)
+        made = storage.ask(asking.new_query(nas, request), MAP_SECONDS)
         destination = Destination(nas, address, port, f"{zpool}/{volume}", made.guid, made.size_bytes)
         try:
             return send_file(
@@ -130,7 +130,7 @@ def remove_image(
     lock_for_removal(database, [(nas, zpool, volume)])
     with open_storage(database) as storage:
         request = DelZvol(zpool, volume, force, hours * 3600, with_snapshots=force and now)
-        storage.ask(asking.question(nas, request), MAP_SECONDS)
+        storage.ask(asking.new_query(nas, request), MAP_SECONDS)
         if hours or dry_run.is_on():  # a dry run destroys nothing, and need not wait until it is gone
             return hours
         deadline = Deadline(GONE_SECONDS)
@@ -152,7 +152,7 @@ def undelete_image(database: Database, nas: str, volume: str) -> str:
     """Restore a removed image; returns why it cannot be used, '' if it can. StateError unless in its grace period."""
     check_volume_name(volume)
     with open_storage(database) as storage:
-        storage.ask(asking.question(nas, UndeleteZvol(volume)), MAP_SECONDS)
+        storage.ask(asking.new_query(nas, UndeleteZvol(volume)), MAP_SECONDS)
         return next((row.reason for row in storage.ask(asking.images_of(nas)) if row.zvol == volume), "")
 
 
@@ -162,7 +162,7 @@ def remove_copy(database: Database, host: str, volume: str, force: bool) -> None
     check_pool_name(pool)
     check_volume_name(name)
     with open_storage(database) as storage:
-        storage.ask(asking.question(host, DelCopy(volume, force)), MAP_SECONDS)
+        storage.ask(asking.new_query(host, DelCopy(volume, force)), MAP_SECONDS)
 
 
 def restore_image(database: Database, nas: str, volume: str, snapshot: str, watcher: Watcher) -> None:
@@ -170,7 +170,7 @@ def restore_image(database: Database, nas: str, volume: str, snapshot: str, watc
     check_volume_name(volume)
     lock_machine_of(database, nas, volume)
     with open_storage(database) as storage:
-        storage.wait(asking.question(nas, RestoreZvol(volume, snapshot)), MAP_SECONDS, watcher)
+        storage.wait(asking.new_query(nas, RestoreZvol(volume, snapshot)), MAP_SECONDS, watcher)
 
 
 # --- the size of a disk on a NAS: the NAS grows the volume, then the record follows --------------------------------
@@ -196,7 +196,7 @@ def grow_volume(
     request = GrowZvol(location.zpool, volume, size_gib * BYTES_PER_GIB, vm.uuid)
     try:
         with open_storage(database) as storage:
-            storage.ask(asking.question(location.nas, request), MAP_SECONDS)
+            storage.ask(asking.new_query(location.nas, request), MAP_SECONDS)
     except RocksError as error:
         if error.code is Code.IMAGE_UNKNOWN:
             return (f"{location.nas} has no volume {volume} yet: the next start of {vm.name} makes it",)
@@ -231,18 +231,18 @@ def set_storage_attribute(database: Database, nas: str, name: str, value: str) -
     _check_name(name)
     check_text("value", value, LONGEST_VALUE)
     with open_storage(database) as storage:
-        storage.ask(asking.question(nas, SetAttrs(((name, _value(value)),))))
+        storage.ask(asking.new_query(nas, SetAttrs(((name, _value(value)),))))
 
 
 def remove_storage_attribute(database: Database, nas: str, name: str) -> None:
     """Remove an attribute of the NAS. StateError when it has no such attribute."""
     _check_name(name)
     with open_storage(database) as storage:
-        if name not in storage.ask(asking.question(nas, GetAttrs())):
+        if name not in storage.ask(asking.new_query(nas, GetAttrs())):
             raise StateError(
                 f'{nas} has no attribute "{printable(name)}"; rocks list host storageattr {nas} shows its attributes'
             )
-        storage.ask(asking.question(nas, DelAttrs((name,))))
+        storage.ask(asking.new_query(nas, DelAttrs((name,))))
 
 
 def set_image_attribute(database: Database, nas: str, volume: str, name: str, value: str) -> None:
@@ -253,7 +253,7 @@ def set_image_attribute(database: Database, nas: str, volume: str, name: str, va
     if name == "persistent":
         lock_machine_of(database, nas, volume)
     with open_storage(database) as storage:
-        storage.ask(asking.question(nas, SetZvolAttrs(volume, ((name, _value(value)),))))
+        storage.ask(asking.new_query(nas, SetZvolAttrs(volume, ((name, _value(value)),))))
 
 
 def _value(text: str) -> str | None:

@@ -10,7 +10,7 @@ import pytest
 
 from rocks.core import dry_run
 from rocks.core.errors import Code, HostError, StateError
-from rocks.storage.bus import BusSettings, Delivery, Kind, NoAnswerError, Question, UndeliveredError
+from rocks.storage.bus import BusSettings, Delivery, Kind, NoAnswerError, RequestMessage, UndeliveredError
 from rocks.storage.client import StorageClient, asking
 from rocks.storage.client.asking import _STEPS, Query, dry_answer, images_of, initiator_of, unmap_image
 from rocks.storage.nas.listing import first_page
@@ -34,7 +34,7 @@ class NoQueues:
     """In place of a broker to which no daemon has ever connected."""
 
     def ask_all(
-        self, questions: Mapping[str, Question], _seconds: float
+        self, questions: Mapping[str, RequestMessage], _seconds: float
     ) -> Iterator[tuple[str, UndeliveredError]]:
         for key, question in questions.items():
             yield key, UndeliveredError(f"there is no queue {question.to}")
@@ -45,7 +45,9 @@ class ManyImages:
 
     messages = 0
 
-    def ask_all(self, questions: Mapping[str, Question], _seconds: float) -> Iterator[tuple[str, Delivery]]:
+    def ask_all(
+        self, questions: Mapping[str, RequestMessage], _seconds: float
+    ) -> Iterator[tuple[str, Delivery]]:
         for key, question in questions.items():
             self.messages += 1
             asked = read_message(question.body)
@@ -97,7 +99,7 @@ class Silent:
         self.asked: dict[str, bool] = {}
 
     def ask_all(
-        self, questions: Mapping[str, Question], _seconds: float
+        self, questions: Mapping[str, RequestMessage], _seconds: float
     ) -> Iterator[tuple[str, NoAnswerError]]:
         for key, question in questions.items():
             self.asked[read_message(question.body).action] = question.at_once
@@ -122,7 +124,9 @@ def test_a_wait_for_an_operation_distinguishes_a_silent_nas_from_a_busy_one(
 class Forgetful:
     """In place of a broker that has lost the question for the progress, as a dead letter of the NAS's queue."""
 
-    def ask_all(self, questions: Mapping[str, Question], _seconds: float) -> Iterator[tuple[str, Delivery]]:
+    def ask_all(
+        self, questions: Mapping[str, RequestMessage], _seconds: float
+    ) -> Iterator[tuple[str, Delivery]]:
         for key, question in questions.items():
             asked = read_message(question.body)
             if asked.action == "unmap_zvol":
@@ -163,7 +167,7 @@ def test_every_request_that_changes_something_has_its_step() -> None:
 
 def test_a_map_is_printed_and_its_device_taken_as_made(lines: list[str]) -> None:
     request = MapZvol("tank", "a-vol", "vmh1", "pool", 36, True, "iqn.x")
-    device = dry_answer(asking.question("nas-0-0", request), ask_nothing)
+    device = dry_answer(asking.new_query("nas-0-0", request), ask_nothing)
     assert lines == ["nas-0-0: would map the image a-vol to vmh1, and copy it there"]
     assert dry_run.is_assumed("vmh1", device)
 
@@ -171,7 +175,7 @@ def test_a_map_is_printed_and_its_device_taken_as_made(lines: list[str]) -> None
 def test_what_the_nas_refuses_is_not_printed(lines: list[str]) -> None:
     for query in (
         asking.unmap_image("nas", "mapped"),
-        asking.question("nas", DelZvol("tank", "mapped")),
+        asking.new_query("nas", DelZvol("tank", "mapped")),
     ):
         with pytest.raises(StateError) as refused:
             dry_answer(query, ask)
@@ -180,10 +184,10 @@ def test_what_the_nas_refuses_is_not_printed(lines: list[str]) -> None:
 
 
 def test_a_snapshot_that_the_same_dry_run_would_make_is_not_asked_for(lines: list[str]) -> None:
-    made = dry_answer(asking.question("nas", HoldSnapshot("free", "tank", ("a",), False)), ask)
+    made = dry_answer(asking.new_query("nas", HoldSnapshot("free", "tank", ("a",), False)), ask)
     assert isinstance(made, HeldRow)
     completed = HoldSnapshot("free", "tank", ("b",), False, made.guid)
-    dry_answer(asking.question("nas", completed), ask_nothing)
+    dry_answer(asking.new_query("nas", completed), ask_nothing)
     assert lines == [
         "nas: would have a snapshot of the image free, and hold it",
         "nas: would complete the snapshot of the image free",
@@ -191,11 +195,11 @@ def test_a_snapshot_that_the_same_dry_run_would_make_is_not_asked_for(lines: lis
 
 
 def test_removals_and_settings_are_printed(lines: list[str]) -> None:
-    assert dry_answer(asking.question("nas", DelZvol("tank", "free", grace_seconds=7200)), ask) is None
+    assert dry_answer(asking.new_query("nas", DelZvol("tank", "free", grace_seconds=7200)), ask) is None
     assert dry_answer(asking.unmap_image("nas", "other"), ask) is None
-    found = dry_answer(asking.question("nas", SetZvolAttrs("free", (("persistent", "no"),))), ask)
+    found = dry_answer(asking.new_query("nas", SetZvolAttrs("free", (("persistent", "no"),))), ask)
     assert found.persistent is False
-    made = dry_answer(asking.question("nas", AddZvol("tank", "new", 7)), ask)
+    made = dry_answer(asking.new_query("nas", AddZvol("tank", "new", 7)), ask)
     assert isinstance(made, MadeVolume)
     assert lines == [
         "nas: would destroy the image free in 2 hours",
@@ -207,5 +211,5 @@ def test_removals_and_settings_are_printed(lines: list[str]) -> None:
 
 def test_what_follows_a_transfer_is_not_known(lines: list[str]) -> None:
     with pytest.raises(dry_run.UnknownReplyError, match="the transfer of the content of new"):
-        dry_answer(asking.question("nas", AddZvol("tank", "new", 7, importing=True)), ask)
+        dry_answer(asking.new_query("nas", AddZvol("tank", "new", 7, importing=True)), ask)
     assert lines == ["nas: would make the volume tank/new"]

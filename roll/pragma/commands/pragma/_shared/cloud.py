@@ -304,7 +304,7 @@ def _library() -> Any:
 def _ask(function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
     """Call Libcloud. HostError for what it raises: bare exceptions, those of requests, and those of its parsers."""
     try:
-        with dry_run.question():
+        with dry_run.reading():
             return function(*arguments, **named)
     except Exception as error:
         secret = str(getattr(getattr(function, "__self__", None), "secret", ""))

@@ -306,7 +306,7 @@ class Executables:
 
 def _printed(vector: Sequence[str]) -> str | ToolError:
     try:
-        with dry_run.question():
+        with dry_run.reading():
             return run_checked(vector, deadline_seconds=_STATUS_SECONDS, max_bytes=_MAX_OUTPUT_BYTES).text
     except ToolError as error:
         return error
