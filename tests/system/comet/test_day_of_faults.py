@@ -113,10 +113,11 @@ def test_a_node_that_takes_long_to_power_off_is_asked_once(
 
 
 class Relay:
-    """An address of TCP that stays, before a server's socket that comes and goes."""
+    """An address of TCP that stays, before a server's socket that comes and goes; unset `answers` holds them back."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self._path, self.answers = path, threading.Event()
+        self.answers.set()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}/nucleus"
         threading.Thread(target=self._serve, daemon=True).start()
@@ -135,15 +136,17 @@ class Relay:
     def _copy_both_ways(self, client: socket.socket) -> None:
         with client, socket.socket(socket.AF_UNIX) as server, contextlib.suppress(OSError):
             server.connect(str(self._path))
-            back = threading.Thread(target=_copy, args=(server, client), daemon=True)
+            back = threading.Thread(target=_copy, args=(server, client, self.answers), daemon=True)
             back.start()
-            _copy(client, server)
+            _copy(client, server, None)
             back.join()
 
 
-def _copy(source: socket.socket, target: socket.socket) -> None:
+def _copy(source: socket.socket, target: socket.socket, passes: threading.Event | None) -> None:
     with contextlib.suppress(OSError):
         while data := source.recv(65536):
+            if passes is not None:
+                passes.wait()
             target.sendall(data)
     for one in (source, target):
         with contextlib.suppress(OSError):
@@ -170,10 +173,13 @@ def _comet(url: str, token: str, folder: Path, *arguments: str) -> subprocess.Po
     return start_with_pipes([sys.executable, "-S", "-m", "comet", *arguments], environment)
 
 
-def test_a_server_that_is_killed_loses_no_command(
+def test_a_server_or_a_start_that_is_killed_loses_no_command_and_repeats_none(
     pool: Pool, nucleus_settings: DatabaseSettings, tmp_path: Path
 ) -> None:
-    """Step 17: killed when a set was just stored, and again while its nodes start; `comet` waits on."""
+    """Step 17: killed when a set was just stored, and again while its nodes start; `comet` waits on.
+
+    Then `comet` is killed before it has its answer, and the same command is given again, while other computes are free.
+    """
 
     def rows(statement: str) -> list[tuple[Any, ...]]:
         with pool.transaction() as session:
@@ -202,6 +208,19 @@ def test_a_server_that_is_killed_loses_no_command(
         assert comet.returncode == 0, error
         wait_until(lambda: set(rows("SELECT state FROM operation")) == {("succeeded",)}, "all is done")
         assert rows("SELECT state FROM computeset") == [("running",)]
-    assert len(rows("SELECT id FROM computeset")) == len(rows("SELECT id FROM host_job")) == 1
-    kinds = [kind for (kind,) in rows("SELECT kind FROM operation")]
-    assert sorted(kinds) == ["start_member", "start_member", "start_set"]
+        assert len(rows("SELECT id FROM computeset")) == len(rows("SELECT id FROM host_job")) == 1
+        kinds = [kind for (kind,) in rows("SELECT kind FROM operation")]
+        assert sorted(kinds) == ["start_member", "start_member", "start_set"]
+        more = ("start", "vc2", "--count=1", "--allocation=alp1")
+        relay.answers.clear()
+        killed = _comet(relay.url, token, tmp_path, *more)
+        at_end.callback(end_group, killed)
+        wait_until(lambda: len(rows("SELECT id FROM computeset")) == 2, "the second set")
+        killed.kill()
+        killed.communicate(timeout=SECONDS)
+        relay.answers.set()
+        again = _comet(relay.url, token, tmp_path, *more)
+        printed, error = again.communicate(timeout=SECONDS)
+        (_, (number,)) = rows("SELECT id FROM computeset ORDER BY id")
+        assert printed.startswith(f"computeset {number} is accepted.".encode()), error
+        assert error == b"this command was given before, and had no answer: it is continued\n"
