@@ -169,7 +169,8 @@ def test_programs_get_the_arguments_of_the_first_generation(
         f"{folder}/compute.img n0 {folder} {folder}/vc-out.xml  0",
     ]
     assert "n0 may run" in local.refused("pragma clean dock")  # its state is not known
-    assert "no program" in local.refused("pragma shutdown dock")
+    (page,) = re.findall(r"no program \S+; (\S+) lists what it needs", local.refused("pragma shutdown dock"))
+    assert Path(page).is_file()
     (programs / "status").write_text("#!/bin/sh\nprintf 'dock nostate\\nn0 nostate\\n'\n")
     assert "would" in local.done("pragma clean dock dry-run=yes")
     local.done("pragma clean dock")

@@ -25,6 +25,7 @@ from rocks.core.errors import BusyError, HostError, RocksError, StateError, Tool
 from rocks.core.files import ensure_folders, explain, write_file
 from rocks.core.process import run_checked
 from rocks.core.terminal import one_line
+from rocks.core.version import guide_page
 
 from .documents import MAX_BYTES, read_document, read_file
 from .drivers import Allocated, BootRequest, Machine, UnknownClusterError, check_supported, read_key
@@ -299,7 +300,9 @@ class Executables:
         """The program with its arguments, which is about to run. StateError when there is none."""
         path = Path(self._settings.driver, program)
         if not os.access(path, os.X_OK):
-            raise StateError(f"the driver has no program {path}; docs/guide/pragma.md lists what it needs")
+            raise StateError(
+                f"the driver has no program {path}; {guide_page('pragma.md')} lists what it needs"
+            )
         self._command.db.commit()  # nobody waits for a transaction while a program runs
         return [str(path), *map(str, arguments)]
 
