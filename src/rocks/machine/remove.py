@@ -105,7 +105,7 @@ def remove_vms(database: Database, machines: Sequence[VirtualMachine], with_disk
         *(_warning(name, error, held.get(name.lower())) for name, error in outcomes.failed.items()),
         *outcomes.warnings,
     ]
-    warnings = (*stopping, *errors, *_unknown_lines({*silent_hosts, *unknown}))
+    warnings = (*stopping, *errors, *_unknown_lines(silent_hosts, unknown))
     left = tuple(image for image in stay if image not in removed)
     return Removed(warnings, left, tuple(removed), tuple(volumes), _stopped_lines(stopped, held))
 
@@ -138,12 +138,18 @@ def _stop(
     return outcomes
 
 
-def _unknown_lines(hosts: Collection[str]) -> list[str]:
-    return [
-        f"whether disk images stay on {host}, which does not answer, is not known; when it does: "
-        f"rocks list host image {host}"
-        for host in sorted(hosts)
-    ]
+def _unknown_lines(silent: Collection[str], errors: Mapping[str, RocksError]) -> list[str]:
+    """A line for each host; `errors` are those of the hosts that were asked for their images."""
+    lines = {
+        host: f"whether disk images stay on {host} is not known; see rocks list host image {host}: {error}"
+        for host, error in errors.items()
+    }
+    for host in silent:
+        lines[host] = (
+            f"whether disk images stay on {host}, which does not answer, is not known; when it does: "
+            f"rocks list host image {host}"
+        )
+    return [lines[host] for host in sorted(lines)]
 
 
 def _is_off(vm: VirtualMachine, failed: Mapping[str, RocksError], held: Mapping[str, Lease]) -> bool:

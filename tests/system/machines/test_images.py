@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from rocks.machine.host.files import ATTRIBUTE
+from rocks.machine.host.images import MAX_IMAGES
 from tests.system.machines.site import NEW, OLD, MachineSite
 
 DISKS = ("g.vda", "g.vdb")
@@ -250,6 +251,20 @@ def test_a_removal_with_disks_names_a_detached_disk(machines: MachineSite) -> No
     assert "gone.vda is removed" in printed and machines.files(OLD) == ["gone.vdb"]
     machines.run(remove.removeprefix("rocks "))
     assert machines.files(OLD) == []
+
+
+def test_a_removal_prints_why_a_host_that_answers_has_not_listed_its_images(machines: MachineSite) -> None:
+    machines.add("gone")
+    crowded = machines.image("crowded")
+    crowded.mkdir()
+    for number in range(MAX_IMAGES + 1):
+        (crowded / f"{number}.log").touch()
+    machines.run(f"set host vm gone disk=file:{crowded}/gone.vda,vda,virtio")
+    (line,) = (line for line in machines.run("remove host vm gone").splitlines() if "is not known" in line)
+    assert line.startswith(
+        f"whether disk images stay on {OLD} is not known; see rocks list host image {OLD}: "
+    )
+    assert f" has more than {MAX_IMAGES} files; is it an image directory?" in line
 
 
 def test_a_removal_with_disks_names_what_removes_the_disk_of_another_machine(machines: MachineSite) -> None:
