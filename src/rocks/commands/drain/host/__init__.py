@@ -29,6 +29,9 @@ class Command(rocks.commands.Command):
     on where it was. If one is paused on its new host, and its images on a NAS cannot follow it, no other machine is
     moved. What an interrupted move has left is completed or undone first.
 
+    Machines can still be started on the host afterwards. Without Slurm, Nucleus gives the host to computesets until
+    nucleus host remove.
+
     <shared names='the-physical-host'/>
     <param type='string' name='to' of='physicalhost' default='none: the machines are stopped only'>
     Hosts that get the machines: names or other selectors, separated by blanks.
