@@ -35,8 +35,10 @@ def test_help_about_what_only_nucleus_has(rocks: Rocks) -> None:
     assert rocks("help", "project") == (0, "of Nucleus, the service for owners: nucleus project --help\n", "")
     lines = rocks("help", "users").output.splitlines()
     assert lines[0].startswith("sync users ") and lines[-1].endswith(": nucleus user --help")
+    for word in ("cost", "charges"):
+        assert rocks("help", word).output == "of Nucleus, the service for owners: nucleus usage --help\n"
     known, ours = nucleus_commands(), {path[-1] for path in all_commands([OUR_TREE])}
-    assert set(OF_NUCLEUS) <= set(known) - ours
+    assert set(OF_NUCLEUS.values()) <= set(known) and not ours & set(OF_NUCLEUS)
 
 
 @pytest.mark.slow

@@ -53,8 +53,18 @@ TOPICS = {
 }
 """A word → the commands, or the verbs, that are meant by it."""
 
-OF_NUCLEUS = ("allocation", "project", "token", "usage", "user")
-"""Words that a person looks for, and that are commands of Nucleus, the service for owners: `nucleus user`."""
+OF_NUCLEUS = {
+    "accounting": "usage",
+    "allocation": "allocation",
+    "charge": "usage",
+    "cost": "usage",
+    "owner": "user",
+    "project": "project",
+    "token": "token",
+    "usage": "usage",
+    "user": "user",
+}
+"""A word that a person looks for → the command of Nucleus that is meant by it: `nucleus user`."""
 
 DAILY = {
     "Look": {
@@ -131,5 +141,7 @@ def synonym(word: str) -> str:
 
 
 def commands_of_nucleus(text: str) -> list[str]:
-    """The command line of Nucleus whose word, or its plural, the text is; none for another text."""
-    return [f"nucleus {word}" for word in OF_NUCLEUS if text.lower() in (word, f"{word}s")]
+    """The command line of Nucleus that the text, or its plural, means; none for another text."""
+    return [
+        f"nucleus {command}" for word, command in OF_NUCLEUS.items() if text.lower() in (word, f"{word}s")
+    ]
