@@ -122,8 +122,8 @@ def the_cluster(session: Session, name: str) -> Cluster:
     found = clusters.find_cluster(session, SYSTEM, name, lock=True)
     if found is None:
         raise UserError(
-            f"there is no cluster {printable(repr(name))}; nucleus cluster list; the poller enters those of rocks list"
-            " cluster"
+            f"there is no cluster {printable(repr(name))}; nucleus cluster list prints all; a new one of rocks list"
+            " cluster is there within a minute"
         )
     return found
 

@@ -133,6 +133,7 @@ ann has acknowledged the responsibility for clusters
         in nucleus.refused("allocation remove acc")
     )
     assert "nucleus allocation list" in nucleus.refused("allocation remove old")
+    assert "is there within a minute" in nucleus.refused("cluster assign vc9 gamma")
     assert rows(done("user list"))[1:] == [
         ["ann", "ann@example.net", "Ann Lee", "yes", "no", "gamma"],
         ["root", "no", "yes", "alpha"],
