@@ -26,6 +26,9 @@ CAUSES: dict[str, str] = {
         "the disk of {what} is a clone of another node's: choose an image for the new one (comet reinstall "
         "--image=NAME)"
     ),
+    Code.DISK_HAS_NO_IMAGE.value: (
+        "{what} has no image from which a fresh disk can be made: choose one (comet reinstall --image=NAME)"
+    ),
     Code.FILE_REJECTED.value: "what was uploaded is not the ISO that it should be; upload it again",
     Code.MEDIUM_OVERRIDDEN.value: "the site has put another image into the drive of {what}",
     Code.INSTALLER_FAILED.value: "{what} did not boot its installer, which only the site's operators can change",

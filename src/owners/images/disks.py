@@ -47,7 +47,7 @@ def reinstall(change: Change, c: str, n: str, body: models.FreshDisk) -> Respons
         names = (
             f"choose one of: {', '.join(offered)}"
             if offered
-            else "this site offers none: repeat the command without an image"
+            else "this site offers none; without one, the disk is made from the image that the node has"
         )
         raise Problem("unknown-image", f"there is no image {body.image[:128]!r} for disks; {names}")
     arguments = {} if body.image is None else {"reference": body.image}

@@ -70,7 +70,8 @@ def check_has_image(vm: VirtualMachine) -> None:
             f"{vm.name} has no image (attribute {IMAGE_ATTRIBUTE}), so a fresh disk would be empty; rocks set "
             f"host attr {vm.name} {IMAGE_ATTRIBUTE} IMAGE gives it one. To install it from an ISO of the library: "
             f"rocks set host boot {vm.name} action=os, rocks set host vm cdrom {vm.name} image=ISO, then rocks start "
-            f"host vm {vm.name}"
+            f"host vm {vm.name}",
+            code=Code.DISK_HAS_NO_IMAGE,
         )
     if vm.container is None or not vm.disks:
         raise StateError(

@@ -89,6 +89,9 @@ class Code(str, enum.Enum):
     DISK_IS_CLONE = "disk_is_clone"
     """The disk is a clone of another machine's, and would be made from an image."""
 
+    DISK_HAS_NO_IMAGE = "disk_has_no_image"
+    """The machine has no image from which a fresh disk would be made."""
+
     FILE_REJECTED = "file_rejected"
     """The file is not the image that it was stated to be."""
 

@@ -68,6 +68,7 @@ def test_machines_that_were_started_meanwhile_keep_their_disks(
         ),
         ("disk_has_clones", "other nodes have clones of the disk of vm-vc1-0"),
         ("disk_is_clone", "the disk of vm-vc1-0 is a clone of another node's: choose an image"),
+        ("disk_has_no_image", "vm-vc1-0 has no image from which a fresh disk can be made: choose one (comet"),
         ("disk_has_snapshots", "the site has snapshots of the disk of vm-vc1-0"),
     ],
 )

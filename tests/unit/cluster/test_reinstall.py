@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from rocks.cluster import reinstall
-from rocks.core.errors import StateError
+from rocks.core.errors import Code, StateError
 from rocks.core.values import BYTES_PER_GIB
 from rocks.inventory.records import Lease, VirtualMachine
 from rocks.library.guest_images import Source
@@ -37,8 +37,9 @@ def test_a_raw_file_and_a_disk_on_a_nas_are_made_from_images() -> None:
 def test_without_an_image_the_message_names_the_installation() -> None:
     with pytest.raises(
         StateError, match="rocks set host vm cdrom web image=ISO, then rocks start host vm web"
-    ):
+    ) as refused:
         reinstall.check_has_image(vm(vm_image=""))
+    assert refused.value.code is Code.DISK_HAS_NO_IMAGE
 
 
 @pytest.mark.parametrize("state", ["starting", "running", "stopping"])
