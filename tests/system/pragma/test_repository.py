@@ -67,6 +67,13 @@ def test_a_description_that_does_not_fit_into_memory_is_refused(local: Site, tmp
     assert "more than 16384 bytes" in local.refused("pragma boot dock6 0", status=2)
 
 
+def test_a_site_without_a_list_reads_what_names_one(local: Site, tmp_path: Path) -> None:
+    (tmp_path / "repository/vcdb.txt").unlink()
+    message = local.refused("pragma list repository")
+    assert "rocks set attr pragma_repository FOLDER names another" in message
+    assert "rocks set attr pragma_repository_url URL a web server's" in message
+
+
 def test_a_list_that_does_not_fit_into_memory_is_refused(local: Site, tmp_path: Path) -> None:
     os.truncate(tmp_path / "repository/vcdb.txt", 1 << 42)
     assert "vcdb.txt has more than 1048576 bytes" in local.refused("pragma list repository")

@@ -61,7 +61,7 @@ def known_clusters(settings: Settings) -> dict[str, Path]:
     remedy = (
         "rocks pragma sync repository"
         if settings.url
-        else f"rocks set attr {REPOSITORY} FOLDER names another"
+        else f"rocks set attr {REPOSITORY} FOLDER names another, rocks set attr {URL} URL a web server's"
     )
     try:
         known = read_list_file(file)
