@@ -55,7 +55,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                 metavar="TIME",
                 help=f"only of computesets that {line}: a date, or a date and a time, in UTC",
             )
-        parser.add_argument("--format", choices=("table", "json", "csv"), default="table", help="table")
+        parser.add_argument(
+            "--format",
+            choices=("table", "json", "csv"),
+            default="table",
+            help="how data are printed (default: table)",
+        )
         parser.set_defaults(act=_print_usage)
 
 
