@@ -341,17 +341,24 @@ def create_roll(description_path: Path, output: Path, epoch: int | None = None, 
 def work_folder(result: Path) -> Iterator[Path]:
     """A new folder beside the file that is built, removed at the end; what a killed build left is removed before.
 
-    UserError and HostError when it cannot be there, BusyError while the same file is being built.
+    Nobody else enters it: others could exchange what is built, or hold its lock. UserError and HostError when it cannot
+    be there, or is another user's, BusyError while the same file is being built.
     """
     work = result.with_name(f".{result.name}.building")
     try:
         if not result.parent.is_dir():
             raise UserError(f"{result.parent} is not a folder; make it, or give another")
-        work.mkdir(0o755, exist_ok=True)
+        work.mkdir(0o700, exist_ok=True)
         descriptor = os.open(work, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError as error:
         raise HostError(f"cannot use {work}: {error.strerror}") from None
     try:
+        if os.fstat(descriptor).st_uid != os.geteuid():
+            raise UserError(
+                f"{work} is another user's, who could exchange what is built in it; remove it, or give a folder in "
+                "which only you can write"
+            )
+        os.fchmod(descriptor, 0o700)  # of a killed build of an older version
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         for left in work.iterdir():
             shutil.rmtree(left) if left.is_dir() and not left.is_symlink() else left.unlink()

@@ -11,7 +11,7 @@ import pytest
 from rocks.core.errors import BusyError, RocksError, ToolError, UserError
 from rocks.core.process import run_checked
 from rocks.install.rolls.content import Requirement, RollDescription, RollId, read_description
-from rocks.install.rolls.iso import create_roll
+from rocks.install.rolls.iso import create_roll, work_folder
 from rocks.install.rolls.package_files import Package, debian_key, newest_per_name, read_package, rpm_key
 from rocks.library import xorriso
 from rocks.library.xorriso import write_iso
@@ -161,6 +161,25 @@ def test_what_a_killed_build_left_is_removed_and_two_at_once_are_refused(tmp_pat
     os.close(descriptor)
     assert create_roll(description, tmp_path).is_file()
     assert not left.exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a folder another user's")
+def test_no_roll_is_built_in_a_folder_of_another_user(tmp_path: Path) -> None:
+    description = write_roll(tmp_path / "source")
+    theirs = tmp_path / ".hello-1.0-1.noarch.disk1.iso.building"
+    theirs.mkdir(0o777)
+    os.chown(theirs, 65534, 65534)
+    with pytest.raises(UserError, match="is another user's"):
+        create_roll(description, tmp_path)
+    assert [*theirs.iterdir()] == []
+
+
+def test_only_the_builder_enters_the_folder_in_which_a_roll_is_built(tmp_path: Path) -> None:
+    left = tmp_path / ".hello.iso.building"
+    left.mkdir(0o755)
+    with work_folder(tmp_path / "hello.iso") as work:
+        assert work == left
+        assert work.stat().st_mode & 0o777 == 0o700
 
 
 @needs_xorriso
