@@ -265,7 +265,8 @@ def remove_drafts(path: Path) -> None:
 def _remove_all(drafts: Iterable[Path]) -> None:
     for leftover in drafts:
         try:
-            descriptor = os.open(leftover, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # it may be a FIFO
+            # it may be a FIFO, or a link of another user to a device, of which opening alone has effects
+            descriptor = os.open(leftover, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
         except OSError:
             continue  # renamed or removed in the meantime, or another user's
         try:

@@ -178,6 +178,15 @@ def test_the_draft_of_a_living_writer_stays(path: Path) -> None:
     assert drafts(path) == [other]
 
 
+def test_a_link_in_the_place_of_a_draft_is_not_followed(path: Path) -> None:
+    """It may be another user's, and lead to a device that does something when it is opened."""
+    link = path.with_name(".secret.pem.unfinished-1-aa")
+    link.symlink_to(path.with_name("target"))
+    link.readlink().touch()
+    write_file(path, NEW)
+    assert link.is_symlink()
+
+
 def test_threads_that_write_one_file_at_once(path: Path) -> None:
     """Each writes all of it."""
     contents = [bytes([65 + number]) * 5000 for number in range(8)]
