@@ -211,6 +211,7 @@ def _demand_room(call: Call, arrival: Arrival, name: str | None, project: str | 
         raise limited(f"there are {_MOST} uploads already; try again later", headers=later)
     _demand_space(call, sum(one.size for one in before) + arrival.size)
     if arrival.place is None:
+        changing(call, "image", "upload_image", partial(_demand_any_place, size=arrival.size), has_key=False)
         return
     same = [one for one in before if one.place and one.place[0] == arrival.place[0]]
     if arrival.place[1] and arrival.place in [one.place for one in same]:
@@ -271,6 +272,20 @@ def _demand_place(change: Change, place: tuple[int | None, str], count: int, siz
         demand_image_quota(change.session, project_id, size, count)
     elif not change.scope.is_operator:
         demand_public_image_quota(change.session, change.caller.user.id, size, count)
+
+
+def _demand_any_place(change: Change, size: int) -> None:
+    """Problem where no place that a form may name has room: its own is known only when all of it has come."""
+    places: list[int | None] = [None] if _publishes(change.call) else []
+    places += sorted(change.caller.projects.values())
+    refusals: list[Problem] = []
+    for project_id in places or [_project_of(change.call, None)]:
+        try:
+            _demand_place(change, (project_id, ""), 1, size)
+            return
+        except Problem as problem:
+            refusals.append(problem)
+    raise refusals[-1]
 
 
 def _taken(name: str) -> Problem:

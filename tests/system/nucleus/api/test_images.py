@@ -263,6 +263,29 @@ def test_a_user_has_four_uploads_at_once_and_their_bytes_count(
     wait_until(lambda: not arriving(configuration), "all are gone")
 
 
+def test_a_form_that_none_of_its_senders_projects_has_room_for_is_refused_before_its_body(
+    service: Client, pool: Pool
+) -> None:
+    """Its project is in the body: who is in two projects could fill the disk beyond what either may have."""
+    sql(
+        pool,
+        "INSERT INTO membership SELECT u.id, p.id FROM user u, project p WHERE u.username = 'ann' AND p.name = 'beta'",
+    )
+    sql(pool, f"UPDATE project SET limits = '{{\"image_bytes\": {LONG - 1}}}'")
+    head = (
+        f"POST /v1/image HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {service.tokens['ann']}\r\nmd5: {MD5}\r\n"
+        f"Content-Type: multipart/form-data; boundary=x\r\nContent-Length: {LONG}\r\n\r\n"
+    )
+    with service.connected(head.encode()) as raw:
+        raw.settimeout(10)
+        answer = raw.recv(10_000)
+    assert answer.split()[1] in (b"400", b"403") and b"bytes of images" in answer, answer
+    sql(pool, "UPDATE project SET limits = '{}' WHERE name = 'beta'")
+    with service.connected(head.encode()) as raw, pytest.raises(TimeoutError):
+        raw.settimeout(2)
+        raw.recv(10_000)
+
+
 def test_a_full_disk_is_reported_before_the_first_byte(
     service: Client, configuration: Configuration, monkeypatch: pytest.MonkeyPatch
 ) -> None:
