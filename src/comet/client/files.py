@@ -87,11 +87,10 @@ def locked(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def request_key(request: str) -> Iterator[tuple[str, bool]]:
-    """The key of a change, and whether the same request was sent with it before, and its command had no answer.
+    """The key of a change, and whether its command was given before, and was killed before the answer.
 
-    A command that was killed may have changed something: with the same key, its repetition changes nothing again. The
-    file with the key goes with the answer. Another `comet` that sends the same at this moment has a key of its own; so
-    has one that cannot write the file.
+    With the same key, Nucleus changes nothing again. A second `comet` at the same moment has another key, as has one
+    that cannot write the file.
     """
     import fcntl
 
